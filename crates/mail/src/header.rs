@@ -1,0 +1,132 @@
+//! Looking at a message's header without parsing it whole (RFC 5322 §2.2).
+//!
+//! Nothing here decodes or changes anything; it finds fields and where the body begins.
+
+use memchr::memchr;
+
+/// One header field of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// The field's name as written.
+    pub name: &'a [u8],
+    /// All behind the colon, folds included, without the last line's end.
+    pub value: &'a [u8],
+    /// The whole field, with its line's end.
+    pub raw: &'a [u8],
+}
+
+impl Header<'_> {
+    /// Whether this is the field `name`, whatever the case.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+}
+
+/// The header fields of a message, in order; ends at the empty line or at the first line that is
+/// no field.
+#[derive(Debug, Clone)]
+pub struct Headers<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Headers<'a> {
+    /// The fields of `message`.
+    #[must_use]
+    pub const fn new(message: &'a [u8]) -> Self {
+        Self { rest: message }
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = Header<'a>;
+
+    fn next(&mut self) -> Option<Header<'a>> {
+        let mut end = line_end(self.rest, 0);
+        while matches!(self.rest.get(end), Some(b' ' | b'\t')) {
+            end = line_end(self.rest, end);
+        }
+        let (raw, rest) = self.rest.split_at_checked(end)?;
+        let colon = memchr(b':', raw)?;
+        let (name, value) = raw.split_at_checked(colon)?;
+        let name = name.trim_ascii_end();
+        if name.is_empty() || name.iter().any(|b| *b <= b' ') {
+            return None;
+        }
+        self.rest = rest;
+        let value = value.get(1..).unwrap_or_default();
+        let value = value.strip_suffix(b"\n").unwrap_or(value);
+        let value = value.strip_suffix(b"\r").unwrap_or(value);
+        Some(Header { name, value, raw })
+    }
+}
+
+fn line_end(bytes: &[u8], from: usize) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
+    memchr(b'\n', rest).map_or(bytes.len(), |n| from + n + 1)
+}
+
+/// The first field called `name`.
+#[must_use]
+pub fn find_header<'a>(message: &'a [u8], name: &str) -> Option<Header<'a>> {
+    Headers::new(message).find(|h| h.is(name))
+}
+
+/// How many Received fields the message bears: how often it was handed on (RFC 5321 §6.3).
+#[must_use]
+pub fn received_count(message: &[u8]) -> usize {
+    Headers::new(message).filter(|h| h.is("Received")).count()
+}
+
+/// Where the body begins: behind the empty line, or the end of a message that has none.
+#[must_use]
+pub fn body_offset(message: &[u8]) -> usize {
+    let mut at = 0;
+    while at < message.len() {
+        let end = line_end(message, at);
+        if matches!(message.get(at..end), Some(b"\r\n" | b"\n")) {
+            return end;
+        }
+        at = end;
+    }
+    message.len()
+}
+
+/// Whether every octet has its high bit clear.
+#[must_use]
+pub const fn is_ascii(message: &[u8]) -> bool {
+    message.is_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGE: &[u8] =
+        b"Received: a\r\n\tby b\r\nsubject : hi\r\nRECEIVED: c\r\n\r\nReceived: body\r\n";
+
+    #[test]
+    fn fields_end_at_the_empty_line_and_folds_belong_to_their_field() {
+        assert_eq!(received_count(MESSAGE), 2);
+        let first = Headers::new(MESSAGE).next().unwrap();
+        assert_eq!(first.value, b" a\r\n\tby b");
+        assert_eq!(find_header(MESSAGE, "Subject").unwrap().value, b" hi");
+        assert_eq!(find_header(MESSAGE, "X-None"), None);
+        assert_eq!(&MESSAGE[body_offset(MESSAGE)..], b"Received: body\r\n");
+    }
+
+    #[test]
+    fn odd_messages_end_without_harm() {
+        for odd in [
+            &b""[..],
+            b"\r\n",
+            b"no colon",
+            b":",
+            b" folded first\r\nA: b\r\n",
+            b"A",
+        ] {
+            assert!(Headers::new(odd).count() <= 1);
+            assert!(body_offset(odd) <= odd.len());
+        }
+    }
+}

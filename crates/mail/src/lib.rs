@@ -1,0 +1,29 @@
+//! The values of the mail world that cross the stages of the server: addresses, envelopes,
+//! messages, replies, outcomes, ids and times.
+//!
+//! There is no I/O here, no clock and no randomness: whoever makes a value hands in the time.
+//! A type belongs here when two stages speak of it; what one stage alone knows stays there.
+
+mod address;
+mod domain;
+mod duration;
+mod envelope;
+mod header;
+mod outcome;
+mod queue_id;
+mod recipient_state;
+mod reply;
+mod timestamp;
+
+pub use address::{Address, ParseAddressError};
+pub use domain::{Domain, ParseDomainError};
+pub use duration::{ParseDurationError, format_duration, parse_duration};
+pub use envelope::{
+    BodyType, Destination, Envelope, Message, Notify, Recipient, RecipientKey, Ret, Submitter,
+};
+pub use header::{Header, Headers, body_offset, find_header, is_ascii, received_count};
+pub use outcome::{Class, Outcome, PeerHost, Timing, TlsUsed, Verdict};
+pub use queue_id::{IdSource, ParseQueueIdError, QueueId};
+pub use recipient_state::{RecipientState, Status};
+pub use reply::{EnhancedCode, ParseEnhancedCodeError, Reply};
+pub use timestamp::Timestamp;

@@ -1,0 +1,179 @@
+//! Points in time as the server keeps them, on disk and in memory.
+//!
+//! One type serves both, so that a due time read back after a restart is the due time that was
+//! written. Monotonic instants never appear here: they mean nothing after a restart.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(u64);
+
+const MS_PER_DAY: u64 = 86_400_000;
+
+impl Timestamp {
+    /// The earliest time there is.
+    pub const ZERO: Self = Self(0);
+    /// Later than every real time: "never".
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// The time `ms` milliseconds after the epoch.
+    #[must_use]
+    pub const fn from_millis(ms: u64) -> Self {
+        Self(ms)
+    }
+
+    /// The time `secs` seconds after the epoch.
+    #[must_use]
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// Milliseconds since the epoch.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch.
+    #[must_use]
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// The time from `earlier` to this one; zero when `earlier` is the later of the two.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The date in the form of a mail header, in UTC (RFC 5322 §3.3).
+    #[must_use]
+    pub fn rfc5322(self) -> String {
+        let (year, month, day) = civil(self.0 / MS_PER_DAY);
+        let (h, m, s, _) = clock(self.0 % MS_PER_DAY);
+        let weekday = pick(
+            &["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"],
+            self.0 / MS_PER_DAY % 7,
+        );
+        let month = pick(
+            &[
+                "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+            ],
+            month - 1,
+        );
+        format!("{weekday}, {day} {month} {year} {h:02}:{m:02}:{s:02} +0000")
+    }
+}
+
+fn pick(names: &[&'static str], n: u64) -> &'static str {
+    usize::try_from(n)
+        .ok()
+        .and_then(|n| names.get(n))
+        .copied()
+        .unwrap_or("")
+}
+
+fn clock(ms: u64) -> (u64, u64, u64, u64) {
+    (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000)
+}
+
+/// Days since the epoch to year, month and day of the Gregorian calendar.
+fn civil(days: u64) -> (u64, u64, u64) {
+    // Counted in 400-year eras that begin on 1 March, so that the leap day ends its year.
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// ISO 8601 in UTC with milliseconds, as the log and the API write it.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::MAX {
+            return f.write_str("never");
+        }
+        let (year, month, day) = civil(self.0 / MS_PER_DAY);
+        let (h, m, s, ms) = clock(self.0 % MS_PER_DAY);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z"
+        )
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+    fn add(self, rhs: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(u64::try_from(rhs.as_millis()).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+    fn sub(self, rhs: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(rhs.as_millis()).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_dates_are_written_in_both_forms() {
+        let cases = [
+            (
+                0,
+                "1970-01-01T00:00:00.000Z",
+                "Thu, 1 Jan 1970 00:00:00 +0000",
+            ),
+            (
+                951_782_400_000,
+                "2000-02-29T00:00:00.000Z",
+                "Tue, 29 Feb 2000 00:00:00 +0000",
+            ),
+            (
+                1_795_359_059_123,
+                "2026-11-22T14:50:59.123Z",
+                "Sun, 22 Nov 2026 14:50:59 +0000",
+            ),
+        ];
+        for (ms, iso, header) in cases {
+            assert_eq!(Timestamp::from_millis(ms).to_string(), iso);
+            assert_eq!(Timestamp::from_millis(ms).rfc5322(), header);
+        }
+    }
+
+    #[test]
+    fn a_time_before_the_epoch_is_not_reached_by_subtraction() {
+        assert_eq!(
+            Timestamp::from_secs(1) - Duration::from_secs(5),
+            Timestamp::ZERO
+        );
+        assert_eq!(Timestamp::MAX + Duration::from_secs(1), Timestamp::MAX);
+    }
+}

@@ -1,0 +1,1 @@
+//! What this server accepts, from whom, and within which limits.

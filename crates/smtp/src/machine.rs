@@ -1,0 +1,36 @@
+//! How the shell drives a protocol machine: bytes in, bytes out, and one deadline.
+//!
+//! The shell owns the socket, the input buffer and the clock. Its loop: write all that
+//! [`Machine::poll_transmit`] hands out, do what the machine's own requests ask, then wait for
+//! input, for the end of the connection or for the deadline, whichever comes first.
+
+use bytes::{Bytes, BytesMut};
+use mail::Timestamp;
+
+/// When a machine wants to be woken although nothing has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// The time at which [`Machine::timeout`] is due.
+    pub at: Timestamp,
+    /// What is being waited for, for the log.
+    pub reason: &'static str,
+}
+
+/// A protocol machine: everything about a connection but the connection.
+pub trait Machine {
+    /// Bytes have arrived. The machine removes from the front of `input` what it can use; what it
+    /// leaves must be handed in again, with what arrives later behind it.
+    fn receive(&mut self, now: Timestamp, input: &mut BytesMut);
+
+    /// The peer has closed the connection, or reading or writing failed.
+    fn closed(&mut self, now: Timestamp);
+
+    /// Bytes to write, in order; to be called until it answers `None`.
+    fn poll_transmit(&mut self) -> Option<Bytes>;
+
+    /// When [`timeout`](Self::timeout) is due, unless something happens before.
+    fn deadline(&self) -> Option<Deadline>;
+
+    /// The deadline has passed.
+    fn timeout(&mut self, now: Timestamp);
+}

@@ -1,0 +1,823 @@
+//! The scheduler itself: its tables, what comes in, and what comes out of `poll`.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail::{Destination, Domain, QueueId, RecipientKey, RecipientState, Timestamp, Verdict};
+use slab::Slab;
+
+use crate::entry::{Entries, HELD, NOTIFIED, NewRecipient, Phase, Slot};
+use crate::plan::Plan;
+use crate::rate::Rate;
+use crate::site::{Limits, Site};
+use crate::window::Standing;
+
+/// A domain the scheduler knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DomainId(pub(crate) u32);
+
+/// A site the scheduler knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SiteId(pub(crate) u32);
+
+/// A worker: what sends batches to one site over one session at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub(crate) u32);
+
+/// What holds for all of outgoing mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `outgoing.enabled`: when false, outgoing mail waits.
+    pub enabled: bool,
+    /// The most workers at once.
+    pub connections_max: u32,
+    /// The most lookups at once.
+    pub lookups_max: u32,
+    /// How old a message is when its sender hears that it is late; `None`: never.
+    pub delay_notice_after: Option<Duration>,
+    /// Spreads the jitter of plans.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            connections_max: 500,
+            lookups_max: 200,
+            delay_notice_after: None,
+            seed: 0,
+        }
+    }
+}
+
+/// What holds for one domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Its re-send plan.
+    pub plan: Arc<Plan>,
+    /// Ends the re-sends earlier.
+    pub lifetime: Option<Duration>,
+    /// The most connections to its site.
+    pub connections_max: u32,
+    /// The most recipients of a message in one batch.
+    pub recipients_max: u32,
+    /// The most messages in a time.
+    pub rate: Option<Rate>,
+}
+
+/// Gives the policy of a domain; asked once for each, and again behind
+/// [`Scheduler::policies_changed`].
+pub type PolicyOf = Box<dyn Fn(&Domain, Destination) -> Policy + Send>;
+
+/// What the lookup of a domain came to.
+#[derive(Debug, Clone)]
+pub enum Resolution {
+    /// It goes to this site until `expires`, when the domain is looked up again.
+    Site {
+        /// Equal for domains with the same hosts and limits.
+        key: Arc<str>,
+        /// The end of the DNS records' life.
+        expires: Timestamp,
+    },
+    /// It cannot be sent: for good (`Failed`), or not now (`Deferred`).
+    Unroutable(Verdict),
+}
+
+/// Recipients of one message for one site, to be sent together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The message.
+    pub id: QueueId,
+    /// Its recipients, with the number of attempts that each has behind it and since when it is due.
+    pub recipients: Vec<(u32, u32, Timestamp)>,
+}
+
+impl Batch {
+    /// The keys of its recipients.
+    pub fn keys(&self) -> impl Iterator<Item = RecipientKey> + '_ {
+        self.recipients
+            .iter()
+            .map(|(recipient, _, _)| RecipientKey {
+                id: self.id,
+                recipient: *recipient,
+            })
+    }
+}
+
+/// A change of a recipient's durable state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// It leaves the queue.
+    Final {
+        /// Which one.
+        key: RecipientKey,
+        /// With what.
+        verdict: Verdict,
+        /// Behind how many attempts.
+        attempts: u32,
+    },
+    /// It stays, with this state.
+    Waiting {
+        /// Which one.
+        key: RecipientKey,
+        /// How it waits.
+        state: RecipientState,
+    },
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Find out where a domain's mail goes, and answer with [`Scheduler::resolved`].
+    Resolve {
+        /// To name in the answer.
+        domain: DomainId,
+        /// The domain.
+        name: Domain,
+        /// Outgoing or local.
+        destination: Destination,
+    },
+    /// Send a batch, and answer with [`Scheduler::finished`].
+    Run {
+        /// Who sends it; a new one when `fresh`.
+        worker: WorkerId,
+        /// Where.
+        site: SiteId,
+        /// The worker has no session yet.
+        fresh: bool,
+        /// What.
+        batch: Batch,
+    },
+    /// Close the session of this idle worker, which is forgotten: its place is needed.
+    Close(WorkerId),
+    /// Commit this.
+    Settle(Settled),
+    /// The message is late: tell its sender, then [`Scheduler::notified`].
+    Notice(RecipientKey, RecipientState),
+}
+
+/// When to poll again, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// When.
+    pub at: Timestamp,
+    /// What happens then.
+    pub reason: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    Unknown,
+    Queued,
+    Asked,
+    Known { site: u32, expires: Timestamp },
+}
+
+#[derive(Debug)]
+pub(crate) struct DomainEntry {
+    pub(crate) name: Domain,
+    pub(crate) destination: Destination,
+    pub(crate) policy: Policy,
+    pub(crate) lookup: Lookup,
+    pub(crate) paused: bool,
+    /// Due, and not yet given to a site.
+    pub(crate) pending: Vec<Slot>,
+    /// Recipients of it in the queue.
+    pub(crate) recipients: u32,
+}
+
+impl DomainEntry {
+    pub(crate) const fn site(&self) -> Option<u32> {
+        match self.lookup {
+            Lookup::Known { site, .. } => Some(site),
+            Lookup::Unknown | Lookup::Queued | Lookup::Asked => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) site: u32,
+    pub(crate) batch: Vec<Slot>,
+    pub(crate) established: bool,
+    /// Batches it has sent.
+    pub(crate) batches: u32,
+}
+
+/// Decides who is sent when and where. See the crate's page.
+pub struct Scheduler {
+    pub(crate) settings: Settings,
+    pub(crate) policy_of: PolicyOf,
+    pub(crate) entries: Entries,
+    pub(crate) domains: Slab<DomainEntry>,
+    domain_ids: HashMap<(Domain, bool), u32>,
+    pub(crate) sites: Slab<Site>,
+    site_ids: HashMap<Arc<str>, u32>,
+    pub(crate) workers: Slab<Worker>,
+    submitters: HashMap<String, u32>,
+    timers: BinaryHeap<Reverse<(Timestamp, Slot)>>,
+    site_timers: BinaryHeap<Reverse<(Timestamp, u32)>>,
+    lookups: VecDeque<u32>,
+    lookups_active: u32,
+    /// Sites that may have work, in turn.
+    runnable: VecDeque<u32>,
+    /// Sites whose work waits for a free connection of the server.
+    starved: VecDeque<u32>,
+    pub(crate) out: VecDeque<Action>,
+    swept: Timestamp,
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler")
+            .field("recipients", &self.entries.len())
+            .field("sites", &self.sites.len())
+            .field("workers", &self.workers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How often domains and sites that nothing waits for are forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+impl Scheduler {
+    /// A scheduler with nothing to do.
+    #[must_use]
+    pub fn new(settings: Settings, policy_of: PolicyOf) -> Self {
+        Self {
+            settings,
+            policy_of,
+            entries: Entries::default(),
+            domains: Slab::new(),
+            domain_ids: HashMap::new(),
+            sites: Slab::new(),
+            site_ids: HashMap::new(),
+            workers: Slab::new(),
+            submitters: HashMap::new(),
+            timers: BinaryHeap::new(),
+            site_timers: BinaryHeap::new(),
+            lookups: VecDeque::new(),
+            lookups_active: 0,
+            runnable: VecDeque::new(),
+            starved: VecDeque::new(),
+            out: VecDeque::new(),
+            swept: Timestamp::ZERO,
+        }
+    }
+
+    /// Takes a recipient into the queue; one that is there already is left as it is.
+    pub fn insert(&mut self, now: Timestamp, new: &NewRecipient) {
+        let domain = self.domain_id(&new.domain, new.destination);
+        let next = u32::try_from(self.submitters.len()).unwrap_or(u32::MAX);
+        let submitter = match self.submitters.get(&new.submitter) {
+            Some(id) => *id,
+            None => *self.submitters.entry(new.submitter.clone()).or_insert(next),
+        };
+        let Some(slot) = self.entries.insert(new, domain, submitter) else {
+            return;
+        };
+        if let Some(domain) = self.domains.get_mut(domain as usize) {
+            domain.recipients += 1;
+        }
+        self.set_timer(slot, now);
+    }
+
+    /// Recipients waiting, those with a worker included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.len() == 0
+    }
+
+    /// Workers that have a batch.
+    #[must_use]
+    pub fn busy_workers(&self) -> usize {
+        self.workers
+            .iter()
+            .filter(|(_, w)| !w.batch.is_empty())
+            .count()
+    }
+
+    /// The answer to [`Action::Resolve`]; the site's id where there is one.
+    pub fn resolved(
+        &mut self,
+        now: Timestamp,
+        domain: DomainId,
+        resolution: Resolution,
+    ) -> Option<SiteId> {
+        self.lookups_active = self.lookups_active.saturating_sub(1);
+        let entry = self.domains.get_mut(domain.0 as usize)?;
+        match resolution {
+            Resolution::Site { key, expires } => {
+                let policy = entry.policy.clone();
+                let site = self.site_id(key, &policy);
+                let entry = self.domains.get_mut(domain.0 as usize)?;
+                entry.lookup = Lookup::Known {
+                    site,
+                    expires: expires.max(now + Duration::from_millis(1)),
+                };
+                self.settle_pending_into(now, domain.0);
+                Some(SiteId(site))
+            }
+            Resolution::Unroutable(verdict) => {
+                entry.lookup = Lookup::Unknown;
+                for slot in std::mem::take(&mut entry.pending) {
+                    if self
+                        .entries
+                        .get(slot)
+                        .is_some_and(|e| e.phase == Phase::Pending)
+                    {
+                        self.settle(now, slot, &verdict, None);
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// The worker's session got through its greeting.
+    pub fn greeted(&mut self, worker: WorkerId) {
+        let Some(worker) = self.workers.get_mut(worker.0 as usize) else {
+            return;
+        };
+        let Some(site) = self.sites.get_mut(worker.site as usize) else {
+            return;
+        };
+        if !worker.established {
+            worker.established = true;
+            site.established += 1;
+        }
+        site.window.greeted();
+        let site = worker.site;
+        self.make_runnable(site);
+    }
+
+    /// The idle worker closed its session. True: it is forgotten. False: it has just been given a
+    /// batch, for which it must connect again.
+    pub fn closed(&mut self, worker: WorkerId) -> bool {
+        let Some(w) = self.workers.get(worker.0 as usize) else {
+            return true;
+        };
+        if !w.batch.is_empty() {
+            return false;
+        }
+        self.forget_worker(worker.0);
+        true
+    }
+
+    /// The sender has been told that the recipient is late.
+    pub fn notified(&mut self, key: RecipientKey) {
+        let slot = self.entries.find(key);
+        if let Some(entry) = slot.and_then(|slot| self.entries.get_mut(slot)) {
+            entry.set(NOTIFIED, true);
+        }
+    }
+
+    /// What is to be done now; call until it gives `None`.
+    pub fn poll(&mut self, now: Timestamp) -> Option<Action> {
+        if let Some(action) = self.out.pop_front() {
+            return Some(action);
+        }
+        self.fire_timers(now);
+        if let Some(action) = self.out.pop_front() {
+            return Some(action);
+        }
+        if let Some(action) = self.next_lookup() {
+            return Some(action);
+        }
+        while let Some(site) = self.runnable.pop_front() {
+            if let Some(s) = self.sites.get_mut(site as usize) {
+                s.queued = false;
+            }
+            if let Some(action) = self.run_site(now, site) {
+                self.make_runnable(site);
+                return Some(action);
+            }
+            if let Some(action) = self.out.pop_front() {
+                return Some(action);
+            }
+        }
+        self.sweep(now);
+        None
+    }
+
+    /// When to poll again even if nothing comes in.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        let recipient = self
+            .timers
+            .peek()
+            .map(|Reverse((at, _))| (*at, "a recipient is due"));
+        let site = self
+            .site_timers
+            .peek()
+            .map(|Reverse((at, _))| (*at, "a site may be tried"));
+        let (at, reason) = recipient
+            .into_iter()
+            .chain(site)
+            .min_by_key(|(at, _)| *at)?;
+        Some(Deadline { at, reason })
+    }
+
+    /// Sets the timer of a waiting entry to whatever comes first for it.
+    pub(crate) fn set_timer(&mut self, slot: Slot, now: Timestamp) {
+        let Some(entry) = self.entries.get_mut(slot) else {
+            return;
+        };
+        entry.phase = Phase::Waiting;
+        if entry.has(HELD) {
+            return;
+        }
+        let (due, accepted, notified) = (entry.due, entry.accepted, entry.has(NOTIFIED));
+        let tried = entry.attempts > 0;
+        let lifetime = self
+            .domains
+            .get(entry.domain as usize)
+            .and_then(|d| d.policy.lifetime);
+        let mut at = due;
+        if let (Some(lifetime), true) = (lifetime, tried) {
+            at = at.min(accepted + lifetime);
+        }
+        if let (false, Some(after)) = (notified, self.settings.delay_notice_after) {
+            at = at.min(accepted + after);
+        }
+        if at <= now && due <= now {
+            // The usual case, a mail just accepted: no detour through the heap.
+            self.timer_fired(now, slot);
+        } else {
+            self.timers.push(Reverse((at, slot)));
+        }
+    }
+
+    fn fire_timers(&mut self, now: Timestamp) {
+        while let Some(Reverse((at, slot))) = self.timers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            self.timer_fired(now, slot);
+        }
+        while let Some(Reverse((at, site))) = self.site_timers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.site_timers.pop();
+            self.make_runnable(site);
+        }
+    }
+
+    fn timer_fired(&mut self, now: Timestamp, slot: Slot) {
+        let Some(entry) = self.entries.get(slot) else {
+            return;
+        };
+        if entry.phase != Phase::Waiting || entry.has(HELD) {
+            return;
+        }
+        if self.expire_if_old(now, slot) {
+            return;
+        }
+        self.notice_if_late(now, slot);
+        let Some(entry) = self.entries.get(slot) else {
+            return;
+        };
+        if entry.due > now {
+            // The notice went out; the attempt itself is for later.
+            let at = entry.due.min(self.expiry(entry).unwrap_or(Timestamp::MAX));
+            self.timers.push(Reverse((at, slot)));
+        } else {
+            self.make_due(now, slot);
+        }
+    }
+
+    /// Hands a due recipient to its site, or to its domain while the site is not known.
+    pub(crate) fn make_due(&mut self, now: Timestamp, slot: Slot) {
+        let Some(entry) = self.entries.get_mut(slot) else {
+            return;
+        };
+        let Some(domain) = self.domains.get_mut(entry.domain as usize) else {
+            return;
+        };
+        let may_send =
+            domain.destination == Destination::Local || self.settings.enabled && !domain.paused;
+        match domain.lookup {
+            Lookup::Known { site, expires } if may_send && expires > now => {
+                entry.phase = Phase::Ready;
+                let (submitter, id) = (entry.submitter, entry.key().id);
+                if let Some(s) = self.sites.get_mut(site as usize) {
+                    s.ready.push(submitter, id, slot);
+                }
+                self.make_runnable(site);
+            }
+            Lookup::Known { .. } | Lookup::Unknown if may_send => {
+                entry.phase = Phase::Pending;
+                domain.pending.push(slot);
+                domain.lookup = Lookup::Queued;
+                self.lookups.push_back(entry.domain);
+            }
+            Lookup::Known { .. } | Lookup::Unknown | Lookup::Queued | Lookup::Asked => {
+                entry.phase = Phase::Pending;
+                domain.pending.push(slot);
+            }
+        }
+    }
+
+    /// Gives everything pending of a domain another chance to find its site.
+    pub(crate) fn settle_pending_into(&mut self, now: Timestamp, domain: u32) {
+        let Some(entry) = self.domains.get_mut(domain as usize) else {
+            return;
+        };
+        for slot in std::mem::take(&mut entry.pending) {
+            if self
+                .entries
+                .get(slot)
+                .is_some_and(|e| e.phase == Phase::Pending)
+            {
+                self.make_due(now, slot);
+            }
+        }
+    }
+
+    fn next_lookup(&mut self) -> Option<Action> {
+        if self.lookups_active >= self.settings.lookups_max {
+            return None;
+        }
+        while let Some(id) = self.lookups.pop_front() {
+            let Some(domain) = self.domains.get_mut(id as usize) else {
+                continue;
+            };
+            if domain.lookup != Lookup::Queued {
+                continue;
+            }
+            let outgoing = domain.destination == Destination::Outgoing;
+            if outgoing && (domain.paused || !self.settings.enabled) {
+                domain.lookup = Lookup::Unknown;
+                continue;
+            }
+            domain.lookup = Lookup::Asked;
+            self.lookups_active += 1;
+            return Some(Action::Resolve {
+                domain: DomainId(id),
+                name: domain.name.clone(),
+                destination: domain.destination,
+            });
+        }
+        None
+    }
+
+    /// One batch for a site, if it has something ready and may be given it.
+    fn run_site(&mut self, now: Timestamp, id: u32) -> Option<Action> {
+        let site = self.sites.get_mut(id as usize)?;
+        if site.ready.is_empty() {
+            return None;
+        }
+        if let Standing::CoolingOff { until } = site.window.standing {
+            if until > now {
+                self.site_timers.push(Reverse((until, id)));
+                return None;
+            }
+            site.window.probe();
+        }
+        if let Some(rate) = site.limits.rate {
+            let at = site.meter.next_at(rate);
+            if at > now {
+                self.site_timers.push(Reverse((at, id)));
+                return None;
+            }
+        }
+        if site.busy >= site.window.room() {
+            return None;
+        }
+        let (worker, fresh) = match site.idle.pop() {
+            Some(worker) => (worker, false),
+            None => (self.new_worker(now, id)?, true),
+        };
+        self.give_batch(now, id, worker, fresh)
+    }
+
+    /// A worker for a further connection; `None` when none may be opened, or patience pays.
+    fn new_worker(&mut self, now: Timestamp, id: u32) -> Option<u32> {
+        let full = self.connections_are_used_up();
+        let site = self.sites.get_mut(id as usize)?;
+        if site.busy > 0
+            && let Some(patience) = site.pace.patience(site.ready.messages(), site.busy)
+        {
+            let since = *site.patient_since.get_or_insert(now);
+            if now < since + patience {
+                self.site_timers.push(Reverse((since + patience, id)));
+                return None;
+            }
+        }
+        if full && !self.close_an_idle_worker(id) {
+            if let Some(site) = self.sites.get_mut(id as usize)
+                && !site.starved
+            {
+                site.starved = true;
+                self.starved.push_back(id);
+            }
+            return None;
+        }
+        let worker = Worker {
+            site: id,
+            batch: Vec::new(),
+            established: false,
+            batches: 0,
+        };
+        u32::try_from(self.workers.insert(worker)).ok()
+    }
+
+    fn give_batch(&mut self, now: Timestamp, id: u32, worker: u32, fresh: bool) -> Option<Action> {
+        let site = self.sites.get_mut(id as usize)?;
+        let mut batch = None;
+        while let Some((message, slots)) = site.ready.pop(site.limits.recipients as usize) {
+            let mut live = Vec::with_capacity(slots.len());
+            let mut recipients = Vec::with_capacity(slots.len());
+            for slot in slots {
+                if let Some(entry) = self.entries.get_mut(slot)
+                    && entry.phase == Phase::Ready
+                {
+                    entry.phase = Phase::InFlight;
+                    recipients.push((entry.key().recipient, u32::from(entry.attempts), entry.due));
+                    live.push(slot);
+                }
+            }
+            if !live.is_empty() {
+                batch = Some((message, live, recipients));
+                break;
+            }
+        }
+        let Some((message, slots, recipients)) = batch else {
+            // Everything ready had been taken out of the queue: the worker goes back.
+            if fresh {
+                self.workers.try_remove(worker as usize);
+            } else {
+                site.idle.push(worker);
+            }
+            return None;
+        };
+        site.busy += 1;
+        site.used = now;
+        site.patient_since = None;
+        if let Some(rate) = site.limits.rate {
+            site.meter.count(now, rate, 1);
+        }
+        self.workers.get_mut(worker as usize)?.batch = slots;
+        Some(Action::Run {
+            worker: WorkerId(worker),
+            site: SiteId(id),
+            fresh,
+            batch: Batch {
+                id: message,
+                recipients,
+            },
+        })
+    }
+
+    pub(crate) fn connections_are_used_up(&self) -> bool {
+        self.workers.len() >= self.settings.connections_max as usize
+    }
+
+    /// Frees a place: some idle worker of another site closes its session.
+    fn close_an_idle_worker(&mut self, other_than: u32) -> bool {
+        let idle = |(id, s): (usize, &Site)| {
+            (id != other_than as usize).then(|| s.idle.first().copied())?
+        };
+        let Some(worker) = self.sites.iter().find_map(idle) else {
+            return false;
+        };
+        self.remove_worker(worker);
+        self.out.push_back(Action::Close(WorkerId(worker)));
+        true
+    }
+
+    /// A worker is gone, and its place is free.
+    pub(crate) fn forget_worker(&mut self, worker: u32) {
+        self.remove_worker(worker);
+        self.wake_a_starved_site();
+    }
+
+    fn remove_worker(&mut self, worker: u32) {
+        let Some(w) = self.workers.try_remove(worker as usize) else {
+            return;
+        };
+        if let Some(site) = self.sites.get_mut(w.site as usize) {
+            site.idle.retain(|idle| *idle != worker);
+            if w.established {
+                site.established = site.established.saturating_sub(1);
+            }
+        }
+    }
+
+    pub(crate) fn has_starved_sites(&self) -> bool {
+        !self.starved.is_empty()
+    }
+
+    pub(crate) fn wake_a_starved_site(&mut self) {
+        if let Some(id) = self.starved.pop_front() {
+            if let Some(site) = self.sites.get_mut(id as usize) {
+                site.starved = false;
+            }
+            self.make_runnable(id);
+        }
+    }
+
+    pub(crate) fn make_runnable(&mut self, id: u32) {
+        if let Some(site) = self.sites.get_mut(id as usize)
+            && !site.queued
+            && !site.ready.is_empty()
+        {
+            site.queued = true;
+            self.runnable.push_back(id);
+        }
+    }
+
+    pub(crate) fn domain_id(&mut self, name: &Domain, destination: Destination) -> u32 {
+        let key = (name.clone(), destination == Destination::Local);
+        if let Some(id) = self.domain_ids.get(&key) {
+            return *id;
+        }
+        let entry = DomainEntry {
+            name: name.clone(),
+            destination,
+            policy: (self.policy_of)(name, destination),
+            lookup: Lookup::Unknown,
+            paused: false,
+            pending: Vec::new(),
+            recipients: 0,
+        };
+        let id = u32::try_from(self.domains.insert(entry)).unwrap_or(u32::MAX);
+        self.domain_ids.insert(key, id);
+        id
+    }
+
+    fn site_id(&mut self, key: Arc<str>, policy: &Policy) -> u32 {
+        let limits = Limits {
+            recipients: policy.recipients_max.max(1),
+            rate: policy.rate,
+        };
+        if let Some(id) = self.site_ids.get(&key) {
+            if let Some(site) = self.sites.get_mut(*id as usize) {
+                site.limits = limits;
+                site.window.set_ceiling(policy.connections_max);
+            }
+            return *id;
+        }
+        let site = Site::new(Arc::clone(&key), policy.connections_max, limits);
+        let id = u32::try_from(self.sites.insert(site)).unwrap_or(u32::MAX);
+        self.site_ids.insert(key, id);
+        id
+    }
+
+    /// Forgets domains and sites that nothing waits for, so that memory follows the queue and not
+    /// all that was ever sent.
+    fn sweep(&mut self, now: Timestamp) {
+        if now < self.swept + SWEEP_EVERY {
+            return;
+        }
+        self.swept = now;
+        let keep = |d: &DomainEntry| {
+            d.recipients > 0
+                || d.paused
+                || matches!(d.lookup, Lookup::Queued | Lookup::Asked)
+                || matches!(d.lookup, Lookup::Known { expires, .. } if expires > now)
+        };
+        self.domain_ids.retain(|_, id| {
+            let kept = self.domains.get(*id as usize).is_some_and(keep);
+            if !kept {
+                self.domains.try_remove(*id as usize);
+            }
+            kept
+        });
+        let mut in_use = vec![false; self.sites.capacity()];
+        for site in self.domains.iter().filter_map(|(_, d)| d.site()) {
+            if let Some(used) = in_use.get_mut(site as usize) {
+                *used = true;
+            }
+        }
+        for id in self.starved.iter().chain(&self.runnable) {
+            if let Some(used) = in_use.get_mut(*id as usize) {
+                *used = true;
+            }
+        }
+        self.site_ids.retain(|_, id| {
+            let used = in_use.get(*id as usize).copied().unwrap_or(false);
+            let kept = used
+                || self
+                    .sites
+                    .get(*id as usize)
+                    .is_some_and(|s| !s.is_forgettable(now));
+            if !kept {
+                self.sites.try_remove(*id as usize);
+            }
+            kept
+        });
+    }
+}

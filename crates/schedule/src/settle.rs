@@ -1,0 +1,293 @@
+//! What an attempt's end means for a recipient, and for its site.
+
+use std::time::Duration;
+
+use mail::{
+    Class, Destination, EnhancedCode, Outcome, RecipientKey, RecipientState, Reply, Status,
+    Timestamp, Verdict,
+};
+
+use crate::entry::{CANCELLED, Entry, HELD, NOTIFIED, Phase, Slot};
+use crate::plan::mix;
+use crate::scheduler::{Action, Scheduler, Settled, WorkerId};
+
+/// One recipient's end of an attempt.
+#[derive(Debug, Clone)]
+pub struct Attempted {
+    /// Which one.
+    pub key: RecipientKey,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// The server named a time to come back after.
+    pub retry_after: Option<Duration>,
+}
+
+/// What a worker reports of a batch.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Recipients with a verdict of their own.
+    pub attempted: Vec<Attempted>,
+    /// No host of the site could be talked to: the verdict for every recipient of the batch that
+    /// is not in `attempted`, and the site's failure.
+    pub site_failure: Option<Verdict>,
+    /// How long connecting took, where this batch connected.
+    pub setup: Duration,
+    /// How long the transaction took.
+    pub service: Duration,
+    /// The session stays open for more.
+    pub open: bool,
+}
+
+/// Batches behind which a session makes way for a site that waits for a connection.
+const TENURE: u32 = 20;
+/// The cool-off where everybody who waited ran out of attempts.
+const COOL_OFF_EMPTY: Duration = Duration::from_secs(60);
+/// The longest that a server's wish to be left alone is obeyed.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
+
+impl Scheduler {
+    /// The end of a batch. What it means for each recipient comes out of `poll`.
+    pub fn finished(&mut self, now: Timestamp, worker: WorkerId, report: Report) {
+        let Some(w) = self.workers.get_mut(worker.0 as usize) else {
+            return;
+        };
+        w.batches += 1;
+        let tenure_is_over = w.batches >= TENURE;
+        let (site, batch) = (w.site, std::mem::take(&mut w.batch));
+        for attempted in &report.attempted {
+            if let Some(slot) = self.entries.find(attempted.key) {
+                self.settle(now, slot, &attempted.verdict, attempted.retry_after);
+            }
+        }
+        let left: Vec<Slot> = batch
+            .into_iter()
+            .filter(|s| {
+                self.entries
+                    .get(*s)
+                    .is_some_and(|e| e.phase == Phase::InFlight)
+            })
+            .collect();
+        if let Some(s) = self.sites.get_mut(site as usize) {
+            s.busy = s.busy.saturating_sub(1);
+            if report.site_failure.is_none() {
+                s.pace.learn(report.setup, report.service);
+                s.window.succeeded(s.busy + 1);
+            }
+        }
+        if report.open {
+            let mut yields = tenure_is_over;
+            if let Some(s) = self.sites.get_mut(site as usize) {
+                s.idle.push(worker.0);
+                yields |= s.ready.is_empty();
+            }
+            if yields && self.has_starved_sites() {
+                self.wake_a_starved_site();
+            }
+        } else {
+            self.forget_worker(worker.0);
+        }
+        match report.site_failure {
+            Some(verdict) => self.site_failed(now, site, left, &verdict),
+            None => self.put_back(now, left),
+        }
+        self.make_runnable(site);
+    }
+
+    /// A site failed for one worker. While others are talking to it, or about to, it may only be too much for it:
+    /// then the batch goes back, uncharged. Otherwise it is closed, and everybody who is due there is
+    /// charged one attempt.
+    fn site_failed(&mut self, now: Timestamp, site: u32, left: Vec<Slot>, verdict: &Verdict) {
+        let Some(s) = self.sites.get_mut(site as usize) else {
+            return;
+        };
+        s.last_failure = Some(verdict.reply.clone());
+        let closes = s.window.failed() || s.established == 0 && s.busy == 0;
+        if !closes {
+            self.put_back(now, left);
+            return;
+        }
+        let waiting = s.ready.drain();
+        let mut shortest: Option<Duration> = None;
+        for slot in left.into_iter().chain(waiting) {
+            let live = |e: &Entry| matches!(e.phase, Phase::InFlight | Phase::Ready);
+            if !self.entries.get(slot).is_some_and(live) {
+                continue;
+            }
+            if let Some(due) = self.settle(now, slot, verdict, None) {
+                let wait = due.since(now);
+                shortest = Some(shortest.map_or(wait, |s| s.min(wait)));
+            }
+        }
+        if let Some(s) = self.sites.get_mut(site as usize) {
+            s.window.cool_off(now, shortest.unwrap_or(COOL_OFF_EMPTY));
+        }
+    }
+
+    fn put_back(&mut self, now: Timestamp, slots: Vec<Slot>) {
+        for slot in slots {
+            if self.end_if_cancelled(now, slot) {
+                continue;
+            }
+            let Some(entry) = self.entries.get_mut(slot) else {
+                continue;
+            };
+            entry.phase = Phase::Waiting;
+            if !entry.has(HELD) && !self.expire_if_old(now, slot) {
+                self.make_due(now, slot);
+            }
+        }
+    }
+
+    /// Ends an attempt of one recipient. The due time of the next one, when there is one.
+    pub(crate) fn settle(
+        &mut self,
+        now: Timestamp,
+        slot: Slot,
+        verdict: &Verdict,
+        retry_after: Option<Duration>,
+    ) -> Option<Timestamp> {
+        let entry = self.entries.get_mut(slot)?;
+        entry.attempts = entry.attempts.saturating_add(1);
+        if verdict.outcome != Outcome::Deferred {
+            self.end(slot, verdict.clone());
+            return None;
+        }
+        if self.end_if_cancelled(now, slot) {
+            return None;
+        }
+        let entry = self.entries.get_mut(slot)?;
+        let policy = &self.domains.get(entry.domain as usize)?.policy;
+        let seed =
+            self.settings.seed ^ mix(entry.key().id.as_u64()) ^ u64::from(entry.key().recipient);
+        let Some(wait) = policy.plan.wait_after(u32::from(entry.attempts), seed) else {
+            self.end(
+                slot,
+                Verdict {
+                    outcome: Outcome::Failed,
+                    ..verdict.clone()
+                },
+            );
+            return None;
+        };
+        if policy.lifetime.is_some_and(|l| entry.accepted + l <= now) && !entry.has(HELD) {
+            self.end(
+                slot,
+                Verdict {
+                    outcome: Outcome::Expired,
+                    ..verdict.clone()
+                },
+            );
+            return None;
+        }
+        entry.due = now + wait.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
+        let due = entry.due;
+        let state = RecipientState {
+            last: Some(verdict.clone()),
+            ..state_of(entry)
+        };
+        let key = entry.key();
+        self.out
+            .push_back(Action::Settle(Settled::Waiting { key, state }));
+        self.set_timer(slot, now);
+        Some(due)
+    }
+
+    fn end(&mut self, slot: Slot, verdict: Verdict) {
+        let Some(entry) = self.entries.remove(slot) else {
+            return;
+        };
+        if let Some(domain) = self.domains.get_mut(entry.domain as usize) {
+            domain.recipients = domain.recipients.saturating_sub(1);
+        }
+        let (key, attempts) = (entry.key(), u32::from(entry.attempts));
+        self.out.push_back(Action::Settle(Settled::Final {
+            key,
+            verdict,
+            attempts,
+        }));
+    }
+
+    /// Takes a recipient out of the queue without a word of it coming out of `poll`.
+    pub(crate) fn take_out(&mut self, slot: Slot) {
+        if let Some(entry) = self.entries.remove(slot)
+            && let Some(domain) = self.domains.get_mut(entry.domain as usize)
+        {
+            domain.recipients = domain.recipients.saturating_sub(1);
+        }
+    }
+
+    fn end_if_cancelled(&mut self, now: Timestamp, slot: Slot) -> bool {
+        if !self.entries.get(slot).is_some_and(|e| e.has(CANCELLED)) {
+            return false;
+        }
+        let reply = Reply::own(EnhancedCode::new(5, 7, 0), "ended by an administrator");
+        self.end(
+            slot,
+            Verdict::own(Outcome::Failed, Class::Policy, reply, now),
+        );
+        true
+    }
+
+    /// The end of the entry's lifetime, if it has one.
+    pub(crate) fn expiry(&self, entry: &Entry) -> Option<Timestamp> {
+        // The first attempt is always made: a lifetime ends re-sends.
+        if entry.attempts == 0 {
+            return None;
+        }
+        let lifetime = self.domains.get(entry.domain as usize)?.policy.lifetime?;
+        Some(entry.accepted + lifetime)
+    }
+
+    pub(crate) fn expire_if_old(&mut self, now: Timestamp, slot: Slot) -> bool {
+        let Some(entry) = self.entries.get(slot) else {
+            return false;
+        };
+        let old = self.expiry(entry).is_some_and(|at| at <= now);
+        if old {
+            let text = "its lifetime in the queue is over";
+            let reply = Reply::own(EnhancedCode::new(4, 4, 7), text);
+            self.end(
+                slot,
+                Verdict::own(Outcome::Expired, Class::Policy, reply, now),
+            );
+        }
+        old
+    }
+
+    pub(crate) fn notice_if_late(&mut self, now: Timestamp, slot: Slot) {
+        let Some(after) = self.settings.delay_notice_after else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(slot) else {
+            return;
+        };
+        let outgoing = |d: &crate::scheduler::DomainEntry| d.destination == Destination::Outgoing;
+        if entry.has(NOTIFIED)
+            || entry.accepted + after > now
+            || !self
+                .domains
+                .get(entry.domain as usize)
+                .is_some_and(outgoing)
+        {
+            return;
+        }
+        entry.set(NOTIFIED, true);
+        let action = Action::Notice(entry.key(), state_of(entry));
+        self.out.push_back(action);
+    }
+}
+
+/// The durable part of an entry; the last verdict is the spool's to know.
+pub(crate) fn state_of(entry: &Entry) -> RecipientState {
+    RecipientState {
+        status: if entry.has(HELD) {
+            Status::Held
+        } else {
+            Status::Waiting
+        },
+        attempts: u32::from(entry.attempts),
+        due: entry.due,
+        delay_notified: entry.has(NOTIFIED),
+        last: None,
+    }
+}

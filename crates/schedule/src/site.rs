@@ -1,0 +1,150 @@
+//! One site: next hops that share the same hosts, and so the same limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail::{Reply, Timestamp};
+
+use crate::rate::{Meter, Rate};
+use crate::ready::Ready;
+use crate::window::{Standing, Window};
+
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) key: Arc<str>,
+    pub(crate) window: Window,
+    pub(crate) ready: Ready,
+    pub(crate) limits: Limits,
+    pub(crate) meter: Meter,
+    /// Workers with a batch.
+    pub(crate) busy: u32,
+    /// Workers with an open session and nothing to do, the most recently used last.
+    pub(crate) idle: Vec<u32>,
+    /// Sessions past their greeting.
+    pub(crate) established: u32,
+    /// It stands in the queue of sites that may have work.
+    pub(crate) queued: bool,
+    /// It stands in the queue of sites that wait for a free connection.
+    pub(crate) starved: bool,
+    /// Since when a message waits here because a busy session will soon be free.
+    pub(crate) patient_since: Option<Timestamp>,
+    pub(crate) pace: Pace,
+    /// Why it was closed.
+    pub(crate) last_failure: Option<Reply>,
+    /// When something was last sent to it.
+    pub(crate) used: Timestamp,
+}
+
+/// What one site may be given at once; the smallest of what its domains say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) recipients: u32,
+    pub(crate) rate: Option<Rate>,
+}
+
+/// How long things take there, as moving averages in milliseconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pace {
+    setup: Option<f64>,
+    service: Option<f64>,
+}
+
+impl Pace {
+    pub(crate) fn learn(&mut self, setup: Duration, service: Duration) {
+        let blend = |old: Option<f64>, new: Duration| {
+            let new = new.as_secs_f64() * 1000.0;
+            Some(old.map_or(new, |old| old * 0.8 + new * 0.2))
+        };
+        if !setup.is_zero() {
+            self.setup = blend(self.setup, setup);
+        }
+        self.service = blend(self.service, service);
+    }
+
+    /// How long a message should wait for one of `busy` sessions before a further connection pays:
+    /// setting one up costs both sides more than a little patience. `None`: do not wait.
+    pub(crate) fn patience(&self, waiting: usize, busy: u32) -> Option<Duration> {
+        let (setup, service) = (self.setup?, self.service?);
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+        let expected = service * f64::from(waiting) / f64::from(busy.max(1));
+        (expected <= setup * 2.0).then(|| Duration::from_secs_f64((setup * 2.0 + 50.0) / 1000.0))
+    }
+}
+
+impl Site {
+    pub(crate) fn new(key: Arc<str>, ceiling: u32, limits: Limits) -> Self {
+        Self {
+            key,
+            window: Window::new(ceiling),
+            ready: Ready::default(),
+            limits,
+            meter: Meter::default(),
+            busy: 0,
+            idle: Vec::new(),
+            established: 0,
+            queued: false,
+            starved: false,
+            patient_since: None,
+            pace: Pace::default(),
+            last_failure: None,
+            used: Timestamp::ZERO,
+        }
+    }
+
+    /// Whether nothing would be lost by forgetting it.
+    pub(crate) const fn is_forgettable(&self, now: Timestamp) -> bool {
+        let cool = matches!(self.window.standing, Standing::CoolingOff { until } if until.as_millis() > now.as_millis());
+        self.ready.is_empty() && self.busy == 0 && self.idle.is_empty() && !cool
+    }
+}
+
+/// A site as the administrator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteView {
+    /// The hosts, in the order of preference.
+    pub key: String,
+    /// Its standing.
+    pub standing: StandingView,
+    /// How many connections it may have busy now.
+    pub window: u32,
+    /// How many are busy.
+    pub busy: u32,
+    /// How many are open and idle.
+    pub idle: u32,
+    /// Messages due and not yet with a connection.
+    pub messages: usize,
+    /// Recipients due and not yet with a connection.
+    pub recipients: usize,
+    /// The answer that closed it last.
+    pub last_failure: Option<Reply>,
+}
+
+/// A site's standing as the administrator sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandingView {
+    /// Not yet known to work: one connection finds out.
+    Probing,
+    /// Working.
+    Open,
+    /// Not answering; tried again then.
+    CoolingOff(Timestamp),
+}
+
+impl From<&Site> for SiteView {
+    fn from(site: &Site) -> Self {
+        Self {
+            key: site.key.to_string(),
+            standing: match site.window.standing {
+                Standing::Probing => StandingView::Probing,
+                Standing::Open => StandingView::Open,
+                Standing::CoolingOff { until } => StandingView::CoolingOff(until),
+            },
+            window: site.window.room(),
+            busy: site.busy,
+            idle: u32::try_from(site.idle.len()).unwrap_or(u32::MAX),
+            messages: site.ready.messages(),
+            recipients: site.ready.recipients(),
+            last_failure: site.last_failure.clone(),
+        }
+    }
+}

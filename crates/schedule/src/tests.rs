@@ -1,0 +1,614 @@
+//! The scheduler under virtual time, with a world of sites that behave as the test says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail::{
+    Class, Destination, Domain, EnhancedCode, Outcome, QueueId, RecipientKey, RecipientState,
+    Reply, Timestamp, Verdict,
+};
+
+use crate::*;
+
+/// How a domain's site behaves.
+type Behaviour = Box<dyn FnMut(&Batch, usize) -> Answer>;
+
+enum Answer {
+    Outcome(Outcome),
+    SiteDown,
+}
+
+struct World {
+    scheduler: Scheduler,
+    now: Timestamp,
+    sites: BTreeMap<SiteId, String>,
+    behaviour: BTreeMap<String, Behaviour>,
+    /// Batches under way: when each ends.
+    running: Vec<(Timestamp, WorkerId, SiteId, Batch)>,
+    /// Attempts at connecting or sending: when, where, what.
+    log: Vec<(Timestamp, String, Batch)>,
+    settled: Vec<(Timestamp, Settled)>,
+    notices: Vec<(Timestamp, RecipientKey)>,
+    service: Duration,
+    next_id: u64,
+}
+
+fn minutes(n: u64) -> Duration {
+    Duration::from_secs(n * 60)
+}
+
+fn policy(plan: Plan) -> Policy {
+    let plan = Arc::new(plan);
+    Policy {
+        plan,
+        lifetime: None,
+        connections_max: 20,
+        recipients_max: 100,
+        rate: None,
+    }
+}
+
+fn verdict(outcome: Outcome, class: Class, at: Timestamp) -> Verdict {
+    Verdict::own(
+        outcome,
+        class,
+        Reply::own(EnhancedCode::new(4, 4, 1), "as told"),
+        at,
+    )
+}
+
+impl World {
+    fn new(settings: Settings, policy: Policy) -> Self {
+        Self {
+            scheduler: Scheduler::new(settings, Box::new(move |_, _| policy.clone())),
+            now: Timestamp::from_secs(1_000_000),
+            sites: BTreeMap::new(),
+            behaviour: BTreeMap::new(),
+            running: Vec::new(),
+            log: Vec::new(),
+            settled: Vec::new(),
+            notices: Vec::new(),
+            service: Duration::from_millis(100),
+            next_id: 0,
+        }
+    }
+
+    fn default_plan() -> Self {
+        Self::new(Settings::default(), policy(Plan::fixed(5, minutes(5))))
+    }
+
+    fn site(&mut self, domain: &str, behaviour: impl FnMut(&Batch, usize) -> Answer + 'static) {
+        self.behaviour
+            .insert(domain.to_owned(), Box::new(behaviour));
+    }
+
+    fn mail(&mut self, submitter: &str, domain: &str, recipients: u32) -> QueueId {
+        self.next_id += 1;
+        let id = QueueId::from_u64(self.next_id);
+        for recipient in 0..recipients {
+            let new = NewRecipient {
+                key: RecipientKey { id, recipient },
+                domain: Domain::parse(domain).unwrap(),
+                destination: Destination::Outgoing,
+                submitter: submitter.to_owned(),
+                accepted: self.now,
+                state: RecipientState {
+                    due: self.now,
+                    ..RecipientState::default()
+                },
+            };
+            self.scheduler.insert(self.now, &new);
+        }
+        id
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.scheduler.poll(self.now) {
+            match action {
+                Action::Resolve { domain, name, .. } => {
+                    let expires = self.now + minutes(60);
+                    let resolution = Resolution::Site {
+                        key: name.as_str().into(),
+                        expires,
+                    };
+                    let site = self
+                        .scheduler
+                        .resolved(self.now, domain, resolution)
+                        .unwrap();
+                    self.sites.insert(site, name.as_str().to_owned());
+                }
+                Action::Run {
+                    worker,
+                    site,
+                    batch,
+                    ..
+                } => {
+                    self.log
+                        .push((self.now, self.sites[&site].clone(), batch.clone()));
+                    self.running
+                        .push((self.now + self.service, worker, site, batch));
+                }
+                Action::Close(_) => {}
+                Action::Settle(settled) => self.settled.push((self.now, settled)),
+                Action::Notice(key, _) => self.notices.push((self.now, key)),
+            }
+        }
+    }
+
+    fn end_batch(&mut self, n: usize) {
+        let here = self.running[n].2;
+        let at_site = self.running.iter().filter(|r| r.2 == here).count();
+        let (_, worker, site, batch) = self.running.remove(n);
+        let answer = self.behaviour.get_mut(&self.sites[&site]).unwrap()(&batch, at_site);
+        let mut report = Report {
+            setup: Duration::from_millis(10),
+            service: self.service,
+            open: true,
+            ..Report::default()
+        };
+        match answer {
+            Answer::SiteDown => {
+                report.open = false;
+                report.site_failure = Some(verdict(Outcome::Deferred, Class::Host, self.now));
+            }
+            Answer::Outcome(outcome) => {
+                self.scheduler.greeted(worker);
+                let verdict = verdict(outcome, Class::Recipient, self.now);
+                let attempted = |key| Attempted {
+                    key,
+                    verdict: verdict.clone(),
+                    retry_after: None,
+                };
+                report.attempted = batch.keys().map(attempted).collect();
+            }
+        }
+        self.scheduler.finished(self.now, worker, report);
+    }
+
+    /// Lets time pass, jumping from event to event.
+    fn run_for(&mut self, length: Duration) {
+        let end = self.now + length;
+        loop {
+            self.drain();
+            let due = self.running.iter().map(|r| r.0).min();
+            let timer = self.scheduler.deadline().map(|d| d.at);
+            let Some(next) = due.into_iter().chain(timer).min().filter(|at| *at <= end) else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(next);
+            while let Some(n) = self.running.iter().position(|r| r.0 <= self.now) {
+                self.end_batch(n);
+            }
+        }
+    }
+
+    fn finals(&self) -> Vec<(Outcome, u32)> {
+        let f = |(_, s): &(Timestamp, Settled)| match s {
+            Settled::Final {
+                verdict, attempts, ..
+            } => Some((verdict.outcome, *attempts)),
+            Settled::Waiting { .. } => None,
+        };
+        self.settled.iter().filter_map(f).collect()
+    }
+}
+
+fn good(_: &Batch, _: usize) -> Answer {
+    Answer::Outcome(Outcome::Delivered)
+}
+
+fn deferring(_: &Batch, _: usize) -> Answer {
+    Answer::Outcome(Outcome::Deferred)
+}
+
+fn dead(_: &Batch, _: usize) -> Answer {
+    Answer::SiteDown
+}
+
+#[test]
+fn a_deferred_recipient_gets_five_resends_five_minutes_apart_and_fails() {
+    let mut world = World::default_plan();
+    world.site("x.example", deferring);
+    let start = world.now;
+    world.mail("u", "x.example", 1);
+    world.run_for(minutes(60));
+    let at: Vec<u64> = world
+        .log
+        .iter()
+        .map(|(t, _, _)| t.since(start).as_secs())
+        .collect();
+    assert_eq!(at, [0, 300, 600, 900, 1200, 1500]);
+    assert_eq!(world.finals(), [(Outcome::Failed, 6)]);
+    assert!(world.scheduler.is_empty());
+}
+
+#[test]
+fn five_hundred_mails_to_a_dead_host_use_one_connection_a_round_and_run_out_as_one_would() {
+    let mut world = World::default_plan();
+    world.site("dead.example", dead);
+    world.site("y.example", good);
+    for n in 0..500 {
+        world.mail(&format!("u{}", n % 7), "dead.example", 1);
+    }
+    world.mail("u", "y.example", 1);
+    let start = world.now;
+    world.run_for(minutes(1));
+    assert_eq!(
+        world
+            .log
+            .iter()
+            .filter(|(_, d, _)| d == "dead.example")
+            .count(),
+        1
+    );
+    assert!(
+        world
+            .log
+            .iter()
+            .any(|(t, d, _)| d == "y.example" && t.since(start).is_zero())
+    );
+    world.run_for(minutes(60));
+    assert_eq!(
+        world
+            .log
+            .iter()
+            .filter(|(_, d, _)| d == "dead.example")
+            .count(),
+        6
+    );
+    let failed = world
+        .finals()
+        .iter()
+        .filter(|f| **f == (Outcome::Failed, 6))
+        .count();
+    assert_eq!(failed, 500);
+}
+
+#[test]
+fn a_mail_that_comes_while_its_site_cools_off_waits_for_the_probe_uncharged() {
+    let mut world = World::default_plan();
+    world.site("dead.example", dead);
+    world.mail("u", "dead.example", 1);
+    world.run_for(minutes(2));
+    let id = world.mail("u", "dead.example", 1);
+    world.run_for(minutes(1));
+    let wait = world
+        .scheduler
+        .wait(RecipientKey { id, recipient: 0 }, world.now)
+        .unwrap();
+    assert_eq!(wait.reason, Reason::CoolingOff);
+    assert!(wait.next.unwrap() > world.now);
+    world.run_for(minutes(60));
+    assert_eq!(world.finals(), [(Outcome::Failed, 6), (Outcome::Failed, 6)]);
+}
+
+#[test]
+fn a_single_mail_behind_a_bulk_of_five_thousand_starts_within_a_few_slots() {
+    let mut world = World::new(
+        Settings::default(),
+        Policy {
+            recipients_max: 1,
+            ..policy(Plan::fixed(5, minutes(5)))
+        },
+    );
+    world.site("x.example", good);
+    world.mail("bulk", "x.example", 5000);
+    world.run_for(Duration::from_secs(3));
+    let before = world.log.len();
+    let id = world.mail("person", "x.example", 1);
+    world.run_for(Duration::from_secs(3));
+    let place = world.log[before..]
+        .iter()
+        .position(|(_, _, b)| b.id == id)
+        .unwrap();
+    assert!(place <= 2, "{place}");
+    let same_user = world.mail("bulk", "x.example", 1);
+    let before = world.log.len();
+    world.run_for(Duration::from_secs(3));
+    let place = world.log[before..]
+        .iter()
+        .position(|(_, _, b)| b.id == same_user)
+        .unwrap();
+    assert!(place <= 2, "{place}");
+}
+
+#[test]
+fn a_host_that_returns_with_ten_thousand_deferred_is_ramped_up_to() {
+    let mut world = World::new(
+        Settings::default(),
+        Policy {
+            recipients_max: 1,
+            ..policy(Plan::fixed(50, minutes(5)))
+        },
+    );
+    let mut up = false;
+    let switch = std::rc::Rc::new(std::cell::Cell::new(false));
+    let seen = switch.clone();
+    let most = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let at_once = most.clone();
+    world.site("x.example", move |_, busy| {
+        up |= seen.get();
+        if !up {
+            return Answer::SiteDown;
+        }
+        at_once.borrow_mut().push(busy);
+        Answer::Outcome(Outcome::Delivered)
+    });
+    for n in 0..10_000 {
+        world.mail(&format!("u{}", n % 3), "x.example", 1);
+    }
+    world.run_for(minutes(12));
+    switch.set(true);
+    world.run_for(minutes(20));
+    let busy = most.borrow();
+    assert_eq!(busy.len(), 10_000);
+    assert_eq!(busy[0], 1);
+    assert!(busy[..10].iter().all(|n| *n <= 5), "{:?}", &busy[..10]);
+    assert!(busy.iter().all(|n| *n <= 20));
+}
+
+#[test]
+fn a_host_that_allows_three_connections_costs_no_deferral() {
+    let mut world = World::default_plan();
+    world.site("x.example", |_, busy| {
+        if busy > 3 {
+            Answer::SiteDown
+        } else {
+            good_answer()
+        }
+    });
+    for _ in 0..300 {
+        world.mail("u", "x.example", 1);
+    }
+    world.run_for(minutes(4));
+    assert_eq!(world.finals().len(), 300);
+    assert!(world.finals().iter().all(|f| *f == (Outcome::Delivered, 1)));
+}
+
+fn good_answer() -> Answer {
+    Answer::Outcome(Outcome::Delivered)
+}
+
+#[test]
+fn recipients_of_one_message_go_together_up_to_the_limit() {
+    let mut world = World::default_plan();
+    world.site("x.example", good);
+    world.mail("u", "x.example", 250);
+    world.run_for(Duration::from_secs(5));
+    let sizes: Vec<usize> = world
+        .log
+        .iter()
+        .map(|(_, _, b)| b.recipients.len())
+        .collect();
+    assert_eq!(sizes, [100, 100, 50]);
+}
+
+#[test]
+fn holds_pauses_and_the_main_switch_keep_mail_uncharged_and_say_so() {
+    let mut world = World::default_plan();
+    world.site("x.example", good);
+    let domain = Domain::parse("x.example").unwrap();
+    world.scheduler.set_enabled(world.now, false);
+    let id = world.mail("u", "x.example", 1);
+    let key = RecipientKey { id, recipient: 0 };
+    world.run_for(minutes(60));
+    assert_eq!(
+        world.scheduler.wait(key, world.now).unwrap().reason,
+        Reason::OutgoingOff
+    );
+    world.scheduler.set_paused(world.now, &domain, true);
+    world.scheduler.set_enabled(world.now, true);
+    world.run_for(minutes(60));
+    assert_eq!(
+        world.scheduler.wait(key, world.now).unwrap().reason,
+        Reason::Paused
+    );
+    assert_eq!(world.scheduler.hold(key).unwrap().attempts, 0);
+    world.scheduler.set_paused(world.now, &domain, false);
+    world.run_for(minutes(60));
+    assert_eq!(
+        world.scheduler.wait(key, world.now).unwrap().reason,
+        Reason::Held
+    );
+    assert!(world.log.is_empty());
+    world.scheduler.release(world.now, key).unwrap();
+    world.run_for(minutes(1));
+    assert_eq!(world.finals(), [(Outcome::Delivered, 1)]);
+}
+
+#[test]
+fn holding_and_releasing_what_is_ready_sends_it_once() {
+    let mut world = World::new(
+        Settings::default(),
+        Policy {
+            connections_max: 1,
+            ..policy(Plan::fixed(5, minutes(5)))
+        },
+    );
+    world.site("x.example", good);
+    for _ in 0..5 {
+        world.mail("u", "x.example", 1);
+    }
+    world.drain();
+    let key = RecipientKey {
+        id: QueueId::from_u64(5),
+        recipient: 0,
+    };
+    for _ in 0..3 {
+        world.scheduler.hold(key).unwrap();
+        world.scheduler.release(world.now, key).unwrap();
+    }
+    world.run_for(minutes(10));
+    assert_eq!(world.log.len(), 5);
+    assert_eq!(world.finals().len(), 5);
+}
+
+#[test]
+fn retry_now_is_due_at_once_and_opens_a_site_that_cools_off() {
+    let mut world = World::default_plan();
+    world.site("dead.example", dead);
+    let id = world.mail("u", "dead.example", 1);
+    world.run_for(minutes(1));
+    let key = RecipientKey { id, recipient: 0 };
+    world.scheduler.retry(world.now, key, world.now).unwrap();
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.log.len(), 2);
+}
+
+#[test]
+fn what_is_cancelled_while_being_sent_ends_with_the_attempt() {
+    let mut world = World::default_plan();
+    world.site("x.example", deferring);
+    let id = world.mail("u", "x.example", 2);
+    world.drain();
+    let key = RecipientKey { id, recipient: 0 };
+    assert_eq!(world.scheduler.cancel(key), Cancelled::AfterAttempt);
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.finals(), [(Outcome::Failed, 1)]);
+    let other = RecipientKey { id, recipient: 1 };
+    assert_eq!(
+        world.scheduler.cancel(other),
+        Cancelled::Now { attempts: 1 }
+    );
+    assert_eq!(world.scheduler.cancel(other), Cancelled::Unknown);
+    world.run_for(minutes(60));
+    assert_eq!(world.log.len(), 1);
+}
+
+#[test]
+fn a_rate_spreads_the_messages() {
+    let rate = Rate::parse("60/min").unwrap();
+    let mut world = World::new(
+        Settings::default(),
+        Policy {
+            rate: Some(rate),
+            ..policy(Plan::fixed(5, minutes(5)))
+        },
+    );
+    world.site("x.example", good);
+    for _ in 0..200 {
+        world.mail("u", "x.example", 1);
+    }
+    world.run_for(minutes(1));
+    assert!((60..=67).contains(&world.log.len()), "{}", world.log.len());
+    let key = RecipientKey {
+        id: QueueId::from_u64(200),
+        recipient: 0,
+    };
+    assert_eq!(
+        world.scheduler.wait(key, world.now).unwrap().reason,
+        Reason::Rate
+    );
+}
+
+#[test]
+fn a_lifetime_ends_the_resends_and_the_late_sender_is_told_once() {
+    let plan = Policy {
+        lifetime: Some(minutes(12)),
+        ..policy(Plan::fixed(50, minutes(5)))
+    };
+    let settings = Settings {
+        delay_notice_after: Some(minutes(7)),
+        ..Settings::default()
+    };
+    let mut world = World::new(settings, plan);
+    world.site("x.example", deferring);
+    world.mail("u", "x.example", 1);
+    let start = world.now;
+    world.run_for(minutes(60));
+    let notices: Vec<u64> = world
+        .notices
+        .iter()
+        .map(|(t, _)| t.since(start).as_secs())
+        .collect();
+    assert_eq!(notices, [420]);
+    assert_eq!(world.finals(), [(Outcome::Expired, 3)]);
+    let end = world.settled.last().unwrap().0.since(start);
+    assert_eq!(end, minutes(12));
+}
+
+#[test]
+fn a_lookup_that_fails_charges_everyone_who_is_due() {
+    let mut scheduler = Scheduler::new(
+        Settings::default(),
+        Box::new(|_, _| policy(Plan::fixed(1, minutes(5)))),
+    );
+    let mut now = Timestamp::from_secs(1000);
+    for n in 0..3 {
+        let new = NewRecipient {
+            key: RecipientKey {
+                id: QueueId::from_u64(n),
+                recipient: 0,
+            },
+            domain: Domain::parse("x.example").unwrap(),
+            destination: Destination::Outgoing,
+            submitter: "u".to_owned(),
+            accepted: now,
+            state: RecipientState {
+                due: now,
+                ..RecipientState::default()
+            },
+        };
+        scheduler.insert(now, &new);
+    }
+    for round in 1..=2 {
+        let Some(Action::Resolve { domain, .. }) = scheduler.poll(now) else {
+            panic!("no lookup")
+        };
+        assert_eq!(scheduler.poll(now), None);
+        let v = verdict(Outcome::Deferred, Class::Dns, now);
+        scheduler.resolved(now, domain, Resolution::Unroutable(v));
+        let settled = std::iter::from_fn(|| scheduler.poll(now)).count();
+        assert_eq!(settled, 3, "round {round}");
+        now = now + minutes(5);
+    }
+    assert!(scheduler.is_empty());
+}
+
+#[test]
+fn connections_in_all_are_shared_round_robin() {
+    let settings = Settings {
+        connections_max: 4,
+        ..Settings::default()
+    };
+    let mut world = World::new(settings, policy(Plan::fixed(5, minutes(5))));
+    for n in 0..10 {
+        world.site(&format!("d{n}.example"), good);
+    }
+    for n in 0..500 {
+        world.mail("u", &format!("d{}.example", n % 10), 1);
+    }
+    world.run_for(minutes(4));
+    assert_eq!(world.finals().len(), 500);
+    let first: std::collections::BTreeSet<&str> = world.log[..240]
+        .iter()
+        .map(|(_, d, _)| d.as_str())
+        .collect();
+    assert_eq!(first.len(), 10, "{first:?}");
+}
+
+#[test]
+fn memory_follows_the_queue_and_not_all_that_was_ever_sent() {
+    let mut world = World::default_plan();
+    for n in 0..200 {
+        let domain = format!("d{n}.example");
+        world.site(&domain, good);
+        world.mail("u", &domain, 1);
+    }
+    world.run_for(minutes(1));
+    assert_eq!(world.scheduler.sites().len(), 200);
+    let workers: Vec<WorkerId> = world
+        .scheduler
+        .workers
+        .iter()
+        .map(|(i, _)| WorkerId(i as u32))
+        .collect();
+    for worker in workers {
+        assert!(world.scheduler.closed(worker));
+    }
+    world.run_for(minutes(120));
+    world.scheduler.poll(world.now);
+    assert_eq!(world.scheduler.sites().len(), 0);
+}

@@ -1,0 +1,210 @@
+//! The administrator's verbs, as far as the schedule is concerned.
+//!
+//! Each changes what is in memory; making it durable, before the administrator is answered, is the
+//! caller's part: the state to commit is what the verb returns.
+
+use mail::{Destination, Domain, RecipientKey, RecipientState, Timestamp};
+
+use crate::entry::{CANCELLED, HELD, Phase, Slot};
+use crate::scheduler::{Lookup, Scheduler, SiteId};
+use crate::settle::state_of;
+use crate::site::SiteView;
+
+/// What became of the wish to end a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It is out of the queue; the caller commits its end.
+    Now {
+        /// Behind how many attempts.
+        attempts: u32,
+    },
+    /// It is being sent right now; unless that succeeds it ends with this attempt.
+    AfterAttempt,
+    /// It is not here.
+    Unknown,
+}
+
+impl Scheduler {
+    /// Holds a recipient: it is not tried until released. Its state, if that changed it.
+    pub fn hold(&mut self, key: RecipientKey) -> Option<RecipientState> {
+        let slot = self.entries.find(key)?;
+        let entry = self.entries.get_mut(slot)?;
+        if entry.has(HELD) {
+            return None;
+        }
+        entry.set(HELD, true);
+        if entry.phase != Phase::InFlight {
+            // Lists and timers that still name it pass over what is only waiting.
+            entry.phase = Phase::Waiting;
+        }
+        Some(state_of(entry))
+    }
+
+    /// Lets a held recipient be tried when due. Its state, if that changed it.
+    pub fn release(&mut self, now: Timestamp, key: RecipientKey) -> Option<RecipientState> {
+        let slot = self.entries.find(key)?;
+        let entry = self.entries.get_mut(slot)?;
+        if !entry.has(HELD) {
+            return None;
+        }
+        entry.set(HELD, false);
+        let state = state_of(entry);
+        if entry.phase == Phase::Waiting {
+            self.set_timer(slot, now);
+        }
+        Some(state)
+    }
+
+    /// Makes a recipient due at `at`; now, and its site is tried at once, even in a cool-off. Its
+    /// state, if it is here and not being sent.
+    pub fn retry(
+        &mut self,
+        now: Timestamp,
+        key: RecipientKey,
+        at: Timestamp,
+    ) -> Option<RecipientState> {
+        let slot = self.entries.find(key)?;
+        let entry = self.entries.get_mut(slot)?;
+        if entry.phase == Phase::InFlight {
+            return None;
+        }
+        entry.due = at;
+        let (state, domain, held) = (state_of(entry), entry.domain, entry.has(HELD));
+        if at <= now
+            && let Some(site) = self.domains.get(domain as usize).and_then(|d| d.site())
+            && let Some(s) = self.sites.get_mut(site as usize)
+        {
+            s.window.probe();
+            self.make_runnable(site);
+        }
+        let phase = self.entries.get(slot)?.phase;
+        if !held && (phase == Phase::Waiting || at > now) {
+            self.set_timer(slot, now);
+        }
+        Some(state)
+    }
+
+    /// Takes a recipient out of the queue.
+    pub fn cancel(&mut self, key: RecipientKey) -> Cancelled {
+        let Some(slot) = self.entries.find(key) else {
+            return Cancelled::Unknown;
+        };
+        let Some(entry) = self.entries.get_mut(slot) else {
+            return Cancelled::Unknown;
+        };
+        if entry.phase == Phase::InFlight {
+            entry.set(CANCELLED, true);
+            return Cancelled::AfterAttempt;
+        }
+        let attempts = u32::from(entry.attempts);
+        self.take_out(slot);
+        Cancelled::Now { attempts }
+    }
+
+    /// Stops or lets go all outgoing mail (`outgoing.enabled`).
+    pub fn set_enabled(&mut self, now: Timestamp, enabled: bool) {
+        if self.settings.enabled == enabled {
+            return;
+        }
+        self.settings.enabled = enabled;
+        self.reroute_all(now);
+    }
+
+    /// Stops or lets go the mail for one domain.
+    pub fn set_paused(&mut self, now: Timestamp, domain: &Domain, paused: bool) {
+        let id = self.domain_id(domain, Destination::Outgoing);
+        let Some(entry) = self.domains.get_mut(id as usize) else {
+            return;
+        };
+        entry.paused = paused;
+        if paused {
+            let site = entry.site();
+            self.take_back_ready(now, site);
+        } else {
+            self.settle_pending_into(now, id);
+        }
+    }
+
+    /// The domains that are paused.
+    #[must_use]
+    pub fn paused(&self) -> Vec<Domain> {
+        self.domains
+            .iter()
+            .filter(|(_, d)| d.paused)
+            .map(|(_, d)| d.name.clone())
+            .collect()
+    }
+
+    /// The configuration changed: policies are asked anew, and every domain is looked up again.
+    pub fn policies_changed(&mut self, now: Timestamp, settings: crate::Settings) {
+        self.settings = settings;
+        for (_, domain) in &mut self.domains {
+            domain.policy = (self.policy_of)(&domain.name, domain.destination);
+        }
+        self.reroute_all(now);
+        for slot in self.entries.slots() {
+            if self
+                .entries
+                .get(slot)
+                .is_some_and(|e| e.phase == Phase::Waiting)
+            {
+                self.set_timer(slot, now);
+            }
+        }
+    }
+
+    /// Replaces the source of policies; take effect with [`Scheduler::policies_changed`].
+    pub fn set_policy_of(&mut self, policy_of: crate::scheduler::PolicyOf) {
+        self.policy_of = policy_of;
+    }
+
+    /// Every site, those with the most waiting first.
+    #[must_use]
+    pub fn sites(&self) -> Vec<(SiteId, SiteView)> {
+        let view = |(id, site)| Some((SiteId(u32::try_from(id).ok()?), SiteView::from(site)));
+        let mut all: Vec<_> = self.sites.iter().filter_map(view).collect();
+        all.sort_by(|(_, a), (_, b)| b.recipients.cmp(&a.recipients).then(a.key.cmp(&b.key)));
+        all
+    }
+
+    /// Everything due is asked again where it goes.
+    fn reroute_all(&mut self, now: Timestamp) {
+        let sites: Vec<u32> = self
+            .sites
+            .iter()
+            .filter_map(|(id, _)| u32::try_from(id).ok())
+            .collect();
+        for (_, domain) in &mut self.domains {
+            if matches!(domain.lookup, Lookup::Known { .. }) {
+                domain.lookup = Lookup::Unknown;
+            }
+        }
+        for site in sites {
+            self.take_back_ready(now, Some(site));
+        }
+        let domains: Vec<u32> = self
+            .domains
+            .iter()
+            .filter_map(|(id, _)| u32::try_from(id).ok())
+            .collect();
+        for domain in domains {
+            self.settle_pending_into(now, domain);
+        }
+    }
+
+    fn take_back_ready(&mut self, now: Timestamp, site: Option<u32>) {
+        let Some(site) = site.and_then(|site| self.sites.get_mut(site as usize)) else {
+            return;
+        };
+        let slots: Vec<Slot> = site.ready.drain();
+        for slot in slots {
+            if self
+                .entries
+                .get(slot)
+                .is_some_and(|e| e.phase == Phase::Ready)
+            {
+                self.make_due(now, slot);
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Why a recipient has not been sent yet: one reason for every wait.
+
+use std::fmt;
+
+use mail::{Destination, RecipientKey, Timestamp};
+
+use crate::entry::{HELD, Phase};
+use crate::scheduler::{Lookup, Scheduler};
+use crate::window::Standing;
+
+/// Why a recipient waits, and when that may change by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// The reason.
+    pub reason: Reason,
+    /// The next event for it; `None` when it depends on something other than time.
+    pub next: Option<Timestamp>,
+}
+
+/// The reasons there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// An administrator holds it.
+    Held,
+    /// The wait of its plan is not over.
+    NotDue {
+        /// Attempts made.
+        attempts: u32,
+        /// Attempts there are altogether.
+        of: u32,
+    },
+    /// `outgoing.enabled = false`.
+    OutgoingOff,
+    /// Its domain is paused.
+    Paused,
+    /// DNS is being asked.
+    LookingUp,
+    /// The bound on lookups at once is reached.
+    LookupLimit,
+    /// The site did not answer; one connection finds out for all.
+    CoolingOff,
+    /// One connection is finding out whether the site works.
+    Probing,
+    /// All connections that the site is given are busy.
+    SiteConnections(u32),
+    /// All connections of the server are busy.
+    AllConnections(u32),
+    /// The rate set for the domain.
+    Rate,
+    /// It is its turn in a moment.
+    NextUp,
+    /// It is being sent right now.
+    InFlight,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held => f.write_str("held: an administrator must release it"),
+            Self::NotDue { attempts: 0, .. } => f.write_str("its first attempt is set for later"),
+            Self::NotDue { attempts, of } => {
+                write!(
+                    f,
+                    "attempt {attempts} of {of} did not succeed; the next one is set"
+                )
+            }
+            Self::OutgoingOff => f.write_str("outgoing mail is switched off (outgoing.enabled)"),
+            Self::Paused => f.write_str("its domain is paused by an administrator"),
+            Self::LookingUp => f.write_str("DNS is being asked for its mail hosts"),
+            Self::LookupLimit => f.write_str("many DNS lookups are under way; its turn comes"),
+            Self::CoolingOff => {
+                f.write_str("its mail hosts did not answer; one connection tries them again")
+            }
+            Self::Probing => f.write_str("one connection is finding out whether its host works"),
+            Self::SiteConnections(n) => {
+                write!(f, "all {n} connections that its host is given are busy")
+            }
+            Self::AllConnections(n) => write!(f, "all {n} outgoing connections are busy"),
+            Self::Rate => f.write_str("the message rate set for its domain is reached"),
+            Self::NextUp => f.write_str("it is sent in a moment"),
+            Self::InFlight => f.write_str("it is being sent right now"),
+        }
+    }
+}
+
+impl Scheduler {
+    /// Why this recipient has not been sent yet; `None` when it is not here.
+    #[must_use]
+    pub fn wait(&self, key: RecipientKey, now: Timestamp) -> Option<Wait> {
+        let entry = self.entries.get(self.entries.find(key)?)?;
+        let domain = self.domains.get(entry.domain as usize)?;
+        let wait = |reason, next| Some(Wait { reason, next });
+        if entry.phase == Phase::InFlight {
+            return wait(Reason::InFlight, None);
+        }
+        if entry.has(HELD) {
+            return wait(Reason::Held, None);
+        }
+        if domain.destination == Destination::Outgoing {
+            if !self.settings.enabled {
+                return wait(Reason::OutgoingOff, None);
+            }
+            if domain.paused {
+                return wait(Reason::Paused, None);
+            }
+        }
+        match entry.phase {
+            Phase::Waiting => {
+                let of = domain.policy.plan.resends() + 1;
+                wait(
+                    Reason::NotDue {
+                        attempts: entry.attempts.into(),
+                        of,
+                    },
+                    Some(entry.due),
+                )
+            }
+            Phase::Pending => match domain.lookup {
+                Lookup::Asked => wait(Reason::LookingUp, None),
+                Lookup::Unknown | Lookup::Queued | Lookup::Known { .. } => {
+                    wait(Reason::LookupLimit, None)
+                }
+            },
+            Phase::Ready | Phase::InFlight => {
+                let (reason, next) = self.site_wait(domain.site()?, now);
+                wait(reason, next)
+            }
+        }
+    }
+
+    fn site_wait(&self, site: u32, now: Timestamp) -> (Reason, Option<Timestamp>) {
+        let Some(site) = self.sites.get(site as usize) else {
+            return (Reason::NextUp, None);
+        };
+        if let Standing::CoolingOff { until } = site.window.standing {
+            return (Reason::CoolingOff, Some(until));
+        }
+        if let Some(rate) = site.limits.rate {
+            let at = site.meter.next_at(rate);
+            if at > now {
+                return (Reason::Rate, Some(at));
+            }
+        }
+        if site.busy >= site.window.room() {
+            return match site.window.standing {
+                Standing::Probing => (Reason::Probing, None),
+                Standing::Open | Standing::CoolingOff { .. } => {
+                    (Reason::SiteConnections(site.window.room()), None)
+                }
+            };
+        }
+        if self.connections_are_used_up() {
+            return (Reason::AllConnections(self.settings.connections_max), None);
+        }
+        (Reason::NextUp, None)
+    }
+}

@@ -1,0 +1,158 @@
+//! How many connections a site is given: grown by working sessions, shrunk by failing ones.
+//!
+//! Growth comes behind a window's worth of good events, shrinking at the first bad one, so that
+//! a peer that limits connections is overshot rarely and left at once. Only what concerns the host
+//! counts: a refused recipient is a working host.
+
+use std::time::Duration;
+
+use mail::Timestamp;
+
+/// The window of a site that has just proved to work.
+const INITIAL: u32 = 5;
+/// How far the window may run ahead of the connections in real use.
+const AHEAD: u32 = 5;
+
+/// A site's standing with us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Not tried yet, or tried again after a cool-off: one connection finds out.
+    Probing,
+    /// Works.
+    Open,
+    /// Did not answer: nothing is tried until then.
+    CoolingOff { until: Timestamp },
+}
+
+#[derive(Debug)]
+pub(crate) struct Window {
+    pub(crate) standing: Standing,
+    size: u32,
+    ceiling: u32,
+    /// Parts of one step up, in units of 1/`size`.
+    credit: f64,
+    failed_cohorts: f64,
+    /// The site came back from a cool-off: start low.
+    recovering: bool,
+}
+
+impl Window {
+    pub(crate) const fn new(ceiling: u32) -> Self {
+        Self {
+            standing: Standing::Probing,
+            size: INITIAL,
+            ceiling,
+            credit: 0.0,
+            failed_cohorts: 0.0,
+            recovering: false,
+        }
+    }
+
+    pub(crate) const fn set_ceiling(&mut self, ceiling: u32) {
+        self.ceiling = ceiling;
+    }
+
+    /// How many connections may be busy now.
+    pub(crate) fn room(&self) -> u32 {
+        match self.standing {
+            Standing::Probing => 1,
+            Standing::Open => self.size.min(self.ceiling).max(1),
+            Standing::CoolingOff { .. } => 0,
+        }
+    }
+
+    /// A session got through its greeting.
+    pub(crate) const fn greeted(&mut self) {
+        self.failed_cohorts = 0.0;
+        if !matches!(self.standing, Standing::Open) {
+            self.standing = Standing::Open;
+            self.size = if self.recovering { 2 } else { INITIAL };
+            self.credit = 0.0;
+            self.recovering = false;
+        }
+    }
+
+    /// A session did its work while `busy` were at it.
+    pub(crate) fn succeeded(&mut self, busy: u32) {
+        self.greeted();
+        self.credit += 1.0 / f64::from(self.size.max(1));
+        if self.credit >= 1.0 {
+            self.credit = 0.0;
+            if self.size < busy.saturating_add(AHEAD) && self.size < self.ceiling {
+                self.size += 1;
+            }
+        }
+    }
+
+    /// A connection failed. True when that closes the site.
+    pub(crate) fn failed(&mut self) -> bool {
+        self.credit = 0.0;
+        self.failed_cohorts += 1.0 / f64::from(self.room().max(1));
+        self.size = self.size.saturating_sub(1).max(1);
+        matches!(self.standing, Standing::Probing) || self.failed_cohorts >= 1.0
+    }
+
+    /// Closes the site for `length`; afterwards one probe finds out.
+    pub(crate) fn cool_off(&mut self, now: Timestamp, length: Duration) {
+        self.standing = Standing::CoolingOff {
+            until: now + length,
+        };
+        self.failed_cohorts = 0.0;
+        self.recovering = true;
+    }
+
+    /// Lets one probe through, when the cool-off is over or an administrator asks.
+    pub(crate) const fn probe(&mut self) {
+        if matches!(self.standing, Standing::CoolingOff { .. }) {
+            self.standing = Standing::Probing;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_untried_site_gets_one_connection_and_five_once_it_greets() {
+        let mut window = Window::new(20);
+        assert_eq!(window.room(), 1);
+        window.greeted();
+        assert_eq!(window.room(), 5);
+    }
+
+    #[test]
+    fn growth_stays_near_real_use_and_under_the_ceiling() {
+        let mut window = Window::new(8);
+        for _ in 0..1000 {
+            window.succeeded(1);
+        }
+        assert_eq!(window.room(), 6);
+        for _ in 0..1000 {
+            window.succeeded(20);
+        }
+        assert_eq!(window.room(), 8);
+    }
+
+    #[test]
+    fn the_first_failure_shrinks_and_a_cohort_closes() {
+        let mut window = Window::new(20);
+        window.greeted();
+        assert!(!window.failed());
+        assert_eq!(window.room(), 4);
+        window.succeeded(4);
+        let failures = (1..10).find(|_| window.failed()).unwrap();
+        assert!((2..=4).contains(&failures), "{failures}");
+    }
+
+    #[test]
+    fn after_a_cool_off_the_site_ramps_up_from_two() {
+        let mut window = Window::new(20);
+        window.cool_off(Timestamp::ZERO, Duration::from_secs(60));
+        assert_eq!(window.room(), 0);
+        window.probe();
+        assert_eq!(window.room(), 1);
+        window.greeted();
+        assert_eq!(window.room(), 2);
+    }
+}

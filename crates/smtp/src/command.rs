@@ -3,10 +3,14 @@
 //! The functions append whole lines, so that a pipelined group of commands is one buffer. What an
 //! extension's parameter needs must have been offered by the peer; nothing here looks at that.
 
+mod parse;
+
 use bytes::BytesMut;
 use mail::{Address, BodyType, Notify, Ret};
 
 use crate::reply::append;
+
+pub use parse::{Command, ForwardPath, MailFrom, ParseCommandError, RcptTo};
 
 /// The parameters of MAIL.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

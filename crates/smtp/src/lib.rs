@@ -5,7 +5,11 @@
 //! crate that drives the session, and the time is an argument.
 
 pub mod command;
+pub mod data;
 pub mod dot_stuffing;
 pub mod extension;
+pub mod line;
 pub mod machine;
 pub mod reply;
+pub mod sasl;
+pub mod server;

@@ -1,0 +1,91 @@
+//! Logging in: the state that expects a response, and the questions that AUTH raises (RFC 4954 §4).
+
+use mail::{EnhancedCode, Reply};
+
+use super::command::ExpectMail;
+use super::{Ask, Helo, State, Step, Wire};
+use crate::sasl::{self, Exchange, ExchangeError, Login, Progress};
+
+/// A challenge has been sent: the response is due.
+#[derive(Debug)]
+pub struct ExpectResponse {
+    helo: Helo,
+    exchange: Exchange,
+}
+
+impl ExpectResponse {
+    pub(super) fn step(self, wire: &mut Wire<'_>) -> Step {
+        match wire.response_line() {
+            None => Step::Wait(State::Response(self)),
+            Some(Err(reply)) => Step::Reply(ExpectMail { helo: self.helo }.into(), reply),
+            Some(Ok(line)) => proceed(self.helo, self.exchange.respond(&line)),
+        }
+    }
+}
+
+fn proceed(helo: Helo, progress: Result<Progress, ExchangeError>) -> Step {
+    match progress {
+        Ok(Progress::Challenge(text, exchange)) => Step::Reply(
+            State::Response(ExpectResponse { helo, exchange }),
+            Reply::new(334, None, text),
+        ),
+        Ok(Progress::Complete(login)) => Step::Ask(Ask::Login(AskLogin { helo, login })),
+        Err(error) => Step::Reply(ExpectMail { helo }.into(), error.reply()),
+    }
+}
+
+/// A client wants to log in.
+#[derive(Debug)]
+pub struct AskAuth {
+    helo: Helo,
+    mechanism: String,
+    initial: Option<String>,
+}
+
+impl AskAuth {
+    pub(super) const fn new(helo: Helo, mechanism: String, initial: Option<String>) -> Self {
+        Self {
+            helo,
+            mechanism,
+            initial,
+        }
+    }
+
+    /// The exchange begins.
+    #[must_use]
+    pub fn begin(self) -> Step {
+        proceed(
+            self.helo,
+            sasl::begin(&self.mechanism, self.initial.as_deref()),
+        )
+    }
+
+    /// There is no logging in here and now.
+    #[must_use]
+    pub fn refuse(self, reply: Reply) -> Step {
+        Step::Reply(ExpectMail { helo: self.helo }.into(), reply)
+    }
+}
+
+/// A client has said who it is: is the password right?
+#[derive(Debug)]
+pub struct AskLogin {
+    helo: Helo,
+    /// Who it claims to be.
+    pub login: Login,
+}
+
+impl AskLogin {
+    /// It is.
+    #[must_use]
+    pub fn accept(self) -> Step {
+        let reply = Reply::new(235, Some(EnhancedCode::new(2, 7, 0)), "Logged in");
+        Step::Reply(ExpectMail { helo: self.helo }.into(), reply)
+    }
+
+    /// It is not, or that can not be known.
+    #[must_use]
+    pub fn refuse(self, reply: Reply) -> Step {
+        Step::Reply(ExpectMail { helo: self.helo }.into(), reply)
+    }
+}

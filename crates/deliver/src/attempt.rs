@@ -1,0 +1,307 @@
+//! One attempt: the recipients of one message at one next hop, host after host.
+
+use mail::{Class, EnhancedCode, Outcome, PeerHost, Reply, Timestamp, TlsUsed, Verdict};
+
+use crate::judge::{Fate, Judgement};
+use crate::session::Failure;
+use crate::transaction::Ended;
+
+/// Which addresses of a host are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// All, raced.
+    Any,
+    /// IPv4 only: over IPv6 we were refused.
+    V4,
+    /// IPv6 only.
+    V6,
+}
+
+/// What is tried next: a host and which of its addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// The host's place in the list of the next hop.
+    pub host: usize,
+    /// Its addresses.
+    pub family: Family,
+    /// Without TLS, because the handshake has just failed.
+    pub in_clear: bool,
+}
+
+/// What the shell does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Try these recipients (by number) there.
+    Try(Candidate, Vec<u32>),
+    /// The attempt is over.
+    Over,
+}
+
+/// How far an attempt may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptSettings {
+    /// How many hosts the next hop has.
+    pub hosts: usize,
+    /// How many of them are connected to at the most.
+    pub hosts_max: usize,
+    /// The first host that accepts the connection is the only one (`first_mx_only`).
+    pub first_only: bool,
+    /// Every host greeting with 5yz is a failure (`on_5xx_greeting = "fail"`).
+    pub fail_on_5xx_greeting: bool,
+}
+
+/// A recipient's end of the attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecipientEnd {
+    /// The caller's number for it.
+    pub number: u32,
+    /// Its verdict; the shell adds the timing.
+    pub verdict: Verdict,
+}
+
+#[derive(Debug)]
+struct Open {
+    number: u32,
+    /// The verdict unless another host gives a better one.
+    so_far: Option<Verdict>,
+    /// The host where it is tried next.
+    host: usize,
+    /// Which addresses of that host are left to it.
+    family: Family,
+}
+
+/// One try for the recipients of one message.
+#[derive(Debug)]
+pub struct Attempt {
+    settings: AttemptSettings,
+    host: usize,
+    in_clear: bool,
+    open: Vec<Open>,
+    ended: Vec<RecipientEnd>,
+    /// Some host got through its greeting.
+    greeted: bool,
+    failure: Option<Verdict>,
+    greetings_5xx: usize,
+    failures: usize,
+}
+
+impl Attempt {
+    /// An attempt for these recipients.
+    #[must_use]
+    pub fn new(settings: AttemptSettings, recipients: impl IntoIterator<Item = u32>) -> Self {
+        let open = |number| Open {
+            number,
+            so_far: None,
+            host: 0,
+            family: Family::Any,
+        };
+        Self {
+            settings,
+            host: 0,
+            in_clear: false,
+            open: recipients.into_iter().map(open).collect(),
+            ended: Vec::new(),
+            greeted: false,
+            failure: None,
+            greetings_5xx: 0,
+            failures: 0,
+        }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn next(&self) -> Next {
+        let mut here = self.open.iter().filter(|o| o.host == self.host);
+        let Some(family) = here.clone().map(|o| o.family).next() else {
+            return Next::Over;
+        };
+        if self.is_tried_out() {
+            return Next::Over;
+        }
+        let candidate = Candidate {
+            host: self.host,
+            family,
+            in_clear: self.in_clear,
+        };
+        let numbers = here
+            .by_ref()
+            .filter(|o| o.family == family)
+            .map(|o| o.number);
+        Next::Try(candidate, numbers.collect())
+    }
+
+    fn is_tried_out(&self) -> bool {
+        self.host >= self.settings.hosts.min(self.settings.hosts_max)
+    }
+
+    /// The host, or connecting to it, failed before a transaction.
+    pub fn failed(&mut self, failure: &Failure, host: PeerHost, at: Timestamp) {
+        if failure.retry_in_clear && !self.in_clear {
+            self.in_clear = true;
+            return;
+        }
+        let judgement = failure.judgement();
+        self.failures += 1;
+        if failure.stage == crate::Stage::Greeting && failure.reply.is_permanent() {
+            self.greetings_5xx += 1;
+        }
+        let verdict = Verdict {
+            host: Some(host),
+            tls: if self.in_clear {
+                TlsUsed::FellBack
+            } else {
+                TlsUsed::None
+            },
+            ..Verdict::own(
+                judgement.outcome,
+                judgement.class,
+                failure.reply.clone(),
+                at,
+            )
+        };
+        self.leave_host(&verdict);
+        self.failure = Some(verdict);
+        if judgement.fate == Fate::Stands {
+            self.end_all();
+        }
+        self.advance();
+    }
+
+    /// No address of the host was of use: it is passed over, and does not count as tried.
+    pub fn skipped(&mut self, reply: &Reply, host: PeerHost, at: Timestamp) {
+        let verdict = Verdict {
+            host: Some(host),
+            ..Verdict::own(Outcome::Deferred, Class::Host, reply.clone(), at)
+        };
+        self.leave_host(&verdict);
+        self.failure.get_or_insert(verdict);
+        self.failures += 1;
+        self.settings.hosts_max = self.settings.hosts_max.saturating_add(1);
+        self.advance();
+    }
+
+    /// Everybody at the current host goes on to the next one.
+    fn leave_host(&mut self, verdict: &Verdict) {
+        for open in self.open.iter_mut().filter(|o| o.host == self.host) {
+            // What a host said of the recipient weighs more than that another was not there.
+            open.so_far.get_or_insert_with(|| verdict.clone());
+            open.host += 1;
+            open.family = Family::Any;
+        }
+    }
+
+    /// The host greeted: from here on it is a working host.
+    pub const fn greeted(&mut self) {
+        self.greeted = true;
+    }
+
+    /// A transaction ended at the current host. `other_family` says whether the host has an
+    /// address of another family than the one used.
+    pub fn transacted(
+        &mut self,
+        ended: Vec<Ended>,
+        host: &PeerHost,
+        tls: TlsUsed,
+        other_family: bool,
+        at: Timestamp,
+    ) {
+        let used = host.address.map(|a| a.ip());
+        for end in ended {
+            let Judgement {
+                class,
+                outcome,
+                fate,
+            } = end.judgement;
+            let number = end.number;
+            let Some(place) = self.open.iter().position(|o| o.number == number) else {
+                continue;
+            };
+            let verdict = Verdict {
+                host: Some(host.clone()),
+                tls,
+                unknown_outcome: end.unknown_outcome,
+                ..Verdict::own(outcome, class, end.reply, at)
+            };
+            let Some(open) = self.open.get_mut(place) else {
+                continue;
+            };
+            match fate {
+                Fate::Again => {}
+                Fate::NextHost if !self.settings.first_only => {
+                    open.so_far = Some(verdict);
+                    open.host += 1;
+                    open.family = Family::Any;
+                }
+                Fate::OtherFamily
+                    if other_family && open.family == Family::Any && used.is_some() =>
+                {
+                    open.so_far = Some(verdict);
+                    let v6 = used.is_some_and(|ip| ip.is_ipv6());
+                    open.family = if v6 { Family::V4 } else { Family::V6 };
+                }
+                Fate::Stands | Fate::NextHost | Fate::OtherFamily => {
+                    self.open.swap_remove(place);
+                    self.ended.push(RecipientEnd { number, verdict });
+                }
+            }
+        }
+        // Those for whom this connection still serves come first.
+        self.open
+            .sort_by_key(|o| (o.family != Family::Any, o.number));
+        self.advance();
+    }
+
+    /// Goes on to the next host when nobody is left to try at this one.
+    fn advance(&mut self) {
+        while !self.open.is_empty() && !self.open.iter().any(|o| o.host == self.host) {
+            if self.is_tried_out() || self.settings.first_only && self.greeted {
+                return self.end_all();
+            }
+            self.host += 1;
+            self.in_clear = false;
+        }
+        if self.is_tried_out() {
+            self.end_all();
+        }
+    }
+
+    fn end_all(&mut self) {
+        let fail = self.settings.fail_on_5xx_greeting
+            && self.failures > 0
+            && self.greetings_5xx == self.failures;
+        for open in std::mem::take(&mut self.open) {
+            let Some(mut verdict) = open.so_far else {
+                continue;
+            };
+            if fail {
+                verdict.outcome = Outcome::Failed;
+            }
+            self.ended.push(RecipientEnd {
+                number: open.number,
+                verdict,
+            });
+        }
+    }
+
+    /// Every recipient's end, and the failure of the whole site where no host could be used: then
+    /// no recipient has a verdict of its own, and the site's counts for all.
+    #[must_use]
+    pub fn into_ends(mut self, at: Timestamp) -> (Vec<RecipientEnd>, Option<Verdict>) {
+        if self.settings.hosts == 0 {
+            let text = "the next hop has no host that could be tried";
+            let reply = Reply::own(EnhancedCode::new(4, 4, 4), text);
+            self.failure = Some(Verdict::own(Outcome::Deferred, Class::Dns, reply, at));
+        }
+        for open in &mut self.open {
+            if open.so_far.is_none() {
+                open.so_far.clone_from(&self.failure);
+            }
+        }
+        self.end_all();
+        let final_ends = self.ended.iter().any(|e| e.verdict.outcome.is_final());
+        match self.failure {
+            Some(verdict) if !self.greeted && !final_ends => (Vec::new(), Some(verdict)),
+            _ => (self.ended, None),
+        }
+    }
+}

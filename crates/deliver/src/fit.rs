@@ -1,0 +1,55 @@
+//! What a host can take: size, 8-bit content, addresses outside ASCII.
+//!
+//! What it cannot take is refused here with the right code and never sent raw (RFC 1870 §6.1,
+//! RFC 6152 §3, RFC 6531 §3.2).
+
+use mail::{Address, EnhancedCode, Reply};
+use smtp::extension::{Extension, Extensions};
+
+use crate::transaction::Transaction;
+
+/// Why the whole transaction cannot be given to a host with these extensions.
+pub(crate) fn refusal(transaction: &Transaction, host: &Extensions) -> Option<Reply> {
+    let own = |detail: (u16, u16), text: String| {
+        Some(Reply::own(EnhancedCode::new(5, detail.0, detail.1), text))
+    };
+    let size = transaction.content.len();
+    if let Some(limit) = host.size_limit()
+        && size as u64 > limit
+    {
+        let text = format!("the message has {size} octets, the host takes {limit} (SIZE)");
+        return own((3, 4), text);
+    }
+    if transaction.eight_bit && !host.has(Extension::EightBitMime) {
+        let text = "the message has 8-bit content, which the host does not take (no 8BITMIME)";
+        return own((6, 3), text.to_owned());
+    }
+    let utf8 = host.has(Extension::SmtpUtf8);
+    if transaction.utf8_header && !utf8 {
+        let text = "the message has a header outside ASCII, which the host does not take \
+                    (no SMTPUTF8)";
+        return own((6, 7), text.to_owned());
+    }
+    let sender = transaction.reverse_path.as_ref();
+    if !utf8 && sender.is_some_and(|a| a.to_ascii().is_none()) {
+        let text = "the sender's address is outside ASCII, which the host does not take \
+                    (no SMTPUTF8)";
+        return own((6, 7), text.to_owned());
+    }
+    None
+}
+
+/// The address in the form that the host understands.
+///
+/// # Errors
+/// The refusal, when it has no such form.
+pub(crate) fn address(address: &Address, host: &Extensions) -> Result<Address, Reply> {
+    if address.is_ascii() || host.has(Extension::SmtpUtf8) {
+        return Ok(address.clone());
+    }
+    address.to_ascii().ok_or_else(|| {
+        let text = "the recipient's address is outside ASCII, which the host does not take \
+                    (no SMTPUTF8)";
+        Reply::own(EnhancedCode::new(5, 6, 7), text)
+    })
+}

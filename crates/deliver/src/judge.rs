@@ -1,0 +1,229 @@
+//! What an answer means: stage × reply → class, outcome, and what is tried next.
+//!
+//! This is the one place where it is decided; session and attempt only carry it out.
+//!
+//! | stage | 4yz | 5yz | connection lost |
+//! |---|---|---|---|
+//! | connect, greeting, EHLO, TLS | host, next host | host, next host | host, next host |
+//! | login | policy, next host | policy, no other host | host, next host |
+//! | MAIL | message, next host | message, final | host, next host |
+//! | RCPT | recipient, next host | recipient, final | host, next host |
+//! | DATA | message, next host | message, final | host, next host |
+//! | behind the content | message, next host | message, final | message, unknown: no other host |
+//!
+//! Exceptions: a refusal for reputation is tried by another address family first; "too many
+//! recipients" behind accepted ones opens a further transaction and charges nothing; a content or
+//! an address that this host cannot take is tried at the next host, which may.
+
+use mail::{Class, EnhancedCode, Outcome, Reply};
+
+/// Where in the dialogue an answer came, or failed to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// TCP.
+    Connect,
+    /// The host's first line.
+    Greeting,
+    /// EHLO or HELO.
+    Ehlo,
+    /// STARTTLS and the handshake.
+    Tls,
+    /// AUTH.
+    Login,
+    /// MAIL.
+    Mail,
+    /// RCPT; `accepted` recipients of the same transaction were taken before.
+    Rcpt {
+        /// How many.
+        accepted: usize,
+    },
+    /// DATA, before the content.
+    Data,
+    /// The answer to the content.
+    Content,
+    /// What the host declares it cannot take (SIZE, 8BITMIME, SMTPUTF8): not even tried.
+    Fit,
+}
+
+/// What happens next with a recipient in the same attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The verdict stands.
+    Stands,
+    /// The next host is tried; the verdict stands if there is none.
+    NextHost,
+    /// The same host over another address family is tried, if there is one; else it stands.
+    OtherFamily,
+    /// A further transaction in the same session; nothing is charged.
+    Again,
+}
+
+/// The meaning of one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement {
+    /// Whom it concerns.
+    pub class: Class,
+    /// How the attempt ends if nothing else is tried.
+    pub outcome: Outcome,
+    /// What is tried.
+    pub fate: Fate,
+}
+
+const fn judgement(class: Class, outcome: Outcome, fate: Fate) -> Judgement {
+    Judgement {
+        class,
+        outcome,
+        fate,
+    }
+}
+
+/// What `reply` means at `stage`. A reply of ours (code 0) stands for "no answer": connection
+/// refused, lost, timed out.
+#[must_use]
+pub fn judge(stage: Stage, reply: &Reply) -> Judgement {
+    use Fate::{Again, NextHost, OtherFamily, Stands};
+    use Outcome::{Deferred, Delivered, Failed};
+    let no_answer = reply.code == 0;
+    let permanent = reply.is_permanent();
+    match stage {
+        Stage::Connect | Stage::Greeting | Stage::Ehlo | Stage::Tls => {
+            judgement(Class::Host, Deferred, NextHost)
+        }
+        Stage::Fit => {
+            let outcome = if permanent { Failed } else { Deferred };
+            judgement(Class::Message, outcome, NextHost)
+        }
+        Stage::Content if reply.is_positive() => judgement(Class::Message, Delivered, Stands),
+        Stage::Content if no_answer => judgement(Class::Message, Deferred, Stands),
+        _ if no_answer => judgement(Class::Host, Deferred, NextHost),
+        // A refused login is our configuration's fault: the mail waits for the administrator.
+        Stage::Login if permanent => judgement(Class::Policy, Deferred, Stands),
+        Stage::Login => judgement(Class::Policy, Deferred, NextHost),
+        Stage::Rcpt { accepted } if accepted > 0 && too_many_recipients(reply) => {
+            judgement(Class::Recipient, Deferred, Again)
+        }
+        Stage::Mail | Stage::Data | Stage::Content | Stage::Rcpt { .. } => {
+            let class = match stage {
+                Stage::Rcpt { .. } => Class::Recipient,
+                Stage::Mail
+                | Stage::Data
+                | Stage::Content
+                | Stage::Fit
+                | Stage::Connect
+                | Stage::Greeting
+                | Stage::Ehlo
+                | Stage::Tls
+                | Stage::Login => Class::Message,
+            };
+            match permanent {
+                true if by_reputation(reply) => judgement(class, Failed, OtherFamily),
+                true => judgement(class, Failed, Stands),
+                false => judgement(class, Deferred, NextHost),
+            }
+        }
+    }
+}
+
+/// 452, and 552 from servers that follow RFC 821 (RFC 5321 §4.5.3.1.10), unless the text or the
+/// enhanced code speaks of something else, such as a full mailbox.
+fn too_many_recipients(reply: &Reply) -> bool {
+    let text = reply.text.to_ascii_lowercase();
+    let says_so = text.contains("too many") && text.contains("recipient");
+    match (reply.code, reply.enhanced) {
+        (452 | 552, Some(e)) => (e.subject, e.detail) == (5, 3) || says_so,
+        (452, None) => !text.contains("storage") && !text.contains("quota"),
+        (552, None) => says_so,
+        _ => false,
+    }
+}
+
+/// The host refuses us rather than the mail: another of our addresses may be welcome.
+fn by_reputation(reply: &Reply) -> bool {
+    let code = reply.enhanced.map(|e| (e.subject, e.detail));
+    // 5.7.25 to 5.7.27: reverse DNS, several checks, null MX of the sender (RFC 7372, RFC 7505).
+    matches!(reply.code, 550 | 553 | 554) && matches!(code, Some((7, 1 | 25 | 26)))
+}
+
+/// The enhanced code for a host that does not answer (RFC 3463 §3.5).
+pub const NO_ANSWER: EnhancedCode = EnhancedCode::new(4, 4, 1);
+/// The connection was lost in mid-session.
+pub(crate) const LOST: EnhancedCode = EnhancedCode::new(4, 4, 2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_holds() {
+        use Class::{Host, Message, Policy, Recipient};
+        use Fate::{Again, NextHost, OtherFamily, Stands};
+        use Outcome::{Deferred, Delivered, Failed};
+        let rcpt = |accepted| Stage::Rcpt { accepted };
+        let cases = [
+            (Stage::Connect, "0 4.4.1 refused", Host, Deferred, NextHost),
+            (Stage::Greeting, "554 go away", Host, Deferred, NextHost),
+            (Stage::Greeting, "421 busy", Host, Deferred, NextHost),
+            (
+                Stage::Login,
+                "535 5.7.8 bad password",
+                Policy,
+                Deferred,
+                Stands,
+            ),
+            (Stage::Login, "454 4.7.0 later", Policy, Deferred, NextHost),
+            (Stage::Mail, "451 later", Message, Deferred, NextHost),
+            (Stage::Mail, "550 no", Message, Failed, Stands),
+            (
+                rcpt(0),
+                "450 4.2.0 greylisted",
+                Recipient,
+                Deferred,
+                NextHost,
+            ),
+            (rcpt(0), "550 5.1.1 who", Recipient, Failed, Stands),
+            (rcpt(0), "550 5.7.1 blocked", Recipient, Failed, OtherFamily),
+            (rcpt(0), "452 4.5.3 too many", Recipient, Deferred, NextHost),
+            (rcpt(5), "452 4.5.3 too many", Recipient, Deferred, Again),
+            (
+                rcpt(5),
+                "452 4.2.2 mailbox full",
+                Recipient,
+                Deferred,
+                NextHost,
+            ),
+            (
+                rcpt(5),
+                "552 too many recipients",
+                Recipient,
+                Deferred,
+                Again,
+            ),
+            (rcpt(5), "552 5.2.2 over quota", Recipient, Failed, Stands),
+            (
+                Stage::Data,
+                "554 no valid recipients",
+                Message,
+                Failed,
+                Stands,
+            ),
+            (Stage::Content, "250 ok", Message, Delivered, Stands),
+            (Stage::Content, "451 later", Message, Deferred, NextHost),
+            (Stage::Content, "0 4.4.2 lost", Message, Deferred, Stands),
+            (Stage::Data, "0 4.4.2 lost", Host, Deferred, NextHost),
+            (Stage::Fit, "0 5.3.4 too big", Message, Failed, NextHost),
+        ];
+        for (stage, text, class, outcome, fate) in cases {
+            let (code, rest) = text.split_once(' ').unwrap();
+            let (first, tail) = rest.split_once(' ').unwrap_or((rest, ""));
+            let reply = match first.parse() {
+                Ok(enhanced) => Reply::new(code.parse().unwrap(), Some(enhanced), tail),
+                Err(_) => Reply::new(code.parse().unwrap(), None, rest),
+            };
+            assert_eq!(
+                judge(stage, &reply),
+                judgement(class, outcome, fate),
+                "{stage:?} {text}"
+            );
+        }
+    }
+}

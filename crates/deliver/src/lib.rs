@@ -1,0 +1,26 @@
+//! Delivery to another server: what is said to one host, and what its answers mean.
+//!
+//! Two machines, both without sockets. A [`Session`] is one connection to one host: greeting,
+//! EHLO, TLS, login, then transactions, as few round trips as the host allows. An [`Attempt`] is
+//! one try for the recipients of one message at one next hop: which host is tried next, and which
+//! verdict stands. All knowledge of what an answer means is in one file, `judge`.
+//!
+//! The shell connects, shakes hands and moves bytes; it is told what to do and decides nothing.
+
+mod attempt;
+mod auth;
+mod fit;
+mod hint;
+mod judge;
+mod session;
+mod transaction;
+mod transcript;
+
+pub use attempt::{Attempt, AttemptSettings, Candidate, Family, Next, RecipientEnd};
+pub use hint::retry_after;
+pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge};
+pub use session::{Credentials, Event, Failure, Session, SessionSettings, Timeouts, TlsMode};
+pub use transaction::{Ended, Transaction, TransactionRecipient};
+
+#[cfg(test)]
+mod tests;

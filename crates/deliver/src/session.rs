@@ -1,0 +1,581 @@
+//! One connection to one host, from its greeting to QUIT.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use mail::{Class, EnhancedCode, Reply, Timestamp, TlsUsed};
+use smtp::command;
+use smtp::extension::{Extension, Extensions};
+use smtp::machine::{Deadline, Machine};
+use smtp::reply::ReplyParser;
+
+use crate::auth::{self, Login};
+use crate::judge::{LOST, Stage, judge};
+use crate::transaction::{Ended, Progress, Running, Transaction};
+use crate::transcript::Transcript;
+
+/// What is done about TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsMode {
+    /// Never.
+    None,
+    /// Where offered; clear text where it fails.
+    #[default]
+    Opportunistic,
+    /// Always; who the peer is need not be proved.
+    Require,
+    /// Always, and the peer proves its name.
+    Verify,
+    /// As `Verify`, from the first octet (RFC 8314 §3.3).
+    Implicit,
+}
+
+impl TlsMode {
+    /// Whether clear text is out of the question.
+    #[must_use]
+    pub const fn is_mandatory(self) -> bool {
+        matches!(self, Self::Require | Self::Verify | Self::Implicit)
+    }
+}
+
+/// A login at a relay.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Who.
+    pub username: String,
+    /// With which password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long each answer is waited for (RFC 5321 §4.5.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP.
+    pub connect: Duration,
+    /// The greeting.
+    pub greeting: Duration,
+    /// EHLO, HELO, STARTTLS, AUTH.
+    pub helo: Duration,
+    /// MAIL.
+    pub mail: Duration,
+    /// RCPT.
+    pub rcpt: Duration,
+    /// DATA.
+    pub data_init: Duration,
+    /// Each part of the content that is written.
+    pub data_block: Duration,
+    /// The answer to the content.
+    pub data_done: Duration,
+    /// How long a session with nothing to do is kept.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        Self {
+            connect: Duration::from_secs(30),
+            greeting: minutes(5),
+            helo: minutes(5),
+            mail: minutes(5),
+            rcpt: minutes(5),
+            data_init: minutes(2),
+            data_block: minutes(3),
+            data_done: minutes(10),
+            idle: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How to talk to this host.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// Our name in EHLO.
+    pub ehlo_name: String,
+    /// TLS.
+    pub tls: TlsMode,
+    /// A login, where the host wants one.
+    pub credentials: Option<Credentials>,
+    /// Time-outs.
+    pub timeouts: Timeouts,
+    /// The slowest a host may take content, in octets a second, on top of `data_block`.
+    pub rate_min: u32,
+    /// Every command and reply is wanted as an event (detailed log).
+    pub detailed: bool,
+}
+
+/// Why a session is of no use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Where it failed.
+    pub stage: Stage,
+    /// The host's answer, or our own account.
+    pub reply: Reply,
+    /// The host is to be tried again at once without TLS: the handshake failed, and no policy
+    /// forbids clear text.
+    pub retry_in_clear: bool,
+}
+
+/// What a session tells its shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Shake hands now; answer with [`Session::tls_established`] or [`Session::tls_failed`].
+    StartTls,
+    /// The host greeted and is ready for transactions.
+    Ready,
+    /// The transaction is over, with a verdict for every recipient.
+    Ended(Vec<Ended>),
+    /// The session is of no use; it ends.
+    Failed(Failure),
+    /// The session is over: close the connection.
+    Closed,
+    /// A line for the detailed log: ours (true) or the host's.
+    Said(bool, String),
+}
+
+#[derive(Debug)]
+enum State {
+    Greeting,
+    Ehlo,
+    Helo,
+    StartTls,
+    Handshake,
+    Login(Login),
+    Idle,
+    Busy(Box<Running>),
+    Quit,
+    Over,
+}
+
+/// The client's side of one connection.
+#[derive(Debug)]
+pub struct Session {
+    settings: SessionSettings,
+    state: State,
+    host: Extensions,
+    tls: TlsUsed,
+    parser: ReplyParser,
+    out: VecDeque<Bytes>,
+    events: VecDeque<Event>,
+    since: Timestamp,
+    transcript: Transcript,
+    transactions: u32,
+    /// The last transaction was left without its content: RSET comes first.
+    dirty: bool,
+}
+
+impl Session {
+    /// A session on a fresh connection; `tls` says how it is protected already (implicit TLS).
+    #[must_use]
+    pub fn new(settings: SessionSettings, tls: TlsUsed, now: Timestamp) -> Self {
+        Self {
+            settings,
+            state: State::Greeting,
+            host: Extensions::none(),
+            tls,
+            parser: ReplyParser::new(),
+            out: VecDeque::new(),
+            events: VecDeque::new(),
+            since: now,
+            transcript: Transcript::default(),
+            transactions: 0,
+            dirty: false,
+        }
+    }
+
+    /// Begins a transaction; only when [`Event::Ready`] or [`Event::Ended`] came last.
+    pub fn start(&mut self, now: Timestamp, transaction: Transaction) {
+        if !matches!(self.state, State::Idle) {
+            return;
+        }
+        let rset = self.dirty || self.transactions > 0 && self.host.has(Extension::Pipelining);
+        let mut running = Box::new(Running::new(transaction, &self.host, rset));
+        self.transactions += 1;
+        self.since = now;
+        if running.is_over() {
+            self.events.push_back(Event::Ended(running.into_ended()));
+            return;
+        }
+        running.send(&self.host, &mut self.out, &mut self.transcript);
+        self.state = State::Busy(running);
+    }
+
+    /// Ends an idle session politely.
+    pub fn quit(&mut self, now: Timestamp) {
+        if matches!(self.state, State::Idle) {
+            self.command(now, State::Quit, command::quit);
+        } else {
+            self.over();
+        }
+    }
+
+    /// The handshake succeeded. Everything learned before it is forgotten (RFC 3207 §4.2).
+    pub fn tls_established(&mut self, now: Timestamp, tls: TlsUsed) {
+        self.tls = tls;
+        self.host = Extensions::none();
+        self.parser = ReplyParser::new();
+        self.transcript.note("(TLS established)");
+        self.say_hello(now);
+    }
+
+    /// The handshake failed; the connection is of no use any more.
+    pub fn tls_failed(&mut self, why: &str) {
+        let reply = Reply::own(
+            EnhancedCode::new(4, 7, 5),
+            format!("TLS handshake failed: {why}"),
+        );
+        self.fail(Stage::Tls, reply);
+    }
+
+    /// What the shell is to know or to do.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What the host offers.
+    #[must_use]
+    pub const fn host(&self) -> &Extensions {
+        &self.host
+    }
+
+    /// How the connection is protected.
+    #[must_use]
+    pub const fn tls(&self) -> TlsUsed {
+        self.tls
+    }
+
+    /// Whether a transaction can begin.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Transactions begun.
+    #[must_use]
+    pub const fn transactions(&self) -> u32 {
+        self.transactions
+    }
+
+    /// What was said since this was last asked.
+    pub fn take_transcript(&mut self) -> String {
+        self.transcript.take()
+    }
+
+    fn command(&mut self, now: Timestamp, state: State, write: impl FnOnce(&mut BytesMut)) {
+        let mut line = BytesMut::new();
+        write(&mut line);
+        self.transcript.sent(&line);
+        self.said(true, || {
+            String::from_utf8_lossy(line.trim_ascii_end()).into_owned()
+        });
+        self.out.push_back(line.freeze());
+        self.state = state;
+        self.since = now;
+    }
+
+    fn said(&mut self, ours: bool, line: impl FnOnce() -> String) {
+        if self.settings.detailed {
+            self.events.push_back(Event::Said(ours, line()));
+        }
+    }
+
+    fn say_hello(&mut self, now: Timestamp) {
+        let name = self.settings.ehlo_name.clone();
+        self.command(now, State::Ehlo, |line| command::ehlo(line, &name));
+    }
+
+    fn fail(&mut self, stage: Stage, reply: Reply) {
+        let retry_in_clear = stage == Stage::Tls && self.settings.tls == TlsMode::Opportunistic;
+        self.transcript.received(&reply);
+        self.events.push_back(Event::Failed(Failure {
+            stage,
+            reply,
+            retry_in_clear,
+        }));
+        self.over();
+    }
+
+    fn over(&mut self) {
+        if !matches!(self.state, State::Over) {
+            self.state = State::Over;
+            self.out.clear();
+            self.events.push_back(Event::Closed);
+        }
+    }
+
+    fn handle(&mut self, now: Timestamp, reply: &Reply) {
+        self.transcript.received(reply);
+        self.said(false, || reply.to_string());
+        let ready = reply.is_positive();
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Greeting if ready => self.say_hello(now),
+            State::Greeting => self.give_up(Stage::Greeting, reply),
+            State::Ehlo if ready => {
+                self.host = Extensions::parse(reply);
+                self.hello_done(now);
+            }
+            // A server that knows only HELO says 500 or 502; some say 550 or 554 (RFC 5321 §3.2).
+            State::Ehlo if reply.is_permanent() && self.may_use_helo() => {
+                let name = self.settings.ehlo_name.clone();
+                self.command(now, State::Helo, |line| command::helo(line, &name));
+            }
+            State::Helo if ready => self.hello_done(now),
+            State::Ehlo | State::Helo => self.give_up(Stage::Ehlo, reply),
+            State::StartTls if ready => {
+                self.state = State::Handshake;
+                self.since = now;
+                self.events.push_back(Event::StartTls);
+            }
+            State::StartTls if self.settings.tls.is_mandatory() => self.give_up(Stage::Tls, reply),
+            // Offered and refused: this connection goes on in clear.
+            State::StartTls => self.login_or_ready(now),
+            State::Login(login) => self.login(now, login, reply),
+            State::Busy(running) => self.transaction(now, running, reply),
+            State::Quit => {
+                self.state = State::Quit;
+                self.over();
+            }
+            // A host that speaks unasked (421 before closing) is done with us.
+            State::Idle => {
+                self.state = State::Idle;
+                self.over();
+            }
+            State::Handshake => self.tls_failed("the host spoke before the handshake"),
+            State::Over => {}
+        }
+    }
+
+    const fn may_use_helo(&self) -> bool {
+        self.settings.credentials.is_none() && !self.settings.tls.is_mandatory()
+            || matches!(self.tls, TlsUsed::Encrypted | TlsUsed::Verified)
+                && self.settings.credentials.is_none()
+    }
+
+    /// The host's answer makes the session useless; it is told so, but not waited for.
+    fn give_up(&mut self, stage: Stage, reply: &Reply) {
+        self.state = State::Greeting;
+        self.events.push_back(Event::Failed(Failure {
+            stage,
+            reply: reply.clone(),
+            retry_in_clear: false,
+        }));
+        self.over();
+        if reply.code != 421 {
+            let mut line = BytesMut::new();
+            command::quit(&mut line);
+            self.out.push_back(line.freeze());
+        }
+    }
+
+    fn hello_done(&mut self, now: Timestamp) {
+        let clear = matches!(self.tls, TlsUsed::None | TlsUsed::FellBack);
+        let offered = self.host.has(Extension::StartTls);
+        let wanted = self.settings.tls != TlsMode::None && self.tls != TlsUsed::FellBack;
+        if clear && offered && wanted {
+            self.command(now, State::StartTls, command::starttls);
+        } else if clear && self.settings.tls.is_mandatory() {
+            let text = "TLS is required by configuration and the host does not offer STARTTLS";
+            self.give_up(Stage::Tls, &Reply::own(EnhancedCode::new(4, 7, 4), text));
+        } else {
+            self.login_or_ready(now);
+        }
+    }
+
+    fn login_or_ready(&mut self, now: Timestamp) {
+        let Some(credentials) = self.settings.credentials.clone() else {
+            return self.ready(now);
+        };
+        if matches!(self.tls, TlsUsed::None | TlsUsed::FellBack) {
+            let text =
+                "the relay wants a login and offers no TLS: a password is never sent in clear";
+            return self.give_up(Stage::Login, &Reply::own(EnhancedCode::new(4, 7, 4), text));
+        }
+        let mut line = BytesMut::new();
+        let Some(login) = auth::begin(&mut line, &self.host, &credentials) else {
+            let text = "a login is configured and the relay offers no mechanism for it that is \
+                        known here (AUTH PLAIN or LOGIN)";
+            return self.give_up(Stage::Login, &Reply::own(EnhancedCode::new(4, 7, 4), text));
+        };
+        self.transcript.note("AUTH (credentials not shown)");
+        self.said(true, || "AUTH (credentials not shown)".to_owned());
+        self.out.push_back(line.freeze());
+        self.state = State::Login(login);
+        self.since = now;
+    }
+
+    fn login(&mut self, now: Timestamp, login: Login, reply: &Reply) {
+        if reply.is_positive() {
+            return self.ready(now);
+        }
+        let mut line = BytesMut::new();
+        let next = match (reply.code, &self.settings.credentials) {
+            (334, Some(credentials)) => auth::respond(&mut line, login, credentials),
+            _ => None,
+        };
+        match next {
+            Some(next) => {
+                self.transcript.note("(credentials not shown)");
+                self.out.push_back(line.freeze());
+                self.state = State::Login(next);
+                self.since = now;
+            }
+            None => self.give_up(Stage::Login, reply),
+        }
+    }
+
+    fn ready(&mut self, now: Timestamp) {
+        self.state = State::Idle;
+        self.since = now;
+        self.events.push_back(Event::Ready);
+    }
+
+    fn transaction(&mut self, now: Timestamp, mut running: Box<Running>, reply: &Reply) {
+        let progress = running.handle(reply);
+        self.since = now;
+        if reply.code == 421 {
+            running.abort(reply);
+            self.end_transaction(*running);
+            self.over();
+            return;
+        }
+        match progress {
+            Progress::Over => {
+                self.dirty = !running.content_is_sent();
+                self.state = State::Idle;
+                self.events.push_back(Event::Ended(running.into_ended()));
+            }
+            Progress::More => {
+                running.send(&self.host, &mut self.out, &mut self.transcript);
+                self.state = State::Busy(running);
+            }
+        }
+    }
+
+    fn end_transaction(&mut self, running: Running) {
+        self.state = State::Idle;
+        self.events.push_back(Event::Ended(running.into_ended()));
+    }
+
+    /// The connection is of no use any more, without an answer of the host.
+    fn lost(&mut self, why: &str) {
+        let reply = Reply::own(LOST, why);
+        self.said(false, || why.to_owned());
+        match std::mem::replace(&mut self.state, State::Greeting) {
+            State::Greeting => self.fail(Stage::Greeting, reply),
+            State::Ehlo | State::Helo => self.fail(Stage::Ehlo, reply),
+            State::StartTls | State::Handshake => self.fail(Stage::Tls, reply),
+            State::Login(_) => self.fail(Stage::Login, reply),
+            State::Busy(mut running) => {
+                self.transcript.received(&reply);
+                running.abort(&reply);
+                self.end_transaction(*running);
+                self.over();
+            }
+            State::Idle | State::Quit => self.over(),
+            State::Over => self.state = State::Over,
+        }
+    }
+
+    fn wait(&self) -> Option<(Duration, &'static str)> {
+        let t = &self.settings.timeouts;
+        Some(match &self.state {
+            State::Greeting => (t.greeting, "its greeting"),
+            State::Ehlo | State::Helo => (t.helo, "its answer to EHLO"),
+            State::StartTls => (t.helo, "its answer to STARTTLS"),
+            State::Handshake => (t.helo, "the TLS handshake"),
+            State::Login(_) => (t.helo, "its answer to the login"),
+            State::Idle => (t.idle, "work"),
+            State::Quit => (Duration::from_secs(5), "its goodbye"),
+            State::Over => return None,
+            State::Busy(running) => match running.waits_for() {
+                Some(Stage::Mail) | None => (t.mail, "its answer to MAIL"),
+                Some(Stage::Rcpt { .. }) => (t.rcpt, "its answer to RCPT"),
+                Some(Stage::Content) if running.content_is_sent() => {
+                    (t.data_done, "its answer to the content")
+                }
+                Some(Stage::Content) => {
+                    let len = u32::try_from(running.content_len()).unwrap_or(u32::MAX);
+                    let slowest = Duration::from_secs((len / self.settings.rate_min.max(1)).into());
+                    (t.data_block + slowest, "it to take the content")
+                }
+                Some(_) => (t.data_init, "its answer to DATA"),
+            },
+        })
+    }
+}
+
+impl Machine for Session {
+    fn receive(&mut self, now: Timestamp, input: &mut BytesMut) {
+        while !input.is_empty() && !matches!(self.state, State::Over | State::Handshake) {
+            match self.parser.feed(input) {
+                Ok(Some(reply)) => self.handle(now, &reply),
+                Ok(None) => return,
+                Err(error) => return self.lost(&format!("it does not speak SMTP: {error}")),
+            }
+        }
+        // Octets behind the answer to STARTTLS could be injected by anyone on the way.
+        if matches!(self.state, State::Handshake) && !input.is_empty() {
+            self.events.retain(|e| *e != Event::StartTls);
+            self.tls_failed("the host sent more behind its answer to STARTTLS");
+        }
+    }
+
+    fn closed(&mut self, _now: Timestamp) {
+        self.lost("the host closed the connection");
+    }
+
+    fn poll_transmit(&mut self) -> Option<Bytes> {
+        self.out.pop_front()
+    }
+
+    fn flushed(&mut self, now: Timestamp) {
+        if let State::Busy(running) = &mut self.state
+            && !running.content_is_sent()
+        {
+            running.flushed();
+            if running.content_is_sent() {
+                self.since = now;
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        let (wait, reason) = self.wait()?;
+        Some(Deadline {
+            at: self.since + wait,
+            reason,
+        })
+    }
+
+    fn timeout(&mut self, now: Timestamp) {
+        if matches!(self.state, State::Idle) {
+            return self.quit(now);
+        }
+        let (wait, reason) = self.wait().unwrap_or((Duration::ZERO, "it"));
+        let wait = mail::format_duration(wait);
+        self.lost(&format!("timed out after {wait} waiting for {reason}"));
+    }
+}
+
+impl Failure {
+    /// What the failure means for who was to be sent.
+    #[must_use]
+    pub fn judgement(&self) -> crate::Judgement {
+        judge(self.stage, &self.reply)
+    }
+
+    /// Whether the host itself failed, rather than our login there.
+    #[must_use]
+    pub fn is_of_host(&self) -> bool {
+        self.judgement().class == Class::Host
+    }
+}

@@ -1,0 +1,422 @@
+//! One transaction: MAIL, RCPT, the content, and a verdict for each recipient.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use mail::{Address, BodyType, Notify, Outcome, Reply, Ret};
+use smtp::command::{self, MailParams, RcptParams};
+use smtp::dot_stuffing;
+use smtp::extension::{Extension, Extensions};
+
+use crate::fit;
+use crate::judge::{Fate, Judgement, Stage, judge};
+use crate::transcript::Transcript;
+
+/// What is to be handed over.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    /// MAIL FROM.
+    pub reverse_path: Option<Address>,
+    /// RCPT TO, in this order.
+    pub recipients: Vec<TransactionRecipient>,
+    /// Header and body.
+    pub content: Bytes,
+    /// The content has octets above 127.
+    pub eight_bit: bool,
+    /// The header has, so that only SMTPUTF8 can carry it.
+    pub utf8_header: bool,
+    /// RET.
+    pub ret: Option<Ret>,
+    /// ENVID, in xtext.
+    pub env_id: Option<String>,
+}
+
+/// One recipient of it.
+#[derive(Debug, Clone)]
+pub struct TransactionRecipient {
+    /// The caller's number for it.
+    pub number: u32,
+    /// RCPT TO.
+    pub address: Address,
+    /// NOTIFY.
+    pub notify: Notify,
+    /// ORCPT.
+    pub orcpt: Option<String>,
+}
+
+/// How the transaction ended for one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The caller's number for it.
+    pub number: u32,
+    /// What the answer means.
+    pub judgement: Judgement,
+    /// The answer.
+    pub reply: Reply,
+    /// The content was handed over and no answer came.
+    pub unknown_outcome: bool,
+}
+
+/// Content up to this size goes out with the envelope in one write where the host allows.
+const ONE_WRITE_MAX: usize = 256 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    Rset,
+    Mail,
+    Rcpt(usize),
+    Data,
+    Content,
+}
+
+/// A transaction under way.
+#[derive(Debug)]
+pub(crate) struct Running {
+    transaction: Transaction,
+    /// What is not yet sent, in order.
+    to_send: VecDeque<Expect>,
+    /// What is sent and not yet answered.
+    expected: VecDeque<Expect>,
+    ended: Vec<Option<Ended>>,
+    accepted: usize,
+    /// The content has been handed to the shell.
+    content_queued: bool,
+    /// Its last octet has been handed to the socket.
+    content_sent: bool,
+    pipelining: bool,
+    chunking: bool,
+}
+
+/// What a reply led to.
+pub(crate) enum Progress {
+    More,
+    Over,
+}
+
+impl Running {
+    pub(crate) fn new(transaction: Transaction, host: &Extensions, rset: bool) -> Self {
+        let n = transaction.recipients.len();
+        let pipelining = host.has(Extension::Pipelining);
+        let chunking = host.has(Extension::Chunking);
+        let mut running = Self {
+            transaction,
+            to_send: VecDeque::with_capacity(n + 4),
+            expected: VecDeque::with_capacity(n + 4),
+            ended: vec![None; n],
+            accepted: 0,
+            content_queued: false,
+            content_sent: false,
+            pipelining,
+            chunking,
+        };
+        if let Some(reply) = fit::refusal(&running.transaction, host) {
+            running.end_all(Stage::Fit, &reply);
+            return running;
+        }
+        for i in 0..n {
+            let address = running
+                .transaction
+                .recipients
+                .get(i)
+                .map(|r| fit::address(&r.address, host));
+            match address {
+                Some(Ok(address)) => {
+                    if let Some(r) = running.transaction.recipients.get_mut(i) {
+                        r.address = address;
+                    }
+                }
+                Some(Err(reply)) => running.end(i, Stage::Fit, &reply),
+                None => {}
+            }
+        }
+        let max = host
+            .limits
+            .recipients_max
+            .map_or(usize::MAX, |m| m as usize);
+        let to_try: Vec<usize> = (0..n).filter(|i| running.is_open(*i)).collect();
+        if to_try.is_empty() {
+            return running;
+        }
+        if rset {
+            running.to_send.push_back(Expect::Rset);
+        }
+        running.to_send.push_back(Expect::Mail);
+        for (place, i) in to_try.into_iter().enumerate() {
+            if place < max {
+                running.to_send.push_back(Expect::Rcpt(i));
+            } else {
+                // The host stated how many it takes: the others go in the next transaction.
+                running.end_again(i);
+            }
+        }
+        if !chunking {
+            running.to_send.push_back(Expect::Data);
+        }
+        running.to_send.push_back(Expect::Content);
+        running
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.to_send.is_empty() && self.expected.is_empty()
+    }
+
+    /// Whether the final answer is what is waited for.
+    pub(crate) const fn content_is_sent(&self) -> bool {
+        self.content_sent
+    }
+
+    /// All that was handed out has been given to the socket.
+    pub(crate) const fn flushed(&mut self) {
+        self.content_sent = self.content_queued;
+    }
+
+    pub(crate) fn content_len(&self) -> usize {
+        self.transaction.content.len()
+    }
+
+    /// What the next answer is to, for the time-out.
+    pub(crate) fn waits_for(&self) -> Option<Stage> {
+        self.expected.front().map(|e| match e {
+            Expect::Rset | Expect::Mail => Stage::Mail,
+            Expect::Rcpt(_) => Stage::Rcpt {
+                accepted: self.accepted,
+            },
+            Expect::Data => Stage::Data,
+            Expect::Content => Stage::Content,
+        })
+    }
+
+    /// Writes as much as the host allows now.
+    pub(crate) fn send(
+        &mut self,
+        host: &Extensions,
+        out: &mut VecDeque<Bytes>,
+        log: &mut Transcript,
+    ) {
+        let mut commands = BytesMut::new();
+        while let Some(next) = self.to_send.front().copied() {
+            if !self.may_send(next) {
+                break;
+            }
+            self.to_send.pop_front();
+            match next {
+                Expect::Rset => command::rset(&mut commands),
+                Expect::Mail => self.write_mail(host, &mut commands),
+                Expect::Rcpt(i) => self.write_rcpt(i, host, &mut commands),
+                Expect::Data => command::data(&mut commands),
+                Expect::Content => {
+                    self.write_content(&mut commands, out, log);
+                    self.content_queued = true;
+                }
+            }
+            self.expected.push_back(next);
+        }
+        if !commands.is_empty() {
+            log.sent(&commands);
+            out.push_back(commands.freeze());
+        }
+    }
+
+    fn may_send(&self, next: Expect) -> bool {
+        if self.expected.is_empty() {
+            return true;
+        }
+        match next {
+            Expect::Content => {
+                // Behind DATA the 354 must be awaited; behind BDAT nothing.
+                self.pipelining && self.chunking && self.content_len() <= ONE_WRITE_MAX
+            }
+            Expect::Rset | Expect::Mail | Expect::Rcpt(_) | Expect::Data => self.pipelining,
+        }
+    }
+
+    fn write_mail(&self, host: &Extensions, out: &mut BytesMut) {
+        let t = &self.transaction;
+        let sender = t.reverse_path.as_ref();
+        let utf8 = t.utf8_header
+            || sender.is_some_and(|a| !a.is_ascii())
+            || t.recipients.iter().any(|r| !r.address.is_ascii());
+        let ascii_sender = sender.map(|a| match host.has(Extension::SmtpUtf8) {
+            true => a.clone(),
+            false => a.to_ascii().unwrap_or_else(|| a.clone()),
+        });
+        let dsn = host.has(Extension::Dsn);
+        let params = MailParams {
+            size: host.has(Extension::Size).then_some(t.content.len() as u64),
+            body: (t.eight_bit && host.has(Extension::EightBitMime))
+                .then_some(BodyType::EightBitMime),
+            smtputf8: utf8 && host.has(Extension::SmtpUtf8),
+            ret: t.ret.filter(|_| dsn),
+            env_id: t.env_id.clone().filter(|_| dsn),
+            ..MailParams::default()
+        };
+        command::mail_from(out, ascii_sender.as_ref(), &params);
+    }
+
+    fn write_rcpt(&self, i: usize, host: &Extensions, out: &mut BytesMut) {
+        let Some(r) = self.transaction.recipients.get(i) else {
+            return;
+        };
+        let params = match host.has(Extension::Dsn) {
+            true => RcptParams {
+                notify: r.notify,
+                orcpt: r.orcpt.clone(),
+            },
+            false => RcptParams::default(),
+        };
+        command::rcpt_to(out, &r.address, &params);
+    }
+
+    fn write_content(
+        &self,
+        commands: &mut BytesMut,
+        out: &mut VecDeque<Bytes>,
+        log: &mut Transcript,
+    ) {
+        let content = &self.transaction.content;
+        if self.chunking {
+            let content = dot_stuffing::canonical(content);
+            command::bdat(commands, content.len(), true);
+            log.sent(commands);
+            out.push_back(commands.split().freeze());
+            out.push_back(content);
+            return;
+        }
+        if self.accepted == 0 {
+            // Everybody was refused, yet the host waits for content: it gets none.
+            log.note(".");
+            out.push_back(Bytes::from_static(b".\r\n"));
+            return;
+        }
+        log.note(&format!("({} octets of content)", content.len()));
+        out.extend(dot_stuffing::stuff(content));
+    }
+
+    /// A reply has come.
+    pub(crate) fn handle(&mut self, reply: &Reply) -> Progress {
+        match self.expected.pop_front() {
+            None | Some(Expect::Rset) => {}
+            Some(Expect::Mail) => {
+                if !reply.is_positive() {
+                    self.end_all(Stage::Mail, reply);
+                    self.skip_unsent();
+                }
+            }
+            Some(Expect::Rcpt(i)) => {
+                if reply.is_positive() {
+                    self.accepted += 1;
+                } else if self.is_open(i) {
+                    self.end(
+                        i,
+                        Stage::Rcpt {
+                            accepted: self.accepted,
+                        },
+                        reply,
+                    );
+                }
+                let more = self
+                    .expected
+                    .iter()
+                    .chain(&self.to_send)
+                    .any(|e| matches!(e, Expect::Rcpt(_)));
+                if self.accepted == 0 && !more {
+                    self.skip_unsent();
+                }
+            }
+            Some(Expect::Data) => {
+                if reply.code != 354 {
+                    self.end_all(Stage::Data, reply);
+                    self.skip_unsent();
+                }
+            }
+            Some(Expect::Content) => self.end_all(Stage::Content, reply),
+        }
+        if self.is_over() {
+            Progress::Over
+        } else {
+            Progress::More
+        }
+    }
+
+    /// Nobody is left to send for: what is not on the wire yet is not sent.
+    fn skip_unsent(&mut self) {
+        if self.expected.contains(&Expect::Data) && self.to_send.contains(&Expect::Content) {
+            // DATA is on the wire; if it is answered 354 the end must follow.
+            self.to_send.retain(|e| *e == Expect::Content);
+        } else {
+            self.to_send.clear();
+        }
+    }
+
+    /// The connection is gone, or useless: everybody without a verdict gets this one.
+    pub(crate) fn abort(&mut self, reply: &Reply) {
+        if self.content_sent && self.accepted_or_pipelined() {
+            for i in 0..self.ended.len() {
+                if self.is_open(i) {
+                    self.end(i, Stage::Content, reply);
+                    if let Some(Some(ended)) = self.ended.get_mut(i) {
+                        ended.unknown_outcome = true;
+                    }
+                }
+            }
+        } else {
+            // Before the content nothing can have been delivered: the stage makes no difference.
+            self.end_all(Stage::Data, reply);
+        }
+        self.to_send.clear();
+        self.expected.clear();
+    }
+
+    fn accepted_or_pipelined(&self) -> bool {
+        self.accepted > 0
+            || self
+                .expected
+                .iter()
+                .any(|e| matches!(e, Expect::Rcpt(_) | Expect::Mail))
+    }
+
+    fn is_open(&self, i: usize) -> bool {
+        self.ended.get(i).is_some_and(Option::is_none)
+    }
+
+    fn end_all(&mut self, stage: Stage, reply: &Reply) {
+        for i in 0..self.ended.len() {
+            if self.is_open(i) {
+                self.end(i, stage, reply);
+            }
+        }
+    }
+
+    fn end(&mut self, i: usize, stage: Stage, reply: &Reply) {
+        self.end_as(i, judge(stage, reply), reply.clone());
+    }
+
+    fn end_again(&mut self, i: usize) {
+        let judgement = Judgement {
+            class: mail::Class::Recipient,
+            outcome: Outcome::Deferred,
+            fate: Fate::Again,
+        };
+        let text = "left for the next transaction: the host limits recipients";
+        self.end_as(i, judgement, Reply::new(452, None, text));
+    }
+
+    fn end_as(&mut self, i: usize, judgement: Judgement, reply: Reply) {
+        let Some(recipient) = self.transaction.recipients.get(i) else {
+            return;
+        };
+        let ended = Ended {
+            number: recipient.number,
+            judgement,
+            reply,
+            unknown_outcome: false,
+        };
+        if let Some(place) = self.ended.get_mut(i) {
+            *place = Some(ended);
+        }
+    }
+
+    pub(crate) fn into_ended(self) -> Vec<Ended> {
+        self.ended.into_iter().flatten().collect()
+    }
+}

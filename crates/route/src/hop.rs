@@ -1,0 +1,123 @@
+//! A next hop: the hosts that are tried, in order.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use mail::Domain;
+
+/// Where a host's addresses come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostAddresses {
+    /// DNS (or the hosts file and the system's resolver, for a configured server).
+    LookUp,
+    /// The address is the name.
+    Literal(IpAddr),
+}
+
+/// One host of a next hop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Its name, or the address literal.
+    pub name: Domain,
+    /// Its port.
+    pub port: u16,
+    /// The MX preference; 0 for a configured server.
+    pub preference: u16,
+    /// Where its addresses come from.
+    pub addresses: HostAddresses,
+}
+
+/// Where the mail for a domain goes now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextHop {
+    /// The hosts by preference; equals in the order of DNS.
+    pub hosts: Vec<Host>,
+    /// The administrator named them, so our own and refused networks are allowed.
+    pub configured: bool,
+    /// A relay's login may be used with them.
+    pub relay: bool,
+}
+
+impl NextHop {
+    /// The name of the site: equal for all domains with the same hosts.
+    #[must_use]
+    pub fn site_key(&self) -> Arc<str> {
+        let mut names: Vec<String> = self
+            .hosts
+            .iter()
+            .map(|h| match h.port {
+                25 => format!("{}/{}", h.preference, h.name),
+                port => format!("{}/{}:{port}", h.preference, h.name),
+            })
+            .collect();
+        names.sort();
+        let names: Vec<&str> = names
+            .iter()
+            .map(|n| n.split_once('/').map_or(n.as_str(), |(_, name)| name))
+            .collect();
+        names.join(",").into()
+    }
+}
+
+/// The order in which the hosts are tried: by preference, equals at random (RFC 5321 §5.1).
+/// `seed` decides the chance.
+#[must_use]
+pub fn order_hosts(hosts: &[Host], seed: u64) -> Vec<Host> {
+    let mut state = seed;
+    let mut keyed: Vec<(u16, u64, &Host)> = hosts
+        .iter()
+        .map(|h| {
+            state = mix(state.wrapping_add(1));
+            (h.preference, state, h)
+        })
+        .collect();
+    keyed.sort_by_key(|(preference, chance, _)| (*preference, *chance));
+    keyed.into_iter().map(|(_, _, h)| h.clone()).collect()
+}
+
+/// The finaliser of splitmix64.
+const fn mix(n: u64) -> u64 {
+    let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ (n >> 31)
+}
+
+/// Which addresses of a host may be connected to.
+///
+/// # Errors
+/// The reason, when none may: for the log and the verdict.
+pub(crate) fn usable(
+    addresses: &[IpAddr],
+    port: u16,
+    refused: &[ipnet::IpNet],
+    own: &[SocketAddr],
+) -> Result<Vec<IpAddr>, String> {
+    let mut reason = "it has no address".to_owned();
+    let may = |ip: &&IpAddr| {
+        let plain = ip.to_canonical();
+        if is_own(plain, port, own) {
+            reason = format!("{ip} is this server itself");
+            return false;
+        }
+        if let Some(net) = refused.iter().find(|net| net.contains(&plain)) {
+            reason = format!("{ip} is in the refused network {net} (outgoing.refuse_networks)");
+            return false;
+        }
+        true
+    };
+    let left: Vec<IpAddr> = addresses.iter().filter(may).copied().collect();
+    if left.is_empty() {
+        Err(reason)
+    } else {
+        Ok(left)
+    }
+}
+
+pub(crate) fn is_own(ip: IpAddr, port: u16, own: &[SocketAddr]) -> bool {
+    own.iter().any(|listener| {
+        listener.port() == port
+            && (listener.ip().to_canonical() == ip
+                || listener.ip().is_unspecified() && ip.is_loopback())
+    })
+}

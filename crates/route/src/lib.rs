@@ -1,0 +1,19 @@
+//! Where a recipient goes: the next-hop decision, as pure functions over settings and DNS answers.
+//!
+//! [`Router::begin`] says what to ask, or where to go without asking. The shell asks DNS and hands
+//! the answers to [`Router::mx_answer`] and [`Router::address_answer`] until there is a
+//! [`NextHop`] or a verdict. Nothing is asked here, and nothing is remembered: the decision is
+//! made anew at every attempt.
+
+mod decide;
+mod hop;
+mod rules;
+mod target;
+
+pub use decide::{DnsAnswer, Mode, MxRecord, RouteSettings, Router, Step};
+pub use hop::{Host, HostAddresses, NextHop, order_hosts};
+pub use rules::{DomainRule, Effective, Matcher, ParseMatchError, Rules};
+pub use target::{ParseTargetError, Target};
+
+#[cfg(test)]
+mod tests;

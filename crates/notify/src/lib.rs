@@ -1,0 +1,16 @@
+//! Messages of ours: what a sender hears of mail that failed, is late, or arrived.
+//!
+//! A report is a delivery status notification (RFC 3464 in RFC 6522): plain words first, then the
+//! fields for machines, then the original or its header. It is a message like any other and enters
+//! the queue through the spool; its reverse-path is null, so that nothing is ever reported of a
+//! report.
+
+mod explain;
+mod report;
+mod text;
+
+pub use explain::explain;
+pub use report::{Kind, Reported, Reporter};
+
+#[cfg(test)]
+mod tests;

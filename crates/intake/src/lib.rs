@@ -1,1 +1,20 @@
-//! What this server accepts, from whom, and within which limits.
+//! What this server accepts by SMTP, from whom, and within which limits.
+//!
+//! A [`Session`] is one connection of a client, as a machine without sockets. It decides every
+//! reply by the [`Policy`]; what it can not do itself, it asks of the shell by a [`Request`]:
+//! begin TLS, check a password, save a message. A mail is accepted, with its 250, only after the
+//! shell has answered that it is saved for good.
+//!
+//! Nothing here reads configuration, hashes passwords, knows the queue or a clock.
+
+mod event;
+mod policy;
+mod received;
+mod relaying;
+mod rewriting;
+mod session;
+
+pub use event::{AcceptFailure, Event, PasswordVerdict, Request};
+pub use policy::{Auth, Limits, Listener, LocalDomains, Policy, PolicyError, Timeouts, Tls};
+pub use rewriting::{DomainMatch, ParseDomainMatchError, RewriteRule, Rewriting};
+pub use session::{Busy, NextId, Session, busy};

@@ -10,6 +10,7 @@ use mail::{Address, BodyType, Notify, Ret};
 
 use crate::reply::append;
 
+pub(crate) use parse::plain;
 pub use parse::{Command, ForwardPath, MailFrom, ParseCommandError, RcptTo};
 
 /// The parameters of MAIL.

@@ -6,6 +6,7 @@
 
 pub mod command;
 pub mod data;
+pub mod dialog;
 pub mod dot_stuffing;
 pub mod extension;
 pub mod line;

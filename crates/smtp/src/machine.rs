@@ -28,6 +28,9 @@ pub trait Machine {
     /// Bytes to write, in order; to be called until it answers `None`.
     fn poll_transmit(&mut self) -> Option<Bytes>;
 
+    /// All that [`poll_transmit`](Self::poll_transmit) handed out has been given to the socket.
+    fn flushed(&mut self, _now: Timestamp) {}
+
     /// When [`timeout`](Self::timeout) is due, unless something happens before.
     fn deadline(&self) -> Option<Deadline>;
 

@@ -15,6 +15,8 @@ const ENVID_MAX: usize = 100;
 const ORCPT_MAX: usize = 500;
 /// Octets of the name behind EHLO and HELO (RFC 5321 §4.5.3.1.2).
 const HELO_NAME_MAX: usize = 255;
+/// Octets of the text of a reply that repeats what a client sent (RFC 5321 §4.5.3.1.5).
+const TEXT_MAX: usize = 400;
 
 /// A command of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +133,9 @@ pub enum ParseCommandError {
     /// BDAT without a size that can be read: what follows can not be told from commands.
     #[error("Syntax: BDAT size [LAST]; closing the connection, because the chunk has no known end")]
     Chunk,
+    /// BDAT, and CHUNKING is not offered.
+    #[error("BDAT is not offered here; closing the connection, because a chunk may follow")]
+    ChunkNotOffered,
 }
 
 impl ParseCommandError {
@@ -140,6 +145,7 @@ impl ParseCommandError {
         let (code, enhanced) = match self {
             Self::Unrecognized | Self::NotText => (500, EnhancedCode::new(5, 5, 2)),
             Self::OtherProtocol => (554, EnhancedCode::new(5, 5, 1)),
+            Self::ChunkNotOffered => (502, EnhancedCode::new(5, 5, 1)),
             Self::Syntax { .. } | Self::ParameterValue { .. } | Self::RepeatedParameter(_) => {
                 (501, EnhancedCode::new(5, 5, 4))
             }
@@ -149,14 +155,24 @@ impl ParseCommandError {
             Self::NeedsSmtpUtf8 => (553, EnhancedCode::new(5, 6, 7)),
             Self::UnknownParameter(_) => (555, EnhancedCode::new(5, 5, 4)),
         };
-        Reply::new(code, Some(enhanced), self.to_string())
+        // What the client sent is in some of these texts, and a reply line has 512 octets.
+        Reply::new(code, Some(enhanced), plain(&self.to_string(), TEXT_MAX))
     }
 
     /// Whether the session can not go on, because it is unknown what the next octets are.
     #[must_use]
     pub const fn ends_session(&self) -> bool {
-        matches!(self, Self::OtherProtocol | Self::Chunk)
+        matches!(
+            self,
+            Self::OtherProtocol | Self::Chunk | Self::ChunkNotOffered
+        )
     }
+}
+
+/// Text of a client in a reply of ours: ASCII, because not every client takes more, and cut.
+pub(crate) fn plain(text: &str, max: usize) -> String {
+    let ascii = |c: char| if c.is_ascii() { c } else { '?' };
+    text.chars().take(max).map(ascii).collect()
 }
 
 const MAIL_SYNTAX: &str = "MAIL FROM:<address> [parameters]";
@@ -183,7 +199,8 @@ impl Command {
             "MAIL" => mail(rest, offered).map(Self::Mail),
             "RCPT" => rcpt(rest, offered).map(Self::Rcpt),
             "DATA" => alone(rest, Self::Data, "DATA"),
-            "BDAT" => bdat(rest),
+            "BDAT" if offered.has(Extension::Chunking) => bdat(rest),
+            "BDAT" => Err(ParseCommandError::ChunkNotOffered),
             "RSET" => alone(rest, Self::Rset, "RSET"),
             "QUIT" => alone(rest, Self::Quit, "QUIT"),
             "STARTTLS" => alone(rest, Self::StartTls, "STARTTLS"),

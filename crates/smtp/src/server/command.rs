@@ -7,7 +7,7 @@ use mail::{Address, EnhancedCode, Envelope, Recipient, Reply};
 use super::content::{AskContent, SkipChunk, Transfer};
 use super::login::AskAuth;
 use super::{Ask, Helo, State, Step, Wire, ok, out_of_order};
-use crate::command::{Command, ForwardPath, MailFrom, ParseCommandError, RcptTo};
+use crate::command::{Command, ForwardPath, MailFrom, ParseCommandError, RcptTo, plain};
 
 /// Nobody has introduced themselves: HELO or EHLO is due.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub struct ExpectRcpt {
     helo: Helo,
     envelope: Envelope,
     seen: BTreeSet<Address>,
+    size: Option<u64>,
 }
 
 /// Reads a command in a state that expects one.
@@ -80,10 +81,11 @@ pub(super) fn aside(state: State, command: Command, due: &str) -> Step {
 
 fn introduce(name: String, extended: bool, wire: &Wire<'_>) -> Step {
     let keywords = wire.offered.to_string();
+    let shown = plain(&name, name.len());
     let text = if extended && !keywords.is_empty() {
-        format!("{} greets {name}\n{keywords}", wire.hostname)
+        format!("{} greets {shown}\n{keywords}", wire.hostname)
     } else {
-        format!("{} greets {name}", wire.hostname)
+        format!("{} greets {shown}", wire.hostname)
     };
     // No enhanced code here: RFC 2034 §3 exempts the answers to HELO and EHLO.
     let helo = Helo { name, extended };
@@ -181,6 +183,7 @@ impl ExpectRcpt {
         Step::Ask(Ask::Content(AskContent {
             helo: self.helo,
             envelope: self.envelope,
+            size: self.size,
             transfer,
         }))
     }
@@ -210,6 +213,7 @@ impl AskMail {
             helo: self.helo,
             envelope,
             seen: BTreeSet::new(),
+            size: self.from.params.size,
         };
         let reply = Reply::new(250, Some(EnhancedCode::new(2, 1, 0)), "Sender OK");
         Step::Reply(state.into(), reply)
@@ -262,12 +266,11 @@ pub struct AskStartTls {
 }
 
 impl AskStartTls {
-    /// TLS begins behind the reply. What the client said so far counts no more; nothing that it
-    /// says before the handshake may be taken.
+    /// TLS begins behind the reply, and then the session is at [`State::start`]: what the client
+    /// said so far counts no more, and nothing that it says before the handshake may be taken.
     #[must_use]
-    pub fn accept(self) -> Step {
-        let reply = Reply::new(220, Some(ok()), "Ready to start TLS");
-        Step::Reply(State::start(), reply)
+    pub fn accept(self) -> Reply {
+        Reply::new(220, Some(ok()), "Ready to start TLS")
     }
 
     /// The session goes on as it is.

@@ -40,15 +40,17 @@ pub struct AskContent {
     pub helo: Helo,
     /// The transaction.
     pub envelope: Envelope,
+    /// The size that MAIL declared.
+    pub size: Option<u64>,
     /// The way in which the content comes.
     pub transfer: Transfer,
 }
 
 impl AskContent {
-    /// Reads the content of the message `id` by these rules and puts `prefix` in front of it;
-    /// `expected` is the size that the client declared.
+    /// Reads the content of the message `id` by these rules and puts `prefix` in front of it.
     #[must_use]
-    pub fn begin(self, id: QueueId, rules: ContentRules, prefix: Vec<u8>, expected: u64) -> Step {
+    pub fn begin(self, id: QueueId, rules: ContentRules, prefix: Vec<u8>) -> Step {
+        let expected = self.size.unwrap_or_default();
         let draft = Draft {
             helo: self.helo,
             envelope: self.envelope,

@@ -160,6 +160,16 @@ fn each_error_has_its_reply() {
 }
 
 #[test]
+fn a_reply_fits_its_line_whatever_the_client_sent() {
+    let literal = format!("MAIL FROM:<a@[{}]>", "\u{fc}".repeat(600));
+    let parameter = format!("MAIL FROM:<> {}=1", "X".repeat(1500));
+    for line in [literal, parameter] {
+        let reply = parse(&line).expect_err("no command").reply().to_string();
+        assert!(reply.len() < 512 && reply.is_ascii(), "{reply}");
+    }
+}
+
+#[test]
 fn a_parameter_is_unknown_while_its_extension_is_not_offered() {
     for line in [
         "MAIL FROM:<a@b.example> SIZE=1",

@@ -1,0 +1,109 @@
+//! What a session asks of the shell, what it is answered, and what it tells the log.
+
+use std::fmt;
+
+use mail::{EnhancedCode, Message, Reply};
+use smtp::sasl::Login;
+
+/// What the shell must do for a session, after it has written all output.
+#[derive(Debug)]
+pub enum Request {
+    /// Make the TLS handshake, then call `Session::tls_started`. What was read before the
+    /// handshake and not used up goes to `receive` first: the session ends when there is any.
+    StartTls,
+    /// Check a user's password, then call `Session::password_checked`.
+    CheckPassword(Login),
+    /// Save a message for good, then call `Session::accepted`.
+    Accept(Box<Message>),
+    /// Close the connection.
+    Close,
+}
+
+/// What came of checking a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordVerdict {
+    /// It is the user's.
+    Right,
+    /// It is not, or there is no such user.
+    Wrong,
+    /// It could not be checked.
+    Unavailable,
+}
+
+/// Why a message was not saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcceptFailure {
+    /// There is no room.
+    Full,
+    /// Saving failed.
+    Failed,
+    /// The server is stopping.
+    Stopping,
+}
+
+impl AcceptFailure {
+    /// The reply to send.
+    #[must_use]
+    pub fn reply(self) -> Reply {
+        let (code, detail, text) = match self {
+            Self::Full => (452, 1, "No room for the mail: try again later"),
+            Self::Failed => (451, 0, "The mail could not be saved: try again later"),
+            Self::Stopping => (451, 2, "The server is stopping: try again later"),
+        };
+        Reply::new(code, Some(EnhancedCode::new(4, 3, detail)), text)
+    }
+}
+
+/// Something worth a line in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A command of the client, secrets masked; only while detailed.
+    Command(String),
+    /// A reply of ours; only while detailed.
+    Reply(Reply),
+    /// A sender, a recipient or a mail was refused.
+    Refused {
+        /// The sender, recipient or queue id.
+        what: String,
+        /// The reply that was sent.
+        reply: Reply,
+    },
+    /// A user logged in.
+    LoggedIn {
+        /// The user's name.
+        user: String,
+    },
+    /// A login failed.
+    LoginFailed {
+        /// The name that was given.
+        user: String,
+    },
+    /// The session was ended for too many errors.
+    TooManyErrors,
+    /// The session was ended for waiting too long.
+    TimedOut {
+        /// What was waited for.
+        reason: &'static str,
+    },
+    /// The session was ended because something was sent behind STARTTLS in clear text: somebody
+    /// between client and server may have put it there.
+    InjectedBehindStartTls,
+    /// The client was gone before its transaction ended.
+    Lost,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(line) => write!(f, "command: {}", line.escape_debug()),
+            Self::Reply(reply) => write!(f, "reply: {reply}"),
+            Self::Refused { what, reply } => write!(f, "refused {what}: {reply}"),
+            Self::LoggedIn { user } => write!(f, "user {user} logged in"),
+            Self::LoginFailed { user } => write!(f, "login of user {user} failed"),
+            Self::TooManyErrors => f.write_str("ended: too many errors"),
+            Self::TimedOut { reason } => write!(f, "ended: timed out waiting for {reason}"),
+            Self::InjectedBehindStartTls => f.write_str("ended: clear text behind STARTTLS"),
+            Self::Lost => f.write_str("connection lost in mid-transaction"),
+        }
+    }
+}

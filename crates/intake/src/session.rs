@@ -1,0 +1,457 @@
+//! One connection of a client, from greeting to goodbye.
+//!
+//! The shell drives it as a [`Machine`]; the order is: write all of `poll_transmit`, log all of
+//! `poll_event`, do what `poll_request` asks. While a request waits for its answer nothing of the
+//! input is used up; after the answer the shell calls `receive` again with what it has, new input
+//! or not. Replies are collected, so that a pipelined group of commands is answered by one write.
+
+mod decide;
+mod timing;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use mail::{EnhancedCode, QueueId, Reply, Timestamp};
+use smtp::extension::{Extension, Extensions};
+use smtp::line::LineReader;
+use smtp::machine::{Deadline, Machine};
+use smtp::server::{Answer, AskLogin, State, Step, Wire};
+
+use crate::policy::{Auth, Listener, Policy, Tls};
+use crate::relaying::{Standing, standing};
+use crate::{AcceptFailure, Event, PasswordVerdict, Request};
+use timing::Clock;
+
+/// Gives out the names of messages.
+pub type NextId = Box<dyn FnMut(Timestamp) -> QueueId + Send>;
+
+/// Why a connection is turned away before it is a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Busy {
+    /// There are too many connections in all.
+    All,
+    /// There are too many from this address.
+    Source,
+}
+
+/// What to send to a connection that is turned away, before closing it.
+#[must_use]
+pub fn busy(hostname: &str, why: Busy) -> Bytes {
+    let (detail, text) = match why {
+        Busy::All => ((3, 2), "Too many connections: try again later"),
+        Busy::Source => (
+            (7, 0),
+            "Too many connections from your address: close some first",
+        ),
+    };
+    let enhanced = EnhancedCode::new(4, detail.0, detail.1);
+    let mut out = BytesMut::new();
+    let reply = Reply::new(421, Some(enhanced), format!("{hostname}: {text}"));
+    smtp::reply::write(&reply, &mut out);
+    out.freeze()
+}
+
+/// What the session is at.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one per connection, nearly always the large one"
+)]
+enum Phase {
+    /// Commands and content come in.
+    Talking(State),
+    /// The TLS handshake is due.
+    Handshaking,
+    /// A password is being checked.
+    Checking(AskLogin),
+    /// A message is being saved.
+    Saving(Answer, QueueId),
+    /// It is over.
+    Closed,
+}
+
+/// What is known of the client.
+#[derive(Debug)]
+struct Client {
+    peer: IpAddr,
+    tls: bool,
+    user: Option<String>,
+}
+
+/// What counts towards the end of a session.
+#[derive(Debug, Default)]
+struct Tally {
+    bad_commands: u32,
+    login_failures: u32,
+}
+
+/// A session.
+pub struct Session {
+    policy: Arc<Policy>,
+    listener: Listener,
+    client: Client,
+    next_id: NextId,
+    phase: Phase,
+    lines: LineReader,
+    offered: Extensions,
+    tally: Tally,
+    clock: Clock,
+    out: BytesMut,
+    requests: VecDeque<Request>,
+    events: VecDeque<Event>,
+    detailed: bool,
+    stopping: bool,
+}
+
+impl Session {
+    /// A session with a client that has just connected to the listener at this place in the
+    /// policy; `tls` says whether the handshake of an implicit-TLS listener has been made. A
+    /// listener that is not there trusts nobody.
+    #[must_use]
+    pub fn new(
+        policy: Arc<Policy>,
+        listener: usize,
+        peer: SocketAddr,
+        tls: bool,
+        next_id: NextId,
+        now: Timestamp,
+    ) -> Self {
+        let listener = policy.listeners.get(listener).cloned();
+        let listener = listener.unwrap_or_else(|| Listener {
+            tls: Tls::None,
+            auth: Auth::Required,
+            networks: Vec::new(),
+        });
+        let mut session = Self {
+            policy,
+            listener,
+            client: Client {
+                peer: peer.ip().to_canonical(),
+                tls,
+                user: None,
+            },
+            next_id,
+            phase: Phase::Talking(State::start()),
+            lines: LineReader::default(),
+            offered: Extensions::none(),
+            tally: Tally::default(),
+            clock: Clock::new(now),
+            out: BytesMut::new(),
+            requests: VecDeque::new(),
+            events: VecDeque::new(),
+            detailed: false,
+            stopping: false,
+        };
+        session.offer();
+        let greeting = format!("{} ESMTP Sendoff ready", session.policy.hostname);
+        session.say(&Reply::new(220, None, greeting));
+        session
+    }
+
+    /// Switches events for every command and reply on or off.
+    pub const fn set_detailed(&mut self, detailed: bool) {
+        self.detailed = detailed;
+    }
+
+    /// What the shell must do; one request at a time is open, but for `Close` behind another.
+    pub fn poll_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
+    }
+
+    /// What is worth a line in the log, in order.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether the session is over.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// The client's address; that of an IPv4-mapped one is IPv4.
+    #[must_use]
+    pub const fn peer(&self) -> IpAddr {
+        self.client.peer
+    }
+
+    /// The user who has logged in.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.client.user.as_deref()
+    }
+
+    /// The TLS handshake has been made.
+    pub fn tls_started(&mut self, now: Timestamp) {
+        if matches!(self.phase, Phase::Handshaking) {
+            self.client.tls = true;
+            self.lines = LineReader::default();
+            self.offer();
+            self.phase = Phase::Talking(State::start());
+            self.clock = Clock::new(now);
+            self.stop_where_convenient();
+        }
+    }
+
+    /// The answer to [`Request::CheckPassword`].
+    pub fn password_checked(&mut self, now: Timestamp, verdict: PasswordVerdict) {
+        if !matches!(self.phase, Phase::Checking(_)) {
+            return;
+        }
+        let Phase::Checking(ask) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return;
+        };
+        let user = ask.login.user.clone();
+        let step = match verdict {
+            PasswordVerdict::Right => {
+                self.client.user = Some(user.clone());
+                self.events.push_back(Event::LoggedIn { user });
+                self.offer();
+                ask.accept()
+            }
+            PasswordVerdict::Wrong => {
+                self.tally.login_failures += 1;
+                self.events.push_back(Event::LoginFailed { user });
+                let enhanced = EnhancedCode::new(5, 7, 8);
+                ask.refuse(Reply::new(
+                    535,
+                    Some(enhanced),
+                    "User name or password wrong",
+                ))
+            }
+            PasswordVerdict::Unavailable => {
+                let enhanced = EnhancedCode::new(4, 7, 0);
+                let text = "Passwords can not be checked at the moment: try again later";
+                ask.refuse(Reply::new(454, Some(enhanced), text))
+            }
+        };
+        self.follow(now, step, false);
+        if self.tally.login_failures >= self.policy.limits.login_failures {
+            self.end_for_errors();
+        }
+        self.stop_where_convenient();
+    }
+
+    /// The answer to [`Request::Accept`].
+    pub fn accepted(&mut self, now: Timestamp, result: Result<(), AcceptFailure>) {
+        if !matches!(self.phase, Phase::Saving(..)) {
+            return;
+        }
+        let Phase::Saving(answer, id) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return;
+        };
+        let reply = match result {
+            Ok(()) => {
+                let text = format!("Queued as {id}");
+                Reply::new(250, Some(EnhancedCode::new(2, 0, 0)), text)
+            }
+            Err(failure) => {
+                let reply = failure.reply();
+                self.refused(id.to_string(), &reply);
+                reply
+            }
+        };
+        self.follow(now, answer.reply(reply), false);
+        self.stop_where_convenient();
+    }
+
+    /// The server is stopping: the session ends with 421 as soon as no mail is on its way in.
+    pub fn shutdown(&mut self) {
+        self.stopping = true;
+        self.stop_where_convenient();
+    }
+
+    fn stop_where_convenient(&mut self) {
+        let between_mails = matches!(
+            self.phase,
+            Phase::Talking(State::Helo(_) | State::Mail(_) | State::Rcpt(_) | State::Response(_))
+        );
+        if self.stopping && between_mails {
+            self.end(EnhancedCode::new(4, 3, 2), "the server is stopping");
+        }
+    }
+
+    /// Does what a step says; `false` when nothing more can be done for now. `behind` says whether
+    /// input lies behind the command that the step took.
+    fn follow(&mut self, now: Timestamp, step: Step, behind: bool) -> bool {
+        match step {
+            Step::Wait(state) => {
+                self.phase = Phase::Talking(state);
+                false
+            }
+            Step::Go(state) => {
+                self.phase = Phase::Talking(state);
+                self.clock.restart(now);
+                true
+            }
+            Step::Reply(state, reply) => {
+                self.phase = Phase::Talking(state);
+                self.clock.restart(now);
+                self.say(&reply);
+                self.count(&reply);
+                true
+            }
+            Step::Close(reply) => {
+                self.say(&reply);
+                self.close();
+                false
+            }
+            Step::Ask(ask) => match self.decide(now, ask, behind) {
+                Some(step) => self.follow(now, step, behind),
+                None => false,
+            },
+        }
+    }
+
+    fn count(&mut self, reply: &Reply) {
+        let relaying_denied = reply.enhanced == Some(EnhancedCode::new(5, 7, 1));
+        if relaying_denied || matches!(reply.code, 500..=504 | 530 | 538 | 555) {
+            self.tally.bad_commands += 1;
+        }
+        if self.tally.bad_commands > self.policy.limits.bad_commands {
+            self.end_for_errors();
+        }
+    }
+
+    fn end_for_errors(&mut self) {
+        self.events.push_back(Event::TooManyErrors);
+        self.end(EnhancedCode::new(4, 7, 0), "too many errors");
+    }
+
+    fn end(&mut self, enhanced: EnhancedCode, why: &str) {
+        let text = format!("{}: closing the connection, {why}", self.policy.hostname);
+        self.say(&Reply::new(421, Some(enhanced), text));
+        self.close();
+    }
+
+    fn close(&mut self) {
+        self.phase = Phase::Closed;
+        self.requests.push_back(Request::Close);
+    }
+
+    fn say(&mut self, reply: &Reply) {
+        smtp::reply::write(reply, &mut self.out);
+        if self.detailed {
+            self.events.push_back(Event::Reply(reply.clone()));
+        }
+    }
+
+    fn refused(&mut self, what: String, reply: &Reply) {
+        self.events.push_back(Event::Refused {
+            what,
+            reply: reply.clone(),
+        });
+    }
+
+    fn standing(&self) -> Standing {
+        let logged_in = self.client.user.is_some();
+        standing(&self.listener, self.client.peer, logged_in)
+    }
+
+    fn can_log_in(&self) -> bool {
+        !matches!(self.listener.auth, Auth::None) && (self.client.tls || self.can_start_tls())
+    }
+
+    fn can_start_tls(&self) -> bool {
+        matches!(self.listener.tls, Tls::StartTls) && self.policy.tls_available && !self.client.tls
+    }
+
+    /// Makes up what EHLO offers in the session's present condition.
+    fn offer(&mut self) {
+        let mut offered = self.policy.extensions.clone();
+        offered = offered
+            .without(Extension::Auth)
+            .without(Extension::StartTls);
+        offered.size = Some(self.policy.limits.message_size);
+        if self.can_start_tls() {
+            offered = offered.with(Extension::StartTls);
+        }
+        if self.client.tls && self.listener.auth != Auth::None && self.client.user.is_none() {
+            offered = offered.with(Extension::Auth);
+            offered.auth = vec!["PLAIN".to_owned(), "LOGIN".to_owned()];
+        }
+        self.offered = offered;
+    }
+}
+
+impl Machine for Session {
+    fn receive(&mut self, now: Timestamp, input: &mut BytesMut) {
+        if !input.is_empty() {
+            self.clock.heard(now);
+        }
+        loop {
+            let state = match std::mem::replace(&mut self.phase, Phase::Closed) {
+                Phase::Talking(state) => state,
+                Phase::Handshaking if !input.is_empty() => {
+                    self.events.push_back(Event::InjectedBehindStartTls);
+                    self.close();
+                    continue;
+                }
+                Phase::Closed => {
+                    input.clear();
+                    return;
+                }
+                waiting @ (Phase::Handshaking | Phase::Checking(_) | Phase::Saving(..)) => {
+                    self.phase = waiting;
+                    return;
+                }
+            };
+            let mut wire = Wire {
+                input,
+                lines: &mut self.lines,
+                offered: &self.offered,
+                hostname: &self.policy.hostname,
+                trace: self.detailed,
+                seen: None,
+            };
+            let step = state.step(&mut wire);
+            if let Some(line) = wire.seen {
+                self.events.push_back(Event::Command(line));
+            }
+            let goes_on = self.follow(now, step, !input.is_empty());
+            self.stop_where_convenient();
+            if !goes_on && !self.is_closed() {
+                return;
+            }
+        }
+    }
+
+    fn closed(&mut self, _now: Timestamp) {
+        let in_transaction = match &self.phase {
+            Phase::Talking(state) => state.envelope().is_some(),
+            Phase::Saving(..) => true,
+            Phase::Handshaking | Phase::Checking(_) | Phase::Closed => false,
+        };
+        if in_transaction {
+            self.events.push_back(Event::Lost);
+        }
+        if !self.is_closed() {
+            self.close();
+        }
+        self.out.clear();
+    }
+
+    fn poll_transmit(&mut self) -> Option<Bytes> {
+        (!self.out.is_empty()).then(|| self.out.split().freeze())
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        self.clock.deadline(&self.phase, &self.policy.limits)
+    }
+
+    fn timeout(&mut self, now: Timestamp) {
+        let Some(deadline) = self.deadline().filter(|d| d.at <= now) else {
+            return;
+        };
+        let reason = deadline.reason;
+        self.events.push_back(Event::TimedOut { reason });
+        if matches!(self.phase, Phase::Handshaking) {
+            self.close();
+        } else {
+            let why = format!("timed out waiting for {reason}");
+            self.end(EnhancedCode::new(4, 4, 2), &why);
+        }
+    }
+}

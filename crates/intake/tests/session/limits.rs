@@ -1,0 +1,216 @@
+//! Time-outs, counters, failures of the spool, stopping, and what the log hears.
+
+use std::time::Duration;
+
+use intake::{AcceptFailure, Busy, Event, busy};
+use smtp::machine::Machine;
+
+use crate::shell::{ANN, INSIDE, OUTSIDE, Shell, policy};
+
+const OPEN: &str = "EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n";
+
+fn minutes(n: u64) -> Duration {
+    Duration::from_secs(60 * n)
+}
+
+#[test]
+fn a_silent_client_is_sent_away_with_the_reason() {
+    let mut shell = Shell::new(policy(), INSIDE);
+    assert_eq!(shell.session.deadline().unwrap().reason, "HELO or EHLO");
+    shell.wait(minutes(5));
+    assert!(
+        shell
+            .heard()
+            .contains("421 4.4.2 mx.example: closing the connection, timed out")
+    );
+    assert!(shell.closed);
+
+    let mut shell = Shell::new(policy(), INSIDE);
+    shell.say("EHLO c\r\n");
+    // Octets that end no line extend nothing.
+    for _ in 0..4 {
+        shell.wait(minutes(1));
+        shell.send(b"N");
+    }
+    assert!(!shell.closed);
+    shell.wait(minutes(1));
+    assert!(shell.closed);
+    assert_eq!(
+        shell.events,
+        [Event::TimedOut {
+            reason: "a command"
+        }]
+    );
+}
+
+#[test]
+fn content_must_come_and_not_too_slowly() {
+    let mut shell = Shell::new(policy(), INSIDE);
+    shell.say(OPEN);
+    assert_eq!(
+        shell.session.deadline().unwrap().reason,
+        "content at the minimum rate"
+    );
+    shell.wait(minutes(1));
+    assert!(shell.closed);
+
+    let mut policy_without_rate = policy();
+    policy_without_rate.limits.minimum_rate = 0;
+    let mut shell = Shell::new(policy_without_rate, INSIDE);
+    shell.say(OPEN);
+    for _ in 0..100 {
+        shell.wait(minutes(3) - Duration::from_secs(1));
+        shell.send(b"x");
+    }
+    assert!(!shell.closed);
+    shell.wait(minutes(3));
+    assert!(shell.closed && shell.heard().contains("waiting for content"));
+}
+
+#[test]
+fn a_client_at_the_minimum_rate_may_go_on() {
+    let mut shell = Shell::new(policy(), INSIDE);
+    shell.say(OPEN);
+    for _ in 0..100 {
+        shell.wait(Duration::from_secs(59));
+        shell.send(&[b'x'; 6000]);
+    }
+    assert!(!shell.closed);
+}
+
+#[test]
+fn a_mail_that_was_not_saved_is_not_acknowledged() {
+    let mut shell = Shell::new(policy(), INSIDE);
+    shell.failures = vec![
+        AcceptFailure::Full,
+        AcceptFailure::Failed,
+        AcceptFailure::Stopping,
+    ];
+    shell.say("EHLO c\r\n");
+    for expected in ["452 4.3.1", "451 4.3.0", "451 4.3.2", "250 2.0.0"] {
+        let mail = OPEN.replace("EHLO c\r\n", "") + "x\r\n.\r\n";
+        let said = shell.say(&mail);
+        let last = said.lines().last().unwrap();
+        assert!(last.starts_with(expected), "{said}");
+    }
+    assert_eq!(shell.accepted.len(), 1);
+    let refused = shell
+        .events
+        .iter()
+        .filter(|e| matches!(e, Event::Refused { .. }));
+    assert_eq!(refused.count(), 3);
+}
+
+#[test]
+fn stopping_waits_for_the_mail_that_is_coming_in() {
+    let mut shell = Shell::new(policy(), INSIDE);
+    shell.say(OPEN);
+    shell.session.shutdown();
+    shell.run();
+    assert!(!shell.closed);
+    let said = shell.say("x\r\n.\r\nMAIL FROM:<>\r\n");
+    assert!(
+        said.starts_with("250 2.0.0") && said.contains("\r\n421 4.3.2"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 2);
+    assert!(shell.closed && shell.accepted.len() == 1);
+
+    let mut idle = Shell::new(policy(), INSIDE);
+    idle.session.shutdown();
+    idle.run();
+    assert!(idle.closed);
+}
+
+#[test]
+fn failed_logins_are_counted_and_end_the_session() {
+    let mut shell = Shell::with_tls(policy(), OUTSIDE, true);
+    shell.say("EHLO c\r\n");
+    assert!(
+        shell
+            .say("AUTH PLAIN AGxhdGVyAHg=\r\n")
+            .starts_with("454 4.7.0")
+    );
+    for _ in 0..2 {
+        let said = shell.say("AUTH PLAIN AGFubgB3cm9uZw==\r\n");
+        assert!(said.starts_with("535 5.7.8") && said.lines().count() == 1);
+    }
+    let said = shell.say("AUTH PLAIN AGFubgB3cm9uZw==\r\n");
+    assert!(said.contains("\r\n421 4.7.0") && shell.closed, "{said}");
+}
+
+#[test]
+fn passwords_are_masked_in_the_log_and_nothing_is_told_unless_asked_for() {
+    let mut shell = Shell::with_tls(policy(), OUTSIDE, true);
+    shell.session.set_detailed(true);
+    shell.say("EHLO c\r\n");
+    shell.say(&format!("auth plain {ANN}\r\n"));
+    shell.say("RSET\r\n");
+    let log: Vec<String> = shell.events.iter().map(ToString::to_string).collect();
+    let log = log.join("\n");
+    assert!(
+        log.contains("command: auth plain ***") && !log.contains(ANN),
+        "{log}"
+    );
+    assert!(log.contains("user ann logged in") && log.contains("reply: 235 2.7.0"));
+
+    let mut shell = Shell::with_tls(policy(), OUTSIDE, true);
+    shell.session.set_detailed(true);
+    shell.say("EHLO c\r\nAUTH PLAIN\r\n");
+    shell.say(&format!("{ANN}\r\n"));
+    let log: Vec<String> = shell.events.iter().map(ToString::to_string).collect();
+    assert!(!log.join("\n").contains(ANN));
+
+    let mut quiet = Shell::new(policy(), INSIDE);
+    quiet.say("EHLO c\r\nNOOP\r\n");
+    assert!(quiet.events.is_empty());
+}
+
+#[test]
+fn a_lost_connection_is_told_only_in_mid_transaction() {
+    let mut shell = Shell::new(policy(), INSIDE);
+    shell.say(OPEN);
+    shell.session.closed(shell.now);
+    shell.run();
+    assert_eq!(shell.events, [Event::Lost]);
+
+    let mut idle = Shell::new(policy(), INSIDE);
+    idle.session.closed(idle.now);
+    idle.run();
+    assert!(idle.events.is_empty() && idle.closed);
+}
+
+#[test]
+fn clear_text_behind_starttls_ends_the_session_even_when_it_comes_late() {
+    let mut shell = Shell::new(policy(), INSIDE);
+    shell.say("EHLO c\r\n");
+    assert!(shell.say("STARTTLS\r\n").starts_with("220 2.0.0"));
+    assert!(shell.handshake);
+    shell.say("EHLO evil\r\n");
+    assert!(shell.closed);
+    assert_eq!(shell.events, [Event::InjectedBehindStartTls]);
+}
+
+#[test]
+fn what_was_said_before_tls_is_forgotten() {
+    let mut shell = Shell::new(policy(), INSIDE);
+    shell.say("EHLO c\r\nSTARTTLS\r\n");
+    shell.start_tls();
+    assert!(
+        shell
+            .say("MAIL FROM:<a@b.example>\r\n")
+            .starts_with("503 5.5.1")
+    );
+    let offered = shell.say("EHLO c\r\n");
+    assert!(
+        offered.contains("AUTH PLAIN LOGIN") && !offered.contains("STARTTLS"),
+        "{offered}"
+    );
+}
+
+#[test]
+fn who_is_turned_away_is_told_why() {
+    let said = busy("mx.example", Busy::Source);
+    assert!(said.starts_with(b"421 4.7.0 mx.example: Too many connections from your"));
+    assert!(busy("mx.example", Busy::All).starts_with(b"421 4.3.2"));
+}

@@ -214,3 +214,20 @@ fn who_is_turned_away_is_told_why() {
     assert!(said.starts_with(b"421 4.7.0 mx.example: Too many connections from your"));
     assert!(busy("mx.example", Busy::All).starts_with(b"421 4.3.2"));
 }
+
+#[test]
+fn a_session_may_move_between_threads() {
+    fn moves<T: Send>(value: T) -> T {
+        value
+    }
+    assert!(!moves(Shell::new(policy(), INSIDE).session).is_closed());
+}
+
+#[test]
+fn a_listener_that_is_not_there_trusts_nobody() {
+    let mut policy = policy();
+    policy.listeners.clear();
+    let mut shell = Shell::new(policy, INSIDE);
+    let said = shell.say("EHLO c\r\nMAIL FROM:<a@b.example>\r\n");
+    assert!(said.contains("\r\n530 5.7.0"), "{said}");
+}

@@ -1,0 +1,276 @@
+//! Filters over waiting recipients and the text that people write them in:
+//! `domain:example.com age>1h`.
+//!
+//! Terms are joined by "and". A term that begins with `-` excludes what it matches.
+
+use std::time::Duration;
+
+use mail::{Destination, QueueId, Status, Timestamp, parse_duration};
+
+use crate::index::Row;
+
+/// Which waiting recipients; the default is all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    terms: Vec<(bool, Term)>,
+}
+
+/// One condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Term {
+    /// `id:` one message.
+    Id(QueueId),
+    /// `from:` or `sender:` the reverse-path holds this text; `<>` is the null one.
+    Sender(String),
+    /// `to:` or `recipient:` the address holds this text.
+    Recipient(String),
+    /// `domain:` exactly this domain, or those below it when it begins with a dot.
+    Domain(String),
+    /// `state:waiting`, `state:held`.
+    Status(Status),
+    /// `state:local`, `state:outgoing`.
+    Destination(Destination),
+    /// `reply:` the last reply holds this text.
+    Reply(String),
+    /// `user:` exactly this submitter.
+    Submitter(String),
+    /// `age>` or `age<`: time since acceptance.
+    Age(Comparison, Duration),
+    /// `size>` or `size<`, in octets.
+    Size(Comparison, u64),
+    /// `attempts>` or `attempts<`.
+    Attempts(Comparison, u64),
+    /// `due>` or `due<`: time until the next attempt; what is overdue is due in no time.
+    Due(Comparison, Duration),
+}
+
+/// Larger or smaller than what is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// `<`.
+    Less,
+    /// `>`.
+    Greater,
+}
+
+impl Comparison {
+    fn holds<T: PartialOrd>(self, a: &T, b: &T) -> bool {
+        match self {
+            Self::Less => a < b,
+            Self::Greater => a > b,
+        }
+    }
+}
+
+/// Why a text is not a filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseFilterError {
+    /// A word without a known name in front.
+    #[error(
+        "`{0}` is not a term of a filter: write one of id: from: to: domain: state: reply: user: age> age< size> size< attempts> attempts< due> due<"
+    )]
+    Term(String),
+    /// A value that the term cannot have.
+    #[error("`{term}` is not understood: {expected}")]
+    Value {
+        /// The term.
+        term: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// A quotation mark without its partner.
+    #[error("a quotation mark is not closed")]
+    Quote,
+}
+
+impl Filter {
+    /// Everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// One message.
+    #[must_use]
+    pub fn id(id: QueueId) -> Self {
+        Self::all().and(Term::Id(id))
+    }
+
+    /// This filter and one more condition.
+    #[must_use]
+    pub fn and(mut self, term: Term) -> Self {
+        self.terms.push((true, term));
+        self
+    }
+
+    /// This filter without what `term` matches.
+    #[must_use]
+    pub fn and_not(mut self, term: Term) -> Self {
+        self.terms.push((false, term));
+        self
+    }
+
+    /// The conditions, each with whether it must hold (or must not).
+    #[must_use]
+    pub fn terms(&self) -> &[(bool, Term)] {
+        &self.terms
+    }
+
+    /// Reads a filter; an empty text is everything. A value with spaces stands in quotation marks:
+    /// `reply:"mailbox full"`.
+    ///
+    /// # Errors
+    /// When a term is unknown or its value is none that it can have.
+    pub fn parse(text: &str) -> Result<Self, ParseFilterError> {
+        let mut filter = Self::all();
+        for word in words(text)? {
+            match word.strip_prefix('-') {
+                Some(word) => filter.terms.push((false, parse_term(word)?)),
+                None => filter.terms.push((true, parse_term(&word)?)),
+            }
+        }
+        Ok(filter)
+    }
+
+    /// Whether a recipient matches at `now`.
+    #[must_use]
+    pub fn matches(&self, row: &Row, now: Timestamp) -> bool {
+        let holds = |(wanted, term): &(bool, Term)| term_matches(term, row, now) == *wanted;
+        self.terms.iter().all(holds)
+    }
+}
+
+fn term_matches(term: &Term, row: &Row, now: Timestamp) -> bool {
+    match term {
+        Term::Id(id) => row.key.id == *id,
+        Term::Sender(text) if text == "<>" => row.sender.is_empty(),
+        Term::Sender(text) => contains(&row.sender, text),
+        Term::Recipient(text) => contains(&row.recipient, text),
+        Term::Domain(domain) => domain_matches(domain, &row.domain),
+        Term::Status(status) => row.status == *status,
+        Term::Destination(destination) => row.destination == *destination,
+        Term::Reply(text) => contains(&row.last_reply, text),
+        Term::Submitter(name) => row.submitter == *name,
+        Term::Age(than, age) => than.holds(&now.since(row.accepted), age),
+        Term::Size(than, size) => than.holds(&row.size, size),
+        Term::Attempts(than, n) => than.holds(&u64::from(row.attempts), n),
+        Term::Due(than, wait) => than.holds(&row.due.since(now), wait),
+    }
+}
+
+fn contains(text: &str, part: &str) -> bool {
+    text.to_ascii_lowercase()
+        .contains(&part.to_ascii_lowercase())
+}
+
+/// Whether `domain` is `pattern`, or below it when the pattern begins with a dot.
+pub(crate) fn domain_matches(pattern: &str, domain: &str) -> bool {
+    let (domain, pattern) = (domain.to_ascii_lowercase(), pattern.to_ascii_lowercase());
+    if pattern.starts_with('.') {
+        domain.ends_with(&pattern)
+    } else {
+        domain == pattern
+    }
+}
+
+/// Splits at spaces outside quotation marks, which are dropped.
+fn words(text: &str) -> Result<Vec<String>, ParseFilterError> {
+    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            c if c.is_whitespace() && !quoted => words.push(std::mem::take(&mut word)),
+            c => word.push(c),
+        }
+    }
+    words.push(word);
+    words.retain(|w| !w.is_empty());
+    if quoted {
+        return Err(ParseFilterError::Quote);
+    }
+    Ok(words)
+}
+
+fn parse_term(word: &str) -> Result<Term, ParseFilterError> {
+    let unknown = || ParseFilterError::Term(word.to_owned());
+    let wrong = |expected: &str| ParseFilterError::Value {
+        term: word.to_owned(),
+        expected: expected.to_owned(),
+    };
+    let at = word.find([':', '<', '>']).ok_or_else(unknown)?;
+    let (name, value) = word.split_at(at);
+    let mut characters = value.chars();
+    let operator = characters.next();
+    let value = characters.as_str();
+    if value.is_empty() {
+        return Err(wrong("a value is missing"));
+    }
+    let than = match operator {
+        Some('<') => Comparison::Less,
+        Some('>') => Comparison::Greater,
+        _ => {
+            return parse_text_term(name, value)
+                .map_or_else(|| Err(unknown()), |t| t.map_err(|e| wrong(&e)));
+        }
+    };
+    let time = || parse_duration(value).map_err(|e| wrong(&e.to_string()));
+    match name {
+        "age" => Ok(Term::Age(than, time()?)),
+        "due" => Ok(Term::Due(than, time()?)),
+        "size" => parse_size(value)
+            .map(|size| Term::Size(than, size))
+            .ok_or_else(|| wrong("write a size such as 500, 20kB or 1MB")),
+        "attempts" => value
+            .parse()
+            .map(|n| Term::Attempts(than, n))
+            .map_err(|_| wrong("write a number")),
+        _ => Err(unknown()),
+    }
+}
+
+fn parse_text_term(name: &str, value: &str) -> Option<Result<Term, String>> {
+    let text = value.to_owned();
+    Some(Ok(match name {
+        "id" => {
+            return Some(
+                value
+                    .parse()
+                    .map(Term::Id)
+                    .map_err(|e: mail::ParseQueueIdError| e.to_string()),
+            );
+        }
+        "from" | "sender" => Term::Sender(text),
+        "to" | "recipient" => Term::Recipient(text),
+        "domain" => Term::Domain(text),
+        "reply" => Term::Reply(text),
+        "user" => Term::Submitter(text),
+        "state" => match value {
+            "waiting" => Term::Status(Status::Waiting),
+            "held" => Term::Status(Status::Held),
+            "local" => Term::Destination(Destination::Local),
+            "outgoing" => Term::Destination(Destination::Outgoing),
+            _ => return Some(Err("a state is waiting, held, local or outgoing".to_owned())),
+        },
+        _ => return None,
+    }))
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}

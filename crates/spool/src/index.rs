@@ -1,0 +1,333 @@
+//! The index: everything that is asked about waiting and finished recipients.
+//!
+//! Derived data and history behind one small interface. [`SqliteIndex`] keeps two files of SQLite;
+//! [`MemoryIndex`] keeps the same in memory for simulations. Changes arrive in large batches, long
+//! after they are durable in the log, and only their net effect is applied: a message accepted and
+//! finished within one batch never touches the table of the waiting.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mail::{
+    Destination, Notify, Outcome, QueueId, RecipientKey, RecipientState, Status, Timestamp, Verdict,
+};
+
+use crate::change::{Applied, Change, MessageMeta, Place};
+use crate::filter::Filter;
+
+mod memory;
+mod net;
+mod sqlite;
+
+pub use memory::MemoryIndex;
+pub(crate) use net::net_effect;
+pub use net::{Attempt, Batch, Finished, NetMessage, NetRecipient};
+pub use sqlite::SqliteIndex;
+
+/// Why the index did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// The library that keeps it refused.
+    #[error("the queue's index cannot be used: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// Its directory cannot be used.
+    #[error("the queue's index cannot be used: {0}")]
+    Io(#[from] std::io::Error),
+    /// What it holds is not what was written.
+    #[error("the queue's index is damaged: {0}")]
+    Damaged(String),
+}
+
+/// One waiting recipient, as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Which.
+    pub key: RecipientKey,
+    /// The reverse-path; empty for the null one.
+    pub sender: String,
+    /// The address delivered to.
+    pub recipient: String,
+    /// Its domain.
+    pub domain: String,
+    /// Outgoing or local.
+    pub destination: Destination,
+    /// Waiting or held.
+    pub status: Status,
+    /// Attempts that counted.
+    pub attempts: u32,
+    /// The earliest time of the next.
+    pub due: Timestamp,
+    /// When the message was accepted.
+    pub accepted: Timestamp,
+    /// Octets of its content.
+    pub size: u64,
+    /// The last reply on one line, empty for none.
+    pub last_reply: String,
+    /// The host that gave it.
+    pub last_host: Option<String>,
+    /// The name that fairness counts under.
+    pub submitter: String,
+}
+
+/// One waiting recipient, as the schedule needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting<'a> {
+    /// Which.
+    pub key: RecipientKey,
+    /// The recipient's domain.
+    pub domain: &'a str,
+    /// The reverse-path is null.
+    pub null_sender: bool,
+    /// The name that fairness counts under.
+    pub submitter: &'a str,
+    /// Octets of the content.
+    pub size: u64,
+    /// When the message was accepted.
+    pub accepted: Timestamp,
+    /// Waiting or held.
+    pub status: Status,
+    /// Attempts that counted.
+    pub attempts: u32,
+    /// The earliest time of the next.
+    pub due: Timestamp,
+    /// The delay notice has been sent.
+    pub delay_notified: bool,
+    /// Outgoing or local.
+    pub destination: Destination,
+    /// NOTIFY.
+    pub notify: Notify,
+}
+
+/// One finished recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// Which.
+    pub key: RecipientKey,
+    /// The reverse-path; empty for the null one.
+    pub sender: String,
+    /// The address.
+    pub recipient: String,
+    /// Its domain.
+    pub domain: String,
+    /// When the message was accepted.
+    pub accepted: Timestamp,
+    /// Octets of its content.
+    pub size: u64,
+    /// Who handed it in.
+    pub submitter: String,
+    /// Attempts that counted.
+    pub attempts: u32,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The dialog of the last attempt.
+    pub transcript: Option<String>,
+}
+
+/// One attempt of a recipient's timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRow {
+    /// Which recipient.
+    pub key: RecipientKey,
+    /// Attempts that counted, this one included.
+    pub attempts: u32,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// Its dialog.
+    pub transcript: Option<String>,
+}
+
+/// Which finished recipients.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HistoryFilter {
+    /// Of this message alone.
+    pub id: Option<QueueId>,
+    /// With this outcome.
+    pub outcome: Option<Outcome>,
+    /// At this domain, or below it when it begins with a dot.
+    pub domain: Option<String>,
+    /// From this sender.
+    pub sender: Option<String>,
+    /// To this address.
+    pub recipient: Option<String>,
+    /// Finished at or after.
+    pub since: Option<Timestamp>,
+}
+
+impl HistoryFilter {
+    pub(crate) fn matches(&self, row: &HistoryRow) -> bool {
+        self.id.is_none_or(|id| row.key.id == id)
+            && self.outcome.is_none_or(|o| row.verdict.outcome == o)
+            && (self.domain.as_deref())
+                .is_none_or(|d| crate::filter::domain_matches(d, &row.domain))
+            && (self.sender.as_deref()).is_none_or(|s| row.sender.eq_ignore_ascii_case(s))
+            && (self.recipient.as_deref()).is_none_or(|r| row.recipient.eq_ignore_ascii_case(r))
+            && self.since.is_none_or(|t| row.verdict.at >= t)
+    }
+}
+
+/// What a list is ordered by; ties by id and recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    /// By id, which is by acceptance.
+    #[default]
+    Id,
+    /// By the next attempt.
+    Due,
+    /// By domain.
+    Domain,
+    /// By size.
+    Size,
+    /// By attempts.
+    Attempts,
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Its order.
+    pub sort: Sort,
+    /// The largest first.
+    pub descending: bool,
+    /// Rows left out in front.
+    pub offset: u64,
+    /// Rows at most.
+    pub limit: u64,
+}
+
+impl Page {
+    /// Everything, by id.
+    pub const ALL: Self = Self {
+        sort: Sort::Id,
+        descending: false,
+        offset: 0,
+        limit: i64::MAX as u64,
+    };
+}
+
+/// A message as the index remembers it for the table in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Which.
+    pub id: QueueId,
+    /// Its record.
+    pub place: Place,
+    /// The cold segment that also holds a copy, 0 for none.
+    pub from: u32,
+    /// Its content is in a file.
+    pub body_file: bool,
+    /// The record of all its outcomes, where there is one.
+    pub gone: Place,
+    /// Each recipient's last record and whether it is an outcome, by number.
+    pub slots: Vec<(Place, bool)>,
+}
+
+/// Keeps what is asked about recipients. All methods may be called from many threads; `apply`
+/// comes from one.
+pub trait Index: Send + Sync {
+    /// How far it is; the zero value when it is new or of no use.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn applied(&self) -> Result<Applied, IndexError>;
+
+    /// The highest id it has seen, of those it remembers.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn highest(&self) -> Result<Option<QueueId>, IndexError>;
+
+    /// Hands over every message it remembers, and every setting.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn load(
+        &self,
+        known: &mut dyn FnMut(Known),
+        control: &mut dyn FnMut(String, Option<String>, Place),
+    ) -> Result<(), IndexError>;
+
+    /// Empties the part that can be rebuilt; the history stays.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn clear(&self) -> Result<(), IndexError>;
+
+    /// Applies a batch; what it says is durable on return. The history is durable first, and
+    /// applying a batch to it again changes nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written; then the batch is applied again later.
+    fn apply(&self, batch: &Batch) -> Result<(), IndexError>;
+
+    /// Hands over every waiting recipient.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn scan(&self, f: &mut dyn FnMut(Waiting<'_>)) -> Result<(), IndexError>;
+
+    /// A page of the waiting recipients that match.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn query(&self, filter: &Filter, page: Page, now: Timestamp) -> Result<Vec<Row>, IndexError>;
+
+    /// How many waiting recipients match.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn count(&self, filter: &Filter, now: Timestamp) -> Result<u64, IndexError>;
+
+    /// Finished recipients, the latest message first.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn history(
+        &self,
+        filter: &HistoryFilter,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<HistoryRow>, IndexError>;
+
+    /// The attempts of a message that did not end it, in their order.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn attempts(&self, id: QueueId) -> Result<Vec<AttemptRow>, IndexError>;
+
+    /// The message that was accepted with this token.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn find_token(&self, token: &str) -> Result<Option<QueueId>, IndexError>;
+
+    /// Removes what finished before `before` from the history; returns how many recipients.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn expire(&self, before: Timestamp) -> Result<u64, IndexError>;
+}
+
+/// The row of a waiting recipient, from the envelope and its state.
+fn row(meta: &MessageMeta, n: u32, state: &RecipientState) -> Option<Row> {
+    let recipient = meta.envelope.recipients.get(n as usize)?;
+    let last = state.last.as_ref();
+    Some(Row {
+        key: RecipientKey {
+            id: meta.id,
+            recipient: n,
+        },
+        sender: meta.envelope.sender(),
+        recipient: recipient.address.to_string(),
+        domain: recipient.address.domain().to_string(),
+        destination: recipient.destination,
+        status: state.status,
+        attempts: state.attempts,
+        due: state.due,
+        accepted: meta.accepted,
+        size: meta.size,
+        last_reply: last.map(|v| v.reply.to_string()).unwrap_or_default(),
+        last_host: last.and_then(|v| v.host.as_ref()).map(|h| h.name.clone()),
+        submitter: meta.envelope.submitter.name(),
+    })
+}

@@ -1,0 +1,288 @@
+//! The index in memory, for simulations and as the plain statement of what an index does.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{
+    Applied, Arc, AttemptRow, BTreeMap, Batch, Filter, HistoryFilter, HistoryRow, Index,
+    IndexError, Known, MessageMeta, NetMessage, Page, Place, QueueId, RecipientKey, RecipientState,
+    Row, Sort, Timestamp, Waiting, row,
+};
+
+/// An index that lives as long as this value, and so survives the spool that used it: as two
+/// durable files would.
+#[derive(Debug, Default)]
+pub struct MemoryIndex {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    applied: Applied,
+    messages: BTreeMap<QueueId, Stored>,
+    controls: BTreeMap<String, (Option<String>, Place)>,
+    history: BTreeMap<RecipientKey, HistoryRow>,
+    attempts: BTreeMap<(RecipientKey, u64), AttemptRow>,
+    tokens: BTreeMap<String, QueueId>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    meta: Arc<MessageMeta>,
+    place: Place,
+    from: u32,
+    gone: Place,
+    recipients: Vec<StoredRecipient>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct StoredRecipient {
+    state: RecipientState,
+    done: bool,
+    place: Place,
+}
+
+impl MemoryIndex {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn rows(&self) -> impl Iterator<Item = (&Stored, &StoredRecipient, Row)> {
+        self.messages.values().flat_map(|m| {
+            (0..).zip(&m.recipients).filter_map(move |(n, r)| {
+                let row = row(&m.meta, n, &r.state)?;
+                (!r.done).then_some((m, r, row))
+            })
+        })
+    }
+
+    fn apply_history(&mut self, batch: &Batch) {
+        for f in &batch.finished {
+            let meta = f.meta.clone();
+            let Some(meta) =
+                meta.or_else(|| self.messages.get(&f.key.id).map(|m| Arc::clone(&m.meta)))
+            else {
+                continue;
+            };
+            let Some(row) = row(&meta, f.key.recipient, &RecipientState::default()) else {
+                continue;
+            };
+            self.history.entry(f.key).or_insert_with(|| HistoryRow {
+                key: f.key,
+                sender: row.sender,
+                recipient: row.recipient,
+                domain: row.domain,
+                accepted: row.accepted,
+                size: row.size,
+                submitter: row.submitter,
+                attempts: f.attempts,
+                verdict: (*f.verdict).clone(),
+                transcript: f.transcript.clone(),
+            });
+        }
+        for a in &batch.attempts {
+            let attempt = AttemptRow {
+                key: a.key,
+                attempts: a.attempts,
+                verdict: (*a.verdict).clone(),
+                transcript: a.transcript.clone(),
+            };
+            self.attempts.insert((a.key, a.sequence), attempt);
+        }
+        for m in batch.messages.values().filter_map(|m| m.meta.as_ref()) {
+            if let Some(token) = &m.token {
+                self.tokens.insert(token.clone(), m.id);
+            }
+        }
+        for f in batch.finished.iter().filter_map(|f| f.meta.as_ref()) {
+            if let Some(token) = &f.token {
+                self.tokens.insert(token.clone(), f.id);
+            }
+        }
+    }
+
+    fn apply_message(&mut self, id: QueueId, net: &NetMessage) {
+        if net.forgotten {
+            self.messages.remove(&id);
+            return;
+        }
+        if let Some(meta) = &net.meta {
+            let stored = Stored {
+                meta: Arc::clone(meta),
+                place: Place::NONE,
+                from: 0,
+                gone: Place::NONE,
+                recipients: vec![StoredRecipient::default(); meta.envelope.recipients.len()],
+            };
+            self.messages.insert(id, stored);
+        }
+        let Some(stored) = self.messages.get_mut(&id) else {
+            return;
+        };
+        if let Some((place, from)) = net.place {
+            (stored.place, stored.from) = (place, from);
+        }
+        stored.gone = net.gone.unwrap_or(stored.gone);
+        for (n, change) in &net.recipients {
+            let Some(recipient) = stored.recipients.get_mut(*n as usize) else {
+                continue;
+            };
+            if let Some(state) = &change.state {
+                recipient.state = (**state).clone();
+            }
+            recipient.done |= change.done;
+            recipient.place = change.place.unwrap_or(recipient.place);
+        }
+    }
+}
+
+fn order(sort: Sort, a: &Row, b: &Row) -> std::cmp::Ordering {
+    let by = match sort {
+        Sort::Id => std::cmp::Ordering::Equal,
+        Sort::Due => a.due.cmp(&b.due),
+        Sort::Domain => a.domain.cmp(&b.domain),
+        Sort::Size => a.size.cmp(&b.size),
+        Sort::Attempts => a.attempts.cmp(&b.attempts),
+    };
+    by.then(a.key.cmp(&b.key))
+}
+
+fn window<T>(items: impl Iterator<Item = T>, offset: u64, limit: u64) -> Vec<T> {
+    let size = |n| usize::try_from(n).unwrap_or(usize::MAX);
+    items.skip(size(offset)).take(size(limit)).collect()
+}
+
+impl Index for MemoryIndex {
+    fn applied(&self) -> Result<Applied, IndexError> {
+        Ok(self.lock().applied)
+    }
+
+    fn highest(&self) -> Result<Option<QueueId>, IndexError> {
+        let inner = self.lock();
+        let finished = inner.history.keys().next_back().map(|k| k.id);
+        Ok(inner.messages.keys().next_back().copied().max(finished))
+    }
+
+    fn load(
+        &self,
+        known: &mut dyn FnMut(Known),
+        control: &mut dyn FnMut(String, Option<String>, Place),
+    ) -> Result<(), IndexError> {
+        let inner = self.lock();
+        for (id, m) in &inner.messages {
+            known(Known {
+                id: *id,
+                place: m.place,
+                from: m.from,
+                body_file: m.meta.body_file,
+                gone: m.gone,
+                slots: m.recipients.iter().map(|r| (r.place, r.done)).collect(),
+            });
+        }
+        for (name, (value, place)) in &inner.controls {
+            control(name.clone(), value.clone(), *place);
+        }
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<(), IndexError> {
+        let mut inner = self.lock();
+        inner.applied = Applied::default();
+        inner.messages.clear();
+        inner.controls.clear();
+        Ok(())
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), IndexError> {
+        let mut inner = self.lock();
+        inner.apply_history(batch);
+        for (id, net) in &batch.messages {
+            inner.apply_message(*id, net);
+        }
+        for (name, control) in &batch.controls {
+            inner.controls.insert(name.clone(), control.clone());
+        }
+        inner.applied = batch.applied;
+        Ok(())
+    }
+
+    fn scan(&self, f: &mut dyn FnMut(Waiting<'_>)) -> Result<(), IndexError> {
+        for (m, r, row) in self.lock().rows() {
+            let recipient = m.meta.envelope.recipients.get(row.key.recipient as usize);
+            f(Waiting {
+                key: row.key,
+                domain: &row.domain,
+                null_sender: m.meta.envelope.reverse_path.is_none(),
+                submitter: &row.submitter,
+                size: row.size,
+                accepted: row.accepted,
+                status: row.status,
+                attempts: row.attempts,
+                due: row.due,
+                delay_notified: r.state.delay_notified,
+                destination: row.destination,
+                notify: recipient.map(|r| r.notify).unwrap_or_default(),
+            });
+        }
+        Ok(())
+    }
+
+    fn query(&self, filter: &Filter, page: Page, now: Timestamp) -> Result<Vec<Row>, IndexError> {
+        let inner = self.lock();
+        let rows = inner.rows().map(|(_, _, row)| row);
+        let mut rows: Vec<Row> = rows.filter(|row| filter.matches(row, now)).collect();
+        rows.sort_by(|a, b| order(page.sort, a, b));
+        if page.descending {
+            rows.reverse();
+        }
+        Ok(window(rows.into_iter(), page.offset, page.limit))
+    }
+
+    fn count(&self, filter: &Filter, now: Timestamp) -> Result<u64, IndexError> {
+        let inner = self.lock();
+        let matching = inner.rows().filter(|(_, _, row)| filter.matches(row, now));
+        Ok(matching.count() as u64)
+    }
+
+    fn history(
+        &self,
+        filter: &HistoryFilter,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<HistoryRow>, IndexError> {
+        let inner = self.lock();
+        let newest_first = inner.history.values().rev();
+        let matching = newest_first.filter(|row| filter.matches(row)).cloned();
+        Ok(window(matching, offset, limit))
+    }
+
+    fn attempts(&self, id: QueueId) -> Result<Vec<AttemptRow>, IndexError> {
+        let inner = self.lock();
+        let mut of_message: Vec<_> = inner
+            .attempts
+            .iter()
+            .filter(|((k, _), _)| k.id == id)
+            .collect();
+        of_message.sort_by_key(|((key, sequence), _)| (*sequence, *key));
+        Ok(of_message.into_iter().map(|(_, row)| row.clone()).collect())
+    }
+
+    fn find_token(&self, token: &str) -> Result<Option<QueueId>, IndexError> {
+        Ok(self.lock().tokens.get(token).copied())
+    }
+
+    fn expire(&self, before: Timestamp) -> Result<u64, IndexError> {
+        let mut inner = self.lock();
+        let had = inner.history.len();
+        inner.history.retain(|_, row| row.verdict.at >= before);
+        inner.attempts.retain(|_, row| row.verdict.at >= before);
+        Ok((had - inner.history.len()) as u64)
+    }
+}

@@ -1,0 +1,198 @@
+//! The net effect of many changes.
+
+use super::{
+    Applied, Arc, BTreeMap, Change, MessageMeta, Place, QueueId, RecipientKey, RecipientState,
+    Verdict,
+};
+
+/// What a batch does to one message.
+#[derive(Debug, Clone, Default)]
+pub struct NetMessage {
+    /// It is new; `None` for one that the index has.
+    pub meta: Option<Arc<MessageMeta>>,
+    /// Where its record is, when that is new.
+    pub place: Option<(Place, u32)>,
+    /// The record of all its outcomes.
+    pub gone: Option<Place>,
+    /// Its recipients, by number.
+    pub recipients: BTreeMap<u32, NetRecipient>,
+    /// Nothing of it is to be kept.
+    pub forgotten: bool,
+}
+
+/// What a batch does to one recipient.
+#[derive(Debug, Clone, Default)]
+pub struct NetRecipient {
+    /// Its state, when that is new.
+    pub state: Option<Box<RecipientState>>,
+    /// It has its outcome.
+    pub done: bool,
+    /// Where its last record is, when that is new.
+    pub place: Option<Place>,
+}
+
+/// A recipient that got its outcome.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// Which.
+    pub key: RecipientKey,
+    /// Its message, when the batch brought it; else the index has it.
+    pub meta: Option<Arc<MessageMeta>>,
+    /// Attempts that counted.
+    pub attempts: u32,
+    /// How it ended.
+    pub verdict: Box<Verdict>,
+    /// The dialog of the last attempt.
+    pub transcript: Option<String>,
+}
+
+/// An attempt that did not end its recipient.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The frame that told of it: with the key, its name.
+    pub sequence: u64,
+    /// Which recipient.
+    pub key: RecipientKey,
+    /// Attempts that counted.
+    pub attempts: u32,
+    /// What came of it.
+    pub verdict: Box<Verdict>,
+    /// Its dialog.
+    pub transcript: Option<String>,
+}
+
+/// The net effect of many changes.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// How far the index is with it.
+    pub applied: Applied,
+    /// By message.
+    pub messages: BTreeMap<QueueId, NetMessage>,
+    /// For the history.
+    pub finished: Vec<Finished>,
+    /// For the history.
+    pub attempts: Vec<Attempt>,
+    /// The settings that changed.
+    pub controls: BTreeMap<String, (Option<String>, Place)>,
+}
+
+/// Adds changes, each with the sequence of its frame, to a batch.
+pub(crate) fn net_effect(
+    mut batch: Batch,
+    changes: impl IntoIterator<Item = (u64, Change)>,
+    applied: Applied,
+) -> Batch {
+    batch.applied = applied;
+    for (sequence, change) in changes {
+        batch.add(sequence, change);
+    }
+    batch
+        .messages
+        .retain(|_, m| !(m.forgotten && m.meta.is_some()));
+    batch
+}
+
+impl Batch {
+    fn add(&mut self, sequence: u64, change: Change) {
+        match change {
+            Change::Message {
+                meta,
+                states,
+                place,
+                from,
+            } => self.add_message(meta, states, place, from),
+            Change::Moved {
+                id,
+                place,
+                from,
+                inlined,
+            } => {
+                let message = self.messages.entry(id).or_default();
+                message.place = Some((place, from));
+                for n in inlined {
+                    message.recipients.entry(n).or_default().place = Some(Place::NONE);
+                }
+            }
+            Change::State {
+                key,
+                state,
+                transcript,
+                place,
+            } => {
+                if let Some(verdict) = &state.last
+                    && sequence > 0
+                    && (transcript.is_some() || state.attempts > 0)
+                {
+                    self.attempts.push(Attempt {
+                        sequence,
+                        key,
+                        attempts: state.attempts,
+                        verdict: Box::new(verdict.clone()),
+                        transcript,
+                    });
+                }
+                let recipient = self.recipient(key);
+                recipient.state = Some(state);
+                recipient.place = Some(place);
+            }
+            Change::Done {
+                key,
+                attempts,
+                verdict,
+                transcript,
+                place,
+            } => {
+                let message = self.messages.entry(key.id).or_default();
+                let meta = message.meta.clone();
+                let recipient = message.recipients.entry(key.recipient).or_default();
+                recipient.done = true;
+                recipient.place = Some(place);
+                self.finished.push(Finished {
+                    key,
+                    meta,
+                    attempts,
+                    verdict,
+                    transcript,
+                });
+            }
+            Change::Carried { key, place } => self.recipient(key).place = Some(place),
+            Change::Gone { id, place } => {
+                self.messages.entry(id).or_default().gone = Some(place);
+            }
+            Change::Forget { id } => self.messages.entry(id).or_default().forgotten = true,
+            Change::Control { name, value, place } => {
+                self.controls.insert(name, (value, place));
+            }
+        }
+    }
+
+    fn add_message(
+        &mut self,
+        meta: Arc<MessageMeta>,
+        states: Vec<Option<RecipientState>>,
+        place: Place,
+        from: u32,
+    ) {
+        let mut recipients = BTreeMap::new();
+        for (n, state) in (0..).zip(states) {
+            let recipient = NetRecipient {
+                done: state.is_none(),
+                state: state.map(Box::new),
+                place: Some(Place::NONE),
+            };
+            recipients.insert(n, recipient);
+        }
+        let message = NetMessage {
+            place: Some((place, from)),
+            recipients,
+            meta: Some(Arc::clone(&meta)),
+            ..NetMessage::default()
+        };
+        self.messages.insert(meta.id, message);
+    }
+
+    fn recipient(&mut self, key: RecipientKey) -> &mut NetRecipient {
+        let message = self.messages.entry(key.id).or_default();
+        message.recipients.entry(key.recipient).or_default()
+    }
+}

@@ -1,0 +1,491 @@
+//! The index and the history in two SQLite files.
+//!
+//! `index.db` is derived: deleted or damaged, it is made anew from the log. `history.db` is
+//! primary: it is written first, and a segment of the log goes only after its records are in it.
+//! Both sync at the end of every batch.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+
+use super::{
+    Applied, AttemptRow, Batch, Filter, HistoryFilter, HistoryRow, Index, IndexError, Known, Page,
+    Place, QueueId, RecipientKey, Row, Timestamp, Waiting,
+};
+use crate::record::verdict_from;
+
+mod condition;
+mod write;
+
+use condition::{history_condition, order_by, waiting_condition};
+
+const INDEX_FILE: &str = "index.db";
+const HISTORY_FILE: &str = "history.db";
+/// Raised when the tables change: an index of another version is made anew.
+const INDEX_VERSION: i64 = 1;
+const HISTORY_VERSION: i64 = 1;
+
+const DONE: i64 = 2;
+
+const INDEX_TABLES: &str = "
+CREATE TABLE position (spool INTEGER NOT NULL, hot INTEGER NOT NULL, cold INTEGER NOT NULL);
+CREATE TABLE message (id INTEGER PRIMARY KEY, seg INTEGER NOT NULL, off INTEGER NOT NULL,
+  len INTEGER NOT NULL, copy INTEGER NOT NULL, body_file INTEGER NOT NULL,
+  gone_seg INTEGER NOT NULL, gone_off INTEGER NOT NULL, gone_len INTEGER NOT NULL,
+  sender TEXT NOT NULL, submitter TEXT NOT NULL, accepted INTEGER NOT NULL,
+  size INTEGER NOT NULL);
+CREATE TABLE recipient (id INTEGER NOT NULL, n INTEGER NOT NULL, recipient TEXT NOT NULL,
+  domain TEXT NOT NULL, destination INTEGER NOT NULL, notify INTEGER NOT NULL,
+  status INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL,
+  delay_notified INTEGER NOT NULL, seg INTEGER NOT NULL, off INTEGER NOT NULL,
+  len INTEGER NOT NULL, last_reply TEXT NOT NULL, last_host TEXT, PRIMARY KEY (id, n))
+  WITHOUT ROWID;
+CREATE INDEX recipient_domain ON recipient (domain);
+CREATE INDEX recipient_due ON recipient (due);
+CREATE TABLE control (name TEXT PRIMARY KEY, value TEXT, seg INTEGER NOT NULL,
+  off INTEGER NOT NULL, len INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+const HISTORY_TABLES: &str = "
+CREATE TABLE history (id INTEGER NOT NULL, n INTEGER NOT NULL, sender TEXT NOT NULL,
+  recipient TEXT NOT NULL, accepted INTEGER NOT NULL, size INTEGER NOT NULL,
+  submitter TEXT NOT NULL, attempts INTEGER NOT NULL, at INTEGER NOT NULL,
+  outcome INTEGER NOT NULL, verdict BLOB NOT NULL, transcript TEXT, PRIMARY KEY (id, n))
+  WITHOUT ROWID;
+CREATE TABLE attempt (id INTEGER NOT NULL, n INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  attempts INTEGER NOT NULL, at INTEGER NOT NULL, verdict BLOB NOT NULL, transcript TEXT,
+  PRIMARY KEY (id, n, sequence)) WITHOUT ROWID;
+CREATE TABLE token (token TEXT PRIMARY KEY, id INTEGER NOT NULL, at INTEGER NOT NULL)
+  WITHOUT ROWID;
+";
+
+/// The index of a real server.
+pub struct SqliteIndex {
+    dir: PathBuf,
+    writer: Mutex<Files>,
+    reader: Mutex<Files>,
+}
+
+struct Files {
+    index: Connection,
+    history: Connection,
+}
+
+/// Kept as SQLite's signed integers; times beyond are "never".
+fn to_sql(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+const fn time_to_sql(t: Timestamp) -> i64 {
+    let ms = t.as_millis();
+    if ms > i64::MAX as u64 {
+        i64::MAX
+    } else {
+        ms as i64
+    }
+}
+
+const fn time_from(n: i64) -> Timestamp {
+    if n == i64::MAX {
+        Timestamp::MAX
+    } else {
+        Timestamp::from_millis(n.unsigned_abs())
+    }
+}
+
+fn small(n: i64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+impl SqliteIndex {
+    /// Opens the two files in `dir`, making what is not there. An index that is damaged or of
+    /// another release is made anew.
+    ///
+    /// # Errors
+    /// When the files cannot be used, or the history is damaged or of a later release.
+    pub fn open(dir: &Path) -> Result<Self, IndexError> {
+        let index = match open_index(dir) {
+            Ok(index) => index,
+            Err(_) => {
+                remove_index(dir)?;
+                open_index(dir)?
+            }
+        };
+        let history = open_history(dir)?;
+        let reader = Files {
+            index: connect(&dir.join(INDEX_FILE))?,
+            history: connect(&dir.join(HISTORY_FILE))?,
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            writer: Mutex::new(Files { index, history }),
+            reader: Mutex::new(reader),
+        })
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Files> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Files> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, IndexError> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    // A large log is written back rarely, so a page that many batches touch is written once.
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = 8192; PRAGMA journal_size_limit = 67108864;
+         PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;",
+    )?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn open_index(dir: &Path) -> Result<Connection, IndexError> {
+    let connection = connect(&dir.join(INDEX_FILE))?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+    match version {
+        0 => {
+            connection.execute_batch(INDEX_TABLES)?;
+            connection.execute_batch(&format!("PRAGMA user_version = {INDEX_VERSION}"))?;
+        }
+        INDEX_VERSION => {
+            let check: String = connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
+            if check != "ok" {
+                return Err(IndexError::Damaged(check));
+            }
+        }
+        other => return Err(IndexError::Damaged(format!("version {other}"))),
+    }
+    Ok(connection)
+}
+
+fn remove_index(dir: &Path) -> Result<(), IndexError> {
+    for suffix in ["", "-wal", "-shm"] {
+        match fs::remove_file(dir.join(format!("{INDEX_FILE}{suffix}"))) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn open_history(dir: &Path) -> Result<Connection, IndexError> {
+    let connection = connect(&dir.join(HISTORY_FILE))?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+    match version {
+        0 => {
+            connection.execute_batch(HISTORY_TABLES)?;
+            connection.execute_batch(&format!("PRAGMA user_version = {HISTORY_VERSION}"))?;
+        }
+        HISTORY_VERSION => {}
+        other => {
+            return Err(IndexError::Damaged(format!(
+                "{HISTORY_FILE} has version {other}, this release knows {HISTORY_VERSION}"
+            )));
+        }
+    }
+    Ok(connection)
+}
+
+fn place(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Place> {
+    Ok(Place {
+        segment: row.get(at)?,
+        offset: row.get(at + 1)?,
+        len: row.get(at + 2)?,
+    })
+}
+
+fn key(row: &SqlRow<'_>) -> rusqlite::Result<RecipientKey> {
+    Ok(RecipientKey {
+        id: QueueId::from_u64(row.get::<_, i64>(0)? as u64),
+        recipient: row.get(1)?,
+    })
+}
+
+const WAITING_COLUMNS: &str = "r.id, r.n, m.sender, r.recipient, r.domain, r.destination, r.status,
+ r.attempts, r.due, m.accepted, m.size, r.last_reply, r.last_host, m.submitter";
+const WAITING_TABLES: &str = "recipient r JOIN message m ON m.id = r.id";
+
+fn waiting_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+    Ok(Row {
+        key: key(row)?,
+        sender: row.get(2)?,
+        recipient: row.get(3)?,
+        domain: row.get(4)?,
+        destination: destination(row.get(5)?),
+        status: status(row.get(6)?),
+        attempts: small(row.get(7)?),
+        due: time_from(row.get(8)?),
+        accepted: time_from(row.get(9)?),
+        size: row.get::<_, i64>(10)?.unsigned_abs(),
+        last_reply: row.get(11)?,
+        last_host: row.get(12)?,
+        submitter: row.get(13)?,
+    })
+}
+
+const fn destination(n: i64) -> mail::Destination {
+    if n == 0 {
+        mail::Destination::Outgoing
+    } else {
+        mail::Destination::Local
+    }
+}
+
+const fn status(n: i64) -> mail::Status {
+    if n == 1 {
+        mail::Status::Held
+    } else {
+        mail::Status::Waiting
+    }
+}
+
+fn history_row(row: &SqlRow<'_>) -> rusqlite::Result<(HistoryRow, Vec<u8>)> {
+    let recipient: String = row.get(3)?;
+    let domain = recipient.rsplit_once('@').map_or("", |(_, d)| d).to_owned();
+    let at = Timestamp::ZERO;
+    let reply = mail::Reply::new(0, None, "");
+    let none = mail::Verdict::own(mail::Outcome::Failed, mail::Class::Policy, reply, at);
+    let history = HistoryRow {
+        key: key(row)?,
+        sender: row.get(2)?,
+        recipient,
+        domain,
+        accepted: time_from(row.get(4)?),
+        size: row.get::<_, i64>(5)?.unsigned_abs(),
+        submitter: row.get(6)?,
+        attempts: small(row.get(7)?),
+        verdict: none,
+        transcript: row.get(9)?,
+    };
+    Ok((history, row.get(8)?))
+}
+
+fn read_verdict(bytes: &[u8]) -> Result<mail::Verdict, IndexError> {
+    verdict_from(bytes).map_err(|e| IndexError::Damaged(e.to_string()))
+}
+
+impl Index for SqliteIndex {
+    fn applied(&self) -> Result<Applied, IndexError> {
+        let files = self.writer();
+        let read = |r: &SqlRow<'_>| {
+            Ok(Applied {
+                spool: r.get::<_, i64>(0)? as u64,
+                hot: r.get::<_, i64>(1)?.unsigned_abs(),
+                cold: r.get::<_, i64>(2)?.unsigned_abs(),
+            })
+        };
+        let sql = "SELECT spool, hot, cold FROM position";
+        Ok(files
+            .index
+            .query_row(sql, [], read)
+            .optional()?
+            .unwrap_or_default())
+    }
+
+    fn highest(&self) -> Result<Option<QueueId>, IndexError> {
+        let files = self.writer();
+        let highest = |c: &Connection, table: &str| -> Result<Option<i64>, IndexError> {
+            Ok(c.query_row(&format!("SELECT max(id) FROM {table}"), [], |r| r.get(0))?)
+        };
+        let waiting = highest(&files.index, "message")?;
+        let highest = waiting.max(highest(&files.history, "history")?);
+        Ok(highest.map(|id| QueueId::from_u64(id as u64)))
+    }
+
+    fn load(
+        &self,
+        known: &mut dyn FnMut(Known),
+        control: &mut dyn FnMut(String, Option<String>, Place),
+    ) -> Result<(), IndexError> {
+        let files = self.writer();
+        let sql = "SELECT m.id, m.seg, m.off, m.len, m.copy, m.body_file, m.gone_seg, m.gone_off,
+            m.gone_len, r.seg, r.off, r.len, r.status FROM message m JOIN recipient r ON r.id = m.id
+            ORDER BY m.id, r.n";
+        let mut statement = files.index.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        let mut current: Option<Known> = None;
+        while let Some(row) = rows.next()? {
+            let id = QueueId::from_u64(row.get::<_, i64>(0)? as u64);
+            let slot = (place(row, 9)?, row.get::<_, i64>(12)? == DONE);
+            match &mut current {
+                Some(known) if known.id == id => known.slots.push(slot),
+                _ => {
+                    let next = Known {
+                        id,
+                        place: place(row, 1)?,
+                        from: row.get(4)?,
+                        body_file: row.get(5)?,
+                        gone: place(row, 6)?,
+                        slots: vec![slot],
+                    };
+                    if let Some(whole) = current.replace(next) {
+                        known(whole);
+                    }
+                }
+            }
+        }
+        if let Some(whole) = current {
+            known(whole);
+        }
+        let mut statement = files
+            .index
+            .prepare("SELECT name, value, seg, off, len FROM control")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            control(row.get(0)?, row.get(1)?, place(row, 2)?);
+        }
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<(), IndexError> {
+        let files = self.writer();
+        files.index.execute_batch(
+            "BEGIN; DELETE FROM position; DELETE FROM message; DELETE FROM recipient;
+             DELETE FROM control; COMMIT",
+        )?;
+        Ok(())
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), IndexError> {
+        let mut files = self.writer();
+        let Files { index, history } = &mut *files;
+        write::history(index, history, batch)?;
+        write::index(index, batch)
+    }
+
+    fn scan(&self, f: &mut dyn FnMut(Waiting<'_>)) -> Result<(), IndexError> {
+        // A connection of its own: a long scan keeps nobody from asking.
+        let connection = connect(&self.dir.join(INDEX_FILE))?;
+        let sql = format!(
+            "SELECT r.id, r.n, r.domain, m.sender = '', m.submitter, m.size, m.accepted, r.status,
+             r.attempts, r.due, r.delay_notified, r.destination, r.notify
+             FROM {WAITING_TABLES} WHERE r.status <> {DONE} ORDER BY r.id, r.n"
+        );
+        let mut statement = connection.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let text = |at| row.get_ref(at).map(|v| v.as_str().unwrap_or_default());
+            f(Waiting {
+                key: key(row)?,
+                domain: text(2)?,
+                null_sender: row.get(3)?,
+                submitter: text(4)?,
+                size: row.get::<_, i64>(5)?.unsigned_abs(),
+                accepted: time_from(row.get(6)?),
+                status: status(row.get(7)?),
+                attempts: small(row.get(8)?),
+                due: time_from(row.get(9)?),
+                delay_notified: row.get(10)?,
+                destination: destination(row.get(11)?),
+                notify: mail::Notify::from_bits(row.get(12)?),
+            });
+        }
+        Ok(())
+    }
+
+    fn query(&self, filter: &Filter, page: Page, now: Timestamp) -> Result<Vec<Row>, IndexError> {
+        let condition = waiting_condition(filter, now);
+        let sql = format!(
+            "SELECT {WAITING_COLUMNS} FROM {WAITING_TABLES} WHERE {} ORDER BY {} LIMIT {} OFFSET {}",
+            condition.sql,
+            order_by(page),
+            to_sql(page.limit),
+            to_sql(page.offset),
+        );
+        let files = self.reader();
+        let mut statement = files.index.prepare_cached(&sql)?;
+        let parameters = rusqlite::params_from_iter(condition.parameters);
+        let rows = statement.query_map(parameters, waiting_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn count(&self, filter: &Filter, now: Timestamp) -> Result<u64, IndexError> {
+        let condition = waiting_condition(filter, now);
+        let sql = format!(
+            "SELECT count(*) FROM {WAITING_TABLES} WHERE {}",
+            condition.sql
+        );
+        let files = self.reader();
+        let mut statement = files.index.prepare_cached(&sql)?;
+        let parameters = rusqlite::params_from_iter(condition.parameters);
+        let count: i64 = statement.query_row(parameters, |r| r.get(0))?;
+        Ok(count.unsigned_abs())
+    }
+
+    fn history(
+        &self,
+        filter: &HistoryFilter,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<HistoryRow>, IndexError> {
+        let condition = history_condition(filter);
+        let sql = format!(
+            "SELECT id, n, sender, recipient, accepted, size, submitter, attempts, verdict,
+             transcript FROM history WHERE {} ORDER BY id DESC, n DESC LIMIT {} OFFSET {}",
+            condition.sql,
+            to_sql(limit),
+            to_sql(offset),
+        );
+        let files = self.reader();
+        let mut statement = files.history.prepare_cached(&sql)?;
+        let parameters = rusqlite::params_from_iter(condition.parameters);
+        let mut found = Vec::new();
+        for row in statement.query_map(parameters, history_row)? {
+            let (mut row, verdict) = row?;
+            row.verdict = read_verdict(&verdict)?;
+            found.push(row);
+        }
+        Ok(found)
+    }
+
+    fn attempts(&self, id: QueueId) -> Result<Vec<AttemptRow>, IndexError> {
+        let files = self.reader();
+        let sql = "SELECT id, n, attempts, verdict, transcript FROM attempt WHERE id = ?
+                   ORDER BY sequence, n";
+        let mut statement = files.history.prepare_cached(sql)?;
+        let mut rows = statement.query([id.as_u64() as i64])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let verdict: Vec<u8> = row.get(3)?;
+            found.push(AttemptRow {
+                key: key(row)?,
+                attempts: small(row.get(2)?),
+                verdict: read_verdict(&verdict)?,
+                transcript: row.get(4)?,
+            });
+        }
+        Ok(found)
+    }
+
+    fn find_token(&self, token: &str) -> Result<Option<QueueId>, IndexError> {
+        let files = self.reader();
+        let mut statement = files
+            .history
+            .prepare_cached("SELECT id FROM token WHERE token = ?")?;
+        let id: Option<i64> = statement.query_row([token], |r| r.get(0)).optional()?;
+        Ok(id.map(|id| QueueId::from_u64(id as u64)))
+    }
+
+    fn expire(&self, before: Timestamp) -> Result<u64, IndexError> {
+        let files = self.writer();
+        let before = params![time_to_sql(before)];
+        let removed = files
+            .history
+            .execute("DELETE FROM history WHERE at < ?", before)?;
+        files
+            .history
+            .execute("DELETE FROM attempt WHERE at < ?", before)?;
+        files
+            .history
+            .execute("DELETE FROM token WHERE at < ?", before)?;
+        Ok(removed as u64)
+    }
+}

@@ -1,0 +1,319 @@
+//! Applying a batch.
+
+use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
+
+use super::super::{Batch, Finished, IndexError, NetMessage, NetRecipient, QueueId, row};
+use super::{DONE, Place, time_to_sql, to_sql};
+use crate::change::MessageMeta;
+use crate::record::{outcome_code, verdict_bytes};
+
+/// Brings finished recipients and attempts into the history.
+pub(super) fn history(
+    index: &Connection,
+    history: &mut Connection,
+    batch: &Batch,
+) -> Result<(), IndexError> {
+    let brings = |m: &NetMessage| m.meta.as_ref().is_some_and(|m| m.token.is_some());
+    let tokens = batch.messages.values().any(brings);
+    if batch.finished.is_empty() && batch.attempts.is_empty() && !tokens {
+        return Ok(());
+    }
+    let transaction = history.transaction()?;
+    insert_finished(index, &transaction, batch)?;
+    let sql = "INSERT OR IGNORE INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?)";
+    let mut attempt = transaction.prepare_cached(sql)?;
+    for a in &batch.attempts {
+        attempt.execute(params![
+            number(a.key.id),
+            a.key.recipient,
+            to_sql(a.sequence),
+            a.attempts,
+            time_to_sql(a.verdict.at),
+            verdict_bytes(&a.verdict),
+            a.transcript,
+        ])?;
+    }
+    drop(attempt);
+    let mut token = transaction.prepare_cached("INSERT OR IGNORE INTO token VALUES (?, ?, ?)")?;
+    let messages = batch.messages.values().filter_map(|m| m.meta.as_ref());
+    let finished = batch.finished.iter().filter_map(|f| f.meta.as_ref());
+    for meta in messages.chain(finished) {
+        if let Some(name) = &meta.token {
+            token.execute(params![name, number(meta.id), time_to_sql(meta.accepted)])?;
+        }
+    }
+    drop(token);
+    Ok(transaction.commit()?)
+}
+
+/// In the order of the key, so that the tree is appended to.
+fn insert_finished(
+    index: &Connection,
+    transaction: &Transaction<'_>,
+    batch: &Batch,
+) -> Result<(), IndexError> {
+    let mut finished: Vec<&Finished> = batch.finished.iter().collect();
+    finished.sort_by_key(|f| f.key);
+    let sql = "INSERT OR IGNORE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let mut insert = transaction.prepare_cached(sql)?;
+    let sql = "SELECT m.sender, r.recipient, m.accepted, m.size, m.submitter
+               FROM recipient r JOIN message m ON m.id = r.id WHERE r.id = ? AND r.n = ?";
+    let mut known = index.prepare_cached(sql)?;
+    for f in finished {
+        let about = match &f.meta {
+            Some(meta) => about(meta, f.key.recipient),
+            None => known
+                .query_row(params![number(f.key.id), f.key.recipient], |r| {
+                    Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?))
+                })
+                .optional()?,
+        };
+        let Some((sender, recipient, accepted, size, submitter)) = about else {
+            continue;
+        };
+        insert.execute(params![
+            number(f.key.id),
+            f.key.recipient,
+            sender,
+            recipient,
+            accepted,
+            size,
+            submitter,
+            f.attempts,
+            time_to_sql(f.verdict.at),
+            outcome_code(f.verdict.outcome),
+            verdict_bytes(&f.verdict),
+            f.transcript,
+        ])?;
+    }
+    Ok(())
+}
+
+type About = (String, String, i64, i64, String);
+
+fn about(meta: &MessageMeta, n: u32) -> Option<About> {
+    let recipient = meta.envelope.recipients.get(n as usize)?;
+    Some((
+        meta.envelope.sender(),
+        recipient.address.to_string(),
+        time_to_sql(meta.accepted),
+        to_sql(meta.size),
+        meta.envelope.submitter.name(),
+    ))
+}
+
+const fn number(id: QueueId) -> i64 {
+    id.as_u64() as i64
+}
+
+/// Brings the waiting up to date.
+pub(super) fn index(index: &mut Connection, batch: &Batch) -> Result<(), IndexError> {
+    let transaction = index.transaction()?;
+    {
+        let mut writer = Writer::new(&transaction)?;
+        for (id, net) in &batch.messages {
+            writer.message(*id, net)?;
+        }
+    }
+    let sql = "INSERT OR REPLACE INTO control VALUES (?, ?, ?, ?, ?)";
+    let mut control = transaction.prepare_cached(sql)?;
+    for (name, (value, place)) in &batch.controls {
+        control.execute(params![name, value, place.segment, place.offset, place.len])?;
+    }
+    drop(control);
+    transaction.execute("DELETE FROM position", [])?;
+    transaction.execute(
+        "INSERT INTO position VALUES (?, ?, ?)",
+        params![
+            batch.applied.spool as i64,
+            to_sql(batch.applied.hot),
+            to_sql(batch.applied.cold)
+        ],
+    )?;
+    Ok(transaction.commit()?)
+}
+
+struct Writer<'a> {
+    insert_message: rusqlite::CachedStatement<'a>,
+    insert_recipient: rusqlite::CachedStatement<'a>,
+    delete_message: rusqlite::CachedStatement<'a>,
+    delete_recipients: rusqlite::CachedStatement<'a>,
+    place_message: rusqlite::CachedStatement<'a>,
+    gone: rusqlite::CachedStatement<'a>,
+    state: rusqlite::CachedStatement<'a>,
+    done: rusqlite::CachedStatement<'a>,
+    place: rusqlite::CachedStatement<'a>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(t: &'a Transaction<'_>) -> Result<Self, IndexError> {
+        Ok(Self {
+            insert_message: t.prepare_cached(
+                "INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?)",
+            )?,
+            insert_recipient: t.prepare_cached(
+                "INSERT OR REPLACE INTO recipient
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?,
+            delete_message: t.prepare_cached("DELETE FROM message WHERE id = ?")?,
+            delete_recipients: t.prepare_cached("DELETE FROM recipient WHERE id = ?")?,
+            place_message: t.prepare_cached(
+                "UPDATE message SET seg = ?, off = ?, len = ?, copy = ? WHERE id = ?",
+            )?,
+            gone: t.prepare_cached(
+                "UPDATE message SET gone_seg = ?, gone_off = ?, gone_len = ? WHERE id = ?",
+            )?,
+            state: t.prepare_cached(
+                "UPDATE recipient SET status = ?, attempts = ?, due = ?, delay_notified = ?,
+                 last_reply = ?, last_host = ? WHERE id = ? AND n = ?",
+            )?,
+            done: t.prepare_cached("UPDATE recipient SET status = 2 WHERE id = ? AND n = ?")?,
+            place: t.prepare_cached(
+                "UPDATE recipient SET seg = ?, off = ?, len = ? WHERE id = ? AND n = ?",
+            )?,
+        })
+    }
+
+    fn message(&mut self, id: QueueId, net: &NetMessage) -> Result<(), IndexError> {
+        if net.forgotten {
+            self.delete_recipients.execute([number(id)])?;
+            self.delete_message.execute([number(id)])?;
+            return Ok(());
+        }
+        match (&net.meta, net.place) {
+            (Some(meta), place) => self.insert(meta, place.unwrap_or_default(), net)?,
+            (None, Some((place, from))) => {
+                let at = params![place.segment, place.offset, place.len, from, number(id)];
+                self.place_message.execute(at)?;
+            }
+            (None, None) => {}
+        }
+        if let Some(gone) = net.gone {
+            let at = params![gone.segment, gone.offset, gone.len, number(id)];
+            self.gone.execute(at)?;
+            // Where the single outcomes stood is of no matter any more, and may not last.
+            let sql = params![number(id)];
+            self.delete_recipients.execute(sql)?;
+            self.insert_gone(id)?;
+            return Ok(());
+        }
+        if net.meta.is_none() {
+            for (n, recipient) in &net.recipients {
+                self.update(id, *n, recipient)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One finished recipient stands for all of them.
+    fn insert_gone(&mut self, id: QueueId) -> Result<(), IndexError> {
+        let none: Option<String> = None;
+        self.insert_recipient.execute(params![
+            number(id),
+            0,
+            "",
+            "",
+            0,
+            0,
+            DONE,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            "",
+            none
+        ])?;
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        meta: &MessageMeta,
+        (place, from): (Place, u32),
+        net: &NetMessage,
+    ) -> Result<(), IndexError> {
+        self.insert_message.execute(params![
+            number(meta.id),
+            place.segment,
+            place.offset,
+            place.len,
+            from,
+            meta.body_file,
+            meta.envelope.sender(),
+            meta.envelope.submitter.name(),
+            time_to_sql(meta.accepted),
+            to_sql(meta.size),
+        ])?;
+        for (n, recipient) in &net.recipients {
+            let state = recipient.state.as_deref().cloned().unwrap_or_default();
+            let (Some(row), Some(given)) = (
+                row(meta, *n, &state),
+                meta.envelope.recipients.get(*n as usize),
+            ) else {
+                continue;
+            };
+            let at = recipient.place.unwrap_or_default();
+            let local = given.destination == mail::Destination::Local;
+            self.insert_recipient.execute(params![
+                number(meta.id),
+                n,
+                row.recipient,
+                row.domain,
+                local,
+                given.notify.bits(),
+                status(recipient.done, &state),
+                state.attempts,
+                time_to_sql(state.due),
+                state.delay_notified,
+                at.segment,
+                at.offset,
+                at.len,
+                row.last_reply,
+                row.last_host,
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, id: QueueId, n: u32, net: &NetRecipient) -> Result<(), IndexError> {
+        if let Some(state) = &net.state {
+            let last = state.last.as_ref();
+            self.state.execute(params![
+                status(false, state),
+                state.attempts,
+                time_to_sql(state.due),
+                state.delay_notified,
+                last.map(|v| v.reply.to_string()).unwrap_or_default(),
+                last.and_then(|v| v.host.as_ref()).map(|h| &h.name),
+                number(id),
+                n,
+            ])?;
+        }
+        if net.done {
+            run(&mut self.done, params![number(id), n])?;
+        }
+        if let Some(place) = net.place {
+            let at = params![place.segment, place.offset, place.len, number(id), n];
+            run(&mut self.place, at)?;
+        }
+        Ok(())
+    }
+}
+
+fn run(
+    statement: &mut Statement<'_>,
+    parameters: &[&dyn rusqlite::ToSql],
+) -> Result<(), IndexError> {
+    statement.execute(parameters)?;
+    Ok(())
+}
+
+fn status(done: bool, state: &mail::RecipientState) -> i64 {
+    match (done, state.status) {
+        (true, _) => DONE,
+        (false, mail::Status::Held) => 1,
+        (false, mail::Status::Waiting) => 0,
+    }
+}

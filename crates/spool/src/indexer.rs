@@ -1,0 +1,104 @@
+//! Brings the index up to date with what is durable, in large batches off the hot path.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use crate::index::net_effect;
+use crate::shared::{Feed, Shared, lock, wait};
+
+/// Changes that may wait for the index before commits wait too.
+const BACKLOG_MAX: usize = 400_000;
+/// Between two tries to write an index that refused.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Runs until the spool is closed.
+#[expect(clippy::needless_pass_by_value, reason = "the thread owns its share")]
+pub(crate) fn run(shared: Arc<Shared>) {
+    let (interval, batch) = (shared.options.index_interval, shared.options.index_batch);
+    let ready = |f: &Feed| f.hurry || f.closing || f.changes.len() >= batch;
+    loop {
+        let feed = lock(&shared.feed);
+        let waited = shared
+            .feed_changed
+            .wait_timeout_while(feed, interval, |f| !ready(f));
+        let (feed, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let closing = feed.closing;
+        drop(feed);
+        let worked = shared.index_step();
+        let failed = lock(&shared.feed).failed.is_some();
+        if closing && (!worked || failed) {
+            return;
+        }
+        if failed {
+            std::thread::sleep(RETRY);
+        }
+    }
+}
+
+impl Shared {
+    /// Applies all that waits to the index; returns whether the index is further than before.
+    pub(crate) fn index_step(&self) -> bool {
+        let mut refused = lock(&self.refused);
+        let (changes, fed) = {
+            let mut feed = lock(&self.feed);
+            feed.hurry = false;
+            self.feed_changed.notify_all();
+            if feed.applied == feed.fed && feed.changes.is_empty() && refused.is_none() {
+                return false;
+            }
+            (std::mem::take(&mut feed.changes), feed.fed)
+        };
+        let batch = net_effect(refused.take().unwrap_or_default(), changes, fed);
+        let applied = self.index.apply(&batch);
+        let mut feed = lock(&self.feed);
+        feed.failed = match applied {
+            Ok(()) => {
+                feed.applied = fed;
+                None
+            }
+            Err(e) => {
+                *refused = Some(batch);
+                Some(e.to_string())
+            }
+        };
+        let worked = feed.failed.is_none();
+        drop(feed);
+        if worked {
+            lock(&self.table)
+                .tokens
+                .retain(|_, (_, sequence)| *sequence > fed.hot);
+        }
+        self.feed_changed.notify_all();
+        worked
+    }
+
+    /// Waits until the index has all that is durable now; `false` when it cannot.
+    pub(crate) fn sync_index(&self) -> bool {
+        if !self.options.threads {
+            self.index_step();
+            return lock(&self.feed).failed.is_none();
+        }
+        let mut feed = lock(&self.feed);
+        let target = feed.fed;
+        while feed.applied.hot < target.hot || feed.applied.cold < target.cold {
+            if feed.failed.is_some() || feed.closing {
+                return false;
+            }
+            feed.hurry = true;
+            self.feed_changed.notify_all();
+            feed = wait(&self.feed_changed, feed);
+        }
+        true
+    }
+
+    /// Waits while too much waits for the index, so that memory stays bounded.
+    pub(crate) fn hold_back(&self) {
+        let mut feed = lock(&self.feed);
+        while feed.changes.len() > BACKLOG_MAX && feed.failed.is_none() && self.options.threads {
+            feed.hurry = true;
+            self.feed_changed.notify_all();
+            feed = wait(&self.feed_changed, feed);
+        }
+    }
+}

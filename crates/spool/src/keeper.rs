@@ -1,0 +1,539 @@
+//! Housekeeping: prepares segments, takes back those that are no longer needed, removes content
+//! files of finished mail.
+//!
+//! Reclaiming reads the oldest hot segment (or a cold one that is mostly dead), copies what lives
+//! into the cold lane, syncs the copy, waits until the index has it, and only then gives the
+//! segment's file a free name. Accepting goes on meanwhile: the table is locked for one record at
+//! a time, and the source is read without any lock.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mail::{QueueId, RecipientKey};
+
+use crate::body;
+use crate::change::{Change, Place};
+use crate::lane::{LaneWriter, Need, WriteError, refill, segment_name};
+use crate::record::{
+    Body, MessageParts, MessageRecord, Record, put_control, put_gone, put_message, records, single,
+};
+use crate::segment::{FRAME_HEADER, Found, Lane, SegmentHeader, walk};
+use crate::shared::{Shared, lock};
+use crate::storage::{File, read_range};
+use crate::table::{Effect, Slot};
+
+/// Bytes of survivors that one frame takes, about.
+const FRAME_BYTES: usize = 1 << 20;
+/// A cold segment is reclaimed when less than one in so many of its bytes lives.
+const COLD_LIVE_PART: u64 = 2;
+/// Free segments kept beyond the reserve before files are given back to the file system.
+const SPARE: usize = 4;
+const IDLE: Duration = Duration::from_millis(200);
+
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    lane: LaneWriter,
+}
+
+/// A segment about to be reclaimed.
+struct Victim {
+    header: SegmentHeader,
+    file: Arc<dyn File>,
+    live: u64,
+    used: u32,
+}
+
+/// Survivors on their way into one frame.
+#[derive(Default)]
+struct Load {
+    bytes: Vec<u8>,
+    /// Places are relative to the bytes.
+    changes: Vec<Change>,
+    /// The place that each change speaks of until it is copied.
+    expected: Vec<Expected>,
+    as_of: (u64, (u32, u32)),
+}
+
+/// What the table must still say for a copy to count.
+enum Expected {
+    /// The recipients' slots when the copy was made.
+    Message(Vec<Slot>),
+    Slot(Place),
+    Gone,
+    Control(Place),
+}
+
+impl Keeper {
+    pub(crate) const fn new(shared: Arc<Shared>, lane: LaneWriter) -> Self {
+        Self { shared, lane }
+    }
+
+    /// Runs until the spool is closed.
+    pub(crate) fn run(mut self) {
+        loop {
+            let worked = self.step();
+            if lock(&self.shared.queue).closing {
+                return;
+            }
+            if worked {
+                continue;
+            }
+            let pool = lock(&self.shared.pool);
+            let woken = self.shared.pool_changed.wait_timeout(pool, IDLE);
+            drop(woken.unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// One piece of housekeeping; returns whether there was any that could be done.
+    pub(crate) fn step(&mut self) -> bool {
+        if self.shared.poisoned().is_some() {
+            return false;
+        }
+        self.remove_bodies();
+        self.measure();
+        let refilled = refill(&self.shared);
+        match self.victim() {
+            Some(victim) => self.reclaim(&victim) || refilled,
+            None => refilled && lock(&self.shared.pool).failed.is_none(),
+        }
+    }
+
+    fn measure(&self) {
+        if let Ok(free) = self.shared.storage.free_bytes() {
+            let low = free < self.shared.options.reserve_bytes;
+            self.shared.low_on_space.store(low, Ordering::Relaxed);
+        }
+    }
+
+    fn remove_bodies(&self) {
+        let dead = std::mem::take(&mut lock(&self.shared.table).dead_files);
+        for id in dead {
+            // One that stays is removed when the spool is opened next.
+            drop(self.shared.storage.remove(&body::file_name(id)));
+        }
+    }
+
+    /// The next segment to reclaim, whose records the index has.
+    fn victim(&self) -> Option<Victim> {
+        let table = lock(&self.shared.table);
+        let applied = lock(&self.shared.feed).applied;
+        let crowded = self.shared.is_low()
+            || lock(&self.shared.pool).failed.is_some()
+            || table.count(Lane::Hot) > self.shared.options.hot_segments;
+        let hot = table.oldest(Lane::Hot).filter(|(number, segment)| {
+            *number != table.hot_head.0
+                && table.count(Lane::Hot) > 1
+                && segment.last <= applied.hot
+                && (segment.live_records == 0 || crowded)
+        });
+        let active = self.lane.active.as_ref().map(|a| a.number);
+        let unfinished: HashSet<u32> = table.extras.values().copied().collect();
+        let cold = || {
+            table.segments.iter().find(|(number, s)| {
+                s.header.lane == Lane::Cold
+                    && Some(**number) != active
+                    && s.last <= applied.cold
+                    && (s.live_bytes < u64::from(s.used) / COLD_LIVE_PART
+                        || unfinished.contains(number))
+            })
+        };
+        let chosen = match hot {
+            Some((_, segment)) => segment,
+            None => cold().map(|(_, segment)| segment)?,
+        };
+        Some(Victim {
+            header: chosen.header,
+            file: Arc::clone(&chosen.file),
+            live: chosen.live_records,
+            used: chosen.used,
+        })
+    }
+
+    /// Returns whether the segment is free.
+    fn reclaim(&mut self, victim: &Victim) -> bool {
+        if victim.live > 0 && self.copy_survivors(victim).is_err() {
+            return false;
+        }
+        self.shared.sync_index() && self.recycle(victim).is_ok()
+    }
+
+    fn copy_survivors(&mut self, victim: &Victim) -> Result<(), WriteError> {
+        let full = |e: io::Error| WriteError::Full(Arc::new(e));
+        let bytes = read_range(&*victim.file, 0, victim.used as usize).map_err(full)?;
+        let walked = walk(&bytes, &victim.header, Some(victim.used as usize));
+        let mut load = Load::default();
+        let copied = self.copy_records(victim, &bytes, &walked.frames, &mut load);
+        self.abandon(&load);
+        copied
+    }
+
+    fn copy_records(
+        &mut self,
+        victim: &Victim,
+        bytes: &[u8],
+        frames: &[Found],
+        load: &mut Load,
+    ) -> Result<(), WriteError> {
+        // Messages first: a copied message has the states of its recipients with it.
+        for messages in [true, false] {
+            for frame in frames {
+                let from = frame.records_at;
+                let frame_bytes = bytes.get(from..from + frame.header.len as usize);
+                for (at, len, record) in records(frame_bytes.unwrap_or_default()) {
+                    let Ok(record) = record else { continue };
+                    let place = Place {
+                        segment: victim.header.number,
+                        offset: (from + at) as u32,
+                        len: len as u32,
+                    };
+                    if matches!(record, Record::Message(_)) != messages {
+                        continue;
+                    }
+                    let raw = bytes.get(from + at..from + at + len).unwrap_or_default();
+                    self.add(load, place, record, raw, victim.header)?;
+                    if load.bytes.len() > self.frame_limit() {
+                        self.write(load)?;
+                    }
+                }
+            }
+        }
+        self.write(load)
+    }
+
+    /// Copies that were not written are none.
+    fn abandon(&self, load: &Load) {
+        let mut table = lock(&self.shared.table);
+        for change in &load.changes {
+            if let Change::Moved { id, .. } = change
+                && let Effect::Forgotten(id) = table.not_moved(*id)
+            {
+                let sequence = table.hot_sequence;
+                let change = Change::Forget { id };
+                lock(&self.shared.feed).changes.push((sequence, change));
+            }
+        }
+    }
+
+    fn frame_limit(&self) -> usize {
+        FRAME_BYTES.min(self.shared.options.segment_bytes as usize / 8)
+    }
+
+    /// Adds a record to the load when it lives.
+    fn add(
+        &self,
+        load: &mut Load,
+        place: Place,
+        record: Record<'_>,
+        raw: &[u8],
+        source: SegmentHeader,
+    ) -> Result<(), WriteError> {
+        if load.bytes.is_empty() {
+            load.bytes.resize(FRAME_HEADER, 0);
+            let table = lock(&self.shared.table);
+            load.as_of = (table.hot_sequence, table.hot_head);
+        }
+        match record {
+            Record::Message(m) => self.add_message(load, place, *m, source),
+            Record::State { key, .. } | Record::Done { key, .. } => {
+                self.add_slot(load, place, key, raw);
+                Ok(())
+            }
+            Record::Control { name, value } => {
+                let table = lock(&self.shared.table);
+                if table.controls.get(&name).is_some_and(|(_, p)| *p == place) {
+                    drop(table);
+                    let at = load.bytes.len();
+                    put_control(&mut load.bytes, &name, value.as_deref());
+                    let copy = load.place(at);
+                    let change = Change::Control {
+                        name,
+                        value,
+                        place: copy,
+                    };
+                    load.push(change, Expected::Control(place));
+                }
+                Ok(())
+            }
+            Record::Gone { id } => {
+                self.add_gone(load, place, id);
+                Ok(())
+            }
+            Record::Other => Ok(()),
+        }
+    }
+
+    fn add_message(
+        &self,
+        load: &mut Load,
+        place: Place,
+        m: MessageRecord<'_>,
+        source: SegmentHeader,
+    ) -> Result<(), WriteError> {
+        let (slots, files) = {
+            let mut table = lock(&self.shared.table);
+            let entry = table.entries.get(&m.id);
+            let Some(entry) = entry.filter(|e| e.place == place && !e.is_finished()) else {
+                return Ok(());
+            };
+            let slots = entry.slots.as_slice().to_vec();
+            let places = slots.iter().map(|s| s.place.segment);
+            let files: HashMap<u32, Arc<dyn File>> = places
+                .filter_map(|n| Some((n, Arc::clone(&table.segments.get(&n)?.file))))
+                .collect();
+            // The states are read after the snapshot, but as of its place in the log.
+            load.as_of = load.as_of.min((table.hot_sequence, table.hot_head));
+            table.moving.insert(m.id);
+            (slots, files)
+        };
+        let states = match current_states(&m, &slots, &files) {
+            Ok(states) => states,
+            Err(e) => {
+                lock(&self.shared.table).not_moved(m.id);
+                return Err(WriteError::Full(Arc::new(e)));
+            }
+        };
+        let from = match source.lane {
+            Lane::Cold => source.number,
+            Lane::Hot => 0,
+        };
+        let at = load.bytes.len();
+        let body = match &m.body {
+            Body::Inline(bytes) => Body::Inline(bytes),
+            Body::File { len, crc } => Body::File {
+                len: *len,
+                crc: *crc,
+            },
+        };
+        let parts = MessageParts {
+            id: m.id,
+            accepted: m.accepted,
+            envelope: &m.envelope,
+            token: m.token.as_deref(),
+            states: &states,
+            from,
+            body,
+        };
+        put_message(&mut load.bytes, &parts);
+        let change = Change::Moved {
+            id: m.id,
+            place: load.place(at),
+            from,
+            inlined: Vec::new(),
+        };
+        load.push(change, Expected::Message(slots));
+        Ok(())
+    }
+
+    fn add_slot(&self, load: &mut Load, place: Place, key: RecipientKey, raw: &[u8]) {
+        let finished = {
+            let table = lock(&self.shared.table);
+            let Some(entry) = table.entries.get(&key.id) else {
+                return;
+            };
+            let slot = entry.slots.as_slice().get(key.recipient as usize);
+            if slot.is_none_or(|slot| slot.place != place) || table.moving.contains(&key.id) {
+                return;
+            }
+            entry.is_finished()
+        };
+        if finished {
+            return self.put_gone(load, key.id);
+        }
+        let at = load.bytes.len();
+        load.bytes.extend_from_slice(raw);
+        let change = Change::Carried {
+            key,
+            place: load.place(at),
+        };
+        load.push(change, Expected::Slot(place));
+    }
+
+    fn add_gone(&self, load: &mut Load, place: Place, id: QueueId) {
+        let lives = {
+            let table = lock(&self.shared.table);
+            let slots = table.entries.get(&id).map(|e| e.slots.as_slice());
+            slots.is_some_and(|s| s.first().is_some_and(|s| s.place == place))
+        };
+        if lives {
+            self.put_gone(load, id);
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as one of the cases of `add`")]
+    fn put_gone(&self, load: &mut Load, id: QueueId) {
+        let at = load.bytes.len();
+        put_gone(&mut load.bytes, id);
+        let place = load.place(at);
+        load.push(Change::Gone { id, place }, Expected::Gone);
+    }
+
+    /// Writes the load as one frame and makes the copies count.
+    fn write(&mut self, load: &mut Load) -> Result<(), WriteError> {
+        let mut load = std::mem::take(load);
+        if load.changes.is_empty() {
+            return Ok(());
+        }
+        let written = self.write_frame(&mut load);
+        let (base, segment) = match written {
+            Ok(at) => at,
+            Err(e) => {
+                self.abandon(&load);
+                return Err(e);
+            }
+        };
+        let mut table = lock(&self.shared.table);
+        let mut fed = Vec::with_capacity(load.changes.len());
+        for (mut change, expected) in load.changes.into_iter().zip(load.expected) {
+            set_place(&mut change, segment, base);
+            if !still_holds(&table, &mut change, &expected) {
+                continue;
+            }
+            if table.apply(&change, 0) != Effect::Ignored {
+                fed.push((load.as_of.0, change));
+            }
+        }
+        let mut feed = lock(&self.shared.feed);
+        feed.changes.append(&mut fed);
+        feed.fed.cold = self.lane.next - 1;
+        Ok(())
+    }
+
+    fn write_frame(&mut self, load: &mut Load) -> Result<(u32, u32), WriteError> {
+        if !self.lane.has_room(&self.shared, load.bytes.len()) {
+            self.lane.roll(&self.shared, Need::Progress)?;
+        }
+        let len = load.bytes.len() as u64;
+        let at = self
+            .lane
+            .write(&self.shared, &mut load.bytes, &[0], Some(load.as_of))?;
+        Shared::add(&self.shared.counters.moved_bytes, len);
+        Ok((at, self.lane.active.as_ref().map_or(0, |a| a.number)))
+    }
+
+    /// Gives the file of a segment without life a free name, or gives it back.
+    fn recycle(&self, victim: &Victim) -> io::Result<()> {
+        let storage = &self.shared.storage;
+        let name = segment_name(victim.header.lane, victim.header.number);
+        if self.shared.poisoned().is_some() {
+            return Err(io::ErrorKind::Other.into());
+        }
+        let free = {
+            let mut pool = lock(&self.shared.pool);
+            pool.last_free += 1;
+            (pool.ready.len() < self.shared.options.reserve_segments + SPARE)
+                .then(|| format!("free-{:010}.seg", pool.last_free))
+        };
+        match &free {
+            Some(free) => storage.rename(&name, free)?,
+            None => storage.remove(&name)?,
+        }
+        // Before the next segment may go: otherwise a crash could keep this one and lose that.
+        if let Err(e) = storage.sync_dir("") {
+            crate::lane::poison(&self.shared, "recycling a segment", &e);
+            return Err(e);
+        }
+        let mut table = lock(&self.shared.table);
+        let forgotten = table.remove_segment(victim.header.number);
+        let sequence = table.hot_sequence;
+        let forget = forgotten
+            .into_iter()
+            .map(|id| (sequence, Change::Forget { id }));
+        lock(&self.shared.feed).changes.extend(forget);
+        drop(table);
+        if let Some(free) = free {
+            let mut pool = lock(&self.shared.pool);
+            pool.ready.push((free, Arc::clone(&victim.file)));
+            pool.failed = None;
+        }
+        self.shared.pool_changed.notify_all();
+        Shared::add(&self.shared.counters.reclaimed, 1);
+        Ok(())
+    }
+}
+
+impl Load {
+    fn place(&self, at: usize) -> Place {
+        Place {
+            segment: 0,
+            offset: at as u32,
+            len: (self.bytes.len() - at) as u32,
+        }
+    }
+
+    fn push(&mut self, change: Change, expected: Expected) {
+        self.changes.push(change);
+        self.expected.push(expected);
+    }
+}
+
+fn set_place(change: &mut Change, segment: u32, base: u32) {
+    match change {
+        Change::Moved { place, .. }
+        | Change::Carried { place, .. }
+        | Change::Gone { place, .. }
+        | Change::Control { place, .. } => {
+            place.segment = segment;
+            place.offset += base;
+        }
+        Change::Message { .. }
+        | Change::State { .. }
+        | Change::Done { .. }
+        | Change::Forget { .. } => {}
+    }
+}
+
+/// Whether the table still says what the copy was made from; a copied message counts always, for
+/// the recipients whose state did not change meanwhile.
+fn still_holds(table: &crate::table::Table, change: &mut Change, expected: &Expected) -> bool {
+    match (change, expected) {
+        (Change::Moved { id, inlined, .. }, Expected::Message(then)) => {
+            let now = table.entries.get(id).map(|e| e.slots.as_slice());
+            let pairs = (0..).zip(then.iter().zip(now.unwrap_or_default()));
+            *inlined = pairs.filter(|(_, (a, b))| a == b).map(|(n, _)| n).collect();
+            true
+        }
+        (Change::Carried { key, .. }, Expected::Slot(then)) => {
+            let slots = table.entries.get(&key.id).map(|e| e.slots.as_slice());
+            let slot = slots.and_then(|s| s.get(key.recipient as usize));
+            slot.is_some_and(|slot| slot.place == *then)
+        }
+        (Change::Control { name, .. }, Expected::Control(then)) => table
+            .controls
+            .get(name)
+            .is_some_and(|(_, place)| place == then),
+        (Change::Gone { .. }, Expected::Gone) => true,
+        _ => false,
+    }
+}
+
+/// The state of every recipient as its last record says; `None` has its outcome.
+fn current_states(
+    m: &MessageRecord<'_>,
+    slots: &[Slot],
+    files: &HashMap<u32, Arc<dyn File>>,
+) -> io::Result<Vec<Option<mail::RecipientState>>> {
+    let mut states = Vec::with_capacity(slots.len());
+    for (slot, initial) in slots.iter().zip(&m.states) {
+        if slot.done {
+            states.push(None);
+            continue;
+        }
+        if slot.place.is_none() {
+            states.push(initial.clone());
+            continue;
+        }
+        let file = files
+            .get(&slot.place.segment)
+            .ok_or(io::ErrorKind::NotFound)?;
+        let bytes = read_range(&**file, slot.place.offset.into(), slot.place.len as usize)?;
+        match single(&bytes) {
+            Some(Ok(Record::State { state, .. })) => states.push(Some(*state)),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+    Ok(states)
+}

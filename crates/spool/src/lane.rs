@@ -1,0 +1,300 @@
+//! The writing end of one lane: the active segment and what goes into it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::segment::{FRAME_HEADER, FrameHeader, Lane, PAGE, SEGMENT_HEADER, SegmentHeader};
+use crate::shared::{Pool, Shared, lock, wait};
+use crate::storage::File;
+use crate::table::Segment;
+
+/// The active segment of a lane.
+pub(crate) struct Active {
+    pub(crate) number: u32,
+    pub(crate) nonce: u64,
+    pub(crate) file: Arc<dyn File>,
+    /// Where the next write goes: a multiple of the page size, and all below it is synced.
+    pub(crate) offset: u32,
+}
+
+/// Writes one lane.
+pub(crate) struct LaneWriter {
+    pub(crate) lane: Lane,
+    pub(crate) active: Option<Active>,
+    /// The last segment of the lane and its end, when none is active.
+    pub(crate) previous: (u32, u32),
+    /// The sequence of the next frame.
+    pub(crate) next: u64,
+}
+
+/// Why frames were not written.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// Nothing of them is or will be in the log.
+    Full(Arc<io::Error>),
+    /// Nothing is known about them.
+    Poisoned(Arc<str>),
+}
+
+/// Who wants a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// New mail: the reserve is not touched.
+    Intake,
+    /// What makes room in the end: states, outcomes, survivors.
+    Progress,
+}
+
+/// The file name of a segment.
+pub(crate) fn segment_name(lane: Lane, number: u32) -> String {
+    let lane = match lane {
+        Lane::Hot => "hot",
+        Lane::Cold => "cold",
+    };
+    format!("{lane}-{number:010}.seg")
+}
+
+impl LaneWriter {
+    /// Whether `len` bytes fit into the active segment.
+    pub(crate) fn has_room(&self, shared: &Shared, len: usize) -> bool {
+        let room = |a: &Active| (shared.options.segment_bytes - a.offset) as usize;
+        self.active
+            .as_ref()
+            .is_some_and(|a| len.next_multiple_of(PAGE) <= room(a))
+    }
+
+    /// Begins the next segment.
+    pub(crate) fn roll(&mut self, shared: &Shared, need: Need) -> Result<(), WriteError> {
+        let (name, file, number) = take_free(shared, need)?;
+        let header = SegmentHeader {
+            lane: self.lane,
+            number,
+            nonce: nonce(shared.options.nonce_seed, shared.spool_id, number),
+            spool: shared.spool_id,
+            first: self.next,
+            previous: self.active.as_ref().map_or(self.previous.0, |a| a.number),
+            previous_end: self.active.as_ref().map_or(self.previous.1, |a| a.offset),
+        };
+        if let Err(e) = file.write_at(&header.encode(), 0) {
+            lock(&shared.pool).ready.push((name, file));
+            return Err(WriteError::Full(Arc::new(e)));
+        }
+        let to = segment_name(self.lane, number);
+        if let Err(e) = file.sync() {
+            return Err(poison(shared, "beginning a segment", &e));
+        }
+        if let Err(e) = shared.storage.rename(&name, &to) {
+            lock(&shared.pool).ready.push((name, file));
+            return Err(WriteError::Full(Arc::new(e)));
+        }
+        if let Err(e) = shared.storage.sync_dir("") {
+            return Err(poison(shared, "beginning a segment", &e));
+        }
+        Shared::add(&shared.counters.bytes, SEGMENT_HEADER as u64);
+        Shared::add(&shared.counters.syncs, 1);
+        let segment = Segment {
+            header,
+            file: Arc::clone(&file),
+            live_records: 0,
+            live_bytes: 0,
+            used: SEGMENT_HEADER as u32,
+            last: self.next.saturating_sub(1),
+        };
+        lock(&shared.table).segments.insert(number, segment);
+        self.active = Some(Active {
+            number,
+            nonce: header.nonce,
+            file,
+            offset: SEGMENT_HEADER as u32,
+        });
+        Ok(())
+    }
+
+    /// Writes and syncs frames that begin at `starts` in `bytes`, each with room for its header.
+    /// Returns where `bytes` begins in the active segment.
+    pub(crate) fn write(
+        &mut self,
+        shared: &Shared,
+        bytes: &mut Vec<u8>,
+        starts: &[usize],
+        as_of: Option<(u64, (u32, u32))>,
+    ) -> Result<u32, WriteError> {
+        let Some(active) = &mut self.active else {
+            return Err(WriteError::Full(Arc::new(
+                io::ErrorKind::StorageFull.into(),
+            )));
+        };
+        let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
+        for (n, (start, end)) in (0..).zip(starts.iter().copied().zip(ends)) {
+            let sequence = self.next + n;
+            let (as_of, head) = as_of.unwrap_or((sequence, (active.number, active.offset)));
+            let header = FrameHeader {
+                nonce: active.nonce,
+                sequence,
+                as_of,
+                head,
+                synced: active.offset,
+                len: u32::try_from(end - start - FRAME_HEADER).unwrap_or(u32::MAX),
+            };
+            header.seal(bytes.get_mut(start..end).unwrap_or_default());
+        }
+        bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
+        let at = active.offset;
+        if let Err(e) = active.file.write_at(bytes, u64::from(at)) {
+            return Err(roll_back(shared, active, starts, bytes.len(), e));
+        }
+        if let Err(e) = active.file.sync() {
+            return Err(poison(shared, "syncing the log", &e));
+        }
+        Shared::add(&shared.counters.syncs, 1);
+        Shared::add(&shared.counters.bytes, bytes.len() as u64);
+        active.offset += bytes.len() as u32;
+        self.next += starts.len() as u64;
+        let mut table = lock(&shared.table);
+        if let Some(segment) = table.segments.get_mut(&active.number) {
+            segment.used = active.offset;
+            segment.last = self.next - 1;
+        }
+        Ok(at)
+    }
+}
+
+/// Makes sure that nothing of a failed write is found again.
+fn roll_back(
+    shared: &Shared,
+    active: &Active,
+    starts: &[usize],
+    len: usize,
+    error: io::Error,
+) -> WriteError {
+    let zeros = [0; PAGE];
+    let mut pages: Vec<usize> = starts.iter().map(|s| s / PAGE).collect();
+    pages.dedup();
+    // A frame's header may straddle two pages; without its first page it is no frame.
+    for page in pages.into_iter().filter(|page| page * PAGE < len) {
+        let at = u64::from(active.offset) + (page * PAGE) as u64;
+        if let Err(e) = active.file.write_at(&zeros, at) {
+            return poison(shared, "undoing a failed write", &e);
+        }
+    }
+    match active.file.sync() {
+        Ok(()) => WriteError::Full(Arc::new(error)),
+        Err(e) => poison(shared, "undoing a failed write", &e),
+    }
+}
+
+pub(crate) fn poison(shared: &Shared, what: &str, error: &io::Error) -> WriteError {
+    WriteError::Poisoned(shared.set_poison(&format!("{what} failed: {error}")))
+}
+
+fn take_free(shared: &Shared, need: Need) -> Result<(String, Arc<dyn File>, u32), WriteError> {
+    let reserve = match need {
+        Need::Intake => shared.options.reserve_segments,
+        Need::Progress => 0,
+    };
+    let mut pool = lock(&shared.pool);
+    loop {
+        if let Some(reason) = shared.poisoned() {
+            return Err(WriteError::Poisoned(reason));
+        }
+        if pool.ready.len() > reserve
+            && let Some((name, file)) = pool.ready.pop()
+        {
+            pool.last_number += 1;
+            let number = pool.last_number;
+            shared.pool_changed.notify_all();
+            return Ok((name, file, number));
+        }
+        if let Some(error) = &pool.failed {
+            return Err(WriteError::Full(Arc::clone(error)));
+        }
+        if shared.options.threads {
+            pool = wait(&shared.pool_changed, pool);
+        } else {
+            drop(pool);
+            refill(shared);
+            pool = lock(&shared.pool);
+        }
+    }
+}
+
+/// Unguessable for whoever does not know the seed.
+fn nonce(seed: u64, spool: u64, number: u32) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (seed, spool, number, "segment").hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Prepares segments until the reserve is full and one is ready for use. Returns whether there was
+/// something to do.
+pub(crate) fn refill(shared: &Shared) -> bool {
+    let mut worked = false;
+    loop {
+        let (missing, name) = {
+            let mut pool = lock(&shared.pool);
+            pool.last_free += 1;
+            (
+                pool.ready.len() <= shared.options.reserve_segments,
+                format!("free-{:010}.seg", pool.last_free),
+            )
+        };
+        if !missing {
+            return worked;
+        }
+        worked = true;
+        let made = prepare(shared, &name);
+        let mut pool = lock(&shared.pool);
+        match made {
+            Ok(file) => {
+                pool.ready.push((name, file));
+                pool.failed = None;
+                shared.pool_changed.notify_all();
+            }
+            Err(e) => {
+                pool.failed = Some(Arc::new(e));
+                shared.pool_changed.notify_all();
+                drop(pool);
+                // What was written of it only takes room; it may not even exist.
+                drop(shared.storage.remove(&name));
+                return worked;
+            }
+        }
+    }
+}
+
+/// Writes a whole segment of zeros, so that later writes change no metadata of the file system.
+fn prepare(shared: &Shared, name: &str) -> io::Result<Arc<dyn File>> {
+    const CHUNK: usize = 1 << 20;
+    let size = shared.options.segment_bytes as usize;
+    let room = shared.storage.free_bytes()?;
+    let keep = if lock(&shared.pool).ready.len() < shared.options.reserve_segments {
+        0
+    } else {
+        shared.options.reserve_bytes
+    };
+    shared
+        .low_on_space
+        .store(room < shared.options.reserve_bytes, Ordering::Relaxed);
+    if room < keep + size as u64 {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    let file = shared.storage.create(name)?;
+    let zeros = vec![0; CHUNK.min(size)];
+    let mut at = 0;
+    while at < size {
+        let chunk = zeros.get(..zeros.len().min(size - at)).unwrap_or_default();
+        file.write_at(chunk, at as u64)?;
+        at += chunk.len();
+    }
+    file.sync()?;
+    Ok(file)
+}
+
+impl Pool {
+    /// Whether new mail finds no segment any more.
+    pub(crate) fn is_exhausted(&self, reserve: usize) -> bool {
+        self.failed.is_some() && self.ready.len() <= reserve
+    }
+}

@@ -1,0 +1,136 @@
+//! The durable queue: an append-only log of commits in segments, and an index beside it.
+//!
+//! A mail is in the queue from the moment its commit is synced; the reply to the client and every
+//! log line wait for that. There is no clock here and no randomness: times and the seed of the
+//! nonces are handed in. What is due when is not decided here.
+//!
+//! # Files
+//!
+//! | name | what | lives |
+//! |---|---|---|
+//! | `hot-N.seg` | segment of the hot lane: what is committed | until nothing in it lives and the index has it |
+//! | `cold-N.seg` | segment of the cold lane: what outlived its hot segment | until less than half of it lives |
+//! | `free-N.seg` | a segment ready for use; its content means nothing | until it is renamed |
+//! | `bodies/ID.body` | the content of mail ID, larger than [`Options::inline_max`] | until all its recipients are done |
+//! | `quarantine/…` | damaged parts of the log, copied | until the administrator removes them |
+//! | `index.db` | waiting recipients, in SQLite; derived from the log | deleted at will, made anew |
+//! | `history.db` | finished recipients, attempts, tokens, in SQLite; primary | for ever; rows expire |
+//! | `lock` | held by the one process that uses the directory | |
+//!
+//! Segment numbers rise by one over both lanes and are never used twice.
+//!
+//! # Layout, format 1
+//!
+//! Integers are little-endian; a *varint* is LEB128; *bytes* are a varint length and octets.
+//!
+//! A **segment** is one page of header and frames behind it. Frames of one write follow each other
+//! directly; every write begins at a multiple of 4096, the rest of its last page is zeros.
+//!
+//! | segment header | octets | | frame header | octets |
+//! |---|---|---|---|---|
+//! | magic `SENDOFF\n` | 8 | | magic `SoFr` | 4 |
+//! | format version | 4 | | CRC32C of octets 8 to 47 and of the headers of the records | 4 |
+//! | number | 4 | | nonce of the segment | 8 |
+//! | nonce | 8 | | sequence, rising by one in its lane | 8 |
+//! | id of the spool | 8 | | hot sequence as of which it is true | 8 |
+//! | sequence of the first frame | 8 | | offset below which this segment was synced | 4 |
+//! | previous segment of the lane | 4 | | length of the records | 4 |
+//! | where that one ended | 4 | | hot segment and offset as of which it is true | 4 + 4 |
+//! | lane (0 hot, 1 cold), zeros | 1 + 3 | | | |
+//! | CRC32C of all before | 4 | | | |
+//!
+//! A **record** is kind (1), version (1), zeros (2), length (4), CRC32C of the payload (4), payload.
+//! A frame is whole when its checksum and those of its records hold: so a commit is there as a
+//! whole or not at all, and each octet of a body is summed once. Readers ignore kinds that they do
+//! not know and octets behind the fields that they know.
+//!
+//! | kind | payload |
+//! |---|---|
+//! | 1 Message | id (8), accepted, source segment of a copy, token, envelope, per recipient 0 and its state or 1 for "has its outcome", body: 0 and bytes, or 1, length and CRC32C of the file |
+//! | 2 State | id (8), recipient, state, transcript |
+//! | 3 Done | id (8), recipient, attempts, verdict, transcript |
+//! | 4 Control | name, value or none |
+//! | 5 Gone | id (8): all recipients have their outcome, whatever copies say |
+//!
+//! # Limits
+//!
+//! Segments of 32 KiB to 1 GiB; a commit fits into a segment; a write takes about 4 MiB; contents
+//! above [`Options::inline_max`] go to files; some 400 000 changes may wait for the index before
+//! commits wait as well. In memory: some 64 bytes a message, 12 a recipient beyond the first.
+//!
+//! # The states of a mail
+//!
+//! | state | Message record | State record | Done record | body file | index | history |
+//! |---|---|---|---|---|---|---|
+//! | S1 being received | – | – | – | perhaps, growing | – | – |
+//! | S2 received, not accepted | – | – | – | perhaps, synced | – | – |
+//! | S3 waiting | hot | – | – | as S2 | soon | – |
+//! | S4 tried | hot | hot, the last counts | – | as S2 | soon | attempts |
+//! | S5 moved | cold (hot until recycled) | in the Message | – | as S2 | before the source goes | attempts |
+//! | S6 done, never moved | hot, dead | dead | hot, dead | being removed | – | before the segment goes |
+//! | S7 done, moved | cold, dead | dead | hot or Gone in cold, **lives** | being removed | as "done" | as S6 |
+//!
+//! S2 to S3 is the sync of the frame: at that instant the mail is accepted. S7 ends when the cold
+//! segment with the copy is recycled: until then the outcome must be on disk, or the copy would
+//! bring the mail back. S6 needs no such care, for hot segments are recycled oldest first, so the
+//! message is gone before its outcome is.
+//!
+//! # The crash story
+//!
+//! - **A write is cut off.** Its frames name the offset known to be synced, which is where the
+//!   write begins. A bad frame at or above that offset (the highest that any whole frame of the
+//!   segment names, or the end that the next segment names) is a torn tail and ends the log:
+//!   nothing in it was acknowledged. Whole frames behind the tear are overwritten with zeros before
+//!   the log is written to again, so that they are not found later. What was read above the offset
+//!   is written once more and synced, for it may have been in the system's memory only.
+//! - **A record is damaged below that offset.** The damaged range is copied to `quarantine/` and
+//!   reported; reading resumes at the next whole frame with the segment's nonce, which no sender
+//!   of mail can know. A gap in the sequence tells damage that ends at a page from padding.
+//! - **A write fails.** The pages where its frames begin are overwritten with zeros and synced
+//!   before the clients hear of it. If that fails too, as when any sync fails, nothing is known
+//!   about the disk: everything is refused from then on ([`CommitError::Poisoned`]).
+//! - **A segment begins.** The header is written and synced under a free name; then the file is
+//!   renamed and the directory synced; only then frames are written. A recycled segment's old
+//!   frames bear another nonce and mean nothing.
+//! - **A segment is reclaimed.** Survivors are copied to the cold lane and synced; the index and
+//!   the history have everything, synced; then the file gets a free name and the directory is
+//!   synced; only then may another segment go. After a crash in between two copies of a message
+//!   exist; a copy never says more than was known at the hot position in its frame, so later
+//!   records of the hot lane win, and the index remembers the other copy until it is gone.
+//! - **The index lags.** It knows the sequences that it has applied; the frames behind them are
+//!   replayed. What the history has already is not entered twice.
+
+mod body;
+mod change;
+mod codec;
+mod committer;
+pub mod conformance;
+pub mod filter;
+pub mod index;
+mod indexer;
+mod keeper;
+mod lane;
+mod op;
+mod options;
+mod record;
+mod replay;
+mod segment;
+mod shared;
+mod spool;
+pub mod storage;
+mod table;
+
+pub use body::{BodyWriter, StoredBody};
+pub use change::{Applied, Change, MessageMeta, Place};
+pub use codec::DecodeError;
+pub use filter::Filter;
+pub use index::{
+    AttemptRow, HistoryFilter, HistoryRow, Index, IndexError, MemoryIndex, Page, Row, Sort,
+    SqliteIndex, Waiting,
+};
+pub use op::{Callback, CommitError, Op};
+pub use options::Options;
+pub use replay::{OpenError, Quarantined, Recovered};
+pub use segment::FORMAT_VERSION;
+pub use spool::{ReadError, Space, Spool, SpoolStats};
+pub use storage::{DirStorage, File, OpenDirError, Storage};

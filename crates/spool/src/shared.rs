@@ -1,0 +1,118 @@
+//! What the spool's threads share, each part behind its own lock.
+//!
+//! **Lock order:** refused, table, feed, pool, poison; the queue's is held alone.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::change::{Applied, Change};
+use crate::index::{Batch, Index};
+use crate::op::{Callback, Op};
+use crate::options::Options;
+use crate::storage::{File, Storage};
+use crate::table::Table;
+
+/// A commit that waits.
+pub(crate) struct Pending {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) done: Callback,
+}
+
+#[derive(Default)]
+pub(crate) struct Queue {
+    pub(crate) pending: VecDeque<Pending>,
+    pub(crate) closing: bool,
+}
+
+/// Segments ready for use.
+#[derive(Default)]
+pub(crate) struct Pool {
+    pub(crate) ready: Vec<(String, Arc<dyn File>)>,
+    /// Why the last try to make one failed.
+    pub(crate) failed: Option<Arc<io::Error>>,
+    /// The highest number that any segment bears.
+    pub(crate) last_number: u32,
+    /// Names the next file.
+    pub(crate) last_free: u64,
+}
+
+/// Durable changes on their way to the index.
+#[derive(Default)]
+pub(crate) struct Feed {
+    pub(crate) changes: Vec<(u64, Change)>,
+    /// How far the log is with them.
+    pub(crate) fed: Applied,
+    /// How far the index is.
+    pub(crate) applied: Applied,
+    /// Somebody waits for the index.
+    pub(crate) hurry: bool,
+    pub(crate) failed: Option<String>,
+    pub(crate) closing: bool,
+}
+
+/// Figures that only rise.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) reclaimed: AtomicU64,
+    pub(crate) moved_bytes: AtomicU64,
+}
+
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) spool_id: u64,
+    pub(crate) queue: Mutex<Queue>,
+    pub(crate) queue_changed: Condvar,
+    pub(crate) table: Mutex<Table>,
+    pub(crate) pool: Mutex<Pool>,
+    pub(crate) pool_changed: Condvar,
+    pub(crate) feed: Mutex<Feed>,
+    pub(crate) feed_changed: Condvar,
+    /// A batch that the index refused; what comes later is added to it.
+    pub(crate) refused: Mutex<Option<Batch>>,
+    pub(crate) poison: Mutex<Option<Arc<str>>>,
+    pub(crate) low_on_space: AtomicBool,
+    pub(crate) counters: Counters,
+}
+
+/// Takes a lock; a thread that panicked with it left data that each step keeps consistent.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits on a condition with a lock.
+pub(crate) fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    condition
+        .wait(guard)
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn poisoned(&self) -> Option<Arc<str>> {
+        lock(&self.poison).clone()
+    }
+
+    /// Nothing more is accepted or delivered.
+    pub(crate) fn set_poison(&self, reason: &str) -> Arc<str> {
+        let reason = lock(&self.poison)
+            .get_or_insert_with(|| reason.into())
+            .clone();
+        self.pool_changed.notify_all();
+        self.feed_changed.notify_all();
+        reason
+    }
+
+    pub(crate) fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_low(&self) -> bool {
+        self.low_on_space.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,603 @@
+//! The spool as callers see it.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use mail::{Message, QueueId, RecipientKey, RecipientState, Timestamp};
+
+use crate::body::{self, BodyWriter};
+use crate::change::Place;
+use crate::committer::Committer;
+use crate::filter::Filter;
+use crate::index::{
+    AttemptRow, HistoryFilter, HistoryRow, Index, IndexError, Page, Row, SqliteIndex, Waiting,
+};
+use crate::indexer;
+use crate::keeper::Keeper;
+use crate::lane::refill;
+use crate::op::{Callback, CommitError, Op};
+use crate::options::Options;
+use crate::record::{Body, Record, single};
+use crate::replay::{OpenError, Recovered, Start, start};
+use crate::shared::{Counters, Feed, Pending, Pool, Queue, Shared, lock};
+use crate::storage::{DirStorage, Storage, read_range};
+
+/// Why a message could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The disk refused.
+    #[error("cannot read mail {id} from the queue: {source}")]
+    Io {
+        /// Which.
+        id: QueueId,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// What is there is not what was written.
+    #[error("mail {0} is damaged on disk")]
+    Damaged(QueueId),
+}
+
+/// Figures about a spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpoolStats {
+    /// Segments of the hot lane.
+    pub hot_segments: u64,
+    /// Segments of the cold lane.
+    pub cold_segments: u64,
+    /// Segments ready for use.
+    pub free_segments: u64,
+    /// Bytes of records that are still needed.
+    pub live_bytes: u64,
+    /// Messages in memory: those that wait, and finished ones that must be remembered.
+    pub messages: u64,
+    /// Recipients without an outcome.
+    pub waiting: u64,
+    /// Bytes written to the log since the start.
+    pub bytes_written: u64,
+    /// Of these, bytes of survivors that were copied.
+    pub bytes_moved: u64,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Syncs of the log since the start.
+    pub syncs: u64,
+    /// Segments taken back since the start.
+    pub reclaimed: u64,
+    /// Commits that wait to be written.
+    pub queue_depth: u64,
+    /// Changes that wait for the index.
+    pub index_backlog: u64,
+}
+
+/// How much room the queue's disk has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    /// Enough.
+    Enough,
+    /// Less than the reserve; mail is refused as soon as the segments at hand are full.
+    Low,
+    /// Only outcomes and states are written.
+    Exhausted,
+}
+
+/// The durable queue. Cheap to share by reference; all methods may be called from many threads.
+pub struct Spool {
+    shared: Arc<Shared>,
+    /// The threads, or what they would do.
+    work: Work,
+}
+
+enum Work {
+    Threads {
+        handles: Mutex<Vec<JoinHandle<()>>>,
+        bodies: Mutex<Option<mpsc::Sender<Pending>>>,
+    },
+    Stepped(Mutex<(Committer, Keeper)>),
+}
+
+impl Spool {
+    /// Opens the spool in a directory of the operating system, with its index in SQLite beside it.
+    ///
+    /// # Errors
+    /// When the directory is in use, cannot be read or written, or was written by a later release.
+    pub fn open_dir(dir: &Path, options: Options) -> Result<(Self, Recovered), OpenError> {
+        let storage = DirStorage::open(dir)?;
+        let index = SqliteIndex::open(dir)?;
+        Self::open(options, Arc::new(storage), Arc::new(index))
+    }
+
+    /// Opens the spool on a storage.
+    ///
+    /// # Errors
+    /// As [`Spool::open_dir`].
+    pub fn open(
+        options: Options,
+        storage: Arc<dyn Storage>,
+        index: Arc<dyn Index>,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let start = start(&options, &storage, &*index)?;
+        let Start {
+            table,
+            hot,
+            cold,
+            applied,
+            last_number,
+            free,
+            last_free,
+            recovered,
+        } = start;
+        let shared = Arc::new(Shared {
+            spool_id: applied.spool,
+            storage,
+            index,
+            queue: Mutex::new(Queue::default()),
+            queue_changed: Condvar::new(),
+            table: Mutex::new(table),
+            pool: Mutex::new(Pool {
+                ready: free,
+                failed: None,
+                last_number,
+                last_free,
+            }),
+            pool_changed: Condvar::new(),
+            feed: Mutex::new(Feed {
+                fed: applied,
+                applied,
+                ..Feed::default()
+            }),
+            feed_changed: Condvar::new(),
+            refused: Mutex::new(None),
+            poison: Mutex::new(None),
+            low_on_space: false.into(),
+            counters: Counters::default(),
+            options,
+        });
+        let committer = Committer::new(Arc::clone(&shared), hot);
+        let keeper = Keeper::new(Arc::clone(&shared), cold);
+        let work = if shared.options.threads {
+            spawn(&shared, committer, keeper).map_err(|source| OpenError::Io {
+                doing: "start the threads",
+                source,
+            })?
+        } else {
+            refill(&shared);
+            Work::Stepped(Mutex::new((committer, keeper)))
+        };
+        Ok((Self { shared, work }, recovered))
+    }
+
+    /// Makes `ops` durable, all or none of them; `done` is called from the committer's thread and
+    /// must not block. Returns at once.
+    pub fn commit(&self, ops: Vec<Op>, done: Callback) {
+        let pending = Pending { ops, done };
+        if let Work::Threads { bodies, .. } = &self.work
+            && pending
+                .ops
+                .iter()
+                .any(|op| has_large_body(op, self.shared.options.inline_limit()))
+        {
+            let bodies = lock(bodies);
+            match bodies.as_ref().map(|b| b.send(pending)) {
+                Some(Ok(())) => {}
+                Some(Err(mpsc::SendError(pending))) => (pending.done)(Err(CommitError::Closed)),
+                None => {}
+            }
+            return;
+        }
+        enqueue(&self.shared, pending);
+    }
+
+    /// As [`Spool::commit`], blocking until the outcome is known.
+    ///
+    /// # Errors
+    /// When nothing of it is in the queue.
+    pub fn commit_wait(&self, ops: Vec<Op>) -> Result<(), CommitError> {
+        let (tell, told) = mpsc::sync_channel(1);
+        self.commit(
+            ops,
+            Box::new(move |result| {
+                // Whoever asked is still there: it waits below.
+                drop(tell.send(result));
+            }),
+        );
+        self.commit_step();
+        told.recv().unwrap_or(Err(CommitError::Closed))
+    }
+
+    /// Without threads: writes the commits that wait; returns whether there were any.
+    pub fn commit_step(&self) -> bool {
+        match &self.work {
+            Work::Stepped(work) => {
+                let mut worked = false;
+                while lock(work).0.step() {
+                    worked = true;
+                }
+                worked
+            }
+            Work::Threads { .. } => false,
+        }
+    }
+
+    /// Without threads: writes the commits that wait, brings the index up to date, does one piece
+    /// of housekeeping. Returns whether there was anything to do.
+    pub fn step(&self) -> bool {
+        let committed = self.commit_step();
+        match &self.work {
+            Work::Stepped(work) => {
+                let indexed = self.shared.index_step();
+                lock(work).1.step() || committed || indexed
+            }
+            Work::Threads { .. } => false,
+        }
+    }
+
+    /// Begins a content that is written in chunks before its commit ([`Op::AcceptStored`]).
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn begin_body(&self, id: QueueId) -> std::io::Result<BodyWriter> {
+        BodyWriter::create(Arc::clone(&self.shared.storage), id)
+    }
+
+    /// Reads a message that waits; `None` when it has no waiting recipient any more. Blocks on the
+    /// disk.
+    ///
+    /// # Errors
+    /// When the disk refuses, or the message is damaged.
+    pub fn read(&self, id: QueueId) -> Result<Option<Message>, ReadError> {
+        self.with_record(
+            id,
+            |table| {
+                let entry = table.entries.get(&id).filter(|e| !e.is_finished());
+                entry.map(|e| e.place)
+            },
+            |record| match record {
+                Record::Message(m) if m.id == id => {
+                    let content = match m.body {
+                        Body::Inline(bytes) => Some(Bytes::copy_from_slice(bytes)),
+                        Body::File { len, crc } => {
+                            body::load(&*self.shared.storage, id, len, crc)?.map(Bytes::from)
+                        }
+                    };
+                    Ok(content.map(|content| m.into_message(content)))
+                }
+                _ => Ok(None),
+            },
+        )
+    }
+
+    /// The state of a waiting recipient with its last verdict; `None` when it does not wait.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the disk refuses, or the record is damaged.
+    pub fn state(&self, key: RecipientKey) -> Result<Option<RecipientState>, ReadError> {
+        let n = key.recipient as usize;
+        self.with_record(
+            key.id,
+            |table| {
+                let entry = table.entries.get(&key.id)?;
+                let slot = entry.slots.as_slice().get(n).filter(|s| !s.done)?;
+                Some(if slot.place.is_none() {
+                    entry.place
+                } else {
+                    slot.place
+                })
+            },
+            |record| {
+                Ok(match record {
+                    Record::Message(m) if m.id == key.id => m.states.into_iter().nth(n).flatten(),
+                    Record::State { key: k, state, .. } if k == key => Some(*state),
+                    _ => None,
+                })
+            },
+        )
+    }
+
+    /// Reads the record at the place that `find` tells. A record that was moved between looking
+    /// and reading is looked for again; one that stays unreadable is damaged.
+    fn with_record<T>(
+        &self,
+        id: QueueId,
+        find: impl Fn(&crate::table::Table) -> Option<Place>,
+        take: impl Fn(Record<'_>) -> std::io::Result<Option<T>>,
+    ) -> Result<Option<T>, ReadError> {
+        let mut before = None;
+        loop {
+            let (place, file) = {
+                let table = lock(&self.shared.table);
+                let Some(place) = find(&table) else {
+                    return Ok(None);
+                };
+                let file = table
+                    .segments
+                    .get(&place.segment)
+                    .map(|s| Arc::clone(&s.file));
+                (place, file)
+            };
+            let Some(file) = file else {
+                return Err(ReadError::Damaged(id));
+            };
+            let read = read_range(&*file, place.offset.into(), place.len as usize);
+            let taken = read.and_then(|bytes| match single(&bytes) {
+                Some(Ok(record)) => take(record),
+                Some(Err(_)) | None => Ok(None),
+            });
+            match taken {
+                Ok(Some(value)) => return Ok(Some(value)),
+                Ok(None) if before == Some(place) => return Err(ReadError::Damaged(id)),
+                Err(source) if before == Some(place) => return Err(ReadError::Io { id, source }),
+                Ok(None) | Err(_) => before = Some(place),
+            }
+        }
+    }
+
+    /// Hands over the schedule of everything that waits.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn scan(&self, f: &mut dyn FnMut(Waiting<'_>)) -> Result<(), IndexError> {
+        self.flush_index()?;
+        self.shared.index.scan(f)
+    }
+
+    /// A page of the waiting recipients that match at `now`.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn query(
+        &self,
+        filter: &Filter,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<Vec<Row>, IndexError> {
+        self.flush_index()?;
+        self.shared.index.query(filter, page, now)
+    }
+
+    /// How many waiting recipients match at `now`.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn count(&self, filter: &Filter, now: Timestamp) -> Result<u64, IndexError> {
+        self.flush_index()?;
+        self.shared.index.count(filter, now)
+    }
+
+    /// The keys of all waiting recipients that match at `now`, by id.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn keys(&self, filter: &Filter, now: Timestamp) -> Result<Vec<RecipientKey>, IndexError> {
+        let rows = self.query(filter, Page::ALL, now)?;
+        Ok(rows.into_iter().map(|row| row.key).collect())
+    }
+
+    /// Finished recipients, the latest message first.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn history(
+        &self,
+        filter: &HistoryFilter,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<HistoryRow>, IndexError> {
+        self.flush_index()?;
+        self.shared.index.history(filter, offset, limit)
+    }
+
+    /// The attempts of a message's recipients that did not end them, in their order; the last ones
+    /// are in [`Spool::history`].
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn attempts(&self, id: QueueId) -> Result<Vec<AttemptRow>, IndexError> {
+        self.flush_index()?;
+        self.shared.index.attempts(id)
+    }
+
+    /// The message that was accepted with this token, waiting or finished.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn find_token(&self, token: &str) -> Result<Option<QueueId>, IndexError> {
+        if let Some((id, _)) = lock(&self.shared.table).tokens.get(token) {
+            return Ok(Some(*id));
+        }
+        self.shared.index.find_token(token)
+    }
+
+    /// Removes what finished before `before` from the history; returns how many recipients.
+    ///
+    /// # Errors
+    /// When the history cannot be written.
+    pub fn expire_history(&self, before: Timestamp) -> Result<u64, IndexError> {
+        self.shared.index.expire(before)
+    }
+
+    /// The administrator's setting of this name.
+    #[must_use]
+    pub fn control(&self, name: &str) -> Option<String> {
+        let table = lock(&self.shared.table);
+        table
+            .controls
+            .get(name)
+            .and_then(|(value, _)| value.clone())
+    }
+
+    /// Waits until the index and the history have all that is durable.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn flush_index(&self) -> Result<(), IndexError> {
+        if self.shared.sync_index() {
+            return Ok(());
+        }
+        let why = lock(&self.shared.feed).failed.clone();
+        Err(IndexError::Damaged(
+            why.unwrap_or_else(|| "the queue is closed".to_owned()),
+        ))
+    }
+
+    /// How much room there is.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        let reserve = self.shared.options.reserve_segments;
+        if lock(&self.shared.pool).is_exhausted(reserve) {
+            Space::Exhausted
+        } else if self.shared.is_low() {
+            Space::Low
+        } else {
+            Space::Enough
+        }
+    }
+
+    /// Whether the disk has less room than the reserve.
+    #[must_use]
+    pub fn is_low_on_space(&self) -> bool {
+        self.space() != Space::Enough
+    }
+
+    /// Why nothing is accepted or delivered any more, once a sync has failed.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<Arc<str>> {
+        self.shared.poisoned()
+    }
+
+    /// Figures.
+    #[must_use]
+    pub fn stats(&self) -> SpoolStats {
+        use crate::segment::Lane;
+        let counters = &self.shared.counters;
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let queue_depth = lock(&self.shared.queue).pending.len() as u64;
+        let table = lock(&self.shared.table);
+        SpoolStats {
+            hot_segments: table.count(Lane::Hot) as u64,
+            cold_segments: table.count(Lane::Cold) as u64,
+            free_segments: lock(&self.shared.pool).ready.len() as u64,
+            live_bytes: table.segments.values().map(|s| s.live_bytes).sum(),
+            messages: table.entries.len() as u64,
+            waiting: table.waiting(),
+            bytes_written: read(&counters.bytes),
+            bytes_moved: read(&counters.moved_bytes),
+            commits: read(&counters.commits),
+            syncs: read(&counters.syncs),
+            reclaimed: read(&counters.reclaimed),
+            queue_depth,
+            index_backlog: lock(&self.shared.feed).changes.len() as u64,
+        }
+    }
+
+    /// Writes what waits, brings the index up to date, and stops. Dropping the spool does the same.
+    pub fn close(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        match &self.work {
+            Work::Stepped(_) => {
+                lock(&self.shared.queue).closing = true;
+            }
+            Work::Threads { handles, bodies } => {
+                // Contents on their way are written first; then what they led to.
+                drop(lock(bodies).take());
+                let mut handles = std::mem::take(&mut *lock(handles)).into_iter();
+                join(handles.next());
+                lock(&self.shared.queue).closing = true;
+                self.shared.queue_changed.notify_all();
+                join(handles.next());
+                self.shared.pool_changed.notify_all();
+                lock(&self.shared.feed).closing = true;
+                self.shared.feed_changed.notify_all();
+                handles.for_each(|handle| join(Some(handle)));
+            }
+        }
+    }
+}
+
+fn join(handle: Option<JoinHandle<()>>) {
+    if let Some(handle) = handle {
+        // A thread that panicked has said so already.
+        drop(handle.join());
+    }
+}
+
+fn enqueue(shared: &Shared, pending: Pending) {
+    let mut queue = lock(&shared.queue);
+    if queue.closing {
+        drop(queue);
+        return (pending.done)(Err(CommitError::Closed));
+    }
+    queue.pending.push_back(pending);
+    drop(queue);
+    shared.queue_changed.notify_one();
+}
+
+const fn has_large_body(op: &Op, limit: usize) -> bool {
+    matches!(op, Op::Accept { message, .. } if message.content.len() > limit)
+}
+
+/// Writes the large contents of a commit to files.
+fn store_bodies(shared: &Arc<Shared>, pending: Pending) {
+    let Pending { ops, done } = pending;
+    let limit = shared.options.inline_limit();
+    let mut stored = Vec::with_capacity(ops.len());
+    for op in ops {
+        match op {
+            Op::Accept {
+                mut message,
+                states,
+                token,
+            } if message.content.len() > limit => {
+                let content = std::mem::take(&mut message.content);
+                match body::store(&shared.storage, message.id, &content) {
+                    Ok(body) => stored.push(Op::AcceptStored {
+                        message,
+                        body,
+                        states,
+                        token,
+                    }),
+                    Err(e) => return done(Err(CommitError::Full(Arc::new(e)))),
+                }
+            }
+            op => stored.push(op),
+        }
+    }
+    enqueue(shared, Pending { ops: stored, done });
+}
+
+/// Starts the threads, in the order in which they end.
+fn spawn(shared: &Arc<Shared>, committer: Committer, keeper: Keeper) -> std::io::Result<Work> {
+    let thread = |name: &str, run: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new().name(name.to_owned()).spawn(run)
+    };
+    let (bodies, incoming) = mpsc::channel();
+    let for_bodies = Arc::clone(shared);
+    let for_index = Arc::clone(shared);
+    let handles = vec![
+        thread(
+            "spool-bodies",
+            Box::new(move || {
+                for pending in incoming {
+                    store_bodies(&for_bodies, pending);
+                }
+            }),
+        )?,
+        thread("spool-commit", Box::new(move || committer.run()))?,
+        thread("spool-keep", Box::new(move || keeper.run()))?,
+        thread("spool-index", Box::new(move || indexer::run(for_index)))?,
+    ];
+    Ok(Work::Threads {
+        handles: Mutex::new(handles),
+        bodies: Mutex::new(Some(bodies)),
+    })
+}

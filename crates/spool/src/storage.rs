@@ -1,0 +1,102 @@
+//! What the spool asks of a disk. [`DirStorage`] is a directory of the operating system; the
+//! simulated disk of `sim` is the other implementor.
+//!
+//! Names are relative, with at most one `/`. A created or renamed file is sure to be found after
+//! a crash only once [`Storage::sync_dir`] has returned for its directory, and a file's bytes
+//! only once [`File::sync`] has.
+
+use std::io;
+use std::sync::Arc;
+
+mod dir;
+
+pub use dir::{DirStorage, OpenDirError};
+
+/// A file that many threads read while one writes.
+pub trait File: Send + Sync {
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// When anything of it could not be written; what stands there then is undefined.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Fills `bytes` from `offset`; returns how many there were before the end of the file.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Makes durable what was written (fdatasync).
+    ///
+    /// # Errors
+    /// When the disk refuses: then nothing is known about the bytes written since the last sync.
+    fn sync(&self) -> io::Result<()>;
+
+    /// The length in bytes.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether nothing is in it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// A directory tree of files.
+pub trait Storage: Send + Sync {
+    /// Creates an empty file, or empties the one that has this name.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Opens a file that exists.
+    ///
+    /// # Errors
+    /// When there is none, or the disk refuses.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Gives a file another name, replacing what had it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// When there is none, or the disk refuses.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// The names of the files in directory `dir` (`""`: the top), without the directory; none when
+    /// the directory does not exist.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn list(&self, dir: &str) -> io::Result<Vec<String>>;
+
+    /// Makes names created, changed and removed in `dir` durable.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+
+    /// Bytes that can still be allocated.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// Reads up to `len` bytes at `offset`; fewer where the file ends.
+pub(crate) fn read_range(file: &dyn File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let n = file.read_at(&mut bytes, offset)?;
+    bytes.truncate(n);
+    Ok(bytes)
+}

@@ -1,0 +1,25 @@
+//! The shell around the sans-io stages: sockets, TLS, DNS and the clock. The only crate besides
+//! the binary that knows tokio, and the only one that knows the resolver and rustls.
+//!
+//! Nothing is decided here. A [`Link`] moves bytes between a socket and a protocol machine;
+//! [`connect()`] races addresses; [`Dns`] asks; [`ClientTls`] and [`ServerTls`] shake hands.
+
+mod clock;
+mod connect;
+mod dns;
+mod link;
+mod listen;
+mod stream;
+mod tls;
+mod tls_verifier;
+
+pub use clock::now;
+pub use connect::{ConnectError, connect};
+pub use dns::{Answer, Dns, DnsFinding, DnsServer, DnsSettings, MxFound, detect_servers};
+pub use link::{Link, Turn};
+pub use listen::bind;
+pub use stream::Stream;
+pub use tls::{ClientTls, ServerTls, TlsLoadError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! A socket and a protocol machine: bytes in, bytes out, deadlines kept.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use smtp::machine::Machine;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::clock::now;
+use crate::stream::Stream;
+
+/// Room made for each read.
+const READ_AT_ONCE: usize = 16 * 1024;
+/// Slices given to one write.
+const SLICES_MAX: usize = 16;
+/// The wait for a machine that names no deadline: it is over, or about to be.
+const NO_DEADLINE: Duration = Duration::from_secs(600);
+
+/// What one turn came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// The machine was given something.
+    Went,
+    /// The connection is gone.
+    Gone,
+}
+
+/// A connection with what has been read of it and not been used.
+#[derive(Debug)]
+pub struct Link {
+    stream: Stream,
+    input: BytesMut,
+}
+
+impl Link {
+    /// A link over a connection.
+    #[must_use]
+    pub fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            input: BytesMut::new(),
+        }
+    }
+
+    /// The connection.
+    #[must_use]
+    pub const fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Whether nothing is left that was read and not used: what must hold before TLS begins.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.input.is_empty()
+    }
+
+    /// The connection alone, to shake hands on it.
+    #[must_use]
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    /// Writes all that the machine has to say.
+    ///
+    /// # Errors
+    /// None: a connection that fails, or does not take it in time, is told to the machine.
+    pub async fn flush(&mut self, machine: &mut impl Machine) -> Turn {
+        let mut out: VecDeque<Bytes> = std::iter::from_fn(|| machine.poll_transmit()).collect();
+        if out.is_empty() {
+            return Turn::Went;
+        }
+        let wait = machine
+            .deadline()
+            .map_or(NO_DEADLINE, |d| d.at.since(now()));
+        match timeout(wait, self.write_all(&mut out)).await {
+            Ok(Ok(())) => {
+                machine.flushed(now());
+                Turn::Went
+            }
+            Ok(Err(_)) => {
+                machine.closed(now());
+                Turn::Gone
+            }
+            Err(_) => {
+                machine.timeout(now());
+                Turn::Gone
+            }
+        }
+    }
+
+    async fn write_all(&mut self, out: &mut VecDeque<Bytes>) -> io::Result<()> {
+        while let Some(first) = out.front_mut() {
+            let written = if self.stream.is_plain() {
+                let slices: Vec<io::IoSlice<'_>> = out
+                    .iter()
+                    .take(SLICES_MAX)
+                    .map(|b| io::IoSlice::new(b))
+                    .collect();
+                self.stream.write_vectored(&slices).await?
+            } else {
+                self.stream.write(first).await?
+            };
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            advance(out, written);
+        }
+        self.stream.flush().await
+    }
+
+    /// Writes what the machine has to say, then waits for input, for the end of the connection or
+    /// for the machine's deadline, and hands that to it.
+    pub async fn turn(&mut self, machine: &mut impl Machine) -> Turn {
+        if self.flush(machine).await == Turn::Gone {
+            return Turn::Gone;
+        }
+        let Some(deadline) = machine.deadline() else {
+            return Turn::Gone;
+        };
+        if self.input.capacity() - self.input.len() < READ_AT_ONCE / 4 {
+            self.input.reserve(READ_AT_ONCE);
+        }
+        let wait = deadline.at.since(now());
+        match timeout(wait, self.stream.read_buf(&mut self.input)).await {
+            Ok(Ok(0) | Err(_)) => {
+                machine.closed(now());
+                Turn::Gone
+            }
+            Ok(Ok(_)) => {
+                machine.receive(now(), &mut self.input);
+                Turn::Went
+            }
+            Err(_) => {
+                machine.timeout(now());
+                Turn::Went
+            }
+        }
+    }
+
+    /// Hands the machine once more what it left, when something else than input changed its mind.
+    pub fn again(&mut self, machine: &mut impl Machine) {
+        if !self.input.is_empty() {
+            machine.receive(now(), &mut self.input);
+        }
+    }
+
+    /// Ends the connection in order.
+    pub async fn shutdown(mut self) {
+        // The peer may be gone already, which is as good.
+        drop(timeout(Duration::from_secs(2), self.stream.shutdown()).await);
+    }
+}
+
+fn advance(out: &mut VecDeque<Bytes>, mut written: usize) {
+    while let Some(first) = out.front_mut() {
+        if written < first.len() {
+            first.advance(written);
+            return;
+        }
+        written -= first.len();
+        out.pop_front();
+    }
+}

@@ -154,6 +154,9 @@ struct ColdFrame {
     place: Place,
 }
 
+/// A segment of a lane: its number, header and file, and where it is known to end.
+type InLane = (u32, SegmentHeader, Arc<dyn File>, Option<usize>);
+
 /// The end of a lane, as found.
 struct Tail {
     number: u32,
@@ -387,7 +390,7 @@ impl Replay<'_> {
     }
 
     /// The segments of a lane in order, each with where it is known to end.
-    fn lane_segments(&self, lane: Lane) -> Vec<(u32, SegmentHeader, Arc<dyn File>, Option<usize>)> {
+    fn lane_segments(&self, lane: Lane) -> Vec<InLane> {
         let of_lane = |s: &&Segment| s.header.lane == lane;
         let headers: Vec<SegmentHeader> = self
             .table
@@ -419,12 +422,10 @@ impl Replay<'_> {
         for (from, to) in &walked.damaged {
             self.quarantine(&name, &bytes, *from, *to)?;
         }
+        let before = header.first.saturating_sub(1);
         if let Some(segment) = self.table.segments.get_mut(&header.number) {
             segment.used = walked.end as u32;
-            segment.last = walked
-                .frames
-                .last()
-                .map_or(header.first.saturating_sub(1), |f| f.header.sequence);
+            segment.last = walked.frames.last().map_or(before, |f| f.header.sequence);
         }
         Ok((bytes, walked))
     }
@@ -451,10 +452,8 @@ impl Replay<'_> {
                     });
                 }
             }
-            let last = walked
-                .frames
-                .last()
-                .map_or(header.first.saturating_sub(1), |f| f.header.sequence);
+            let before = header.first.saturating_sub(1);
+            let last = walked.frames.last().map_or(before, |f| f.header.sequence);
             tail = Some(Tail {
                 number,
                 walk: walked,
@@ -501,10 +500,8 @@ impl Replay<'_> {
                 self.apply_frame(sequence, place, frame, None)?;
                 self.applied.hot = sequence;
             }
-            let last = walked
-                .frames
-                .last()
-                .map_or(header.first.saturating_sub(1), |f| f.header.sequence);
+            let before = header.first.saturating_sub(1);
+            let last = walked.frames.last().map_or(before, |f| f.header.sequence);
             tail = Some(Tail {
                 number,
                 walk: walked,
@@ -660,7 +657,8 @@ fn enter(table: &mut Table, known: Known) -> bool {
     let finished = known.slots.iter().all(|(_, done)| *done);
     let slots_exist = known.slots.iter().all(|(place, _)| has(table, *place));
     let exists = has(table, known.gone) && slots_exist;
-    if !(exists && has(table, known.place)) && !finished {
+    let complete = exists && has(table, known.place);
+    if !complete && !finished {
         return false;
     }
     if known.body_file && !finished {

@@ -266,7 +266,12 @@ impl Spool {
                     };
                     Ok(content.map(|content| m.into_message(content)))
                 }
-                _ => Ok(None),
+                Record::Message(_)
+                | Record::State { .. }
+                | Record::Done { .. }
+                | Record::Control { .. }
+                | Record::Gone { .. }
+                | Record::Other => Ok(None),
             },
         )
     }
@@ -293,7 +298,12 @@ impl Spool {
                 Ok(match record {
                     Record::Message(m) if m.id == key.id => m.states.into_iter().nth(n).flatten(),
                     Record::State { key: k, state, .. } if k == key => Some(*state),
-                    _ => None,
+                    Record::Message(_)
+                    | Record::State { .. }
+                    | Record::Done { .. }
+                    | Record::Control { .. }
+                    | Record::Gone { .. }
+                    | Record::Other => None,
                 })
             },
         )
@@ -569,7 +579,11 @@ fn store_bodies(shared: &Arc<Shared>, pending: Pending) {
                     Err(e) => return done(Err(CommitError::Full(Arc::new(e)))),
                 }
             }
-            op => stored.push(op),
+            op @ (Op::Accept { .. }
+            | Op::AcceptStored { .. }
+            | Op::State { .. }
+            | Op::Done { .. }
+            | Op::Control { .. }) => stored.push(op),
         }
     }
     enqueue(shared, Pending { ops: stored, done });

@@ -140,6 +140,9 @@ impl Inner {
             recipient.done |= change.done;
             recipient.place = change.place.unwrap_or(recipient.place);
         }
+        if net.gone.is_some() {
+            stored.recipients.iter_mut().for_each(|r| r.done = true);
+        }
     }
 }
 

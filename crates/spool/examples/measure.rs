@@ -35,7 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     spool.flush_index()?;
     let (cpu, io) = (cpu_secs() - cpu, written() - io);
     let stats = spool.stats();
-    let (log, payload) = (stats.bytes_written - before.bytes_written, mails * BODY as u64);
+    let (log, payload) = (
+        stats.bytes_written - before.bytes_written,
+        mails * BODY as u64,
+    );
     let report = format!(
         "mails/s {:.0}; CPU us/mail {:.1} (generator included); bytes/byte: log {:.3}, all {:.3}; \
          mails/sync {:.1}\n{stats:?}\n",
@@ -93,8 +96,18 @@ fn run(spool: &Arc<Spool>, content: &Bytes, first: u64, mails: u64, with_done: b
 /// Processor time of this process in seconds.
 fn cpu_secs() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .collect();
+    let ticks = |n: usize| {
+        fields
+            .get(n)
+            .and_then(|f| f.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
     (ticks(11) + ticks(12)) / 100.0
 }
 

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use mail::{
-    Address, Class, Envelope, Message, Outcome, QueueId, Recipient, Reply, Submitter, Timestamp,
-    Verdict,
+    Address, Class, Envelope, Message, Outcome, QueueId, Recipient, RecipientKey, RecipientState,
+    Reply, Status, Submitter, Timestamp, Verdict,
 };
+
+use crate::{Filter, HistoryFilter, Op, Page, Sort, Spool};
 
 /// A mail from `sender@here.example` for tests.
 ///
@@ -54,4 +56,210 @@ pub fn verdict(outcome: Outcome, text: &str) -> Verdict {
         reply,
         Timestamp::from_secs(1_800_000_100),
     )
+}
+
+/// The time that the suite asks at.
+pub const NOW: Timestamp = Timestamp::from_secs(1_800_003_600);
+
+fn key(id: u64, recipient: u32) -> RecipientKey {
+    RecipientKey {
+        id: QueueId::from_u64(id),
+        recipient,
+    }
+}
+
+fn accept(id: u64, recipients: &[&str], content: &[u8]) -> Op {
+    Op::Accept {
+        message: message(id, recipients, content),
+        states: vec![RecipientState::default(); recipients.len()],
+        token: Some(format!("token-{id}")),
+    }
+}
+
+/// Runs the verbs of a store and panics where one does not do what it must. `store` is empty.
+///
+/// # Panics
+/// When the store does not conform.
+pub fn check(store: &Spool) {
+    fill(store);
+    check_queries(store);
+    check_reading(store);
+    check_outcomes(store);
+}
+
+fn fill(store: &Spool) {
+    let commit = |ops| store.commit_wait(ops).expect("the commit is durable");
+    commit(vec![
+        accept(1, &["a@one.example", "b@sub.two.example"], b"first"),
+        accept(2, &["c@two.example"], b"the second, longer"),
+    ]);
+    let held = RecipientState {
+        status: Status::Held,
+        attempts: 3,
+        due: NOW + std::time::Duration::from_secs(600),
+        delay_notified: true,
+        last: Some(verdict(Outcome::Deferred, "Mailbox full")),
+    };
+    commit(vec![Op::State {
+        key: key(1, 1),
+        state: held,
+        transcript: Some("S: 450".to_owned()),
+    }]);
+    let control = |value: Option<&str>| Op::Control {
+        name: "pause".to_owned(),
+        value: value.map(str::to_owned),
+    };
+    commit(vec![control(Some("all"))]);
+    assert_eq!(store.control("pause").as_deref(), Some("all"));
+    commit(vec![control(None)]);
+    assert_eq!(store.control("pause"), None, "the last writer wins");
+}
+
+/// Each filter with the recipients that it must find.
+const FILTERS: [(&str, &[(u64, u32)]); 19] = [
+    ("", &[(1, 0), (1, 1), (2, 0)]),
+    ("id:00000000001", &[(1, 0), (1, 1)]),
+    ("domain:two.example", &[(2, 0)]),
+    ("domain:.two.example", &[(1, 1)]),
+    ("-domain:two.example", &[(1, 0), (1, 1)]),
+    ("to:C@two", &[(2, 0)]),
+    ("from:here.example", &[(1, 0), (1, 1), (2, 0)]),
+    ("from:<>", &[]),
+    ("state:held", &[(1, 1)]),
+    ("state:waiting", &[(1, 0), (2, 0)]),
+    ("state:local", &[]),
+    ("reply:\"mailbox FULL\"", &[(1, 1)]),
+    ("user:anna", &[(1, 0), (1, 1), (2, 0)]),
+    ("attempts>2", &[(1, 1)]),
+    ("attempts<1", &[(1, 0), (2, 0)]),
+    ("size>10", &[(2, 0)]),
+    ("age>30m age<2h", &[(1, 0), (1, 1), (2, 0)]),
+    ("due>5m", &[(1, 1)]),
+    ("due<5m state:waiting domain:one.example", &[(1, 0)]),
+];
+
+fn check_queries(store: &Spool) {
+    for (text, expected) in FILTERS {
+        let filter = Filter::parse(text).expect("a filter");
+        let keys = store.keys(&filter, NOW).expect("the index answers");
+        let expected: Vec<_> = expected.iter().map(|(id, n)| key(*id, *n)).collect();
+        assert_eq!(keys, expected, "`{text}`");
+        let count = store.count(&filter, NOW).expect("the index answers");
+        assert_eq!(count, expected.len() as u64, "`{text}`");
+    }
+    for (sort, first) in [
+        (Sort::Due, key(1, 1)),
+        (Sort::Domain, key(2, 0)),
+        (Sort::Size, key(2, 0)),
+        (Sort::Attempts, key(1, 1)),
+    ] {
+        let page = Page {
+            sort,
+            descending: true,
+            offset: 0,
+            limit: 1,
+        };
+        let rows = store
+            .query(&Filter::all(), page, NOW)
+            .expect("the index answers");
+        let keys: Vec<_> = rows.iter().map(|row| row.key).collect();
+        assert_eq!(keys, [first], "{sort:?}");
+    }
+}
+
+fn check_reading(store: &Spool) {
+    let read = store.read(QueueId::from_u64(2)).expect("the store reads");
+    assert_eq!(
+        read,
+        Some(message(2, &["c@two.example"], b"the second, longer"))
+    );
+    assert_eq!(
+        store.read(QueueId::from_u64(9)).expect("the store reads"),
+        None
+    );
+    let state = store
+        .state(key(1, 1))
+        .expect("the store reads")
+        .expect("it waits");
+    assert_eq!((state.attempts, state.delay_notified), (3, true));
+    let mut scanned = Vec::new();
+    store
+        .scan(&mut |w| scanned.push((w.key, w.domain.to_owned(), w.attempts, w.status)))
+        .expect("the index answers");
+    let expected = [
+        (key(1, 0), "one.example", 0, Status::Waiting),
+        (key(1, 1), "sub.two.example", 3, Status::Held),
+        (key(2, 0), "two.example", 0, Status::Waiting),
+    ];
+    assert_eq!(
+        scanned,
+        expected.map(|(k, d, n, s)| (k, d.to_owned(), n, s))
+    );
+    let attempts = store
+        .attempts(QueueId::from_u64(1))
+        .expect("the history answers");
+    let told: Vec<_> = attempts
+        .iter()
+        .map(|a| (a.key, a.attempts, a.transcript.as_deref()))
+        .collect();
+    assert_eq!(told, [(key(1, 1), 3, Some("S: 450"))]);
+}
+
+fn check_outcomes(store: &Spool) {
+    let done = |key| Op::Done {
+        key,
+        verdict: verdict(Outcome::Failed, "no such user"),
+        attempts: 4,
+        transcript: Some("S: 550".to_owned()),
+    };
+    let again = accept(3, &["d@three.example"], b"report");
+    store
+        .commit_wait(vec![done(key(1, 1)), again])
+        .expect("durable");
+    store
+        .commit_wait(vec![done(key(1, 1)), done(key(1, 0))])
+        .expect("durable");
+    let keys = store.keys(&Filter::all(), NOW).expect("the index answers");
+    assert_eq!(keys, [key(2, 0), key(3, 0)]);
+    assert_eq!(
+        store.read(QueueId::from_u64(1)).expect("the store reads"),
+        None
+    );
+    let of = |filter| store.history(&filter, 0, 10).expect("the history answers");
+    let history = of(HistoryFilter::default());
+    let told: Vec<_> = history.iter().map(|row| row.key).collect();
+    assert_eq!(
+        told,
+        [key(1, 1), key(1, 0)],
+        "each outcome once, the latest first"
+    );
+    let first = history.first().expect("a row");
+    assert_eq!(
+        (first.recipient.as_str(), first.attempts),
+        ("b@sub.two.example", 4)
+    );
+    assert_eq!(first.verdict, verdict(Outcome::Failed, "no such user"));
+    assert_eq!(first.transcript.as_deref(), Some("S: 550"));
+    let below = HistoryFilter {
+        domain: Some(".two.example".to_owned()),
+        ..HistoryFilter::default()
+    };
+    assert_eq!(of(below).len(), 1);
+    let delivered = HistoryFilter {
+        outcome: Some(Outcome::Delivered),
+        ..HistoryFilter::default()
+    };
+    assert_eq!(of(delivered), []);
+    for id in 1..=3 {
+        let found = store
+            .find_token(&format!("token-{id}"))
+            .expect("the history answers");
+        assert_eq!(found, Some(QueueId::from_u64(id)), "waiting or finished");
+    }
+    assert_eq!(
+        store.find_token("token-9").expect("the history answers"),
+        None
+    );
+    assert_eq!(store.expire_history(NOW).expect("the history answers"), 2);
+    assert_eq!(of(HistoryFilter::default()), []);
 }

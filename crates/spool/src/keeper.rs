@@ -30,8 +30,6 @@ use crate::table::{Effect, Slot};
 const FRAME_BYTES: usize = 1 << 20;
 /// A cold segment is reclaimed when less than one in so many of its bytes lives.
 const COLD_LIVE_PART: u64 = 2;
-/// Free segments kept beyond the reserve before files are given back to the file system.
-const SPARE: usize = 4;
 const IDLE: Duration = Duration::from_millis(200);
 
 pub(crate) struct Keeper {
@@ -95,11 +93,33 @@ impl Keeper {
         }
         self.remove_bodies();
         self.measure();
-        let refilled = refill(&self.shared);
-        match self.victim() {
-            Some(victim) => self.reclaim(&victim) || refilled,
-            None => refilled && lock(&self.shared.pool).failed.is_none(),
+        if let Some(victim) = self.victim()
+            && self.reclaim(&victim)
+        {
+            return true;
         }
+        // A segment that the index holds back comes cheaper than one written anew.
+        if self.runs_short()
+            && self.index_holds_back()
+            && self.shared.sync_index()
+            && let Some(victim) = self.victim().filter(|v| v.live == 0)
+        {
+            return self.reclaim(&victim);
+        }
+        refill(&self.shared) && lock(&self.shared.pool).failed.is_none()
+    }
+
+    fn runs_short(&self) -> bool {
+        lock(&self.shared.pool).ready.len() <= self.shared.options.reserve_segments + 1
+    }
+
+    /// Whether the oldest segment is needed by nobody but the index.
+    fn index_holds_back(&self) -> bool {
+        let table = lock(&self.shared.table);
+        let applied = lock(&self.shared.feed).applied;
+        let oldest = table.oldest(Lane::Hot);
+        let sealed = oldest.filter(|(number, _)| *number != table.hot_head.0);
+        sealed.is_some_and(|(_, s)| s.live_records == 0 && s.last > applied.hot)
     }
 
     fn measure(&self) {
@@ -424,7 +444,8 @@ impl Keeper {
         let free = {
             let mut pool = lock(&self.shared.pool);
             pool.last_free += 1;
-            (pool.ready.len() < self.shared.options.reserve_segments + SPARE)
+            (pool.ready.len()
+                < self.shared.options.reserve_segments + self.shared.options.hot_segments)
                 .then(|| format!("free-{:010}.seg", pool.last_free))
         };
         match &free {

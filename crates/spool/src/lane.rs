@@ -289,6 +289,7 @@ fn prepare(shared: &Shared, name: &str) -> io::Result<Arc<dyn File>> {
         at += chunk.len();
     }
     file.sync()?;
+    Shared::add(&shared.counters.prepared, 1);
     Ok(file)
 }
 

@@ -12,14 +12,19 @@ use std::sync::Arc;
 use mail::QueueId;
 
 use crate::body;
-use crate::change::{Applied, Change, MessageMeta, Place};
+use crate::change::{Applied, Change, Place};
 use crate::index::{Batch, Index, IndexError, Known, net_effect};
 use crate::lane::{Active, LaneWriter, segment_name};
 use crate::options::Options;
-use crate::record::{Record, records};
-use crate::segment::{FORMAT_VERSION, Found, HeaderCheck, Lane, PAGE, SegmentHeader, Walk, walk};
+use crate::record::records;
+use crate::segment::{Found, Lane, PAGE, SegmentHeader, Walk, walk};
 use crate::storage::{File, Storage, read_range};
 use crate::table::{Effect, Segment, Slot, Table};
+
+mod files;
+mod meaning;
+
+use meaning::{cold_change, hot_change};
 
 /// Where damaged parts of the log are kept.
 pub(crate) const QUARANTINE_DIR: &str = "quarantine";
@@ -210,145 +215,6 @@ impl Replay<'_> {
             last_free,
             recovered: std::mem::take(&mut self.recovered),
         })
-    }
-
-    /// Opens every file that is named like a segment; returns the free ones.
-    #[expect(
-        clippy::type_complexity,
-        reason = "the free files and the highest number of theirs"
-    )]
-    fn open_segments(&mut self) -> Result<(Vec<(String, Arc<dyn File>)>, u64), OpenError> {
-        let mut free = Vec::new();
-        let mut last_free = 0;
-        let names = self
-            .storage
-            .list("")
-            .map_err(io_error("list the segments"))?;
-        for name in names {
-            let Some((kind, number)) = name.strip_suffix(".seg").and_then(|n| n.split_once('-'))
-            else {
-                continue;
-            };
-            let Ok(number) = number.parse::<u64>() else {
-                continue;
-            };
-            let file = self
-                .storage
-                .open(&name)
-                .map_err(io_error("open a segment"))?;
-            let len = file.len().map_err(io_error("measure a segment"))?;
-            match kind {
-                "hot" => self.open_segment(name, number, Lane::Hot, file)?,
-                "cold" => self.open_segment(name, number, Lane::Cold, file)?,
-                "free" => {
-                    last_free = last_free.max(number);
-                    // One that was cut off in the making, or is of another size.
-                    if len == self.size as u64 {
-                        free.push((name, file));
-                    } else {
-                        drop(file);
-                        self.storage
-                            .remove(&name)
-                            .map_err(io_error("remove a segment"))?;
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok((free, last_free))
-    }
-
-    fn open_segment(
-        &mut self,
-        name: String,
-        number: u64,
-        lane: Lane,
-        file: Arc<dyn File>,
-    ) -> Result<(), OpenError> {
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
-        self.last_number = self.last_number.max(number);
-        let page = read_range(&*file, 0, 2 * PAGE).map_err(io_error("read a segment"))?;
-        let header = match SegmentHeader::check(&page) {
-            HeaderCheck::Good(header) if (header.number, header.lane) == (number, lane) => header,
-            HeaderCheck::Newer(version) => {
-                return Err(OpenError::Newer {
-                    file: name,
-                    version,
-                    known: FORMAT_VERSION,
-                });
-            }
-            HeaderCheck::Good(_) | HeaderCheck::Bad => {
-                let spool = self
-                    .table
-                    .segments
-                    .values()
-                    .next()
-                    .map_or(0, |s| s.header.spool);
-                self.quarantine(&name, &page, 0, PAGE)?;
-                let salvaged = SegmentHeader::salvage(&page, lane, number, spool);
-                let Some(header) = salvaged else {
-                    return self.set_aside(&name, &file);
-                };
-                header
-            }
-        };
-        let used = file.len().map_err(io_error("measure a segment"))?;
-        let segment = Segment {
-            header,
-            file,
-            live_records: 0,
-            live_bytes: 0,
-            used: u32::try_from(used).unwrap_or(u32::MAX),
-            last: header.first.saturating_sub(1),
-        };
-        self.table.segments.insert(number, segment);
-        Ok(())
-    }
-
-    /// A segment of which nothing can be read goes to the quarantine whole.
-    fn set_aside(&mut self, name: &str, file: &Arc<dyn File>) -> Result<(), OpenError> {
-        let to = format!("{QUARANTINE_DIR}/{name}");
-        let moved = self.storage.rename(name, &to);
-        let synced = moved.and_then(|()| self.storage.sync_dir(QUARANTINE_DIR));
-        synced
-            .and_then(|()| self.storage.sync_dir(""))
-            .map_err(io_error("set a damaged segment aside"))?;
-        self.recovered.quarantined.push(Quarantined {
-            file: to,
-            segment: name.to_owned(),
-            from: 0,
-            to: file.len().unwrap_or_default(),
-        });
-        Ok(())
-    }
-
-    fn quarantine(
-        &mut self,
-        name: &str,
-        bytes: &[u8],
-        from: usize,
-        to: usize,
-    ) -> Result<(), OpenError> {
-        let file_name = format!("{QUARANTINE_DIR}/{name}.{from}-{to}");
-        let bytes = bytes.get(from..to.min(bytes.len())).unwrap_or_default();
-        if self.storage.open(&file_name).is_ok() {
-            // Told when it was found.
-            return Ok(());
-        }
-        let write = || {
-            let file = self.storage.create(&file_name)?;
-            file.write_at(bytes, 0)?;
-            file.sync()?;
-            self.storage.sync_dir(QUARANTINE_DIR)
-        };
-        write().map_err(io_error("copy a damaged part of the log to the quarantine"))?;
-        self.recovered.quarantined.push(Quarantined {
-            file: file_name,
-            segment: name.to_owned(),
-            from: from as u64,
-            to: to as u64,
-        });
-        Ok(())
     }
 
     /// Takes over what the index knows, when that belongs to this log.
@@ -672,101 +538,4 @@ fn enter(table: &mut Table, known: Known) -> bool {
         table.insert_gone(known.id, known.place, known.gone, known.from);
     }
     true
-}
-
-fn hot_change(record: Record<'_>, place: Place) -> Option<Change> {
-    Some(match record {
-        Record::Message(m) => Change::Message {
-            meta: Arc::new(MessageMeta {
-                id: m.id,
-                accepted: m.accepted,
-                size: m.body.len(),
-                body_file: m.body.is_file(),
-                envelope: m.envelope,
-                token: m.token,
-            }),
-            states: m.states,
-            place,
-            from: m.from,
-        },
-        Record::State {
-            key,
-            state,
-            transcript,
-        } => Change::State {
-            key,
-            state,
-            transcript,
-            place,
-        },
-        Record::Done {
-            key,
-            attempts,
-            verdict,
-            transcript,
-        } => Change::Done {
-            key,
-            attempts,
-            verdict,
-            transcript,
-            place,
-        },
-        Record::Control { name, value } => Change::Control { name, value, place },
-        Record::Gone { id } => Change::Gone { id, place },
-        Record::Other => return None,
-    })
-}
-
-/// What a copy means: never more than what was known as of `head`.
-fn cold_change(
-    table: &Table,
-    record: Record<'_>,
-    place: Place,
-    head: (u32, u32),
-) -> Option<Change> {
-    let older = |slot: Place| {
-        let cold = table
-            .segments
-            .get(&slot.segment)
-            .is_none_or(|s| s.header.lane == Lane::Cold);
-        slot.is_none() || cold || (slot.segment, slot.offset) < head
-    };
-    let entry = |id: &QueueId| table.entries.get(id);
-    match &record {
-        Record::Message(m) => {
-            let Some(entry) = entry(&m.id) else {
-                return hot_change(record, place);
-            };
-            let slots = (0..).zip(entry.slots.as_slice());
-            Some(Change::Moved {
-                id: m.id,
-                place,
-                from: m.from,
-                inlined: slots
-                    .filter(|(_, s)| older(s.place))
-                    .map(|(n, _)| n)
-                    .collect(),
-            })
-        }
-        Record::State { key, .. } | Record::Done { key, .. } => {
-            let slot = entry(&key.id)?
-                .slots
-                .as_slice()
-                .get(key.recipient as usize)?;
-            if slot.done {
-                return older(slot.place).then_some(Change::Carried { key: *key, place });
-            }
-            older(slot.place)
-                .then(|| hot_change(record, place))
-                .flatten()
-        }
-        Record::Control { name, .. } => {
-            let now = table.controls.get(name).map(|(_, place)| *place);
-            now.is_none_or(older)
-                .then(|| hot_change(record, place))
-                .flatten()
-        }
-        Record::Gone { .. } => hot_change(record, place),
-        Record::Other => None,
-    }
 }

@@ -60,6 +60,7 @@ pub(crate) struct Counters {
     pub(crate) bytes: AtomicU64,
     pub(crate) reclaimed: AtomicU64,
     pub(crate) moved_bytes: AtomicU64,
+    pub(crate) prepared: AtomicU64,
 }
 
 pub(crate) struct Shared {

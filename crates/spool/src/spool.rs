@@ -16,7 +16,6 @@ use crate::filter::Filter;
 use crate::index::{
     AttemptRow, HistoryFilter, HistoryRow, Index, IndexError, Page, Row, SqliteIndex, Waiting,
 };
-use crate::indexer;
 use crate::keeper::Keeper;
 use crate::lane::refill;
 use crate::op::{Callback, CommitError, Op};
@@ -25,6 +24,12 @@ use crate::record::{Body, Record, single};
 use crate::replay::{OpenError, Recovered, Start, start};
 use crate::shared::{Counters, Feed, Pending, Pool, Queue, Shared, lock};
 use crate::storage::{DirStorage, Storage, read_range};
+
+mod stats;
+mod threads;
+
+pub use stats::SpoolStats;
+use threads::{enqueue, has_large_body, join, spawn};
 
 /// Why a message could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -41,37 +46,6 @@ pub enum ReadError {
     /// What is there is not what was written.
     #[error("mail {0} is damaged on disk")]
     Damaged(QueueId),
-}
-
-/// Figures about a spool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SpoolStats {
-    /// Segments of the hot lane.
-    pub hot_segments: u64,
-    /// Segments of the cold lane.
-    pub cold_segments: u64,
-    /// Segments ready for use.
-    pub free_segments: u64,
-    /// Bytes of records that are still needed.
-    pub live_bytes: u64,
-    /// Messages in memory: those that wait, and finished ones that must be remembered.
-    pub messages: u64,
-    /// Recipients without an outcome.
-    pub waiting: u64,
-    /// Bytes written to the log since the start.
-    pub bytes_written: u64,
-    /// Of these, bytes of survivors that were copied.
-    pub bytes_moved: u64,
-    /// Commits since the start.
-    pub commits: u64,
-    /// Syncs of the log since the start.
-    pub syncs: u64,
-    /// Segments taken back since the start.
-    pub reclaimed: u64,
-    /// Commits that wait to be written.
-    pub queue_depth: u64,
-    /// Changes that wait for the index.
-    pub index_backlog: u64,
 }
 
 /// How much room the queue's disk has.
@@ -499,6 +473,7 @@ impl Spool {
             bytes_moved: read(&counters.moved_bytes),
             commits: read(&counters.commits),
             syncs: read(&counters.syncs),
+            prepared: read(&counters.prepared),
             reclaimed: read(&counters.reclaimed),
             queue_depth,
             index_backlog: lock(&self.shared.feed).changes.len() as u64,
@@ -532,86 +507,4 @@ impl Drop for Spool {
             }
         }
     }
-}
-
-fn join(handle: Option<JoinHandle<()>>) {
-    if let Some(handle) = handle {
-        // A thread that panicked has said so already.
-        drop(handle.join());
-    }
-}
-
-fn enqueue(shared: &Shared, pending: Pending) {
-    let mut queue = lock(&shared.queue);
-    if queue.closing {
-        drop(queue);
-        return (pending.done)(Err(CommitError::Closed));
-    }
-    queue.pending.push_back(pending);
-    drop(queue);
-    shared.queue_changed.notify_one();
-}
-
-const fn has_large_body(op: &Op, limit: usize) -> bool {
-    matches!(op, Op::Accept { message, .. } if message.content.len() > limit)
-}
-
-/// Writes the large contents of a commit to files.
-fn store_bodies(shared: &Arc<Shared>, pending: Pending) {
-    let Pending { ops, done } = pending;
-    let limit = shared.options.inline_limit();
-    let mut stored = Vec::with_capacity(ops.len());
-    for op in ops {
-        match op {
-            Op::Accept {
-                mut message,
-                states,
-                token,
-            } if message.content.len() > limit => {
-                let content = std::mem::take(&mut message.content);
-                match body::store(&shared.storage, message.id, &content) {
-                    Ok(body) => stored.push(Op::AcceptStored {
-                        message,
-                        body,
-                        states,
-                        token,
-                    }),
-                    Err(e) => return done(Err(CommitError::Full(Arc::new(e)))),
-                }
-            }
-            op @ (Op::Accept { .. }
-            | Op::AcceptStored { .. }
-            | Op::State { .. }
-            | Op::Done { .. }
-            | Op::Control { .. }) => stored.push(op),
-        }
-    }
-    enqueue(shared, Pending { ops: stored, done });
-}
-
-/// Starts the threads, in the order in which they end.
-fn spawn(shared: &Arc<Shared>, committer: Committer, keeper: Keeper) -> std::io::Result<Work> {
-    let thread = |name: &str, run: Box<dyn FnOnce() + Send>| {
-        std::thread::Builder::new().name(name.to_owned()).spawn(run)
-    };
-    let (bodies, incoming) = mpsc::channel();
-    let for_bodies = Arc::clone(shared);
-    let for_index = Arc::clone(shared);
-    let handles = vec![
-        thread(
-            "spool-bodies",
-            Box::new(move || {
-                for pending in incoming {
-                    store_bodies(&for_bodies, pending);
-                }
-            }),
-        )?,
-        thread("spool-commit", Box::new(move || committer.run()))?,
-        thread("spool-keep", Box::new(move || keeper.run()))?,
-        thread("spool-index", Box::new(move || indexer::run(for_index)))?,
-    ];
-    Ok(Work::Threads {
-        handles: Mutex::new(handles),
-        bodies: Mutex::new(Some(bodies)),
-    })
 }

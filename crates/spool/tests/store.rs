@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use mail::{Outcome, QueueId, RecipientKey, RecipientState, Status, Timestamp};
-use sim::SimDisk;
+use sim::{Fault, SimDisk};
 use spool::conformance::{message, verdict};
-use spool::{Filter, HistoryFilter, MemoryIndex, Op, Options, Page, Recovered, Space, Spool};
+use spool::{
+    CommitError, DirStorage, Filter, HistoryFilter, MemoryIndex, Op, OpenDirError, Options, Page,
+    Recovered, Space, Spool,
+};
 
 fn options() -> Options {
     Options {
@@ -104,4 +107,322 @@ fn a_state_with_its_last_reply_survives() {
 fn there_is_room_on_an_empty_disk() {
     let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
     assert_eq!(open(&disk, &index).0.space(), Space::Enough);
+}
+
+/// A directory that goes when the test ends.
+struct Dir(std::path::PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let name = format!("sendoff-spool-{name}-{}", std::process::id());
+        let dir = Self(std::env::temp_dir().join(name));
+        drop(std::fs::remove_dir_all(&dir.0));
+        dir
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+#[test]
+fn the_store_on_the_simulated_disk_conforms() {
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    spool::conformance::check(&open(&disk, &index).0);
+}
+
+#[test]
+fn the_store_with_threads_and_sqlite_conforms() {
+    let dir = Dir::new("conforms");
+    let options = Options {
+        threads: true,
+        ..options()
+    };
+    let (spool, _) = Spool::open_dir(&dir.0, options).unwrap();
+    spool::conformance::check(&spool);
+}
+
+#[test]
+fn a_deleted_or_damaged_index_is_made_anew_and_identical() {
+    let dir = Dir::new("rebuilt");
+    let rows = |spool: &Spool| spool.query(&Filter::all(), Page::ALL, NOW).unwrap();
+    let (spool, _) = Spool::open_dir(&dir.0, options()).unwrap();
+    for id in 1..100 {
+        let ops = vec![accept(id, &["a@x.example", "b@y.example"], &[b'x'; 3000])];
+        spool.commit_wait(ops).unwrap();
+        spool.commit_wait(vec![done(id, (id % 2) as u32)]).unwrap();
+        if id % 3 == 0 {
+            spool.commit_wait(vec![done(id, 1), done(id, 0)]).unwrap();
+        }
+        spool.step();
+    }
+    let before = rows(&spool);
+    assert_eq!(before.len(), 66);
+    assert!(spool.stats().bytes_moved > 0);
+    drop(spool);
+    for damage in [false, true] {
+        for suffix in ["", "-wal", "-shm"] {
+            let file = dir.0.join(format!("index.db{suffix}"));
+            if damage && suffix.is_empty() {
+                std::fs::write(
+                    file,
+                    b"no database at all, but long enough to be taken for one",
+                )
+                .unwrap();
+            } else {
+                drop(std::fs::remove_file(file));
+            }
+        }
+        let (spool, recovered) = Spool::open_dir(&dir.0, options()).unwrap();
+        assert!(recovered.index_rebuilt);
+        assert_eq!(rows(&spool), before);
+        assert_eq!(
+            spool
+                .history(&HistoryFilter::default(), 0, 1000)
+                .unwrap()
+                .len(),
+            132
+        );
+    }
+}
+
+#[test]
+fn a_second_server_on_the_directory_is_told_who_has_it() {
+    let dir = Dir::new("locked");
+    let _first = DirStorage::open(&dir.0).unwrap();
+    let Err(OpenDirError::InUse { holder, .. }) = DirStorage::open(&dir.0) else {
+        panic!("it must not open");
+    };
+    assert_eq!(holder, std::process::id().to_string());
+}
+
+#[test]
+fn a_full_disk_refuses_mail_but_takes_outcomes() {
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    disk.set_capacity(6 * (64 << 10));
+    let mut accepted = 0;
+    let refused = loop {
+        match spool.commit_wait(vec![accept(accepted + 1, &["a@x.example"], &[0; 6000])]) {
+            Ok(()) => accepted += 1,
+            Err(e) => break e,
+        }
+        assert!(accepted < 200);
+    };
+    assert!(matches!(refused, CommitError::Full(_)), "{refused}");
+    assert_eq!(spool.space(), Space::Exhausted);
+    assert_eq!(spool.count(&Filter::all(), NOW).unwrap(), accepted);
+    for id in 1..=accepted {
+        spool.commit_wait(vec![done(id, 0)]).unwrap();
+        spool.step();
+    }
+    spool.step();
+    spool
+        .commit_wait(vec![accept(500, &["a@x.example"], b"room again")])
+        .unwrap();
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_accepted_or_delivered() {
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    spool
+        .commit_wait(vec![accept(1, &["a@x.example"], b"one")])
+        .unwrap();
+    disk.inject(1, Fault::Error);
+    for op in [
+        accept(2, &["a@x.example"], b"two"),
+        done(1, 0),
+        accept(3, &["a@x.example"], b"x"),
+    ] {
+        let refused = spool.commit_wait(vec![op]);
+        assert!(
+            matches!(refused, Err(CommitError::Poisoned(_))),
+            "{refused:?}"
+        );
+    }
+    assert!(spool.poisoned().is_some());
+}
+
+fn segment(disk: &SimDisk) -> String {
+    disk.names()
+        .into_iter()
+        .find(|n| n.starts_with("hot-"))
+        .unwrap()
+}
+
+#[test]
+fn damage_in_the_middle_is_set_aside_and_the_rest_is_read() {
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    for id in 1..=5 {
+        spool
+            .commit_wait(vec![accept(id, &["a@x.example"], &[b'm'; 2000])])
+            .unwrap();
+    }
+    drop(spool);
+    // The third commit stands on the fourth page.
+    disk.damage(&segment(&disk), 3 * 4096 + 700, b"rot")
+        .unwrap();
+    let index = Arc::new(MemoryIndex::new());
+    let (spool, recovered) = open(&disk, &index);
+    assert_eq!(recovered.waiting, 4);
+    assert_eq!(recovered.quarantined.len(), 1);
+    assert!(disk.names().contains(&recovered.quarantined[0].file));
+    assert_eq!(spool.read(QueueId::from_u64(3)).unwrap(), None);
+    assert!(spool.read(QueueId::from_u64(5)).unwrap().is_some());
+}
+
+#[test]
+fn a_torn_tail_ends_the_log_quietly_and_is_written_over() {
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    for id in 1..=3 {
+        spool
+            .commit_wait(vec![accept(id, &["a@x.example"], &[b'm'; 2000])])
+            .unwrap();
+    }
+    drop(spool);
+    disk.damage(&segment(&disk), 3 * 4096 + 700, b"rot")
+        .unwrap();
+    let (spool, recovered) = open(&disk, &Arc::new(MemoryIndex::new()));
+    assert_eq!((recovered.waiting, recovered.quarantined), (2, vec![]));
+    spool
+        .commit_wait(vec![accept(4, &["a@x.example"], b"after")])
+        .unwrap();
+    drop(spool);
+    let (_, recovered) = open(&disk, &Arc::new(MemoryIndex::new()));
+    assert_eq!((recovered.waiting, recovered.quarantined), (3, vec![]));
+}
+
+#[test]
+fn a_body_cannot_forge_a_header() {
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    spool
+        .commit_wait(vec![accept(1, &["victim@x.example"], b"secret")])
+        .unwrap();
+    drop(spool);
+    // A whole frame of another spool, page for page, with damage in front of it.
+    let other = SimDisk::new(2);
+    let foreign = Options {
+        nonce_seed: 43,
+        ..options()
+    };
+    let (spool, _) = Spool::open(
+        foreign,
+        Arc::new(other.clone()),
+        Arc::new(MemoryIndex::new()),
+    )
+    .unwrap();
+    spool
+        .commit_wait(vec![accept(66, &["forged@x.example"], b"forged")])
+        .unwrap();
+    let frames = other.contents(&segment(&other)).unwrap()[4096..8192].to_vec();
+    let (spool, _) = open(&disk, &index);
+    spool
+        .commit_wait(vec![accept(2, &["a@x.example"], &frames)])
+        .unwrap();
+    spool
+        .commit_wait(vec![accept(3, &["a@x.example"], b"last")])
+        .unwrap();
+    drop(spool);
+    disk.damage(&segment(&disk), 2 * 4096, b"rot").unwrap();
+    let (spool, recovered) = open(&disk, &Arc::new(MemoryIndex::new()));
+    assert_eq!(recovered.quarantined.len(), 1);
+    assert_eq!(spool.count(&Filter::all(), NOW).unwrap(), 2);
+    assert!(spool.read(QueueId::from_u64(66)).unwrap().is_none());
+}
+
+#[test]
+fn a_recycled_segment_never_brings_a_delivered_mail_back() {
+    let (disk, index) = (SimDisk::new(3), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    // One waits in every segment, so that its neighbours' segments are copied, then it is done.
+    for id in 1..=120 {
+        spool
+            .commit_wait(vec![accept(id, &["a@x.example"], &[0; 3000])])
+            .unwrap();
+        if id % 10 != 0 {
+            spool.commit_wait(vec![done(id, 0)]).unwrap();
+        }
+        spool.step();
+    }
+    for id in (10..=120).step_by(10) {
+        spool.commit_wait(vec![done(id, 0)]).unwrap();
+    }
+    for id in 121..=200 {
+        spool
+            .commit_wait(vec![accept(id, &["a@x.example"], &[0; 3000]), done(id, 0)])
+            .unwrap();
+        spool.step();
+    }
+    assert!(spool.stats().bytes_moved > 0 && spool.stats().reclaimed > 5);
+    drop(spool);
+    disk.restart();
+    let (_, recovered) = open(&disk, &Arc::new(MemoryIndex::new()));
+    assert_eq!(recovered.waiting, 0);
+}
+
+#[test]
+fn reclaiming_never_loses_a_survivor() {
+    let (disk, index) = (SimDisk::new(4), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    for id in 1..=200 {
+        spool
+            .commit_wait(vec![accept(id, &["a@x.example"], &[id as u8; 3000])])
+            .unwrap();
+        if id % 10 != 0 {
+            spool.commit_wait(vec![done(id, 0)]).unwrap();
+        }
+        spool.step();
+    }
+    assert!(spool.stats().bytes_moved > 0 && spool.stats().reclaimed > 5);
+    for keep_index in [true, false] {
+        disk.restart();
+        let index = if keep_index {
+            Arc::clone(&index)
+        } else {
+            Arc::new(MemoryIndex::new())
+        };
+        let (spool, _) = open(&disk, &index);
+        for id in (10..=200).step_by(10) {
+            let read = spool.read(QueueId::from_u64(id)).unwrap().unwrap();
+            assert_eq!(read.content, vec![id as u8; 3000]);
+        }
+    }
+}
+
+#[test]
+fn a_large_body_in_a_file_goes_with_its_mail() {
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    let mut body = spool.begin_body(QueueId::from_u64(1)).unwrap();
+    for _ in 0..100 {
+        body.write(&[b'z'; 7000]).unwrap();
+    }
+    let body = body.finish().unwrap();
+    let mut large = message(1, &["a@x.example"], b"");
+    let ops = vec![Op::AcceptStored {
+        message: large.clone(),
+        body,
+        states: vec![RecipientState::default()],
+        token: None,
+    }];
+    spool.commit_wait(ops).unwrap();
+    drop(spool.begin_body(QueueId::from_u64(2)).unwrap());
+    drop(spool);
+    disk.restart();
+    let (spool, _) = open(&disk, &index);
+    large.content = vec![b'z'; 700_000].into();
+    assert_eq!(spool.read(large.id).unwrap(), Some(large));
+    spool.commit_wait(vec![done(1, 0)]).unwrap();
+    spool.step();
+    assert!(
+        !disk.names().iter().any(|n| n.starts_with("bodies/")),
+        "{:?}",
+        disk.names()
+    );
 }

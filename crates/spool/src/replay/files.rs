@@ -1,0 +1,148 @@
+//! Finding the segments in the directory, and setting aside what is damaged.
+
+use std::sync::Arc;
+
+use super::{OpenError, QUARANTINE_DIR, Quarantined, Replay, io_error};
+use crate::segment::{FORMAT_VERSION, HeaderCheck, Lane, PAGE, SegmentHeader};
+use crate::storage::{File, read_range};
+use crate::table::Segment;
+
+/// The free segments, and the highest number that one of them bears.
+pub(super) type Free = (Vec<(String, Arc<dyn File>)>, u64);
+
+impl Replay<'_> {
+    /// Opens every file that is named like a segment; returns the free ones.
+    pub(super) fn open_segments(&mut self) -> Result<Free, OpenError> {
+        let mut free = Vec::new();
+        let mut last_free = 0;
+        let names = self
+            .storage
+            .list("")
+            .map_err(io_error("list the segments"))?;
+        for name in names {
+            let Some((kind, number)) = name.strip_suffix(".seg").and_then(|n| n.split_once('-'))
+            else {
+                continue;
+            };
+            let Ok(number) = number.parse::<u64>() else {
+                continue;
+            };
+            let file = self
+                .storage
+                .open(&name)
+                .map_err(io_error("open a segment"))?;
+            let len = file.len().map_err(io_error("measure a segment"))?;
+            match kind {
+                "hot" => self.open_segment(name, number, Lane::Hot, file)?,
+                "cold" => self.open_segment(name, number, Lane::Cold, file)?,
+                "free" => {
+                    last_free = last_free.max(number);
+                    // One that was cut off in the making, or is of another size.
+                    if len == self.size as u64 {
+                        free.push((name, file));
+                    } else {
+                        drop(file);
+                        self.storage
+                            .remove(&name)
+                            .map_err(io_error("remove a segment"))?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok((free, last_free))
+    }
+
+    fn open_segment(
+        &mut self,
+        name: String,
+        number: u64,
+        lane: Lane,
+        file: Arc<dyn File>,
+    ) -> Result<(), OpenError> {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        self.last_number = self.last_number.max(number);
+        let page = read_range(&*file, 0, 2 * PAGE).map_err(io_error("read a segment"))?;
+        let header = match SegmentHeader::check(&page) {
+            HeaderCheck::Good(header) if (header.number, header.lane) == (number, lane) => header,
+            HeaderCheck::Newer(version) => {
+                return Err(OpenError::Newer {
+                    file: name,
+                    version,
+                    known: FORMAT_VERSION,
+                });
+            }
+            HeaderCheck::Good(_) | HeaderCheck::Bad => {
+                let spool = self
+                    .table
+                    .segments
+                    .values()
+                    .next()
+                    .map_or(0, |s| s.header.spool);
+                self.quarantine(&name, &page, 0, PAGE)?;
+                let salvaged = SegmentHeader::salvage(&page, lane, number, spool);
+                let Some(header) = salvaged else {
+                    return self.set_aside(&name, &file);
+                };
+                header
+            }
+        };
+        let used = file.len().map_err(io_error("measure a segment"))?;
+        let segment = Segment {
+            header,
+            file,
+            live_records: 0,
+            live_bytes: 0,
+            used: u32::try_from(used).unwrap_or(u32::MAX),
+            last: header.first.saturating_sub(1),
+        };
+        self.table.segments.insert(number, segment);
+        Ok(())
+    }
+
+    /// A segment of which nothing can be read goes to the quarantine whole.
+    fn set_aside(&mut self, name: &str, file: &Arc<dyn File>) -> Result<(), OpenError> {
+        let to = format!("{QUARANTINE_DIR}/{name}");
+        let moved = self.storage.rename(name, &to);
+        let synced = moved.and_then(|()| self.storage.sync_dir(QUARANTINE_DIR));
+        synced
+            .and_then(|()| self.storage.sync_dir(""))
+            .map_err(io_error("set a damaged segment aside"))?;
+        self.recovered.quarantined.push(Quarantined {
+            file: to,
+            segment: name.to_owned(),
+            from: 0,
+            to: file.len().unwrap_or_default(),
+        });
+        Ok(())
+    }
+
+    pub(super) fn quarantine(
+        &mut self,
+        name: &str,
+        bytes: &[u8],
+        from: usize,
+        to: usize,
+    ) -> Result<(), OpenError> {
+        let file_name = format!("{QUARANTINE_DIR}/{name}.{from}-{to}");
+        let bytes = bytes.get(from..to.min(bytes.len())).unwrap_or_default();
+        if self.storage.open(&file_name).is_ok() {
+            // Told when it was found.
+            return Ok(());
+        }
+        let write = || {
+            let file = self.storage.create(&file_name)?;
+            file.write_at(bytes, 0)?;
+            file.sync()?;
+            self.storage.sync_dir(QUARANTINE_DIR)
+        };
+        write().map_err(io_error("copy a damaged part of the log to the quarantine"))?;
+        self.recovered.quarantined.push(Quarantined {
+            file: file_name,
+            segment: name.to_owned(),
+            from: from as u64,
+            to: to as u64,
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! A certificate authority of the lab's own, and the identities it issues.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::TlsAcceptor;
+
+/// A certificate authority.
+pub struct Ca {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl std::fmt::Debug for Ca {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ca").finish_non_exhaustive()
+    }
+}
+
+impl Default for Ca {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ca {
+    /// A new authority with a key of its own.
+    ///
+    /// # Panics
+    /// When the system has no random numbers.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Sendoff lab CA");
+        let key = KeyPair::generate().expect("random numbers for a key");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate of a CA");
+        Self { issuer }
+    }
+
+    /// Issues a certificate for names and addresses.
+    ///
+    /// # Panics
+    /// When a name cannot stand in a certificate.
+    #[must_use]
+    pub fn issue(&self, names: &[&str]) -> Identity {
+        let key = KeyPair::generate().expect("random numbers for a key");
+        let certificate = server_params(names)
+            .signed_by(&key, &self.issuer)
+            .expect("a certificate for the names");
+        Identity::new(&certificate, key)
+    }
+
+    /// The authority's certificate in PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// The authority's certificate in DER.
+    #[must_use]
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+
+    /// Writes the authority's certificate to `ca.pem` in a directory.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, directory: &Path) -> io::Result<PathBuf> {
+        let path = directory.join("ca.pem");
+        fs::write(&path, self.pem())?;
+        Ok(path)
+    }
+}
+
+/// A certificate and its key.
+#[derive(Debug)]
+pub struct Identity {
+    /// The certificate in PEM.
+    pub certificate_pem: String,
+    /// The key in PEM.
+    pub key_pem: String,
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    fn new(certificate: &rcgen::Certificate, key: KeyPair) -> Self {
+        Self {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            certificate: certificate.der().clone(),
+            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        }
+    }
+
+    /// A certificate that no authority vouches for.
+    ///
+    /// # Panics
+    /// When a name cannot stand in a certificate.
+    #[must_use]
+    pub fn self_signed(names: &[&str]) -> Self {
+        let key = KeyPair::generate().expect("random numbers for a key");
+        let certificate = server_params(names)
+            .self_signed(&key)
+            .expect("a certificate for the names");
+        Self::new(&certificate, key)
+    }
+
+    /// Writes `STEM.pem` and `STEM.key` to a directory; the two paths in this order.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write(&self, directory: &Path, stem: &str) -> io::Result<(PathBuf, PathBuf)> {
+        let certificate = directory.join(format!("{stem}.pem"));
+        let key = directory.join(format!("{stem}.key"));
+        fs::write(&certificate, &self.certificate_pem)?;
+        fs::write(&key, &self.key_pem)?;
+        Ok((certificate, key))
+    }
+
+    /// Accepts TLS as this identity.
+    ///
+    /// # Panics
+    /// Never for identities made here.
+    #[must_use]
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider has the default versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate.clone()], self.key.clone_key())
+            .expect("certificate and key were made together");
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
+fn server_params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|&n| n.to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("names that can stand in a certificate");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}

@@ -1,0 +1,361 @@
+//! A scripted MX host: its sockets, its behaviour, and what it has seen.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::behaviour::{Behaviour, StartTls};
+use crate::ca::{Ca, Identity};
+use crate::record::{Connection, Login, Received};
+use crate::runtime::runtime;
+use crate::session;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// A scripted SMTP server on one loopback address. It listens from the beginning, until
+/// [`MxHost::stop`].
+pub struct MxHost {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    listening: Mutex<Option<Listening>>,
+}
+
+struct Listening {
+    stop: watch::Sender<bool>,
+    gone: mpsc::Receiver<()>,
+}
+
+/// What the host's connections share.
+pub(crate) struct Shared {
+    pub(crate) name: String,
+    ca: Arc<Ca>,
+    behaviour: Mutex<Arc<Behaviour>>,
+    seen: Mutex<Seen>,
+    news: Condvar,
+    open: AtomicUsize,
+    open_max: AtomicUsize,
+    acceptors: [OnceLock<TlsAcceptor>; 3],
+}
+
+#[derive(Default)]
+struct Seen {
+    received: Vec<Received>,
+    unanswered: Vec<Received>,
+    connections: Vec<Arc<Mutex<Connection>>>,
+    connection_count: usize,
+    logins: Vec<Login>,
+    greylist: HashMap<(String, String), Instant>,
+}
+
+impl std::fmt::Debug for MxHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MxHost")
+            .field("name", &self.shared.name)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MxHost {
+    /// Starts a host.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub fn start_on(name: &str, address: SocketAddr, ca: &Arc<Ca>) -> io::Result<Self> {
+        let host = Self {
+            shared: Arc::new(Shared::new(name, ca)),
+            address,
+            listening: Mutex::new(None),
+        };
+        host.listen()?;
+        Ok(host)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Its address and port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+
+    /// Changes its behaviour, from the next command on.
+    pub fn set(&self, change: impl FnOnce(&mut Behaviour)) -> &Self {
+        let mut current = lock(&self.shared.behaviour);
+        let mut behaviour = Behaviour::clone(&current);
+        change(&mut behaviour);
+        *current = Arc::new(behaviour);
+        drop(current);
+        self
+    }
+
+    /// Behaves as at first again.
+    pub fn reset(&self) -> &Self {
+        self.set(|b| *b = Behaviour::default())
+    }
+
+    /// Listens on its address again.
+    ///
+    /// # Panics
+    /// When the address is taken by another.
+    pub fn start(&self) -> &Self {
+        self.listen().expect("the host's own address is free");
+        self
+    }
+
+    /// Stops to listen and drops all connections: nobody is at the address when this returns.
+    pub fn stop(&self) -> &Self {
+        if let Some(listening) = lock(&self.listening).take() {
+            listening.stop.send_replace(true);
+            // An error means that the listener went away by itself.
+            listening.gone.recv().ok();
+        }
+        self
+    }
+
+    /// The mails accepted, in order.
+    #[must_use]
+    pub fn received(&self) -> Vec<Received> {
+        lock(&self.shared.seen).received.clone()
+    }
+
+    /// How many mails were accepted.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        lock(&self.shared.seen).received.len()
+    }
+
+    /// The mails read to their end and then refused or not answered.
+    #[must_use]
+    pub fn unanswered(&self) -> Vec<Received> {
+        lock(&self.shared.seen).unanswered.clone()
+    }
+
+    /// Waits until so many mails were accepted, or the time is over; all accepted then.
+    #[must_use]
+    pub fn wait_for(&self, count: usize, limit: Duration) -> Vec<Received> {
+        let seen = lock(&self.shared.seen);
+        let (seen, _) = self
+            .shared
+            .news
+            .wait_timeout_while(seen, limit, |s| s.received.len() < count)
+            .unwrap_or_else(PoisonError::into_inner);
+        seen.received.clone()
+    }
+
+    /// The connections so far, in order, where dialogues are kept.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connection> {
+        let list = lock(&self.shared.seen).connections.clone();
+        list.iter().map(|c| lock(c).clone()).collect()
+    }
+
+    /// How many connections there were.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        lock(&self.shared.seen).connection_count
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// The most connections that were open at one time.
+    #[must_use]
+    pub fn open_max(&self) -> usize {
+        self.shared.open_max.load(Ordering::Relaxed)
+    }
+
+    /// The logins tried.
+    #[must_use]
+    pub fn logins(&self) -> Vec<Login> {
+        lock(&self.shared.seen).logins.clone()
+    }
+
+    /// All lines of all connections.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let text = |c: Connection| c.lines.into_iter().map(|l| l.text);
+        self.connections().into_iter().flat_map(text).collect()
+    }
+
+    /// Forgets what it has seen.
+    pub fn forget(&self) -> &Self {
+        *lock(&self.shared.seen) = Seen::default();
+        self.shared.open_max.store(0, Ordering::Relaxed);
+        self
+    }
+
+    fn listen(&self) -> io::Result<()> {
+        let mut listening = lock(&self.listening);
+        if listening.is_some() {
+            return Ok(());
+        }
+        let _inside = runtime().enter();
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(self.address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let (stop, stopped) = watch::channel(false);
+        let (tell, gone) = mpsc::channel();
+        *listening = Some(Listening { stop, gone });
+        drop(listening);
+        runtime().spawn(accept(listener, Arc::clone(&self.shared), stopped, tell));
+        Ok(())
+    }
+}
+
+impl Drop for MxHost {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+    tell: mpsc::Sender<()>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => break,
+        };
+        if let Ok((tcp, peer)) = accepted {
+            tokio::spawn(serve(tcp, peer, Arc::clone(&shared), stopped.clone()));
+        }
+    }
+    drop(listener);
+    // Nobody waits when the host is dropped.
+    tell.send(()).ok();
+}
+
+async fn serve(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let open = shared.open.fetch_add(1, Ordering::Relaxed) + 1;
+    shared.open_max.fetch_max(open, Ordering::Relaxed);
+    let (number, record) = shared.begin(peer);
+    let run = session::run(tcp, peer, number, record.clone(), &shared);
+    tokio::select! {
+        // How a client breaks off is in the record already.
+        ended = run => drop(ended),
+        _ = stopped.wait_for(|s| *s) => {}
+    }
+    shared.open.fetch_sub(1, Ordering::Relaxed);
+    if let Some(record) = record {
+        lock(&record).closed = true;
+    }
+}
+
+impl Shared {
+    fn new(name: &str, ca: &Arc<Ca>) -> Self {
+        Self {
+            name: name.to_owned(),
+            ca: Arc::clone(ca),
+            behaviour: Mutex::default(),
+            seen: Mutex::default(),
+            news: Condvar::new(),
+            open: AtomicUsize::new(0),
+            open_max: AtomicUsize::new(0),
+            acceptors: Default::default(),
+        }
+    }
+
+    pub(crate) fn behaviour(&self) -> Arc<Behaviour> {
+        Arc::clone(&lock(&self.behaviour))
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self, peer: SocketAddr) -> (usize, Option<Arc<Mutex<Connection>>>) {
+        let keep = self.behaviour().keep_dialogue;
+        let mut seen = lock(&self.seen);
+        let number = seen.connection_count;
+        seen.connection_count += 1;
+        let record = keep.then(|| {
+            Arc::new(Mutex::new(Connection {
+                peer,
+                at: Instant::now(),
+                lines: Vec::new(),
+                chunks: Vec::new(),
+                closed: false,
+            }))
+        });
+        seen.connections.extend(record.clone());
+        (number, record)
+    }
+
+    pub(crate) fn accept(&self, mail: Received) {
+        lock(&self.seen).received.push(mail);
+        self.news.notify_all();
+    }
+
+    pub(crate) fn leave_unanswered(&self, mail: Received) {
+        lock(&self.seen).unanswered.push(mail);
+    }
+
+    pub(crate) fn note_login(&self, login: Login) {
+        lock(&self.seen).logins.push(login);
+    }
+
+    /// Whether a sender and recipient have to wait longer.
+    pub(crate) fn greylisted(&self, sender: &str, recipient: &str, wait: Duration) -> bool {
+        let key = (sender.to_owned(), recipient.to_owned());
+        let mut seen = lock(&self.seen);
+        seen.greylist
+            .entry(key)
+            .or_insert_with(Instant::now)
+            .elapsed()
+            < wait
+    }
+
+    /// The acceptor for a way of STARTTLS that ends in a handshake.
+    pub(crate) fn acceptor(&self, way: StartTls) -> Option<&TlsAcceptor> {
+        let [good, self_signed, wrong_name] = &self.acceptors;
+        let names = [self.name.as_str()];
+        match way {
+            StartTls::Good => Some(good.get_or_init(|| self.ca.issue(&names).acceptor())),
+            StartTls::SelfSigned => {
+                Some(self_signed.get_or_init(|| Identity::self_signed(&names).acceptor()))
+            }
+            StartTls::WrongName => {
+                Some(wrong_name.get_or_init(|| self.ca.issue(&["other.invalid"]).acceptor()))
+            }
+            StartTls::NotOffered | StartTls::Refused | StartTls::Garbage | StartTls::Closed => None,
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,152 @@
+//! What the DNS server knows, and its answer to a question. No sockets.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use hickory_proto::op::{Edns, Message, Query, ResponseCode};
+use hickory_proto::rr::rdata::SOA;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+/// Longest chain of CNAMEs that is followed within one answer.
+const CNAMES_MAX: usize = 16;
+/// Largest answer by UDP, whatever the client offers.
+const UDP_MAX: u16 = 1232;
+/// Largest answer by UDP to a client without EDNS (RFC 1035 §4.2.1).
+const UDP_PLAIN_MAX: u16 = 512;
+
+/// What happens to questions for a name, besides its records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    #[default]
+    None,
+    ServFail,
+    NoAnswer,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    pub(crate) records: Vec<RData>,
+    pub(crate) trouble: Trouble,
+    pub(crate) delay: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Zone {
+    pub(crate) entries: HashMap<String, Entry>,
+    pub(crate) ttl_secs: u32,
+    pub(crate) negative_ttl_secs: u32,
+    pub(crate) questions: Vec<(String, String)>,
+}
+
+/// An answer, and how long it is held back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) wire: Vec<u8>,
+    pub(crate) delay: Duration,
+}
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::new(),
+            ttl_secs: 60,
+            negative_ttl_secs: 60,
+            questions: Vec::new(),
+        }
+    }
+}
+
+impl Zone {
+    pub(crate) fn entry(&mut self, name: &str) -> &mut Entry {
+        self.entries.entry(key(name)).or_default()
+    }
+
+    /// Answers a question as it came; `None` where there is to be no answer.
+    pub(crate) fn answer(&mut self, wire: &[u8], udp: bool) -> Option<Answer> {
+        let request = Message::from_vec(wire).ok()?;
+        let query = request.queries.first()?.clone();
+        let name = key(&query.name().to_ascii());
+        let kind = query.query_type();
+        self.questions.push((name.clone(), kind.to_string()));
+
+        let mut response = Message::response(request.metadata.id, request.metadata.op_code);
+        response.metadata.authoritative = true;
+        response.metadata.recursion_desired = request.metadata.recursion_desired;
+        response.metadata.recursion_available = true;
+        response.add_query(query.clone());
+        let mut limit = UDP_PLAIN_MAX;
+        if let Some(edns) = &request.edns {
+            limit = edns.max_payload().clamp(UDP_PLAIN_MAX, UDP_MAX);
+            let mut ours = Edns::new();
+            ours.set_max_payload(UDP_MAX);
+            response.set_edns(ours);
+        }
+        let entry = self.entries.get(&name);
+        let delay = entry.map_or(Duration::ZERO, |e| e.delay);
+        match entry.map_or(Trouble::None, |e| e.trouble) {
+            Trouble::NoAnswer => return None,
+            Trouble::ServFail => response.metadata.response_code = ResponseCode::ServFail,
+            Trouble::None => self.fill(&mut response, &query, name),
+        }
+        let mut wire = response.to_vec().ok()?;
+        if udp && wire.len() > usize::from(limit) {
+            wire = response.truncate().to_vec().ok()?;
+        }
+        Some(Answer { wire, delay })
+    }
+
+    fn fill(&self, response: &mut Message, query: &Query, mut name: String) {
+        let kind = query.query_type();
+        for _ in 0..CNAMES_MAX {
+            let Ok(owner) = Name::from_ascii(format!("{name}.")) else {
+                break;
+            };
+            let Some(entry) = self.entries.get(&name) else {
+                break;
+            };
+            let mut alias = None;
+            for data in &entry.records {
+                if data.record_type() == kind || data.record_type() == RecordType::CNAME {
+                    response.add_answer(Record::from_rdata(
+                        owner.clone(),
+                        self.ttl_secs,
+                        data.clone(),
+                    ));
+                }
+                if let RData::CNAME(target) = data {
+                    alias = Some(key(&target.0.to_ascii()));
+                }
+            }
+            match alias {
+                Some(target) if kind != RecordType::CNAME => name = target,
+                Some(_) | None => break,
+            }
+        }
+        if response.answers.iter().any(|r| r.record_type() == kind) {
+            return;
+        }
+        if !self.exists(&name) {
+            response.metadata.response_code = ResponseCode::NXDomain;
+        }
+        response.add_authority(self.soa());
+    }
+
+    /// The name has records of some type, or names below it have (RFC 8020).
+    fn exists(&self, name: &str) -> bool {
+        let below = format!(".{name}");
+        self.entries
+            .iter()
+            .any(|(n, e)| !e.records.is_empty() && (n == name || n.ends_with(&below)))
+    }
+
+    fn soa(&self) -> Record {
+        let ttl = self.negative_ttl_secs;
+        let soa = SOA::new(Name::root(), Name::root(), 1, 3600, 600, 86_400, ttl);
+        Record::from_rdata(Name::root(), ttl, RData::SOA(soa))
+    }
+}
+
+/// A name as it is looked up: lower case, without the last dot.
+pub(crate) fn key(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}

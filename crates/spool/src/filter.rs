@@ -274,3 +274,39 @@ fn parse_size(text: &str) -> Option<u64> {
     };
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_filter_is_refused_with_what_it_may_be() {
+        for (text, part) in [
+            ("nonsense", "is not a term of a filter"),
+            ("colour:red", "is not a term of a filter"),
+            (
+                "state:asleep",
+                "a state is waiting, held, local or outgoing",
+            ),
+            ("age>soon", "is not a length of time"),
+            ("size>big", "write a size"),
+            ("attempts>many", "write a number"),
+            ("id:zzz", "is not a queue id"),
+            ("domain:", "a value is missing"),
+            ("reply:\"open", "quotation mark"),
+        ] {
+            let refused = Filter::parse(text).unwrap_err().to_string();
+            assert!(refused.contains(part), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn terms_are_joined_and_excluded() {
+        let filter = Filter::parse("size>1MB -domain:.x.example").unwrap();
+        let expected = Filter::all()
+            .and(Term::Size(Comparison::Greater, 1_000_000))
+            .and_not(Term::Domain(".x.example".to_owned()));
+        assert_eq!(filter, expected);
+        assert_eq!(Filter::parse(" ").unwrap(), Filter::all());
+    }
+}

@@ -424,7 +424,7 @@ impl Keeper {
 
     fn write_frame(&mut self, load: &mut Load) -> Result<(u32, u32), WriteError> {
         if !self.lane.has_room(&self.shared, load.bytes.len()) {
-            self.lane.roll(&self.shared, Need::Progress)?;
+            self.lane.roll(&self.shared, Need::Survivors)?;
         }
         let len = load.bytes.len() as u64;
         let at = self

@@ -43,8 +43,11 @@ pub(crate) enum WriteError {
 pub(crate) enum Need {
     /// New mail: the reserve is not touched.
     Intake,
-    /// What makes room in the end: states, outcomes, survivors.
+    /// States and outcomes: the reserve, but for its last segment, when no other can be had.
     Progress,
+    /// Survivors, whose copying frees a segment: any. Asked for by housekeeping, which prepares
+    /// segments and so waits for nobody.
+    Survivors,
 }
 
 /// The file name of a segment.
@@ -190,16 +193,19 @@ pub(crate) fn poison(shared: &Shared, what: &str, error: &io::Error) -> WriteErr
 }
 
 fn take_free(shared: &Shared, need: Need) -> Result<(String, Arc<dyn File>, u32), WriteError> {
-    let reserve = match need {
-        Need::Intake => shared.options.reserve_segments,
-        Need::Progress => 0,
-    };
     let mut pool = lock(&shared.pool);
     loop {
         if let Some(reason) = shared.poisoned() {
             return Err(WriteError::Poisoned(reason));
         }
-        if pool.ready.len() > reserve
+        let reserve = shared.options.reserve_segments;
+        let floor = match need {
+            Need::Intake => reserve,
+            Need::Progress if pool.failed.is_none() => reserve,
+            Need::Progress => reserve.min(1),
+            Need::Survivors => 0,
+        };
+        if pool.ready.len() > floor
             && let Some((name, file)) = pool.ready.pop()
         {
             pool.last_number += 1;
@@ -210,7 +216,7 @@ fn take_free(shared: &Shared, need: Need) -> Result<(String, Arc<dyn File>, u32)
         if let Some(error) = &pool.failed {
             return Err(WriteError::Full(Arc::clone(error)));
         }
-        if shared.options.threads {
+        if shared.options.threads && need != Need::Survivors {
             pool = wait(&shared.pool_changed, pool);
         } else {
             drop(pool);

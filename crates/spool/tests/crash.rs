@@ -1,10 +1,16 @@
 //! Crashes at every point of a workload, compared with a model: what was acknowledged is there,
 //! what was not is there as a whole or not at all, and nothing comes back.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends where something is not as it must be"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mail::{Outcome, QueueId, RecipientKey, RecipientState, Timestamp};
+use mail::{Outcome, RecipientKey, RecipientState, Timestamp};
 use proptest::prelude::*;
 use sim::{Fault, Rng, SimDisk};
 use spool::conformance::{message, verdict};
@@ -120,7 +126,7 @@ impl World {
         Op::Accept {
             message: message(id, recipients, &content(id)),
             states: vec![RecipientState::default(); recipients.len()],
-            token: (id % 5 == 0).then(|| format!("token-{id}")),
+            token: (id.is_multiple_of(5)).then(|| format!("token-{id}")),
         }
     }
 
@@ -235,7 +241,7 @@ impl World {
         let expected: Vec<_> = self.model.done.keys().copied().collect();
         assert_eq!(told, expected, "the history has every outcome, once");
         let ids = self.model.waiting.keys().chain(self.model.done.keys());
-        for id in ids.map(|k| k.id).filter(|id| id.as_u64() % 5 == 0) {
+        for id in ids.map(|k| k.id).filter(|id| id.as_u64().is_multiple_of(5)) {
             let token = format!("token-{}", id.as_u64());
             assert_eq!(spool.find_token(&token).unwrap(), Some(id));
         }
@@ -243,7 +249,7 @@ impl World {
     }
 }
 
-fn crash_everywhere(seed: u64, keep_index: bool, step: usize) {
+fn crash_everywhere(seed: u64, keep_index: bool) {
     let mut dry = World::new(seed);
     let spool = dry.open().unwrap();
     dry.work(&spool, 120);
@@ -254,7 +260,7 @@ fn crash_everywhere(seed: u64, keep_index: bool, step: usize) {
     );
     drop(spool);
     let operations = dry.disk.operations();
-    for at in (0..operations).step_by(step) {
+    for at in 0..operations {
         let mut world = World::new(seed);
         world.keep_index = keep_index;
         world.disk.inject(at, Fault::Crash);
@@ -271,15 +277,15 @@ fn crash_everywhere(seed: u64, keep_index: bool, step: usize) {
 
 #[test]
 fn a_crash_at_every_write_and_sync_loses_and_resurrects_nothing() {
-    for seed in 0..3 {
-        crash_everywhere(seed, true, 1);
+    for seed in 0..2 {
+        crash_everywhere(seed, true);
     }
 }
 
 #[test]
 fn a_crash_anywhere_without_an_index_loses_and_resurrects_nothing() {
-    for seed in 10..13 {
-        crash_everywhere(seed, false, 1);
+    for seed in 10..12 {
+        crash_everywhere(seed, false);
     }
 }
 
@@ -311,7 +317,7 @@ fn a_failed_write_is_refused_and_never_found_again() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
     #[test]
     fn any_sequence_of_work_and_crashes_leaves_the_model(
         seed in any::<u64>(),

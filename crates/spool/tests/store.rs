@@ -1,5 +1,11 @@
 //! What a user of the queue notices, on a simulated disk and on a real one.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends where something is not as it must be"
+)]
+
 use std::sync::Arc;
 
 use mail::{Outcome, QueueId, RecipientKey, RecipientState, Status, Timestamp};
@@ -425,4 +431,143 @@ fn a_large_body_in_a_file_goes_with_its_mail() {
         "{:?}",
         disk.names()
     );
+}
+
+/// The segment files of format 1 as a directory would hold them, and how many recipients wait in
+/// each: five mails were accepted and the second is done.
+const FIXTURES: [(&str, &[u8], u64, usize); 3] = [
+    ("whole", include_bytes!("fixtures/v1-whole.seg"), 4, 0),
+    (
+        "torn tail",
+        include_bytes!("fixtures/v1-torn-tail.seg"),
+        3,
+        0,
+    ),
+    (
+        "damaged middle",
+        include_bytes!("fixtures/v1-damaged-middle.seg"),
+        3,
+        1,
+    ),
+];
+
+/// What the fixtures were made with, from the first release of the format.
+fn make_fixture() -> Vec<u8> {
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    for id in 1..=4 {
+        let ops = vec![accept(
+            id,
+            &["a@x.example"],
+            b"Subject: fixture\r\n\r\nbody\r\n",
+        )];
+        spool.commit_wait(ops).unwrap();
+    }
+    spool.commit_wait(vec![done(2, 0)]).unwrap();
+    let last = vec![accept(
+        5,
+        &["a@x.example"],
+        b"Subject: last\r\n\r\nbody\r\n",
+    )];
+    spool.commit_wait(last).unwrap();
+    disk.contents(&segment(&disk)).unwrap()[..7 * 4096].to_vec()
+}
+
+#[test]
+fn spools_of_format_1_are_read() {
+    for (name, segment, waiting, quarantined) in FIXTURES {
+        let disk = SimDisk::new(1);
+        disk.put("hot-0000000001.seg", segment);
+        let (spool, recovered) = open(&disk, &Arc::new(MemoryIndex::new()));
+        assert_eq!(recovered.waiting, waiting, "{name}");
+        assert_eq!(recovered.quarantined.len(), quarantined, "{name}");
+        let read = spool.read(QueueId::from_u64(4)).unwrap().unwrap();
+        let content = b"Subject: fixture\r\n\r\nbody\r\n";
+        assert_eq!(read, message(4, &["a@x.example"], content), "{name}");
+    }
+}
+
+#[test]
+fn the_format_is_still_the_one_that_the_fixture_was_written_in() {
+    // The nonce comes from a hash that is no part of the format.
+    let now = make_fixture();
+    let (_, whole, ..) = FIXTURES[0];
+    assert_eq!(now.len(), whole.len());
+    assert_eq!(now[..16], whole[..16]);
+    assert_eq!(
+        now[4096 + 48 + 12..4096 + 200],
+        whole[4096 + 48 + 12..4096 + 200]
+    );
+}
+
+#[test]
+fn a_spool_of_a_later_format_is_refused_with_what_to_do() {
+    let disk = SimDisk::new(1);
+    let mut newer = FIXTURES[0].1.to_vec();
+    newer[8] = 2;
+    disk.put("hot-0000000001.seg", &newer);
+    let opened = Spool::open(options(), Arc::new(disk), Arc::new(MemoryIndex::new()));
+    let refused = opened.err().unwrap().to_string();
+    assert!(
+        refused.contains("format 2") && refused.contains("run the release"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn threads_that_accept_deliver_and_reclaim_at_once_lose_and_resurrect_nothing() {
+    let dir = Dir::new("threads");
+    let options = Options {
+        threads: true,
+        index_interval: std::time::Duration::from_millis(5),
+        ..options()
+    };
+    let (spool, _) = Spool::open_dir(&dir.0, options.clone()).unwrap();
+    std::thread::scope(|scope| {
+        for worker in 1..=4u64 {
+            let spool = &spool;
+            scope.spawn(move || {
+                for n in 0..300 {
+                    let id = worker * 10_000 + n;
+                    let ops = vec![accept(
+                        id,
+                        &["a@x.example", "b@y.example"],
+                        &[id as u8; 2000],
+                    )];
+                    spool.commit_wait(ops).unwrap();
+                    spool.commit_wait(vec![done(id, 0)]).unwrap();
+                    // What is old is finished while it is being copied.
+                    if n >= 20 && n % 10 != 0 {
+                        spool.commit_wait(vec![done(id - 20, 1)]).unwrap();
+                    }
+                    if n % 50 == 0 {
+                        let read = spool.read(QueueId::from_u64(id)).unwrap().unwrap();
+                        assert_eq!(read.content, vec![id as u8; 2000]);
+                    }
+                }
+            });
+        }
+    });
+    let expected: Vec<_> = (1..=4u64)
+        .flat_map(|worker| (0..300).map(move |n| (worker * 10_000 + n, n)))
+        .filter(|(_, n)| *n >= 280 || n % 10 == 0)
+        .map(|(id, _)| key(id, 1))
+        .collect();
+    assert_eq!(spool.keys(&Filter::all(), NOW).unwrap(), expected);
+    assert!(spool.stats().bytes_moved > 0, "{:?}", spool.stats());
+    drop(spool);
+    for delete in [false, true] {
+        if delete {
+            std::fs::remove_file(dir.0.join("index.db")).unwrap();
+        }
+        let (spool, recovered) = Spool::open_dir(&dir.0, options.clone()).unwrap();
+        assert_eq!(recovered.waiting, expected.len() as u64);
+        assert_eq!(spool.keys(&Filter::all(), NOW).unwrap(), expected);
+        for key in &expected {
+            let read = spool.read(key.id).unwrap().unwrap();
+            assert_eq!(read.content, vec![key.id.as_u64() as u8; 2000]);
+        }
+        let history = spool.history(&HistoryFilter::default(), 0, 10_000).unwrap();
+        assert_eq!(history.len(), 2400 - expected.len());
+    }
 }

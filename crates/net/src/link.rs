@@ -31,7 +31,8 @@ pub enum Turn {
 /// A connection with what has been read of it and not been used.
 #[derive(Debug)]
 pub struct Link {
-    stream: Stream,
+    /// `None` while, or because, the connection was given away.
+    stream: Option<Stream>,
     input: BytesMut,
 }
 
@@ -40,15 +41,18 @@ impl Link {
     #[must_use]
     pub fn new(stream: Stream) -> Self {
         Self {
-            stream,
+            stream: Some(stream),
             input: BytesMut::new(),
         }
     }
 
-    /// The connection.
+    /// A link without a connection: whoever drives it is told that it is gone.
     #[must_use]
-    pub const fn stream(&self) -> &Stream {
-        &self.stream
+    pub fn gone() -> Self {
+        Self {
+            stream: None,
+            input: BytesMut::new(),
+        }
     }
 
     /// Whether nothing is left that was read and not used: what must hold before TLS begins.
@@ -59,7 +63,7 @@ impl Link {
 
     /// The connection alone, to shake hands on it.
     #[must_use]
-    pub fn into_stream(self) -> Stream {
+    pub fn into_stream(self) -> Option<Stream> {
         self.stream
     }
 
@@ -92,23 +96,24 @@ impl Link {
     }
 
     async fn write_all(&mut self, out: &mut VecDeque<Bytes>) -> io::Result<()> {
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         while let Some(first) = out.front_mut() {
-            let written = if self.stream.is_plain() {
+            let written = if stream.is_plain() {
                 let slices: Vec<io::IoSlice<'_>> = out
                     .iter()
                     .take(SLICES_MAX)
                     .map(|b| io::IoSlice::new(b))
                     .collect();
-                self.stream.write_vectored(&slices).await?
+                stream.write_vectored(&slices).await?
             } else {
-                self.stream.write(first).await?
+                stream.write(first).await?
             };
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             advance(out, written);
         }
-        self.stream.flush().await
+        stream.flush().await
     }
 
     /// Writes what the machine has to say, then waits for input, for the end of the connection or
@@ -123,8 +128,12 @@ impl Link {
         if self.input.capacity() - self.input.len() < READ_AT_ONCE / 4 {
             self.input.reserve(READ_AT_ONCE);
         }
+        let Some(stream) = self.stream.as_mut() else {
+            machine.closed(now());
+            return Turn::Gone;
+        };
         let wait = deadline.at.since(now());
-        match timeout(wait, self.stream.read_buf(&mut self.input)).await {
+        match timeout(wait, stream.read_buf(&mut self.input)).await {
             Ok(Ok(0) | Err(_)) => {
                 machine.closed(now());
                 Turn::Gone
@@ -150,7 +159,9 @@ impl Link {
     /// Ends the connection in order.
     pub async fn shutdown(mut self) {
         // The peer may be gone already, which is as good.
-        drop(timeout(Duration::from_secs(2), self.stream.shutdown()).await);
+        if let Some(stream) = self.stream.as_mut() {
+            drop(timeout(Duration::from_secs(2), stream.shutdown()).await);
+        }
     }
 }
 

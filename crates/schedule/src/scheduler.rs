@@ -229,6 +229,7 @@ pub struct Scheduler {
     starved: VecDeque<u32>,
     pub(crate) out: VecDeque<Action>,
     swept: Timestamp,
+    stopped: bool,
 }
 
 impl fmt::Debug for Scheduler {
@@ -266,6 +267,7 @@ impl Scheduler {
             starved: VecDeque::new(),
             out: VecDeque::new(),
             swept: Timestamp::ZERO,
+            stopped: false,
         }
     }
 
@@ -382,10 +384,18 @@ impl Scheduler {
         }
     }
 
+    /// Nothing is begun any more; what is under way still ends.
+    pub const fn stop(&mut self) {
+        self.stopped = true;
+    }
+
     /// What is to be done now; call until it gives `None`.
     pub fn poll(&mut self, now: Timestamp) -> Option<Action> {
         if let Some(action) = self.out.pop_front() {
             return Some(action);
+        }
+        if self.stopped {
+            return None;
         }
         self.fire_timers(now);
         if let Some(action) = self.out.pop_front() {

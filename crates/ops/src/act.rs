@@ -1,0 +1,99 @@
+//! Carrying a verb out on waiting recipients.
+
+use mail::{Class, EnhancedCode, Outcome, RecipientKey, RecipientState, Reply, Timestamp, Verdict};
+use schedule::{Cancelled, Scheduler};
+use spool::{Op, Spool};
+
+use crate::request::Verb;
+
+/// What a verb did, and what must be committed before it is said.
+#[derive(Debug, Default)]
+pub struct Acted {
+    /// To commit.
+    pub ops: Vec<Op>,
+    /// Recipients that ended, with the attempts they had: those of `fail` get a failure message.
+    pub ended: Vec<(RecipientKey, u32)>,
+    /// Recipients changed.
+    pub changed: u64,
+    /// Recipients that were so already, or are gone.
+    pub unchanged: u64,
+    /// Recipients that are being sent right now.
+    pub in_flight: u64,
+}
+
+/// The verdict of a recipient that an administrator ended.
+#[must_use]
+pub fn verdict_of_admin(verb: Verb, at: Timestamp) -> Verdict {
+    let text = match verb {
+        Verb::Remove => "removed from the queue by an administrator",
+        Verb::Hold | Verb::Release | Verb::Retry(_) | Verb::Fail => "given up by an administrator",
+    };
+    let reply = Reply::own(EnhancedCode::new(5, 7, 0), text);
+    Verdict::own(Outcome::Failed, Class::Policy, reply, at)
+}
+
+/// Carries `verb` out on these recipients. Reads their last verdicts from the spool, so that a
+/// changed state forgets nothing.
+pub fn act(
+    verb: Verb,
+    keys: &[RecipientKey],
+    scheduler: &mut Scheduler,
+    spool: &Spool,
+    now: Timestamp,
+) -> Acted {
+    let mut acted = Acted::default();
+    for key in keys {
+        let state = match verb {
+            Verb::Hold => scheduler.hold(*key),
+            Verb::Release => scheduler.release(now, *key),
+            Verb::Retry(at) => {
+                let at = at.map_or(now, Timestamp::from_millis);
+                scheduler.retry(now, *key, at)
+            }
+            Verb::Fail | Verb::Remove => {
+                end(verb, *key, scheduler, now, &mut acted);
+                continue;
+            }
+        };
+        match state {
+            Some(state) => {
+                let last = spool.state(*key).ok().flatten().and_then(|s| s.last);
+                let state = RecipientState { last, ..state };
+                acted.ops.push(Op::State {
+                    key: *key,
+                    state,
+                    transcript: None,
+                });
+                acted.changed += 1;
+            }
+            None => acted.unchanged += 1,
+        }
+    }
+    acted
+}
+
+fn end(
+    verb: Verb,
+    key: RecipientKey,
+    scheduler: &mut Scheduler,
+    now: Timestamp,
+    acted: &mut Acted,
+) {
+    match scheduler.cancel(key) {
+        Cancelled::Now { attempts } => {
+            acted.changed += 1;
+            acted.ended.push((key, attempts));
+            if verb == Verb::Remove {
+                let verdict = verdict_of_admin(verb, now);
+                acted.ops.push(Op::Done {
+                    key,
+                    verdict,
+                    attempts,
+                    transcript: None,
+                });
+            }
+        }
+        Cancelled::AfterAttempt => acted.in_flight += 1,
+        Cancelled::Unknown => acted.unchanged += 1,
+    }
+}

@@ -1,0 +1,229 @@
+//! What an administrator is answered. Field names are the API's: they do not change lightly.
+
+use mail::{Destination, Status, Verdict};
+use serde::{Deserialize, Serialize};
+use spool::Row;
+
+/// One waiting recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedView {
+    /// The message.
+    pub id: String,
+    /// The recipient's number in it.
+    pub number: u32,
+    /// The reverse-path; empty for `<>`.
+    pub sender: String,
+    /// The recipient.
+    pub recipient: String,
+    /// Its domain.
+    pub domain: String,
+    /// `waiting`, `held`, or `local` for mail that stays here.
+    pub state: String,
+    /// Attempts that counted.
+    pub attempts: u32,
+    /// The earliest time of the next attempt.
+    pub due: String,
+    /// When the message was accepted.
+    pub accepted: String,
+    /// Octets.
+    pub size: u64,
+    /// Why it has not been sent yet.
+    pub reason: String,
+    /// When that may change by itself.
+    pub next_event: Option<String>,
+    /// The last answer; empty for none.
+    pub last_reply: String,
+    /// The host that gave it.
+    pub last_host: Option<String>,
+    /// Who handed it in.
+    pub submitter: String,
+}
+
+impl QueuedView {
+    /// A row of the index with the scheduler's reason.
+    #[must_use]
+    pub fn new(row: Row, wait: Option<schedule::Wait>) -> Self {
+        let (reason, next) = match wait {
+            Some(wait) => (wait.reason.to_string(), wait.next),
+            None => ("its end is being recorded".to_owned(), None),
+        };
+        Self {
+            id: row.key.id.to_string(),
+            number: row.key.recipient,
+            state: match (row.status, row.destination) {
+                (Status::Held, _) => "held",
+                (Status::Waiting, Destination::Local) => "local",
+                (Status::Waiting, Destination::Outgoing) => "waiting",
+            }
+            .to_owned(),
+            sender: row.sender,
+            recipient: row.recipient,
+            domain: row.domain,
+            attempts: row.attempts,
+            due: row.due.to_string(),
+            accepted: row.accepted.to_string(),
+            size: row.size,
+            reason,
+            next_event: next.map(|t| t.to_string()),
+            last_reply: row.last_reply,
+            last_host: row.last_host,
+            submitter: row.submitter,
+        }
+    }
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageView {
+    /// Its id.
+    pub id: String,
+    /// When it was accepted.
+    pub accepted: String,
+    /// The reverse-path.
+    pub sender: String,
+    /// The Subject field.
+    pub subject: String,
+    /// Octets.
+    pub size: u64,
+    /// Who handed it in.
+    pub submitter: String,
+    /// Its recipients that wait.
+    pub waiting: Vec<QueuedView>,
+    /// Its recipients that are finished.
+    pub finished: Vec<AttemptView>,
+}
+
+/// One attempt, or the end of a recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// The recipient.
+    pub recipient: String,
+    /// When.
+    pub at: String,
+    /// Which attempt.
+    pub attempt: u32,
+    /// `delivered`, `deferred`, `failed` or `expired`.
+    pub outcome: String,
+    /// The host.
+    pub host: Option<String>,
+    /// The answer.
+    pub reply: String,
+    /// How the connection was protected.
+    pub tls: String,
+    /// From being due to the attempt, connecting, on the wire: milliseconds.
+    pub delays_ms: [u64; 3],
+    /// What was said, where it is kept.
+    pub transcript: Option<String>,
+}
+
+impl AttemptView {
+    /// A verdict in the answer's form.
+    #[must_use]
+    pub fn new(
+        recipient: String,
+        attempt: u32,
+        verdict: &Verdict,
+        transcript: Option<String>,
+    ) -> Self {
+        let ms = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            recipient,
+            at: verdict.at.to_string(),
+            attempt,
+            outcome: verdict.outcome.to_string(),
+            host: verdict.host.as_ref().map(ToString::to_string),
+            reply: verdict.reply.to_string(),
+            tls: verdict.tls.word().to_owned(),
+            delays_ms: [
+                ms(verdict.timing.queued),
+                ms(verdict.timing.connecting),
+                ms(verdict.timing.wire),
+            ],
+            transcript,
+        }
+    }
+}
+
+/// Everything that happened to one message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceView {
+    /// The message, as far as it is still known.
+    pub message: Option<MessageView>,
+    /// Its attempts in the order of time.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// One site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteView {
+    /// Its hosts.
+    pub site: String,
+    /// `probing`, `open`, or `cooling off until …`.
+    pub standing: String,
+    /// Connections that it may have busy.
+    pub window: u32,
+    /// Busy connections.
+    pub busy: u32,
+    /// Idle connections.
+    pub idle: u32,
+    /// Recipients that are due there.
+    pub due: usize,
+    /// The answer that closed it last.
+    pub last_failure: Option<String>,
+}
+
+impl From<schedule::SiteView> for SiteView {
+    fn from(site: schedule::SiteView) -> Self {
+        Self {
+            site: site.key,
+            standing: match site.standing {
+                schedule::StandingView::Probing => "probing".to_owned(),
+                schedule::StandingView::Open => "open".to_owned(),
+                schedule::StandingView::CoolingOff(until) => format!("cooling off until {until}"),
+            },
+            window: site.window,
+            busy: site.busy,
+            idle: site.idle,
+            due: site.recipients,
+            last_failure: site.last_failure.map(|r| r.to_string()),
+        }
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Waiting recipients.
+    Queue(Vec<QueuedView>),
+    /// A number of recipients.
+    Count(u64),
+    /// One message.
+    Message(Box<MessageView>),
+    /// The life of one message.
+    Trace(Box<TraceView>),
+    /// What a verb did.
+    Acted {
+        /// Recipients changed.
+        changed: u64,
+        /// Recipients that were so already, or are gone.
+        unchanged: u64,
+        /// Recipients being sent right now, whose end will be as ordered unless they are delivered.
+        in_flight: u64,
+    },
+    /// A message's content.
+    Content(String),
+    /// The sites.
+    Sites {
+        /// Every site, those with the most due first.
+        sites: Vec<SiteView>,
+        /// Domains that are paused.
+        paused: Vec<String>,
+    },
+    /// Figures by name.
+    Stats(serde_json::Map<String, serde_json::Value>),
+    /// Done, with a word on it.
+    Done(String),
+    /// It was not done, and why.
+    Error(String),
+}

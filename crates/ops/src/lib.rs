@@ -1,0 +1,16 @@
+//! The administrator's verbs and their typed answers: one vocabulary for the CLI, the admin socket
+//! and, later, HTTP and console.
+//!
+//! A [`Request`] crosses the admin socket as one line of JSON and is answered by one
+//! [`Answer`]. The verbs that change a recipient are carried out by [`act`] on spool and scheduler
+//! together; it returns what must be committed before the administrator is answered.
+
+mod act;
+mod answer;
+mod request;
+mod table;
+
+pub use act::{Acted, act, verdict_of_admin};
+pub use answer::{Answer, AttemptView, MessageView, QueuedView, SiteView, TraceView};
+pub use request::{Order, Request, Selection, Verb};
+pub use table::{attempts_table, queue_table, sites_table};

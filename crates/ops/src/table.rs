@@ -1,0 +1,127 @@
+//! Answers as tables for a terminal.
+
+use crate::answer::{AttemptView, QueuedView, SiteView};
+
+/// Columns aligned, two spaces between them, the last one free.
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|h| h.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            text.push_str(cell);
+            let gap = width.saturating_sub(cell.chars().count()) + 2;
+            text.extend(std::iter::repeat_n(' ', gap));
+        }
+        out.push_str(text.trim_end());
+        out.push('\n');
+    };
+    line(&mut head.iter().copied());
+    for row in rows {
+        line(&mut row.iter().map(String::as_str));
+    }
+    out
+}
+
+fn short_time(iso: &str) -> String {
+    iso.get(..19).unwrap_or(iso).replace('T', " ")
+}
+
+fn sender(text: &str) -> String {
+    if text.is_empty() {
+        "<>".to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Waiting recipients.
+#[must_use]
+pub fn queue_table(rows: &[QueuedView]) -> String {
+    if rows.is_empty() {
+        return "The queue is empty.\n".to_owned();
+    }
+    let head = [
+        "ID",
+        "STATE",
+        "TRIED",
+        "NEXT (UTC)",
+        "SENDER",
+        "RECIPIENT",
+        "WHY NOT YET",
+    ];
+    let cells = |r: &QueuedView| {
+        let why = match r.last_reply.is_empty() {
+            true => r.reason.clone(),
+            false => format!("{} — last answer: {}", r.reason, r.last_reply),
+        };
+        vec![
+            r.id.clone(),
+            r.state.clone(),
+            r.attempts.to_string(),
+            short_time(r.next_event.as_deref().unwrap_or(&r.due)),
+            sender(&r.sender),
+            r.recipient.clone(),
+            why,
+        ]
+    };
+    table(&head, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+/// Sites.
+#[must_use]
+pub fn sites_table(rows: &[SiteView]) -> String {
+    if rows.is_empty() {
+        return "Mail goes nowhere at present.\n".to_owned();
+    }
+    let head = [
+        "DUE",
+        "BUSY",
+        "IDLE",
+        "WINDOW",
+        "STANDING",
+        "SITE",
+        "LAST FAILURE",
+    ];
+    let cells = |s: &SiteView| {
+        vec![
+            s.due.to_string(),
+            s.busy.to_string(),
+            s.idle.to_string(),
+            s.window.to_string(),
+            s.standing.clone(),
+            s.site.clone(),
+            s.last_failure.clone().unwrap_or_default(),
+        ]
+    };
+    table(&head, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+/// Attempts, with their transcripts below them.
+#[must_use]
+pub fn attempts_table(rows: &[AttemptView]) -> String {
+    let mut out = String::new();
+    for a in rows {
+        let host = a
+            .host
+            .as_deref()
+            .map(|h| format!(" at {h}"))
+            .unwrap_or_default();
+        let [queued, connecting, wire] = a.delays_ms;
+        out.push_str(&format!(
+            "{} {} {}{host}: {}\n  attempt {}, TLS {}, waited {queued} ms, connecting {connecting} ms, on the wire {wire} ms\n",
+            short_time(&a.at), a.recipient, a.outcome, a.reply, a.attempt, a.tls,
+        ));
+        for line in a.transcript.iter().flat_map(|t| t.lines()) {
+            out.push_str("    ");
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    out
+}

@@ -1,0 +1,400 @@
+//! The administrator's door: requests over a socket in the data directory, one line of JSON each.
+//!
+//! Who may connect is a matter of the socket's mode (0660); who did is logged with every change.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use mail::{Domain, QueueId, find_header};
+use ops::{Answer, AttemptView, MessageView, QueuedView, Request, Selection, TraceView, Verb};
+use spool::{HistoryFilter, Op, Page};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot;
+
+use crate::queue::Event;
+use crate::run;
+use crate::shared::Shared;
+
+/// A request's line is no longer than this: ten thousand ids fit.
+const REQUEST_MAX: u64 = 1 << 20;
+/// Recipients changed before the queue's owner turns to other work.
+const ACT_AT_ONCE: usize = 500;
+
+/// Where the socket is.
+pub(crate) fn socket_path(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join("admin.sock")
+}
+
+/// Opens the socket. A socket left by a server that was killed is replaced: the lock on the data
+/// directory, which is held by now, says that no other server lives.
+pub(crate) fn open(data_dir: &Path) -> io::Result<UnixListener> {
+    let path = socket_path(data_dir);
+    match std::fs::remove_file(&path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// Answers until the server stops.
+pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(_) => continue,
+            },
+            () = shared.stopping.cancelled() => return,
+        };
+        tokio::spawn(converse(Arc::clone(&shared), stream));
+    }
+}
+
+async fn converse(shared: Arc<Shared>, stream: UnixStream) {
+    use tokio::io::AsyncReadExt;
+    let who = match stream.peer_cred() {
+        Ok(peer) => format!("uid={}", peer.uid()),
+        Err(_) => "unknown".to_owned(),
+    };
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let mut read = BufReader::new(read.take(REQUEST_MAX));
+    if read.read_line(&mut line).await.is_err() {
+        return;
+    }
+    let answer = match serde_json::from_str::<Request>(&line) {
+        Ok(request) => carry_out(&shared, request, &who)
+            .await
+            .unwrap_or_else(Answer::Error),
+        Err(error) => Answer::Error(format!("the request is not understood: {error}")),
+    };
+    let text = serde_json::to_string(&answer).unwrap_or_default();
+    // Whoever asked may have hung up.
+    drop(write.write_all(text.as_bytes()).await);
+    drop(write.write_all(b"\n").await);
+}
+
+async fn carry_out(shared: &Arc<Shared>, request: Request, who: &str) -> Result<Answer, String> {
+    match request {
+        Request::List {
+            selection,
+            order,
+            limit,
+            offset,
+        } => {
+            let page = Page {
+                sort: order.into(),
+                descending: false,
+                offset,
+                limit,
+            };
+            list(shared, selection, page).await.map(Answer::Queue)
+        }
+        Request::Count(selection) => {
+            let keys = keys(shared, selection).await?;
+            Ok(Answer::Count(keys.len() as u64))
+        }
+        Request::Show(id) => {
+            let found = show(shared, &id).await?;
+            found
+                .map(|m| Answer::Message(Box::new(m)))
+                .ok_or_else(|| unknown(&id))
+        }
+        Request::Trace(id) => trace(shared, &id).await,
+        Request::Act { verb, selection } => act(shared, verb, selection, who).await,
+        Request::Export(id) => export(shared, &id).await,
+        Request::Sites => sites(shared).await,
+        Request::Pause(domain, on) => pause(shared, &domain, on, who).await,
+        Request::Detailed { only, on } => {
+            shared.journal.set_detailed(only.as_deref(), on);
+            let line = shared.journal.line(net::now(), "action").field("who", who);
+            let line = line.field("verb", if on { "detailed-on" } else { "detailed-off" });
+            line.maybe("only", only.as_ref()).send();
+            let what = only.unwrap_or_else(|| "everything".to_owned());
+            let state = if on { "on" } else { "off" };
+            Ok(Answer::Done(format!(
+                "The detailed log for {what} is {state}."
+            )))
+        }
+        Request::Reload => {
+            let warnings = run::reload(shared).await?;
+            let line = shared.journal.line(net::now(), "action").field("who", who);
+            line.field("verb", "reload").send();
+            Ok(Answer::Done(warnings))
+        }
+        Request::Stats => Ok(stats(shared)),
+    }
+}
+
+fn unknown(id: &str) -> String {
+    format!("there is no message {id}: it is neither waiting nor in the history")
+}
+
+/// Runs what blocks on the disk where it may.
+async fn blocking<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Shared) -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let shared = Arc::clone(shared);
+    let task = tokio::task::spawn_blocking(move || {
+        shared.spool.flush_index().map_err(|e| e.to_string())?;
+        work(&shared)
+    });
+    task.await.map_err(|e| e.to_string())?
+}
+
+async fn keys(
+    shared: &Arc<Shared>,
+    selection: Selection,
+) -> Result<Vec<mail::RecipientKey>, String> {
+    blocking(shared, move |shared| {
+        selection.keys(&shared.spool, net::now())
+    })
+    .await
+}
+
+async fn list(
+    shared: &Arc<Shared>,
+    selection: Selection,
+    page: Page,
+) -> Result<Vec<QueuedView>, String> {
+    let rows = blocking(shared, move |shared| {
+        let filter = selection.filter()?;
+        shared
+            .spool
+            .query(&filter, page, net::now())
+            .map_err(|e| e.to_string())
+    })
+    .await?;
+    let keys = rows.iter().map(|r| r.key).collect();
+    let (ask, told) = oneshot::channel();
+    shared.tell(Event::Waits(keys, ask));
+    let waits = told
+        .await
+        .map_err(|_| "the server is stopping".to_owned())?;
+    Ok(rows
+        .into_iter()
+        .zip(waits)
+        .map(|(row, wait)| QueuedView::new(row, wait))
+        .collect())
+}
+
+fn parse_id(text: &str) -> Result<QueueId, String> {
+    text.parse()
+        .map_err(|e: mail::ParseQueueIdError| e.to_string())
+}
+
+async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, String> {
+    let queue_id = parse_id(id)?;
+    let waiting = list(shared, Selection::Ids(vec![id.to_owned()]), Page::ALL).await?;
+    let (message, history) = blocking(shared, move |shared| {
+        let message = shared.spool.read(queue_id).map_err(|e| e.to_string())?;
+        let filter = HistoryFilter {
+            id: Some(queue_id),
+            ..HistoryFilter::default()
+        };
+        let history = shared
+            .spool
+            .history(&filter, 0, 100_000)
+            .map_err(|e| e.to_string())?;
+        Ok((message, history))
+    })
+    .await?;
+    let finished = history
+        .iter()
+        .map(|h| {
+            AttemptView::new(
+                h.recipient.clone(),
+                h.attempts,
+                &h.verdict,
+                h.transcript.clone(),
+            )
+        })
+        .collect();
+    let subject = |content: &[u8]| {
+        let field = find_header(content, "Subject");
+        field
+            .map(|h| String::from_utf8_lossy(h.value).trim().to_owned())
+            .unwrap_or_default()
+    };
+    if let Some(message) = message {
+        return Ok(Some(MessageView {
+            id: message.id.to_string(),
+            accepted: message.accepted.to_string(),
+            sender: message.envelope.sender(),
+            subject: subject(&message.content),
+            size: message.content.len() as u64,
+            submitter: message.envelope.submitter.name(),
+            waiting,
+            finished,
+        }));
+    }
+    Ok(history.first().map(|h| MessageView {
+        id: h.key.id.to_string(),
+        accepted: h.accepted.to_string(),
+        sender: h.sender.clone(),
+        subject: String::new(),
+        size: h.size,
+        submitter: h.submitter.clone(),
+        waiting,
+        finished,
+    }))
+}
+
+async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
+    let queue_id = parse_id(id)?;
+    let message = show(shared, id).await?;
+    let names: Vec<(u32, String)> = message
+        .iter()
+        .flat_map(|m| m.waiting.iter().map(|w| (w.number, w.recipient.clone())))
+        .collect();
+    let rows = blocking(shared, move |shared| {
+        shared.spool.attempts(queue_id).map_err(|e| e.to_string())
+    })
+    .await?;
+    let mut attempts: Vec<AttemptView> = rows
+        .into_iter()
+        .map(|row| {
+            let named = names.iter().find(|(n, _)| *n == row.key.recipient);
+            let name = named.map_or_else(|| format!("#{}", row.key.recipient), |(_, n)| n.clone());
+            AttemptView::new(name, row.attempts, &row.verdict, row.transcript)
+        })
+        .collect();
+    let finished = message.iter().flat_map(|m| m.finished.iter().cloned());
+    for end in finished {
+        if !attempts
+            .iter()
+            .any(|a| a.at == end.at && a.outcome == end.outcome && a.recipient == end.recipient)
+        {
+            attempts.push(end);
+        }
+    }
+    attempts.sort_by(|a, b| a.at.cmp(&b.at));
+    if message.is_none() && attempts.is_empty() {
+        return Err(unknown(id));
+    }
+    Ok(Answer::Trace(Box::new(TraceView { message, attempts })))
+}
+
+async fn act(
+    shared: &Arc<Shared>,
+    verb: Verb,
+    selection: Selection,
+    who: &str,
+) -> Result<Answer, String> {
+    let what = match &selection {
+        Selection::Ids(ids) => format!("{} ids", ids.len()),
+        Selection::Filter(text) => text.clone(),
+        Selection::All => "all".to_owned(),
+    };
+    let keys = keys(shared, selection).await?;
+    let (mut changed, mut unchanged, mut in_flight) = (0, 0, 0);
+    for part in keys.chunks(ACT_AT_ONCE) {
+        let (ask, told) = oneshot::channel();
+        shared.tell(Event::Act(verb, part.to_vec(), ask));
+        let counts = told
+            .await
+            .map_err(|_| "the server is stopping".to_owned())??;
+        changed += counts[0];
+        unchanged += counts[1];
+        in_flight += counts[2];
+    }
+    let line = shared
+        .journal
+        .line(net::now(), "action")
+        .field("who", who)
+        .field("verb", verb.word());
+    line.field("selection", what)
+        .field("changed", changed)
+        .field("unchanged", unchanged)
+        .send();
+    Ok(Answer::Acted {
+        changed,
+        unchanged,
+        in_flight,
+    })
+}
+
+async fn export(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
+    let queue_id = parse_id(id)?;
+    let found = blocking(shared, move |shared| {
+        shared.spool.read(queue_id).map_err(|e| e.to_string())
+    })
+    .await?;
+    let message = found.ok_or_else(|| format!("message {id} is not in the queue"))?;
+    use base64::Engine;
+    Ok(Answer::Content(
+        base64::engine::general_purpose::STANDARD.encode(&message.content),
+    ))
+}
+
+async fn sites(shared: &Arc<Shared>) -> Result<Answer, String> {
+    let (ask, told) = oneshot::channel();
+    shared.tell(Event::Sites(ask));
+    let (sites, paused) = told
+        .await
+        .map_err(|_| "the server is stopping".to_owned())?;
+    Ok(Answer::Sites {
+        sites: sites.into_iter().map(Into::into).collect(),
+        paused: paused.iter().map(ToString::to_string).collect(),
+    })
+}
+
+async fn pause(shared: &Arc<Shared>, domain: &str, on: bool, who: &str) -> Result<Answer, String> {
+    let domain = Domain::parse(domain).map_err(|e| e.to_string())?;
+    let op = Op::Control {
+        name: format!("pause:{domain}"),
+        value: on.then(|| who.to_owned()),
+    };
+    let handles = Arc::clone(shared);
+    let committed = tokio::task::spawn_blocking(move || handles.spool.commit_wait(vec![op])).await;
+    committed
+        .map_err(|e| e.to_string())?
+        .map_err(|e| e.to_string())?;
+    let (ask, told) = oneshot::channel();
+    shared.tell(Event::Pause(domain.clone(), on, ask));
+    told.await
+        .map_err(|_| "the server is stopping".to_owned())?;
+    let verb = if on { "pause" } else { "resume" };
+    let line = shared
+        .journal
+        .line(net::now(), "action")
+        .field("who", who)
+        .field("verb", verb);
+    line.field("domain", &domain).send();
+    let state = if on {
+        "is paused: its mail waits"
+    } else {
+        "is not paused any more"
+    };
+    Ok(Answer::Done(format!("{domain} {state}.")))
+}
+
+fn stats(shared: &Shared) -> Answer {
+    let mut figures = serde_json::Map::new();
+    for (name, value) in shared.figures.all() {
+        figures.insert(name.to_owned(), value.into());
+    }
+    let s = shared.spool.stats();
+    let spool = [
+        ("waiting", s.waiting),
+        ("messages", s.messages),
+        ("spool_bytes_written", s.bytes_written),
+        ("spool_bytes_moved", s.bytes_moved),
+        ("spool_commits", s.commits),
+        ("spool_syncs", s.syncs),
+        ("spool_hot_segments", s.hot_segments),
+        ("spool_cold_segments", s.cold_segments),
+        ("spool_reclaimed", s.reclaimed),
+    ];
+    for (name, value) in spool {
+        figures.insert(name.to_owned(), value.into());
+    }
+    Answer::Stats(figures)
+}

@@ -1,0 +1,143 @@
+//! The command line's side of the admin socket: asks the running server and shows the answer.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+use ops::{Answer, Request, Selection};
+
+use crate::admin::socket_path;
+use crate::cli::print;
+use crate::config::Config;
+
+/// The server does not answer.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no server answers at {path}: is it running (`sendoff serve`), with the same data_dir, and may \
+     you use its socket? ({source})",
+    path = path.display()
+)]
+pub(crate) struct Unreachable {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+fn ask(config: &Config, request: &Request) -> Result<Answer> {
+    let path = socket_path(&config.data_dir);
+    let unreachable = |source| Unreachable {
+        path: path.clone(),
+        source,
+    };
+    let mut stream = UnixStream::connect(&path).map_err(unreachable)?;
+    let mut line = serde_json::to_string(request)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes()).map_err(unreachable)?;
+    let mut answer = String::new();
+    BufReader::new(stream)
+        .read_line(&mut answer)
+        .map_err(unreachable)?;
+    match serde_json::from_str(&answer)? {
+        Answer::Error(why) => Err(anyhow!(why)),
+        answer => Ok(answer),
+    }
+}
+
+/// How many waiting recipients a selection means.
+pub(crate) fn count(config: &Config, selection: &Selection) -> Result<u64> {
+    match ask(config, &Request::Count(selection.clone()))? {
+        Answer::Count(n) => Ok(n),
+        _ => Err(anyhow!("the server gave another answer than was asked for")),
+    }
+}
+
+/// Asks, and prints the answer.
+pub(crate) fn show(config: &Config, request: &Request, json: bool) -> Result<()> {
+    let answer = ask(config, request)?;
+    let text = match (json, answer) {
+        (_, Answer::Content(encoded)) => {
+            use base64::Engine;
+            let content = base64::engine::general_purpose::STANDARD.decode(encoded)?;
+            std::io::stdout().write_all(&content)?;
+            return Ok(());
+        }
+        (true, answer) => as_json(&answer)?,
+        (false, answer) => as_text(answer),
+    };
+    print(&text);
+    Ok(())
+}
+
+/// The inside of an answer, without the name of its kind.
+fn as_json(answer: &Answer) -> Result<String> {
+    let value = match serde_json::to_value(answer)? {
+        serde_json::Value::Object(map) if map.len() == 1 => map
+            .into_iter()
+            .next()
+            .map_or(serde_json::Value::Null, |(_, inner)| inner),
+        other => other,
+    };
+    Ok(format!("{}\n", serde_json::to_string_pretty(&value)?))
+}
+
+fn as_text(answer: Answer) -> String {
+    match answer {
+        Answer::Queue(rows) => ops::queue_table(&rows),
+        Answer::Count(n) => format!("{n}\n"),
+        Answer::Message(m) => message(&m),
+        Answer::Trace(trace) => {
+            let head = trace.message.map(|m| message_head(&m)).unwrap_or_default();
+            format!("{head}{}", ops::attempts_table(&trace.attempts))
+        }
+        Answer::Acted {
+            changed,
+            unchanged,
+            in_flight,
+        } => {
+            let mut text = format!("{changed} recipients changed");
+            if unchanged > 0 {
+                text.push_str(&format!(", {unchanged} were so already or are being sent"));
+            }
+            if in_flight > 0 {
+                text.push_str(&format!(
+                    ", {in_flight} are being sent right now and end with this attempt"
+                ));
+            }
+            text.push_str(".\n");
+            text
+        }
+        Answer::Sites { sites, paused } => {
+            let mut text = ops::sites_table(&sites);
+            if !paused.is_empty() {
+                text.push_str(&format!("Paused: {}\n", paused.join(", ")));
+            }
+            text
+        }
+        Answer::Stats(figures) => figures
+            .iter()
+            .map(|(name, value)| format!("{name:<24} {value}\n"))
+            .collect(),
+        Answer::Done(text) => format!("{text}\n"),
+        Answer::Content(text) | Answer::Error(text) => text,
+    }
+}
+
+fn message_head(m: &ops::MessageView) -> String {
+    let sender = if m.sender.is_empty() { "<>" } else { &m.sender };
+    format!(
+        "Message   {}\nAccepted  {}\nSender    {sender}\nSubject   {}\nSize      {} octets\nFrom      {}\n\n",
+        m.id, m.accepted, m.subject, m.size, m.submitter
+    )
+}
+
+fn message(m: &ops::MessageView) -> String {
+    let mut text = message_head(m);
+    if !m.waiting.is_empty() {
+        text.push_str(&ops::queue_table(&m.waiting));
+    }
+    if !m.finished.is_empty() {
+        text.push_str("\nFinished:\n");
+        text.push_str(&ops::attempts_table(&m.finished));
+    }
+    text
+}

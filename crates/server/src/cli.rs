@@ -1,0 +1,444 @@
+//! The command line: what is asked, and how the answer is shown.
+//!
+//! Exit codes: 0 done; 1 it failed; 2 the command line or the configuration is wrong; 3 the server
+//! cannot be reached.
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ops::{Order, Request, Selection, Verb};
+
+use crate::config::{Config, ConfigError};
+use crate::users::Users;
+use crate::{ask, demo, run, tools};
+
+/// Where the configuration is looked for when none is named.
+const CONFIG: &str = "/etc/sendoff/sendoff.toml";
+
+/// Sendoff sends mail: it takes mail in, keeps it safe, and delivers it.
+#[derive(Debug, Parser)]
+#[command(name = "sendoff", version, max_term_width = 100)]
+struct Cli {
+    /// The configuration file; without one, and with none at /etc/sendoff/sendoff.toml, the
+    /// defaults.
+    #[arg(long, global = true, env = "SENDOFF_CONFIG")]
+    config: Option<PathBuf>,
+    /// Answer in JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server until it is told to stop.
+    Serve,
+    /// Run the real server against a small world on this computer, and watch what happens.
+    Demo(demo::DemoArgs),
+    /// Check the configuration, and say what is wrong and where.
+    Check,
+    /// Make the running server read its configuration again.
+    Reload,
+    /// Look at, and change, what waits.
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Look at, pause and resume, where mail goes.
+    #[command(subcommand)]
+    Site(SiteCommand),
+    /// Look up the mail hosts of a domain, with the server's own settings.
+    Mx {
+        /// The domain.
+        domain: String,
+    },
+    /// Look at the DNS servers.
+    #[command(subcommand)]
+    Dns(DnsCommand),
+    /// Ask a mail server what it is and what it offers.
+    WhatSmtp {
+        /// HOST or HOST:PORT; port 25 unless given.
+        host: String,
+    },
+    /// Users who may log in to send.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// The log of the running server.
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Figures of the running server.
+    Stats,
+}
+
+#[derive(Debug, Subcommand)]
+enum QueueCommand {
+    /// List waiting recipients, and why they wait.
+    List {
+        #[command(flatten)]
+        selected: Selected,
+        /// In which order.
+        #[arg(long, value_enum, default_value = "id")]
+        sort: Sort,
+        /// How many at the most.
+        #[arg(long, default_value_t = 1000)]
+        limit: u64,
+        /// How many to pass over first.
+        #[arg(long, default_value_t = 0)]
+        offset: u64,
+        /// Only the number.
+        #[arg(long)]
+        count: bool,
+    },
+    /// Show one message with its recipients.
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// Show everything that happened to one message, with what was said on the wire.
+    Trace {
+        /// Its id.
+        id: String,
+    },
+    /// Keep messages and do not try them.
+    Hold(Change),
+    /// Let held messages be tried.
+    Release(Change),
+    /// Try messages now.
+    Retry(Change),
+    /// Give messages up, with a failure message to their senders.
+    Fail(Change),
+    /// Take messages out of the queue, silently.
+    Remove(Change),
+    /// Print a message as it will be sent.
+    Export {
+        /// Its id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Selected {
+    /// Message ids, or id/number for one recipient.
+    ids: Vec<String>,
+    /// A filter, such as 'domain:example.com age>1h'.
+    #[arg(long, conflicts_with = "ids")]
+    filter: Option<String>,
+    /// Everything.
+    #[arg(long, conflicts_with_all = ["ids", "filter"])]
+    all: bool,
+}
+
+#[derive(Debug, Args)]
+struct Change {
+    #[command(flatten)]
+    selected: Selected,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Sort {
+    Id,
+    Due,
+    Domain,
+    Size,
+    Attempts,
+}
+
+#[derive(Debug, Subcommand)]
+enum SiteCommand {
+    /// List the sites, those with the most waiting first.
+    List,
+    /// Stop sending to a domain; its mail waits.
+    Pause {
+        /// The domain.
+        domain: String,
+    },
+    /// Send to a paused domain again.
+    Resume {
+        /// The domain.
+        domain: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum DnsCommand {
+    /// List the DNS servers in the order in which they are asked.
+    List,
+    /// Prove that the DNS servers can be used to send mail.
+    Test,
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Add a user; the password is asked for, or read from standard input.
+    Add {
+        /// The name.
+        name: String,
+    },
+    /// List the users.
+    List,
+    /// Set another password.
+    Password {
+        /// The name.
+        name: String,
+    },
+    /// Take a user out.
+    Remove {
+        /// The name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum LogCommand {
+    /// Switch the detailed log on or off, without a restart.
+    Detailed {
+        /// on or off.
+        #[arg(value_parser = ["on", "off"])]
+        state: String,
+        /// Only for this domain or sender.
+        #[arg(long)]
+        only: Option<String>,
+    },
+}
+
+/// Says something to whoever runs the program.
+pub(crate) fn complain(text: &str) {
+    // With standard error gone there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "sendoff: {text}"));
+}
+
+/// Prints a part of the answer.
+pub(crate) fn print(text: &str) {
+    if std::io::stdout().write_all(text.as_bytes()).is_err() {
+        // The reader has seen enough (`| head`).
+        std::process::exit(0);
+    }
+}
+
+/// Runs the command line.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = carry_out(cli);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            if error.downcast_ref::<ConfigError>().is_some() {
+                ExitCode::from(2)
+            } else if error.downcast_ref::<ask::Unreachable>().is_some() {
+                ExitCode::from(3)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn load(path: Option<&PathBuf>) -> Result<Config> {
+    let default = PathBuf::from(CONFIG);
+    match path {
+        Some(path) => Ok(Config::load(path)?),
+        None if default.exists() => Ok(Config::load(&default)?),
+        None => Ok(Config::parse(
+            "",
+            &default,
+            std::path::Path::new("/etc/sendoff"),
+        )?),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")
+}
+
+fn carry_out(cli: Cli) -> Result<()> {
+    let json = cli.json;
+    if let Command::Demo(args) = cli.command {
+        return runtime()?.block_on(demo::run(args));
+    }
+    let config = load(cli.config.as_ref())?;
+    match cli.command {
+        Command::Serve => {
+            let runtime = runtime()?;
+            let result = runtime.block_on(run::serve(config));
+            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            result
+        }
+        Command::Check => check(cli.config.as_ref(), &config),
+        Command::Reload => ask::show(&config, &Request::Reload, json),
+        Command::Queue(command) => queue(&config, command, json),
+        Command::Site(SiteCommand::List) => ask::show(&config, &Request::Sites, json),
+        Command::Site(SiteCommand::Pause { domain }) => {
+            ask::show(&config, &Request::Pause(domain, true), json)
+        }
+        Command::Site(SiteCommand::Resume { domain }) => {
+            ask::show(&config, &Request::Pause(domain, false), json)
+        }
+        Command::Mx { domain } => runtime()?.block_on(tools::mx(&config, &domain, json)),
+        Command::Dns(DnsCommand::List) => runtime()?.block_on(tools::dns_list(&config, json)),
+        Command::Dns(DnsCommand::Test) => runtime()?.block_on(tools::dns_test(&config, json)),
+        Command::WhatSmtp { host } => runtime()?.block_on(tools::what_smtp(&config, &host, json)),
+        Command::User(command) => user(&config, command, json),
+        Command::Log(LogCommand::Detailed { state, only }) => {
+            let request = Request::Detailed {
+                only,
+                on: state == "on",
+            };
+            ask::show(&config, &request, json)
+        }
+        Command::Stats => ask::show(&config, &Request::Stats, json),
+        // Carried out above, before a configuration is needed.
+        Command::Demo(_) => Ok(()),
+    }
+}
+
+fn check(path: Option<&PathBuf>, config: &Config) -> Result<()> {
+    let name = match (path, &config.path) {
+        (Some(path), _) | (None, Some(path)) => path.display().to_string(),
+        (None, None) => "the defaults (there is no configuration file)".to_owned(),
+    };
+    for warning in &config.warnings {
+        print(&format!("Note: {warning}.\n"));
+    }
+    if let Some((certificate, key)) = &config.tls.certificate {
+        net::ServerTls::load(certificate, key).context("tls.certificate and tls.private_key")?;
+    }
+    net::ClientTls::new(&config.tls.extra_roots).context("tls.extra_roots")?;
+    print(&format!("{name}: no errors.\n"));
+    Ok(())
+}
+
+impl Selected {
+    fn selection(self, whole_by_default: bool) -> Result<Selection> {
+        match (self.filter, self.all) {
+            (Some(filter), _) => Ok(Selection::Filter(filter)),
+            (None, true) => Ok(Selection::All),
+            (None, false) if !self.ids.is_empty() => Ok(Selection::Ids(self.ids)),
+            (None, false) if whole_by_default => Ok(Selection::All),
+            (None, false) => Err(anyhow!(
+                "say which messages: ids, --filter 'domain:…', or --all"
+            )),
+        }
+    }
+}
+
+fn queue(config: &Config, command: QueueCommand, json: bool) -> Result<()> {
+    let (verb, change) = match command {
+        QueueCommand::List {
+            selected,
+            sort,
+            limit,
+            offset,
+            count,
+        } => {
+            let selection = selected.selection(true)?;
+            let order = match sort {
+                Sort::Id => Order::Id,
+                Sort::Due => Order::Due,
+                Sort::Domain => Order::Domain,
+                Sort::Size => Order::Size,
+                Sort::Attempts => Order::Attempts,
+            };
+            let request = match count {
+                true => Request::Count(selection),
+                false => Request::List {
+                    selection,
+                    order,
+                    limit,
+                    offset,
+                },
+            };
+            return ask::show(config, &request, json);
+        }
+        QueueCommand::Show { id } => return ask::show(config, &Request::Show(id), json),
+        QueueCommand::Trace { id } => return ask::show(config, &Request::Trace(id), json),
+        QueueCommand::Export { id } => return ask::show(config, &Request::Export(id), json),
+        QueueCommand::Hold(change) => (Verb::Hold, change),
+        QueueCommand::Release(change) => (Verb::Release, change),
+        QueueCommand::Retry(change) => (Verb::Retry(None), change),
+        QueueCommand::Fail(change) => (Verb::Fail, change),
+        QueueCommand::Remove(change) => (Verb::Remove, change),
+    };
+    let by_name = !change.selected.ids.is_empty();
+    let selection = change.selected.selection(false)?;
+    if !change.yes && !by_name {
+        confirm(config, verb, &selection)?;
+    }
+    ask::show(config, &Request::Act { verb, selection }, json)
+}
+
+/// Says how many are meant before a filter, or everything, is acted upon.
+fn confirm(config: &Config, verb: Verb, selection: &Selection) -> Result<()> {
+    let count = ask::count(config, selection)?;
+    complain(&format!("{} {count} waiting recipients?", verb.word()));
+    if !std::io::stdin().is_terminal() {
+        return Err(anyhow!(
+            "nothing was done: add --yes to do it without being asked"
+        ));
+    }
+    complain("Type yes to go on:");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    match line.trim() {
+        "yes" | "y" => Ok(()),
+        _ => Err(anyhow!("nothing was done")),
+    }
+}
+
+fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
+    let mut users = Users::load(&config.users_file)?;
+    let done = match command {
+        UserCommand::List => {
+            let names = users.names();
+            let text = match json {
+                true => format!("{}\n", serde_json::to_string(&names)?),
+                false if names.is_empty() => "There are no users.\n".to_owned(),
+                false => names.iter().map(|n| format!("{n}\n")).collect(),
+            };
+            print(&text);
+            return Ok(());
+        }
+        UserCommand::Add { name } => {
+            users.add(&name, &password()?)?;
+            format!("{name} may log in now.\n")
+        }
+        UserCommand::Password { name } => {
+            users.set_password(&name, &password()?)?;
+            format!("The password of {name} is changed.\n")
+        }
+        UserCommand::Remove { name } => {
+            users.remove(&name)?;
+            format!("{name} may not log in any more.\n")
+        }
+    };
+    print(&done);
+    Ok(())
+}
+
+/// A password from the terminal, unseen, or the first line of standard input.
+fn password() -> Result<String> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        let mut text = String::new();
+        stdin.lock().take(4096).read_to_string(&mut text)?;
+        return Ok(text.lines().next().unwrap_or_default().to_owned());
+    }
+    complain("Password (it is not shown):");
+    let before = rustix::termios::tcgetattr(&stdin)?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(rustix::termios::LocalModes::ECHO);
+    rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Now, &silent)?;
+    let mut line = String::new();
+    let read = stdin.read_line(&mut line);
+    rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Now, &before)?;
+    read?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}

@@ -1,0 +1,142 @@
+//! The configuration: one TOML file, read into validated settings of each stage.
+//!
+//! The raw form (`raw`) is what the file says and dies here; what the rest of the server sees is
+//! [`Config`]. Every error names the file, the line, the key and what it may be.
+
+mod error;
+mod raw;
+mod sections;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use deliver::{Credentials, Timeouts, TlsMode};
+use mail::{Address, Domain};
+use net::DnsSettings;
+use route::{RouteSettings, Rules, Target};
+use schedule::{Plan, Rate};
+
+pub(crate) use error::{ConfigError, Place};
+
+/// The whole configuration, validated.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) hostname: Domain,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) postmaster: Address,
+    pub(crate) listeners: Vec<SocketAddr>,
+    pub(crate) intake: intake::Policy,
+    pub(crate) connections: ConnectionLimits,
+    pub(crate) tls: TlsFiles,
+    pub(crate) users_file: PathBuf,
+    pub(crate) local: LocalStore,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) routing: RouteSettings,
+    pub(crate) rules: Arc<Rules<RuleKeys>>,
+    pub(crate) dns: DnsSettings,
+    pub(crate) log: LogSettings,
+    /// What works but deserves a word: shown by `check` and at the start.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// How many clients at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConnectionLimits {
+    pub(crate) all: usize,
+    pub(crate) per_source: usize,
+}
+
+/// Certificates.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
+    pub(crate) extra_roots: Vec<PathBuf>,
+}
+
+/// Where mail of local domains goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LocalStore {
+    None,
+    /// A directory with `{domain}` and `{user}` in its name.
+    Maildir(String),
+    /// An LMTP server over TCP.
+    LmtpTcp(Target),
+    /// An LMTP server at a socket of this computer.
+    LmtpUnix(PathBuf),
+}
+
+/// Outgoing mail.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) enabled: bool,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) lifetime: Option<Duration>,
+    pub(crate) max_connections: u32,
+    pub(crate) max_connections_per_site: u32,
+    pub(crate) first_mx_only: bool,
+    pub(crate) fail_on_5xx_greeting: bool,
+    pub(crate) tls: TlsMode,
+    pub(crate) relay: Option<Relay>,
+    pub(crate) failure_messages: bool,
+    pub(crate) delay_notice_after: Option<Duration>,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// The relay's login and protection.
+#[derive(Debug, Clone)]
+pub(crate) struct Relay {
+    pub(crate) tls: TlsMode,
+    pub(crate) credentials: Option<Credentials>,
+}
+
+/// What one rule for a destination may set.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct RuleKeys {
+    pub(crate) via_smtp: Option<Target>,
+    pub(crate) additional_resend_attempts: Option<u32>,
+    pub(crate) resend_attempts: Option<u32>,
+    pub(crate) resend_wait: Option<Duration>,
+    pub(crate) plan: Option<Plan>,
+    pub(crate) tls: Option<TlsMode>,
+    pub(crate) max_connections: Option<u32>,
+    pub(crate) max_message_rate: Option<Option<Rate>>,
+    pub(crate) max_recipients: Option<u32>,
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogSettings {
+    pub(crate) detailed: bool,
+    pub(crate) json: bool,
+    /// `None`: standard output.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) rotate_bytes: u64,
+    pub(crate) keep: u32,
+}
+
+impl Config {
+    /// Reads a configuration file.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let base = path.parent().map(Path::to_owned).unwrap_or_default();
+        let mut config = Self::parse(&text, path, &base)?;
+        config.path = Some(path.to_owned());
+        Ok(config)
+    }
+
+    /// Reads the text of a configuration; relative paths in it are below `base`.
+    pub(crate) fn parse(text: &str, path: &Path, base: &Path) -> Result<Self, ConfigError> {
+        let place = Place { path, text };
+        let raw: raw::Raw = toml::from_str(text).map_err(|error| place.syntax(&error))?;
+        sections::validate(raw, &place, base)
+    }
+}
+
+#[cfg(test)]
+mod tests;

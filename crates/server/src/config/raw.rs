@@ -1,0 +1,234 @@
+//! The configuration as it stands in the file. Each key's comment is its reference entry: meaning,
+//! unit, default.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+pub(crate) type Text = Option<Spanned<String>>;
+pub(crate) type Number = Option<Spanned<u32>>;
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Raw {
+    /// This server's name: in EHLO, Received and reports. Default: the computer's name.
+    pub(crate) hostname: Text,
+    /// Where the queue is kept. Default: `/var/lib/sendoff`.
+    pub(crate) data_dir: Text,
+    /// Whom senders can write to. Default: `postmaster@` and the hostname.
+    pub(crate) postmaster: Text,
+    /// Where mail is taken in; any number. Default: one at 127.0.0.1:2525.
+    pub(crate) listener: Option<Vec<Spanned<Listener>>>,
+    pub(crate) tls: Tls,
+    pub(crate) users: Users,
+    pub(crate) local: Local,
+    pub(crate) intake: Intake,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) dns: Dns,
+    /// Rules for destinations; any number.
+    pub(crate) domain: Vec<Spanned<DomainRule>>,
+    pub(crate) log: Log,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Listener {
+    /// Address and port. Default: `127.0.0.1:2525`.
+    pub(crate) address: Text,
+    /// `none`, `starttls` or `implicit`. Default: `none`.
+    pub(crate) tls: Text,
+    /// `required`, `optional` or `none`. Default: `optional`.
+    pub(crate) auth: Text,
+    /// Networks that may send without a login. Default: `127.0.0.0/8` and `::1`.
+    pub(crate) networks: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tls {
+    /// PEM file with this server's certificate and the chain behind it.
+    pub(crate) certificate: Text,
+    /// PEM file with its private key.
+    pub(crate) private_key: Text,
+    /// PEM files trusted besides the system's.
+    pub(crate) extra_roots: Vec<String>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Users {
+    /// The users' file. Default: `users.toml` in `data_dir`.
+    pub(crate) file: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Local {
+    /// Domains whose mail stays here.
+    pub(crate) domains: Vec<Spanned<String>>,
+    /// `maildir:PATH` with `{domain}` and `{user}`, `lmtp:HOST:PORT` or `lmtp:/SOCKET`.
+    pub(crate) deliver: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Intake {
+    /// Clients at once. Default: 2000.
+    pub(crate) max_connections: Option<usize>,
+    /// Clients at once from one address. Default: 200.
+    pub(crate) max_connections_per_source: Option<usize>,
+    /// Recipients of a message. Default: 1000.
+    pub(crate) max_recipients: Option<usize>,
+    /// Octets of a line of content. Default: 102400.
+    pub(crate) max_line_length: Option<usize>,
+    /// Commands that are none before a client is cut off. Default: 20.
+    pub(crate) max_bad_commands: Option<u32>,
+    /// Received fields above which a message is in a loop. Default: 50.
+    pub(crate) max_received: Option<usize>,
+    /// Octets a second that a client must send content at. Default: 100.
+    pub(crate) min_rate: Option<u64>,
+    /// The wait for a command. Default: `5m`.
+    pub(crate) command_timeout: Text,
+    /// The wait for more content. Default: `3m`.
+    pub(crate) content_timeout: Text,
+    /// `refuse` or `normalise`: a CR or LF alone in the content. Default: `refuse`.
+    pub(crate) bare_newline: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Outgoing {
+    /// When false, mail is taken in and waits. Default: true.
+    pub(crate) enabled: Option<bool>,
+    /// `independent` or `relay`. Default: `independent`.
+    pub(crate) mode: Text,
+    /// Attempts behind the first. Default: 5.
+    pub(crate) resend_attempts: Number,
+    /// The wait between two attempts. Default: `5m`.
+    pub(crate) resend_wait: Text,
+    /// `internet` or a list of waits; instead of the two above.
+    pub(crate) plan: Option<Spanned<PlanText>>,
+    /// Ends the re-sends earlier. Default: none.
+    pub(crate) lifetime: Text,
+    /// Connections to other servers at once, or `auto`. Default: `auto`.
+    pub(crate) max_connections: Option<Spanned<NumberOrText>>,
+    /// Connections at once to one site. Default: 20.
+    pub(crate) max_connections_per_site: Number,
+    /// Networks that DNS may not send us to. Default: loopback and unspecified.
+    pub(crate) refuse_networks: Option<Vec<Spanned<String>>>,
+    /// Only the first MX that accepts the connection. Default: false.
+    pub(crate) first_mx_only: bool,
+    /// Ask the parent domain's MX where there is none. Default: false.
+    pub(crate) parent_domain_mx: bool,
+    /// The port of MX hosts. Default: 25.
+    pub(crate) smtp_port: Option<u16>,
+    /// `none`, `opportunistic`, `require` or `verify`. Default: `opportunistic`.
+    pub(crate) tls: Text,
+    /// The largest message taken in. Default: `50MB`.
+    pub(crate) max_message_size: Text,
+    /// Whether senders get failure messages. Default: true.
+    pub(crate) failure_messages: Option<bool>,
+    /// Age at which a sender hears that a message is late; empty: never. Default: `4h`.
+    pub(crate) delay_notice_after: Text,
+    /// `defer` or `fail` when every host greets with 5yz. Default: `defer`.
+    pub(crate) on_5xx_greeting: Text,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) relay: Option<Spanned<Relay>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum PlanText {
+    Name(String),
+    List(Vec<String>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum NumberOrText {
+    Number(u32),
+    Text(String),
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Text,
+    pub(crate) greeting: Text,
+    pub(crate) helo: Text,
+    pub(crate) mail: Text,
+    pub(crate) rcpt: Text,
+    pub(crate) data_init: Text,
+    pub(crate) data_block: Text,
+    pub(crate) data_done: Text,
+    pub(crate) idle: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Relay {
+    /// The server, or several in the order of preference.
+    pub(crate) host: Option<Spanned<OneOrMany>>,
+    /// Its port. Default: 587, or 465 with `tls = "implicit"`.
+    pub(crate) port: Option<u16>,
+    /// `none`, `opportunistic`, `require`, `verify` or `implicit`. Default: `verify`.
+    pub(crate) tls: Text,
+    pub(crate) username: Text,
+    pub(crate) password: Text,
+    /// A file that holds the password.
+    pub(crate) password_file: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Dns {
+    /// Servers: address, address:port or host name. Default: found on this computer.
+    pub(crate) servers: Vec<String>,
+    /// Ask the computer's servers when those given fail. Default: true.
+    pub(crate) detect_if_given_fail: Option<bool>,
+    /// The wait for an answer. Default: `5s`.
+    pub(crate) timeout: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DomainRule {
+    /// `domain`, `.domain` for its subdomains, or `*`.
+    #[serde(rename = "match")]
+    pub(crate) matching: Text,
+    /// Deliver by this server; Independent Mode only.
+    pub(crate) via_smtp: Text,
+    pub(crate) additional_resend_attempts: Number,
+    pub(crate) resend_attempts: Number,
+    pub(crate) resend_wait: Text,
+    pub(crate) plan: Option<Spanned<PlanText>>,
+    /// Recipients of the domain become recipients of this one, when mail is taken in.
+    pub(crate) convert_domain: Text,
+    /// Recipients of the domain become this one.
+    pub(crate) convert_address: Text,
+    pub(crate) tls: Text,
+    pub(crate) max_connections: Number,
+    pub(crate) max_message_rate: Text,
+    pub(crate) max_recipients: Number,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    /// Every connection, command, reply and DNS question too. Default: false.
+    pub(crate) detailed: bool,
+    /// `text` or `json`. Default: `text`.
+    pub(crate) format: Text,
+    /// The file; `-` is standard output. Default: `log/outgoing.log` in `data_dir`.
+    pub(crate) file: Text,
+    /// The file is put aside at this size. Default: `100MB`.
+    pub(crate) rotate_at: Text,
+    /// How many are kept. Default: 10.
+    pub(crate) keep: Option<u32>,
+}

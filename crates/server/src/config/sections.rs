@@ -1,0 +1,681 @@
+//! From the raw form to validated settings, section by section.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use deliver::{Credentials, Timeouts, TlsMode};
+use ipnet::IpNet;
+use mail::{Address, Domain, parse_duration};
+use net::DnsSettings;
+use route::{DomainRule, Matcher, Mode, RouteSettings, Rules, Target};
+use schedule::{Plan, Rate};
+use toml::Spanned;
+
+use super::error::{ConfigError, Place};
+use super::raw::{self, NumberOrText, OneOrMany, PlanText, Raw, Text};
+use super::{
+    Config, ConnectionLimits, LocalStore, LogSettings, Outgoing, Relay, RuleKeys, TlsFiles,
+};
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+/// Shorter than this, a plan gives up earlier than RFC 5321 §4.5.4.1 advises.
+const ADVISED_SPAN: Duration = Duration::from_secs(4 * 86_400);
+
+pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Config> {
+    let mut warnings = Vec::new();
+    let hostname = match &raw.hostname {
+        Some(text) => {
+            Domain::parse(text.get_ref()).map_err(|e| place.key(text.span(), "hostname", e))?
+        }
+        None => computer_name(),
+    };
+    let data_dir = match &raw.data_dir {
+        Some(text) => base.join(text.get_ref()),
+        None => PathBuf::from("/var/lib/sendoff"),
+    };
+    let postmaster = match &raw.postmaster {
+        Some(text) => {
+            Address::parse(text.get_ref()).map_err(|e| place.key(text.span(), "postmaster", e))?
+        }
+        None => Address::new("postmaster", hostname.clone())
+            .map_err(|e| place.key(0..0, "postmaster", e))?,
+    };
+    let tls = tls_files(&raw.tls, place, base)?;
+    let local = local_store(&raw.local, place, base)?;
+    let (addresses, policy) = intake(&raw, place, &hostname, &postmaster, &tls, &local)?;
+    let rules = rules(&raw.domain, place)?;
+    let outgoing = outgoing(&raw.outgoing, place, base, &mut warnings)?;
+    let routing = routing(&raw.outgoing, place, &hostname, &addresses)?;
+    let users_file = match &raw.users.file {
+        Some(text) => base.join(text.get_ref()),
+        None => data_dir.join("users.toml"),
+    };
+    let timeout = duration(&raw.dns.timeout, place, "dns.timeout")?;
+    Ok(Config {
+        path: None,
+        log: log(&raw.log, place, &data_dir, base)?,
+        hostname,
+        data_dir,
+        postmaster,
+        listeners: addresses,
+        intake: policy,
+        connections: ConnectionLimits {
+            all: raw.intake.max_connections.unwrap_or(2000),
+            per_source: raw.intake.max_connections_per_source.unwrap_or(200),
+        },
+        tls,
+        users_file,
+        local,
+        outgoing,
+        routing,
+        rules: Arc::new(rules),
+        dns: DnsSettings {
+            servers: raw.dns.servers,
+            detect_if_given_fail: raw.dns.detect_if_given_fail.unwrap_or(true),
+            timeout: timeout.unwrap_or(Duration::from_secs(5)),
+        },
+        warnings,
+    })
+}
+
+fn computer_name() -> Domain {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    Domain::parse(&name).unwrap_or_else(|_| Domain::from_ip(std::net::Ipv4Addr::LOCALHOST.into()))
+}
+
+fn choice<T: Copy>(
+    text: &Text,
+    place: &Place<'_>,
+    key: &str,
+    allowed: &[(&str, T)],
+) -> Result<Option<T>> {
+    let Some(text) = text else { return Ok(None) };
+    let found = allowed.iter().find(|(name, _)| name == text.get_ref());
+    found.map(|(_, value)| Some(*value)).ok_or_else(|| {
+        let names: Vec<String> = allowed
+            .iter()
+            .map(|(name, _)| format!("\"{name}\""))
+            .collect();
+        let given = text.get_ref();
+        place.key(
+            text.span(),
+            key,
+            format!("`{given}` is not one of {}", names.join(", ")),
+        )
+    })
+}
+
+/// A length of time; an empty text is as none.
+fn duration(text: &Text, place: &Place<'_>, key: &str) -> Result<Option<Duration>> {
+    match text {
+        Some(text) if !text.get_ref().is_empty() => parse_duration(text.get_ref())
+            .map(Some)
+            .map_err(|e| place.key(text.span(), key, e)),
+        Some(_) | None => Ok(None),
+    }
+}
+
+fn size(text: &Text, place: &Place<'_>, key: &str) -> Result<Option<u64>> {
+    let Some(text) = text else { return Ok(None) };
+    let given = text.get_ref().trim();
+    let digits = given
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(given.len());
+    let (number, unit) = given.split_at(digits);
+    let factor: u64 = match unit.trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1000,
+        "KiB" => 1 << 10,
+        "MB" => 1_000_000,
+        "MiB" => 1 << 20,
+        "GB" => 1_000_000_000,
+        "GiB" => 1 << 30,
+        _ => 0,
+    };
+    let value = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(factor))
+        .filter(|n| *n > 0);
+    value.map(Some).ok_or_else(|| {
+        let why = format!("`{given}` is not a size: write a number and a unit, such as \"50MB\"");
+        place.key(text.span(), key, why)
+    })
+}
+
+fn networks(list: &[Spanned<String>], place: &Place<'_>, key: &str) -> Result<Vec<IpNet>> {
+    let parse = |text: &Spanned<String>| {
+        let given = text.get_ref();
+        let single = || given.parse::<std::net::IpAddr>().map(IpNet::from);
+        given.parse::<IpNet>().or_else(|_| single()).map_err(|_| {
+            let why = format!("`{given}` is not a network: write \"192.0.2.0/24\" or an address");
+            place.key(text.span(), key, why)
+        })
+    };
+    list.iter().map(parse).collect()
+}
+
+fn tls_files(raw: &raw::Tls, place: &Place<'_>, base: &Path) -> Result<TlsFiles> {
+    let certificate = match (&raw.certificate, &raw.private_key) {
+        (Some(c), Some(k)) => Some((base.join(c.get_ref()), base.join(k.get_ref()))),
+        (None, None) => None,
+        (Some(c), None) => {
+            return Err(place.key(c.span(), "tls.certificate", "tls.private_key is missing"));
+        }
+        (None, Some(k)) => {
+            return Err(place.key(k.span(), "tls.private_key", "tls.certificate is missing"));
+        }
+    };
+    Ok(TlsFiles {
+        certificate,
+        extra_roots: raw.extra_roots.iter().map(|p| base.join(p)).collect(),
+    })
+}
+
+fn local_store(raw: &raw::Local, place: &Place<'_>, base: &Path) -> Result<LocalStore> {
+    let Some(text) = &raw.deliver else {
+        return Ok(LocalStore::None);
+    };
+    let given = text.get_ref();
+    let wrong = |why: String| place.key(text.span(), "local.deliver", why);
+    match given.split_once(':') {
+        Some(("maildir", path)) if path.contains("{user}") => Ok(LocalStore::Maildir(
+            base.join(path).to_string_lossy().into_owned(),
+        )),
+        Some(("maildir", _)) => Err(wrong(
+            "a Maildir needs {user} in its path, so that each user has one".to_owned(),
+        )),
+        Some(("lmtp", path)) if path.starts_with('/') => Ok(LocalStore::LmtpUnix(path.into())),
+        Some(("lmtp", target)) => Target::parse(target, 24)
+            .map(LocalStore::LmtpTcp)
+            .map_err(|e| wrong(e.to_string())),
+        Some(_) | None => Err(wrong(format!(
+            "`{given}` is no store: write \"maildir:PATH\", \"lmtp:HOST:PORT\" or \"lmtp:/SOCKET\""
+        ))),
+    }
+}
+
+fn intake(
+    raw: &Raw,
+    place: &Place<'_>,
+    hostname: &Domain,
+    postmaster: &Address,
+    tls: &TlsFiles,
+    local: &LocalStore,
+) -> Result<(Vec<SocketAddr>, intake::Policy)> {
+    let mut policy = intake::Policy::new(hostname.as_str(), postmaster.clone());
+    policy.tls_available = tls.certificate.is_some();
+    let mut addresses = Vec::new();
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    match &raw.listener {
+        None => {
+            addresses.push(SocketAddr::from(([127, 0, 0, 1], 2525)));
+            policy.listeners.push(intake::Listener::loopback());
+            spans.push(0..0);
+        }
+        Some(list) => {
+            for entry in list {
+                let (address, listener) = listener(entry.get_ref(), place)?;
+                addresses.push(address);
+                policy.listeners.push(listener);
+                spans.push(entry.span());
+            }
+        }
+    }
+    let domain = |text: &Spanned<String>| {
+        Domain::parse(text.get_ref()).map_err(|e| place.key(text.span(), "local.domains", e))
+    };
+    let domains = raw
+        .local
+        .domains
+        .iter()
+        .map(domain)
+        .collect::<Result<Vec<_>>>()?;
+    policy.local = intake::LocalDomains::new(domains, *local != LocalStore::None);
+    policy.rewriting = rewriting(&raw.domain, place)?;
+    limits(raw, place, &mut policy)?;
+    policy.check().map_err(|error| {
+        let n = match error {
+            intake::PolicyError::OpenRelay { listener }
+            | intake::PolicyError::LoginWithoutTls { listener }
+            | intake::PolicyError::TlsWithoutCertificate { listener } => listener,
+            _ => 0,
+        };
+        place.wrong(spans.get(n).cloned().unwrap_or(0..0), error.to_string())
+    })?;
+    Ok((addresses, policy))
+}
+
+fn listener(raw: &raw::Listener, place: &Place<'_>) -> Result<(SocketAddr, intake::Listener)> {
+    let address = match &raw.address {
+        None => SocketAddr::from(([127, 0, 0, 1], 2525)),
+        Some(text) => text.get_ref().parse().map_err(|_| {
+            let given = text.get_ref();
+            let why = format!("`{given}` is no address with a port: write \"127.0.0.1:2525\"");
+            place.key(text.span(), "listener.address", why)
+        })?,
+    };
+    let tls = [
+        ("none", intake::Tls::None),
+        ("starttls", intake::Tls::StartTls),
+        ("implicit", intake::Tls::Implicit),
+    ];
+    let auth = [
+        ("required", intake::Auth::Required),
+        ("optional", intake::Auth::Optional),
+        ("none", intake::Auth::None),
+    ];
+    let mut listener = intake::Listener::loopback();
+    if let Some(tls) = choice(&raw.tls, place, "listener.tls", &tls)? {
+        listener.tls = tls;
+    }
+    if let Some(auth) = choice(&raw.auth, place, "listener.auth", &auth)? {
+        listener.auth = auth;
+    }
+    if let Some(list) = &raw.networks {
+        listener.networks = networks(list, place, "listener.networks")?;
+        let open = listener.networks.iter().position(|n| n.prefix_len() == 0);
+        if let Some(span) = open.and_then(|n| list.get(n)) {
+            let why = "a network of every address would make this server an open relay: list only \
+                       your own networks";
+            return Err(place.key(span.span(), "listener.networks", why));
+        }
+    }
+    Ok((address, listener))
+}
+
+fn limits(raw: &Raw, place: &Place<'_>, policy: &mut intake::Policy) -> Result<()> {
+    let l = &mut policy.limits;
+    let r = &raw.intake;
+    l.recipients = r.max_recipients.unwrap_or(l.recipients);
+    l.line_length = r.max_line_length.unwrap_or(l.line_length);
+    l.bad_commands = r.max_bad_commands.unwrap_or(l.bad_commands);
+    l.received_hops = r.max_received.unwrap_or(l.received_hops);
+    l.minimum_rate = r.min_rate.unwrap_or(l.minimum_rate);
+    if let Some(command) = duration(&r.command_timeout, place, "intake.command_timeout")? {
+        l.timeouts.command = command;
+        l.timeouts.helo = command;
+    }
+    if let Some(content) = duration(&r.content_timeout, place, "intake.content_timeout")? {
+        l.timeouts.content = content;
+    }
+    if let Some(max) = size(
+        &raw.outgoing.max_message_size,
+        place,
+        "outgoing.max_message_size",
+    )? {
+        l.message_size = max;
+    }
+    let newline = [
+        ("refuse", smtp::data::BareNewline::Refuse),
+        ("normalise", smtp::data::BareNewline::Normalise),
+    ];
+    if let Some(newline) = choice(&r.bare_newline, place, "intake.bare_newline", &newline)? {
+        policy.bare_newline = newline;
+    }
+    Ok(())
+}
+
+fn rewriting(list: &[Spanned<raw::DomainRule>], place: &Place<'_>) -> Result<intake::Rewriting> {
+    let mut found = Vec::new();
+    for rule in list.iter().map(Spanned::get_ref) {
+        let Some(matching) = &rule.matching else {
+            continue;
+        };
+        let given = |text: &Text| text.clone().filter(|t| !t.get_ref().is_empty());
+        let (address, domain) = (given(&rule.convert_address), given(&rule.convert_domain));
+        if address.is_none() && domain.is_none() {
+            continue;
+        }
+        let address = address.map(|t| {
+            Address::parse(t.get_ref())
+                .map_err(|e| place.key(t.span(), "domain.convert_address", e))
+        });
+        let domain = domain.map(|t| {
+            Domain::parse(t.get_ref()).map_err(|e| place.key(t.span(), "domain.convert_domain", e))
+        });
+        found.push(intake::RewriteRule {
+            matching: matching
+                .get_ref()
+                .parse()
+                .map_err(|e| place.key(matching.span(), "domain.match", e))?,
+            convert_address: address.transpose()?,
+            convert_domain: domain.transpose()?,
+        });
+    }
+    Ok(intake::Rewriting::new(found))
+}
+
+fn plan(text: &Option<Spanned<PlanText>>, place: &Place<'_>, key: &str) -> Result<Option<Plan>> {
+    let Some(text) = text else { return Ok(None) };
+    match text.get_ref() {
+        PlanText::Name(name) if name == "internet" => Ok(Some(Plan::internet())),
+        PlanText::Name(name) => Err(place.key(
+            text.span(),
+            key,
+            format!("`{name}` is no plan: write \"internet\" or a list of waits such as [\"5m\", \"1h*4\"]"),
+        )),
+        PlanText::List(list) => {
+            Plan::parse_list(list).map(Some).map_err(|e| place.key(text.span(), key, e))
+        }
+    }
+}
+
+const TLS: [(&str, TlsMode); 4] = [
+    ("none", TlsMode::None),
+    ("opportunistic", TlsMode::Opportunistic),
+    ("require", TlsMode::Require),
+    ("verify", TlsMode::Verify),
+];
+
+fn wait(text: &Text, place: &Place<'_>, key: &str) -> Result<Option<Duration>> {
+    let found = duration(text, place, key)?;
+    match (found, text) {
+        (Some(wait), Some(text)) if wait < Duration::from_secs(1) => Err(place.key(
+            text.span(),
+            key,
+            "a wait between two attempts is at least one second",
+        )),
+        _ => Ok(found),
+    }
+}
+
+fn outgoing(
+    raw: &raw::Outgoing,
+    place: &Place<'_>,
+    base: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Outgoing> {
+    let attempts = raw.resend_attempts.as_ref().map_or(5, |n| *n.get_ref());
+    let resend_wait = wait(&raw.resend_wait, place, "outgoing.resend_wait")?;
+    let named = plan(&raw.plan, place, "outgoing.plan")?;
+    if let (Some(plan), true) = (
+        &raw.plan,
+        raw.resend_attempts.is_some() || raw.resend_wait.is_some(),
+    ) {
+        let why = "a plan replaces resend_attempts and resend_wait: give one or the other";
+        return Err(place.key(plan.span(), "outgoing.plan", why));
+    }
+    let plan = named
+        .unwrap_or_else(|| Plan::fixed(attempts, resend_wait.unwrap_or(Duration::from_secs(300))));
+    if plan.span() < ADVISED_SPAN {
+        warnings.push(format!(
+            "mail that cannot be delivered is given up after {}; RFC 5321 advises 4 to 5 days \
+             (plan = \"internet\" does that)",
+            mail::format_duration(plan.span())
+        ));
+    }
+    let greeting = [("defer", false), ("fail", true)];
+    let relay = match &raw.relay {
+        Some(relay) => Some(relay_settings(relay, place, base, warnings)?),
+        None => None,
+    };
+    Ok(Outgoing {
+        enabled: raw.enabled.unwrap_or(true),
+        plan: Arc::new(plan),
+        lifetime: duration(&raw.lifetime, place, "outgoing.lifetime")?,
+        max_connections: max_connections(&raw.max_connections, place)?,
+        max_connections_per_site: raw
+            .max_connections_per_site
+            .as_ref()
+            .map_or(20, |n| *n.get_ref())
+            .max(1),
+        first_mx_only: raw.first_mx_only,
+        fail_on_5xx_greeting: choice(
+            &raw.on_5xx_greeting,
+            place,
+            "outgoing.on_5xx_greeting",
+            &greeting,
+        )?
+        .unwrap_or(false),
+        tls: choice(&raw.tls, place, "outgoing.tls", &TLS)?.unwrap_or_default(),
+        relay,
+        failure_messages: raw.failure_messages.unwrap_or(true),
+        delay_notice_after: match &raw.delay_notice_after {
+            None => Some(Duration::from_secs(4 * 3600)),
+            Some(_) => duration(
+                &raw.delay_notice_after,
+                place,
+                "outgoing.delay_notice_after",
+            )?,
+        },
+        timeouts: timeouts(&raw.timeouts, place)?,
+    })
+}
+
+fn max_connections(value: &Option<Spanned<NumberOrText>>, place: &Place<'_>) -> Result<u32> {
+    // Half of the files that this process may open, for each connection is one.
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let auto = u32::try_from(files.unwrap_or(4096) / 2)
+        .unwrap_or(u32::MAX)
+        .clamp(50, 5000);
+    let Some(value) = value else { return Ok(auto) };
+    match value.get_ref() {
+        NumberOrText::Number(n) if *n > 0 => Ok(*n),
+        NumberOrText::Text(t) if t == "auto" => Ok(auto),
+        NumberOrText::Number(_) | NumberOrText::Text(_) => {
+            let why = "write a number from 1, or \"auto\"";
+            Err(place.key(value.span(), "outgoing.max_connections", why))
+        }
+    }
+}
+
+fn timeouts(raw: &raw::Timeouts, place: &Place<'_>) -> Result<Timeouts> {
+    let mut t = Timeouts::default();
+    let all = [
+        (&mut t.connect, &raw.connect, "connect"),
+        (&mut t.greeting, &raw.greeting, "greeting"),
+        (&mut t.helo, &raw.helo, "helo"),
+        (&mut t.mail, &raw.mail, "mail"),
+        (&mut t.rcpt, &raw.rcpt, "rcpt"),
+        (&mut t.data_init, &raw.data_init, "data_init"),
+        (&mut t.data_block, &raw.data_block, "data_block"),
+        (&mut t.data_done, &raw.data_done, "data_done"),
+        (&mut t.idle, &raw.idle, "idle"),
+    ];
+    for (value, text, key) in all {
+        if let Some(given) = duration(text, place, &format!("outgoing.timeouts.{key}"))? {
+            *value = given;
+        }
+    }
+    Ok(t)
+}
+
+fn relay_settings(
+    raw: &Spanned<raw::Relay>,
+    place: &Place<'_>,
+    base: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Relay> {
+    let relay = raw.get_ref();
+    let modes: Vec<(&str, TlsMode)> = TLS
+        .into_iter()
+        .chain([("implicit", TlsMode::Implicit)])
+        .collect();
+    let tls = choice(&relay.tls, place, "outgoing.relay.tls", &modes)?.unwrap_or(TlsMode::Verify);
+    let password = match (&relay.password, &relay.password_file) {
+        (Some(_), Some(file)) => {
+            let why = "password and password_file: give one of them";
+            return Err(place.key(file.span(), "outgoing.relay.password_file", why));
+        }
+        (Some(password), None) => Some(password.get_ref().clone()),
+        (None, Some(file)) => {
+            let path = base.join(file.get_ref());
+            let text = std::fs::read_to_string(&path).map_err(|e| {
+                let why = format!("{} cannot be read: {e}", path.display());
+                place.key(file.span(), "outgoing.relay.password_file", why)
+            })?;
+            Some(text.trim_end_matches(['\r', '\n']).to_owned())
+        }
+        (None, None) => None,
+    };
+    let credentials = match (&relay.username, password) {
+        (Some(username), Some(password)) => {
+            if matches!(tls, TlsMode::None | TlsMode::Opportunistic) {
+                let why = "a login is never sent in clear: set outgoing.relay.tls to \"verify\", \
+                           \"implicit\" or \"require\"";
+                return Err(place.key(username.span(), "outgoing.relay.username", why));
+            }
+            if tls == TlsMode::Require {
+                warnings.push(
+                    "outgoing.relay.tls = \"require\" sends the login to whoever answers: \"verify\" \
+                     makes the relay prove its name"
+                        .to_owned(),
+                );
+            }
+            Some(Credentials {
+                username: username.get_ref().clone(),
+                password,
+            })
+        }
+        (Some(username), None) => {
+            let why = "the password is missing: give password or password_file";
+            return Err(place.key(username.span(), "outgoing.relay.username", why));
+        }
+        (None, Some(_)) => {
+            return Err(place.key(
+                raw.span(),
+                "outgoing.relay",
+                "a password without a username",
+            ));
+        }
+        (None, None) => None,
+    };
+    Ok(Relay { tls, credentials })
+}
+
+fn routing(
+    raw: &raw::Outgoing,
+    place: &Place<'_>,
+    hostname: &Domain,
+    listeners: &[SocketAddr],
+) -> Result<RouteSettings> {
+    let relay_mode = choice(
+        &raw.mode,
+        place,
+        "outgoing.mode",
+        &[("independent", false), ("relay", true)],
+    )?
+    .unwrap_or(false);
+    let mode = if relay_mode {
+        Mode::Relay(relays(raw, place)?)
+    } else {
+        Mode::Independent
+    };
+    let refuse_networks = match &raw.refuse_networks {
+        Some(list) => networks(list, place, "outgoing.refuse_networks")?,
+        None => ["127.0.0.0/8", "::1/128", "0.0.0.0/8", "::/128"]
+            .iter()
+            .filter_map(|net| net.parse().ok())
+            .collect(),
+    };
+    Ok(RouteSettings {
+        mode,
+        hostname: hostname.clone(),
+        smtp_port: raw.smtp_port.unwrap_or(25),
+        parent_domain_mx: raw.parent_domain_mx,
+        refuse_networks,
+        own_listeners: listeners.to_vec(),
+    })
+}
+
+fn relays(raw: &raw::Outgoing, place: &Place<'_>) -> Result<Vec<Target>> {
+    let missing = || {
+        let span = raw.mode.as_ref().map_or(0..0, Spanned::span);
+        place.key(
+            span,
+            "outgoing.mode",
+            "mode \"relay\" needs a server: set outgoing.relay.host",
+        )
+    };
+    let relay = raw.relay.as_ref().ok_or_else(missing)?.get_ref();
+    let host = relay.host.as_ref().ok_or_else(missing)?;
+    let implicit = relay
+        .tls
+        .as_ref()
+        .is_some_and(|t| t.get_ref() == "implicit");
+    let port = relay.port.unwrap_or(if implicit { 465 } else { 587 });
+    let names: Vec<&String> = match host.get_ref() {
+        OneOrMany::One(name) => vec![name],
+        OneOrMany::Many(names) => names.iter().collect(),
+    };
+    if names.is_empty() {
+        return Err(missing());
+    }
+    let target = |name: &String| {
+        Target::parse(name, port).map_err(|e| place.key(host.span(), "outgoing.relay.host", e))
+    };
+    names.into_iter().map(target).collect()
+}
+
+fn rules(list: &[Spanned<raw::DomainRule>], place: &Place<'_>) -> Result<Rules<RuleKeys>> {
+    let mut found = Vec::with_capacity(list.len());
+    for entry in list {
+        let rule = entry.get_ref();
+        let Some(matching) = &rule.matching else {
+            return Err(place.wrong(entry.span(), "a [[domain]] rule needs the key match"));
+        };
+        let matcher = Matcher::parse(matching.get_ref())
+            .map_err(|e| place.key(matching.span(), "domain.match", e))?;
+        let via_smtp = match rule.via_smtp.as_ref().filter(|t| !t.get_ref().is_empty()) {
+            Some(text) => Some(
+                Target::parse(text.get_ref(), 25)
+                    .map_err(|e| place.key(text.span(), "domain.via_smtp", e))?,
+            ),
+            None => None,
+        };
+        let rate = match rule.max_message_rate.as_ref() {
+            Some(text) if text.get_ref().is_empty() => Some(None),
+            Some(text) => {
+                Some(Some(Rate::parse(text.get_ref()).map_err(|e| {
+                    place.key(text.span(), "domain.max_message_rate", e)
+                })?))
+            }
+            None => None,
+        };
+        let number = |n: &raw::Number| n.as_ref().map(|n| *n.get_ref());
+        let set = RuleKeys {
+            via_smtp,
+            additional_resend_attempts: number(&rule.additional_resend_attempts),
+            resend_attempts: number(&rule.resend_attempts),
+            resend_wait: wait(&rule.resend_wait, place, "domain.resend_wait")?,
+            plan: plan(&rule.plan, place, "domain.plan")?,
+            tls: choice(&rule.tls, place, "domain.tls", &TLS)?,
+            max_connections: number(&rule.max_connections),
+            max_message_rate: rate,
+            max_recipients: number(&rule.max_recipients),
+        };
+        found.push(DomainRule { matcher, set });
+    }
+    Ok(Rules::new(found))
+}
+
+fn log(raw: &raw::Log, place: &Place<'_>, data_dir: &Path, base: &Path) -> Result<LogSettings> {
+    let json = choice(
+        &raw.format,
+        place,
+        "log.format",
+        &[("text", false), ("json", true)],
+    )?;
+    Ok(LogSettings {
+        detailed: raw.detailed,
+        json: json.unwrap_or(false),
+        file: match &raw.file {
+            None => Some(data_dir.join("log/outgoing.log")),
+            Some(text) if text.get_ref() == "-" => None,
+            Some(text) if Path::new(text.get_ref()).is_absolute() => {
+                Some(base.join(text.get_ref()))
+            }
+            Some(text) => Some(data_dir.join(text.get_ref())),
+        },
+        rotate_bytes: size(&raw.rotate_at, place, "log.rotate_at")?.unwrap_or(100_000_000),
+        keep: raw.keep.unwrap_or(10),
+    })
+}

@@ -1,0 +1,102 @@
+//! Configurations, and what is said of wrong ones.
+
+use std::path::Path;
+
+use mail::Domain;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Path::new("sendoff.toml"), Path::new("/etc/sendoff"))
+        .map_err(|e| e.to_string())
+}
+
+#[test]
+fn an_empty_file_is_a_working_server_on_loopback() {
+    let config = parse("").unwrap();
+    assert_eq!(config.listeners, ["127.0.0.1:2525".parse().unwrap()]);
+    assert_eq!(config.outgoing.plan.resends(), 5);
+    assert_eq!(config.outgoing.plan.span(), Duration::from_secs(1500));
+    assert!(config.warnings[0].contains("RFC 5321 advises"));
+}
+
+#[test]
+fn errors_name_file_line_key_and_what_is_allowed() {
+    let cases = [
+        (
+            "hostnam = \"x\"",
+            "sendoff.toml:1: unknown key `hostnam`, expected one of `hostname`",
+        ),
+        (
+            "\n[outgoing]\nmode = \"direct\"",
+            "sendoff.toml:3: outgoing.mode: `direct` is not one of \"independent\", \"relay\"",
+        ),
+        (
+            "[outgoing]\nmode = \"relay\"",
+            "sendoff.toml:2: outgoing.mode: mode \"relay\" needs a server",
+        ),
+        (
+            "[outgoing]\nresend_wait = \"5\"",
+            "sendoff.toml:2: outgoing.resend_wait: `5` is not a length of time",
+        ),
+        (
+            "[outgoing]\nresend_attempts = \"5\"",
+            "sendoff.toml:2: resend_attempts: invalid type: string \"5\", expected u32",
+        ),
+        (
+            "[outgoing]\nplan = \"internet\"\nresend_wait = \"5m\"",
+            "sendoff.toml:2: outgoing.plan: a plan replaces",
+        ),
+        (
+            "[[listener]]\naddress = \"0.0.0.0:25\"\nnetworks = [\n\"10.0.0.0/8\",\n\"0.0.0.0/0\"]",
+            "sendoff.toml:5: listener.networks: a network of every address",
+        ),
+        (
+            "[[listener]]\nnetworks = [\"0.0.0.0/1\", \"128.0.0.0/1\"]",
+            "open relay",
+        ),
+        ("[[listener]]\nauth = \"required\"", "requires a login"),
+        (
+            "[[listener]]\naddress = \"25\"",
+            "is no address with a port",
+        ),
+        (
+            "[outgoing.relay]\nhost=\"h\"\nusername=\"u\"\npassword=\"p\"\ntls=\"opportunistic\"",
+            "sendoff.toml:3: outgoing.relay.username: a login is never sent in clear",
+        ),
+        (
+            "[outgoing.relay]\nhost=\"h\"\nusername=\"u\"",
+            "the password is missing",
+        ),
+        ("[[domain]]\nvia_smtp = \"x\"", "needs the key match"),
+        (
+            "[[domain]]\nmatch = \"x\"\nvia_smtp = \"a b\"",
+            "sendoff.toml:3: domain.via_smtp",
+        ),
+        ("[local]\ndeliver = \"mbox:/x\"", "is no store"),
+        ("x = [", "sendoff.toml:1:"),
+    ];
+    for (text, expected) in cases {
+        let error = parse(text).expect_err(text);
+        assert!(
+            error.contains(expected),
+            "{text}\n said: {error}\n not:  {expected}"
+        );
+    }
+}
+
+#[test]
+fn rules_are_merged_key_by_key() {
+    let config = parse(
+        "[[domain]]\nmatch=\"*\"\nresend_attempts=9\n[[domain]]\nmatch=\"x.example\"\n\
+         via_smtp=\"10.0.0.7:26\"\nadditional_resend_attempts=10\nmax_message_rate=\"\"\n",
+    )
+    .unwrap();
+    let found = config.rules.effective(&Domain::parse("x.example").unwrap());
+    assert_eq!(
+        found.key(|r| r.via_smtp.clone()).unwrap().to_string(),
+        "[10.0.0.7]:26"
+    );
+    assert_eq!(found.key(|r| r.resend_attempts), Some(9));
+    assert_eq!(found.key(|r| r.max_message_rate), Some(None));
+}

@@ -1,0 +1,313 @@
+//! The way in by SMTP: connections of clients, each with its intake session.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use intake::{AcceptFailure, Busy, PasswordVerdict, Request, Session, Tls};
+use mail::{Message, RecipientState};
+use net::{Link, Stream, Turn};
+use spool::{CommitError, Op};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use crate::queue::Event;
+use crate::shared::{Figures, Shared};
+
+/// How long a handshake may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
+/// A commit takes milliseconds; when the disk hangs, the client is told to come back.
+const COMMIT_MAX: Duration = Duration::from_secs(120);
+/// The pause behind an error of accepting, such as having no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Counts the clients, in all and by address.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    by_source: Mutex<(usize, HashMap<IpAddr, usize>)>,
+}
+
+/// A client's place among them; given back when dropped.
+struct Place {
+    clients: Arc<Clients>,
+    source: IpAddr,
+}
+
+impl Clients {
+    fn enter(
+        self: &Arc<Self>,
+        source: IpAddr,
+        all: usize,
+        per_source: usize,
+    ) -> Result<Place, Busy> {
+        let mut guard = self
+            .by_source
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (count, sources) = &mut *guard;
+        if *count >= all {
+            return Err(Busy::All);
+        }
+        let here = sources.entry(source).or_default();
+        if *here >= per_source {
+            return Err(Busy::Source);
+        }
+        *here += 1;
+        *count += 1;
+        Ok(Place {
+            clients: Arc::clone(self),
+            source,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut guard = self
+            .clients
+            .by_source
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (count, sources) = &mut *guard;
+        *count = count.saturating_sub(1);
+        if let Some(here) = sources.get_mut(&self.source) {
+            *here = here.saturating_sub(1);
+            if *here == 0 {
+                sources.remove(&self.source);
+            }
+        }
+    }
+}
+
+/// Takes connections of one listener until the server stops.
+pub(crate) async fn listen(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    number: usize,
+    clients: Arc<Clients>,
+    tasks: TaskTracker,
+) {
+    loop {
+        let (stream, peer) = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(connection) => connection,
+                Err(error) => {
+                    let line = shared.journal.line(net::now(), "error");
+                    line.field("what", "accepting a connection").field("why", error).send();
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            () = shared.stopping.cancelled() => return,
+        };
+        Figures::count(&shared.figures.connections_in);
+        let limits = shared.settings().config.connections;
+        match clients.enter(peer.ip().to_canonical(), limits.all, limits.per_source) {
+            Ok(place) => {
+                let shared = Arc::clone(&shared);
+                tasks.spawn(async move {
+                    serve(&shared, stream, peer, number).await;
+                    drop(place);
+                });
+            }
+            Err(busy) => {
+                tasks.spawn(turn_away(Arc::clone(&shared), stream, peer, busy));
+            }
+        }
+    }
+}
+
+async fn turn_away(shared: Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, busy: Busy) {
+    let why = match busy {
+        Busy::All => "too many connections in all (intake.max_connections)",
+        Busy::Source => "too many connections from one address (intake.max_connections_per_source)",
+    };
+    let line = shared
+        .journal
+        .line(net::now(), "turned-away")
+        .field("client", peer.ip());
+    line.field("why", why).send();
+    let text = intake::busy(shared.settings().config.hostname.as_str(), busy);
+    // Whether the client reads it is its own affair.
+    drop(tokio::time::timeout(Duration::from_secs(2), stream.write_all(&text)).await);
+}
+
+async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, number: usize) {
+    let settings = shared.settings();
+    let policy = Arc::clone(&settings.policy);
+    let implicit = policy
+        .listeners
+        .get(number)
+        .is_some_and(|l| l.tls == Tls::Implicit);
+    if let Err(error) = tcp.set_nodelay(true) {
+        log_trouble(shared, peer, &error.to_string());
+        return;
+    }
+    let stream = match (implicit, &settings.server_tls) {
+        (true, Some(tls)) => match tls.handshake(tcp, HANDSHAKE_MAX).await {
+            Ok(stream) => stream,
+            Err(why) => return log_trouble(shared, peer, &format!("TLS handshake failed: {why}")),
+        },
+        (true, None) => return,
+        (false, _) => Stream::Plain(tcp),
+    };
+    drop(settings);
+    let ids = Arc::clone(shared);
+    let next_id = Box::new(move |now| ids.next_id(now));
+    let mut session = Session::new(policy, number, peer, implicit, next_id, net::now());
+    session.set_detailed(shared.journal.is_detailed(&[]));
+    converse(shared, &mut session, Link::new(stream), peer).await;
+}
+
+fn log_trouble(shared: &Shared, peer: SocketAddr, why: &str) {
+    let line = shared.journal.line(net::now(), "client");
+    line.field("client", peer.ip()).field("what", why).send();
+}
+
+async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, peer: SocketAddr) {
+    let mut told_to_stop = false;
+    loop {
+        let gone = link.flush(session).await == Turn::Gone;
+        log_events(shared, session, peer);
+        match session.poll_request() {
+            Some(Request::Close) => {
+                link.flush(session).await;
+                return link.shutdown().await;
+            }
+            Some(Request::Accept(message)) => {
+                let result = accept(shared, *message).await;
+                session.accepted(net::now(), result);
+                link.again(session);
+            }
+            Some(Request::CheckPassword(login)) => {
+                let verdict = check_password(shared, login.user, login.password).await;
+                session.password_checked(net::now(), verdict);
+                link.again(session);
+            }
+            Some(Request::StartTls) => {
+                if !link.is_drained() {
+                    link.again(session);
+                    continue;
+                }
+                match start_tls(shared, link).await {
+                    Ok(secured) => link = secured,
+                    Err(why) => return log_trouble(shared, peer, &why),
+                }
+                session.tls_started(net::now());
+            }
+            None if gone || session.is_closed() => return link.shutdown().await,
+            None => {
+                tokio::select! {
+                    _ = link.turn(session) => {}
+                    () = shared.stopping.cancelled(), if !told_to_stop => {
+                        told_to_stop = true;
+                        session.shutdown();
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn start_tls(shared: &Shared, link: Link) -> Result<Link, String> {
+    let settings = shared.settings();
+    match (link.into_stream(), &settings.server_tls) {
+        (Some(Stream::Plain(tcp)), Some(tls)) => match tls.handshake(tcp, HANDSHAKE_MAX).await {
+            Ok(stream) => Ok(Link::new(stream)),
+            Err(why) => Err(format!("TLS handshake failed: {why}")),
+        },
+        _ => Err("TLS is not available".to_owned()),
+    }
+}
+
+/// Makes a message durable. Its log line and its delivery begin with that, not before.
+async fn accept(shared: &Arc<Shared>, message: Message) -> Result<(), AcceptFailure> {
+    if shared.stopping.is_cancelled() {
+        return Err(AcceptFailure::Stopping);
+    }
+    let (told, answer) = oneshot::channel();
+    let message = Arc::new(message);
+    let states = message
+        .envelope
+        .recipients
+        .iter()
+        .map(|_| RecipientState {
+            due: message.accepted,
+            ..RecipientState::default()
+        })
+        .collect();
+    let op = Op::Accept {
+        message: Message::clone(&message),
+        states,
+        token: None,
+    };
+    let handles = Arc::clone(shared);
+    shared.spool.commit(
+        vec![op],
+        Box::new(move |result| {
+            if result.is_ok() {
+                handles.tell(Event::Accepted(message));
+            }
+            // The client may have gone meanwhile; its mail is in the queue all the same.
+            drop(told.send(result));
+        }),
+    );
+    let result = match tokio::time::timeout(COMMIT_MAX, answer).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(CommitError::Closed),
+        Err(_) => return Err(AcceptFailure::Failed),
+    };
+    result.map_err(|error| {
+        let line = shared.journal.line(net::now(), "not-accepted");
+        line.field("why", &error).send();
+        match error {
+            CommitError::Full(_) | CommitError::TooLarge { .. } => AcceptFailure::Full,
+            CommitError::Closed => AcceptFailure::Stopping,
+            error => {
+                shared.tell(Event::Fatal(error.to_string()));
+                AcceptFailure::Failed
+            }
+        }
+    })
+}
+
+async fn check_password(shared: &Arc<Shared>, user: String, password: String) -> PasswordVerdict {
+    let settings = shared.settings();
+    if settings.logins.is_remembered(&user, &password, net::now()) {
+        return PasswordVerdict::Right;
+    }
+    let Ok(_permit) = shared.hashing.acquire().await else {
+        return PasswordVerdict::Unavailable;
+    };
+    let checked =
+        tokio::task::spawn_blocking(move || settings.logins.check(&user, &password, net::now()));
+    match checked.await {
+        Ok(Ok(true)) => PasswordVerdict::Right,
+        Ok(Ok(false)) => PasswordVerdict::Wrong,
+        Ok(Err(error)) => {
+            shared
+                .journal
+                .line(net::now(), "error")
+                .field("what", "users")
+                .field("why", error)
+                .send();
+            PasswordVerdict::Unavailable
+        }
+        Err(_) => PasswordVerdict::Unavailable,
+    }
+}
+
+fn log_events(shared: &Shared, session: &mut Session, peer: SocketAddr) {
+    while let Some(event) = session.poll_event() {
+        let line = shared
+            .journal
+            .line(net::now(), "client")
+            .field("client", peer.ip());
+        line.maybe("user", session.user())
+            .field("what", event)
+            .send();
+    }
+}

@@ -1,0 +1,339 @@
+//! Storing mail of local domains: Maildir, or LMTP (RFC 2033) to the server that has the
+//! mailboxes.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use mail::{
+    Address, Class, EnhancedCode, Message, Outcome, PeerHost, RecipientKey, Reply, Timing, Verdict,
+};
+use route::Target;
+use schedule::{Attempted, Report};
+use smtp::reply::ReplyParser;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::config::LocalStore;
+use crate::queue::{Finished, Job};
+use crate::shared::Shared;
+
+/// Each answer of an LMTP server is waited for this long.
+const LMTP_WAIT: Duration = Duration::from_secs(120);
+
+/// Stores a batch.
+pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
+    let began = Instant::now();
+    let id = job.batch.id;
+    let message = match job.message {
+        Some(message) => Some(message),
+        None => {
+            let handles = Arc::clone(shared);
+            let read = tokio::task::spawn_blocking(move || handles.spool.read(id)).await;
+            read.ok().and_then(Result::ok).flatten().map(Arc::new)
+        }
+    };
+    let keys: Vec<RecipientKey> = job.batch.keys().collect();
+    let results = match &message {
+        Some(message) => store_message(shared, message, &keys).await,
+        None => vec![later("the message cannot be read from the queue"); keys.len()],
+    };
+    let attempted = keys
+        .iter()
+        .zip(results)
+        .map(|(key, reply)| Attempted {
+            key: *key,
+            verdict: verdict(reply, began.elapsed()),
+            retry_after: None,
+        })
+        .collect();
+    let report = Report {
+        attempted,
+        service: began.elapsed(),
+        ..Report::default()
+    };
+    Finished {
+        message,
+        report,
+        transcript: None,
+        reports_taken: false,
+    }
+}
+
+fn verdict((reply, host): (Reply, Option<PeerHost>), wire: Duration) -> Verdict {
+    let outcome = if reply.is_positive() {
+        Outcome::Delivered
+    } else if reply.is_permanent() {
+        Outcome::Failed
+    } else {
+        Outcome::Deferred
+    };
+    Verdict {
+        host,
+        timing: Timing {
+            wire,
+            ..Timing::default()
+        },
+        ..Verdict::own(outcome, Class::Recipient, reply, net::now())
+    }
+}
+
+fn later(why: &str) -> (Reply, Option<PeerHost>) {
+    (
+        Reply::own(
+            EnhancedCode::new(4, 3, 0),
+            format!("the local store: {why}"),
+        ),
+        None,
+    )
+}
+
+async fn store_message(
+    shared: &Arc<Shared>,
+    message: &Arc<Message>,
+    keys: &[RecipientKey],
+) -> Vec<(Reply, Option<PeerHost>)> {
+    let settings = shared.settings();
+    let recipients: Vec<Option<Address>> = keys
+        .iter()
+        .map(|k| {
+            message
+                .envelope
+                .recipients
+                .get(k.recipient as usize)
+                .map(|r| r.address.clone())
+        })
+        .collect();
+    let hostname = settings.config.hostname.to_string();
+    match &settings.config.local {
+        LocalStore::None => {
+            vec![later("none is configured (local.deliver)"); keys.len()]
+        }
+        LocalStore::Maildir(template) => {
+            let (template, message) = (template.clone(), Arc::clone(message));
+            let count = keys.len();
+            let stored = tokio::task::spawn_blocking(move || {
+                let one = |address: &Option<Address>| match address {
+                    Some(address) => maildir(&template, &hostname, &message, address),
+                    None => later("the recipient is not in its message"),
+                };
+                recipients.iter().map(one).collect::<Vec<_>>()
+            });
+            stored
+                .await
+                .unwrap_or_else(|_| vec![later("storing failed"); count])
+        }
+        LocalStore::LmtpTcp(target) => {
+            let (name, result) = (
+                target.to_string(),
+                lmtp_tcp(target, &hostname, message, &recipients).await,
+            );
+            finish_lmtp(result, &name, keys.len())
+        }
+        LocalStore::LmtpUnix(path) => {
+            let result = match tokio::net::UnixStream::connect(path).await {
+                Ok(stream) => lmtp(stream, &hostname, message, &recipients).await,
+                Err(error) => Err(error),
+            };
+            finish_lmtp(result, &path.display().to_string(), keys.len())
+        }
+    }
+}
+
+fn finish_lmtp(
+    result: io::Result<Vec<Reply>>,
+    name: &str,
+    count: usize,
+) -> Vec<(Reply, Option<PeerHost>)> {
+    let host = PeerHost {
+        name: format!("lmtp:{name}"),
+        address: None,
+    };
+    match result {
+        Ok(replies) => replies
+            .into_iter()
+            .map(|r| (r, Some(host.clone())))
+            .collect(),
+        Err(error) => vec![later(&format!("LMTP at {name}: {error}")); count],
+    }
+}
+
+async fn lmtp_tcp(
+    target: &Target,
+    hostname: &str,
+    message: &Message,
+    recipients: &[Option<Address>],
+) -> io::Result<Vec<Reply>> {
+    let host = match target.host.literal() {
+        Some(ip) => ip.to_string(),
+        None => target.host.to_string(),
+    };
+    let stream = tokio::net::TcpStream::connect((host.as_str(), target.port)).await?;
+    lmtp(stream, hostname, message, recipients).await
+}
+
+/// One LMTP transaction: as SMTP, but each accepted recipient gets an answer of its own behind
+/// the content.
+async fn lmtp(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    hostname: &str,
+    message: &Message,
+    recipients: &[Option<Address>],
+) -> io::Result<Vec<Reply>> {
+    let mut talk = Talk {
+        stream,
+        input: BytesMut::new(),
+        parser: ReplyParser::new(),
+    };
+    let expect = |reply: &Reply| match reply.is_positive() || reply.code == 354 {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("it answered {reply}"))),
+    };
+    expect(&talk.read().await?)?;
+    expect(&talk.ask(&format!("LHLO {hostname}\r\n")).await?)?;
+    let sender = message.envelope.sender();
+    let body = if message.content.is_ascii() {
+        ""
+    } else {
+        " BODY=8BITMIME"
+    };
+    expect(&talk.ask(&format!("MAIL FROM:<{sender}>{body}\r\n")).await?)?;
+    let mut replies = Vec::with_capacity(recipients.len());
+    for address in recipients {
+        replies.push(match address {
+            Some(address) => talk.ask(&format!("RCPT TO:<{address}>\r\n")).await?,
+            None => later("the recipient is not in its message").0,
+        });
+    }
+    if replies.iter().any(Reply::is_positive) {
+        expect(&talk.ask("DATA\r\n").await?)?;
+        for part in smtp::dot_stuffing::stuff(&message.content) {
+            talk.stream.write_all(&part).await?;
+        }
+        talk.stream.flush().await?;
+        for reply in replies.iter_mut().filter(|r| r.is_positive()) {
+            *reply = talk.read().await?;
+        }
+    }
+    talk.stream.write_all(b"QUIT\r\n").await?;
+    Ok(replies)
+}
+
+struct Talk<S> {
+    stream: S,
+    input: BytesMut,
+    parser: ReplyParser,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
+    async fn ask(&mut self, command: &str) -> io::Result<Reply> {
+        self.stream.write_all(command.as_bytes()).await?;
+        self.stream.flush().await?;
+        self.read().await
+    }
+
+    async fn read(&mut self) -> io::Result<Reply> {
+        loop {
+            match self.parser.feed(&mut self.input) {
+                Ok(Some(reply)) => return Ok(reply),
+                Ok(None) => {}
+                Err(error) => return Err(io::Error::other(error.to_string())),
+            }
+            let read = self.stream.read_buf(&mut self.input);
+            match tokio::time::timeout(LMTP_WAIT, read).await {
+                Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(result) => drop(result?),
+                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
+    }
+}
+
+/// Stores one copy in a Maildir: written and synced under `tmp`, then renamed into `new`, whose
+/// directory is synced. The name comes from the message and the recipient, so that a re-send behind
+/// a crash replaces the same file and makes no second mail.
+fn maildir(
+    template: &str,
+    hostname: &str,
+    message: &Message,
+    address: &Address,
+) -> (Reply, Option<PeerHost>) {
+    let Some(path) = maildir_path(template, address) else {
+        let reply = Reply::own(EnhancedCode::new(5, 1, 1), "no mailbox can have that name");
+        return (reply, None);
+    };
+    match write_maildir(&path, hostname, message, address) {
+        Ok(()) => {
+            let reply = Reply::new(
+                250,
+                Some(EnhancedCode::new(2, 0, 0)),
+                "stored in its mailbox",
+            );
+            (reply, None)
+        }
+        Err(error) => later(&format!("{}: {error}", path.display())),
+    }
+}
+
+/// The mailbox of an address; `None` for a name that would lead out of the mailboxes.
+fn maildir_path(template: &str, address: &Address) -> Option<PathBuf> {
+    let safe = |part: &str| {
+        let bad = |c: char| c == '/' || c == '\0' || c.is_control();
+        let lower = part.trim_matches('"').to_lowercase();
+        let good = !lower.is_empty() && !lower.starts_with('.') && !lower.contains(bad);
+        good.then_some(lower)
+    };
+    let (user, domain) = (safe(address.local())?, safe(address.domain().as_str())?);
+    Some(PathBuf::from(
+        template
+            .replace("{user}", &user)
+            .replace("{domain}", &domain),
+    ))
+}
+
+fn write_maildir(
+    dir: &Path,
+    hostname: &str,
+    message: &Message,
+    address: &Address,
+) -> io::Result<()> {
+    for part in ["tmp", "new", "cur"] {
+        std::fs::create_dir_all(dir.join(part))?;
+    }
+    let number = message
+        .envelope
+        .recipients
+        .iter()
+        .position(|r| r.address == *address)
+        .unwrap_or_default();
+    let name = format!(
+        "{}.{}R{number}.{hostname}",
+        message.accepted.as_secs(),
+        message.id
+    );
+    let temporary = dir.join("tmp").join(&name);
+    let mut file = std::fs::File::create(&temporary)?;
+    write!(
+        file,
+        "Return-Path: <{}>\r\nDelivered-To: {address}\r\n",
+        message.envelope.sender()
+    )?;
+    file.write_all(&message.content)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, dir.join("new").join(&name))?;
+    std::fs::File::open(dir.join("new"))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_address_leads_out_of_the_mailboxes() {
+        let path = |text: &str| maildir_path("/m/{domain}/{user}", &Address::parse(text).unwrap());
+        assert_eq!(path("Anna@X.example"), Some("/m/x.example/anna".into()));
+        assert_eq!(path("\"../../etc\"@x.example"), None);
+        assert_eq!(path("a/b@x.example"), None);
+    }
+}

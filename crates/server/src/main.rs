@@ -1,0 +1,27 @@
+//! `sendoff`: the server and its command line in one binary.
+
+mod admin;
+mod ask;
+mod cli;
+mod config;
+mod demo;
+mod front;
+mod journal;
+mod local;
+mod outcome;
+mod policy;
+mod queue;
+mod recent;
+mod resolve;
+mod run;
+mod shared;
+mod tools;
+mod users;
+mod worker;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,206 @@
+//! Finding out where a domain's mail goes: the router's questions, asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deliver::{Credentials, TlsMode};
+use mail::{Destination, Domain, Timestamp, Verdict};
+use net::{Answer, DnsFinding};
+use route::{DnsAnswer, Mode, MxRecord, NextHop, Router, Step};
+use schedule::Resolution;
+
+use crate::config::RuleKeys;
+use crate::shared::{Settings, Shared};
+
+/// A decision holds at least this long, so that a TTL of 0 does not ask for every mail.
+const HOLDS_MIN: Duration = Duration::from_secs(1);
+/// And at the most this long: what is decided without DNS, too.
+const HOLDS_MAX: Duration = Duration::from_secs(300);
+
+/// Where a site's mail goes, and how to talk there.
+#[derive(Debug)]
+pub(crate) struct Hop {
+    pub(crate) next: NextHop,
+    pub(crate) tls: TlsMode,
+    pub(crate) credentials: Option<Credentials>,
+    /// Mail for local domains: not sent, but stored.
+    pub(crate) local: bool,
+}
+
+/// Decides for one domain.
+pub(crate) async fn resolve(
+    shared: &Shared,
+    domain: &Domain,
+    destination: Destination,
+    now: Timestamp,
+) -> (Resolution, Option<Arc<Hop>>) {
+    let settings = shared.settings();
+    if destination == Destination::Local {
+        let next = NextHop {
+            hosts: Vec::new(),
+            configured: true,
+            relay: false,
+        };
+        let hop = Hop {
+            next,
+            tls: TlsMode::None,
+            credentials: None,
+            local: true,
+        };
+        let site = Resolution::Site {
+            key: "local".into(),
+            expires: now + HOLDS_MAX,
+        };
+        return (site, Some(Arc::new(hop)));
+    }
+    match decide(shared, &settings, domain, now).await {
+        Ok((next, expires)) => {
+            let hop = hop(&settings, domain, next);
+            let key = site_key(&settings, domain, &hop);
+            (Resolution::Site { key, expires }, Some(Arc::new(hop)))
+        }
+        Err(verdict) => (Resolution::Unroutable(*verdict), None),
+    }
+}
+
+/// Asks what the router wants to know until it has decided.
+pub(crate) async fn decide(
+    shared: &Shared,
+    settings: &Settings,
+    domain: &Domain,
+    now: Timestamp,
+) -> Result<(NextHop, Timestamp), Box<Verdict>> {
+    let config = &settings.config;
+    let via = config
+        .rules
+        .effective(domain)
+        .key(|r: &RuleKeys| r.via_smtp.clone());
+    let (mut router, mut step) = Router::begin(&config.routing, domain, via.as_ref(), now);
+    let mut expires = now + HOLDS_MAX;
+    loop {
+        step = match step {
+            Step::Go(next) => return Ok((next, expires.max(now + HOLDS_MIN))),
+            Step::No(verdict) => return Err(verdict),
+            Step::AskMx(name) => {
+                let found = settings.dns.mx(name.as_str()).await;
+                expires = expires.min(found.valid_until);
+                log_mx(shared, domain, &name, &found);
+                router.mx_answer(answer(found.answer, |mx| MxRecord {
+                    preference: mx.preference,
+                    exchange: mx.exchange,
+                }))
+            }
+            Step::AskAddress(name) => {
+                let found = settings.dns.addresses(name.as_str()).await;
+                expires = expires.min(found.valid_until);
+                log_addresses(shared, domain, name.as_str(), &found);
+                router.address_answer(answer(found.answer, |ip| ip))
+            }
+        };
+    }
+}
+
+fn answer<T, U>(found: Answer<T>, convert: impl Fn(T) -> U) -> DnsAnswer<U> {
+    match found {
+        Answer::Found(list) => DnsAnswer::Found(list.into_iter().map(convert).collect()),
+        Answer::NoData => DnsAnswer::NoData,
+        Answer::NxDomain => DnsAnswer::NxDomain,
+        Answer::Failed(why) => DnsAnswer::Failed(why),
+    }
+}
+
+/// An answer of DNS in a few words.
+fn words<T>(found: &Answer<T>, show: impl Fn(&T) -> String) -> String {
+    match found {
+        Answer::Found(list) => list.iter().map(show).collect::<Vec<_>>().join(","),
+        Answer::NoData => "none".to_owned(),
+        Answer::NxDomain => "no such domain".to_owned(),
+        Answer::Failed(why) => format!("failed: {why}"),
+    }
+}
+
+fn log_mx(shared: &Shared, domain: &Domain, name: &Domain, found: &DnsFinding<net::MxFound>) {
+    let hosts = words(&found.answer, |mx| {
+        format!("{}:{}", mx.preference, mx.exchange.trim_end_matches('.'))
+    });
+    let parent = (name != domain).then_some(name);
+    let line = shared
+        .journal
+        .line(net::now(), "mx")
+        .field("domain", domain);
+    line.maybe("asked", parent).field("hosts", hosts).send();
+}
+
+/// Logs an address lookup where the detailed log is wanted.
+pub(crate) fn log_addresses(
+    shared: &Shared,
+    domain: &Domain,
+    name: &str,
+    found: &DnsFinding<std::net::IpAddr>,
+) {
+    if shared.journal.is_detailed(&[domain.as_str()]) {
+        let addresses = words(&found.answer, ToString::to_string);
+        let line = shared
+            .journal
+            .line(net::now(), "dns")
+            .field("domain", domain);
+        line.field("name", name)
+            .field("addresses", addresses)
+            .send();
+    }
+}
+
+fn hop(settings: &Settings, domain: &Domain, next: NextHop) -> Hop {
+    let outgoing = &settings.config.outgoing;
+    if next.relay {
+        let relay = outgoing.relay.as_ref();
+        return Hop {
+            next,
+            tls: relay.map_or(outgoing.tls, |r| r.tls),
+            credentials: relay.and_then(|r| r.credentials.clone()),
+            local: false,
+        };
+    }
+    let rule = settings
+        .config
+        .rules
+        .effective(domain)
+        .key(|r: &RuleKeys| r.tls);
+    Hop {
+        next,
+        tls: rule.unwrap_or(outgoing.tls),
+        credentials: None,
+        local: false,
+    }
+}
+
+/// The name under which limits are shared. Domains with limits or TLS of their own do not share
+/// the site of those without.
+fn site_key(settings: &Settings, domain: &Domain, hop: &Hop) -> Arc<str> {
+    let key = hop.next.site_key();
+    if matches!(settings.config.routing.mode, Mode::Relay(_)) {
+        return key;
+    }
+    let rules = settings.config.rules.effective(domain);
+    let own = [
+        rules
+            .key(|r: &RuleKeys| r.max_connections)
+            .map(|n| format!(" connections={n}")),
+        rules
+            .key(|r: &RuleKeys| r.max_recipients)
+            .map(|n| format!(" recipients={n}")),
+        rules
+            .key(|r: &RuleKeys| r.max_message_rate)
+            .flatten()
+            .map(|rate| format!(" rate={}/{}s", rate.count, rate.per.as_secs())),
+        rules
+            .key(|r: &RuleKeys| r.tls)
+            .map(|tls| format!(" tls={tls:?}").to_lowercase()),
+    ];
+    let own: String = own.into_iter().flatten().collect();
+    if own.is_empty() {
+        key
+    } else {
+        format!("{key}{own}").into()
+    }
+}

@@ -1,0 +1,281 @@
+//! Starting, reloading and stopping the server.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use mail::{Domain, IdSource, QueueId};
+use net::{ClientTls, Dns, ServerTls};
+use spool::{Options, Recovered, Spool};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::admin;
+use crate::config::Config;
+use crate::front::{self, Clients};
+use crate::journal::Journal;
+use crate::queue::{Ended, Event, Owner};
+use crate::shared::{Settings, Shared};
+use crate::users::Logins;
+
+/// Opens everything, serves until a signal, and ends in order.
+pub(crate) async fn serve(config: Config) -> Result<()> {
+    let listeners = bind(&config)?;
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("making the data directory {}", config.data_dir.display()))?;
+    let journal = Journal::open(&config.log).context("opening the log (log.file)")?;
+    let (spool, recovered) = open_spool(&config.data_dir)?;
+    let start = net::now();
+    let line = journal
+        .line(start, "start")
+        .field("version", env!("CARGO_PKG_VERSION"));
+    line.field("hostname", &config.hostname)
+        .field("waiting", recovered.waiting)
+        .send();
+    log_recovery(&journal, &recovered);
+    for warning in &config.warnings {
+        journal.line(start, "warning").field("what", warning).send();
+    }
+    let settings = settings(config).await?;
+    let (events, received) = mpsc::unbounded_channel();
+    let ids = IdSource::above(recovered.highest.unwrap_or(QueueId::from_u64(0)));
+    let shared = Arc::new(Shared::new(settings, spool, journal, events, ids));
+    let tasks = TaskTracker::new();
+    let owner = restore(&shared, &recovered, &tasks).await?;
+    let door =
+        admin::open(&shared.settings().config.data_dir).context("opening the admin socket")?;
+    tokio::spawn(admin::serve(Arc::clone(&shared), door));
+    let clients = Arc::new(Clients::default());
+    for (number, listener) in listeners.into_iter().enumerate() {
+        let line = shared.journal.line(net::now(), "listening");
+        line.field("address", listener.local_addr()?).send();
+        let shared = Arc::clone(&shared);
+        tokio::spawn(front::listen(
+            shared,
+            listener,
+            number,
+            Arc::clone(&clients),
+            tasks.clone(),
+        ));
+    }
+    tokio::spawn(look_at_dns(Arc::clone(&shared)));
+    tokio::spawn(signals(Arc::clone(&shared)));
+    let ended = owner.run(received).await;
+    finish(&shared, &tasks, ended).await
+}
+
+fn bind(config: &Config) -> Result<Vec<tokio::net::TcpListener>> {
+    let bind = |address: &std::net::SocketAddr| {
+        net::bind(*address).with_context(|| format!("listening at {address}"))
+    };
+    config.listeners.iter().map(bind).collect()
+}
+
+fn open_spool(data_dir: &Path) -> Result<(Spool, Recovered)> {
+    let mut seed = [0u8; 8];
+    SystemRandom::new()
+        .fill(&mut seed)
+        .map_err(|_| anyhow!("the system has no random numbers"))?;
+    let options = Options {
+        nonce_seed: u64::from_ne_bytes(seed),
+        ..Options::default()
+    };
+    let dir = data_dir.join("spool");
+    std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+    Spool::open_dir(&dir, options)
+        .with_context(|| format!("opening the queue in {}", dir.display()))
+}
+
+fn log_recovery(journal: &Journal, recovered: &Recovered) {
+    let now = net::now();
+    for damaged in &recovered.quarantined {
+        let what = "part of the queue is damaged and was put aside; mail in it may be lost";
+        let line = journal.line(now, "error").field("what", what);
+        line.field("where", format_args!("{damaged:?}")).send();
+    }
+    if recovered.index_rebuilt {
+        journal
+            .line(now, "warning")
+            .field("what", "the queue's index was made anew")
+            .send();
+    }
+    if recovered.torn_bytes > 0 {
+        let line = journal.line(now, "recovered");
+        line.field(
+            "what",
+            "a write that a crash cut off was dropped; nothing in it had been accepted",
+        )
+        .field("bytes", recovered.torn_bytes)
+        .send();
+    }
+}
+
+/// Loads everything that the configuration names.
+async fn settings(config: Config) -> Result<Settings> {
+    let dns = Dns::new(&config.dns)
+        .await
+        .map_err(|e| anyhow!(e))
+        .context("dns.servers")?;
+    let client_tls = ClientTls::new(&config.tls.extra_roots).context("tls.extra_roots")?;
+    let server_tls = match &config.tls.certificate {
+        Some((certificate, key)) => {
+            Some(ServerTls::load(certificate, key).context("tls.certificate and tls.private_key")?)
+        }
+        None => None,
+    };
+    let logins = Logins::new(config.users_file.clone())?;
+    let policy = Arc::new(config.intake.clone());
+    Ok(Settings {
+        config,
+        policy,
+        dns,
+        client_tls,
+        server_tls,
+        logins,
+    })
+}
+
+/// What waits, as it waited before the restart.
+async fn restore(
+    shared: &Arc<Shared>,
+    recovered: &Recovered,
+    tasks: &TaskTracker,
+) -> Result<Owner> {
+    let mut owner = Owner::new(Arc::clone(shared), tasks.clone());
+    for name in recovered.controls.keys() {
+        if let Some(domain) = name
+            .strip_prefix("pause:")
+            .and_then(|d| Domain::parse(d).ok())
+        {
+            owner.restore_pause(net::now(), &domain);
+        }
+    }
+    let (owner, result) = tokio::task::spawn_blocking(move || {
+        let result = owner.restore(net::now());
+        (owner, result)
+    })
+    .await?;
+    result
+        .map_err(|e| anyhow!(e))
+        .context("loading what waits")?;
+    let line = shared.journal.line(net::now(), "restored");
+    line.field("recipients", owner.len()).send();
+    Ok(owner)
+}
+
+/// Whether the DNS servers are of use, for the log. Mail never waits for this.
+async fn look_at_dns(shared: Arc<Shared>) {
+    let settings = shared.settings();
+    let servers: Vec<String> = settings
+        .dns
+        .servers()
+        .iter()
+        .map(|s| s.address.to_string())
+        .collect();
+    if matches!(settings.config.routing.mode, route::Mode::Relay(_)) {
+        return;
+    }
+    let line = shared.journal.line(net::now(), "dns");
+    if servers.is_empty() {
+        let what = "no DNS server is given or found: mail waits until there is one (dns.servers)";
+        return line.field("what", what).send();
+    }
+    let what = match settings.dns.passes_dnssec().await {
+        Ok(true) => "DNSSEC is passed on".to_owned(),
+        Ok(false) => "DNSSEC is stripped or not supported: used without".to_owned(),
+        Err(why) => format!("does not answer: {why}"),
+    };
+    line.field("servers", servers.join(","))
+        .field("what", what)
+        .send();
+}
+
+async fn signals(shared: Arc<Shared>) {
+    let (Ok(mut term), Ok(mut int), Ok(mut hup)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    ) else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = term.recv() => break,
+            _ = int.recv() => break,
+            _ = hup.recv() => {
+                let result = reload(&shared).await;
+                let line = shared.journal.line(net::now(), "reload");
+                match result {
+                    Ok(_) => line.field("result", "done").send(),
+                    Err(why) => line.field("result", "refused").field("why", why).send(),
+                }
+            }
+        }
+    }
+    shared
+        .journal
+        .line(net::now(), "stopping")
+        .field("why", "signal")
+        .send();
+    shared.stopping.cancel();
+    shared.tell(Event::Stop);
+}
+
+/// Reads the configuration again and puts it in force, as a whole or not at all.
+pub(crate) async fn reload(shared: &Shared) -> Result<String, String> {
+    let old = shared.settings();
+    let path = old.config.path.clone();
+    let path = path.ok_or("this server runs without a configuration file")?;
+    let config = Config::load(&path).map_err(|e| e.to_string())?;
+    let mut words = vec!["The configuration is in force.".to_owned()];
+    let fixed = [
+        (config.data_dir != old.config.data_dir, "data_dir"),
+        (
+            config.listeners != old.config.listeners,
+            "listener addresses",
+        ),
+        (config.log.file != old.config.log.file, "log.file"),
+    ];
+    if let Some((_, what)) = fixed.iter().find(|(changed, _)| *changed) {
+        return Err(format!(
+            "{what} changed, which needs a restart; nothing was changed"
+        ));
+    }
+    words.extend(config.warnings.iter().map(|w| format!("Note: {w}.")));
+    shared.journal.set_detailed(None, config.log.detailed);
+    let settings = settings(config).await.map_err(|e| format!("{e:#}"))?;
+    shared.replace_settings(settings);
+    shared.tell(Event::Reloaded);
+    Ok(words.join("\n"))
+}
+
+async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Result<()> {
+    if let Ended::Fatal(why) = ended {
+        let line = shared.journal.line(net::now(), "fatal").field("what", &why);
+        line.field(
+            "remedy",
+            "check the disk, then start again: nothing accepted is lost",
+        )
+        .send();
+        shared.journal.close();
+        return Err(anyhow!("{why}"));
+    }
+    tasks.close();
+    // What is still on the wire has had its time; its state is durable, and it will be re-sent.
+    drop(tokio::time::timeout(std::time::Duration::from_secs(5), tasks.wait()).await);
+    let handles = Arc::clone(shared);
+    let flushed = tokio::task::spawn_blocking(move || handles.spool.flush_index()).await;
+    if let Ok(Err(error)) = flushed {
+        shared
+            .journal
+            .line(net::now(), "error")
+            .field("what", "index")
+            .field("why", error)
+            .send();
+    }
+    shared.journal.line(net::now(), "stopped").send();
+    shared.journal.close();
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! What every task of the running server may use: handles only, no state of its own.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use mail::{IdSource, QueueId, Timestamp};
+use net::{ClientTls, Dns, ServerTls};
+use spool::Spool;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::journal::Journal;
+use crate::queue::Event;
+use crate::users::Logins;
+
+/// What changes when the configuration is read again, as a whole.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) policy: Arc<intake::Policy>,
+    pub(crate) dns: Dns,
+    pub(crate) client_tls: ClientTls,
+    pub(crate) server_tls: Option<ServerTls>,
+    pub(crate) logins: Logins,
+}
+
+/// The handles.
+pub(crate) struct Shared {
+    settings: RwLock<Arc<Settings>>,
+    pub(crate) spool: Spool,
+    pub(crate) journal: Journal,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) ids: Mutex<IdSource>,
+    /// Bounds the slow checks of passwords.
+    pub(crate) hashing: Semaphore,
+    /// Cancelled when the server stops.
+    pub(crate) stopping: CancellationToken,
+    pub(crate) figures: Figures,
+}
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) accepted: AtomicU64,
+    pub(crate) delivered: AtomicU64,
+    pub(crate) deferred: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    pub(crate) connections_in: AtomicU64,
+    pub(crate) connections_out: AtomicU64,
+    pub(crate) clear_after_tls: AtomicU64,
+    pub(crate) unknown_outcomes: AtomicU64,
+}
+
+impl Figures {
+    /// Counts one.
+    pub(crate) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Every counter by its name.
+    pub(crate) fn all(&self) -> [(&'static str, u64); 9] {
+        let read = |c: &AtomicU64| c.load(Ordering::Relaxed);
+        [
+            ("accepted", read(&self.accepted)),
+            ("delivered", read(&self.delivered)),
+            ("deferred", read(&self.deferred)),
+            ("failed", read(&self.failed)),
+            ("expired", read(&self.expired)),
+            ("connections_in", read(&self.connections_in)),
+            ("connections_out", read(&self.connections_out)),
+            ("clear_after_failed_tls", read(&self.clear_after_tls)),
+            ("unknown_outcomes", read(&self.unknown_outcomes)),
+        ]
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        settings: Settings,
+        spool: Spool,
+        journal: Journal,
+        events: mpsc::UnboundedSender<Event>,
+        ids: IdSource,
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            settings: RwLock::new(Arc::new(settings)),
+            spool,
+            journal,
+            events,
+            ids: Mutex::new(ids),
+            hashing: Semaphore::new(cores),
+            stopping: CancellationToken::new(),
+            figures: Figures::default(),
+        }
+    }
+
+    /// The settings as they are now.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other settings in force.
+    pub(crate) fn replace_settings(&self, settings: Settings) {
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// The next queue id.
+    pub(crate) fn next_id(&self, now: Timestamp) -> QueueId {
+        self.ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next_id(now)
+    }
+
+    /// Tells the queue's owner; behind the end there is none.
+    pub(crate) fn tell(&self, event: Event) {
+        drop(self.events.send(event));
+    }
+}

@@ -1,0 +1,329 @@
+//! Users who may log in: their file, their keys, and a cache of successful logins.
+//!
+//! The file holds an Argon2id hash and SCRAM-SHA-256 keys a user, both made when the password is
+//! set. Argon2 is slow on purpose, so a login that has succeeded is remembered for a while by a
+//! keyed digest; the memory ends when the file changes.
+
+use std::collections::HashMap;
+use std::io;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use argon2::Argon2;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use aws_lc_rs::{digest, hmac, pbkdf2};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mail::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Rounds of PBKDF2 for SCRAM (RFC 7677 §4 asks for at least 4096).
+const SCRAM_ROUNDS: NonZeroU32 = NonZeroU32::new(15_000).unwrap();
+/// How long a successful login is remembered.
+const REMEMBERED_FOR: Duration = Duration::from_secs(600);
+/// Logins remembered at the most.
+const REMEMBERED_MAX: usize = 10_000;
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsersFile {
+    #[serde(default)]
+    user: Vec<User>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct User {
+    name: String,
+    /// Argon2id, in PHC form.
+    password_hash: String,
+    /// `SCRAM-SHA-256$rounds:salt$stored-key:server-key`.
+    scram_sha_256: String,
+}
+
+/// The users' file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UsersError {
+    #[error("{path}: {source}", path = path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path}: {why}", path = path.display())]
+    Syntax { path: PathBuf, why: String },
+    #[error("there is no user `{0}`; `sendoff user list` shows them")]
+    Unknown(String),
+    #[error("there is a user `{0}` already; `sendoff user password {0}` sets another password")]
+    Exists(String),
+    #[error("{0}")]
+    Password(String),
+}
+
+/// The users' file, as the CLI edits it.
+#[derive(Debug)]
+pub(crate) struct Users {
+    path: PathBuf,
+    file: UsersFile,
+}
+
+impl Users {
+    /// Reads the file; one that is not there has no users.
+    pub(crate) fn load(path: &Path) -> Result<Self, UsersError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(source) => {
+                return Err(UsersError::Io {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        let file = toml::from_str(&text).map_err(|e| UsersError::Syntax {
+            path: path.to_owned(),
+            why: e.message().to_owned(),
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    /// Everybody's name.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.file.user.iter().map(|u| u.name.as_str()).collect()
+    }
+
+    /// A new user.
+    pub(crate) fn add(&mut self, name: &str, password: &str) -> Result<(), UsersError> {
+        if self.names().contains(&name) {
+            return Err(UsersError::Exists(name.to_owned()));
+        }
+        let valid = !name.is_empty() && name.chars().all(|c| !c.is_control() && !c.is_whitespace());
+        if !valid {
+            return Err(UsersError::Password(
+                "a user's name has no spaces".to_owned(),
+            ));
+        }
+        self.file.user.push(make_user(name, password)?);
+        self.save()
+    }
+
+    /// Another password.
+    pub(crate) fn set_password(&mut self, name: &str, password: &str) -> Result<(), UsersError> {
+        let user = self.file.user.iter_mut().find(|u| u.name == name);
+        *user.ok_or_else(|| UsersError::Unknown(name.to_owned()))? = make_user(name, password)?;
+        self.save()
+    }
+
+    /// Takes a user out.
+    pub(crate) fn remove(&mut self, name: &str) -> Result<(), UsersError> {
+        let before = self.file.user.len();
+        self.file.user.retain(|u| u.name != name);
+        if self.file.user.len() == before {
+            return Err(UsersError::Unknown(name.to_owned()));
+        }
+        self.save()
+    }
+
+    /// Replaces the file as a whole, readable by its owner only.
+    fn save(&self) -> Result<(), UsersError> {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let wrong = |source| UsersError::Io {
+            path: self.path.clone(),
+            source,
+        };
+        let text = toml::to_string(&self.file).map_err(|e| UsersError::Syntax {
+            path: self.path.clone(),
+            why: e.to_string(),
+        })?;
+        if let Some(dir) = self.path.parent() {
+            std::fs::create_dir_all(dir).map_err(wrong)?;
+        }
+        let temporary = self.path.with_extension("toml.new");
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)
+            .map_err(wrong)?;
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(wrong)?;
+        std::fs::rename(&temporary, &self.path).map_err(wrong)
+    }
+}
+
+fn make_user(name: &str, password: &str) -> Result<User, UsersError> {
+    if password.is_empty() {
+        return Err(UsersError::Password("the password is empty".to_owned()));
+    }
+    let hash = Argon2::default()
+        .hash_password(password.as_bytes())
+        .map_err(|e| UsersError::Password(format!("the password cannot be hashed: {e}")))?;
+    Ok(User {
+        name: name.to_owned(),
+        password_hash: hash.to_string(),
+        scram_sha_256: scram_keys(password)?,
+    })
+}
+
+/// The keys of RFC 5802 §3, from which the password cannot be had.
+fn scram_keys(password: &str) -> Result<String, UsersError> {
+    let mut salt = [0u8; 16];
+    let random = SystemRandom::new();
+    random
+        .fill(&mut salt)
+        .map_err(|_| UsersError::Password("the system has no random numbers".to_owned()))?;
+    let mut salted = [0u8; 32];
+    pbkdf2::derive(
+        pbkdf2::PBKDF2_HMAC_SHA256,
+        SCRAM_ROUNDS,
+        &salt,
+        password.as_bytes(),
+        &mut salted,
+    );
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &salted);
+    let client_key = hmac::sign(&key, b"Client Key");
+    let stored_key = digest::digest(&digest::SHA256, client_key.as_ref());
+    let server_key = hmac::sign(&key, b"Server Key");
+    Ok(format!(
+        "SCRAM-SHA-256${SCRAM_ROUNDS}:{}${}:{}",
+        STANDARD.encode(salt),
+        STANDARD.encode(stored_key),
+        STANDARD.encode(server_key)
+    ))
+}
+
+/// Checks logins for the running server.
+#[derive(Debug)]
+pub(crate) struct Logins {
+    path: PathBuf,
+    key: hmac::Key,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    hashes: HashMap<String, String>,
+    /// The state of the file that `hashes` is of.
+    read_at: Option<(SystemTime, u64)>,
+    /// Keyed digests of the passwords that were right, until when.
+    remembered: HashMap<String, (Vec<u8>, Timestamp)>,
+}
+
+impl Logins {
+    /// Logins against the users of this file; it is read when it is needed and has changed.
+    pub(crate) fn new(path: PathBuf) -> io::Result<Self> {
+        let mut secret = [0u8; 32];
+        SystemRandom::new()
+            .fill(&mut secret)
+            .map_err(|_| io::Error::other("the system has no random numbers"))?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        Ok(Self {
+            path,
+            key,
+            known: Mutex::new(Known::default()),
+        })
+    }
+
+    /// Whether a login is remembered; otherwise [`Logins::check`] must do the slow work.
+    pub(crate) fn is_remembered(&self, user: &str, password: &str, now: Timestamp) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.refresh(&mut known).is_err() {
+            return false;
+        }
+        known.remembered.get(user).is_some_and(|(tag, until)| {
+            *until > now && hmac::verify(&self.key, password.as_bytes(), tag).is_ok()
+        })
+    }
+
+    /// Whether the password is the user's. Takes tens of milliseconds, also when there is no such
+    /// user, so that nobody learns who there is.
+    pub(crate) fn check(
+        &self,
+        user: &str,
+        password: &str,
+        now: Timestamp,
+    ) -> Result<bool, UsersError> {
+        // The hash of nobody's password.
+        const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2VuZG9mZi1ub2JvZHk$\
+                              AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let hash = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            self.refresh(&mut known)?;
+            known.hashes.get(user).cloned()
+        };
+        let is_user = hash.is_some();
+        let hash = hash.unwrap_or_else(|| NOBODY.to_owned());
+        let parsed = PasswordHash::new(&hash).map_err(|e| UsersError::Syntax {
+            path: self.path.clone(),
+            why: format!("the hash of `{user}` is damaged: {e}"),
+        })?;
+        let right = Argon2::default()
+            .verify_password(password.as_bytes(), &parsed)
+            .is_ok();
+        if right && is_user {
+            let tag = hmac::sign(&self.key, password.as_bytes()).as_ref().to_vec();
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.remembered.len() >= REMEMBERED_MAX {
+                known.remembered.clear();
+            }
+            known
+                .remembered
+                .insert(user.to_owned(), (tag, now + REMEMBERED_FOR));
+        }
+        Ok(right && is_user)
+    }
+
+    fn refresh(&self, known: &mut Known) -> Result<(), UsersError> {
+        let state = std::fs::metadata(&self.path)
+            .and_then(|m| Ok((m.modified()?, std::os::unix::fs::MetadataExt::ino(&m))))
+            .ok();
+        if state.is_some() && state == known.read_at {
+            return Ok(());
+        }
+        let users = Users::load(&self.path)?;
+        known.hashes = users
+            .file
+            .user
+            .into_iter()
+            .map(|u| (u.name, u.password_hash))
+            .collect();
+        known.remembered.clear();
+        known.read_at = state;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_remembered_until_the_password_changes() {
+        let dir = std::env::temp_dir().join(format!("sendoff-users-{}", std::process::id()));
+        let path = dir.join("users.toml");
+        let mut users = Users::load(&path).unwrap();
+        users.add("anna", "geheim").unwrap();
+        assert!(users.add("anna", "x").is_err());
+        let logins = Logins::new(path.clone()).unwrap();
+        let now = Timestamp::from_secs(1000);
+        assert!(!logins.is_remembered("anna", "geheim", now));
+        assert!(!logins.check("anna", "falsch", now).unwrap());
+        assert!(!logins.check("otto", "geheim", now).unwrap());
+        assert!(logins.check("anna", "geheim", now).unwrap());
+        assert!(logins.is_remembered("anna", "geheim", now));
+        assert!(!logins.is_remembered("anna", "falsch", now));
+        assert!(!logins.is_remembered("anna", "geheim", now + REMEMBERED_FOR));
+        users.set_password("anna", "neu").unwrap();
+        assert!(!logins.is_remembered("anna", "geheim", now));
+        assert!(logins.check("anna", "neu", now).unwrap());
+        users.remove("anna").unwrap();
+        assert!(!logins.check("anna", "neu", now).unwrap());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,719 @@
+//! A worker: sends the batches it is given to one site, over one session at a time, which it keeps
+//! while there is work.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use deliver::{
+    Attempt, AttemptSettings, Candidate, Event as SessionEvent, Failure, Next, Session,
+    SessionSettings, Stage, TlsMode, Transaction, TransactionRecipient, retry_after,
+};
+use mail::{
+    BodyType, EnhancedCode, Message, Outcome, PeerHost, Reply, TlsUsed, Verdict, body_offset,
+};
+use net::{Answer, Link, Stream, Turn};
+use route::{Host, HostAddresses, order_hosts};
+use schedule::{Attempted, Report, WorkerId};
+use tokio::sync::mpsc;
+
+use crate::local;
+use crate::queue::{Event, Finished, Job};
+use crate::resolve::{Hop, log_addresses};
+use crate::shared::{Figures, Settings, Shared};
+
+/// Hosts connected to in one attempt at the most.
+const HOSTS_MAX: usize = 5;
+/// Transactions of one session at the most: some servers mind more.
+const TRANSACTIONS_MAX: u32 = 500;
+/// The slowest that a host may take content, in octets a second, on top of the time-out.
+const RATE_MIN: u32 = 500;
+
+/// An open session and where it leads.
+struct Open {
+    session: Session,
+    link: Link,
+    host: PeerHost,
+    name: String,
+    /// The host has addresses of another family than the one connected to.
+    other_family: bool,
+}
+
+/// Works until its jobs end.
+pub(crate) async fn run(shared: Arc<Shared>, id: WorkerId, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    let mut worker = Worker {
+        shared,
+        id,
+        open: None,
+    };
+    loop {
+        let job = match &mut worker.open {
+            None => jobs.recv().await,
+            Some(open) => tokio::select! {
+                job = jobs.recv() => job,
+                () = idle(open) => {
+                    worker.open = None;
+                    worker.shared.tell(Event::Closed(id));
+                    continue;
+                }
+            },
+        };
+        let Some(job) = job else { break };
+        let finished = if job.hop.local {
+            local::store(&worker.shared, job).await
+        } else {
+            worker.send(job).await
+        };
+        worker.shared.tell(Event::Finished(id, Box::new(finished)));
+    }
+    worker.quit().await;
+}
+
+/// Watches an idle session until it ends, by its host or by its own time-out.
+async fn idle(open: &mut Open) {
+    while open.session.is_idle() {
+        if open.link.turn(&mut open.session).await == Turn::Gone {
+            return;
+        }
+    }
+    // What is left is its goodbye; nobody waits for the answer.
+    open.link.flush(&mut open.session).await;
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    id: WorkerId,
+    open: Option<Open>,
+}
+
+impl Worker {
+    async fn send(&mut self, job: Job) -> Finished {
+        let began = Instant::now();
+        let Job {
+            batch,
+            message,
+            hop,
+        } = job;
+        let message = match message {
+            Some(message) => Ok(message),
+            None => self.read(&batch).await,
+        };
+        let message = match message {
+            Ok(message) => message,
+            Err(report) => {
+                return Finished {
+                    message: None,
+                    report,
+                    transcript: None,
+                    reports_taken: false,
+                };
+            }
+        };
+        let settings = self.shared.settings();
+        let mut hosts = order_hosts(
+            &hop.next.hosts,
+            batch.id.as_u64() ^ u64::from(self.id_seed()),
+        );
+        if let Some(open) = &self.open {
+            // Where a session is open, it is used; the order among the others stays.
+            hosts.sort_by_key(|h| h.name.as_str() != open.name);
+        }
+        let mut tried = Tried {
+            attempt: Attempt::new(
+                AttemptSettings {
+                    hosts: hosts.len(),
+                    hosts_max: HOSTS_MAX,
+                    first_only: settings.config.outgoing.first_mx_only,
+                    fail_on_5xx_greeting: settings.config.outgoing.fail_on_5xx_greeting,
+                },
+                batch.recipients.iter().map(|(number, _, _)| *number),
+            ),
+            hosts,
+            aliases: Vec::new(),
+            connecting: Duration::ZERO,
+            transcript: String::new(),
+            reports_taken: false,
+        };
+        while let Next::Try(candidate, numbers) = tried.attempt.next() {
+            self.try_candidate(&settings, &hop, &message, candidate, &numbers, &mut tried)
+                .await;
+        }
+        self.report(&batch, message, tried, began)
+    }
+
+    fn id_seed(&self) -> u32 {
+        // Workers of one site should not all pick the same of several equal hosts.
+        u32::try_from(format!("{:?}", self.id).len()).unwrap_or(0) ^ std::process::id()
+    }
+
+    /// Reads a message back; a message that cannot be read must not be forgotten.
+    async fn read(&self, batch: &schedule::Batch) -> Result<Arc<Message>, Report> {
+        let shared = Arc::clone(&self.shared);
+        let id = batch.id;
+        let read = tokio::task::spawn_blocking(move || shared.spool.read(id)).await;
+        let why = match read {
+            Ok(Ok(Some(message))) => return Ok(Arc::new(message)),
+            Ok(Ok(None)) => "the message is not in the queue any more".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let line = self
+            .shared
+            .journal
+            .line(net::now(), "error")
+            .field("what", "reading a message");
+        line.field("id", id).field("why", &why).send();
+        let reply = Reply::own(EnhancedCode::new(4, 3, 0), format!("the queue: {why}"));
+        let verdict = Verdict::own(Outcome::Deferred, mail::Class::Policy, reply, net::now());
+        let attempted = |key| Attempted {
+            key,
+            verdict: verdict.clone(),
+            retry_after: None,
+        };
+        Err(Report {
+            attempted: batch.keys().map(attempted).collect(),
+            open: self.open.is_some(),
+            ..Report::default()
+        })
+    }
+
+    fn report(
+        &self,
+        batch: &schedule::Batch,
+        message: Arc<Message>,
+        tried: Tried,
+        began: Instant,
+    ) -> Finished {
+        let now = net::now();
+        let wire = began.elapsed().saturating_sub(tried.connecting);
+        let (ends, site_failure) = tried.attempt.into_ends(now);
+        let due: HashMap<u32, mail::Timestamp> = batch
+            .recipients
+            .iter()
+            .map(|(number, _, due)| (*number, *due))
+            .collect();
+        let started = now - began.elapsed();
+        let timed = |number: Option<u32>, mut verdict: Verdict| {
+            let due = number.and_then(|n| due.get(&n)).copied().unwrap_or(started);
+            verdict.timing = mail::Timing {
+                queued: started.since(due),
+                connecting: tried.connecting,
+                wire,
+            };
+            verdict
+        };
+        let attempted = ends
+            .into_iter()
+            .map(|end| Attempted {
+                key: mail::RecipientKey {
+                    id: batch.id,
+                    recipient: end.number,
+                },
+                retry_after: retry_after(&end.verdict.reply),
+                verdict: timed(Some(end.number), end.verdict),
+            })
+            .collect();
+        Finished {
+            message: Some(message),
+            report: Report {
+                attempted,
+                site_failure: site_failure.map(|v| timed(None, v)),
+                setup: tried.connecting,
+                service: wire,
+                open: self.open.is_some(),
+            },
+            transcript: Some(tried.transcript),
+            reports_taken: tried.reports_taken,
+        }
+    }
+
+    async fn try_candidate(
+        &mut self,
+        settings: &Settings,
+        hop: &Hop,
+        message: &Message,
+        candidate: Candidate,
+        numbers: &[u32],
+        tried: &mut Tried,
+    ) {
+        let Some(host) = tried.hosts.get(candidate.host).cloned() else {
+            return;
+        };
+        if !self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.serves(&host, candidate))
+        {
+            self.quit().await;
+            let before = Instant::now();
+            let opened = self
+                .open_session(settings, hop, &host, candidate, message, tried)
+                .await;
+            tried.connecting += before.elapsed();
+            match opened {
+                Some(open) => self.open = Some(open),
+                None => return,
+            }
+            tried.attempt.greeted();
+            self.shared.tell(Event::Greeted(self.id));
+        }
+        let Some(open) = &mut self.open else { return };
+        let reused = open.session.transactions() > 0;
+        open.session
+            .start(net::now(), transaction(message, numbers));
+        let ended = converse(&self.shared, open, message).await;
+        tried.transcript.push_str(&open.session.take_transcript());
+        let closed = !open.session.is_idle();
+        let (host, tls, other) = (open.host.clone(), open.session.tls(), open.other_family);
+        let reports_taken = open.session.host().has(smtp::extension::Extension::Dsn);
+        if closed || open.session.transactions() >= TRANSACTIONS_MAX {
+            self.quit().await;
+        }
+        let Some(ended) = ended else {
+            return tried.attempt.failed(&lost(), host, net::now());
+        };
+        let unheard = |e: &deliver::Ended| e.reply.code == 0 && !e.unknown_outcome;
+        let stale = reused && closed && !ended.is_empty() && ended.iter().all(unheard);
+        if stale {
+            // The host had closed the idle session: that says nothing about anybody. The same
+            // host is tried once more, on a fresh connection.
+            return;
+        }
+        tried.reports_taken |= reports_taken;
+        tried.attempt.greeted();
+        tried
+            .attempt
+            .transacted(ended, &host, tls, other, net::now());
+    }
+
+    async fn open_session(
+        &self,
+        settings: &Settings,
+        hop: &Hop,
+        host: &Host,
+        candidate: Candidate,
+        message: &Message,
+        tried: &mut Tried,
+    ) -> Option<Open> {
+        let mut peer = PeerHost {
+            name: host.name.to_string(),
+            address: None,
+        };
+        let addresses = match addresses(&self.shared, settings, hop, host, tried).await {
+            Ok(addresses) => addresses,
+            Err(NoAddress::Alias) => return None,
+            Err(NoAddress::Because(reply)) => {
+                tried.note(&peer, &reply);
+                tried.attempt.skipped(&reply, peer, net::now());
+                return None;
+            }
+        };
+        let usable: Vec<std::net::IpAddr> = addresses
+            .iter()
+            .filter(|ip| match candidate.family {
+                deliver::Family::Any => true,
+                deliver::Family::V4 => ip.is_ipv4(),
+                deliver::Family::V6 => ip.is_ipv6(),
+            })
+            .copied()
+            .collect();
+        Figures::count(&self.shared.figures.connections_out);
+        let timeouts = settings.config.outgoing.timeouts;
+        let tcp = match net::connect(&usable, host.port, timeouts.connect).await {
+            Ok(tcp) => tcp,
+            Err(error) => {
+                peer.address = error.address;
+                let reply = Reply::own(deliver::NO_ANSWER, error.why);
+                self.log_connect(message, &peer, &reply.text);
+                tried.note(&peer, &reply);
+                let failure = Failure {
+                    stage: Stage::Connect,
+                    reply,
+                    retry_in_clear: false,
+                };
+                tried.attempt.failed(&failure, peer, net::now());
+                return None;
+            }
+        };
+        peer.address = tcp.peer_addr().ok();
+        self.log_connect(message, &peer, "connected");
+        let used_v6 = peer.address.is_some_and(|a| a.is_ipv6());
+        let other_family = addresses.iter().any(|ip| ip.is_ipv6() != used_v6);
+        let session_settings = SessionSettings {
+            ehlo_name: settings.config.hostname.to_string(),
+            tls: if candidate.in_clear {
+                TlsMode::None
+            } else {
+                hop.tls
+            },
+            credentials: hop.credentials.clone(),
+            timeouts,
+            rate_min: RATE_MIN,
+            detailed: self.is_detailed(message),
+        };
+        let mut open = match begin(settings, hop, candidate, tcp, &peer, session_settings).await {
+            Ok((session, link)) => Open {
+                session,
+                link,
+                host: peer,
+                name: host.name.to_string(),
+                other_family,
+            },
+            Err(failure) => {
+                tried.note(&peer, &failure.reply);
+                tried.attempt.failed(&failure, peer, net::now());
+                return None;
+            }
+        };
+        let greeted = greet(&self.shared, settings, hop, &mut open, message).await;
+        tried.transcript.push_str(&format!("= {}\n", open.host));
+        tried.transcript.push_str(&open.session.take_transcript());
+        match greeted {
+            Ok(()) => Some(open),
+            Err(failure) => {
+                if failure.retry_in_clear {
+                    Figures::count(&self.shared.figures.clear_after_tls);
+                }
+                open.link.flush(&mut open.session).await;
+                tried.attempt.failed(&failure, open.host, net::now());
+                None
+            }
+        }
+    }
+
+    fn is_detailed(&self, message: &Message) -> bool {
+        let sender = message.envelope.sender();
+        let domains = message
+            .envelope
+            .recipients
+            .iter()
+            .map(|r| r.address.domain().as_str());
+        let names: Vec<&str> = std::iter::once(sender.as_str())
+            .chain(domains.take(10))
+            .collect();
+        self.shared.journal.is_detailed(&names)
+    }
+
+    fn log_connect(&self, message: &Message, peer: &PeerHost, what: &str) {
+        if self.is_detailed(message) {
+            let line = self
+                .shared
+                .journal
+                .line(net::now(), "connect")
+                .field("id", message.id);
+            line.field("host", peer).field("what", what).send();
+        }
+    }
+
+    /// Says goodbye, without making anybody wait for it.
+    async fn quit(&mut self) {
+        if let Some(mut open) = self.open.take() {
+            open.session.quit(net::now());
+            open.link.flush(&mut open.session).await;
+        }
+    }
+}
+
+impl Open {
+    fn serves(&self, host: &Host, candidate: Candidate) -> bool {
+        let v6 = self.host.address.is_some_and(|a| a.is_ipv6());
+        let family = match candidate.family {
+            deliver::Family::Any => true,
+            deliver::Family::V4 => !v6,
+            deliver::Family::V6 => v6,
+        };
+        let protected = !matches!(self.session.tls(), TlsUsed::None | TlsUsed::FellBack);
+        self.name == host.name.as_str()
+            && family
+            && self.session.is_idle()
+            && !(candidate.in_clear && protected)
+    }
+}
+
+/// One attempt under way.
+struct Tried {
+    attempt: Attempt,
+    hosts: Vec<Host>,
+    /// Hosts whose name is an alias: used only when no other is left.
+    aliases: Vec<String>,
+    connecting: Duration,
+    transcript: String,
+    reports_taken: bool,
+}
+
+impl Tried {
+    fn note(&mut self, peer: &PeerHost, reply: &Reply) {
+        self.transcript.push_str(&format!("= {peer}\n! {reply}\n"));
+    }
+}
+
+enum NoAddress {
+    /// The host was put at the end of the list; another stands in its place.
+    Alias,
+    Because(Reply),
+}
+
+async fn addresses(
+    shared: &Shared,
+    settings: &Settings,
+    hop: &Hop,
+    host: &Host,
+    tried: &mut Tried,
+) -> Result<Vec<std::net::IpAddr>, NoAddress> {
+    let because = |code: (u8, u16, u16), text: String| {
+        NoAddress::Because(Reply::own(EnhancedCode::new(code.0, code.1, code.2), text))
+    };
+    let found = match host.addresses {
+        HostAddresses::Literal(ip) => vec![ip],
+        HostAddresses::LookUp if hop.next.configured => configured_addresses(settings, host)
+            .await
+            .map_err(|why| because((4, 4, 3), why))?,
+        HostAddresses::LookUp => {
+            let found = settings.dns.addresses(host.name.as_str()).await;
+            log_addresses(shared, &host.name, host.name.as_str(), &found);
+            if found.alias && put_last(tried, host) {
+                return Err(NoAddress::Alias);
+            }
+            match found.answer {
+                Answer::Found(list) => list,
+                Answer::NoData | Answer::NxDomain => {
+                    let text = format!("the mail host {} has no address", host.name);
+                    return Err(because((4, 4, 4), text));
+                }
+                Answer::Failed(why) => {
+                    let text = format!("the address lookup of {} failed: {why}", host.name);
+                    return Err(because((4, 4, 3), text));
+                }
+            }
+        }
+    };
+    let routing = &settings.config.routing;
+    routing.usable(&hop.next, host, &found).map_err(|why| {
+        because(
+            (4, 4, 4),
+            format!("the mail host {} is not used: {why}", host.name),
+        )
+    })
+}
+
+/// An MX must not be an alias (RFC 5321 §5.1), though many are: such a host is kept for when no
+/// other is left. True: it was moved, and another stands in its place.
+fn put_last(tried: &mut Tried, host: &Host) -> bool {
+    let name = host.name.to_string();
+    let Some(place) = tried.hosts.iter().position(|h| h == host) else {
+        return false;
+    };
+    if tried.aliases.contains(&name) || place + 1 == tried.hosts.len() {
+        return false;
+    }
+    tried.aliases.push(name);
+    let host = tried.hosts.remove(place);
+    tried.transcript.push_str(&format!(
+        "= {}\n! its name is an alias: others go first\n",
+        host.name
+    ));
+    tried.hosts.push(host);
+    true
+}
+
+/// A server that the administrator named is found by DNS, or by what the system knows: Relay Mode
+/// works without any DNS server.
+async fn configured_addresses(
+    settings: &Settings,
+    host: &Host,
+) -> Result<Vec<std::net::IpAddr>, String> {
+    let by_system = tokio::net::lookup_host((host.name.as_str(), host.port)).await;
+    let why = match by_system {
+        Ok(found) => {
+            let found: Vec<std::net::IpAddr> = found.map(|a| a.ip()).collect();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            "the system knows no address".to_owned()
+        }
+        Err(error) => error.to_string(),
+    };
+    match settings.dns.addresses(host.name.as_str()).await.answer {
+        Answer::Found(list) => Ok(list),
+        Answer::NoData | Answer::NxDomain => {
+            Err(format!("the server {} has no address", host.name))
+        }
+        Answer::Failed(_) => Err(format!("the server {} cannot be found: {why}", host.name)),
+    }
+}
+
+/// A session on a fresh connection, behind the handshake where TLS comes first.
+async fn begin(
+    settings: &Settings,
+    hop: &Hop,
+    candidate: Candidate,
+    tcp: tokio::net::TcpStream,
+    peer: &PeerHost,
+    session: SessionSettings,
+) -> Result<(Session, Link), Failure> {
+    let failed = |why: String| {
+        let text = format!("TLS handshake failed: {why}");
+        let reply = Reply::own(EnhancedCode::new(4, 7, 5), text);
+        Failure {
+            stage: Stage::Tls,
+            reply,
+            retry_in_clear: false,
+        }
+    };
+    if hop.tls == TlsMode::Implicit {
+        let limit = session.timeouts.helo;
+        let stream = settings
+            .client_tls
+            .handshake(tcp, &peer.name, true, limit)
+            .await;
+        let stream = stream.map_err(failed)?;
+        return Ok((
+            Session::new(session, TlsUsed::Verified, net::now()),
+            Link::new(stream),
+        ));
+    }
+    let tls = if candidate.in_clear {
+        TlsUsed::FellBack
+    } else {
+        TlsUsed::None
+    };
+    Ok((
+        Session::new(session, tls, net::now()),
+        Link::new(Stream::Plain(tcp)),
+    ))
+}
+
+/// From the greeting to the point where transactions can begin.
+async fn greet(
+    shared: &Shared,
+    settings: &Settings,
+    hop: &Hop,
+    open: &mut Open,
+    message: &Message,
+) -> Result<(), Failure> {
+    loop {
+        while let Some(event) = open.session.poll_event() {
+            match event {
+                SessionEvent::Ready => return Ok(()),
+                SessionEvent::Failed(failure) => return Err(failure),
+                SessionEvent::StartTls => start_tls(settings, hop, open).await,
+                SessionEvent::Said(ours, line) => {
+                    log_said(shared, message, &open.host, ours, &line)
+                }
+                SessionEvent::Ended(_) => {}
+                SessionEvent::Closed => return Err(lost()),
+            }
+        }
+        open.link.turn(&mut open.session).await;
+    }
+}
+
+fn lost() -> Failure {
+    let reply = Reply::own(EnhancedCode::new(4, 4, 2), "the connection was lost");
+    Failure {
+        stage: Stage::Greeting,
+        reply,
+        retry_in_clear: false,
+    }
+}
+
+async fn start_tls(settings: &Settings, hop: &Hop, open: &mut Open) {
+    let verify = matches!(hop.tls, TlsMode::Verify | TlsMode::Implicit);
+    let limit = settings.config.outgoing.timeouts.helo;
+    // The connection is given away for the handshake; a failure ends it.
+    let link = std::mem::replace(&mut open.link, Link::gone());
+    let result = match link.into_stream() {
+        Some(Stream::Plain(tcp)) => {
+            settings
+                .client_tls
+                .handshake(tcp, &open.host.name, verify, limit)
+                .await
+        }
+        Some(Stream::Client(_) | Stream::Server(_)) | None => Err("no connection".to_owned()),
+    };
+    match result {
+        Ok(stream) => {
+            open.link = Link::new(stream);
+            let tls = if verify {
+                TlsUsed::Verified
+            } else {
+                TlsUsed::Encrypted
+            };
+            open.session.tls_established(net::now(), tls);
+        }
+        Err(why) => open.session.tls_failed(&why),
+    }
+}
+
+fn log_said(shared: &Shared, message: &Message, host: &PeerHost, ours: bool, line: &str) {
+    let entry = shared
+        .journal
+        .line(net::now(), "smtp")
+        .field("id", message.id);
+    let entry = entry.field("host", host);
+    entry
+        .field(if ours { "sent" } else { "received" }, line)
+        .send();
+}
+
+/// Drives a transaction to its end; `None` when the session ended without a word on it.
+async fn converse(
+    shared: &Shared,
+    open: &mut Open,
+    message: &Message,
+) -> Option<Vec<deliver::Ended>> {
+    loop {
+        while let Some(event) = open.session.poll_event() {
+            match event {
+                SessionEvent::Ended(ended) => return Some(ended),
+                SessionEvent::Said(ours, line) => {
+                    log_said(shared, message, &open.host, ours, &line)
+                }
+                SessionEvent::Closed => return None,
+                SessionEvent::Failed(_) | SessionEvent::Ready | SessionEvent::StartTls => {}
+            }
+        }
+        open.link.turn(&mut open.session).await;
+    }
+}
+
+fn transaction(message: &Message, numbers: &[u32]) -> Transaction {
+    let envelope = &message.envelope;
+    let recipient = |number: &u32| {
+        let r = envelope.recipients.get(*number as usize)?;
+        // Where a rule rewrote the address, the next server is told what was given (RFC 3461 §5.2.4).
+        let given = r
+            .given
+            .as_ref()
+            .map(|a| format!("rfc822;{}", xtext(&a.to_string())));
+        Some(TransactionRecipient {
+            number: *number,
+            address: r.address.clone(),
+            notify: r.notify,
+            orcpt: r.orcpt.clone().or(given),
+        })
+    };
+    let eight_bit = envelope.body_type == BodyType::EightBitMime;
+    let header = message
+        .content
+        .get(..body_offset(&message.content))
+        .unwrap_or_default();
+    Transaction {
+        reverse_path: envelope.reverse_path.clone(),
+        recipients: numbers.iter().filter_map(recipient).collect(),
+        content: message.content.clone(),
+        eight_bit,
+        utf8_header: envelope.smtputf8 && eight_bit && !header.is_ascii(),
+        ret: envelope.ret,
+        env_id: envelope.env_id.clone(),
+    }
+}
+
+/// xtext of RFC 3461 §4.
+fn xtext(text: &str) -> String {
+    let encode = |b: u8| match b {
+        b'!'..=b'~' if b != b'+' && b != b'=' => char::from(b).to_string(),
+        _ => format!("+{b:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}

@@ -85,6 +85,8 @@ pub struct PeerHost {
 impl fmt::Display for PeerHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address {
+            // An address literal would only say the same twice.
+            Some(address) if self.name.starts_with('[') => address.fmt(f),
             Some(address) => write!(f, "{}[{}]:{}", self.name, address.ip(), address.port()),
             None => f.write_str(&self.name),
         }

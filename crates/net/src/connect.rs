@@ -52,6 +52,12 @@ pub async fn connect(
                 None => more = false,
             }
         }
+        if races.is_empty() && !more {
+            return Err(ConnectError {
+                why: failures.join("; "),
+                address: last,
+            });
+        }
         tokio::select! {
             ended = races.join_next(), if !races.is_empty() => match ended {
                 Some(Ok((_, Ok(stream)))) => return Ok(stream),
@@ -67,12 +73,6 @@ pub async fn connect(
                 failures.push(format!("no answer to the connection within {seconds} s"));
                 return Err(ConnectError { why: failures.join("; "), address: last });
             }
-        }
-        if races.is_empty() && !more {
-            return Err(ConnectError {
-                why: failures.join("; "),
-                address: last,
-            });
         }
     }
 }

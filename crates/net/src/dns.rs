@@ -157,12 +157,14 @@ impl Dns {
     /// The MX records of a name.
     pub async fn mx(&self, name: &str) -> DnsFinding<MxFound> {
         let found = self.ask(name, RecordType::MX).await;
-        finding(name, found, |data| match data {
-            RData::MX(mx) => Some(MxFound {
+        finding(name, found, |data| {
+            let RData::MX(mx) = data else {
+                return None;
+            };
+            Some(MxFound {
                 preference: mx.preference,
                 exchange: mx.exchange.to_ascii(),
-            }),
-            _ => None,
+            })
         })
     }
 

@@ -37,18 +37,20 @@ fn ask(config: &Config, request: &Request) -> Result<Answer> {
     BufReader::new(stream)
         .read_line(&mut answer)
         .map_err(unreachable)?;
-    match serde_json::from_str(&answer)? {
-        Answer::Error(why) => Err(anyhow!(why)),
-        answer => Ok(answer),
+    let answer = serde_json::from_str(&answer)?;
+    if let Answer::Error(why) = answer {
+        return Err(anyhow!(why));
     }
+    Ok(answer)
 }
 
 /// How many waiting recipients a selection means.
 pub(crate) fn count(config: &Config, selection: &Selection) -> Result<u64> {
-    match ask(config, &Request::Count(selection.clone()))? {
-        Answer::Count(n) => Ok(n),
-        _ => Err(anyhow!("the server gave another answer than was asked for")),
-    }
+    let answer = ask(config, &Request::Count(selection.clone()))?;
+    let Answer::Count(n) = answer else {
+        return Err(anyhow!("the server gave another answer than was asked for"));
+    };
+    Ok(n)
 }
 
 /// Asks, and prints the answer.
@@ -70,14 +72,15 @@ pub(crate) fn show(config: &Config, request: &Request, json: bool) -> Result<()>
 
 /// The inside of an answer, without the name of its kind.
 fn as_json(answer: &Answer) -> Result<String> {
-    let value = match serde_json::to_value(answer)? {
-        serde_json::Value::Object(map) if map.len() == 1 => map
-            .into_iter()
-            .next()
-            .map_or(serde_json::Value::Null, |(_, inner)| inner),
-        other => other,
-    };
-    Ok(format!("{}\n", serde_json::to_string_pretty(&value)?))
+    let value = serde_json::to_value(answer)?;
+    let inner = value
+        .as_object()
+        .filter(|map| map.len() == 1)
+        .and_then(|map| map.values().next());
+    Ok(format!(
+        "{}\n",
+        serde_json::to_string_pretty(inner.unwrap_or(&value))?
+    ))
 }
 
 fn as_text(answer: Answer) -> String {

@@ -266,7 +266,7 @@ async fn accept(shared: &Arc<Shared>, message: Message) -> Result<(), AcceptFail
         match error {
             CommitError::Full(_) | CommitError::TooLarge { .. } => AcceptFailure::Full,
             CommitError::Closed => AcceptFailure::Stopping,
-            error => {
+            CommitError::Poisoned(_) | _ => {
                 shared.tell(Event::Fatal(error.to_string()));
                 AcceptFailure::Failed
             }

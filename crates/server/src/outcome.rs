@@ -44,6 +44,9 @@ struct Told {
     next: Option<Timestamp>,
 }
 
+/// An administrator who waits for it, and the counts to answer with.
+type Waiting = (oneshot::Sender<Result<[u64; 3], String>>, [u64; 3]);
+
 /// What one round of the queue settled.
 #[derive(Default)]
 pub(crate) struct Outcomes {
@@ -53,7 +56,7 @@ pub(crate) struct Outcomes {
     reported: BTreeMap<QueueId, Vec<End>>,
     late: BTreeMap<QueueId, Vec<(RecipientKey, RecipientState)>>,
     /// An administrator waits for all of it.
-    pub(crate) answer: Option<(oneshot::Sender<Result<[u64; 3], String>>, [u64; 3])>,
+    pub(crate) answer: Option<Waiting>,
 }
 
 impl Outcomes {
@@ -295,7 +298,7 @@ impl Reports {
         self,
         reported: BTreeMap<QueueId, Vec<End>>,
         late: BTreeMap<QueueId, Vec<(RecipientKey, RecipientState)>>,
-        mut answer: Option<(oneshot::Sender<Result<[u64; 3], String>>, [u64; 3])>,
+        mut answer: Option<Waiting>,
     ) {
         let mut result = Ok(());
         for (id, ends) in reported {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Domain, Message, QueueId, RecipientKey, Timestamp};
+use mail::{Domain, Message, RecipientKey, Timestamp};
 use ops::Verb;
 use schedule::{
     Action, Batch, DomainId, NewRecipient, Report, Resolution, Scheduler, SiteId, SiteView, Wait,
@@ -234,7 +234,8 @@ impl Owner {
             }
             Event::Pause(domain, on, answer) => {
                 self.scheduler.set_paused(now, &domain, on);
-                drop(answer.send(()));
+                // Whoever asked may have hung up.
+                answer.send(()).unwrap_or_default();
             }
             Event::Reloaded => {
                 let settings = self.shared.settings();
@@ -424,7 +425,7 @@ pub(crate) fn commit_then_answer(
 pub(crate) fn failed(shared: &Shared, error: &CommitError) -> String {
     match error {
         CommitError::Full(_) | CommitError::TooLarge { .. } | CommitError::Closed => {}
-        error => shared.tell(Event::Fatal(error.to_string())),
+        CommitError::Poisoned(_) | _ => shared.tell(Event::Fatal(error.to_string())),
     }
     let line = shared
         .journal
@@ -432,9 +433,4 @@ pub(crate) fn failed(shared: &Shared, error: &CommitError) -> String {
         .field("what", "queue");
     line.field("why", error).send();
     error.to_string()
-}
-
-/// The id in a log line's form.
-pub(crate) fn short(id: QueueId) -> String {
-    id.to_string()
 }

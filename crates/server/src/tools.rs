@@ -193,11 +193,13 @@ pub(crate) async fn what_smtp(config: &Config, host: &str, json: bool) -> Result
             .answer
         {
             Answer::Found(list) => list,
-            _ => tokio::net::lookup_host((target.host.as_str(), target.port))
-                .await
-                .map_err(|e| anyhow!("{} cannot be found: {e}", target.host))?
-                .map(|a| a.ip())
-                .collect(),
+            Answer::NoData | Answer::NxDomain | Answer::Failed(_) => {
+                tokio::net::lookup_host((target.host.as_str(), target.port))
+                    .await
+                    .map_err(|e| anyhow!("{} cannot be found: {e}", target.host))?
+                    .map(|a| a.ip())
+                    .collect()
+            }
         },
     };
     let began = Instant::now();

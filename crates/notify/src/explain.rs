@@ -7,6 +7,12 @@ use mail::{Class, Outcome, Verdict};
 #[expect(clippy::too_many_lines, reason = "one table of texts")]
 pub fn explain(verdict: &Verdict) -> (&'static str, &'static str) {
     let status = verdict.reply.status();
+    if verdict.host.is_none() && verdict.class == Class::Policy && status.subject == 7 {
+        return (
+            "The administrator of your mail server ended the delivery.",
+            "Ask your administrator if you do not know why.",
+        );
+    }
     let by_code = match (status.subject, status.detail) {
         (1, 1 | 6) => (
             "There is no such mailbox at that domain.",

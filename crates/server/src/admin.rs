@@ -20,6 +20,8 @@ use crate::shared::Shared;
 
 /// A request's line is no longer than this: ten thousand ids fit.
 const REQUEST_MAX: u64 = 1 << 20;
+/// Finished recipients of one message that are shown.
+const HISTORY_MAX: u64 = 100_000;
 /// Recipients changed before the queue's owner turns to other work.
 const ACT_AT_ONCE: usize = 500;
 
@@ -201,7 +203,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
         };
         let history = shared
             .spool
-            .history(&filter, 0, 100_000)
+            .history(&filter, 0, HISTORY_MAX)
             .map_err(|e| e.to_string())?;
         Ok((message, history))
     })
@@ -250,31 +252,44 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
 async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
     let queue_id = parse_id(id)?;
     let message = show(shared, id).await?;
-    let names: Vec<(u32, String)> = message
+    let mut names: Vec<(u32, String)> = message
         .iter()
         .flat_map(|m| m.waiting.iter().map(|w| (w.number, w.recipient.clone())))
         .collect();
-    let rows = blocking(shared, move |shared| {
-        shared.spool.attempts(queue_id).map_err(|e| e.to_string())
+    let (rows, history) = blocking(shared, move |shared| {
+        let rows = shared.spool.attempts(queue_id).map_err(|e| e.to_string())?;
+        let filter = HistoryFilter {
+            id: Some(queue_id),
+            ..HistoryFilter::default()
+        };
+        let history = shared
+            .spool
+            .history(&filter, 0, HISTORY_MAX)
+            .map_err(|e| e.to_string())?;
+        Ok((rows, history))
     })
     .await?;
-    let mut attempts: Vec<AttemptView> = rows
-        .into_iter()
-        .map(|row| {
-            let named = names.iter().find(|(n, _)| *n == row.key.recipient);
-            let name = named.map_or_else(|| format!("#{}", row.key.recipient), |(_, n)| n.clone());
-            AttemptView::new(name, row.attempts, &row.verdict, row.transcript)
-        })
-        .collect();
-    let finished = message.iter().flat_map(|m| m.finished.iter().cloned());
-    for end in finished {
-        if !attempts
+    names.extend(
+        history
             .iter()
-            .any(|a| a.at == end.at && a.outcome == end.outcome && a.recipient == end.recipient)
-        {
-            attempts.push(end);
+            .map(|h| (h.key.recipient, h.recipient.clone())),
+    );
+    let mut attempts: Vec<AttemptView> = Vec::with_capacity(rows.len() + history.len());
+    for row in rows {
+        let named = names.iter().find(|(n, _)| *n == row.key.recipient);
+        let name = named.map_or_else(|| format!("#{}", row.key.recipient), |(_, n)| n.clone());
+        let view = AttemptView::new(name, row.attempts, &row.verdict, row.transcript);
+        // A hold or release writes the state anew, with the same last attempt in it.
+        let same = |a: &AttemptView| a.recipient == view.recipient && a.attempt == view.attempt;
+        if !attempts.iter().any(same) {
+            attempts.push(view);
         }
     }
+    attempts.extend(
+        history
+            .into_iter()
+            .map(|h| AttemptView::new(h.recipient, h.attempts, &h.verdict, h.transcript)),
+    );
     attempts.sort_by(|a, b| a.at.cmp(&b.at));
     if message.is_none() && attempts.is_empty() {
         return Err(unknown(id));

@@ -15,19 +15,19 @@ use crate::config::Config;
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no server answers at {path}: is it running (`sendoff serve`), with the same data_dir, and may \
-     you use its socket? ({source})",
+     you use its socket? ({why})",
     path = path.display()
 )]
 pub(crate) struct Unreachable {
     path: PathBuf,
-    source: std::io::Error,
+    why: std::io::Error,
 }
 
 fn ask(config: &Config, request: &Request) -> Result<Answer> {
     let path = socket_path(&config.data_dir);
-    let unreachable = |source| Unreachable {
+    let unreachable = |why| Unreachable {
         path: path.clone(),
-        source,
+        why,
     };
     let mut stream = UnixStream::connect(&path).map_err(unreachable)?;
     let mut line = serde_json::to_string(request)?;

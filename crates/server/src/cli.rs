@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ops::{Order, Request, Selection, Verb};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError};
 use crate::users::Users;
@@ -268,7 +269,7 @@ fn carry_out(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Serve => {
             let runtime = runtime()?;
-            let result = runtime.block_on(run::serve(config));
+            let result = runtime.block_on(run::serve(config, CancellationToken::new()));
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             result
         }

@@ -1,18 +1,299 @@
-//! `sendoff demo`.
+//! `sendoff demo`: the real server against a small world on loopback, to look at.
+//!
+//! Nothing of the server is different here: it is started from a configuration file, listens,
+//! queues on disk, asks the world's DNS and delivers to its hosts. What is printed is read from
+//! its own log.
 
-use anyhow::Result;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
+use lab::{Client, DemoMail, DemoWorld, demo_world};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::print;
+use crate::config::Config;
+use crate::run;
 
 /// The demonstration's options.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Run on until Ctrl-C, so that you can send mail of your own.
+    /// Run on until Ctrl-C, so that you can send mail of your own and try the other commands.
     #[arg(long)]
     keep: bool,
 }
 
+/// How often the log is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The demonstration ends by itself after this time, whatever happens.
+const ENDS_AFTER: Duration = Duration::from_secs(120);
+
 /// Runs it.
 pub(crate) async fn run(args: DemoArgs) -> Result<()> {
-    let _ = args.keep;
-    Ok(())
+    let world = tokio::task::spawn_blocking(demo_world).await?;
+    let dir = std::env::temp_dir().join(format!("sendoff-demo-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+    let path = dir.join("sendoff.toml");
+    std::fs::write(&path, configuration(&world, &dir))?;
+    let config = Config::load(&path)?;
+    let address = *config
+        .listeners
+        .first()
+        .ok_or_else(|| anyhow!("no listener"))?;
+    let stop = CancellationToken::new();
+    let mut server = tokio::spawn(run::serve(config, stop.clone()));
+    introduce(&path, address, &world);
+    tokio::select! {
+        ended = &mut server => return ended?,
+        submitted = submit(address, world.mails.clone()) => submitted?,
+    }
+    let mut view = View::new(dir.join("log/outgoing.log"), &world.mails);
+    let began = Instant::now();
+    while !server.is_finished() {
+        view.look()?;
+        let over = view.is_over() && world_heard(&world, &view) || began.elapsed() > ENDS_AFTER;
+        if over && !args.keep {
+            break;
+        }
+        if over && !view.said_goodbye {
+            view.sum_up(&world);
+            invite(&path, address);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    if !view.said_goodbye {
+        view.sum_up(&world);
+    }
+    stop.cancel();
+    server.await??;
+    std::fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))
+}
+
+fn configuration(world: &DemoWorld, dir: &Path) -> String {
+    format!(
+        "# The configuration of the demonstration.\n\
+         hostname = \"mail.sender.example\"\n\
+         data_dir = {:?}\n\n\
+         [[listener]]\n\
+         address = \"{}\"\n\n\
+         [outgoing]\n\
+         resend_attempts = 5\n\
+         resend_wait = \"3s\"        # five minutes unless given; nobody wants to watch that\n\
+         smtp_port = {}\n\
+         refuse_networks = []      # the whole world is on loopback here\n\n\
+         [outgoing.timeouts]\n\
+         connect = \"5s\"\n\n\
+         [dns]\n\
+         servers = [\"{}\"]\n\
+         detect_if_given_fail = false\n\n\
+         [log]\n\
+         format = \"json\"           # read by the demonstration\n",
+        dir.display().to_string(),
+        world.world.server(),
+        world.world.port(),
+        world.world.dns.address(),
+    )
+}
+
+fn introduce(path: &Path, address: SocketAddr, world: &DemoWorld) {
+    let mut text = String::from(
+        "Sendoff, the real server, in a small world on this computer: a DNS server, a dozen\n\
+         domains and their mail hosts, each behaving in its own way.\n\n",
+    );
+    text.push_str(&format!(
+        "  takes mail in at   {address}\n  configuration      {}\n\n",
+        path.display()
+    ));
+    text.push_str("These mails are handed in by SMTP:\n\n");
+    for mail in &world.mails {
+        text.push_str(&format!("  {:<24} {}\n", mail.recipient, mail.expected));
+    }
+    text.push_str("\nWhat happens, from the server's log (seconds, recipient, event):\n\n");
+    print(&text);
+}
+
+fn invite(path: &Path, address: SocketAddr) {
+    print(&format!(
+        "\nThe server runs on; Ctrl-C ends it. Try, in another terminal:\n\n\
+         \x20 swaks --server {address} --from you@sender.example --to bob@good.example\n\
+         \x20 sendoff --config {0} queue list\n\
+         \x20 sendoff --config {0} site list\n\n",
+        path.display()
+    ));
+}
+
+async fn submit(address: SocketAddr, mails: Vec<DemoMail>) -> Result<()> {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    let mut client = loop {
+        match tokio::task::spawn_blocking(move || Client::connect(address)).await? {
+            Ok(client) => break client,
+            Err(error) if Instant::now() > give_up => return Err(error.into()),
+            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    };
+    tokio::task::spawn_blocking(move || {
+        client.ehlo()?;
+        for mail in mails {
+            let content = format!(
+                "From: <{}>\r\nTo: <{}>\r\nSubject: {}\r\n\r\nSent by the demonstration.\r\n",
+                mail.sender, mail.recipient, mail.subject
+            );
+            let reply = client.send_mail(mail.sender, &[mail.recipient], content.as_bytes())?;
+            if reply.code != 250 {
+                return Err(anyhow!("{} was not accepted: {reply}", mail.recipient));
+            }
+        }
+        client.expect("QUIT", 221)?;
+        Ok(())
+    })
+    .await?
+}
+
+/// Whether the failure messages have arrived that the failures call for.
+fn world_heard(world: &DemoWorld, view: &View) -> bool {
+    let failed = view
+        .ends
+        .values()
+        .filter(|(outcome, _)| outcome == "failed")
+        .count();
+    reports(world) >= failed
+}
+
+fn reports(world: &DemoWorld) -> usize {
+    let theirs = world
+        .hosts
+        .iter()
+        .filter(|h| h.name().ends_with("sender.example"));
+    theirs.map(|h| h.count()).sum()
+}
+
+/// What has been seen in the log.
+struct View {
+    path: PathBuf,
+    position: u64,
+    rest: String,
+    began: Instant,
+    /// Recipients by message, to name them where the log speaks of the message.
+    expected: Vec<DemoMail>,
+    /// Outcome and attempts by recipient.
+    ends: BTreeMap<String, (String, u64)>,
+    said_goodbye: bool,
+}
+
+impl View {
+    fn new(path: PathBuf, mails: &[DemoMail]) -> Self {
+        Self {
+            path,
+            position: 0,
+            rest: String::new(),
+            began: Instant::now(),
+            expected: mails.to_vec(),
+            ends: BTreeMap::new(),
+            said_goodbye: false,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.expected
+            .iter()
+            .all(|m| self.ends.contains_key(m.recipient))
+    }
+
+    /// Prints what is new in the log.
+    fn look(&mut self) -> Result<()> {
+        let mut file = std::fs::File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.position))?;
+        let read = file.read_to_string(&mut self.rest)?;
+        self.position += read as u64;
+        while let Some((line, rest)) = self.rest.split_once('\n') {
+            let value = serde_json::from_str::<Value>(line);
+            self.rest = rest.to_owned();
+            if let Ok(value) = value {
+                self.show(&value);
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, line: &Value) {
+        let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
+        let attempt = text("attempt").parse::<u64>().unwrap_or_default();
+        let to = text("to").trim_matches(['<', '>']).to_owned();
+        let (who, what) = match text("event") {
+            "accepted" if text("via") == "smtp" => (to, format!("accepted as {}", text("id"))),
+            "mx" => (text("domain").to_owned(), format!("MX: {}", text("hosts"))),
+            "report" => (
+                to,
+                format!("gets a failure message about {}", text("about")),
+            ),
+            outcome @ ("delivered" | "deferred" | "failed" | "expired") => {
+                if outcome != "deferred" {
+                    self.ends.insert(to.clone(), (outcome.to_owned(), attempt));
+                }
+                let host = match text("host") {
+                    "" => String::new(),
+                    host => format!(" by {}", host.split('[').next().unwrap_or(host)),
+                };
+                let tls = match text("tls") {
+                    "encrypted" => ", encrypted",
+                    _ => "",
+                };
+                (
+                    to,
+                    format!(
+                        "{outcome}{host} at attempt {attempt}{tls}: {}",
+                        text("reply")
+                    ),
+                )
+            }
+            _ => return,
+        };
+        let seconds = self.began.elapsed().as_secs_f64();
+        let what: String = what.chars().take(110).collect();
+        print(&format!("{seconds:6.2}  {who:<24} {what}\n"));
+    }
+
+    /// What came of each mail, beside what was expected.
+    fn sum_up(&mut self, world: &DemoWorld) {
+        self.said_goodbye = true;
+        let mut text = String::from("\nWhat became of each mail:\n\n");
+        for mail in &self.expected {
+            let (outcome, attempts) = match self.ends.get(mail.recipient) {
+                Some((outcome, attempts)) => (outcome.as_str(), *attempts),
+                None => ("still waiting", 0),
+            };
+            let line = format!(
+                "  {:<24} {outcome:<10} attempts: {attempts}   ({})",
+                mail.recipient, mail.expected
+            );
+            // Writing to a String cannot fail.
+            writeln!(text, "{line}").unwrap_or_default();
+        }
+        text.push_str(&format!(
+            "\n{} failure messages arrived at anna@sender.example. Here is one:\n\n",
+            reports(world)
+        ));
+        let theirs = world
+            .hosts
+            .iter()
+            .filter(|h| h.name().ends_with("sender.example"));
+        let first = theirs.flat_map(|h| h.received()).next();
+        if let Some(report) = first {
+            let content = String::from_utf8_lossy(&report.content).into_owned();
+            let words = content
+                .split("charset=utf-8\r\n\r\n")
+                .nth(1)
+                .unwrap_or_default();
+            for line in words.lines().take_while(|line| !line.starts_with("--")) {
+                text.push_str(&format!("  | {line}\n"));
+            }
+        }
+        print(&text);
+    }
 }

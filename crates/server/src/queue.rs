@@ -255,6 +255,11 @@ impl Owner {
     fn accepted(&mut self, now: Timestamp, message: Arc<Message>) {
         Figures::count(&self.shared.figures.accepted);
         let envelope = &message.envelope;
+        let to = envelope
+            .recipients
+            .first()
+            .map(|r| format!("<{}>", r.address));
+        let more = envelope.recipients.len().saturating_sub(1);
         let line = self
             .shared
             .journal
@@ -262,7 +267,8 @@ impl Owner {
             .field("id", message.id);
         let line = line
             .field("from", format_args!("<{}>", envelope.sender()))
-            .field("recipients", envelope.recipients.len())
+            .maybe("to", to)
+            .maybe("and-more", (more > 0).then_some(more))
             .field("size", message.content.len())
             .field("via", &envelope.submitter.via)
             .maybe("user", envelope.submitter.user.as_ref());

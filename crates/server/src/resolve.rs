@@ -121,7 +121,10 @@ fn words<T>(found: &Answer<T>, show: impl Fn(&T) -> String) -> String {
 
 fn log_mx(shared: &Shared, domain: &Domain, name: &Domain, found: &DnsFinding<net::MxFound>) {
     let hosts = words(&found.answer, |mx| {
-        format!("{}:{}", mx.preference, mx.exchange.trim_end_matches('.'))
+        match mx.exchange.trim_end_matches('.') {
+            "" => "accepts no mail (null MX)".to_owned(),
+            host => format!("{}:{host}", mx.preference),
+        }
     });
     let parent = (name != domain).then_some(name);
     let line = shared

@@ -10,6 +10,7 @@ use net::{ClientTls, Dns, ServerTls};
 use spool::{Options, Recovered, Spool};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
@@ -20,8 +21,8 @@ use crate::queue::{Ended, Event, Owner};
 use crate::shared::{Settings, Shared};
 use crate::users::Logins;
 
-/// Opens everything, serves until a signal, and ends in order.
-pub(crate) async fn serve(config: Config) -> Result<()> {
+/// Opens everything, serves until a signal or until `stop`, and ends in order.
+pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     let listeners = bind(&config)?;
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("making the data directory {}", config.data_dir.display()))?;
@@ -61,7 +62,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         ));
     }
     tokio::spawn(look_at_dns(Arc::clone(&shared)));
-    tokio::spawn(signals(Arc::clone(&shared)));
+    tokio::spawn(signals(Arc::clone(&shared), stop));
     let ended = owner.run(received).await;
     finish(&shared, &tasks, ended).await
 }
@@ -192,7 +193,7 @@ async fn look_at_dns(shared: Arc<Shared>) {
         .send();
 }
 
-async fn signals(shared: Arc<Shared>) {
+async fn signals(shared: Arc<Shared>, stop: CancellationToken) {
     let (Ok(mut term), Ok(mut int), Ok(mut hup)) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -204,6 +205,7 @@ async fn signals(shared: Arc<Shared>) {
         tokio::select! {
             _ = term.recv() => break,
             _ = int.recv() => break,
+            () = stop.cancelled() => break,
             _ = hup.recv() => {
                 let result = reload(&shared).await;
                 let line = shared.journal.line(net::now(), "reload");

@@ -1,0 +1,259 @@
+//! The talk with a host: C22 to C24, C49 to C51.
+
+use std::time::Duration;
+
+use lab::{Connection, Sendoff, StartTls, Verb};
+
+use crate::scene::{
+    A_WHILE, BINARY, SENDER, SOON, Scene, eventually, log_lines, mail, mail_of, recipients, send,
+    send_many,
+};
+
+#[test]
+fn c22_a_host_without_ehlo_is_greeted_with_helo() {
+    let scene = Scene::new();
+    let host = scene.world.domain("old.example");
+    host.set(|b| {
+        b.reply(Verb::Ehlo, "", "502 command not implemented");
+    });
+    let server = scene.start();
+    send(&server, "bob@old.example");
+    let mails = host.wait_for(1, SOON);
+    let mail = mails.first().unwrap();
+    assert_eq!((mail.mail_params.as_str(), mail.chunked), ("", false));
+    assert!(host.lines().contains(&"HELO sendoff.lab".to_owned()));
+    assert_eq!(host.connection_count(), 1);
+}
+
+/// The client's writes from its first MAIL on.
+fn writes_of_mail(connection: &Connection) -> Vec<Vec<&str>> {
+    let is_mail = |w: &Vec<&str>| w.iter().any(|l| l.starts_with("MAIL "));
+    connection
+        .writes()
+        .into_iter()
+        .skip_while(|w| !is_mail(w))
+        .collect()
+}
+
+fn verbs(write: &[&str]) -> Vec<String> {
+    let verb = |line: &&str| {
+        line.split(' ')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_uppercase()
+    };
+    write.iter().map(verb).collect()
+}
+
+#[test]
+fn c23_without_pipelining_commands_and_replies_alternate() {
+    let scene = Scene::new();
+    let host = scene.world.domain("strict.example");
+    host.set(|b| {
+        b.extensions(&["8BITMIME", "SIZE 10000000"]);
+        b.reply_delay = Duration::from_millis(10);
+    });
+    let server = scene.start();
+    let to = ["a@strict.example", "b@strict.example", "c@strict.example"];
+    server.send(SENDER, &to, &mail("one at a time"));
+    send_many(&server, 3, |n| format!("user{n}@strict.example"));
+    assert_eq!(host.wait_for(4, SOON).len(), 4);
+    for connection in host.connections() {
+        let together = connection.writes().into_iter().find(|w| w.len() > 1);
+        assert_eq!(together, None);
+    }
+}
+
+#[test]
+fn c23_with_pipelining_a_transaction_goes_out_in_one_write() {
+    let scene = Scene::new();
+    let host = scene.world.domain("fast.example");
+    host.set(|b| {
+        b.extensions(&["PIPELINING", "8BITMIME"]);
+    });
+    let server = scene.start();
+    server.send(
+        SENDER,
+        &["a@fast.example", "b@fast.example"],
+        &mail("by DATA"),
+    );
+    assert_eq!(host.wait_for(1, SOON).len(), 1);
+    let connections = host.connections();
+    let writes = writes_of_mail(connections.first().unwrap());
+    assert_eq!(
+        verbs(writes.first().unwrap()),
+        ["MAIL", "RCPT", "RCPT", "DATA"]
+    );
+
+    let host = scene.world.domain("chunks.example");
+    host.set(|b| {
+        b.extensions(&["PIPELINING", "8BITMIME", "CHUNKING"]);
+    });
+    server.send(
+        SENDER,
+        &["a@chunks.example", "b@chunks.example"],
+        &mail("by BDAT"),
+    );
+    assert!(host.wait_for(1, SOON).first().unwrap().chunked);
+    let connections = host.connections();
+    let writes = writes_of_mail(connections.first().unwrap());
+    assert_eq!(
+        verbs(writes.first().unwrap()),
+        ["MAIL", "RCPT", "RCPT", "BDAT"]
+    );
+}
+
+#[test]
+fn c24_what_is_offered_inside_tls_counts() {
+    let scene = Scene::new();
+    let host = scene.world.domain("two-faced.example");
+    host.set(|b| {
+        b.starttls = StartTls::Good;
+        b.extensions(&["PIPELINING", "CHUNKING", "8BITMIME", "SIZE 100"]);
+        b.extensions_in_tls = Some(vec!["8BITMIME".to_owned()]);
+        b.reply_delay = Duration::from_millis(5);
+    });
+    let server = scene.start();
+    send(&server, "bob@two-faced.example");
+    let mails = host.wait_for(1, SOON);
+    let mail = mails.first().unwrap();
+    assert!(mail.tls && !mail.chunked && !mail.mail_params.contains("SIZE"));
+    let connections = host.connections();
+    let connection = connections.first().unwrap();
+    assert!(connection.writes().iter().all(|w| w.len() == 1));
+    assert!(
+        connection
+            .lines
+            .iter()
+            .any(|l| l.tls && l.text.starts_with("EHLO "))
+    );
+}
+
+#[test]
+fn c49_a_mail_too_large_for_one_mx_goes_to_another_without_data() {
+    let scene = Scene::new();
+    let small = scene.world.mx("sizes.example", 10, "small.sizes.example");
+    let large = scene.world.mx("sizes.example", 20, "large.sizes.example");
+    small.set(|b| {
+        b.extensions(&["PIPELINING", "SIZE 1000"]);
+    });
+    let server = scene.start();
+    server.send(SENDER, &["bob@sizes.example"], &mail_of("large", 2000));
+    assert_eq!(large.wait_for(1, SOON).len(), 1);
+    assert!(log_lines(&server, &[" deferred "]).is_empty());
+
+    large.set(|b| {
+        b.extensions(&["PIPELINING", "SIZE 1500"]);
+    });
+    server.send(SENDER, &["eve@sizes.example"], &mail_of("large", 2000));
+    scene.failure().assert_failed("eve@sizes.example", "5.3.4");
+    for host in [&small, &large] {
+        let data = host.lines().into_iter().filter(|l| l == "DATA").count();
+        assert_eq!(data, host.count(), "DATA only for mails that were taken");
+    }
+}
+
+#[test]
+fn c50_one_mail_stays_one_mail_whatever_is_in_it() {
+    let scene = Scene::new();
+    let by_data = scene.world.domain("data.example");
+    let by_bdat = scene.world.domain("bdat.example");
+    by_bdat.set(|b| {
+        b.extension("CHUNKING");
+    });
+    let server = scene.start();
+    let long = "x".repeat(5000);
+    let body = format!(
+        "Subject: odd\r\n\r\n.\r\n..\r\n.a\r\n{long}\r\n.{long}\r\nMAIL FROM:<x@y>\r\n\r\n.\r\n"
+    );
+    server.send(SENDER, &["bob@data.example", "bob@bdat.example"], &body);
+    for host in [&by_data, &by_bdat] {
+        let mails = host.wait_for(1, SOON);
+        let mail = mails.first().unwrap();
+        assert!(
+            mail.text().ends_with(&body),
+            "unchanged behind the Received field"
+        );
+        assert_eq!(host.wait_for(2, A_WHILE).len(), 1);
+    }
+}
+
+/// Content in which a second mail hides behind an end that is none.
+fn smuggled(end: &str) -> Vec<u8> {
+    let first = format!("Subject: first\r\n\r\nhello{end}");
+    let second = "MAIL FROM:<evil@origin.example>\r\nRCPT TO:<victim@good.example>\r\nDATA\r\n\
+                  Subject: second\r\n\r\nboo\r\n.\r\n";
+    [first.as_bytes(), second.as_bytes()].concat()
+}
+
+const FALSE_ENDS: [&str; 6] = ["\n.\n", "\r\n.\n", "\n.\r\n", "\r.\r", "\r\n.\r", "\r.\r\n"];
+
+#[test]
+fn c50_no_second_mail_is_smuggled_in_behind_a_false_end() {
+    for setting in ["refuse", "normalise"] {
+        let scene = Scene::new();
+        let host = scene.world.domain("good.example");
+        let config = scene.config().set("intake.bare_newline", setting);
+        let server = Sendoff::start(BINARY, config);
+        for end in FALSE_ENDS {
+            let mut client = server.client();
+            client
+                .expect(&format!("MAIL FROM:<{SENDER}>"), 250)
+                .unwrap();
+            client.expect("RCPT TO:<bob@good.example>", 250).unwrap();
+            client.expect("DATA", 354).unwrap();
+            client.send_raw(&smuggled(end)).unwrap();
+            let reply = client.reply().unwrap();
+            let expected = if setting == "refuse" { 5 } else { 2 };
+            assert_eq!(reply.code / 100, expected, "{setting} {end:?}: {reply}");
+        }
+        let expected = if setting == "refuse" {
+            0
+        } else {
+            FALSE_ENDS.len()
+        };
+        assert_eq!(host.wait_for(expected, SOON).len(), expected);
+        // Had a mail been smuggled past us or past the host, it would be one more.
+        assert_eq!(
+            host.wait_for(expected + 1, A_WHILE).len(),
+            expected,
+            "{setting}"
+        );
+        for mail in host.received() {
+            assert_eq!(mail.addresses(), ["bob@good.example"]);
+        }
+    }
+}
+
+#[test]
+fn c51_a_thousand_recipients_take_ten_transactions_in_one_connection() {
+    let scene = Scene::new();
+    let told = scene.world.domain("limits.example");
+    told.set(|b| {
+        b.extension("LIMITS RCPTMAX=100");
+        b.recipients_per_mail = Some(100);
+    });
+    let untold = scene.world.domain("full.example");
+    untold.set(|b| b.recipients_per_mail = Some(100));
+    let server = scene.start();
+    for (domain, host) in [("limits.example", &told), ("full.example", &untold)] {
+        let list = recipients("user", domain, 1000);
+        let list: Vec<&str> = list.iter().map(String::as_str).collect();
+        server.send(SENDER, &list, &mail("to all"));
+        let everybody = || {
+            host.received()
+                .iter()
+                .map(|m| m.recipients.len())
+                .sum::<usize>()
+        };
+        eventually("a thousand recipients", SOON, || everybody() == 1000);
+        let mails = host.received();
+        assert_eq!(mails.len(), 10, "{domain}");
+        assert!(mails.iter().all(|m| m.recipients.len() == 100), "{domain}");
+        assert_eq!(host.connection_count(), 1, "{domain}");
+    }
+    assert!(log_lines(&server, &[" deferred "]).is_empty());
+    // Where the limit is declared, nobody is offered above it.
+    let offers = |l: &String| l.starts_with("RCPT ");
+    assert_eq!(told.lines().into_iter().filter(offers).count(), 1000);
+}

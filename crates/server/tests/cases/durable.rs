@@ -1,0 +1,270 @@
+//! Nothing accepted is lost: C1 and C2.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use lab::{Client, Scratch, Sendoff};
+
+use crate::scene::{BINARY, SENDER, SOON, Scene, eventually, mail, mail_of, queue, subjects};
+
+/// Kills of the server under load.
+const KILLS: u64 = 20;
+/// Clients that hand mail in meanwhile.
+const CLIENTS: usize = 3;
+
+/// Mails that the server said 250 to.
+#[derive(Default)]
+struct Load {
+    stop: AtomicBool,
+    next: AtomicUsize,
+    acknowledged: Mutex<Vec<String>>,
+}
+
+impl Load {
+    fn run(&self, server: SocketAddr) {
+        while !self.stop.load(Ordering::Relaxed) {
+            if self.session(server).is_err() {
+                // The server is down: the next try is soon enough.
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    fn session(&self, server: SocketAddr) -> std::io::Result<()> {
+        let mut client = Client::connect(server)?;
+        client.ehlo()?;
+        while !self.stop.load(Ordering::Relaxed) {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let subject = format!("load {number}");
+            let domain = ["quick.example", "grey.example"]
+                .get(number % 5)
+                .unwrap_or(&"quick.example");
+            let to = format!("user{number}@{domain}");
+            let reply = client.send_mail(SENDER, &[&to], mail_of(&subject, 2000).as_bytes())?;
+            if reply.code == 250 {
+                let mut list = self.acknowledged.lock().expect("no client has panicked");
+                list.push(subject);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn c01_killed_again_and_again_the_server_delivers_every_acknowledged_mail() {
+    let scene = Scene::new();
+    let quick = scene.world.domain("quick.example");
+    let grey = scene.world.domain("grey.example");
+    grey.set(|b| b.greylist = Some(Duration::from_millis(700)));
+    for host in [&quick, &grey] {
+        host.set(|b| b.keep_dialogue = false);
+    }
+    let config = scene.config().set("outgoing.resend_attempts", 100);
+    let mut server = Sendoff::start(BINARY, config);
+    let load = Arc::new(Load::default());
+    let address = server.address();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let load = Arc::clone(&load);
+            thread::spawn(move || load.run(address))
+        })
+        .collect();
+    for kill in 0..KILLS {
+        // Uneven, so that the kills hit accepting, delivering and starting alike.
+        thread::sleep(Duration::from_millis(40 + (kill * 97) % 360));
+        server.kill9();
+        server.restart();
+    }
+    load.stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().unwrap();
+    }
+    let acknowledged = load.acknowledged.lock().unwrap().clone();
+    let delivered = || {
+        let mut all = subjects(&quick.received());
+        all.extend(subjects(&grey.received()));
+        all
+    };
+    let missing = || {
+        let have: HashSet<String> = delivered().into_iter().collect();
+        acknowledged
+            .iter()
+            .filter(|s| !have.contains(*s))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    eventually("every acknowledged mail is delivered", 2 * SOON, || {
+        missing().is_empty()
+    });
+    eventually("the queue is empty", SOON, || queue(&server).is_empty());
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for subject in delivered() {
+        *counts.entry(subject).or_default() += 1;
+    }
+    let duplicates: usize = counts.values().map(|n| n - 1).sum();
+    println!(
+        "{KILLS} kills: {} mails acknowledged, {} delivered, {duplicates} duplicates",
+        acknowledged.len(),
+        counts.len()
+    );
+    assert!(
+        acknowledged.len() > 100,
+        "{} mails are no load",
+        acknowledged.len()
+    );
+    // What was recorded as delivered is not sent again: no message has two such lines.
+    let mut ended = HashSet::new();
+    for line in server.log().lines().filter(|l| l.contains(" delivered ")) {
+        let id = line
+            .split(' ')
+            .find(|w| w.starts_with("id="))
+            .unwrap_or_default();
+        assert!(
+            ended.insert(id.to_owned()),
+            "delivered twice by its own record: {line}"
+        );
+    }
+}
+
+/// A small disk: a tmpfs that is unmounted when dropped.
+struct SmallDisk {
+    path: PathBuf,
+}
+
+impl SmallDisk {
+    /// `None` where this user may not mount.
+    fn mount(scratch: &Scratch, megabytes: u32) -> Option<Self> {
+        let path = scratch.path().join("disk");
+        fs::create_dir(&path).expect("a directory");
+        let disk = Self { path };
+        let size = format!("size={megabytes}m");
+        disk.run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .then_some(disk)
+    }
+
+    fn resize(&self, megabytes: u32) {
+        let size = format!("remount,size={megabytes}m");
+        assert!(self.run("mount", &["-o", &size]), "the disk grows");
+    }
+
+    fn run(&self, command: &str, arguments: &[&str]) -> bool {
+        let run = Command::new(command)
+            .args(arguments)
+            .arg(&self.path)
+            .output();
+        run.is_ok_and(|o| o.status.success())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        self.run("umount", &["-l"]);
+    }
+}
+
+#[test]
+fn c02_on_a_full_disk_clients_are_told_to_come_back_and_what_was_accepted_is_kept() {
+    let scene = Scene::new();
+    let host = scene.world.domain("good.example");
+    host.set(|b| b.keep_dialogue = false);
+    let scratch = Scratch::new();
+    let Some(disk) = SmallDisk::mount(&scratch, 700) else {
+        // Without the right to mount, the case is met for one content that finds no room.
+        return a_content_without_room_is_refused();
+    };
+    let data = disk.path.join("data").display().to_string();
+    let config = scene
+        .config()
+        .set("outgoing.enabled", false)
+        .set("data_dir", data);
+    let mut server = Sendoff::start_in(scratch, BINARY, config, &[]);
+    let mut accepted = Vec::new();
+    let mut client = server.client();
+    let refusal = (0..5000).find_map(|number| {
+        let subject = format!("number {number}");
+        // Some stand in the log itself, some in files of their own.
+        let size = if number % 2 == 0 { 200_000 } else { 700_000 };
+        let content = mail_of(&subject, size);
+        let reply = client
+            .send_mail(SENDER, &["bob@good.example"], content.as_bytes())
+            .unwrap();
+        if reply.code == 250 {
+            accepted.push(subject);
+            return None;
+        }
+        Some(reply)
+    });
+    let refusal = refusal.expect("the disk is full at some time");
+    assert_eq!(refusal.code / 100, 4, "{refusal}");
+    assert!(refusal.to_string().contains("4.3.1"), "{refusal}");
+    assert!(!accepted.is_empty());
+    assert!(server.exited().is_none());
+    assert_eq!(
+        queue(&server).len(),
+        accepted.len(),
+        "nothing of the refused one is kept"
+    );
+
+    // Deliveries need little room and go on.
+    server.reconfigure(|c| c.set("outgoing.enabled", true));
+    let _ = server.run(&["reload"]);
+    host.wait_for(accepted.len(), 2 * SOON);
+    eventually("the queue is empty", SOON, || queue(&server).is_empty());
+    let mut delivered = subjects(&host.received());
+    delivered.sort();
+    accepted.sort();
+    assert_eq!(delivered, accepted);
+
+    disk.resize(2000);
+    eventually("mail is accepted again", SOON, || {
+        let content = mail("room again");
+        let mut client = server.client();
+        let reply = client.send_mail(SENDER, &["bob@good.example"], content.as_bytes());
+        reply.is_ok_and(|r| r.code == 250)
+    });
+    drop(server);
+    drop(disk);
+}
+
+/// The process may write no file above 130 MiB, which is more than a segment; it is told so by an
+/// error, not by a signal.
+const LIMITED: [&str; 4] = [
+    "sh",
+    "-c",
+    "trap '' XFSZ; ulimit -f 266240; exec \"$@\"",
+    "sh",
+];
+
+fn a_content_without_room_is_refused() {
+    let scene = Scene::new();
+    let host = scene.world.domain("good.example");
+    let config = scene.config().set("outgoing.max_message_size", "400MB");
+    let mut server = Sendoff::start_in(Scratch::new(), BINARY, config, &LIMITED);
+    let mut client = server.client();
+    client
+        .expect(&format!("MAIL FROM:<{SENDER}>"), 250)
+        .unwrap();
+    client.expect("RCPT TO:<bob@good.example>", 250).unwrap();
+    client.expect("DATA", 354).unwrap();
+    let reply = client
+        .content(mail_of("huge", 150_000_000).as_bytes())
+        .unwrap();
+    assert_eq!(reply.code / 100, 4, "{reply}");
+    assert_eq!(queue(&server).len(), 0);
+    let reply = client.send_mail(SENDER, &["bob@good.example"], mail("small").as_bytes());
+    assert_eq!(reply.unwrap().code, 250);
+    assert_eq!(subjects(&host.wait_for(1, SOON)), ["small"]);
+    assert!(server.exited().is_none());
+}
+
+#[test]
+fn c02_a_content_that_cannot_be_written_is_refused_and_leaves_nothing() {
+    a_content_without_room_is_refused();
+}

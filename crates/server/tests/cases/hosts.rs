@@ -1,0 +1,233 @@
+//! Which host is tried, and what follows when it fails: C8 to C12, C18 to C21.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use lab::{Blackhole, MxHost, Sendoff, Value, Verb};
+
+use crate::scene::{A_WHILE, BINARY, SOON, Scene, eventually, log_lines, send, send_many};
+
+/// `good.example` with two hosts in this order.
+fn two_hosts(scene: &Scene) -> (MxHost, MxHost) {
+    let first = scene.world.mx("good.example", 10, "mx1.good.example");
+    let second = scene.world.mx("good.example", 20, "mx2.good.example");
+    (first, second)
+}
+
+fn assert_first_attempt(server: &Sendoff, recipient: &str) {
+    let line = server
+        .wait_for_log(&[" delivered ", recipient], SOON)
+        .unwrap();
+    assert!(line.contains("attempt=1"), "{line}");
+    assert!(log_lines(server, &[" deferred "]).is_empty());
+}
+
+#[test]
+fn c08_a_dead_mx_is_passed_over_in_the_same_attempt() {
+    let scene = Scene::new();
+    let (first, second) = two_hosts(&scene);
+    first.stop();
+    let server = scene.start();
+    send(&server, "bob@good.example");
+    assert_eq!(second.wait_for(1, SOON).len(), 1);
+    assert_first_attempt(&server, "bob@good.example");
+}
+
+#[test]
+fn c09_a_recipient_deferred_by_one_mx_is_delivered_by_the_next_in_the_same_attempt() {
+    let scene = Scene::new();
+    let (first, second) = two_hosts(&scene);
+    first.set(|b| {
+        b.reply(Verb::Rcpt, "", "451 4.3.0 not now");
+    });
+    let server = scene.start();
+    send(&server, "bob@good.example");
+    assert_eq!(second.wait_for(1, SOON).len(), 1);
+    assert_eq!((first.connection_count(), first.count()), (1, 0));
+    assert_first_attempt(&server, "bob@good.example");
+}
+
+#[test]
+fn c10_a_recipient_refused_by_one_mx_is_not_tried_at_the_next() {
+    let scene = Scene::new();
+    let (first, second) = two_hosts(&scene);
+    first.set(|b| {
+        b.reply(Verb::Rcpt, "", "550 5.1.1 no such user");
+    });
+    let server = scene.start();
+    send(&server, "bob@good.example");
+    scene.failure().assert_failed("bob@good.example", "5.1.1");
+    assert_eq!(second.connection_count(), 0);
+}
+
+#[test]
+fn c11_a_greeting_554_leads_to_the_next_mx() {
+    let scene = Scene::new();
+    let (first, second) = two_hosts(&scene);
+    first.set(|b| b.greeting = "554 5.7.0 no service here".to_owned());
+    let server = scene.start();
+    send(&server, "bob@good.example");
+    assert_eq!(second.wait_for(1, SOON).len(), 1);
+    assert!(first.connection_count() > 0);
+    assert_first_attempt(&server, "bob@good.example");
+}
+
+#[test]
+fn c11_where_every_mx_greets_554_the_setting_decides_and_nothing_is_lost() {
+    let scene = Scene::new();
+    let (first, second) = two_hosts(&scene);
+    for host in [&first, &second] {
+        host.set(|b| b.greeting = "554 5.7.0 no service here".to_owned());
+    }
+    let config = scene.config().set("outgoing.resend_attempts", 1);
+    let server = Sendoff::start(BINARY, config.clone());
+    send(&server, "bob@good.example");
+    let deferred = server.wait_for_log(&[" deferred ", "bob@good.example"], SOON);
+    assert!(deferred.unwrap().contains("554 5.7.0 no service here"));
+    scene.failure().assert_failed("bob@good.example", "5.7.0");
+    assert!(log_lines(&server, &[" failed ", "attempt=2"]).len() == 1);
+    drop(server);
+
+    scene.origin.forget();
+    let server = Sendoff::start(BINARY, config.set("outgoing.on_5xx_greeting", "fail"));
+    send(&server, "bob@good.example");
+    scene.failure().assert_failed("bob@good.example", "5.7.0");
+    assert!(log_lines(&server, &[" deferred "]).is_empty());
+    assert!(log_lines(&server, &[" failed ", "attempt=1"]).len() == 1);
+}
+
+#[test]
+fn c12_a_host_that_limits_connections_gets_fewer_and_others_are_unaffected() {
+    let scene = Scene::new();
+    let busy = scene.world.domain("busy.example");
+    busy.set(|b| {
+        b.busy_above = Some(2);
+        b.reply_delay = Duration::from_millis(10);
+    });
+    let other = scene.world.domain("other.example");
+    let config = scene.config().set("outgoing.resend_attempts", 20);
+    let server = Sendoff::start(BINARY, config);
+    send_many(&server, 100, |n| format!("user{n}@busy.example"));
+    send_many(&server, 10, |n| format!("user{n}@other.example"));
+    assert_eq!(other.wait_for(10, SOON).len(), 10);
+    assert!(
+        busy.count() < 100,
+        "the other domain did not wait for the busy one"
+    );
+    assert!(log_lines(&server, &[" deferred ", "@other.example"]).is_empty());
+    assert_eq!(busy.wait_for(100, SOON).len(), 100);
+    // Connections without a word of the client were those turned away.
+    let turned_away = busy
+        .connections()
+        .iter()
+        .filter(|c| c.lines.is_empty())
+        .count();
+    assert!(
+        turned_away <= 40,
+        "{turned_away} of {}",
+        busy.connection_count()
+    );
+    scene.assert_no_failure();
+}
+
+#[test]
+fn c18_equal_mx_hosts_share_the_mail() {
+    let scene = Scene::new();
+    let hosts = ["mx1", "mx2", "mx3"].map(|n| {
+        let host = scene
+            .world
+            .mx("good.example", 10, &format!("{n}.good.example"));
+        host.set(|b| b.reply_delay = Duration::from_millis(2));
+        host
+    });
+    let server = scene.start();
+    send_many(&server, 200, |n| format!("user{n}@good.example"));
+    let total = || hosts.iter().map(MxHost::count).sum::<usize>();
+    eventually("all delivered", SOON, || total() == 200);
+    let counts = hosts.each_ref().map(MxHost::count);
+    assert!(counts.iter().all(|n| *n >= 10), "{counts:?}");
+}
+
+#[test]
+fn c19_ourselves_in_the_mx_list_is_never_connected_to() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    let peer = world.mx("good.example", 10, "mx1.good.example");
+    peer.stop();
+    let ourselves = world.address();
+    world
+        .dns
+        .mx("good.example", 20, "mx2.good.example")
+        .a("mx2.good.example", ourselves);
+    world.dns.mx("loop.example", 10, "mx2.good.example");
+    world
+        .dns
+        .mx("name.example", 10, "sendoff.lab")
+        .a("sendoff.lab", world.address());
+    let own = SocketAddr::from((ourselves, world.port())).to_string();
+    let listener: [(&str, Value); 1] = [("address", own.clone().into())];
+    let server = Sendoff::start(BINARY, scene.config().table("listener", &listener));
+    send(&server, "bob@good.example");
+    let deferred = server.wait_for_log(&[" deferred ", "bob@good.example"], SOON);
+    assert!(deferred.is_some());
+    peer.start();
+    assert_eq!(peer.wait_for(1, SOON).len(), 1);
+    // Had we connected to ourselves, the mail would have been accepted again.
+    assert_eq!(log_lines(&server, &[" accepted "]).len(), 1);
+
+    for recipient in ["bob@loop.example", "bob@name.example"] {
+        scene.origin.forget();
+        send(&server, recipient);
+        scene.failure().assert_failed(recipient, "5.4.6");
+    }
+}
+
+#[test]
+fn c20_a_silent_ipv6_address_does_not_hold_up_a_working_ipv4_one() {
+    let scene = Scene::new();
+    if !scene.world.has_v6() {
+        return;
+    }
+    let silent = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), scene.world.port());
+    let _hole = Blackhole::on(silent).unwrap();
+    let host = scene.world.domain("both.example");
+    scene.world.dns.aaaa("mx.both.example", Ipv6Addr::LOCALHOST);
+    let server = scene.start();
+    let begin = Instant::now();
+    send(&server, "bob@both.example");
+    let mails = host.wait_for(1, SOON);
+    assert!(mails.first().unwrap().peer.is_ipv4());
+    // The wait for a connection is 30 s.
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begin.elapsed()
+    );
+    assert_first_attempt(&server, "bob@both.example");
+}
+
+#[test]
+fn c21_a_refusal_for_reputation_by_ipv6_is_followed_by_a_try_by_ipv4() {
+    let scene = Scene::new();
+    if !scene.world.has_v6() {
+        return;
+    }
+    let v4 = scene.world.domain("both.example");
+    let v6 = scene.world.host_v6("mx.both.example");
+    v6.set(|b| {
+        b.reply(Verb::Rcpt, "", "550 5.7.1 your address has a bad name");
+    });
+    let server = scene.start();
+    send(&server, "bob@both.example");
+    assert_eq!(v4.wait_for(1, SOON).len(), 1);
+    assert_eq!(v6.connection_count(), 1, "IPv6 goes first");
+    assert_first_attempt(&server, "bob@both.example");
+
+    // Refused by both, it fails.
+    v4.set(|b| {
+        b.reply(Verb::Rcpt, "", "550 5.7.1 your address has a bad name");
+    });
+    send(&server, "eve@both.example");
+    scene.failure().assert_failed("eve@both.example", "5.7.1");
+    assert!(v4.wait_for(2, A_WHILE).len() == 1);
+}

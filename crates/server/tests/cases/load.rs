@@ -1,0 +1,163 @@
+//! Many mails at once: C52 to C54, C57.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use lab::{MxHost, Received, Sendoff, Stage};
+
+use crate::scene::{
+    BINARY, SENDER, SOON, Scene, eventually, log_lines, mail, queue, recipients, send, send_many,
+    subjects,
+};
+
+#[test]
+fn c52_a_dead_host_with_500_mails_holds_nobody_up_and_is_probed_seldom() {
+    let scene = Scene::new();
+    let dead = scene.world.domain("dead.example");
+    dead.set(|b| {
+        b.drop_at(Stage::Greeting, usize::MAX);
+    });
+    let alive = scene.world.domain("alive.example");
+    let config = scene
+        .config()
+        .set("outgoing.resend_attempts", 2)
+        .set("outgoing.resend_wait", "3s");
+    let server = Sendoff::start(BINARY, config);
+    send_many(&server, 500, |n| format!("user{n}@dead.example"));
+    let begin = Instant::now();
+    send(&server, "bob@alive.example");
+    assert_eq!(alive.wait_for(1, SOON).len(), 1);
+    assert!(
+        begin.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begin.elapsed()
+    );
+    eventually("all have run out of attempts", 2 * SOON, || {
+        log_lines(&server, &[" failed ", "@dead.example"]).len() == 500
+    });
+    assert!(
+        log_lines(&server, &[" failed "])
+            .iter()
+            .all(|l| l.contains("attempt=3"))
+    );
+    // Three rounds; mails handed in during a round may come to their own.
+    let probes = dead.connection_count();
+    assert!(probes <= 20, "{probes} connections to a dead host");
+}
+
+fn position(mails: &[Received], subject: &str) -> usize {
+    let subjects = subjects(mails);
+    subjects
+        .iter()
+        .position(|s| s == subject)
+        .expect("the mail was delivered")
+}
+
+#[test]
+fn c53_a_single_mail_does_not_wait_behind_a_bulk() {
+    let scene = Scene::new();
+    let host = scene.world.domain("bulk.example");
+    host.set(|b| b.reply_delay = Duration::from_millis(5));
+    let config = scene.config().rule("bulk.example", "max_recipients", 10);
+    let server = Sendoff::start(BINARY, config);
+    for part in 0..5 {
+        let list = recipients(&format!("part{part}-"), "bulk.example", 1000);
+        let list: Vec<&str> = list.iter().map(String::as_str).collect();
+        server.send(SENDER, &list, &mail("bulk"));
+    }
+    let before = host.count();
+    server.send("eve@origin.example", &["one@bulk.example"], &mail("single"));
+    eventually("the single mail", SOON, || {
+        subjects(&host.received()).iter().any(|s| s == "single")
+    });
+    let mails = host.received();
+    let passed = position(&mails, "single") - before;
+    assert!(
+        mails.len() < 400,
+        "the bulk was over too soon to tell: {}",
+        mails.len()
+    );
+    assert!(passed <= 60, "{passed} transactions of the bulk came first");
+}
+
+#[test]
+fn c54_a_host_that_returns_is_not_met_with_a_burst() {
+    let scene = Scene::new();
+    let host = scene.world.domain("back.example");
+    host.stop();
+    host.set(|b| b.reply_delay = Duration::from_millis(2));
+    let config = scene.config().set("outgoing.resend_attempts", 30).rule(
+        "back.example",
+        "max_recipients",
+        10,
+    );
+    let server = Sendoff::start(BINARY, config);
+    for part in 0..10 {
+        let list = recipients(&format!("part{part}-"), "back.example", 1000);
+        let list: Vec<&str> = list.iter().map(String::as_str).collect();
+        server.send(SENDER, &list, &mail("many"));
+    }
+    eventually("all are deferred", 2 * SOON, || {
+        log_lines(&server, &[" deferred ", "part9-999@back.example"]).len() == 1
+    });
+    host.start();
+    let everybody = |h: &MxHost| {
+        h.received()
+            .iter()
+            .map(|m| m.recipients.len())
+            .sum::<usize>()
+    };
+    eventually("all are delivered", 2 * SOON, || everybody(&host) == 10_000);
+    let connections = host.connections();
+    let mut opened: Vec<Instant> = connections.iter().map(|c| c.at).collect();
+    opened.sort();
+    let first = connections.first().unwrap();
+    let greeted = first.lines.first().unwrap().at;
+    let early = opened.iter().filter(|at| **at < greeted).count();
+    assert_eq!(early, 1, "one probe goes first");
+    // Before a window's worth of work is done, there are no more than a few.
+    let worked = host.received().get(3).unwrap().at;
+    let soon = opened.iter().filter(|at| **at < worked).count();
+    assert!(soon <= 5, "{soon} connections before four mails were taken");
+    assert!(host.open_max() <= 20, "{}", host.open_max());
+}
+
+fn mails_of_each_connection(host: &MxHost) -> Vec<usize> {
+    let mut counts = vec![0; host.connection_count()];
+    for mail in host.received() {
+        if let Some(count) = counts.get_mut(mail.connection) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+#[test]
+fn c57_connections_are_used_again() {
+    let scene = Scene::new();
+    let host = scene.world.domain("good.example");
+    let server = scene.start();
+    send_many(&server, 50, |n| format!("user{n}@good.example"));
+    assert_eq!(host.wait_for(50, SOON).len(), 50);
+    let counts = mails_of_each_connection(&host);
+    assert!(counts.len() <= 10, "{counts:?}");
+}
+
+#[test]
+fn c57_a_421_in_mid_session_loses_no_mail() {
+    let scene = Scene::new();
+    let host = scene.world.domain("moody.example");
+    host.set(|b| b.mails_per_connection = Some(7));
+    let server = scene.start();
+    send_many(&server, 50, |n| format!("user{n}@moody.example"));
+    eventually("all are delivered", SOON, || host.count() >= 50);
+    let mails = host.received();
+    let different: HashSet<String> = subjects(&mails).into_iter().collect();
+    assert_eq!(
+        (different.len(), mails.len()),
+        (50, 50),
+        "each exactly once"
+    );
+    eventually("the queue is empty", SOON, || queue(&server).is_empty());
+    scene.assert_no_failure();
+}

@@ -1,0 +1,96 @@
+//! What DNS says and what follows: C14 to C17.
+
+use std::net::Ipv4Addr;
+
+use crate::scene::{SOON, Scene, log_lines, send};
+
+#[test]
+fn c14_a_domain_that_does_not_exist_fails_at_once() {
+    let scene = Scene::new();
+    let server = scene.start();
+    send(&server, "bob@nowhere.example");
+    scene
+        .failure()
+        .assert_failed("bob@nowhere.example", "5.1.2");
+    assert!(log_lines(&server, &[" deferred "]).is_empty());
+}
+
+#[test]
+fn c15_a_null_mx_fails_at_once_without_a_connection() {
+    let scene = Scene::new();
+    let host = scene.world.host("null.example");
+    scene.world.dns.null_mx("null.example");
+    let server = scene.start();
+    send(&server, "bob@null.example");
+    scene.failure().assert_failed("bob@null.example", "5.1.10");
+    assert!(log_lines(&server, &[" deferred "]).is_empty());
+    assert_eq!(host.connection_count(), 0);
+}
+
+#[test]
+fn c16_without_mx_the_domain_is_its_own_host() {
+    let scene = Scene::new();
+    let host = scene.world.host("plain.example");
+    let server = scene.start();
+    send(&server, "bob@plain.example");
+    assert_eq!(host.wait_for(1, SOON).len(), 1);
+}
+
+#[test]
+fn c16_a_failing_lookup_defers_and_is_no_sign_of_an_implicit_mx() {
+    let scene = Scene::new();
+    let host = scene.world.host("shaky.example");
+    scene.world.dns.servfail("shaky.example");
+    let server = scene.start();
+    send(&server, "bob@shaky.example");
+    let line = server
+        .wait_for_log(&[" deferred ", "bob@shaky.example"], SOON)
+        .unwrap();
+    assert!(line.contains("4.4.3"), "{line}");
+    assert_eq!(host.connection_count(), 0);
+    let ip = host.ip();
+    scene
+        .world
+        .dns
+        .remove("shaky.example")
+        .address_of("shaky.example", ip);
+    assert_eq!(host.wait_for(1, SOON).len(), 1);
+}
+
+#[test]
+fn c17_a_useless_mx_is_skipped_and_the_next_is_used() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    let real = world.host("real.example");
+    world.dns.cname("alias.example", "real.example");
+    for (domain, useless) in [
+        ("gone.example", "no-such-host.example"),
+        ("literal.example", "127.0.0.1"),
+        ("pointing.example", "alias.example"),
+    ] {
+        world.dns.mx(domain, 10, useless);
+        world.dns.mx(domain, 20, &format!("mx.{domain}"));
+        let host = world.host(&format!("mx.{domain}"));
+        let server = scene.start();
+        send(&server, &format!("bob@{domain}"));
+        assert_eq!(host.wait_for(1, SOON).len(), 1, "{domain}");
+        assert!(log_lines(&server, &[" deferred "]).is_empty(), "{domain}");
+    }
+    assert_eq!(real.connection_count(), 0);
+}
+
+#[test]
+fn c17_where_no_mx_is_of_use_the_reason_is_said() {
+    let scene = Scene::new();
+    scene.world.dns.mx("empty.example", 10, "mx.empty.example");
+    scene.world.dns.a("else.empty.example", Ipv4Addr::LOCALHOST);
+    let server = scene.start();
+    send(&server, "bob@empty.example");
+    let line = server
+        .wait_for_log(&[" deferred ", "bob@empty.example"], SOON)
+        .unwrap();
+    assert!(
+        line.contains("mx.empty.example") && line.contains("no address"),
+        "{line}"
+    );
+}

@@ -1,0 +1,13 @@
+//! The cases of outgoing mail, each with the real server, real sockets, a real resolver and hosts
+//! that misbehave as the case wants. A test's name begins with the number of its case.
+
+mod dialogue;
+mod durable;
+mod hosts;
+mod load;
+mod lookups;
+mod relay;
+mod reports;
+mod resends;
+mod scene;
+mod tls;

@@ -1,0 +1,151 @@
+//! Relays and static routes: C58 and C59.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use lab::{Config, MxHost, Sendoff, StartTls, Value};
+
+use crate::scene::{A_WHILE, BINARY, SOON, Scene, eventually, log_lines, queue, send};
+
+/// A relay that wants a login, known by its address.
+fn relay(scene: &Scene) -> MxHost {
+    let ip = IpAddr::V4(scene.world.address());
+    let host = scene.world.host_at(&ip.to_string(), ip);
+    host.set(|b| {
+        b.login = Some(("ann".to_owned(), "secret".to_owned()));
+        b.login_required = true;
+        b.starttls = StartTls::Good;
+    });
+    host
+}
+
+fn by_relay(scene: &Scene, host: &MxHost, password: &str) -> Config {
+    scene
+        .config()
+        .set("outgoing.mode", "relay")
+        .set("outgoing.relay.host", host.ip().to_string())
+        .set("outgoing.relay.port", host.address().port())
+        .set("outgoing.relay.tls", "verify")
+        .set("outgoing.relay.username", "ann")
+        .set("outgoing.relay.password", password)
+}
+
+#[test]
+fn c58_a_refused_login_defers_and_never_fails_a_mail() {
+    let scene = Scene::new();
+    let host = relay(&scene);
+    let server = scene.start_trusting(by_relay(&scene, &host, "wrong"));
+    send(&server, "bob@anywhere.example");
+    let line = server
+        .wait_for_log(&[" deferred ", "bob@anywhere.example"], SOON)
+        .unwrap();
+    assert!(
+        line.contains("535") && line.contains("class=policy"),
+        "{line}"
+    );
+    scene.assert_no_failure();
+    assert_eq!(queue(&server).len(), 1);
+    assert!(host.logins().iter().all(|l| l.tls && !l.accepted));
+
+    host.set(|b| b.login = Some(("ann".to_owned(), "wrong".to_owned())));
+    let mails = host.wait_for(1, SOON);
+    let mail = mails.first().unwrap();
+    assert_eq!((mail.tls, mail.user.as_deref()), (true, Some("ann")));
+    // Relay Mode works without DNS.
+    assert!(
+        scene
+            .world
+            .dns
+            .questions()
+            .iter()
+            .all(|(name, _)| name.is_empty())
+    );
+}
+
+#[test]
+fn c58_a_login_is_never_sent_in_clear() {
+    let scene = Scene::new();
+    let host = relay(&scene);
+    for way in [
+        StartTls::NotOffered,
+        StartTls::Garbage,
+        StartTls::SelfSigned,
+    ] {
+        host.set(|b| b.starttls = way);
+        let server = scene.start_trusting(by_relay(&scene, &host, "secret"));
+        send(&server, "bob@anywhere.example");
+        assert!(
+            server.wait_for_log(&[" deferred "], SOON).is_some(),
+            "{way:?}"
+        );
+        assert_eq!(host.logins(), [], "{way:?}");
+        assert!(
+            !host.lines().iter().any(|l| l.starts_with("AUTH")),
+            "{way:?}"
+        );
+    }
+    assert_eq!(host.count(), 0);
+}
+
+fn via(domain: &str, host: &MxHost) -> [(&'static str, Value); 2] {
+    [
+        ("match", domain.into()),
+        ("via_smtp", host.address().to_string().into()),
+    ]
+}
+
+#[test]
+fn c59_a_static_route_beats_mx_and_the_longest_match_wins() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    let [corp, eu, exact] = ["corp", "eu", "exact"].map(|n| world.host(&format!("{n}.lab")));
+    let mx = world.domain("de.eu.corp.example");
+    let other = world.domain("other.example");
+    let config = scene
+        .config()
+        .table("domain", &via(".corp.example", &corp))
+        .table("domain", &via(".eu.corp.example", &eu))
+        .table("domain", &via("de.eu.corp.example", &exact));
+    let server = Sendoff::start(BINARY, config);
+    for (domain, host) in [
+        ("us.corp.example", &corp),
+        ("fr.eu.corp.example", &eu),
+        ("de.eu.corp.example", &exact),
+        ("other.example", &other),
+    ] {
+        send(&server, &format!("bob@{domain}"));
+        assert_eq!(host.wait_for(1, SOON).len(), 1, "{domain}");
+    }
+    assert_eq!(mx.connection_count(), 0);
+    for host in [&corp, &eu, &exact, &other] {
+        assert_eq!(host.count(), 1);
+    }
+}
+
+#[test]
+fn c59_a_removed_route_applies_to_queued_mail_at_its_next_try() {
+    let scene = Scene::new();
+    let wrong = scene.world.host("wrong.lab");
+    wrong.stop();
+    let right = scene.world.domain("good.example");
+    let config = scene
+        .config()
+        .set("outgoing.resend_attempts", 10)
+        .table("domain", &via("good.example", &wrong));
+    let mut server = Sendoff::start(BINARY, config);
+    send(&server, "bob@good.example");
+    assert!(
+        server
+            .wait_for_log(&[" deferred ", "bob@good.example"], SOON)
+            .is_some()
+    );
+    assert_eq!(right.wait_for(1, A_WHILE).len(), 0);
+    server.reconfigure(|c| c.without("domain"));
+    let _ = server.run(&["reload"]);
+    let mails = right.wait_for(1, SOON);
+    assert_eq!(mails.len(), 1);
+    eventually("the queue is empty", Duration::from_secs(10), || {
+        queue(&server).is_empty()
+    });
+    assert!(log_lines(&server, &[" failed "]).is_empty());
+}

@@ -38,8 +38,16 @@ pub(crate) struct Config {
     pub(crate) rules: Arc<Rules<RuleKeys>>,
     pub(crate) dns: DnsSettings,
     pub(crate) log: LogSettings,
+    pub(crate) queue: QueueFiles,
     /// What works but deserves a word: shown by `check` and at the start.
     pub(crate) warnings: Vec<String>,
+}
+
+/// How the queue is kept on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct QueueFiles {
+    pub(crate) segment_bytes: u32,
+    pub(crate) reserve_bytes: u64,
 }
 
 /// How many clients at once.

@@ -11,7 +11,7 @@ use net::{Link, Stream, Turn};
 use spool::{CommitError, Op};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{SemaphorePermit, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::queue::Event;
@@ -21,6 +21,8 @@ use crate::shared::{Figures, Shared};
 const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
 /// A commit takes milliseconds; when the disk hangs, the client is told to come back.
 const COMMIT_MAX: Duration = Duration::from_secs(120);
+/// How long a large message waits for memory before its connection is given up.
+const MEMORY_WAIT: Duration = Duration::from_secs(60);
 /// The pause behind an error of accepting, such as having no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -162,6 +164,38 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, number: u
     converse(shared, &mut session, Link::new(stream), peer).await;
 }
 
+/// What a connection holds of the memory for content that is being received.
+#[derive(Default)]
+struct Memory<'a> {
+    /// Octets that the connection had received when its last message was saved.
+    since: u64,
+    held: Vec<SemaphorePermit<'a>>,
+}
+
+impl<'a> Memory<'a> {
+    const fn at(received: u64) -> Self {
+        Self {
+            since: received,
+            held: Vec::new(),
+        }
+    }
+
+    /// Waits until there is memory for what has been received and a megabyte more. The first
+    /// megabyte of each connection is free.
+    async fn covers(&mut self, shared: &'a Shared, received: u64) -> bool {
+        let megabytes =
+            usize::try_from(received.saturating_sub(self.since) >> 20).unwrap_or(usize::MAX);
+        while self.held.len() < megabytes {
+            match tokio::time::timeout(MEMORY_WAIT, shared.memory.acquire()).await {
+                Ok(Ok(permit)) => self.held.push(permit),
+                // Others hold what they wait for too: somebody must let go.
+                Ok(Err(_)) | Err(_) => return false,
+            }
+        }
+        true
+    }
+}
+
 fn log_trouble(shared: &Shared, peer: SocketAddr, why: &str) {
     let line = shared.journal.line(net::now(), "client");
     line.field("client", peer.ip()).field("what", why).send();
@@ -169,6 +203,7 @@ fn log_trouble(shared: &Shared, peer: SocketAddr, why: &str) {
 
 async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, peer: SocketAddr) {
     let mut told_to_stop = false;
+    let mut memory = Memory::default();
     loop {
         let gone = link.flush(session).await == Turn::Gone;
         log_events(shared, session, peer);
@@ -180,6 +215,7 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, p
             Some(Request::Accept(message)) => {
                 let result = accept(shared, *message).await;
                 session.accepted(net::now(), result);
+                memory = Memory::at(link.received());
                 link.again(session);
             }
             Some(Request::CheckPassword(login)) => {
@@ -193,13 +229,19 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, p
                     continue;
                 }
                 match start_tls(shared, link).await {
-                    Ok(secured) => link = secured,
+                    Ok(secured) => {
+                        link = secured;
+                        memory = Memory::default();
+                    }
                     Err(why) => return log_trouble(shared, peer, &why),
                 }
                 session.tls_started(net::now());
             }
             None if gone || session.is_closed() => return link.shutdown().await,
             None => {
+                if !memory.covers(shared, link.received()).await {
+                    return log_trouble(shared, peer, "too much content is being received at once");
+                }
                 tokio::select! {
                     _ = link.turn(session) => {}
                     () = shared.stopping.cancelled(), if !told_to_stop => {

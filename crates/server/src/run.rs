@@ -1,6 +1,5 @@
 //! Starting, reloading and stopping the server.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -27,7 +26,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("making the data directory {}", config.data_dir.display()))?;
     let journal = Journal::open(&config.log).context("opening the log (log.file)")?;
-    let (spool, recovered) = open_spool(&config.data_dir)?;
+    let (spool, recovered) = open_spool(&config)?;
     let start = net::now();
     let line = journal
         .line(start, "start")
@@ -74,16 +73,18 @@ fn bind(config: &Config) -> Result<Vec<tokio::net::TcpListener>> {
     config.listeners.iter().map(bind).collect()
 }
 
-fn open_spool(data_dir: &Path) -> Result<(Spool, Recovered)> {
+fn open_spool(config: &Config) -> Result<(Spool, Recovered)> {
     let mut seed = [0u8; 8];
     SystemRandom::new()
         .fill(&mut seed)
         .map_err(|_| anyhow!("the system has no random numbers"))?;
     let options = Options {
         nonce_seed: u64::from_ne_bytes(seed),
+        segment_bytes: config.queue.segment_bytes,
+        reserve_bytes: config.queue.reserve_bytes,
         ..Options::default()
     };
-    let dir = data_dir.join("spool");
+    let dir = config.data_dir.join("spool");
     std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     Spool::open_dir(&dir, options)
         .with_context(|| format!("opening the queue in {}", dir.display()))
@@ -239,6 +240,7 @@ pub(crate) async fn reload(shared: &Shared) -> Result<String, String> {
             "listener addresses",
         ),
         (config.log.file != old.config.log.file, "log.file"),
+        (config.queue != old.config.queue, "[queue]"),
     ];
     if let Some((_, what)) = fixed.iter().find(|(changed, _)| *changed) {
         return Err(format!(

@@ -14,6 +14,9 @@ use crate::journal::Journal;
 use crate::queue::Event;
 use crate::users::Logins;
 
+/// Content being received holds no more than this, beyond a megabyte a connection.
+const CONTENT_MEGABYTES: usize = 1024;
+
 /// What changes when the configuration is read again, as a whole.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -32,6 +35,9 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) ids: Mutex<IdSource>,
+    /// Megabytes of content that may be in memory while it is received, beyond the first of each
+    /// connection.
+    pub(crate) memory: Semaphore,
     /// Bounds the slow checks of passwords.
     pub(crate) hashing: Semaphore,
     /// Cancelled when the server stops.
@@ -91,6 +97,7 @@ impl Shared {
             journal,
             events,
             ids: Mutex::new(ids),
+            memory: Semaphore::new(CONTENT_MEGABYTES),
             hashing: Semaphore::new(cores),
             stopping: CancellationToken::new(),
             figures: Figures::default(),

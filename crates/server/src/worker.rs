@@ -2,6 +2,7 @@
 //! while there is work.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use mail::{
 use net::{Answer, Link, Stream, Turn};
 use route::{Host, HostAddresses, order_hosts};
 use schedule::{Attempted, Report, WorkerId};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::local;
@@ -286,7 +288,8 @@ impl Worker {
             .transacted(ended, &host, tls, other, net::now());
     }
 
-    async fn open_session(
+    /// Connects to a host; tells the attempt what went wrong otherwise.
+    async fn connect(
         &self,
         settings: &Settings,
         hop: &Hop,
@@ -294,7 +297,7 @@ impl Worker {
         candidate: Candidate,
         message: &Message,
         tried: &mut Tried,
-    ) -> Option<Open> {
+    ) -> Option<(TcpStream, PeerHost, bool)> {
         let mut peer = PeerHost {
             name: host.name.to_string(),
             address: None,
@@ -308,19 +311,22 @@ impl Worker {
                 return None;
             }
         };
-        let usable: Vec<std::net::IpAddr> = addresses
-            .iter()
-            .filter(|ip| match candidate.family {
-                deliver::Family::Any => true,
-                deliver::Family::V4 => ip.is_ipv4(),
-                deliver::Family::V6 => ip.is_ipv6(),
-            })
-            .copied()
-            .collect();
+        let wanted = |ip: &&IpAddr| match candidate.family {
+            deliver::Family::Any => true,
+            deliver::Family::V4 => ip.is_ipv4(),
+            deliver::Family::V6 => ip.is_ipv6(),
+        };
+        let usable: Vec<IpAddr> = addresses.iter().filter(wanted).copied().collect();
         Figures::count(&self.shared.figures.connections_out);
-        let timeouts = settings.config.outgoing.timeouts;
-        let tcp = match net::connect(&usable, host.port, timeouts.connect).await {
-            Ok(tcp) => tcp,
+        let limit = settings.config.outgoing.timeouts.connect;
+        match net::connect(&usable, host.port, limit).await {
+            Ok(tcp) => {
+                peer.address = tcp.peer_addr().ok();
+                self.log_connect(message, &peer, "connected");
+                let used_v6 = peer.address.is_some_and(|a| a.is_ipv6());
+                let other_family = addresses.iter().any(|ip| ip.is_ipv6() != used_v6);
+                Some((tcp, peer, other_family))
+            }
             Err(error) => {
                 peer.address = error.address;
                 let reply = Reply::own(deliver::NO_ANSWER, error.why);
@@ -332,13 +338,23 @@ impl Worker {
                     retry_in_clear: false,
                 };
                 tried.attempt.failed(&failure, peer, net::now());
-                return None;
+                None
             }
-        };
-        peer.address = tcp.peer_addr().ok();
-        self.log_connect(message, &peer, "connected");
-        let used_v6 = peer.address.is_some_and(|a| a.is_ipv6());
-        let other_family = addresses.iter().any(|ip| ip.is_ipv6() != used_v6);
+        }
+    }
+
+    async fn open_session(
+        &self,
+        settings: &Settings,
+        hop: &Hop,
+        host: &Host,
+        candidate: Candidate,
+        message: &Message,
+        tried: &mut Tried,
+    ) -> Option<Open> {
+        let (tcp, peer, other_family) = self
+            .connect(settings, hop, host, candidate, message, tried)
+            .await?;
         let session_settings = SessionSettings {
             ehlo_name: settings.config.hostname.to_string(),
             tls: if candidate.in_clear {
@@ -347,23 +363,26 @@ impl Worker {
                 hop.tls
             },
             credentials: hop.credentials.clone(),
-            timeouts,
+            timeouts: settings.config.outgoing.timeouts,
             rate_min: RATE_MIN,
             detailed: self.is_detailed(message),
         };
-        let mut open = match begin(settings, hop, candidate, tcp, &peer, session_settings).await {
-            Ok((session, link)) => Open {
-                session,
-                link,
-                host: peer,
-                name: host.name.to_string(),
-                other_family,
-            },
-            Err(failure) => {
-                tried.note(&peer, &failure.reply);
-                tried.attempt.failed(&failure, peer, net::now());
-                return None;
-            }
+        let (session, link) =
+            match begin(settings, hop, candidate, tcp, &peer, session_settings).await {
+                Ok(begun) => begun,
+                Err(failure) => {
+                    tried.note(&peer, &failure.reply);
+                    tried.attempt.failed(&failure, peer, net::now());
+                    return None;
+                }
+            };
+        let name = host.name.to_string();
+        let mut open = Open {
+            session,
+            link,
+            host: peer,
+            name,
+            other_family,
         };
         let greeted = greet(&self.shared, settings, hop, &mut open, message).await;
         tried.transcript.push_str(&format!("= {}\n", open.host));
@@ -459,7 +478,7 @@ async fn addresses(
     hop: &Hop,
     host: &Host,
     tried: &mut Tried,
-) -> Result<Vec<std::net::IpAddr>, NoAddress> {
+) -> Result<Vec<IpAddr>, NoAddress> {
     let because = |code: (u8, u16, u16), text: String| {
         NoAddress::Because(Reply::own(EnhancedCode::new(code.0, code.1, code.2), text))
     };
@@ -518,14 +537,11 @@ fn put_last(tried: &mut Tried, host: &Host) -> bool {
 
 /// A server that the administrator named is found by DNS, or by what the system knows: Relay Mode
 /// works without any DNS server.
-async fn configured_addresses(
-    settings: &Settings,
-    host: &Host,
-) -> Result<Vec<std::net::IpAddr>, String> {
+async fn configured_addresses(settings: &Settings, host: &Host) -> Result<Vec<IpAddr>, String> {
     let by_system = tokio::net::lookup_host((host.name.as_str(), host.port)).await;
     let why = match by_system {
         Ok(found) => {
-            let found: Vec<std::net::IpAddr> = found.map(|a| a.ip()).collect();
+            let found: Vec<IpAddr> = found.map(|a| a.ip()).collect();
             if !found.is_empty() {
                 return Ok(found);
             }
@@ -547,7 +563,7 @@ async fn begin(
     settings: &Settings,
     hop: &Hop,
     candidate: Candidate,
-    tcp: tokio::net::TcpStream,
+    tcp: TcpStream,
     peer: &PeerHost,
     session: SessionSettings,
 ) -> Result<(Session, Link), Failure> {

@@ -21,6 +21,7 @@ pub(crate) struct Raw {
     pub(crate) tls: Tls,
     pub(crate) users: Users,
     pub(crate) local: Local,
+    pub(crate) queue: Queue,
     pub(crate) intake: Intake,
     pub(crate) outgoing: Outgoing,
     pub(crate) dns: Dns,
@@ -67,6 +68,15 @@ pub(crate) struct Local {
     pub(crate) domains: Vec<Spanned<String>>,
     /// `maildir:PATH` with `{domain}` and `{user}`, `lmtp:HOST:PORT` or `lmtp:/SOCKET`.
     pub(crate) deliver: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Queue {
+    /// The files that the queue is written to, each prepared at this size. Default: `128MiB`.
+    pub(crate) segment_size: Text,
+    /// Mail is refused while the disk has less room than this. Default: `512MiB`.
+    pub(crate) reserve: Text,
 }
 
 #[derive(Debug, Deserialize, Default)]

@@ -17,7 +17,8 @@ use toml::Spanned;
 use super::error::{ConfigError, Place};
 use super::raw::{self, NumberOrText, OneOrMany, PlanText, Raw, Text};
 use super::{
-    Config, ConnectionLimits, LocalStore, LogSettings, Outgoing, Relay, RuleKeys, TlsFiles,
+    Config, ConnectionLimits, LocalStore, LogSettings, Outgoing, QueueFiles, Relay, RuleKeys,
+    TlsFiles,
 };
 
 type Result<T> = std::result::Result<T, ConfigError>;
@@ -58,6 +59,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
     Ok(Config {
         path: None,
         log: log(&raw.log, place, &data_dir, base)?,
+        queue: queue_files(&raw.queue, place)?,
         hostname,
         data_dir,
         postmaster,
@@ -677,5 +679,27 @@ fn log(raw: &raw::Log, place: &Place<'_>, data_dir: &Path, base: &Path) -> Resul
         },
         rotate_bytes: size(&raw.rotate_at, place, "log.rotate_at")?.unwrap_or(100_000_000),
         keep: raw.keep.unwrap_or(10),
+    })
+}
+
+/// The smallest segment: every message up to an eighth of it goes into one.
+const SEGMENT_MIN: u64 = 1 << 20;
+/// The largest; positions in it are kept in 32 bits.
+const SEGMENT_MAX: u64 = 1 << 30;
+
+fn queue_files(raw: &raw::Queue, place: &Place<'_>) -> Result<QueueFiles> {
+    let segment = size(&raw.segment_size, place, "queue.segment_size")?.unwrap_or(128 << 20);
+    let whole_pages = segment / 4096 * 4096;
+    let segment_bytes = u32::try_from(whole_pages)
+        .ok()
+        .filter(|_| (SEGMENT_MIN..=SEGMENT_MAX).contains(&segment))
+        .ok_or_else(|| {
+            let span = raw.segment_size.as_ref().map_or(0..0, Spanned::span);
+            place.key(span, "queue.segment_size", "a size from 1MiB to 1GiB")
+        })?;
+    let reserve_bytes = size(&raw.reserve, place, "queue.reserve")?.unwrap_or(512 << 20);
+    Ok(QueueFiles {
+        segment_bytes,
+        reserve_bytes,
     })
 }

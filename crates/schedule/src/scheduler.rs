@@ -27,6 +27,14 @@ pub struct SiteId(pub(crate) u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub(crate) u32);
 
+impl WorkerId {
+    /// Its number, which is given again when it is gone.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// What holds for all of outgoing mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mail::{Message, Outcome, QueueId, RecipientKey, RecipientState, Timestamp, Verdict};
 use notify::{Kind, Reported, Reporter};
@@ -20,6 +21,9 @@ use crate::shared::{Figures, Shared};
 
 /// The original is returned whole up to this size, in octets.
 const ORIGINAL_MAX: usize = 50_000;
+
+/// The pause before what the full disk refused is written again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A recipient's end.
 #[derive(Debug, Clone)]
@@ -189,18 +193,48 @@ impl Outcomes {
         if self.ops.is_empty() {
             return;
         }
-        let handles = Arc::clone(shared);
-        let (told, known) = (self.told, self.known);
-        shared.spool.commit(
-            self.ops,
-            Box::new(move |result: Result<(), CommitError>| match result {
-                Ok(()) => tell(&handles, told, &known),
-                Err(error) => {
-                    failed(&handles, &error);
-                }
-            }),
-        );
+        commit_and_tell(shared, self.ops, self.told, self.known);
     }
+}
+
+/// Messages by id, with what was said about them.
+type Known = HashMap<QueueId, (Arc<Message>, Spoken)>;
+
+fn commit_and_tell(shared: &Arc<Shared>, ops: Vec<Op>, told: Vec<Told>, known: Known) {
+    let handles = Arc::clone(shared);
+    shared.spool.commit(
+        ops,
+        Box::new(move |result: Result<(), CommitError>| match result {
+            Ok(()) => tell(&handles, told, &known),
+            Err(error) => {
+                failed(&handles, &error);
+                if matches!(error, CommitError::Full(_)) {
+                    try_again(&handles, told, known);
+                }
+            }
+        }),
+    );
+}
+
+/// The disk was full. An end must not be forgotten, or a restart would send the mail again, so it
+/// is written when there is room. A state that was not kept costs an early attempt at the most.
+fn try_again(shared: &Arc<Shared>, mut told: Vec<Told>, known: Known) {
+    told.retain(|line| line.next.is_none());
+    if told.is_empty() {
+        return;
+    }
+    let handles = Arc::clone(shared);
+    shared.runtime.spawn(async move {
+        tokio::time::sleep(AGAIN_AFTER).await;
+        let done = |line: &Told| Op::Done {
+            key: line.key,
+            verdict: line.verdict.clone(),
+            attempts: line.attempts,
+            transcript: None,
+        };
+        let ops = told.iter().map(done).collect();
+        commit_and_tell(&handles, ops, told, known);
+    });
 }
 
 /// Writes the lines. Where the message is not at hand, another thread reads it.
@@ -301,20 +335,41 @@ impl Reports {
         mut answer: Option<Waiting>,
     ) {
         let mut result = Ok(());
+        let mut again = BTreeMap::new();
         for (id, ends) in reported {
-            if let Err(why) = self.ended(id, &ends) {
-                result = Err(why);
+            match self.ended(id, &ends) {
+                Ok(()) => {}
+                Err(CommitError::Full(_)) => {
+                    again.insert(id, ends);
+                }
+                Err(error) => result = Err(error.to_string()),
             }
         }
         for (id, recipients) in late {
-            if let Err(why) = self.late(id, &recipients) {
-                result = Err(why);
+            // A notice that could not be kept is made again behind the next attempt.
+            if let Err(error) = self.late(id, &recipients) {
+                result = Err(error.to_string());
             }
+        }
+        if !again.is_empty() {
+            result = Err("the disk is full: it is done as soon as there is room".to_owned());
+            self.try_again(again);
         }
         if let Some((answer, counts)) = answer.take() {
             // Whoever asked may have hung up.
             drop(answer.send(result.map(|()| counts)));
         }
+    }
+
+    /// The disk had no room for the ends and their reports, which are one commit: both wait.
+    fn try_again(self, again: BTreeMap<QueueId, Vec<End>>) {
+        let runtime = self.shared.runtime.clone();
+        runtime.spawn(async move {
+            tokio::time::sleep(AGAIN_AFTER).await;
+            let made = tokio::task::spawn_blocking(move || self.make(again, BTreeMap::new(), None));
+            // It answers nobody, and what it does is in the log.
+            drop(made.await);
+        });
     }
 
     fn message(&self, id: QueueId) -> Option<Arc<Message>> {
@@ -347,7 +402,7 @@ impl Reports {
     }
 
     /// The ends of a message's recipients and the report on them: one commit.
-    fn ended(&self, id: QueueId, ends: &[End]) -> Result<(), String> {
+    fn ended(&self, id: QueueId, ends: &[End]) -> Result<(), CommitError> {
         let message = self.message(id);
         let transcript = self.known.get(&id).and_then(|(_, s)| s.transcript.clone());
         let mut ops: Vec<Op> = ends
@@ -377,10 +432,9 @@ impl Reports {
         for report in &reports {
             ops.push(accept_op(report));
         }
-        self.shared
-            .spool
-            .commit_wait(ops)
-            .map_err(|e| failed(&self.shared, &e))?;
+        self.shared.spool.commit_wait(ops).inspect_err(|e| {
+            failed(&self.shared, e);
+        })?;
         for line in &told {
             match &message {
                 Some(message) => log(&self.shared, message, line),
@@ -451,7 +505,11 @@ impl Reports {
     }
 
     /// The notice that a message is late, and that its sender has been told: one commit.
-    fn late(&self, id: QueueId, late: &[(RecipientKey, RecipientState)]) -> Result<(), String> {
+    fn late(
+        &self,
+        id: QueueId,
+        late: &[(RecipientKey, RecipientState)],
+    ) -> Result<(), CommitError> {
         let Some(message) = self.message(id) else {
             return Ok(());
         };
@@ -509,10 +567,9 @@ impl Reports {
             })
             .collect();
         ops.extend(reports.iter().map(accept_op));
-        self.shared
-            .spool
-            .commit_wait(ops)
-            .map_err(|e| failed(&self.shared, &e))?;
+        self.shared.spool.commit_wait(ops).inspect_err(|e| {
+            failed(&self.shared, e);
+        })?;
         self.enqueue(id, reports);
         Ok(())
     }

@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) memory: Semaphore,
     /// Bounds the slow checks of passwords.
     pub(crate) hashing: Semaphore,
+    /// For work that begins on a thread of the spool.
+    pub(crate) runtime: tokio::runtime::Handle,
     /// Cancelled when the server stops.
     pub(crate) stopping: CancellationToken,
     pub(crate) figures: Figures,
@@ -99,6 +101,7 @@ impl Shared {
             ids: Mutex::new(ids),
             memory: Semaphore::new(CONTENT_MEGABYTES),
             hashing: Semaphore::new(cores),
+            runtime: tokio::runtime::Handle::current(),
             stopping: CancellationToken::new(),
             figures: Figures::default(),
         }

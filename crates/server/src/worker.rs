@@ -26,8 +26,11 @@ use crate::shared::{Figures, Settings, Shared};
 
 /// Hosts connected to in one attempt at the most.
 const HOSTS_MAX: usize = 5;
-/// Transactions of one session at the most: some servers mind more.
-const TRANSACTIONS_MAX: u32 = 500;
+/// Transactions of one session at the most: some servers mind more, and the hosts of a site should
+/// all be used.
+const TRANSACTIONS_MAX: u32 = 100;
+/// The longest life of a session: a better host may be back by then.
+const AGE_MAX: Duration = Duration::from_secs(300);
 /// The slowest that a host may take content, in octets a second, on top of the time-out.
 const RATE_MIN: u32 = 500;
 
@@ -37,6 +40,7 @@ struct Open {
     link: Link,
     host: PeerHost,
     name: String,
+    since: Instant,
     /// The host has addresses of another family than the one connected to.
     other_family: bool,
 }
@@ -112,10 +116,9 @@ impl Worker {
             }
         };
         let settings = self.shared.settings();
-        let mut hosts = order_hosts(
-            &hop.next.hosts,
-            batch.id.as_u64() ^ u64::from(self.id_seed()),
-        );
+        // Workers of one site should not all pick the same of several equal hosts.
+        let seed = batch.id.as_u64().rotate_left(32) ^ u64::from(self.id.number());
+        let mut hosts = order_hosts(&hop.next.hosts, seed);
         if let Some(open) = &self.open {
             // Where a session is open, it is used; the order among the others stays.
             hosts.sort_by_key(|h| h.name.as_str() != open.name);
@@ -141,11 +144,6 @@ impl Worker {
                 .await;
         }
         self.report(&batch, message, tried, began)
-    }
-
-    fn id_seed(&self) -> u32 {
-        // Workers of one site should not all pick the same of several equal hosts.
-        u32::try_from(format!("{:?}", self.id).len()).unwrap_or(0) ^ std::process::id()
     }
 
     /// Reads a message back; a message that cannot be read must not be forgotten.
@@ -268,7 +266,9 @@ impl Worker {
         let closed = !open.session.is_idle();
         let (host, tls, other) = (open.host.clone(), open.session.tls(), open.other_family);
         let reports_taken = open.session.host().has(smtp::extension::Extension::Dsn);
-        if closed || open.session.transactions() >= TRANSACTIONS_MAX {
+        let used_up =
+            open.session.transactions() >= TRANSACTIONS_MAX || open.since.elapsed() > AGE_MAX;
+        if closed || used_up {
             self.quit().await;
         }
         let Some(ended) = ended else {
@@ -383,6 +383,7 @@ impl Worker {
             host: peer,
             name,
             other_family,
+            since: Instant::now(),
         };
         let greeted = greet(&self.shared, settings, hop, &mut open, message).await;
         tried.transcript.push_str(&format!("= {}\n", open.host));

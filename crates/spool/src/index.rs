@@ -34,6 +34,9 @@ pub enum IndexError {
     /// Its directory cannot be used.
     #[error("the queue's index cannot be used: {0}")]
     Io(#[from] std::io::Error),
+    /// It did not take in the latest changes, and says why.
+    #[error("the queue's index is behind: {0}")]
+    Behind(String),
     /// What it holds is not what was written.
     #[error("the queue's index is damaged: {0}")]
     Damaged(String),

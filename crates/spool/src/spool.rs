@@ -424,7 +424,7 @@ impl Spool {
             return Ok(());
         }
         let why = lock(&self.shared.feed).failed.clone();
-        Err(IndexError::Damaged(
+        Err(IndexError::Behind(
             why.unwrap_or_else(|| "the queue is closed".to_owned()),
         ))
     }

@@ -82,6 +82,7 @@ pub struct Dns {
     given: Option<TokioResolver>,
     detected: Option<TokioResolver>,
     servers: Vec<DnsServer>,
+    trouble: Vec<String>,
 }
 
 impl fmt::Debug for Dns {
@@ -118,13 +119,18 @@ impl Dns {
     /// Prepares to ask. Works without any server too; every question then fails with the reason.
     ///
     /// # Errors
-    /// When a given server is neither an address nor a host name that the system can resolve.
+    /// When the resolver refuses the settings. A given server that cannot be found is no error:
+    /// it is passed over, and named by [`Dns::trouble`].
     pub async fn new(settings: &DnsSettings) -> Result<Self, String> {
         let mut given = Vec::new();
+        let mut trouble = Vec::new();
         for server in &settings.servers {
-            given.extend(server_addresses(server).await?);
+            match server_addresses(server).await {
+                Ok(found) => given.extend(found),
+                Err(why) => trouble.push(why),
+            }
         }
-        let use_detected = given.is_empty() || settings.detect_if_given_fail;
+        let use_detected = settings.servers.is_empty() || settings.detect_if_given_fail;
         let detected = if use_detected {
             detect_servers()
         } else {
@@ -145,7 +151,14 @@ impl Dns {
             given: build(&given, settings)?,
             detected: build(&detected, settings)?,
             servers,
+            trouble,
         })
+    }
+
+    /// What is wrong with the servers that were given.
+    #[must_use]
+    pub fn trouble(&self) -> &[String] {
+        &self.trouble
     }
 
     /// The servers, in the order in which they are asked.

@@ -179,6 +179,13 @@ async fn look_at_dns(shared: Arc<Shared>) {
     if matches!(settings.config.routing.mode, route::Mode::Relay(_)) {
         return;
     }
+    for why in settings.dns.trouble() {
+        shared
+            .journal
+            .line(net::now(), "dns")
+            .field("what", why)
+            .send();
+    }
     let line = shared.journal.line(net::now(), "dns");
     if servers.is_empty() {
         let what = "no DNS server is given or found: mail waits until there is one (dns.servers)";

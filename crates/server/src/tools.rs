@@ -121,6 +121,10 @@ pub(crate) async fn dns_list(config: &Config, json: bool) -> Result<()> {
         text.push_str(&format!("{}  {from}\n", server.address));
         list.push(json!({"address": server.address.to_string(), "given": server.given}));
     }
+    for why in dns.trouble() {
+        text.push_str(&format!("{why}\n"));
+        list.push(json!({"error": why}));
+    }
     if list.is_empty() {
         text.push_str("There is no DNS server: set dns.servers, or the computer's network.\n");
     }

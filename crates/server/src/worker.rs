@@ -305,6 +305,12 @@ impl Worker {
         let addresses = match addresses(&self.shared, settings, hop, host, tried).await {
             Ok(addresses) => addresses,
             Err(NoAddress::Alias) => return None,
+            Err(NoAddress::Ourselves) => {
+                let reply = a_loop(host);
+                tried.note(&peer, &reply);
+                tried.attempt.ourselves(&reply, peer, net::now());
+                return None;
+            }
             Err(NoAddress::Because(reply)) => {
                 tried.note(&peer, &reply);
                 tried.attempt.skipped(&reply, peer, net::now());
@@ -470,6 +476,8 @@ impl Tried {
 enum NoAddress {
     /// The host was put at the end of the list; another stands in its place.
     Alias,
+    /// The host is this server.
+    Ourselves,
     Because(Reply),
 }
 
@@ -508,6 +516,9 @@ async fn addresses(
         }
     };
     let routing = &settings.config.routing;
+    if !hop.next.configured && routing.is_ourselves(host, &found) {
+        return Err(NoAddress::Ourselves);
+    }
     routing.usable(&hop.next, host, &found).map_err(|why| {
         because(
             (4, 4, 4),
@@ -623,6 +634,15 @@ async fn greet(
         }
         open.link.turn(&mut open.session).await;
     }
+}
+
+fn a_loop(host: &Host) -> Reply {
+    let text = format!(
+        "the mail loops back to this server: it is the mail host {}, and the domain is not among \
+         the local ones",
+        host.name
+    );
+    Reply::own(EnhancedCode::new(5, 4, 6), text)
 }
 
 fn lost() -> Failure {

@@ -147,13 +147,18 @@ fn connect(path: &Path) -> Result<Connection, IndexError> {
     Ok(connection)
 }
 
+/// In one transaction: a crash leaves all of the tables with their version, or none.
+fn make_tables(connection: &Connection, tables: &str, version: i64) -> Result<(), IndexError> {
+    let whole = format!("BEGIN IMMEDIATE; {tables} PRAGMA user_version = {version}; COMMIT;");
+    Ok(connection.execute_batch(&whole)?)
+}
+
 fn open_index(dir: &Path) -> Result<Connection, IndexError> {
     let connection = connect(&dir.join(INDEX_FILE))?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
     match version {
         0 => {
-            connection.execute_batch(INDEX_TABLES)?;
-            connection.execute_batch(&format!("PRAGMA user_version = {INDEX_VERSION}"))?;
+            make_tables(&connection, INDEX_TABLES, INDEX_VERSION)?;
         }
         INDEX_VERSION => {
             let check: String = connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
@@ -181,8 +186,7 @@ fn open_history(dir: &Path) -> Result<Connection, IndexError> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
     match version {
         0 => {
-            connection.execute_batch(HISTORY_TABLES)?;
-            connection.execute_batch(&format!("PRAGMA user_version = {HISTORY_VERSION}"))?;
+            make_tables(&connection, HISTORY_TABLES, HISTORY_VERSION)?;
         }
         HISTORY_VERSION => {}
         other => {

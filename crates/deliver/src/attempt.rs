@@ -180,6 +180,17 @@ impl Attempt {
         self.advance();
     }
 
+    /// The host is this server: it is cut off with all behind it (RFC 5321 §5.1). Who was not
+    /// deferred by a better host is in a loop.
+    pub fn ourselves(&mut self, reply: &Reply, host: PeerHost, at: Timestamp) {
+        let verdict = Verdict {
+            host: Some(host),
+            ..Verdict::own(Outcome::Failed, Class::Policy, reply.clone(), at)
+        };
+        self.leave_host(&verdict);
+        self.end_all();
+    }
+
     /// Everybody at the current host goes on to the next one.
     fn leave_host(&mut self, verdict: &Verdict) {
         for open in self.open.iter_mut().filter(|o| o.host == self.host) {

@@ -459,6 +459,24 @@ fn refused(stage: Stage, code: u16) -> Failure {
 }
 
 #[test]
+fn ourselves_among_the_hosts_ends_the_attempt_and_is_a_loop_where_no_better_host_was() {
+    let reply = Reply::own(mail::EnhancedCode::new(5, 4, 6), "a loop");
+    let mut a = attempt(3);
+    a.ourselves(&reply, host("we"), NOW);
+    assert_eq!(a.next(), Next::Over);
+    let (ends, site) = a.into_ends(NOW);
+    assert!(site.is_none() && ends.iter().all(|e| e.verdict.outcome == Outcome::Failed));
+
+    let mut a = attempt(3);
+    a.failed(&refused(Stage::Greeting, 421), host("better"), NOW);
+    a.ourselves(&reply, host("we"), NOW);
+    assert_eq!(a.next(), Next::Over);
+    let (ends, site) = a.into_ends(NOW);
+    assert!(ends.is_empty());
+    assert_eq!(site.unwrap().outcome, Outcome::Deferred);
+}
+
+#[test]
 fn a_dead_host_is_passed_over_in_the_same_attempt() {
     let mut a = attempt(2);
     let failure = Failure {

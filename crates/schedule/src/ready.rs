@@ -34,6 +34,15 @@ impl Ready {
         self.messages
     }
 
+    /// The message that waits here, when it is only one.
+    pub(crate) fn only(&self) -> Option<QueueId> {
+        if self.messages != 1 {
+            return None;
+        }
+        let groups = self.groups.values().next()?;
+        groups.front().map(|group| group.id)
+    }
+
     /// How many recipients wait here; entries taken out of the queue since count until their turn.
     pub(crate) const fn recipients(&self) -> usize {
         self.recipients

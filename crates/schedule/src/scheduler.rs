@@ -625,9 +625,7 @@ impl Scheduler {
     fn new_worker(&mut self, now: Timestamp, id: u32) -> Option<u32> {
         let full = self.connections_are_used_up();
         let site = self.sites.get_mut(id as usize)?;
-        if site.busy > 0
-            && let Some(patience) = site.pace.patience(site.ready.messages(), site.busy)
-        {
+        if let Some(patience) = site.patience() {
             let since = *site.patient_since.get_or_insert(now);
             if now < since + patience {
                 self.site_timers.push(Reverse((since + patience, id)));
@@ -682,6 +680,7 @@ impl Scheduler {
             return None;
         };
         site.busy += 1;
+        site.given = Some(message);
         site.used = now;
         site.patient_since = None;
         if let Some(rate) = site.limits.rate {

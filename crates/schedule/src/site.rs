@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Reply, Timestamp};
+use mail::{QueueId, Reply, Timestamp};
 
 use crate::rate::{Meter, Rate};
 use crate::ready::Ready;
@@ -29,6 +29,8 @@ pub(crate) struct Site {
     /// Since when a message waits here because a busy session will soon be free.
     pub(crate) patient_since: Option<Timestamp>,
     pub(crate) pace: Pace,
+    /// The message that was given to a worker last.
+    pub(crate) given: Option<QueueId>,
     /// Why it was closed.
     pub(crate) last_failure: Option<Reply>,
     /// When something was last sent to it.
@@ -41,6 +43,12 @@ pub(crate) struct Limits {
     pub(crate) recipients: u32,
     pub(crate) rate: Option<Rate>,
 }
+
+/// Transactions for which the rest of a message stays with the session that began it: enough for
+/// the thousand recipients that a message may have (RFC 5321 §4.5.3.1.8 makes them 100 each).
+const TOGETHER_MAX: usize = 10;
+/// The longest wait for that session between two transactions.
+const TOGETHER: Duration = Duration::from_secs(5);
 
 /// How long things take there, as moving averages in milliseconds.
 #[derive(Debug, Clone, Copy, Default)]
@@ -86,9 +94,26 @@ impl Site {
             starved: false,
             patient_since: None,
             pace: Pace::default(),
+            given: None,
             last_failure: None,
             used: Timestamp::ZERO,
         }
+    }
+
+    /// How long what is ready should wait for a busy session before a further connection pays;
+    /// `None`: not at all.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        if self.busy == 0 {
+            return None;
+        }
+        let most = TOGETHER_MAX.saturating_mul(self.limits.recipients as usize);
+        if self.given.is_some()
+            && self.ready.only() == self.given
+            && self.ready.recipients() <= most
+        {
+            return Some(TOGETHER);
+        }
+        self.pace.patience(self.ready.messages(), self.busy)
     }
 
     /// Whether nothing would be lost by forgetting it.

@@ -612,3 +612,14 @@ fn memory_follows_the_queue_and_not_all_that_was_ever_sent() {
     world.scheduler.poll(world.now);
     assert_eq!(world.scheduler.sites().len(), 0);
 }
+
+#[test]
+fn the_rest_of_a_message_stays_with_the_session_that_began_it() {
+    let mut world = World::default_plan();
+    world.site("a.example", good);
+    world.mail("u", "a.example", 1000);
+    world.run_for(minutes(1));
+    assert_eq!(world.finals().len(), 1000);
+    assert_eq!(world.log.len(), 10);
+    assert_eq!(world.scheduler.workers.len(), 1);
+}

@@ -2,7 +2,8 @@
 //!
 //! Growth comes behind a window's worth of good events, shrinking at the first bad one, so that
 //! a peer that limits connections is overshot rarely and left at once. Only what concerns the host
-//! counts: a refused recipient is a working host.
+//! counts: a refused recipient is a working host. Each time that growth ends in a failure, the next
+//! step up comes twice as late, so that a peer with a limit is not asked again and again.
 
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use mail::Timestamp;
 
 /// The window of a site that has just proved to work.
 const INITIAL: u32 = 5;
+/// The most that growth is slowed.
+const CAUTION_MAX: f64 = 64.0;
 /// How far the window may run ahead of the connections in real use.
 const AHEAD: u32 = 5;
 
@@ -32,6 +35,10 @@ pub(crate) struct Window {
     /// Parts of one step up, in units of 1/`size`.
     credit: f64,
     failed_cohorts: f64,
+    /// How many times slower than at first the window grows.
+    caution: f64,
+    /// The last step up has not been followed by a failure.
+    grew: bool,
     /// The site came back from a cool-off: start low.
     recovering: bool,
 }
@@ -44,6 +51,8 @@ impl Window {
             ceiling,
             credit: 0.0,
             failed_cohorts: 0.0,
+            caution: 1.0,
+            grew: false,
             recovering: false,
         }
     }
@@ -75,11 +84,14 @@ impl Window {
     /// A session did its work while `busy` were at it.
     pub(crate) fn succeeded(&mut self, busy: u32) {
         self.greeted();
-        self.credit += 1.0 / f64::from(self.size.max(1));
+        self.credit += 1.0 / (f64::from(self.size.max(1)) * self.caution);
         if self.credit >= 1.0 {
             self.credit = 0.0;
             if self.size < busy.saturating_add(AHEAD) && self.size < self.ceiling {
                 self.size += 1;
+                if std::mem::replace(&mut self.grew, true) {
+                    self.caution = (self.caution / 2.0).max(1.0);
+                }
             }
         }
     }
@@ -87,6 +99,8 @@ impl Window {
     /// A connection failed. True when that closes the site.
     pub(crate) fn failed(&mut self) -> bool {
         self.credit = 0.0;
+        self.grew = false;
+        self.caution = (self.caution * 2.0).min(CAUTION_MAX);
         self.failed_cohorts += 1.0 / f64::from(self.room().max(1));
         self.size = self.size.saturating_sub(1).max(1);
         matches!(self.standing, Standing::Probing) || self.failed_cohorts >= 1.0
@@ -154,5 +168,24 @@ mod tests {
         assert_eq!(window.room(), 1);
         window.greeted();
         assert_eq!(window.room(), 2);
+    }
+
+    #[test]
+    fn growth_into_a_limit_is_tried_less_and_less_often() {
+        let mut window = Window::new(20);
+        window.greeted();
+        let mut failures = 0;
+        for _ in 0..200 {
+            if window.room() > 2 {
+                window.failed();
+                failures += 1;
+            }
+            window.succeeded(2);
+        }
+        assert!(failures <= 10, "{failures} failures beside 200 successes");
+        for _ in 0..5000 {
+            window.succeeded(20);
+        }
+        assert_eq!(window.room(), 20, "a limit that is gone is forgotten");
     }
 }

@@ -253,11 +253,16 @@ fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &HashMap<QueueId, (Arc<Mes
     let spawned = std::thread::Builder::new()
         .name("log-reader".to_owned())
         .spawn(move || {
+            // The lines of one message stand together, so it is read once.
+            let mut read: Option<Message> = None;
             for line in unknown {
-                match handles.spool.read(line.key.id) {
-                    Ok(Some(message)) => log(&handles, &message, &line),
+                if read.as_ref().is_none_or(|m| m.id != line.key.id) {
+                    read = handles.spool.read(line.key.id).ok().flatten();
+                }
+                match &read {
+                    Some(message) => log(&handles, message, &line),
                     // It ended meanwhile; its id says enough.
-                    Ok(None) | Err(_) => log_bare(&handles, &line),
+                    None => log_bare(&handles, &line),
                 }
             }
         });

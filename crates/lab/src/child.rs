@@ -1,8 +1,8 @@
 //! The server under test, as a child process.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -30,8 +30,8 @@ pub struct Sendoff {
 }
 
 impl Sendoff {
-    /// Writes the configuration and starts `sendoff serve`; returns when it accepts connections.
-    /// `data_dir` and `log.file` are set where the configuration does not.
+    /// Writes the configuration and starts `sendoff serve`; returns when it greets at its first
+    /// listener, which must not be one with TLS from the first octet on. `data_dir` and `log.file` are set where the configuration does not.
     ///
     /// # Panics
     /// When the server does not accept in time; its output is in the message.
@@ -286,17 +286,13 @@ impl Sendoff {
             if let Some(status) = self.exited() {
                 panic!("the server ended with {status}: {}", self.stderr());
             }
-            if accepts(self.address()).is_ok() {
+            if Client::connect(self.address()).is_ok() {
                 return;
             }
             thread::sleep(LOOK);
         }
-        panic!("the server does not accept: {}", self.stderr());
+        panic!("the server does not greet: {}", self.stderr());
     }
-}
-
-fn accepts(address: SocketAddr) -> io::Result<()> {
-    TcpStream::connect_timeout(&address, START_MAX).map(drop)
 }
 
 impl Drop for Sendoff {

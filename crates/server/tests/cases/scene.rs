@@ -126,7 +126,7 @@ pub(crate) fn eventually(what: &str, limit: Duration, mut holds: impl FnMut() ->
 
 /// The waiting recipients, as `queue list --json` gives them.
 pub(crate) fn queue(server: &Sendoff) -> Vec<Value> {
-    let text = server.run(&["queue", "list", "--json"]);
+    let text = server.run(&["queue", "list", "--json", "--limit", "100000"]);
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("no JSON ({e}): {text}"))
 }
 

@@ -296,6 +296,15 @@ impl RouteSettings {
         usable(found, host.port, refused, &self.own_listeners)
     }
 
+    /// Whether a connection has led to this server. A listener at every address of the machine
+    /// does not say which these are; a connection that stays on one address does.
+    #[must_use]
+    pub fn is_own_connection(&self, ours: IpAddr, theirs: SocketAddr) -> bool {
+        let everywhere = |l: &SocketAddr| l.port() == theirs.port() && l.ip().is_unspecified();
+        ours.to_canonical() == theirs.ip().to_canonical()
+            && self.own_listeners.iter().any(everywhere)
+    }
+
     /// Whether a host is this server: then it, and those of no better preference, are cut off.
     #[must_use]
     pub fn is_ourselves(&self, host: &Host, found: &[IpAddr]) -> bool {

@@ -169,6 +169,17 @@ fn our_listeners_and_refused_networks_are_never_connected_to() {
 }
 
 #[test]
+fn a_connection_that_stays_on_one_address_is_our_own_where_we_listen_everywhere() {
+    let mut s = settings();
+    s.own_listeners = vec!["0.0.0.0:25".parse().unwrap()];
+    let ip = |address: &str| address.parse().unwrap();
+    let to = |address: &str| address.parse().unwrap();
+    assert!(s.is_own_connection(ip("203.0.113.5"), to("203.0.113.5:25")));
+    assert!(!s.is_own_connection(ip("203.0.113.5"), to("203.0.113.6:25")));
+    assert!(!s.is_own_connection(ip("203.0.113.5"), to("203.0.113.5:2525")));
+}
+
+#[test]
 fn via_smtp_counts_in_independent_mode_only_and_may_lead_inside() {
     let via = Target::parse("127.0.0.1:2525", 25).unwrap();
     let s = settings();

@@ -326,6 +326,12 @@ impl Worker {
         Figures::count(&self.shared.figures.connections_out);
         let limit = settings.config.outgoing.timeouts.connect;
         match net::connect(&usable, host.port, limit).await {
+            Ok(tcp) if !hop.next.configured && is_own(settings, &tcp) => {
+                let reply = a_loop(host);
+                tried.note(&peer, &reply);
+                tried.attempt.ourselves(&reply, peer, net::now());
+                None
+            }
             Ok(tcp) => {
                 peer.address = tcp.peer_addr().ok();
                 self.log_connect(message, &peer, "connected");
@@ -633,6 +639,16 @@ async fn greet(
             }
         }
         open.link.turn(&mut open.session).await;
+    }
+}
+
+fn is_own(settings: &Settings, tcp: &TcpStream) -> bool {
+    match (tcp.local_addr(), tcp.peer_addr()) {
+        (Ok(ours), Ok(theirs)) => settings
+            .config
+            .routing
+            .is_own_connection(ours.ip(), theirs),
+        _ => false,
     }
 }
 

@@ -176,7 +176,6 @@ impl Sendoff {
     ///
     /// # Panics
     /// When it fails.
-    #[must_use]
     pub fn run(&self, arguments: &[&str]) -> String {
         let output = self.cli(arguments);
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use lab::{Client, Scratch, Sendoff};
 
-use crate::scene::{BINARY, SENDER, SOON, Scene, eventually, mail, mail_of, queue, subjects};
+use crate::scene::{
+    BINARY, SENDER, SOON, Scene, eventually, log_lines, mail, mail_of, queue, subjects,
+};
 
 /// Kills of the server under load.
 const KILLS: u64 = 20;
@@ -37,6 +39,20 @@ impl Load {
         }
     }
 
+    fn acknowledge(&self, subject: String) {
+        let mut list = self.acknowledged.lock().expect("no client has panicked");
+        list.push(subject);
+    }
+
+    /// The load's clients, each on a thread of its own.
+    fn clients(self: &Arc<Self>, server: SocketAddr) -> Vec<JoinHandle<()>> {
+        let client = |_| {
+            let load = Arc::clone(self);
+            thread::spawn(move || load.run(server))
+        };
+        (0..CLIENTS).map(client).collect()
+    }
+
     fn session(&self, server: SocketAddr) -> std::io::Result<()> {
         let mut client = Client::connect(server)?;
         client.ehlo()?;
@@ -49,8 +65,7 @@ impl Load {
             let to = format!("user{number}@{domain}");
             let reply = client.send_mail(SENDER, &[&to], mail_of(&subject, 2000).as_bytes())?;
             if reply.code == 250 {
-                let mut list = self.acknowledged.lock().expect("no client has panicked");
-                list.push(subject);
+                self.acknowledge(subject);
             }
         }
         Ok(())
@@ -69,13 +84,7 @@ fn c01_killed_again_and_again_the_server_delivers_every_acknowledged_mail() {
     let config = scene.config().set("outgoing.resend_attempts", 100);
     let mut server = Sendoff::start(BINARY, config);
     let load = Arc::new(Load::default());
-    let address = server.address();
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let load = Arc::clone(&load);
-            thread::spawn(move || load.run(address))
-        })
-        .collect();
+    let clients = load.clients(server.address());
     for kill in 0..KILLS {
         // Uneven, so that the kills hit accepting, delivering and starting alike.
         thread::sleep(Duration::from_millis(40 + (kill * 97) % 360));
@@ -119,19 +128,17 @@ fn c01_killed_again_and_again_the_server_delivers_every_acknowledged_mail() {
         "{} mails are no load",
         acknowledged.len()
     );
-    // What was recorded as delivered is not sent again: no message has two such lines.
+    assert_recorded_once(&server);
+}
+
+/// What was recorded as delivered is not sent again: no message has two such lines.
+fn assert_recorded_once(server: &Sendoff) {
     let mut ended = HashSet::new();
-    for line in server
-        .log()
-        .lines()
-        .filter(|l| l.contains(" delivered id="))
-    {
-        let id = line
-            .split(' ')
-            .find(|w| w.starts_with("id="))
-            .unwrap_or_default();
+    for line in log_lines(server, &[" delivered id="]) {
+        let id = line.split(' ').find(|w| w.starts_with("id="));
+        let id = id.unwrap_or_default().to_owned();
         assert!(
-            ended.insert(id.to_owned()),
+            ended.insert(id),
             "delivered twice by its own record: {line}"
         );
     }
@@ -221,7 +228,7 @@ fn c02_on_a_full_disk_clients_are_told_to_come_back_and_what_was_accepted_is_kep
 
     // Deliveries need little room and go on.
     server.reconfigure(|c| c.set("outgoing.enabled", true));
-    let _ = server.run(&["reload"]);
+    server.run(&["reload"]);
     assert_eq!(
         host.wait_for(accepted.len(), 2 * SOON).len(),
         accepted.len()
@@ -261,16 +268,18 @@ fn a_content_without_room_is_refused() {
     let mut client = server.client();
     client
         .expect(&format!("MAIL FROM:<{SENDER}>"), 250)
-        .unwrap();
-    client.expect("RCPT TO:<bob@good.example>", 250).unwrap();
-    client.expect("DATA", 354).unwrap();
+        .expect("the server answers");
+    client
+        .expect("RCPT TO:<bob@good.example>", 250)
+        .expect("the server answers");
+    client.expect("DATA", 354).expect("the server answers");
     let reply = client
         .content(mail_of("huge", 150_000_000).as_bytes())
-        .unwrap();
+        .expect("the server answers");
     assert_eq!(reply.code / 100, 4, "{reply}");
     assert_eq!(queue(&server).len(), 0);
     let reply = client.send_mail(SENDER, &["bob@good.example"], mail("small").as_bytes());
-    assert_eq!(reply.unwrap().code, 250);
+    assert_eq!(reply.expect("the server answers").code, 250);
     assert_eq!(subjects(&host.wait_for(1, SOON)), ["small"]);
     assert!(server.exited().is_none());
 }

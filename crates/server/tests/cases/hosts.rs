@@ -17,7 +17,7 @@ fn two_hosts(scene: &Scene) -> (MxHost, MxHost) {
 fn assert_first_attempt(server: &Sendoff, recipient: &str) {
     let line = server
         .wait_for_log(&[" delivered ", recipient], SOON)
-        .unwrap();
+        .expect("a line about the delivery");
     assert!(line.contains("attempt=1"), "{line}");
     assert!(log_lines(server, &[" deferred "]).is_empty());
 }
@@ -165,7 +165,7 @@ fn c19_ourselves_in_the_mx_list_is_never_connected_to() {
         .mx("name.example", 10, "sendoff.lab")
         .a("sendoff.lab", world.address());
     let own = SocketAddr::from((ourselves, world.port())).to_string();
-    let listener: [(&str, Value); 1] = [("address", own.clone().into())];
+    let listener: [(&str, Value); 1] = [("address", own.into())];
     let server = Sendoff::start(BINARY, scene.config().table("listener", &listener));
     send(&server, "bob@good.example");
     let deferred = server.wait_for_log(&[" deferred ", "bob@good.example"], SOON);

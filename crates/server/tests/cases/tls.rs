@@ -57,7 +57,7 @@ fn assert_never_sent(policy: &str, way: StartTls) {
     send(&server, "bob@strict.example");
     let line = server
         .wait_for_log(&[" deferred ", "bob@strict.example"], SOON)
-        .unwrap();
+        .expect("a line about the deferral");
     assert!(line.contains("TLS"), "{policy} {way:?}: {line}");
     let failure = scene.failure();
     assert_eq!(failure.count(), 1);

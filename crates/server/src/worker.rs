@@ -644,10 +644,7 @@ async fn greet(
 
 fn is_own(settings: &Settings, tcp: &TcpStream) -> bool {
     match (tcp.local_addr(), tcp.peer_addr()) {
-        (Ok(ours), Ok(theirs)) => settings
-            .config
-            .routing
-            .is_own_connection(ours.ip(), theirs),
+        (Ok(ours), Ok(theirs)) => settings.config.routing.is_own_connection(ours.ip(), theirs),
         _ => false,
     }
 }

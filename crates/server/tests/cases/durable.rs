@@ -147,14 +147,20 @@ fn assert_recorded_once(server: &Sendoff) {
 /// A small disk: a tmpfs that is unmounted when dropped.
 struct SmallDisk {
     path: PathBuf,
+    /// Goes when the disk is unmounted.
+    _scratch: Scratch,
 }
 
 impl SmallDisk {
     /// `None` where this user may not mount.
-    fn mount(scratch: &Scratch, megabytes: u32) -> Option<Self> {
+    fn mount(megabytes: u32) -> Option<Self> {
+        let scratch = Scratch::new();
         let path = scratch.path().join("disk");
         fs::create_dir(&path).expect("a directory");
-        let disk = Self { path };
+        let disk = Self {
+            path,
+            _scratch: scratch,
+        };
         let size = format!("size={megabytes}m");
         disk.run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs"])
             .then_some(disk)
@@ -188,8 +194,7 @@ fn c02_on_a_full_disk_clients_are_told_to_come_back_and_what_was_accepted_is_kep
         b.keep_dialogue = false;
         b.keep_content = false;
     });
-    let scratch = Scratch::new();
-    let Some(disk) = SmallDisk::mount(&scratch, 1200) else {
+    let Some(disk) = SmallDisk::mount(1200) else {
         // Without the right to mount, the case is met for one content that finds no room.
         return a_content_without_room_is_refused();
     };
@@ -198,7 +203,7 @@ fn c02_on_a_full_disk_clients_are_told_to_come_back_and_what_was_accepted_is_kep
         .config()
         .set("outgoing.enabled", false)
         .set("data_dir", data);
-    let mut server = Sendoff::start_in(scratch, BINARY, config, &[]);
+    let mut server = Sendoff::start(BINARY, config);
     let mut accepted = Vec::new();
     let mut client = server.client();
     let refusal = (0..5000).find_map(|number| {

@@ -1,2 +1,120 @@
-//! The project's own chores.
-fn main() {}
+//! The project's own chores: `cargo xtask test`, `tidy` and `docs`.
+//!
+//! Everything that must hold is checked by `test`, the same on every machine. What the compiler
+//! does not check is in `tidy`, which is a test of this crate too.
+
+mod architecture;
+mod configuration;
+mod dependencies;
+mod licences;
+mod log_events;
+mod sizes;
+mod sources;
+mod tree;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "\
+cargo xtask test    everything that must hold: format, tidy, lints, tests
+cargo xtask tidy    what the compiler does not check
+cargo xtask docs    write the pages that are generated from the code
+";
+
+fn main() -> ExitCode {
+    let task = std::env::args().nth(1).unwrap_or_default();
+    let result = match task.as_str() {
+        "test" => test(),
+        "tidy" => tidy(),
+        "docs" => configuration::write(&root()),
+        _ => {
+            say(USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "xtask: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace.
+pub(crate) fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map(PathBuf::from).unwrap_or(here)
+}
+
+fn say(text: &str) {
+    // With nobody reading, nobody misses it.
+    drop(std::io::stdout().write_all(text.as_bytes()));
+}
+
+/// Cheap checks first, so that what is quickly mended is quickly known.
+fn test() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"])?;
+    tidy()?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--locked"];
+    cargo(&[&lints[..], &["--", "-D", "warnings"]].concat())?;
+    // The servers under test are this binary.
+    cargo(&["build", "--locked", "--package", "server"])?;
+    let has_nextest = Command::new("cargo")
+        .args(["nextest", "--version"])
+        .output()
+        .is_ok_and(|o| o.status.success());
+    match has_nextest {
+        true => cargo(&["nextest", "run", "--workspace", "--locked"]),
+        false => cargo(&["test", "--workspace", "--locked", "--all-targets"]),
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    let name = format!("cargo {}", arguments.join(" "));
+    say(&format!("== {name}\n"));
+    let status = Command::new("cargo")
+        .args(arguments)
+        .current_dir(root())
+        .status()
+        .with_context(|| name.clone())?;
+    match status.success() {
+        true => Ok(()),
+        false => bail!("`{name}` failed"),
+    }
+}
+
+fn tidy() -> Result<()> {
+    say("== tidy\n");
+    let found = findings()?;
+    match found.is_empty() {
+        true => Ok(()),
+        false => bail!("not tidy:\n{}", found.join("\n")),
+    }
+}
+
+/// All that is not as it must be, one line each.
+fn findings() -> Result<Vec<String>> {
+    let root = root();
+    let files = tree::files(&root)?;
+    let mut found = Vec::new();
+    found.extend(sources::check(&files));
+    found.extend(sizes::check(&files, &root)?);
+    found.extend(architecture::check(&root)?);
+    found.extend(dependencies::check(&root)?);
+    found.extend(configuration::check(&root)?);
+    found.extend(log_events::check(&files, &root)?);
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_project_is_tidy() {
+        let found = super::findings().expect("the checks run");
+        assert!(found.is_empty(), "\n{}", found.join("\n"));
+    }
+}

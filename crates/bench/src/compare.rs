@@ -41,6 +41,13 @@ pub(crate) struct Options {
     /// Mails of a cell for Postfix.
     #[arg(long, default_value_t = 3_000)]
     postfix_mails: usize,
+    /// Each cell is measured so often; the run with the median of CPU a mail is shown.
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
+    /// Mails of 100 KiB that each server takes before it is measured, so that processes run,
+    /// files are made and caches are full.
+    #[arg(long, default_value_t = 3_000)]
+    warm_up_mails: usize,
     /// Mails that are sent one at a time to a server at rest.
     #[arg(long, default_value_t = 100)]
     single_mails: usize,
@@ -70,8 +77,14 @@ struct World {
 pub(crate) fn compare(options: &Options) -> Result<()> {
     let here = std::env::current_exe()?;
     let beside = here.parent().context("a directory of binaries")?.to_owned();
-    let binary = options.binary.clone().unwrap_or(beside.join("sendoff"));
-    let directory = options.directory.clone().unwrap_or(beside.join("bench-run"));
+    let binary = options
+        .binary
+        .clone()
+        .unwrap_or_else(|| beside.join("sendoff"));
+    let directory = options
+        .directory
+        .clone()
+        .unwrap_or_else(|| beside.join("bench-run"));
     std::fs::create_dir_all(&directory)?;
     let world = World::new(options.domains, &directory)?;
     let port = world.sink.port;
@@ -94,16 +107,13 @@ pub(crate) fn compare(options: &Options) -> Result<()> {
 fn measure(options: &Options, world: &World, servers: &[Contender]) -> Result<()> {
     let mut table = Table::default();
     for server in servers {
-        // Processes start, files are made, caches fill.
         warm_up(options, world, server)?;
     }
     for size in &options.sizes {
         for clients in &options.clients {
-            for server in servers {
-                let row = cell(options, world, server, *size * 1024, *clients)?;
-                crate::say(&row.progress());
-                table.rows.push(row);
-            }
+            table
+                .rows
+                .extend(rounds(options, world, servers, *size * 1024, *clients)?);
         }
     }
     crate::say(&table.text());
@@ -111,6 +121,29 @@ fn measure(options: &Options, world: &World, servers: &[Contender]) -> Result<()
         crate::say(&singles(options, world, server)?);
     }
     Ok(())
+}
+
+/// A cell of each server, measured in turns.
+fn rounds(
+    options: &Options,
+    world: &World,
+    servers: &[Contender],
+    size: usize,
+    clients: usize,
+) -> Result<Vec<Row>> {
+    let mut measured: Vec<Vec<Row>> = servers.iter().map(|_| Vec::new()).collect();
+    for _ in 0..options.rounds.max(1) {
+        for (server, rows) in servers.iter().zip(&mut measured) {
+            let row = cell(options, world, server, size, clients)?;
+            crate::say(&row.progress());
+            rows.push(row);
+        }
+    }
+    let median = |mut rows: Vec<Row>| {
+        rows.sort_by_key(|r| r.cpu);
+        rows.swap_remove(rows.len() / 2)
+    };
+    Ok(measured.into_iter().map(median).collect())
 }
 
 impl World {
@@ -151,8 +184,8 @@ fn load_of(options: &Options, server: &Contender, size: usize, clients: usize) -
 
 fn warm_up(options: &Options, world: &World, server: &Contender) -> Result<()> {
     let most = options.clients.iter().max().copied().unwrap_or(1);
-    let load = load_of(options, server, 10 * 1024, most);
-    let tally = Arc::new(Tally::new(most * 5));
+    let load = load_of(options, server, 100 * 1024, most);
+    let tally = Arc::new(Tally::new(options.warm_up_mails));
     world.board.put(Arc::clone(&tally));
     load::run(&load, &tally).with_context(|| format!("{}: warming up", server.name))?;
     wait_for_delivery(server, &tally)?;
@@ -178,7 +211,7 @@ fn cell(
     usage::forget_peak(server.root);
     rustix::fs::sync();
     let disk = usage::disk_written(&world.disk)?;
-    let before = usage::usage(server.root);
+    let before = usage::cpu(server.root);
     let sink = usage::thread_cpu(world.sink.thread);
     let (busy, begun) = (usage::machine_busy(), Instant::now());
 
@@ -188,11 +221,11 @@ fn cell(
     rest(server);
 
     let (busy, lasted) = (usage::machine_busy().saturating_sub(busy), begun.elapsed());
-    let after = usage::usage(server.root);
+    let after = usage::cpu(server.root);
     rustix::fs::sync();
     let disk = usage::disk_written(&world.disk)?.saturating_sub(disk);
     let sink = usage::thread_cpu(world.sink.thread).saturating_sub(sink);
-    let cpu = after.cpu.saturating_sub(before.cpu);
+    let cpu = after.saturating_sub(before);
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let others = busy.saturating_sub(cpu + sent.cpu + sink);
     let latency = tally.between(Moment::Begun, Moment::Accepted);
@@ -208,7 +241,6 @@ fn cell(
         sink_cpu: sink,
         others_share: others.as_secs_f64() / lasted.as_secs_f64() / as_f64(cores),
         disk_written: disk,
-        written: after.written.saturating_sub(before.written),
         peak: usage::peak(server.root),
         proportional: usage::proportional(server.root),
         p50: quantile(&latency, 0.5),
@@ -242,10 +274,10 @@ fn wait_for_delivery(server: &Contender, tally: &Tally) -> Result<()> {
 /// Waits until the server has done what is left to do behind the last delivery.
 fn rest(server: &Contender) {
     let begin = Instant::now();
-    let mut before = usage::usage(server.root).cpu;
+    let mut before = usage::cpu(server.root);
     while begin.elapsed() < REST_MAX {
         thread::sleep(REST_LOOK);
-        let now = usage::usage(server.root).cpu;
+        let now = usage::cpu(server.root);
         if now.saturating_sub(before) < REST_CPU {
             return;
         }

@@ -1,23 +1,18 @@
-//! What a server has used so far: CPU, memory and bytes written, from /proc.
+//! What a server has used so far: CPU and memory, from /proc; and what its disk has written.
 //!
-//! A server is a process with all its descendants. The figures of a process that has ended are
-//! those of its parent from the moment the parent has waited for it, so nothing is lost when
-//! children come and go: the sum over the living, each with its reaped children, is exact.
+//! A server is a process with all its descendants. The CPU time of a process that has ended is
+//! its parent's from the moment the parent has waited for it, so nothing is lost when children
+//! come and go: the sum over the living, each with its reaped children, is exact.
+//!
+//! Bytes written are the disk's own count. That of a process (`write_bytes` in /proc) counts what
+//! it makes dirty, and where the page cache has large pages, a page of 4 KiB counts as a large
+//! one, again and again.
 
 use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-
-/// What processes have used since they began.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Usage {
-    /// User and system time.
-    pub(crate) cpu: Duration,
-    /// Bytes that went, or will go, to the disk for them, without the file system's own.
-    pub(crate) written: u64,
-}
 
 /// The process and its descendants.
 pub(crate) fn family(root: u32) -> Vec<u32> {
@@ -42,17 +37,13 @@ pub(crate) fn family(root: u32) -> Vec<u32> {
     family
 }
 
-/// What a process and its descendants have used.
-pub(crate) fn usage(root: u32) -> Usage {
+/// User and system time of a process and its descendants.
+pub(crate) fn cpu(root: u32) -> Duration {
     let ticks = rustix::param::clock_ticks_per_second().max(1);
-    let mut sum = Usage::default();
-    for pid in family(root) {
-        // Fields 14 to 17 of the line: utime, stime, cutime, cstime; the list begins with field 4.
-        let used: u64 = stat(pid).map_or(0, |s| s.iter().skip(10).take(4).sum());
-        sum.cpu += Duration::from_millis(used * 1000 / ticks);
-        sum.written += named(&format!("/proc/{pid}/io"), "write_bytes:").unwrap_or(0);
-    }
-    sum
+    // Fields 14 to 17 of the line: utime, stime, cutime, cstime; the list begins with field 4.
+    let of = |pid| stat(pid).map_or(0, |s| s.iter().skip(10).take(4).sum::<u64>());
+    let used: u64 = family(root).into_iter().map(of).sum();
+    Duration::from_millis(used * 1000 / ticks)
 }
 
 /// CPU time of one thread of this process.
@@ -146,11 +137,11 @@ mod tests {
     #[test]
     fn reaped_children_still_count() {
         let root = std::process::id();
-        let before = usage(root).cpu;
+        let before = cpu(root);
         let work = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
         let status = std::process::Command::new("sh").args(["-c", work]).status();
         assert!(status.is_ok_and(|s| s.success()));
-        assert!(usage(root).cpu > before, "the child's time is ours");
+        assert!(cpu(root) > before, "the child's time is ours");
     }
 
     #[test]

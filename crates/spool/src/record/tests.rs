@@ -1,3 +1,5 @@
+//! Records read back as they were written, and damaged ones are refused.
+
 use super::*;
 use crate::conformance::{message, verdict};
 use mail::{Outcome, Status};

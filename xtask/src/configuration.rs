@@ -1,0 +1,174 @@
+//! docs/configuration.md, made from the comments of the configuration's raw form.
+//!
+//! The generator reads lines, not Rust: a structure is its `struct` line and the fields below it,
+//! a field is one line with its comment above.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+const SOURCE: &str = "crates/server/src/config/raw.rs";
+const PAGE: &str = "docs/configuration.md";
+/// What stands above the generated part.
+const INTRODUCTION: &str = "\
+# Configuration
+
+<!-- Generated from the code by `cargo xtask docs`. Do not edit. -->
+
+One TOML file, named by `--config` or `SENDOFF_CONFIG`, `/etc/sendoff/sendoff.toml` else. Every key
+has a default; an empty file is a working server on loopback. `sendoff check` refuses unknown keys,
+wrong types and combinations that cannot be meant, with file, line, key and what is allowed.
+`sendoff reload`, or SIGHUP, puts a changed file in force without dropping connections.
+
+Times are written `30s`, `5m`, `4h`, `5d`; sizes `512KB`, `50MB`. Relative paths are below the
+directory of the file.
+";
+
+/// A field of a structure.
+#[derive(Debug, Default, Clone)]
+struct Field {
+    name: String,
+    kind: String,
+    comment: String,
+}
+
+/// Structures by their names.
+type Structures = BTreeMap<String, Vec<Field>>;
+
+/// Writes the page.
+pub(crate) fn write(root: &Path) -> Result<()> {
+    let page = page(root)?;
+    fs::create_dir_all(root.join("docs"))?;
+    fs::write(root.join(PAGE), page).context(PAGE)
+}
+
+/// Whether the page is what the code says.
+pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
+    let is = fs::read_to_string(root.join(PAGE)).unwrap_or_default();
+    let stale = is != page(root)?;
+    let line = format!("{PAGE}: is not what {SOURCE} says; run `cargo xtask docs`");
+    Ok(stale.then_some(line).into_iter().collect())
+}
+
+fn page(root: &Path) -> Result<String> {
+    let source = fs::read_to_string(root.join(SOURCE)).context(SOURCE)?;
+    Ok(format!("{INTRODUCTION}{}", render(&structures(&source))))
+}
+
+fn structures(source: &str) -> Structures {
+    let mut structures = Structures::new();
+    let mut current: Option<(String, Vec<Field>)> = None;
+    let mut field = Field::default();
+    for line in source.lines().map(str::trim) {
+        if let Some(name) = between(line, "pub(crate) struct ", " {") {
+            current = Some((name.to_owned(), Vec::new()));
+            field = Field::default();
+        } else if line == "}" {
+            structures.extend(current.take());
+        } else if let Some(comment) = line.strip_prefix("///") {
+            let space = if field.comment.is_empty() { "" } else { " " };
+            field.comment += &format!("{space}{}", comment.trim());
+        } else if let Some(name) = between(line, "#[serde(rename = \"", "\")]") {
+            name.clone_into(&mut field.name);
+        } else if let (Some((_, fields)), Some(declared)) =
+            (&mut current, between(line, "pub(crate) ", ","))
+            && let Some((name, kind)) = declared.split_once(": ")
+        {
+            if field.name.is_empty() {
+                name.clone_into(&mut field.name);
+            }
+            kind.clone_into(&mut field.kind);
+            fields.push(std::mem::take(&mut field));
+        }
+    }
+    structures
+}
+
+fn between<'a>(line: &'a str, before: &str, behind: &str) -> Option<&'a str> {
+    line.strip_prefix(before)?.strip_suffix(behind)
+}
+
+fn render(structures: &Structures) -> String {
+    let mut text = String::new();
+    section(structures, "Raw", "", "", &mut text);
+    text
+}
+
+/// A section: its own keys, then the sections within it.
+fn section(structures: &Structures, name: &str, path: &str, comment: &str, text: &mut String) {
+    let fields = structures.get(name).map(Vec::as_slice).unwrap_or_default();
+    let inner = |field: &Field| {
+        let kind = structures
+            .keys()
+            .find(|s| bare(&field.kind) == s.as_str())
+            .cloned();
+        kind.map(|kind| (field.clone(), kind))
+    };
+    let keys: Vec<&Field> = fields.iter().filter(|f| inner(f).is_none()).collect();
+    if !path.is_empty() {
+        *text += &format!("\n## `{path}`\n");
+        if !comment.is_empty() {
+            *text += &format!("\n{comment}\n");
+        }
+    }
+    if !keys.is_empty() {
+        *text += "\n| key | type | meaning |\n|---|---|---|\n";
+    }
+    for key in keys {
+        let comment = key.comment.replace('|', "\\|");
+        *text += &format!("| `{}` | {} | {comment} |\n", key.name, type_of(&key.kind));
+    }
+    for (field, kind) in fields.iter().filter_map(inner) {
+        let many = field.kind.contains("Vec<");
+        let outer = path.trim_matches(['[', ']']);
+        let dotted = match outer {
+            "" => field.name.clone(),
+            outer => format!("{outer}.{}", field.name),
+        };
+        let path = match many {
+            true => format!("[[{dotted}]]"),
+            false => format!("[{dotted}]"),
+        };
+        section(structures, &kind, &path, &field.comment, text);
+    }
+}
+
+/// The innermost name of a type.
+fn bare(kind: &str) -> &str {
+    let inner = kind.rsplit('<').next().unwrap_or(kind);
+    inner.trim_end_matches('>')
+}
+
+/// What a value looks like in the file.
+fn type_of(kind: &str) -> &'static str {
+    let inner = bare(kind);
+    match inner {
+        "bool" => "true or false",
+        "PlanText" | "OneOrMany" => "text or list",
+        "NumberOrText" => "number or text",
+        "Number" | "u16" | "u32" | "u64" | "usize" => "number",
+        _ if kind.contains("Vec<") => "list of texts",
+        _ => "text",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_keys_and_comments_are_found() {
+        let source = "pub(crate) struct Raw {\n    /// The name.\n    /// Default: none.\n    \
+            pub(crate) hostname: Text,\n    /// Rules.\n    \
+            pub(crate) domain: Vec<Spanned<Rule>>,\n}\n\
+            pub(crate) struct Rule {\n    /// Which.\n    #[serde(rename = \"match\")]\n    \
+            pub(crate) matching: Text,\n    pub(crate) max: Number,\n}\n";
+        let expected = "\n| key | type | meaning |\n|---|---|---|\n\
+            | `hostname` | text | The name. Default: none. |\n\n## `[[domain]]`\n\nRules.\n\n\
+            | key | type | meaning |\n|---|---|---|\n| `match` | text | Which. |\n\
+            | `max` | number |  |\n";
+        assert_eq!(render(&structures(source)), expected);
+    }
+}

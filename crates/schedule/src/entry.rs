@@ -3,11 +3,8 @@
 //! Ten million of these are held at once, so an entry has numbers only; addresses, replies and
 //! content stay in the spool.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
+use hashbrown::HashTable;
 use mail::{Destination, Domain, QueueId, RecipientKey, RecipientState, Timestamp};
-use slab::Slab;
 
 use crate::plan::mix;
 
@@ -88,12 +85,31 @@ pub(crate) struct Slot {
     pub(crate) generation: u32,
 }
 
+/// Entries of one chunk. Chunks never move, so growing costs no copy and no double memory.
+const CHUNK: usize = 4096;
+
 /// All waiting recipients, by slot and by key.
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
-    slab: Slab<Entry>,
-    by_key: HashMap<RecipientKey, u32, BuildHasherDefault<KeyHasher>>,
+    chunks: Vec<Box<[Option<Entry>]>>,
+    /// Slots that were used and are free again.
+    free: Vec<u32>,
+    /// Slots that were ever used.
+    used: u32,
+    /// Slots by the hash of their entry's key: the key itself stands in the entry.
+    by_key: HashTable<u32>,
     generation: u32,
+}
+
+/// Queue ids are ours and spread well: one mixing does, where a hasher that guards against chosen
+/// keys would cost more than the rest of the look-up.
+const fn hash(key: RecipientKey) -> u64 {
+    mix(key.id.as_u64().rotate_left(20) ^ key.recipient as u64)
+}
+
+fn at(chunks: &[Box<[Option<Entry>]>], index: u32) -> Option<&Entry> {
+    let index = index as usize;
+    chunks.get(index / CHUNK)?.get(index % CHUNK)?.as_ref()
 }
 
 impl Entries {
@@ -104,7 +120,7 @@ impl Entries {
         domain: u32,
         submitter: u32,
     ) -> Option<Slot> {
-        if self.by_key.contains_key(&new.key) {
+        if self.find(new.key).is_some() {
             return None;
         }
         self.generation = self.generation.wrapping_add(1);
@@ -123,70 +139,76 @@ impl Entries {
         entry.set(HELD, new.state.status == mail::Status::Held);
         entry.set(NOTIFIED, new.state.delay_notified);
         let generation = entry.generation;
-        let index = u32::try_from(self.slab.insert(entry)).ok()?;
-        self.by_key.insert(new.key, index);
+        let index = self.free.pop().unwrap_or(self.used);
+        if index == self.used {
+            self.used += 1;
+            if self.chunks.len() * CHUNK <= index as usize {
+                self.chunks.push((0..CHUNK).map(|_| None).collect());
+            }
+        }
+        *self.place(index)? = Some(entry);
+        let chunks = &self.chunks;
+        let rehash = |index: &u32| at(chunks, *index).map_or(0, |e| hash(e.key()));
+        self.by_key.insert_unique(hash(new.key), index, rehash);
         Some(Slot { index, generation })
     }
 
+    fn place(&mut self, index: u32) -> Option<&mut Option<Entry>> {
+        let index = index as usize;
+        self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
+    }
+
     pub(crate) fn find(&self, key: RecipientKey) -> Option<Slot> {
-        let index = *self.by_key.get(&key)?;
-        let generation = self.slab.get(index as usize)?.generation;
+        let is = |index: &u32| at(&self.chunks, *index).is_some_and(|e| e.key() == key);
+        let index = *self.by_key.find(hash(key), is)?;
+        let generation = at(&self.chunks, index)?.generation;
         Some(Slot { index, generation })
     }
 
     pub(crate) fn get(&self, slot: Slot) -> Option<&Entry> {
-        self.slab
-            .get(slot.index as usize)
-            .filter(|e| e.generation == slot.generation)
+        at(&self.chunks, slot.index).filter(|e| e.generation == slot.generation)
     }
 
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Entry> {
-        self.slab
-            .get_mut(slot.index as usize)
-            .filter(|e| e.generation == slot.generation)
+        let entry = self.place(slot.index)?.as_mut();
+        entry.filter(|e| e.generation == slot.generation)
     }
 
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Entry> {
-        self.get(slot)?;
-        let entry = self.slab.try_remove(slot.index as usize)?;
-        self.by_key.remove(&entry.key());
-        Some(entry)
+        let key = self.get(slot)?.key();
+        if let Ok(known) = self
+            .by_key
+            .find_entry(hash(key), |index| *index == slot.index)
+        {
+            known.remove();
+        }
+        self.free.push(slot.index);
+        self.place(slot.index)?.take()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slab.len()
+        self.by_key.len()
     }
 
     /// Every slot in use, in no order that means anything.
     pub(crate) fn slots(&self) -> Vec<Slot> {
-        let slot = |(i, e): (usize, &Entry)| {
+        let slot = |index| {
             Some(Slot {
-                index: u32::try_from(i).ok()?,
-                generation: e.generation,
+                index,
+                generation: at(&self.chunks, index)?.generation,
             })
         };
-        self.slab.iter().filter_map(slot).collect()
+        (0..self.used).filter_map(slot).collect()
     }
 }
 
-/// Queue ids are ours and spread well: one multiplication does, where the standard hasher's guard
-/// against chosen keys would cost more than the rest of the look-up.
-#[derive(Debug, Default)]
-pub(crate) struct KeyHasher(u64);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        mix(self.0)
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-    fn write_u32(&mut self, n: u32) {
-        self.write_u64(u64::from(n));
-    }
-    fn write_u64(&mut self, n: u64) {
-        self.0 = self.0.rotate_left(17).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n;
+    #[test]
+    fn an_entry_is_no_larger_than_its_numbers() {
+        // Ten million of them must fit in memory with all else.
+        assert_eq!(size_of::<Option<Entry>>(), 48);
     }
 }

@@ -18,15 +18,22 @@ pub(crate) struct Raw {
     pub(crate) postmaster: Text,
     /// Where mail is taken in; any number. Default: one at 127.0.0.1:2525.
     pub(crate) listener: Option<Vec<Spanned<Listener>>>,
+    /// Certificates.
     pub(crate) tls: Tls,
+    /// Who may log in to send.
     pub(crate) users: Users,
+    /// Mail that stays here.
     pub(crate) local: Local,
     pub(crate) queue: Queue,
+    /// Limits of what is taken in.
     pub(crate) intake: Intake,
+    /// Mail that leaves.
     pub(crate) outgoing: Outgoing,
+    /// Who is asked for mail hosts.
     pub(crate) dns: Dns,
     /// Rules for destinations; any number.
     pub(crate) domain: Vec<Spanned<DomainRule>>,
+    /// The log.
     pub(crate) log: Log,
 }
 
@@ -141,7 +148,9 @@ pub(crate) struct Outgoing {
     pub(crate) delay_notice_after: Text,
     /// `defer` or `fail` when every host greets with 5yz. Default: `defer`.
     pub(crate) on_5xx_greeting: Text,
+    /// How long a host is waited for, at each stage (RFC 5321 §4.5.3.2).
     pub(crate) timeouts: Timeouts,
+    /// The server that everything goes to in relay mode.
     pub(crate) relay: Option<Spanned<Relay>>,
 }
 
@@ -162,14 +171,23 @@ pub(crate) enum NumberOrText {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Timeouts {
+    /// Until a connection is there. Default: `30s`.
     pub(crate) connect: Text,
+    /// For the greeting. Default: `5m`.
     pub(crate) greeting: Text,
+    /// For the answer to EHLO or HELO. Default: `5m`.
     pub(crate) helo: Text,
+    /// For the answer to MAIL. Default: `5m`.
     pub(crate) mail: Text,
+    /// For the answer to RCPT. Default: `5m`.
     pub(crate) rcpt: Text,
+    /// For the answer to DATA. Default: `2m`.
     pub(crate) data_init: Text,
+    /// For the host to take a block of content. Default: `3m`.
     pub(crate) data_block: Text,
+    /// For the answer to the end of the content. Default: `10m`.
     pub(crate) data_done: Text,
+    /// How long an open session without work is kept. Default: `5s`.
     pub(crate) idle: Text,
 }
 
@@ -182,7 +200,9 @@ pub(crate) struct Relay {
     pub(crate) port: Option<u16>,
     /// `none`, `opportunistic`, `require`, `verify` or `implicit`. Default: `verify`.
     pub(crate) tls: Text,
+    /// Log in under this name; never in clear.
     pub(crate) username: Text,
+    /// The password.
     pub(crate) password: Text,
     /// A file that holds the password.
     pub(crate) password_file: Text,
@@ -214,17 +234,25 @@ pub(crate) struct DomainRule {
     pub(crate) matching: Text,
     /// Deliver by this server; Independent Mode only.
     pub(crate) via_smtp: Text,
+    /// Attempts on top of the general number.
     pub(crate) additional_resend_attempts: Number,
+    /// Attempts behind the first, instead of the general number.
     pub(crate) resend_attempts: Number,
+    /// The wait between two attempts, instead of the general one.
     pub(crate) resend_wait: Text,
+    /// `internet` or a list of waits, instead of the general plan.
     pub(crate) plan: Option<Spanned<PlanText>>,
     /// Recipients of the domain become recipients of this one, when mail is taken in.
     pub(crate) convert_domain: Text,
     /// Recipients of the domain become this one.
     pub(crate) convert_address: Text,
+    /// `none`, `opportunistic`, `require` or `verify`, instead of the general setting.
     pub(crate) tls: Text,
+    /// Connections at once; 0: no limit of its own.
     pub(crate) max_connections: Number,
+    /// Messages in a time, such as `100/min`; empty: no limit of its own.
     pub(crate) max_message_rate: Text,
+    /// Recipients of a transaction; 0: no limit of its own.
     pub(crate) max_recipients: Number,
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct Options {
     /// Mails of a cell for Postfix.
     #[arg(long, default_value_t = 3_000)]
     postfix_mails: usize,
-    /// Each cell is measured so often; the run with the median of CPU a mail is shown.
+    /// Each cell is measured so often; the run in which others used least of the machine is shown.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
     /// Mails of 100 KiB that each server takes before it is measured, so that processes run,
@@ -139,11 +139,9 @@ fn rounds(
             rows.push(row);
         }
     }
-    let median = |mut rows: Vec<Row>| {
-        rows.sort_by_key(|r| r.cpu);
-        rows.swap_remove(rows.len() / 2)
-    };
-    Ok(measured.into_iter().map(median).collect())
+    let calm = |a: &Row, b: &Row| a.others_share.total_cmp(&b.others_share);
+    let calmest = |rows: Vec<Row>| rows.into_iter().min_by(calm);
+    Ok(measured.into_iter().filter_map(calmest).collect())
 }
 
 impl World {

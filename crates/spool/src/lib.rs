@@ -105,6 +105,7 @@ mod change;
 mod codec;
 mod committer;
 pub mod conformance;
+mod entries;
 pub mod filter;
 pub mod index;
 mod indexer;

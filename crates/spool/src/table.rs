@@ -10,6 +10,7 @@ use std::sync::Arc;
 use mail::{QueueId, RecipientKey};
 
 use crate::change::{Change, Place};
+use crate::entries::Entries;
 use crate::segment::{Lane, SegmentHeader};
 use crate::storage::File;
 
@@ -75,7 +76,7 @@ pub(crate) struct Segment {
 
 #[derive(Default)]
 pub(crate) struct Table {
-    pub(crate) entries: HashMap<QueueId, Entry>,
+    pub(crate) entries: Entries,
     pub(crate) controls: BTreeMap<String, (Option<String>, Place)>,
     pub(crate) segments: BTreeMap<u32, Segment>,
     /// A second cold segment that holds a copy, after a crash between copying and recycling.

@@ -149,6 +149,8 @@ impl World {
             .set("dns.detect_if_given_fail", false)
             .set("outgoing.smtp_port", self.port)
             .set("outgoing.refuse_networks", Vec::<String>::new())
+            // A server prepares several files of this size at its first start.
+            .set("queue.segment_size", "8MiB")
     }
 }
 

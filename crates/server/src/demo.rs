@@ -82,6 +82,8 @@ fn configuration(world: &DemoWorld, dir: &Path) -> String {
          data_dir = {:?}\n\n\
          [[listener]]\n\
          address = \"{}\"\n\n\
+         [queue]\n\
+         segment_size = \"8MiB\"   # a small queue for a small world\n\n\
          [outgoing]\n\
          resend_attempts = 5\n\
          resend_wait = \"3s\"        # five minutes unless given; nobody wants to watch that\n\

@@ -310,7 +310,7 @@ mod tests {
         let mut users = Users::load(&path).unwrap();
         users.add("anna", "geheim").unwrap();
         assert!(users.add("anna", "x").is_err());
-        let logins = Logins::new(path.clone()).unwrap();
+        let logins = Logins::new(path).unwrap();
         let now = Timestamp::from_secs(1000);
         assert!(!logins.is_remembered("anna", "geheim", now));
         assert!(!logins.check("anna", "falsch", now).unwrap());

@@ -33,17 +33,17 @@ fn decide(settings: &RouteSettings, answer: DnsAnswer<MxRecord>) -> Step {
 }
 
 fn names(step: Step) -> Vec<String> {
-    match step {
-        Step::Go(hop) => hop.hosts.iter().map(|h| h.name.to_string()).collect(),
-        other => panic!("{other:?}"),
-    }
+    let Step::Go(hop) = step else {
+        panic!("{step:?}")
+    };
+    hop.hosts.iter().map(|h| h.name.to_string()).collect()
 }
 
 fn refusal(step: Step) -> (Outcome, String) {
-    match step {
-        Step::No(verdict) => (verdict.outcome, verdict.reply.status().to_string()),
-        other => panic!("{other:?}"),
-    }
+    let Step::No(verdict) = step else {
+        panic!("{step:?}")
+    };
+    (verdict.outcome, verdict.reply.status().to_string())
 }
 
 #[test]

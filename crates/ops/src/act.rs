@@ -79,7 +79,7 @@ fn end(
     now: Timestamp,
     acted: &mut Acted,
 ) {
-    match scheduler.cancel(key) {
+    match scheduler.cancel(key, verb == Verb::Remove) {
         Cancelled::Now { attempts } => {
             acted.changed += 1;
             acted.ended.push((key, attempts));

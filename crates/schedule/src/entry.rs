@@ -41,6 +41,8 @@ pub(crate) const HELD: u8 = 1;
 pub(crate) const NOTIFIED: u8 = 2;
 /// An administrator ended it while it was with a worker.
 pub(crate) const CANCELLED: u8 = 4;
+/// That end is not to be reported to the sender.
+pub(crate) const SILENT: u8 = 8;
 
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -172,6 +174,17 @@ impl Entries {
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Entry> {
         let entry = self.place(slot.index)?.as_mut();
         entry.filter(|e| e.generation == slot.generation)
+    }
+
+    /// Makes every timer and list that names this use of the slot stale; the use from now on.
+    pub(crate) fn renew(&mut self, slot: Slot) -> Option<Slot> {
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        self.get_mut(slot)?.generation = generation;
+        Some(Slot {
+            index: slot.index,
+            generation,
+        })
     }
 
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Entry> {

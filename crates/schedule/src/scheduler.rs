@@ -127,6 +127,8 @@ pub enum Settled {
         verdict: Verdict,
         /// Behind how many attempts.
         attempts: u32,
+        /// An administrator removed it: its sender is not to hear of it.
+        silent: bool,
     },
     /// It stays, with this state.
     Waiting {
@@ -418,7 +420,9 @@ impl Scheduler {
             }
             if let Some(action) = self.run_site(now, site) {
                 self.make_runnable(site);
-                return Some(action);
+                // A worker that made way for it may have had the same number: it goes first.
+                self.out.push_back(action);
+                return self.out.pop_front();
             }
             if let Some(action) = self.out.pop_front() {
                 return Some(action);
@@ -673,9 +677,10 @@ impl Scheduler {
         let Some((message, slots, recipients)) = batch else {
             // Everything ready had been taken out of the queue: the worker goes back.
             if fresh {
-                self.workers.try_remove(worker as usize);
+                self.forget_worker(worker);
             } else {
                 site.idle.push(worker);
+                self.wake_a_starved_site();
             }
             return None;
         };
@@ -737,12 +742,16 @@ impl Scheduler {
         !self.starved.is_empty()
     }
 
+    /// There is a free connection: the next site that has a use for it gets it.
     pub(crate) fn wake_a_starved_site(&mut self) {
-        if let Some(id) = self.starved.pop_front() {
-            if let Some(site) = self.sites.get_mut(id as usize) {
-                site.starved = false;
+        while let Some(id) = self.starved.pop_front() {
+            let Some(site) = self.sites.get_mut(id as usize) else {
+                continue;
+            };
+            site.starved = false;
+            if !site.ready.is_empty() {
+                return self.make_runnable(id);
             }
-            self.make_runnable(id);
         }
     }
 

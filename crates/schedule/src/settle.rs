@@ -7,7 +7,7 @@ use mail::{
     Timestamp, Verdict,
 };
 
-use crate::entry::{CANCELLED, Entry, HELD, NOTIFIED, Phase, Slot};
+use crate::entry::{CANCELLED, Entry, HELD, NOTIFIED, Phase, SILENT, Slot};
 use crate::plan::mix;
 use crate::scheduler::{Action, Scheduler, Settled, WorkerId};
 
@@ -108,9 +108,10 @@ impl Scheduler {
         }
         let waiting = s.ready.drain();
         let mut shortest: Option<Duration> = None;
-        for slot in left.into_iter().chain(waiting) {
-            let live = |e: &Entry| matches!(e.phase, Phase::InFlight | Phase::Ready);
-            if !self.entries.get(slot).is_some_and(live) {
+        let left = left.into_iter().map(|slot| (slot, Phase::InFlight));
+        for (slot, phase) in left.chain(waiting.into_iter().map(|slot| (slot, Phase::Ready))) {
+            // What another worker has is its own to end.
+            if self.entries.get(slot).is_none_or(|e| e.phase != phase) {
                 continue;
             }
             if let Some(due) = self.settle(now, slot, verdict, None) {
@@ -200,10 +201,12 @@ impl Scheduler {
             domain.recipients = domain.recipients.saturating_sub(1);
         }
         let (key, attempts) = (entry.key(), u32::from(entry.attempts));
+        let silent = entry.has(SILENT);
         self.out.push_back(Action::Settle(Settled::Final {
             key,
             verdict,
             attempts,
+            silent,
         }));
     }
 

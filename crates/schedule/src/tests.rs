@@ -446,6 +446,99 @@ fn holding_and_releasing_what_is_ready_sends_it_once() {
 }
 
 #[test]
+fn a_recipient_held_and_released_is_not_ended_by_a_list_that_still_names_it() {
+    let mut world = World::new(
+        Settings::default(),
+        Policy {
+            recipients_max: 1,
+            ..policy(Plan::fixed(0, minutes(5)))
+        },
+    );
+    let mut calls = 0;
+    world.site("x.example", move |_, _| {
+        calls += 1;
+        if calls == 2 {
+            Answer::SiteDown
+        } else {
+            good_answer()
+        }
+    });
+    for _ in 0..3 {
+        world.mail("u", "x.example", 1);
+    }
+    world.drain();
+    let key = RecipientKey {
+        id: QueueId::from_u64(2),
+        recipient: 0,
+    };
+    for _ in 0..3 {
+        world.scheduler.hold(key).unwrap();
+        world.scheduler.release(world.now, key).unwrap();
+    }
+    world.run_for(minutes(30));
+    let ends = world.finals().len();
+    assert_eq!(ends, 3);
+    let tried: Vec<u64> = world.log.iter().map(|(_, _, b)| b.id.as_u64()).collect();
+    assert_eq!(tried.iter().filter(|id| **id == 2).count(), 1, "{tried:?}");
+}
+
+#[test]
+fn a_place_that_an_idle_worker_leaves_is_announced_before_it_is_given_again() {
+    let settings = Settings {
+        connections_max: 1,
+        ..Settings::default()
+    };
+    let mut world = World::new(settings, policy(Plan::fixed(5, minutes(5))));
+    world.site("a.example", good);
+    world.site("b.example", good);
+    world.mail("u", "a.example", 1);
+    world.run_for(Duration::from_secs(1));
+    world.mail("u", "b.example", 1);
+    let mut order = Vec::new();
+    while let Some(action) = world.scheduler.poll(world.now) {
+        match action {
+            Action::Resolve { domain, name, .. } => {
+                let resolution = Resolution::Site {
+                    key: name.as_str().into(),
+                    expires: world.now + minutes(60),
+                };
+                world.scheduler.resolved(world.now, domain, resolution);
+            }
+            Action::Run { worker, .. } => order.push(("run", worker)),
+            Action::Close(worker) => order.push(("close", worker)),
+            Action::Settle(_) | Action::Notice(..) => {}
+        }
+    }
+    let names: Vec<&str> = order.iter().map(|(what, _)| *what).collect();
+    assert_eq!(names, ["close", "run"]);
+    assert_eq!(order[0].1, order[1].1);
+}
+
+#[test]
+fn a_free_connection_goes_to_a_site_that_has_a_use_for_it() {
+    let settings = Settings {
+        connections_max: 1,
+        ..Settings::default()
+    };
+    let mut world = World::new(settings, policy(Plan::fixed(5, minutes(5))));
+    for domain in ["a.example", "b.example", "c.example"] {
+        world.site(domain, good);
+    }
+    world.mail("u", "a.example", 1);
+    world.drain();
+    let held = world.mail("u", "b.example", 1);
+    world.mail("u", "c.example", 1);
+    world.drain();
+    let key = RecipientKey {
+        id: held,
+        recipient: 0,
+    };
+    world.scheduler.hold(key).unwrap();
+    world.run_for(minutes(1));
+    assert_eq!(world.finals().len(), 2);
+}
+
+#[test]
 fn retry_now_is_due_at_once_and_opens_a_site_that_cools_off() {
     let mut world = World::default_plan();
     world.site("dead.example", dead);
@@ -464,15 +557,15 @@ fn what_is_cancelled_while_being_sent_ends_with_the_attempt() {
     let id = world.mail("u", "x.example", 2);
     world.drain();
     let key = RecipientKey { id, recipient: 0 };
-    assert_eq!(world.scheduler.cancel(key), Cancelled::AfterAttempt);
+    assert_eq!(world.scheduler.cancel(key, false), Cancelled::AfterAttempt);
     world.run_for(Duration::from_secs(1));
     assert_eq!(world.finals(), [(Outcome::Failed, 1)]);
     let other = RecipientKey { id, recipient: 1 };
     assert_eq!(
-        world.scheduler.cancel(other),
+        world.scheduler.cancel(other, false),
         Cancelled::Now { attempts: 1 }
     );
-    assert_eq!(world.scheduler.cancel(other), Cancelled::Unknown);
+    assert_eq!(world.scheduler.cancel(other, false), Cancelled::Unknown);
     world.run_for(minutes(60));
     assert_eq!(world.log.len(), 1);
 }

@@ -5,7 +5,7 @@
 
 use mail::{Destination, Domain, RecipientKey, RecipientState, Timestamp};
 
-use crate::entry::{CANCELLED, HELD, Phase, Slot};
+use crate::entry::{CANCELLED, HELD, Phase, SILENT, Slot};
 use crate::scheduler::{Lookup, Scheduler, SiteId};
 use crate::settle::state_of;
 use crate::site::SiteView;
@@ -33,11 +33,14 @@ impl Scheduler {
             return None;
         }
         entry.set(HELD, true);
+        let state = state_of(entry);
         if entry.phase != Phase::InFlight {
-            // Lists and timers that still name it pass over what is only waiting.
             entry.phase = Phase::Waiting;
+            // It stands in a list or behind a timer still, which must not take it for its own when
+            // it is released.
+            self.entries.renew(slot);
         }
-        Some(state_of(entry))
+        Some(state)
     }
 
     /// Lets a held recipient be tried when due. Its state, if that changed it.
@@ -69,7 +72,12 @@ impl Scheduler {
             return None;
         }
         entry.due = at;
+        entry.phase = Phase::Waiting;
         let (state, domain, held) = (state_of(entry), entry.domain, entry.has(HELD));
+        let slot = self.entries.renew(slot)?;
+        if !held {
+            self.set_timer(slot, now);
+        }
         if at <= now
             && let Some(site) = self.domains.get(domain as usize).and_then(|d| d.site())
             && let Some(s) = self.sites.get_mut(site as usize)
@@ -77,15 +85,11 @@ impl Scheduler {
             s.window.probe();
             self.make_runnable(site);
         }
-        let phase = self.entries.get(slot)?.phase;
-        if !held && (phase == Phase::Waiting || at > now) {
-            self.set_timer(slot, now);
-        }
         Some(state)
     }
 
-    /// Takes a recipient out of the queue.
-    pub fn cancel(&mut self, key: RecipientKey) -> Cancelled {
+    /// Takes a recipient out of the queue; `silent`: its sender is not to hear of it.
+    pub fn cancel(&mut self, key: RecipientKey, silent: bool) -> Cancelled {
         let Some(slot) = self.entries.find(key) else {
             return Cancelled::Unknown;
         };
@@ -94,6 +98,7 @@ impl Scheduler {
         };
         if entry.phase == Phase::InFlight {
             entry.set(CANCELLED, true);
+            entry.set(SILENT, silent);
             return Cancelled::AfterAttempt;
         }
         let attempts = u32::from(entry.attempts);
@@ -147,6 +152,7 @@ impl Scheduler {
                 .entries
                 .get(slot)
                 .is_some_and(|e| e.phase == Phase::Waiting)
+                && let Some(slot) = self.entries.renew(slot)
             {
                 self.set_timer(slot, now);
             }

@@ -6,6 +6,9 @@ use crate::judge::{Fate, Judgement};
 use crate::session::Failure;
 use crate::transaction::Ended;
 
+/// Octets of a reply's text that are kept.
+const REPLY_MAX: usize = 2048;
+
 /// Which addresses of a host are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -155,7 +158,7 @@ impl Attempt {
             ..Verdict::own(
                 judgement.outcome,
                 judgement.class,
-                failure.reply.clone(),
+                failure.reply.clone().shortened(REPLY_MAX),
                 at,
             )
         };
@@ -231,7 +234,7 @@ impl Attempt {
                 host: Some(host.clone()),
                 tls,
                 unknown_outcome: end.unknown_outcome,
-                ..Verdict::own(outcome, class, end.reply, at)
+                ..Verdict::own(outcome, class, end.reply.shortened(REPLY_MAX), at)
             };
             let Some(open) = self.open.get_mut(place) else {
                 continue;

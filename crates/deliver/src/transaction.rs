@@ -79,6 +79,7 @@ pub(crate) struct Running {
     expected: VecDeque<Expect>,
     ended: Vec<Option<Ended>>,
     accepted: usize,
+    mail_accepted: bool,
     /// The content has been handed to the shell.
     content_queued: bool,
     /// Its last octet has been handed to the socket.
@@ -104,6 +105,7 @@ impl Running {
             expected: VecDeque::with_capacity(n + 4),
             ended: vec![None; n],
             accepted: 0,
+            mail_accepted: false,
             content_queued: false,
             content_sent: false,
             pipelining,
@@ -297,7 +299,8 @@ impl Running {
         match self.expected.pop_front() {
             None | Some(Expect::Rset) => {}
             Some(Expect::Mail) => {
-                if !reply.is_positive() {
+                self.mail_accepted = reply.is_positive();
+                if !self.mail_accepted {
                     self.end_all(Stage::Mail, reply);
                     self.skip_unsent();
                 }
@@ -350,7 +353,9 @@ impl Running {
 
     /// The connection is gone, or useless: everybody without a verdict gets this one.
     pub(crate) fn abort(&mut self, reply: &Reply) {
-        if self.content_sent && self.accepted_or_pipelined() {
+        // A host that says 421 before it has answered MAIL has taken nothing.
+        let refused = reply.code == 421 && !self.mail_accepted;
+        if self.content_sent && !refused && self.accepted_or_pipelined() {
             for i in 0..self.ended.len() {
                 if self.is_open(i) {
                     self.end(i, Stage::Content, reply);

@@ -100,6 +100,21 @@ impl Reply {
         Self::new(0, Some(enhanced), text)
     }
 
+    /// The reply with no more than about `octets` of its text: what is kept, a host may not make
+    /// as long as it likes.
+    #[must_use]
+    pub fn shortened(mut self, octets: usize) -> Self {
+        if self.text.len() > octets {
+            let end = (0..=octets)
+                .rev()
+                .find(|n| self.text.is_char_boundary(*n))
+                .unwrap_or(0);
+            self.text.truncate(end);
+            self.text.push('…');
+        }
+        self
+    }
+
     /// 2yz: done.
     #[must_use]
     pub const fn is_positive(&self) -> bool {

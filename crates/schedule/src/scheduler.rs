@@ -184,7 +184,12 @@ pub(crate) enum Lookup {
     Unknown,
     Queued,
     Asked,
-    Known { site: u32, expires: Timestamp },
+    /// Asked under settings that hold no more: the answer does not count.
+    AskedBefore,
+    Known {
+        site: u32,
+        expires: Timestamp,
+    },
 }
 
 #[derive(Debug)]
@@ -204,7 +209,7 @@ impl DomainEntry {
     pub(crate) const fn site(&self) -> Option<u32> {
         match self.lookup {
             Lookup::Known { site, .. } => Some(site),
-            Lookup::Unknown | Lookup::Queued | Lookup::Asked => None,
+            Lookup::Unknown | Lookup::Queued | Lookup::Asked | Lookup::AskedBefore => None,
         }
     }
 }
@@ -328,6 +333,11 @@ impl Scheduler {
     ) -> Option<SiteId> {
         self.lookups_active = self.lookups_active.saturating_sub(1);
         let entry = self.domains.get_mut(domain.0 as usize)?;
+        if entry.lookup == Lookup::AskedBefore {
+            entry.lookup = Lookup::Queued;
+            self.lookups.push_back(domain.0);
+            return None;
+        }
         match resolution {
             Resolution::Site { key, expires } => {
                 let policy = entry.policy.clone();
@@ -545,7 +555,11 @@ impl Scheduler {
                 domain.lookup = Lookup::Queued;
                 self.lookups.push_back(entry.domain);
             }
-            Lookup::Known { .. } | Lookup::Unknown | Lookup::Queued | Lookup::Asked => {
+            Lookup::Known { .. }
+            | Lookup::Unknown
+            | Lookup::Queued
+            | Lookup::Asked
+            | Lookup::AskedBefore => {
                 entry.phase = Phase::Pending;
                 domain.pending.push(slot);
             }
@@ -812,7 +826,10 @@ impl Scheduler {
         let keep = |d: &DomainEntry| {
             d.recipients > 0
                 || d.paused
-                || matches!(d.lookup, Lookup::Queued | Lookup::Asked)
+                || matches!(
+                    d.lookup,
+                    Lookup::Queued | Lookup::Asked | Lookup::AskedBefore
+                )
                 || matches!(d.lookup, Lookup::Known { expires, .. } if expires > now)
         };
         self.domain_ids.retain(|_, id| {

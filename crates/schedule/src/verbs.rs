@@ -43,6 +43,12 @@ impl Scheduler {
         Some(state)
     }
 
+    /// A recipient's state as it is now, without its last verdict.
+    #[must_use]
+    pub fn state(&self, key: RecipientKey) -> Option<RecipientState> {
+        self.entries.get(self.entries.find(key)?).map(state_of)
+    }
+
     /// Lets a held recipient be tried when due. Its state, if that changed it.
     pub fn release(&mut self, now: Timestamp, key: RecipientKey) -> Option<RecipientState> {
         let slot = self.entries.find(key)?;
@@ -181,8 +187,10 @@ impl Scheduler {
             .filter_map(|(id, _)| u32::try_from(id).ok())
             .collect();
         for (_, domain) in &mut self.domains {
-            if matches!(domain.lookup, Lookup::Known { .. }) {
-                domain.lookup = Lookup::Unknown;
+            match domain.lookup {
+                Lookup::Known { .. } => domain.lookup = Lookup::Unknown,
+                Lookup::Asked => domain.lookup = Lookup::AskedBefore,
+                Lookup::Unknown | Lookup::Queued | Lookup::AskedBefore => {}
             }
         }
         for site in sites {

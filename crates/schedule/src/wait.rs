@@ -116,7 +116,7 @@ impl Scheduler {
                 )
             }
             Phase::Pending => match domain.lookup {
-                Lookup::Asked => wait(Reason::LookingUp, None),
+                Lookup::Asked | Lookup::AskedBefore => wait(Reason::LookingUp, None),
                 Lookup::Unknown | Lookup::Queued | Lookup::Known { .. } => {
                     wait(Reason::LookupLimit, None)
                 }

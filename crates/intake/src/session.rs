@@ -165,6 +165,18 @@ impl Session {
         self.events.pop_front()
     }
 
+    /// Octets of the content that is being received; 0 between messages.
+    #[must_use]
+    pub const fn content_received(&self) -> u64 {
+        match &self.phase {
+            Phase::Talking(state) => match state.content_received() {
+                Some(octets) => octets,
+                None => 0,
+            },
+            Phase::Handshaking | Phase::Checking(_) | Phase::Saving(..) | Phase::Closed => 0,
+        }
+    }
+
     /// Whether the session is over.
     #[must_use]
     pub const fn is_closed(&self) -> bool {

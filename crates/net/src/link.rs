@@ -34,8 +34,6 @@ pub struct Link {
     /// `None` while, or because, the connection was given away.
     stream: Option<Stream>,
     input: BytesMut,
-    /// Octets read since the start.
-    received: u64,
 }
 
 impl Link {
@@ -45,7 +43,6 @@ impl Link {
         Self {
             stream: Some(stream),
             input: BytesMut::new(),
-            received: 0,
         }
     }
 
@@ -55,14 +52,7 @@ impl Link {
         Self {
             stream: None,
             input: BytesMut::new(),
-            received: 0,
         }
-    }
-
-    /// Octets read since the start.
-    #[must_use]
-    pub const fn received(&self) -> u64 {
-        self.received
     }
 
     /// Whether nothing is left that was read and not used: what must hold before TLS begins.
@@ -148,8 +138,7 @@ impl Link {
                 machine.closed(now());
                 Turn::Gone
             }
-            Ok(Ok(read)) => {
-                self.received += read as u64;
+            Ok(Ok(_)) => {
                 machine.receive(now(), &mut self.input);
                 Turn::Went
             }

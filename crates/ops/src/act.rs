@@ -11,7 +11,7 @@ use crate::request::Verb;
 pub struct Acted {
     /// To commit.
     pub ops: Vec<Op>,
-    /// Recipients that ended, with the attempts they had: those of `fail` get a failure message.
+    /// Recipients that ended, with the attempts they had; their ends are the caller's to commit.
     pub ended: Vec<(RecipientKey, u32)>,
     /// Recipients changed.
     pub changed: u64,
@@ -51,7 +51,7 @@ pub fn act(
                 scheduler.retry(now, *key, at)
             }
             Verb::Fail | Verb::Remove => {
-                end(verb, *key, scheduler, now, &mut acted);
+                end(verb, *key, scheduler, &mut acted);
                 continue;
             }
         };
@@ -72,26 +72,11 @@ pub fn act(
     acted
 }
 
-fn end(
-    verb: Verb,
-    key: RecipientKey,
-    scheduler: &mut Scheduler,
-    now: Timestamp,
-    acted: &mut Acted,
-) {
+fn end(verb: Verb, key: RecipientKey, scheduler: &mut Scheduler, acted: &mut Acted) {
     match scheduler.cancel(key, verb == Verb::Remove) {
         Cancelled::Now { attempts } => {
             acted.changed += 1;
             acted.ended.push((key, attempts));
-            if verb == Verb::Remove {
-                let verdict = verdict_of_admin(verb, now);
-                acted.ops.push(Op::Done {
-                    key,
-                    verdict,
-                    attempts,
-                    transcript: None,
-                });
-            }
         }
         Cancelled::AfterAttempt => acted.in_flight += 1,
         Cancelled::Unknown => acted.unchanged += 1,

@@ -50,7 +50,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
-                Err(_) => continue,
+                Err(_) => {
+                    // No file descriptor is free, perhaps; that passes.
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    continue;
+                }
             },
             () = shared.stopping.cancelled() => return,
         };

@@ -244,7 +244,8 @@ fn load(path: Option<&PathBuf>) -> Result<Config> {
     let default = PathBuf::from(CONFIG);
     match path {
         Some(path) => Ok(Config::load(path)?),
-        None if default.exists() => Ok(Config::load(&default)?),
+        // A file that may not be looked at is not one that is not there.
+        None if default.try_exists().unwrap_or(true) => Ok(Config::load(&default)?),
         None => Ok(Config::parse(
             "",
             &default,

@@ -167,24 +167,15 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, number: u
 /// What a connection holds of the memory for content that is being received.
 #[derive(Default)]
 struct Memory<'a> {
-    /// Octets that the connection had received when its last message was saved.
-    since: u64,
     held: Vec<SemaphorePermit<'a>>,
 }
 
 impl<'a> Memory<'a> {
-    const fn at(received: u64) -> Self {
-        Self {
-            since: received,
-            held: Vec::new(),
-        }
-    }
-
-    /// Waits until there is memory for what has been received and a megabyte more. The first
-    /// megabyte of each connection is free.
-    async fn covers(&mut self, shared: &'a Shared, received: u64) -> bool {
-        let megabytes =
-            usize::try_from(received.saturating_sub(self.since) >> 20).unwrap_or(usize::MAX);
+    /// Waits until there is memory for so much content, and gives back what is not needed. The
+    /// first megabyte of each connection is free.
+    async fn covers(&mut self, shared: &'a Shared, content: u64) -> bool {
+        let megabytes = usize::try_from(content >> 20).unwrap_or(usize::MAX);
+        self.held.truncate(megabytes);
         while self.held.len() < megabytes {
             match tokio::time::timeout(MEMORY_WAIT, shared.memory.acquire()).await {
                 Ok(Ok(permit)) => self.held.push(permit),
@@ -215,7 +206,6 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, p
             Some(Request::Accept(message)) => {
                 let result = accept(shared, *message).await;
                 session.accepted(net::now(), result);
-                memory = Memory::at(link.received());
                 link.again(session);
             }
             Some(Request::CheckPassword(login)) => {
@@ -229,17 +219,14 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, p
                     continue;
                 }
                 match start_tls(shared, link).await {
-                    Ok(secured) => {
-                        link = secured;
-                        memory = Memory::default();
-                    }
+                    Ok(secured) => link = secured,
                     Err(why) => return log_trouble(shared, peer, &why),
                 }
                 session.tls_started(net::now());
             }
             None if gone || session.is_closed() => return link.shutdown().await,
             None => {
-                if !memory.covers(shared, link.received()).await {
+                if !memory.covers(shared, session.content_received()).await {
                     return log_trouble(shared, peer, "too much content is being received at once");
                 }
                 tokio::select! {

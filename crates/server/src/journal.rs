@@ -223,11 +223,16 @@ impl LogFile {
     }
 
     fn write(&mut self, line: &str) -> io::Result<()> {
-        if self.written >= self.rotate_bytes {
-            self.rotate()?;
+        let rotated = match self.written >= self.rotate_bytes {
+            true => self.rotate(),
+            false => Ok(()),
+        };
+        if rotated.is_err() {
+            // The line goes to the file there is; the next try is a while later.
+            self.written = self.rotate_bytes / 2;
         }
         self.written += line.len() as u64;
-        self.file.write_all(line.as_bytes())
+        self.file.write_all(line.as_bytes()).and(rotated)
     }
 
     /// `log` becomes `log.1`, that `log.2`, and the oldest goes.

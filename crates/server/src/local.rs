@@ -57,7 +57,7 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
         message,
         report,
         transcript: None,
-        reports_taken: false,
+        reports_taken: Vec::new(),
     }
 }
 
@@ -169,12 +169,13 @@ async fn lmtp_tcp(
         Some(ip) => ip.to_string(),
         None => target.host.to_string(),
     };
-    let stream = tokio::net::TcpStream::connect((host.as_str(), target.port)).await?;
+    let connecting = tokio::net::TcpStream::connect((host.as_str(), target.port));
+    let stream = tokio::time::timeout(LMTP_WAIT, connecting).await??;
     lmtp(stream, hostname, message, recipients).await
 }
 
 /// One LMTP transaction: as SMTP, but each accepted recipient gets an answer of its own behind
-/// the content.
+/// the content. An answer that has come stands, whatever happens to the connection then.
 async fn lmtp(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     hostname: &str,
@@ -207,16 +208,25 @@ async fn lmtp(
         });
     }
     if replies.iter().any(Reply::is_positive) {
-        expect(&talk.ask("DATA\r\n").await?)?;
-        for part in smtp::dot_stuffing::stuff(&message.content) {
-            talk.stream.write_all(&part).await?;
-        }
-        talk.stream.flush().await?;
+        let mut trouble = talk.hand_over(&message.content).await.err();
         for reply in replies.iter_mut().filter(|r| r.is_positive()) {
-            *reply = talk.read().await?;
+            if trouble.is_none() {
+                match talk.read().await {
+                    Ok(answer) => {
+                        *reply = answer;
+                        continue;
+                    }
+                    Err(error) => trouble = Some(error),
+                }
+            }
+            let why = trouble
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string);
+            *reply = later(&why).0;
         }
     }
-    talk.stream.write_all(b"QUIT\r\n").await?;
+    // Everything is said; whether the server hears the goodbye makes no difference.
+    drop(talk.write(b"QUIT\r\n").await);
     Ok(replies)
 }
 
@@ -227,9 +237,30 @@ struct Talk<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
+    async fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        let written = async {
+            self.stream.write_all(octets).await?;
+            self.stream.flush().await
+        };
+        let timed_out = || Err(io::ErrorKind::TimedOut.into());
+        tokio::time::timeout(LMTP_WAIT, written)
+            .await
+            .unwrap_or_else(|_| timed_out())
+    }
+
+    async fn hand_over(&mut self, content: &bytes::Bytes) -> io::Result<()> {
+        let reply = self.ask("DATA\r\n").await?;
+        if reply.code != 354 {
+            return Err(io::Error::other(format!("it answered {reply}")));
+        }
+        for part in smtp::dot_stuffing::stuff(content) {
+            self.write(&part).await?;
+        }
+        Ok(())
+    }
+
     async fn ask(&mut self, command: &str) -> io::Result<Reply> {
-        self.stream.write_all(command.as_bytes()).await?;
-        self.stream.flush().await?;
+        self.write(command.as_bytes()).await?;
         self.read().await
     }
 

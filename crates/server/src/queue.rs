@@ -7,20 +7,25 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Domain, Message, RecipientKey, Timestamp};
+use mail::{
+    Class, Domain, EnhancedCode, Message, Outcome, QueueId, RecipientKey, RecipientState, Reply,
+    Timestamp, Verdict,
+};
 use ops::Verb;
 use schedule::{
-    Action, Batch, DomainId, NewRecipient, Report, Resolution, Scheduler, SiteId, SiteView, Wait,
-    WorkerId,
+    Action, Attempted, Batch, DomainId, NewRecipient, Report, Resolution, Scheduler, SiteId,
+    SiteView, Wait, WorkerId,
 };
 use spool::{CommitError, Op};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::outcome::{End, Outcomes, Spoken};
 use crate::policy;
 use crate::recent::Recent;
+use crate::reports::{accept_op, log_report};
 use crate::resolve::{self, Hop};
 use crate::shared::{Figures, Shared};
 use crate::worker;
@@ -54,6 +59,8 @@ pub(crate) enum Event {
     Sites(oneshot::Sender<(Vec<SiteView>, Vec<Domain>)>),
     /// Pause or resume a domain.
     Pause(Domain, bool, oneshot::Sender<()>),
+    /// These recipients of a message are late, and this is the notice to its sender, if one goes.
+    Late(QueueId, Vec<RecipientKey>, Option<Box<Message>>),
     /// The settings have changed.
     Reloaded,
     /// The queue's disk failed.
@@ -68,8 +75,8 @@ pub(crate) struct Finished {
     pub(crate) report: Report,
     /// What was said, for all of the batch.
     pub(crate) transcript: Option<String>,
-    /// The host took delivery reports over (RFC 3461): none of ours on success.
-    pub(crate) reports_taken: bool,
+    /// Recipients whose host took delivery reports over (RFC 3461): none of ours on success.
+    pub(crate) reports_taken: Vec<u32>,
 }
 
 /// What a worker is given.
@@ -97,6 +104,8 @@ pub(crate) struct Owner {
     tasks: TaskTracker,
     stopping_until: Option<Timestamp>,
     fatal: Option<String>,
+    /// Cancelled when what is on the wire has had its time.
+    abandon: CancellationToken,
 }
 
 impl Owner {
@@ -113,6 +122,7 @@ impl Owner {
             tasks,
             stopping_until: None,
             fatal: None,
+            abandon: CancellationToken::new(),
         }
     }
 
@@ -127,7 +137,7 @@ impl Owner {
                     bad += 1;
                     return;
                 };
-                let state = mail::RecipientState {
+                let state = RecipientState {
                     status: waiting.status,
                     attempts: waiting.attempts,
                     due: waiting.due,
@@ -175,6 +185,8 @@ impl Owner {
             if let Some(until) = self.stopping_until
                 && (self.scheduler.busy_workers() == 0 || until <= now)
             {
+                self.abandon.cancel();
+                self.take_the_last(&mut events);
                 return Ended::Stopped;
             }
             let wait = match (self.scheduler.deadline(), self.stopping_until) {
@@ -197,6 +209,16 @@ impl Owner {
         }
     }
 
+    /// Outcomes that have been reported already must not be forgotten.
+    fn take_the_last(&mut self, events: &mut mpsc::UnboundedReceiver<Event>) {
+        let now = net::now();
+        let mut outcomes = Outcomes::default();
+        while let Ok(event) = events.try_recv() {
+            self.handle(now, event, &mut outcomes);
+        }
+        self.collect(now, outcomes);
+    }
+
     fn handle(&mut self, now: Timestamp, event: Event, outcomes: &mut Outcomes) {
         match event {
             Event::Accepted(message) => self.accepted(now, message),
@@ -214,7 +236,15 @@ impl Owner {
                     self.workers.remove(&worker);
                 }
             }
-            Event::Act(verb, keys, answer) => self.act(now, verb, &keys, answer),
+            Event::Act(verb, keys, answer) => {
+                // What was settled before the verb is committed before it: the last one counts.
+                self.collect(now, std::mem::take(outcomes));
+                self.act(now, verb, &keys, answer);
+            }
+            Event::Late(id, keys, report) => {
+                self.collect(now, std::mem::take(outcomes));
+                self.late(id, &keys, report);
+            }
             Event::Waits(keys, answer) => {
                 let waits = keys
                     .iter()
@@ -284,10 +314,10 @@ impl Owner {
                 destination: recipient.destination,
                 submitter: submitter.clone(),
                 accepted: message.accepted,
-                state: mail::RecipientState {
+                state: RecipientState {
                     due: message.accepted,
                     delay_notified: envelope.reverse_path.is_none(),
-                    ..mail::RecipientState::default()
+                    ..RecipientState::default()
                 },
             };
             self.scheduler.insert(now, &new);
@@ -327,9 +357,10 @@ impl Owner {
                 } => {
                     let shared = Arc::clone(&self.shared);
                     self.tasks.spawn(async move {
+                        let mut answer = LookupGuard::new(Arc::clone(&shared), domain);
                         let (resolution, hop) =
                             resolve::resolve(&shared, &name, destination, net::now()).await;
-                        shared.tell(Event::Resolved(domain, resolution, hop));
+                        answer.give(resolution, hop);
                     });
                 }
                 Action::Run {
@@ -342,12 +373,10 @@ impl Owner {
                     self.workers.remove(&worker);
                 }
                 Action::Settle(settled) => outcomes.settle(settled, &mut self.recent),
-                Action::Notice(key, state) => {
-                    outcomes.late(key, state);
-                }
+                Action::Notice(key, _) => outcomes.late(key),
             }
         }
-        outcomes.commit(&self.shared, &self.tasks, now);
+        outcomes.commit(&self.shared, &self.tasks);
     }
 
     fn pump(&mut self) {
@@ -356,24 +385,47 @@ impl Owner {
 
     fn run_batch(&mut self, worker: WorkerId, site: SiteId, fresh: bool, batch: Batch) {
         let Some(hop) = self.hops.get(&site).map(Arc::clone) else {
-            return;
+            return self.hand_back(worker, &batch, "its next hop is not known");
         };
+        if fresh {
+            let (jobs, given) = mpsc::unbounded_channel();
+            self.workers.insert(worker, jobs);
+            let work = worker::run(Arc::clone(&self.shared), worker, given);
+            let abandon = self.abandon.clone();
+            self.tasks.spawn(async move {
+                // What cannot end in time when the server stops is sent again at its next start.
+                tokio::select! {
+                    () = work => {}
+                    () = abandon.cancelled() => {}
+                }
+            });
+        }
         let message = self.recent.get(batch.id);
         let job = Job {
             batch,
             message,
             hop,
         };
-        if fresh {
-            let (jobs, given) = mpsc::unbounded_channel();
-            self.workers.insert(worker, jobs);
-            self.tasks
-                .spawn(worker::run(Arc::clone(&self.shared), worker, given));
+        let rejected = match self.workers.get(&worker) {
+            Some(jobs) => jobs.send(job).err().map(|e| e.0.batch),
+            None => Some(job.batch),
+        };
+        if let Some(batch) = rejected {
+            self.hand_back(worker, &batch, "its worker is gone");
         }
-        // A worker lives as long as its sender, so it is there.
-        if let Some(jobs) = self.workers.get(&worker) {
-            drop(jobs.send(job));
-        }
+    }
+
+    /// A batch that nobody can send: a fault of ours, which must not leave it in flight for ever.
+    fn hand_back(&mut self, worker: WorkerId, batch: &Batch, why: &str) {
+        let line = self
+            .shared
+            .journal
+            .line(net::now(), "error")
+            .field("what", "delivery");
+        line.field("id", batch.id).field("why", why).send();
+        self.workers.remove(&worker);
+        self.scheduler
+            .finished(net::now(), worker, internal_error(batch, why));
     }
 
     fn act(
@@ -385,46 +437,83 @@ impl Owner {
     ) {
         let acted = ops::act(verb, keys, &mut self.scheduler, &self.shared.spool, now);
         let counts = [acted.changed, acted.unchanged, acted.in_flight];
-        if verb == Verb::Fail {
-            let mut outcomes = Outcomes::default();
-            for (key, attempts) in acted.ended {
-                let verdict = ops::verdict_of_admin(verb, now);
-                outcomes.end(
-                    End {
-                        key,
-                        verdict,
-                        attempts,
-                    },
-                    &mut self.recent,
-                );
+        let mut outcomes = Outcomes::default();
+        for (key, attempts) in acted.ended {
+            let verdict = ops::verdict_of_admin(verb, now);
+            let silent = verb == Verb::Remove;
+            outcomes.end(
+                End {
+                    key,
+                    verdict,
+                    attempts,
+                    silent,
+                },
+                &mut self.recent,
+            );
+        }
+        for op in acted.ops {
+            outcomes.change(op);
+        }
+        outcomes.answer = Some((answer, counts));
+        outcomes.commit(&self.shared, &self.tasks);
+    }
+
+    /// Records that the sender was told of late recipients, together with the notice.
+    fn late(&mut self, id: QueueId, keys: &[RecipientKey], report: Option<Box<Message>>) {
+        let mut ops = Vec::with_capacity(keys.len() + 1);
+        for key in keys {
+            if let Some(state) = self.scheduler.state(*key) {
+                let last = self
+                    .shared
+                    .spool
+                    .state(*key)
+                    .ok()
+                    .flatten()
+                    .and_then(|s| s.last);
+                let state = RecipientState { last, ..state };
+                ops.push(Op::State {
+                    key: *key,
+                    state,
+                    transcript: None,
+                });
             }
-            outcomes.answer = Some((answer, counts));
-            outcomes.commit(&self.shared, &self.tasks, now);
-            return;
         }
-        if acted.ops.is_empty() {
-            drop(answer.send(Ok(counts)));
+        // Nobody is late any more, or there is nobody to tell.
+        let Some(report) = report.filter(|_| !ops.is_empty()) else {
             return;
-        }
-        commit_then_answer(&self.shared, acted.ops, answer, counts);
+        };
+        ops.push(accept_op(&report));
+        let handles = Arc::clone(&self.shared);
+        self.shared.spool.commit(
+            ops,
+            Box::new(move |result| match result {
+                Ok(()) => {
+                    log_report(&handles, id, &report);
+                    handles.tell(Event::Accepted(Arc::from(report)));
+                }
+                // The sender hears of it behind the next start, or of the end.
+                Err(error) => drop(failed(&handles, &error)),
+            }),
+        );
     }
 }
 
-/// Commits, then answers the administrator.
-pub(crate) fn commit_then_answer(
-    shared: &Arc<Shared>,
-    ops: Vec<Op>,
-    answer: oneshot::Sender<Result<[u64; 3], String>>,
-    counts: [u64; 3],
-) {
-    let handles = Arc::clone(shared);
-    shared.spool.commit(
-        ops,
-        Box::new(move |result: Result<(), CommitError>| {
-            let result = result.map(|()| counts).map_err(|e| failed(&handles, &e));
-            drop(answer.send(result));
-        }),
+/// The report of a worker that could do nothing.
+pub(crate) fn internal_error(batch: &Batch, why: &str) -> Report {
+    let reply = Reply::own(
+        EnhancedCode::new(4, 3, 0),
+        format!("an error of this server: {why}"),
     );
+    let verdict = Verdict::own(Outcome::Deferred, Class::Policy, reply, net::now());
+    let attempted = |key| Attempted {
+        key,
+        verdict: verdict.clone(),
+        retry_after: None,
+    };
+    Report {
+        attempted: batch.keys().map(attempted).collect(),
+        ..Report::default()
+    }
 }
 
 /// A commit of ours failed: a full disk passes, anything else is the end.
@@ -439,4 +528,38 @@ pub(crate) fn failed(shared: &Shared, error: &CommitError) -> String {
         .field("what", "queue");
     line.field("why", error).send();
     error.to_string()
+}
+
+/// Answers a lookup even if looking up fails in a way that it must not.
+struct LookupGuard {
+    shared: Arc<Shared>,
+    domain: Option<DomainId>,
+}
+
+impl LookupGuard {
+    const fn new(shared: Arc<Shared>, domain: DomainId) -> Self {
+        Self {
+            shared,
+            domain: Some(domain),
+        }
+    }
+
+    fn give(&mut self, resolution: Resolution, hop: Option<Arc<Hop>>) {
+        if let Some(domain) = self.domain.take() {
+            self.shared.tell(Event::Resolved(domain, resolution, hop));
+        }
+    }
+}
+
+impl Drop for LookupGuard {
+    fn drop(&mut self) {
+        if self.domain.is_some() {
+            let reply = Reply::own(
+                EnhancedCode::new(4, 3, 0),
+                "an error of this server: the lookup",
+            );
+            let verdict = Verdict::own(Outcome::Deferred, Class::Policy, reply, net::now());
+            self.give(Resolution::Unroutable(verdict), None);
+        }
+    }
 }

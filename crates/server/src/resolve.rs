@@ -48,7 +48,8 @@ pub(crate) async fn resolve(
             local: true,
         };
         let site = Resolution::Site {
-            key: "local".into(),
+            // No host can have this name.
+            key: "(local)".into(),
             expires: now + HOLDS_MAX,
         };
         return (site, Some(Arc::new(hop)));
@@ -180,7 +181,11 @@ fn hop(settings: &Settings, domain: &Domain, next: NextHop) -> Hop {
 /// The name under which limits are shared. Domains with limits or TLS of their own do not share
 /// the site of those without.
 fn site_key(settings: &Settings, domain: &Domain, hop: &Hop) -> Arc<str> {
-    let key = hop.next.site_key();
+    let mut key = hop.next.site_key();
+    if hop.next.configured {
+        // DNS could name the same host, and must not get what a rule allows.
+        key = format!("{key} (configured)").into();
+    }
     if matches!(settings.config.routing.mode, Mode::Relay(_)) {
         return key;
     }

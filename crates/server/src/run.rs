@@ -277,7 +277,12 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
     // What is still on the wire has had its time; its state is durable, and it will be re-sent.
     drop(tokio::time::timeout(std::time::Duration::from_secs(5), tasks.wait()).await);
     let handles = Arc::clone(shared);
-    let flushed = tokio::task::spawn_blocking(move || handles.spool.flush_index()).await;
+    let flushed = tokio::task::spawn_blocking(move || {
+        // Every outcome that was reported is on disk, and in the log, before the end.
+        drop(handles.spool.commit_wait(Vec::new()));
+        handles.spool.flush_index()
+    })
+    .await;
     if let Ok(Err(error)) = flushed {
         shared
             .journal

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::local;
-use crate::queue::{Event, Finished, Job};
+use crate::queue::{Event, Finished, Job, internal_error};
 use crate::resolve::{Hop, log_addresses};
 use crate::shared::{Figures, Settings, Shared};
 
@@ -41,6 +41,8 @@ struct Open {
     host: PeerHost,
     name: String,
     since: Instant,
+    /// What was wanted of TLS when it was opened.
+    tls: TlsMode,
     /// The host has addresses of another family than the one connected to.
     other_family: bool,
 }
@@ -65,14 +67,54 @@ pub(crate) async fn run(shared: Arc<Shared>, id: WorkerId, mut jobs: mpsc::Unbou
             },
         };
         let Some(job) = job else { break };
+        let mut guard = BatchGuard::new(&worker.shared, id, job.batch.clone());
         let finished = if job.hop.local {
             local::store(&worker.shared, job).await
         } else {
             worker.send(job).await
         };
-        worker.shared.tell(Event::Finished(id, Box::new(finished)));
+        guard.finish(finished);
     }
     worker.quit().await;
+}
+
+/// Reports a batch even if sending it fails in a way that it must not.
+struct BatchGuard {
+    shared: Arc<Shared>,
+    id: WorkerId,
+    batch: Option<schedule::Batch>,
+}
+
+impl BatchGuard {
+    fn new(shared: &Arc<Shared>, id: WorkerId, batch: schedule::Batch) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            id,
+            batch: Some(batch),
+        }
+    }
+
+    fn finish(&mut self, finished: Finished) {
+        self.batch = None;
+        self.shared
+            .tell(Event::Finished(self.id, Box::new(finished)));
+    }
+}
+
+impl Drop for BatchGuard {
+    fn drop(&mut self) {
+        if let Some(batch) = self.batch.take()
+            && std::thread::panicking()
+        {
+            let report = internal_error(&batch, "sending it failed unexpectedly");
+            self.finish(Finished {
+                message: None,
+                report,
+                transcript: None,
+                reports_taken: Vec::new(),
+            });
+        }
+    }
 }
 
 /// Watches an idle session until it ends, by its host or by its own time-out.
@@ -111,7 +153,7 @@ impl Worker {
                     message: None,
                     report,
                     transcript: None,
-                    reports_taken: false,
+                    reports_taken: Vec::new(),
                 };
             }
         };
@@ -137,7 +179,7 @@ impl Worker {
             aliases: Vec::new(),
             connecting: Duration::ZERO,
             transcript: String::new(),
-            reports_taken: false,
+            reports_taken: Vec::new(),
         };
         while let Next::Try(candidate, numbers) = tried.attempt.next() {
             self.try_candidate(&settings, &hop, &message, candidate, &numbers, &mut tried)
@@ -242,7 +284,7 @@ impl Worker {
         if !self
             .open
             .as_ref()
-            .is_some_and(|open| open.serves(&host, candidate))
+            .is_some_and(|open| open.serves(&host, hop, candidate))
         {
             self.quit().await;
             let before = Instant::now();
@@ -274,14 +316,20 @@ impl Worker {
         let Some(ended) = ended else {
             return tried.attempt.failed(&lost(), host, net::now());
         };
-        let unheard = |e: &deliver::Ended| e.reply.code == 0 && !e.unknown_outcome;
+        // 421 is how a host ends a session that it has had enough of.
+        let unheard = |e: &deliver::Ended| matches!(e.reply.code, 0 | 421) && !e.unknown_outcome;
         let stale = reused && closed && !ended.is_empty() && ended.iter().all(unheard);
         if stale {
             // The host had closed the idle session: that says nothing about anybody. The same
             // host is tried once more, on a fresh connection.
             return;
         }
-        tried.reports_taken |= reports_taken;
+        if reports_taken {
+            let delivered = ended
+                .iter()
+                .filter(|e| e.judgement.outcome == Outcome::Delivered);
+            tried.reports_taken.extend(delivered.map(|e| e.number));
+        }
         tried.attempt.greeted();
         tried
             .attempt
@@ -396,6 +444,7 @@ impl Worker {
             name,
             other_family,
             since: Instant::now(),
+            tls: hop.tls,
         };
         let greeted = greet(&self.shared, settings, hop, &mut open, message).await;
         tried.transcript.push_str(&format!("= {}\n", open.host));
@@ -447,7 +496,7 @@ impl Worker {
 }
 
 impl Open {
-    fn serves(&self, host: &Host, candidate: Candidate) -> bool {
+    fn serves(&self, host: &Host, hop: &Hop, candidate: Candidate) -> bool {
         let v6 = self.host.address.is_some_and(|a| a.is_ipv6());
         let family = match candidate.family {
             deliver::Family::Any => true,
@@ -456,6 +505,7 @@ impl Open {
         };
         let protected = !matches!(self.session.tls(), TlsUsed::None | TlsUsed::FellBack);
         self.name == host.name.as_str()
+            && self.tls == hop.tls
             && family
             && self.session.is_idle()
             && !(candidate.in_clear && protected)
@@ -470,7 +520,8 @@ struct Tried {
     aliases: Vec<String>,
     connecting: Duration,
     transcript: String,
-    reports_taken: bool,
+    /// Recipients delivered at a host that took their reports over.
+    reports_taken: Vec<u32>,
 }
 
 impl Tried {

@@ -1,0 +1,328 @@
+//! Making reports to senders, on a thread that may block: the message is read, and an end and its
+//! report become one commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mail::{
+    Address, BodyType, Class, Destination, EnhancedCode, Envelope, Message, Outcome, QueueId,
+    Recipient, RecipientKey, RecipientState, Reply, Submitter, Verdict,
+};
+use notify::{Kind, Reported, Reporter};
+use spool::{CommitError, Filter, Op, Page, ReadError};
+
+use crate::outcome::{AGAIN_AFTER, End, Waiting};
+use crate::queue::{Event, failed};
+use crate::shared::Shared;
+use crate::told::{self, Known, Told};
+
+/// The original is returned whole up to this size, in octets.
+const ORIGINAL_MAX: usize = 50_000;
+
+pub(crate) struct Reports {
+    shared: Arc<Shared>,
+    known: Known,
+}
+
+/// Why ends could not be recorded.
+enum Failure {
+    /// They are tried again soon.
+    Passing,
+    /// Said and logged.
+    Final(String),
+}
+
+impl Reports {
+    pub(crate) const fn new(shared: Arc<Shared>, known: Known) -> Self {
+        Self { shared, known }
+    }
+
+    /// Records ends with their reports, and makes notices of what is late.
+    pub(crate) fn make(
+        self,
+        reported: BTreeMap<QueueId, Vec<End>>,
+        late: BTreeMap<QueueId, Vec<RecipientKey>>,
+        answer: Option<Waiting>,
+    ) {
+        let mut result = Ok(());
+        let mut again = BTreeMap::new();
+        for (id, ends) in reported {
+            match self.ended(id, &ends) {
+                Ok(()) => {}
+                Err(Failure::Passing) => {
+                    again.insert(id, ends);
+                }
+                Err(Failure::Final(why)) => result = Err(why),
+            }
+        }
+        for (id, keys) in late {
+            self.late(id, &keys);
+        }
+        if !again.is_empty() {
+            let why = "the disk does not take it at present: it is done as soon as it does";
+            result = Err(why.to_owned());
+            self.try_again(again);
+        }
+        if let Some((answer, counts)) = answer {
+            // Whoever asked may have hung up.
+            drop(answer.send(result.map(|()| counts)));
+        }
+    }
+
+    fn try_again(self, again: BTreeMap<QueueId, Vec<End>>) {
+        let runtime = self.shared.runtime.clone();
+        runtime.spawn(async move {
+            tokio::time::sleep(AGAIN_AFTER).await;
+            let made = tokio::task::spawn_blocking(move || self.make(again, BTreeMap::new(), None));
+            // It answers nobody, and what it does is in the log.
+            drop(made.await);
+        });
+    }
+
+    fn message(&self, id: QueueId) -> Result<Option<Arc<Message>>, Failure> {
+        if let Some((message, _)) = self.known.get(&id) {
+            return Ok(Some(Arc::clone(message)));
+        }
+        match self.shared.spool.read(id) {
+            Ok(found) => Ok(found.map(Arc::new)),
+            Err(error) => {
+                let line = self
+                    .shared
+                    .journal
+                    .line(net::now(), "error")
+                    .field("what", "report");
+                line.field("id", id).field("why", &error).send();
+                match error {
+                    ReadError::Damaged(_) => Ok(self.remembered(id).map(Arc::new)),
+                    ReadError::Io { .. } | _ => Err(Failure::Passing),
+                }
+            }
+        }
+    }
+
+    /// What the index knows of a message whose content is damaged: enough to tell its sender.
+    fn remembered(&self, id: QueueId) -> Option<Message> {
+        let rows = self
+            .shared
+            .spool
+            .query(&Filter::id(id), Page::ALL, net::now())
+            .ok()?;
+        let first = rows.first()?;
+        let last = rows.iter().map(|r| r.key.recipient).max()?;
+        let address = |n: u32| {
+            let row = rows.iter().find(|r| r.key.recipient == n).unwrap_or(first);
+            Address::parse(&row.recipient).ok().map(Recipient::new)
+        };
+        Some(Message {
+            id,
+            accepted: first.accepted,
+            envelope: Envelope {
+                reverse_path: Address::parse(&first.sender).ok(),
+                recipients: (0..=last).map(address).collect::<Option<Vec<_>>>()?,
+                body_type: BodyType::SevenBit,
+                smtputf8: false,
+                ret: None,
+                env_id: None,
+                submitter: Submitter::default(),
+            },
+            content: Bytes::from_static(b"Subject: (the message is damaged on our disk)\r\n\r\n"),
+        })
+    }
+
+    /// The ends of a message's recipients and the report on them: one commit.
+    fn ended(&self, id: QueueId, ends: &[End]) -> Result<(), Failure> {
+        let message = self.message(id)?;
+        let transcript = self.known.get(&id).and_then(|(_, s)| s.transcript.clone());
+        let mut ops: Vec<Op> = Vec::with_capacity(ends.len() + 1);
+        for (end, place) in ends.iter().zip(0..) {
+            // What was said is the same for all of them, and kept once.
+            let transcript = transcript.clone().filter(|_| place == 0);
+            let (key, verdict, attempts) = (end.key, end.verdict.clone(), end.attempts);
+            ops.push(Op::Done {
+                key,
+                verdict,
+                attempts,
+                transcript,
+            });
+        }
+        let kinds = [Kind::Failed, Kind::Relayed, Kind::Delivered];
+        let reports: Vec<Message> = match &message {
+            Some(m) => kinds
+                .iter()
+                .filter_map(|kind| self.report(*kind, m, ends))
+                .collect(),
+            None => Vec::new(),
+        };
+        ops.extend(reports.iter().map(accept_op));
+        self.commit(ops)?;
+        for end in ends {
+            let told = Told {
+                key: end.key,
+                verdict: end.verdict.clone(),
+                attempts: end.attempts,
+                next: None,
+            };
+            told::write(&self.shared, &told, message.as_deref());
+        }
+        let failed = ends.iter().any(|e| e.verdict.outcome != Outcome::Delivered);
+        let null = message
+            .as_ref()
+            .is_some_and(|m| m.envelope.reverse_path.is_none());
+        if failed && (null || message.is_none()) {
+            let why = match null {
+                true => "a report could not be delivered itself; nothing is sent about it",
+                false => "the message is not in the queue any more",
+            };
+            let line = self
+                .shared
+                .journal
+                .line(net::now(), "unreportable")
+                .field("id", id);
+            line.field("why", why).send();
+        }
+        self.enqueue(id, reports);
+        Ok(())
+    }
+
+    fn commit(&self, ops: Vec<Op>) -> Result<(), Failure> {
+        self.shared.spool.commit_wait(ops).map_err(|error| {
+            let why = failed(&self.shared, &error);
+            match error {
+                CommitError::Full(_) => Failure::Passing,
+                CommitError::TooLarge { .. }
+                | CommitError::Poisoned(_)
+                | CommitError::Closed
+                | _ => Failure::Final(why),
+            }
+        })
+    }
+
+    fn reporter(&self) -> (Reporter, bool) {
+        let settings = self.shared.settings();
+        let config = &settings.config;
+        let reporter = Reporter {
+            hostname: config.hostname.to_string(),
+            postmaster: config.postmaster.clone(),
+            original_max: ORIGINAL_MAX,
+        };
+        (reporter, config.outgoing.failure_messages)
+    }
+
+    fn report(&self, kind: Kind, message: &Message, ends: &[End]) -> Option<Message> {
+        let (reporter, failures_wanted) = self.reporter();
+        let belongs = |end: &End, stays: bool| match (end.verdict.outcome, kind) {
+            (Outcome::Delivered, Kind::Delivered) => stays,
+            (Outcome::Delivered, Kind::Relayed) => !stays,
+            (Outcome::Failed | Outcome::Expired, Kind::Failed) => failures_wanted,
+            _ => false,
+        };
+        let found = ends.iter().filter_map(|end| {
+            let recipient = message
+                .envelope
+                .recipients
+                .get(end.key.recipient as usize)?;
+            let stays = recipient.destination == Destination::Local;
+            belongs(end, stays).then_some((recipient, end))
+        });
+        let reported: Vec<Reported<'_>> = found
+            .map(|(recipient, end)| Reported {
+                recipient,
+                verdict: &end.verdict,
+                attempts: end.attempts,
+                retry_until: None,
+            })
+            .collect();
+        self.build(&reporter, kind, message, &reported)
+    }
+
+    fn build(
+        &self,
+        reporter: &Reporter,
+        kind: Kind,
+        message: &Message,
+        reported: &[Reported<'_>],
+    ) -> Option<Message> {
+        let now = net::now();
+        let mut report = reporter.report(kind, message, reported, self.shared.next_id(now), now)?;
+        let settings = self.shared.settings();
+        for recipient in &mut report.envelope.recipients {
+            // A report to one of our own users stays here.
+            if settings.policy.local.contains(recipient.address.domain()) {
+                recipient.destination = Destination::Local;
+            }
+        }
+        Some(report)
+    }
+
+    /// Makes the notice that recipients are late; the queue's owner commits it together with their
+    /// states as they are then.
+    fn late(&self, id: QueueId, keys: &[RecipientKey]) {
+        let Ok(Some(message)) = self.message(id) else {
+            return;
+        };
+        let untried = || {
+            let reply = Reply::own(EnhancedCode::new(4, 0, 0), "it has not been tried yet");
+            Verdict::own(Outcome::Deferred, Class::Policy, reply, net::now())
+        };
+        let states: Vec<(RecipientKey, RecipientState)> = keys
+            .iter()
+            .filter_map(|key| Some((*key, self.shared.spool.state(*key).ok().flatten()?)))
+            .collect();
+        let verdicts: Vec<Verdict> = states
+            .iter()
+            .map(|(_, s)| s.last.clone().unwrap_or_else(untried))
+            .collect();
+        let reported: Vec<Reported<'_>> = states
+            .iter()
+            .zip(&verdicts)
+            .filter_map(|((key, state), verdict)| {
+                Some(Reported {
+                    recipient: message.envelope.recipients.get(key.recipient as usize)?,
+                    verdict,
+                    attempts: state.attempts,
+                    retry_until: None,
+                })
+            })
+            .collect();
+        let report = self.build(&self.reporter().0, Kind::Delayed, &message, &reported);
+        self.shared
+            .tell(Event::Late(id, keys.to_vec(), report.map(Box::new)));
+    }
+
+    fn enqueue(&self, about: QueueId, reports: Vec<Message>) {
+        for report in reports {
+            log_report(&self.shared, about, &report);
+            self.shared.tell(Event::Accepted(Arc::new(report)));
+        }
+    }
+}
+
+/// The line that a report was made.
+pub(crate) fn log_report(shared: &Shared, about: QueueId, report: &Message) {
+    let to = report
+        .envelope
+        .recipients
+        .first()
+        .map(|r| format!("<{}>", r.address));
+    let line = shared
+        .journal
+        .line(net::now(), "report")
+        .field("id", report.id);
+    line.field("about", about).maybe("to", to).send();
+}
+
+/// The commit of a report.
+pub(crate) fn accept_op(report: &Message) -> Op {
+    let state = RecipientState {
+        due: report.accepted,
+        delay_notified: true,
+        ..RecipientState::default()
+    };
+    let states = vec![state; report.envelope.recipients.len()];
+    Op::Accept {
+        message: report.clone(),
+        states,
+        token: None,
+    }
+}

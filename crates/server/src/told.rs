@@ -1,0 +1,96 @@
+//! One recipient's line in the log, written when what it says is durable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mail::{Message, Outcome, QueueId, RecipientKey, Timestamp, Verdict};
+
+use crate::outcome::Spoken;
+use crate::shared::{Figures, Shared};
+
+/// Messages by id, with what was said about them.
+pub(crate) type Known = HashMap<QueueId, (Arc<Message>, Arc<Spoken>)>;
+
+/// What a line says.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) key: RecipientKey,
+    pub(crate) verdict: Verdict,
+    pub(crate) attempts: u32,
+    /// The next attempt; `None`: this was the end.
+    pub(crate) next: Option<Timestamp>,
+}
+
+/// Writes lines. Where the message is not at hand, another thread reads it.
+pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
+    let mut unknown = Vec::new();
+    for line in told {
+        match known.get(&line.key.id) {
+            Some((message, _)) => write(shared, &line, Some(message)),
+            None => unknown.push(line),
+        }
+    }
+    if unknown.is_empty() {
+        return;
+    }
+    let handles = Arc::clone(shared);
+    let spawned = std::thread::Builder::new()
+        .name("log-reader".to_owned())
+        .spawn(move || {
+            // The lines of one message stand together, so it is read once.
+            let mut read: Option<Message> = None;
+            for line in unknown {
+                if read.as_ref().is_none_or(|m| m.id != line.key.id) {
+                    read = handles.spool.read(line.key.id).ok().flatten();
+                }
+                // One that has ended meanwhile is named by its id, which says enough.
+                write(&handles, &line, read.as_ref());
+            }
+        });
+    if let Err(error) = spawned {
+        let line = shared
+            .journal
+            .line(net::now(), "error")
+            .field("what", "log");
+        line.field("why", error).send();
+    }
+}
+
+/// Writes one line.
+pub(crate) fn write(shared: &Shared, told: &Told, message: Option<&Message>) {
+    let v = &told.verdict;
+    let figures = &shared.figures;
+    Figures::count(match v.outcome {
+        Outcome::Delivered => &figures.delivered,
+        Outcome::Deferred => &figures.deferred,
+        Outcome::Failed => &figures.failed,
+        Outcome::Expired => &figures.expired,
+    });
+    if v.unknown_outcome {
+        Figures::count(&figures.unknown_outcomes);
+    }
+    let number = told.key.recipient;
+    let recipient = message.and_then(|m| m.envelope.recipients.get(number as usize));
+    let to = recipient.map_or_else(|| format!("#{number}"), |r| format!("<{}>", r.address));
+    let from = message.map(|m| format!("<{}>", m.envelope.sender()));
+    let t = &v.timing;
+    let delays = [t.queued, t.connecting, t.wire].map(|d| d.as_millis());
+    let [queued, connecting, wire] = delays;
+    let unknown = v.unknown_outcome.then_some("the host may have it");
+    let class = (v.outcome != Outcome::Delivered).then(|| v.class.word());
+    let line = shared
+        .journal
+        .line(v.at, v.outcome.word())
+        .field("id", told.key.id);
+    line.maybe("from", from)
+        .field("to", to)
+        .maybe("host", v.host.as_ref())
+        .field("tls", v.tls.word())
+        .field("attempt", told.attempts)
+        .field("delays", format_args!("{queued}/{connecting}/{wire}ms"))
+        .maybe("next", told.next)
+        .maybe("unknown-outcome", unknown)
+        .maybe("class", class)
+        .field("reply", &v.reply)
+        .send();
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use mail::QueueId;
 
+use crate::damage::QUARANTINE_DIR;
 use crate::storage::{File, Storage, read_range};
 
 /// The directory of these files.
@@ -15,6 +16,11 @@ const BUFFER: usize = 256 << 10;
 
 pub(crate) fn file_name(id: QueueId) -> String {
     format!("{DIR}/{id}.body")
+}
+
+/// Where a content is kept whose mail is damaged.
+pub(crate) fn quarantine_name(id: QueueId) -> String {
+    format!("{QUARANTINE_DIR}/{id}.body")
 }
 
 /// The message that a file in the directory belongs to.

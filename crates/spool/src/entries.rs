@@ -42,6 +42,12 @@ impl Entries {
         self.by_id.len()
     }
 
+    /// All of them, in no order that means anything.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (QueueId, &Entry)> {
+        let places = self.chunks.iter().flat_map(|chunk| chunk.iter());
+        places.flatten().map(|(id, entry)| (*id, entry))
+    }
+
     fn find(&self, id: QueueId) -> Option<u32> {
         let is = |place: &u32| at(&self.chunks, *place).is_some_and(|(known, _)| *known == id);
         self.by_id.find(hash(id), is).copied()

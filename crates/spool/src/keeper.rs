@@ -19,12 +19,14 @@ use crate::body;
 use crate::change::{Change, Place};
 use crate::lane::{LaneWriter, Need, WriteError, refill, segment_name};
 use crate::record::{
-    Body, MessageParts, MessageRecord, Record, put_control, put_gone, put_message, records, single,
+    Body, MessageParts, MessageRecord, Record, put_control, put_gone, put_message, records,
 };
 use crate::segment::{FRAME_HEADER, Found, Lane, SegmentHeader, walk};
 use crate::shared::{Shared, lock};
 use crate::storage::{File, read_range};
 use crate::table::{Effect, Slot};
+
+mod rescue;
 
 /// Bytes of survivors that one frame takes, about.
 const FRAME_BYTES: usize = 1 << 20;
@@ -55,6 +57,9 @@ struct Load {
     expected: Vec<Expected>,
     as_of: (u64, (u32, u32)),
 }
+
+/// The segments that states stand in.
+type StateFiles = HashMap<u32, (SegmentHeader, Arc<dyn File>)>;
 
 /// What the table must still say for a copy to count.
 enum Expected {
@@ -178,7 +183,14 @@ impl Keeper {
         if victim.live > 0 && self.copy_survivors(victim).is_err() {
             return false;
         }
+        if self.lives(victim) && (self.rescue(victim).is_err() || self.lives(victim)) {
+            return false;
+        }
         self.shared.sync_index() && self.recycle(victim).is_ok()
+    }
+
+    fn lives(&self, victim: &Victim) -> bool {
+        lock(&self.shared.table).lives(victim.header.number)
     }
 
     fn copy_survivors(&mut self, victim: &Victim) -> Result<(), WriteError> {
@@ -242,6 +254,14 @@ impl Keeper {
         FRAME_BYTES.min(self.shared.options.segment_bytes as usize / 8)
     }
 
+    fn begin(&self, load: &mut Load) {
+        if load.bytes.is_empty() {
+            load.bytes.resize(FRAME_HEADER, 0);
+            let table = lock(&self.shared.table);
+            load.as_of = (table.hot_sequence, table.hot_head);
+        }
+    }
+
     /// Adds a record to the load when it lives.
     fn add(
         &self,
@@ -251,11 +271,7 @@ impl Keeper {
         raw: &[u8],
         source: SegmentHeader,
     ) -> Result<(), WriteError> {
-        if load.bytes.is_empty() {
-            load.bytes.resize(FRAME_HEADER, 0);
-            let table = lock(&self.shared.table);
-            load.as_of = (table.hot_sequence, table.hot_head);
-        }
+        self.begin(load);
         match record {
             Record::Message(m) => self.add_message(load, place, *m, source),
             Record::State { key, .. } | Record::Done { key, .. } => {
@@ -301,15 +317,18 @@ impl Keeper {
             };
             let slots = entry.slots.as_slice().to_vec();
             let places = slots.iter().map(|s| s.place.segment);
-            let files: HashMap<u32, Arc<dyn File>> = places
-                .filter_map(|n| Some((n, Arc::clone(&table.segments.get(&n)?.file))))
+            let files: StateFiles = places
+                .filter_map(|n| {
+                    let segment = table.segments.get(&n)?;
+                    Some((n, (segment.header, Arc::clone(&segment.file))))
+                })
                 .collect();
             // The states are read after the snapshot, but as of its place in the log.
             load.as_of = load.as_of.min((table.hot_sequence, table.hot_head));
             table.moving.insert(m.id);
             (slots, files)
         };
-        let states = match current_states(&m, &slots, &files) {
+        let states = match self.current_states(&m, &slots, &files) {
             Ok(states) => states,
             Err(e) => {
                 lock(&self.shared.table).not_moved(m.id);
@@ -529,32 +548,4 @@ fn still_holds(table: &crate::table::Table, change: &mut Change, expected: &Expe
         (Change::Gone { .. }, Expected::Gone) => true,
         _ => false,
     }
-}
-
-/// The state of every recipient as its last record says; `None` has its outcome.
-fn current_states(
-    m: &MessageRecord<'_>,
-    slots: &[Slot],
-    files: &HashMap<u32, Arc<dyn File>>,
-) -> io::Result<Vec<Option<mail::RecipientState>>> {
-    let mut states = Vec::with_capacity(slots.len());
-    for (slot, initial) in slots.iter().zip(&m.states) {
-        if slot.done {
-            states.push(None);
-            continue;
-        }
-        if slot.place.is_none() {
-            states.push(initial.clone());
-            continue;
-        }
-        let file = files
-            .get(&slot.place.segment)
-            .ok_or(io::ErrorKind::NotFound)?;
-        let bytes = read_range(&**file, slot.place.offset.into(), slot.place.len as usize)?;
-        match single(&bytes) {
-            Some(Ok(Record::State { state, .. })) => states.push(Some(*state)),
-            _ => return Err(io::ErrorKind::InvalidData.into()),
-        }
-    }
-    Ok(states)
 }

@@ -12,7 +12,7 @@
 //! | `cold-N.seg` | segment of the cold lane: what outlived its hot segment | until less than half of it lives |
 //! | `free-N.seg` | a segment ready for use; its content means nothing | until it is renamed |
 //! | `bodies/ID.body` | the content of mail ID, larger than [`Options::inline_max`] | until all its recipients are done |
-//! | `quarantine/…` | damaged parts of the log, copied | until the administrator removes them |
+//! | `quarantine/…` | damaged parts of the log, copied, and contents of mail that may be in them | until the administrator removes them |
 //! | `index.db` | waiting recipients, in SQLite; derived from the log | deleted at will, made anew |
 //! | `history.db` | finished recipients, attempts, tokens, in SQLite; primary | for ever; rows expire |
 //! | `lock` | held by the one process that uses the directory | |
@@ -86,6 +86,14 @@
 //! - **A record is damaged below that offset.** The damaged range is copied to `quarantine/` and
 //!   reported; reading resumes at the next whole frame with the segment's nonce, which no sender
 //!   of mail can know. A gap in the sequence tells damage that ends at a page from padding.
+//! - **A survivor cannot be read** when its segment is reclaimed. Each record has a checksum of its
+//!   own, so its neighbours in the frame are copied all the same; an outcome or a setting is written
+//!   anew from memory. What is lost is copied to `quarantine/` before the segment goes, and is told
+//!   by [`Spool::take_damaged`]. A mail whose state is lost goes on with the state in its message's
+//!   record. A mail whose message is lost stays known, without a place: it is listed, reading it
+//!   says [`ReadError::Damaged`], and it waits until the caller commits its outcome, so that it
+//!   ends in the history and not in nothing. It is told again at every start until then. Only the
+//!   index remembers it; an index made anew does not know it.
 //! - **A write fails.** The pages where its frames begin are overwritten with zeros and synced
 //!   before the clients hear of it. If that fails too, as when any sync fails, nothing is known
 //!   about the disk: everything is refused from then on ([`CommitError::Poisoned`]).
@@ -105,6 +113,7 @@ mod change;
 mod codec;
 mod committer;
 pub mod conformance;
+mod damage;
 mod entries;
 pub mod filter;
 pub mod index;
@@ -124,6 +133,7 @@ mod table;
 pub use body::{BodyWriter, StoredBody};
 pub use change::{Applied, Change, MessageMeta, Place};
 pub use codec::DecodeError;
+pub use damage::{Damage, Damaged};
 pub use filter::Filter;
 pub use index::{
     AttemptRow, HistoryFilter, HistoryRow, Index, IndexError, MemoryIndex, Page, Row, Sort,

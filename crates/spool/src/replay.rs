@@ -13,6 +13,7 @@ use mail::QueueId;
 
 use crate::body;
 use crate::change::{Applied, Change, Place};
+use crate::damage::{Damaged, QUARANTINE_DIR};
 use crate::index::{Batch, Index, IndexError, Known, net_effect};
 use crate::lane::{Active, LaneWriter, segment_name};
 use crate::options::Options;
@@ -25,9 +26,6 @@ mod files;
 mod meaning;
 
 use meaning::{cold_change, hot_change};
-
-/// Where damaged parts of the log are kept.
-pub(crate) const QUARANTINE_DIR: &str = "quarantine";
 
 /// Changes that one batch brings to the index.
 const BATCH: usize = 50_000;
@@ -106,6 +104,7 @@ pub(crate) struct Start {
     pub(crate) last_number: u32,
     pub(crate) free: Vec<(String, Arc<dyn File>)>,
     pub(crate) last_free: u64,
+    pub(crate) damaged: Vec<Damaged>,
     pub(crate) recovered: Recovered,
 }
 
@@ -205,6 +204,7 @@ impl Replay<'_> {
             .max(self.index.highest()?.map_or(0, QueueId::as_u64));
         self.recovered.highest = (highest > 0).then(|| QueueId::from_u64(highest));
         self.recovered.waiting = self.table.waiting();
+        let damaged = self.table.lost().into_iter().map(Damaged::known).collect();
         Ok(Start {
             table: std::mem::take(&mut self.table),
             hot,
@@ -213,6 +213,7 @@ impl Replay<'_> {
             last_number: self.last_number,
             free,
             last_free,
+            damaged,
             recovered: std::mem::take(&mut self.recovered),
         })
     }

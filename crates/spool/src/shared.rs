@@ -1,6 +1,7 @@
 //! What the spool's threads share, each part behind its own lock.
 //!
-//! **Lock order:** refused, table, feed, pool, poison; the queue's is held alone.
+//! **Lock order:** refused, table, feed, pool, poison; the queue's and that of the damage are held
+//! alone.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::change::{Applied, Change};
+use crate::damage::Damaged;
 use crate::index::{Batch, Index};
 use crate::op::{Callback, Op};
 use crate::options::Options;
@@ -61,6 +63,7 @@ pub(crate) struct Counters {
     pub(crate) reclaimed: AtomicU64,
     pub(crate) moved_bytes: AtomicU64,
     pub(crate) prepared: AtomicU64,
+    pub(crate) damaged: AtomicU64,
 }
 
 pub(crate) struct Shared {
@@ -79,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) refused: Mutex<Option<Batch>>,
     pub(crate) poison: Mutex<Option<Arc<str>>>,
     pub(crate) low_on_space: AtomicBool,
+    /// What was found damaged and was not told yet.
+    pub(crate) damaged: Mutex<Vec<Damaged>>,
     pub(crate) counters: Counters,
 }
 

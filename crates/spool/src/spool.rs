@@ -12,6 +12,7 @@ use mail::{Message, QueueId, RecipientKey, RecipientState, Timestamp};
 use crate::body::{self, BodyWriter};
 use crate::change::Place;
 use crate::committer::Committer;
+use crate::damage::Damaged;
 use crate::filter::Filter;
 use crate::index::{
     AttemptRow, HistoryFilter, HistoryRow, Index, IndexError, Page, Row, SqliteIndex, Waiting,
@@ -103,6 +104,7 @@ impl Spool {
             last_number,
             free,
             last_free,
+            damaged,
             recovered,
         } = start;
         let shared = Arc::new(Shared {
@@ -128,6 +130,7 @@ impl Spool {
             refused: Mutex::new(None),
             poison: Mutex::new(None),
             low_on_space: false.into(),
+            damaged: Mutex::new(damaged),
             counters: Counters::default(),
             options,
         });
@@ -454,6 +457,13 @@ impl Spool {
         self.shared.poisoned()
     }
 
+    /// What was found damaged since this was last asked: to be logged as errors. Opening the spool
+    /// tells the messages that were lost before and have no outcome yet once more.
+    #[must_use]
+    pub fn take_damaged(&self) -> Vec<Damaged> {
+        std::mem::take(&mut *lock(&self.shared.damaged))
+    }
+
     /// Figures.
     #[must_use]
     pub fn stats(&self) -> SpoolStats {
@@ -475,6 +485,7 @@ impl Spool {
             syncs: read(&counters.syncs),
             prepared: read(&counters.prepared),
             reclaimed: read(&counters.reclaimed),
+            damaged: read(&counters.damaged),
             queue_depth,
             index_backlog: lock(&self.shared.feed).changes.len() as u64,
         }

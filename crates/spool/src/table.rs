@@ -101,6 +101,14 @@ pub(crate) struct Table {
     unsettled: Vec<QueueId>,
 }
 
+/// What a place in a segment is remembered for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Holder {
+    Message(QueueId),
+    Slot(RecipientKey),
+    Control(String),
+}
+
 /// What applying a change did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -408,6 +416,46 @@ impl Table {
             return self.bury(id);
         }
         Effect::Kept
+    }
+
+    /// Whether any place points into a segment.
+    pub(crate) fn lives(&self, number: u32) -> bool {
+        self.segments
+            .get(&number)
+            .is_some_and(|s| s.live_records > 0)
+    }
+
+    /// Every place that points into a segment, those of messages first. Looks at all entries: for
+    /// the rare case that some cannot be copied.
+    pub(crate) fn holders(&self, number: u32) -> Vec<(Place, Holder)> {
+        let mut messages = Vec::new();
+        let mut others = Vec::new();
+        for (id, entry) in self.entries.iter() {
+            if entry.place.segment == number && !entry.is_finished() {
+                messages.push((entry.place, Holder::Message(id)));
+            }
+            for (recipient, slot) in (0..).zip(entry.slots.as_slice()) {
+                if slot.place.segment == number {
+                    let key = RecipientKey { id, recipient };
+                    others.push((slot.place, Holder::Slot(key)));
+                }
+            }
+        }
+        for (name, (_, place)) in &self.controls {
+            if place.segment == number {
+                others.push((*place, Holder::Control(name.clone())));
+            }
+        }
+        messages.append(&mut others);
+        messages
+    }
+
+    /// Messages that wait although their record is lost.
+    pub(crate) fn lost(&self) -> Vec<QueueId> {
+        let lost = |(_, e): &(QueueId, &Entry)| e.place.is_none() && !e.is_finished();
+        let mut lost: Vec<QueueId> = self.entries.iter().filter(lost).map(|(id, _)| id).collect();
+        lost.sort_unstable();
+        lost
     }
 
     /// The oldest segment of a lane.

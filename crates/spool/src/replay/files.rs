@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{OpenError, QUARANTINE_DIR, Quarantined, Replay, io_error};
+use crate::damage;
 use crate::segment::{FORMAT_VERSION, HeaderCheck, Lane, PAGE, SegmentHeader};
 use crate::storage::{File, read_range};
 use crate::table::Segment;
@@ -124,19 +125,14 @@ impl Replay<'_> {
         from: usize,
         to: usize,
     ) -> Result<(), OpenError> {
-        let file_name = format!("{QUARANTINE_DIR}/{name}.{from}-{to}");
+        let file_name = damage::file_name(name, from, to);
         let bytes = bytes.get(from..to.min(bytes.len())).unwrap_or_default();
         if self.storage.open(&file_name).is_ok() {
             // Told when it was found.
             return Ok(());
         }
-        let write = || {
-            let file = self.storage.create(&file_name)?;
-            file.write_at(bytes, 0)?;
-            file.sync()?;
-            self.storage.sync_dir(QUARANTINE_DIR)
-        };
-        write().map_err(io_error("copy a damaged part of the log to the quarantine"))?;
+        damage::keep(self.storage, &file_name, bytes)
+            .map_err(io_error("copy a damaged part of the log to the quarantine"))?;
         self.recovered.quarantined.push(Quarantined {
             file: file_name,
             segment: name.to_owned(),

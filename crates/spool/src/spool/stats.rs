@@ -27,6 +27,8 @@ pub struct SpoolStats {
     pub prepared: u64,
     /// Segments taken back since the start.
     pub reclaimed: u64,
+    /// Records found damaged since the start: see [`crate::Damaged`].
+    pub damaged: u64,
     /// Commits that wait to be written.
     pub queue_depth: u64,
     /// Changes that wait for the index.

@@ -39,7 +39,7 @@ pub enum OpenDirError {
     },
 }
 
-const DIRECTORIES: [&str; 2] = [crate::body::DIR, crate::replay::QUARANTINE_DIR];
+const DIRECTORIES: [&str; 2] = [crate::body::DIR, crate::damage::QUARANTINE_DIR];
 
 impl DirStorage {
     /// Takes the directory `root`, creating it when there is none, readable by its owner alone.

@@ -1,0 +1,82 @@
+//! What is damaged on disk: how it is told, and where its octets are kept.
+
+use std::fmt;
+use std::io;
+
+use mail::{QueueId, RecipientKey};
+
+use crate::storage::Storage;
+
+/// Where damaged parts of the log are kept.
+pub(crate) const QUARANTINE_DIR: &str = "quarantine";
+
+/// What of a mail is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Damage {
+    /// Its envelope and, unless that is in a file of its own, its content. The mail cannot be
+    /// delivered; it is listed as waiting until its outcome is committed.
+    Message(QueueId),
+    /// The last state of one recipient: the mail goes on with the one before, so attempts may be
+    /// counted twice and a hold may be lost.
+    State(RecipientKey),
+}
+
+/// A record that waited in the queue and cannot be read any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// What is lost.
+    pub what: Damage,
+    /// Where the damaged octets are kept, relative to the spool's directory; the directory alone
+    /// for what an earlier run found.
+    pub file: String,
+}
+
+impl Damaged {
+    /// A message that an earlier run lost.
+    pub(crate) fn known(id: QueueId) -> Self {
+        Self {
+            what: Damage::Message(id),
+            file: QUARANTINE_DIR.to_owned(),
+        }
+    }
+
+    /// The mail.
+    #[must_use]
+    pub const fn id(&self) -> QueueId {
+        match self.what {
+            Damage::Message(id) => id,
+            Damage::State(key) => key.id,
+        }
+    }
+}
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = &self.file;
+        match self.what {
+            Damage::Message(id) => write!(
+                f,
+                "mail {id} is damaged on disk and cannot be delivered; its octets are in {file}"
+            ),
+            Damage::State(RecipientKey { id, recipient }) => write!(
+                f,
+                "the last state of recipient {recipient} of mail {id} is damaged on disk, the one \
+                 before is used; its octets are in {file}"
+            ),
+        }
+    }
+}
+
+/// The name of the copy of a part of a segment.
+pub(crate) fn file_name(segment: &str, from: usize, to: usize) -> String {
+    format!("{QUARANTINE_DIR}/{segment}.{from}-{to}")
+}
+
+/// Copies damaged octets, durably.
+pub(crate) fn keep(storage: &dyn Storage, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let file = storage.create(name)?;
+    file.write_at(bytes, 0)?;
+    file.sync()?;
+    storage.sync_dir(QUARANTINE_DIR)
+}

@@ -84,7 +84,7 @@
 //!   the log is written to again, so that they are not found later. What was read above the offset
 //!   is written once more and synced, for it may have been in the system's memory only.
 //! - **A record is damaged below that offset.** The damaged range is copied to `quarantine/` and
-//!   reported; reading resumes at the next whole frame with the segment's nonce, which no sender
+//!   reported, and contents that no mail claims are kept there as well; reading resumes at the next whole frame with the segment's nonce, which no sender
 //!   of mail can know. A gap in the sequence tells damage that ends at a page from padding.
 //! - **A survivor cannot be read** when its segment is reclaimed. Each record has a checksum of its
 //!   own, so its neighbours in the frame are copied all the same; an outcome or a setting is written

@@ -13,7 +13,7 @@ use mail::QueueId;
 
 use crate::body;
 use crate::change::{Applied, Change, Place};
-use crate::damage::{Damaged, QUARANTINE_DIR};
+use crate::damage::Damaged;
 use crate::index::{Batch, Index, IndexError, Known, net_effect};
 use crate::lane::{Active, LaneWriter, segment_name};
 use crate::options::Options;
@@ -70,7 +70,7 @@ pub enum OpenError {
 pub struct Quarantined {
     /// The copy, relative to the spool's directory.
     pub file: String,
-    /// The segment it was found in.
+    /// The segment it was found in, or the content that no mail claims any more.
     pub segment: String,
     /// Its first octet there.
     pub from: u64,
@@ -188,7 +188,7 @@ impl Replay<'_> {
             self.pending.push((self.applied.hot, Change::Forget { id }));
         }
         self.flush()?;
-        self.remove_orphan_bodies()?;
+        self.clear_orphan_bodies()?;
         self.table.hot_sequence = hot.next - 1;
         self.table.hot_head = hot
             .active
@@ -490,15 +490,21 @@ impl Replay<'_> {
         Ok(writer)
     }
 
-    fn remove_orphan_bodies(&mut self) -> Result<(), OpenError> {
+    fn clear_orphan_bodies(&mut self) -> Result<(), OpenError> {
         let names = self
             .storage
             .list(body::DIR)
             .map_err(io_error("list the contents"))?;
-        for name in names {
-            if let Some(id) = body::owner(&name)
-                && !self.table.body_files.contains(&id)
-            {
+        let is_orphan = |id: &QueueId| !self.table.body_files.contains(id);
+        let orphans: Vec<QueueId> = names
+            .iter()
+            .filter_map(|name| body::owner(name))
+            .filter(is_orphan)
+            .collect();
+        if !orphans.is_empty() && self.has_damage()? {
+            self.keep_orphan_bodies(&orphans)?;
+        } else {
+            for id in orphans {
                 let failed = io_error("remove a content that belongs to no mail");
                 self.storage.remove(&body::file_name(id)).map_err(failed)?;
             }

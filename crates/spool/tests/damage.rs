@@ -248,3 +248,53 @@ fn outcomes_and_settings_that_are_damaged_are_written_anew() {
         assert_eq!(spool.keys(&Filter::all(), NOW).unwrap(), [key(1, 1)]);
     }
 }
+
+#[test]
+fn the_content_of_a_mail_in_a_damaged_part_of_the_log_is_kept() {
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    let large = vec![b'z'; 20_000];
+    for (n, recipient) in [(1, "first@x.example"), (2, "MARK@x.example")] {
+        spool
+            .commit_wait(vec![accept(n, &[recipient], &large)])
+            .unwrap();
+    }
+    spool
+        .commit_wait(vec![accept(3, &["a@x.example"], b"last")])
+        .unwrap();
+    drop(spool);
+    rot(&disk, b"MARK");
+    disk.put(&format!("bodies/{}.body", id(9)), b"never accepted");
+    let (spool, recovered) = open(&disk, &Arc::new(MemoryIndex::new()));
+    assert_eq!(recovered.waiting, 2);
+    // The damaged part of the log, the content of mail 2, and what may belong to it as well.
+    assert_eq!(recovered.quarantined.len(), 3);
+    let kept = disk
+        .contents(&format!("quarantine/{}.body", id(2)))
+        .unwrap();
+    assert_eq!(kept, large);
+    assert_eq!(spool.read(id(1)).unwrap().unwrap().content, large);
+    drop(spool);
+    // Later starts keep it as well, and tell nothing anew.
+    disk.restart();
+    let (_, recovered) = open(&disk, &Arc::new(MemoryIndex::new()));
+    assert_eq!(recovered.quarantined, []);
+    assert!(disk.names().contains(&format!("quarantine/{}.body", id(2))));
+}
+
+#[test]
+fn a_damaged_mail_with_its_content_in_a_file_keeps_it() {
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    let large = vec![b'z'; 20_000];
+    spool
+        .commit_wait(vec![accept(1, &["MARK@x.example"], &large)])
+        .unwrap();
+    let segment = rot(&disk, b"MARK");
+    reclaim(&spool, &disk, &segment);
+    assert_eq!(spool.take_damaged()[0].what, Damage::Message(id(1)));
+    spool.commit_wait(vec![done(key(1, 0))]).unwrap();
+    spool.step();
+    let kept = format!("quarantine/{}.body", id(1));
+    assert_eq!(disk.contents(&kept).unwrap(), large);
+}

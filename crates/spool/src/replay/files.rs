@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{OpenError, QUARANTINE_DIR, Quarantined, Replay, io_error};
-use crate::damage;
+use mail::QueueId;
+
+use super::{OpenError, Quarantined, Replay, io_error};
+use crate::body;
+use crate::damage::{self, QUARANTINE_DIR};
 use crate::segment::{FORMAT_VERSION, HeaderCheck, Lane, PAGE, SegmentHeader};
 use crate::storage::{File, read_range};
 use crate::table::Segment;
@@ -116,6 +119,37 @@ impl Replay<'_> {
             to: file.len().unwrap_or_default(),
         });
         Ok(())
+    }
+
+    /// Whether parts of the log are in the quarantine, from now or from earlier.
+    pub(super) fn has_damage(&self) -> Result<bool, OpenError> {
+        let kept = self.storage.list(QUARANTINE_DIR);
+        let kept = kept.map_err(io_error("list the quarantine"))?;
+        Ok(kept.iter().any(|name| name.contains(".seg")))
+    }
+
+    /// A content that no mail claims may belong to one whose record is damaged.
+    pub(super) fn keep_orphan_bodies(&mut self, orphans: &[QueueId]) -> Result<(), OpenError> {
+        let failed = io_error("set aside a content that belongs to no mail");
+        let found_now = !self.recovered.quarantined.is_empty();
+        for id in orphans {
+            let (from, to) = (body::file_name(*id), body::quarantine_name(*id));
+            self.storage.rename(&from, &to).map_err(&failed)?;
+            // One that turns up after old damage is as a rule a mail that was never accepted.
+            if found_now {
+                let file = self.storage.open(&to).map_err(&failed)?;
+                self.recovered.quarantined.push(Quarantined {
+                    file: to,
+                    segment: from,
+                    from: 0,
+                    to: file.len().unwrap_or_default(),
+                });
+            }
+        }
+        self.storage
+            .sync_dir(QUARANTINE_DIR)
+            .and_then(|()| self.storage.sync_dir(body::DIR))
+            .map_err(failed)
     }
 
     pub(super) fn quarantine(

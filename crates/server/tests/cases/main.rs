@@ -5,6 +5,7 @@ mod dialogue;
 mod durable;
 mod hosts;
 mod load;
+mod local;
 mod lookups;
 mod relay;
 mod reports;

@@ -1,0 +1,134 @@
+//! Mail for local domains: it stays here, whatever outgoing mail does.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::thread;
+
+use lab::{Scratch, Sendoff};
+
+use crate::scene::{BINARY, SENDER, SOON, Scene, eventually, mail, queue};
+
+fn stored(mailbox: &Path) -> Vec<String> {
+    let Ok(found) = fs::read_dir(mailbox.join("new")) else {
+        return Vec::new();
+    };
+    found
+        .map(|file| {
+            fs::read_to_string(file.expect("a mailbox can be read").path())
+                .expect("a mailbox can be read")
+        })
+        .collect()
+}
+
+#[test]
+fn local_mail_is_stored_although_outgoing_mail_is_switched_off() {
+    let scene = Scene::new();
+    let boxes = Scratch::new();
+    let template = format!("maildir:{}/{{domain}}/{{user}}", boxes.path().display());
+    let config = scene
+        .config()
+        .set("local.domains", ["here.example"])
+        .set("local.deliver", template)
+        .set("outgoing.enabled", false);
+    let server = Sendoff::start(BINARY, config);
+    let recipients = ["hans@here.example", "bob@origin.example"];
+    server.send(SENDER, &recipients, &mail("a case"));
+    let mailbox = boxes.path().join("here.example/hans");
+    eventually("the mail is in its mailbox", SOON, || {
+        stored(&mailbox).len() == 1
+    });
+    let text = stored(&mailbox).remove(0);
+    assert!(text.starts_with("Return-Path: <ann@origin.example>\r\n"));
+    assert!(text.contains("Subject: a case\r\n"));
+    let waiting = queue(&server);
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(waiting[0]["recipient"], "bob@origin.example");
+    assert!(
+        waiting[0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("switched off")
+    );
+}
+
+/// An LMTP server for one transaction: takes everybody but `nobody`, answers the first of them
+/// well and the others not now, and closes without hearing the goodbye.
+fn lmtp_once(stream: TcpStream) {
+    let mut reader = BufReader::new(stream.try_clone().expect("the server talks on"));
+    let mut writer = stream;
+    let mut accepted = 0;
+    writer
+        .write_all(b"220 lmtp\r\n")
+        .expect("the server talks on");
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        let answer = match line.get(..4) {
+            Some("RCPT") if line.contains("nobody") => "550 5.1.1 no such user\r\n",
+            Some("RCPT") => {
+                accepted += 1;
+                "250 ok\r\n"
+            }
+            Some("DATA") => {
+                writer
+                    .write_all(b"354 go\r\n")
+                    .expect("the server talks on");
+                while line.trim_end() != "." {
+                    line.clear();
+                    reader.read_line(&mut line).expect("the server talks on");
+                }
+                writer
+                    .write_all(b"250 2.0.0 stored\r\n")
+                    .expect("the server talks on");
+                for _ in 1..accepted {
+                    writer
+                        .write_all(b"452 4.2.2 full\r\n")
+                        .expect("the server talks on");
+                }
+                return;
+            }
+            Some(_) | None => "250 ok\r\n",
+        };
+        writer
+            .write_all(answer.as_bytes())
+            .expect("the server talks on");
+    }
+}
+
+#[test]
+fn each_recipient_at_an_lmtp_server_has_its_own_end() {
+    let scene = Scene::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = format!("lmtp:{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            lmtp_once(stream.unwrap());
+        }
+    });
+    let config = scene
+        .config()
+        .set("local.domains", ["here.example"])
+        .set("local.deliver", store);
+    let server = Sendoff::start(BINARY, config);
+    let recipients = ["a@here.example", "nobody@here.example", "c@here.example"];
+    server.send(SENDER, &recipients, &mail("a case"));
+    scene
+        .failure()
+        .assert_failed("nobody@here.example", "5.1.1");
+    for expected in [
+        [" delivered ", "to=<a@here.example>"],
+        [" deferred ", "to=<c@here.example>"],
+        [" delivered ", "to=<c@here.example>"],
+    ] {
+        server.wait_for_log(&expected, SOON).unwrap();
+    }
+    let log = server.log();
+    let delivered = log
+        .lines()
+        .filter(|l| l.contains(" delivered ") && l.contains("a@here.example"));
+    assert_eq!(delivered.count(), 1);
+}

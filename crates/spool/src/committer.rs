@@ -6,15 +6,16 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mail::{Message, RecipientState};
+use mail::{Message, QueueId, RecipientState};
 
 use crate::body::{self, StoredBody};
 use crate::change::{Change, MessageMeta, Place};
 use crate::lane::{LaneWriter, Need, WriteError};
 use crate::op::{Callback, CommitError, Op};
 use crate::record::{Body, MessageParts, put_control, put_done, put_message, put_recipient_state};
-use crate::segment::{FRAME_HEADER, SEGMENT_HEADER};
+use crate::segment::FRAME_HEADER;
 use crate::shared::{Pending, Shared, lock, wait};
+use crate::spool::threads::{body_files, has_large_body};
 use crate::table::Effect;
 
 /// Bytes that one write takes at most, unless a single commit is larger.
@@ -32,6 +33,8 @@ struct Encoded {
     start: usize,
     /// Places are relative to the buffer until it is written.
     changes: Vec<Change>,
+    /// The mails whose content is in a file: it goes when the commit does not come to be.
+    bodies: Vec<QueueId>,
     done: Callback,
 }
 
@@ -83,27 +86,20 @@ impl Committer {
     fn add(&mut self, pending: Pending, group: &mut Vec<Encoded>) {
         let Pending { ops, done } = pending;
         let intake = is_intake(&ops);
-        if let Err(e) = self.admit(intake) {
-            return done(Err(e));
-        }
         let start = self.buffer.len();
-        self.buffer.resize(start + FRAME_HEADER, 0);
-        let mut changes = Vec::with_capacity(ops.len());
-        for op in ops {
-            match encode(&self.shared, &mut self.buffer, op) {
-                Ok(change) => changes.push(change),
-                Err(e) => {
-                    self.buffer.truncate(start);
-                    return done(Err(CommitError::Full(Arc::new(e))));
-                }
+        let bodies = body_files(&ops, self.shared.options.inline_limit());
+        let refuse = |shared: &Shared, done: Callback, e: CommitError| {
+            shared.discard(&bodies, &e);
+            done(Err(e));
+        };
+        let mut changes = match self.encode_all(ops, intake) {
+            Ok(changes) => changes,
+            Err(e) => {
+                self.buffer.truncate(start);
+                return refuse(&self.shared, done, e);
             }
-        }
-        let len = (self.buffer.len() - start) as u64;
-        let max = u64::from(self.shared.options.segment_bytes) - SEGMENT_HEADER as u64;
-        if len > max {
-            self.buffer.truncate(start);
-            return done(Err(CommitError::TooLarge { len, max }));
-        }
+        };
+        let mut at = start;
         if !self.lane.has_room(&self.shared, self.buffer.len()) {
             let own = self.buffer.split_off(start);
             self.flush(std::mem::take(group));
@@ -111,21 +107,43 @@ impl Committer {
             let need = if intake { Need::Intake } else { Need::Progress };
             if let Err(e) = self.lane.roll(&self.shared, need) {
                 self.buffer.clear();
-                return done(Err(e.into()));
+                return refuse(&self.shared, done, e.into());
             }
             shift(&mut changes, start);
-            group.push(Encoded {
-                start: 0,
-                changes,
-                done,
-            });
-            return;
+            at = 0;
         }
         group.push(Encoded {
-            start,
+            start: at,
             changes,
+            bodies,
             done,
         });
+    }
+
+    /// Appends a commit to the buffer, when it may be made and fits.
+    fn encode_all(&mut self, ops: Vec<Op>, intake: bool) -> Result<Vec<Change>, CommitError> {
+        self.admit(intake)?;
+        let limit = self.shared.options.inline_limit();
+        let large = ops.iter().filter(|op| has_large_body(op, limit));
+        let large: Vec<u64> = large
+            .map(|op| op.body_file(limit).map_or(0, |b| b.1))
+            .collect();
+        if intake && !large.is_empty() {
+            self.shared.room_for_body(large.iter().sum())?;
+        }
+        let start = self.buffer.len();
+        self.buffer.resize(start + FRAME_HEADER, 0);
+        let mut changes = Vec::with_capacity(ops.len());
+        for op in ops {
+            let change = encode(&self.shared, &mut self.buffer, op);
+            changes.push(change.map_err(|e| CommitError::Full(Arc::new(e)))?);
+        }
+        let len = (self.buffer.len() - start) as u64;
+        let max = self.shared.options.commit_bytes_max();
+        if len > max {
+            return Err(CommitError::TooLarge { len, max });
+        }
+        Ok(changes)
     }
 
     fn admit(&self, intake: bool) -> Result<(), CommitError> {
@@ -157,7 +175,10 @@ impl Committer {
             Ok(base) => self.publish(first, base, group),
             Err(e) => {
                 let e = CommitError::from(e);
-                group.into_iter().for_each(|c| (c.done)(Err(e.clone())));
+                for commit in group {
+                    self.shared.discard(&commit.bodies, &e);
+                    (commit.done)(Err(e.clone()));
+                }
             }
         }
     }
@@ -231,7 +252,7 @@ const fn weight(op: &Op) -> usize {
 }
 
 /// Whether a commit brings new mail and nothing else.
-fn is_intake(ops: &[Op]) -> bool {
+pub(crate) fn is_intake(ops: &[Op]) -> bool {
     !ops.is_empty() && ops.iter().all(Op::is_accept)
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use mail::{Message, RecipientKey, RecipientState, Verdict};
+use mail::{Message, QueueId, RecipientKey, RecipientState, Verdict};
 
 use crate::body::StoredBody;
 
@@ -20,7 +20,8 @@ pub enum Op {
         /// A drop's id or an idempotency key: found again with [`crate::Spool::find_token`].
         token: Option<String>,
     },
-    /// As `Accept`, for a mail whose content was written with [`crate::Spool::begin_body`].
+    /// As `Accept`, for a mail whose content was written with [`crate::Spool::begin_body`]. The
+    /// content is removed when the commit is refused.
     AcceptStored {
         /// The mail; its `content` is ignored.
         message: Message,
@@ -61,6 +62,19 @@ pub enum Op {
 }
 
 impl Op {
+    /// Octets of its content, when that goes or went to a file of its own, and whose it is.
+    pub(crate) fn body_file(&self, inline_limit: usize) -> Option<(QueueId, u64)> {
+        match self {
+            Self::Accept { message, .. } if message.content.len() > inline_limit => {
+                Some((message.id, message.content.len() as u64))
+            }
+            Self::AcceptStored { message, body, .. } => Some((message.id, body.len())),
+            Self::Accept { .. } | Self::State { .. } | Self::Done { .. } | Self::Control { .. } => {
+                None
+            }
+        }
+    }
+
     pub(crate) const fn is_accept(&self) -> bool {
         matches!(self, Self::Accept { .. } | Self::AcceptStored { .. })
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::segment::SEGMENT_HEADER;
+
 /// How a spool is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -44,6 +46,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Bytes that one commit takes at most: what a segment has behind its header.
+    pub(crate) fn commit_bytes_max(&self) -> u64 {
+        u64::from(self.segment_bytes) - SEGMENT_HEADER as u64
+    }
+
     pub(crate) fn inline_limit(&self) -> usize {
         self.inline_max.min(self.segment_bytes as usize / 8)
     }

@@ -8,10 +8,13 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use mail::QueueId;
+
+use crate::body;
 use crate::change::{Applied, Change};
 use crate::damage::Damaged;
 use crate::index::{Batch, Index};
-use crate::op::{Callback, Op};
+use crate::op::{Callback, CommitError, Op};
 use crate::options::Options;
 use crate::storage::{File, Storage};
 use crate::table::Table;
@@ -116,6 +119,31 @@ impl Shared {
 
     pub(crate) fn add(counter: &AtomicU64, n: u64) {
         counter.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Whether a content of `len` octets may be written beside the log now: it would take the room
+    /// that outcomes need, for unlike the log's no room was set aside for it.
+    pub(crate) fn room_for_body(&self, len: u64) -> Result<(), CommitError> {
+        if let Some(reason) = self.poisoned() {
+            return Err(CommitError::Poisoned(reason));
+        }
+        let full = |e: io::Error| CommitError::Full(Arc::new(e));
+        let free = self.storage.free_bytes().map_err(full)?;
+        if free < self.options.reserve_bytes.saturating_add(len) {
+            return Err(full(io::ErrorKind::StorageFull.into()));
+        }
+        Ok(())
+    }
+
+    /// Removes the contents of a commit that is not in the log, unless it may be there after all.
+    pub(crate) fn discard(&self, bodies: &[QueueId], why: &CommitError) {
+        if matches!(why, CommitError::Poisoned(_)) {
+            return;
+        }
+        for id in bodies {
+            // One that stays is removed when the spool is opened next.
+            drop(self.storage.remove(&body::file_name(*id)));
+        }
     }
 
     pub(crate) fn is_low(&self) -> bool {

@@ -27,7 +27,7 @@ use crate::shared::{Counters, Feed, Pending, Pool, Queue, Shared, lock};
 use crate::storage::{DirStorage, Storage, read_range};
 
 mod stats;
-mod threads;
+pub(crate) mod threads;
 
 pub use stats::SpoolStats;
 use threads::{enqueue, has_large_body, join, spawn};
@@ -216,8 +216,13 @@ impl Spool {
     /// Begins a content that is written in chunks before its commit ([`Op::AcceptStored`]).
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the disk refuses or has less room than the reserve.
     pub fn begin_body(&self, id: QueueId) -> std::io::Result<BodyWriter> {
+        match self.shared.room_for_body(0) {
+            Ok(()) => {}
+            Err(CommitError::Full(e)) => return Err(e.kind().into()),
+            Err(e) => return Err(std::io::Error::other(e)),
+        }
         BodyWriter::create(Arc::clone(&self.shared.storage), id)
     }
 

@@ -571,3 +571,94 @@ fn threads_that_accept_deliver_and_reclaim_at_once_lose_and_resurrect_nothing() 
         assert_eq!(history.len(), 2400 - expected.len());
     }
 }
+
+fn bodies(disk: &SimDisk) -> Vec<String> {
+    let mut names = disk.names();
+    names.retain(|name| name.starts_with("bodies/"));
+    names
+}
+
+#[test]
+fn a_refused_commit_leaves_no_content_behind() {
+    let large = [b'z'; 20_000];
+    for threads in [false, true] {
+        let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+        let options = Options {
+            threads,
+            ..options()
+        };
+        let disk_of = Arc::new(disk.clone());
+        let (spool, _) = Spool::open(options, disk_of, index).unwrap();
+        // Too large as a whole, with a content that was in its file already.
+        let many: Vec<Op> = (1..=20)
+            .map(|id| accept(id, &["a@x.example"], &[0; 6000]))
+            .chain([accept(21, &["a@x.example"], &large)])
+            .collect();
+        let refused = spool.commit_wait(many).unwrap_err();
+        assert!(matches!(refused, CommitError::TooLarge { .. }), "{refused}");
+        assert_eq!(bodies(&disk), Vec::<String>::new());
+        let mut body = spool.begin_body(QueueId::from_u64(30)).unwrap();
+        body.write(&large).unwrap();
+        let stored = Op::AcceptStored {
+            message: message(30, &["a@x.example"], b""),
+            body: body.finish().unwrap(),
+            states: Vec::new(),
+            token: None,
+        };
+        let mut ops: Vec<Op> = (1..=20)
+            .map(|id| accept(id, &["a@x.example"], &[0; 6000]))
+            .collect();
+        ops.push(stored);
+        spool.commit_wait(ops).unwrap_err();
+        assert_eq!(bodies(&disk), Vec::<String>::new());
+        spool
+            .commit_wait(vec![accept(40, &["a@x.example"], &large)])
+            .unwrap();
+        assert_eq!(bodies(&disk).len(), 1);
+    }
+}
+
+#[test]
+fn a_failed_write_takes_the_content_with_it() {
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    spool
+        .commit_wait(vec![accept(1, &["a@x.example"], b"one")])
+        .unwrap();
+    // Creating, writing and syncing the content, syncing its directory; then the log is written.
+    disk.inject(4, Fault::Error);
+    let refused = spool
+        .commit_wait(vec![accept(2, &["a@x.example"], &[0; 20_000])])
+        .unwrap_err();
+    assert!(!disk.clear_fault());
+    assert!(matches!(refused, CommitError::Full(_)), "{refused}");
+    assert_eq!(bodies(&disk), Vec::<String>::new());
+}
+
+#[test]
+fn a_content_does_not_take_the_room_that_outcomes_need() {
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    let options = Options {
+        reserve_bytes: 100_000,
+        ..options()
+    };
+    let (spool, _) = Spool::open(options, Arc::new(disk.clone()), index).unwrap();
+    let used: usize = disk
+        .names()
+        .iter()
+        .map(|n| disk.contents(n).unwrap().len())
+        .sum();
+    disk.set_capacity(used as u64 + 110_000);
+    let before = disk.operations();
+    let refused = spool
+        .commit_wait(vec![accept(1, &["a@x.example"], &[0; 20_000])])
+        .unwrap_err();
+    assert!(matches!(refused, CommitError::Full(_)), "{refused}");
+    // Nothing was written; a content that is not there is removed.
+    assert_eq!(disk.operations(), before + 1);
+    spool
+        .commit_wait(vec![accept(2, &["a@x.example"], b"small")])
+        .unwrap();
+    disk.set_capacity(used as u64 + 90_000);
+    assert!(spool.begin_body(QueueId::from_u64(3)).is_err());
+}

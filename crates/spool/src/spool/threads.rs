@@ -4,9 +4,11 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use mail::QueueId;
+
 use super::Work;
 use crate::body;
-use crate::committer::Committer;
+use crate::committer::{Committer, is_intake};
 use crate::indexer;
 use crate::keeper::Keeper;
 use crate::op::{CommitError, Op};
@@ -23,6 +25,8 @@ pub(super) fn enqueue(shared: &Shared, pending: Pending) {
     let mut queue = lock(&shared.queue);
     if queue.closing {
         drop(queue);
+        let bodies = body_files(&pending.ops, shared.options.inline_limit());
+        shared.discard(&bodies, &CommitError::Closed);
         return (pending.done)(Err(CommitError::Closed));
     }
     queue.pending.push_back(pending);
@@ -30,14 +34,29 @@ pub(super) fn enqueue(shared: &Shared, pending: Pending) {
     shared.queue_changed.notify_one();
 }
 
-pub(super) const fn has_large_body(op: &Op, limit: usize) -> bool {
+pub(crate) const fn has_large_body(op: &Op, limit: usize) -> bool {
     matches!(op, Op::Accept { message, .. } if message.content.len() > limit)
 }
 
-/// Writes the large contents of a commit to files.
+/// The mails of a commit whose content is in a file.
+pub(crate) fn body_files(ops: &[Op], inline_limit: usize) -> Vec<QueueId> {
+    let files = ops.iter().filter_map(|op| op.body_file(inline_limit));
+    files.map(|(id, _)| id).collect()
+}
+
+/// Writes the large contents of a commit to files, all or none.
 fn store_bodies(shared: &Arc<Shared>, pending: Pending) {
     let Pending { ops, done } = pending;
     let limit = shared.options.inline_limit();
+    let bodies = body_files(&ops, limit);
+    let large = ops.iter().filter(|op| has_large_body(op, limit));
+    let large = large.filter_map(|op| op.body_file(limit));
+    if is_intake(&ops)
+        && let Err(e) = shared.room_for_body(large.map(|(_, len)| len).sum())
+    {
+        shared.discard(&bodies, &e);
+        return done(Err(e));
+    }
     let mut stored = Vec::with_capacity(ops.len());
     for op in ops {
         match op {
@@ -54,7 +73,11 @@ fn store_bodies(shared: &Arc<Shared>, pending: Pending) {
                         states,
                         token,
                     }),
-                    Err(e) => return done(Err(CommitError::Full(Arc::new(e)))),
+                    Err(e) => {
+                        let e = CommitError::Full(Arc::new(e));
+                        shared.discard(&bodies, &e);
+                        return done(Err(e));
+                    }
                 }
             }
             op @ (Op::Accept { .. }

@@ -85,6 +85,11 @@ impl Committer {
     /// Encodes a commit behind the group's; when the segment is full, the group is written first.
     fn add(&mut self, pending: Pending, group: &mut Vec<Encoded>) {
         let Pending { ops, done } = pending;
+        if ops.is_empty() {
+            // Nothing to write; told in its turn, so that it tells what came before.
+            self.flush(std::mem::take(group));
+            return done(Ok(()));
+        }
         let intake = is_intake(&ops);
         let start = self.buffer.len();
         let bodies = body_files(&ops, self.shared.options.inline_limit());
@@ -134,7 +139,8 @@ impl Committer {
         let start = self.buffer.len();
         self.buffer.resize(start + FRAME_HEADER, 0);
         let mut changes = Vec::with_capacity(ops.len());
-        for op in ops {
+        for mut op in ops {
+            op.bound();
             let change = encode(&self.shared, &mut self.buffer, op);
             changes.push(change.map_err(|e| CommitError::Full(Arc::new(e)))?);
         }

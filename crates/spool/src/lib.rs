@@ -54,7 +54,8 @@
 //!
 //! # Limits
 //!
-//! Segments of 32 KiB to 1 GiB; a commit fits into a segment; a write takes about 4 MiB; contents
+//! Segments of 32 KiB to 1 GiB; a commit fits into a segment ([`Spool::commit_bytes_max`]); a state
+//! or an outcome takes [`Op::STATE_MAX`] at most; a write takes about 4 MiB; contents
 //! above [`Options::inline_max`] go to files; some 400 000 changes may wait for the index before
 //! commits wait as well. In memory: some 64 bytes a message, 12 a recipient beyond the first.
 //!

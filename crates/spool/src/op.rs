@@ -38,7 +38,7 @@ pub enum Op {
         key: RecipientKey,
         /// The whole new state.
         state: RecipientState,
-        /// The SMTP dialog of the attempt that led to it, bounded by the caller.
+        /// The SMTP dialog of the attempt that led to it, cut to [`Op::TRANSCRIPT_MAX`].
         transcript: Option<String>,
     },
     /// A recipient's final outcome; without effect on one that is not waiting.
@@ -49,7 +49,7 @@ pub enum Op {
         verdict: Verdict,
         /// Attempts that counted.
         attempts: u32,
-        /// The SMTP dialog of the last attempt, bounded by the caller.
+        /// The SMTP dialog of the last attempt, cut to [`Op::TRANSCRIPT_MAX`].
         transcript: Option<String>,
     },
     /// A durable setting of the administrator: the last writer wins.
@@ -61,7 +61,66 @@ pub enum Op {
     },
 }
 
+/// Ends a text that was cut.
+const CUT: &str = " [cut]";
+
+/// Shortens a text to `max` octets, the mark included.
+fn cut(text: &mut String, max: usize) {
+    if text.len() > max {
+        text.truncate(text.floor_char_boundary(max - CUT.len()));
+        text.push_str(CUT);
+    }
+}
+
+fn cut_verdict(verdict: &mut Verdict) {
+    cut(&mut verdict.reply.text, Op::REPLY_MAX);
+    if let Some(host) = &mut verdict.host {
+        cut(&mut host.name, Op::HOST_MAX);
+    }
+}
+
+fn cut_state(state: &mut RecipientState, transcript: &mut Option<String>) {
+    state.last.iter_mut().for_each(cut_verdict);
+    if let Some(transcript) = transcript {
+        cut(transcript, Op::TRANSCRIPT_MAX);
+    }
+}
+
 impl Op {
+    /// Octets of a reply's text that are kept; a longer one is cut, and ends with a mark.
+    pub const REPLY_MAX: usize = 2 << 10;
+    /// Octets of a transcript that are kept; a longer one is cut, and ends with a mark.
+    pub const TRANSCRIPT_MAX: usize = 16 << 10;
+    /// Octets of a host's name that are kept.
+    const HOST_MAX: usize = 1 << 10;
+    /// Octets that a `State` or a `Done` takes in the log at most: 200 of them take less than
+    /// 4 MiB. See [`crate::Spool::commit_bytes_max`].
+    pub const STATE_MAX: usize = 20 << 10;
+
+    /// Cuts what hosts have said to what is kept: in front of the log, so that an index made anew
+    /// says the same.
+    pub(crate) fn bound(&mut self) {
+        match self {
+            Self::Accept { states, .. } | Self::AcceptStored { states, .. } => {
+                states.iter_mut().for_each(|s| cut_state(s, &mut None));
+            }
+            Self::State {
+                state, transcript, ..
+            } => cut_state(state, transcript),
+            Self::Done {
+                verdict,
+                transcript,
+                ..
+            } => {
+                cut_verdict(verdict);
+                if let Some(transcript) = transcript {
+                    cut(transcript, Self::TRANSCRIPT_MAX);
+                }
+            }
+            Self::Control { .. } => {}
+        }
+    }
+
     /// Octets of its content, when that goes or went to a file of its own, and whose it is.
     pub(crate) fn body_file(&self, inline_limit: usize) -> Option<(QueueId, u64)> {
         match self {

@@ -148,7 +148,8 @@ impl Spool {
         Ok((Self { shared, work }, recovered))
     }
 
-    /// Makes `ops` durable, all or none of them; `done` is called from the committer's thread and
+    /// Makes `ops` durable, all or none of them; what hosts have said is cut to
+    /// [`Op::REPLY_MAX`] and [`Op::TRANSCRIPT_MAX`]. `done` is called from the committer's thread and
     /// must not block. Returns at once.
     pub fn commit(&self, ops: Vec<Op>, done: Callback) {
         let pending = Pending { ops, done };
@@ -184,6 +185,37 @@ impl Spool {
         );
         self.commit_step();
         told.recv().unwrap_or(Err(CommitError::Closed))
+    }
+
+    /// Blocks until every commit that was made before this call has had its callback. Commits may
+    /// go on meanwhile. Afterwards [`Spool::flush_index`] brings the index as far as they went.
+    pub fn drain(&self) {
+        let (tell, told) = mpsc::sync_channel(1);
+        // It goes the longest way that a commit can go, through the contents, and all keep their
+        // order; a commit of nothing is answered behind those before it.
+        let pending = Pending {
+            ops: Vec::new(),
+            done: Box::new(move |_| tell.send(()).unwrap_or_default()),
+        };
+        match &self.work {
+            Work::Threads { bodies, .. } => {
+                let bodies = lock(bodies);
+                // Refused only by a spool that is closed: then there is nothing to wait for.
+                drop(bodies.as_ref().map(|b| b.send(pending)));
+            }
+            Work::Stepped(_) => enqueue(&self.shared, pending),
+        }
+        self.commit_step();
+        // An error says that the threads are gone, and the commits with them.
+        told.recv().unwrap_or_default();
+    }
+
+    /// Octets that one commit takes at most; a larger one is refused
+    /// ([`CommitError::TooLarge`]). A mail takes its content, when that is not in a file, and its
+    /// envelope; a state or an outcome [`Op::STATE_MAX`] at most.
+    #[must_use]
+    pub fn commit_bytes_max(&self) -> u64 {
+        self.shared.options.commit_bytes_max()
     }
 
     /// Without threads: writes the commits that wait; returns whether there were any.

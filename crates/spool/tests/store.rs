@@ -662,3 +662,91 @@ fn a_content_does_not_take_the_room_that_outcomes_need() {
     disk.set_capacity(used as u64 + 90_000);
     assert!(spool.begin_body(QueueId::from_u64(3)).is_err());
 }
+
+#[test]
+fn what_hosts_say_is_cut_and_an_op_stays_in_its_bound() {
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    let mut said = verdict(Outcome::Deferred, &"\u{e9}".repeat(50_000));
+    said.host = Some(mail::PeerHost {
+        name: "h".repeat(5000),
+        address: Some("[2001:db8::1]:25".parse().unwrap()),
+    });
+    let state = |last| RecipientState {
+        last: Some(last),
+        attempts: u32::MAX,
+        ..RecipientState::default()
+    };
+    let transcript = Some("t".repeat(1 << 20));
+    spool
+        .commit_wait(vec![accept(1, &["a@x.example", "b@x.example"], b"one")])
+        .unwrap();
+    let before = spool.stats().live_bytes;
+    let ops = vec![Op::State {
+        key: key(1, 0),
+        state: state(said.clone()),
+        transcript: transcript.clone(),
+    }];
+    spool.commit_wait(ops).unwrap();
+    let taken = spool.stats().live_bytes - before;
+    assert!(taken <= Op::STATE_MAX as u64, "{taken}");
+    let before = spool.stats().live_bytes;
+    let ops = vec![Op::Done {
+        key: key(1, 1),
+        verdict: said,
+        attempts: u32::MAX,
+        transcript,
+    }];
+    spool.commit_wait(ops).unwrap();
+    let taken = spool.stats().live_bytes - before;
+    assert!(taken <= Op::STATE_MAX as u64, "{taken}");
+
+    let kept = spool.state(key(1, 0)).unwrap().unwrap().last.unwrap();
+    assert!(kept.reply.text.len() <= Op::REPLY_MAX && kept.reply.text.ends_with(" [cut]"));
+    let attempt = &spool.attempts(QueueId::from_u64(1)).unwrap()[0];
+    let transcript = attempt.transcript.as_ref().unwrap();
+    assert_eq!(transcript.len(), Op::TRANSCRIPT_MAX);
+    assert!(transcript.ends_with("t [cut]"));
+    assert_eq!(attempt.verdict, kept);
+    assert_eq!(spool.commit_bytes_max(), (64 << 10) - 4096);
+}
+
+#[test]
+fn draining_waits_for_every_commit_before_it() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let dir = Dir::new("drain");
+    let options = Options {
+        threads: true,
+        ..options()
+    };
+    let (spool, _) = Spool::open_dir(&dir.0, options).unwrap();
+    let answered = Arc::new(AtomicUsize::new(0));
+    for id in 1..=60 {
+        let answered = Arc::clone(&answered);
+        // Some go to files first.
+        let len = if id % 10 == 0 { 20_000 } else { 500 };
+        let op = accept(id, &["a@x.example"], &vec![0; len]);
+        let done = move |result: Result<(), CommitError>| {
+            result.unwrap();
+            answered.fetch_add(1, Ordering::SeqCst);
+        };
+        spool.commit(vec![op], Box::new(done));
+        if id % 20 == 0 {
+            spool.drain();
+            assert_eq!(answered_so_far(&spool), id);
+        }
+    }
+    assert_eq!(answered.load(Ordering::SeqCst), 60);
+    let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
+    let (spool, _) = open(&disk, &index);
+    let (tell, told) = std::sync::mpsc::channel();
+    let op = accept(1, &["a@x.example"], b"one");
+    spool.commit(vec![op], Box::new(move |r| tell.send(r.is_ok()).unwrap()));
+    spool.drain();
+    assert_eq!(told.try_recv(), Ok(true));
+}
+
+fn answered_so_far(spool: &Spool) -> u64 {
+    spool.flush_index().unwrap();
+    spool.count(&Filter::all(), NOW).unwrap()
+}

@@ -81,9 +81,17 @@ impl Spool {
     /// # Errors
     /// When the directory is in use, cannot be read or written, or was written by a later release.
     pub fn open_dir(dir: &Path, options: Options) -> Result<(Self, Recovered), OpenError> {
-        let storage = DirStorage::open(dir)?;
-        let index = SqliteIndex::open(dir)?;
-        Self::open(options, Arc::new(storage), Arc::new(index))
+        let storage: Arc<dyn Storage> = Arc::new(DirStorage::open(dir)?);
+        let index = Arc::new(SqliteIndex::open(dir)?);
+        match Self::open(options.clone(), Arc::clone(&storage), index) {
+            Err(OpenError::Index(_)) => {
+                // One that was closed in order is not checked before it is read. Now it is, and
+                // made anew when it is damaged.
+                let index = Arc::new(SqliteIndex::open(dir)?);
+                Self::open(options, storage, index)
+            }
+            opened => opened,
+        }
     }
 
     /// Opens the spool on a storage.

@@ -750,3 +750,45 @@ fn answered_so_far(spool: &Spool) -> u64 {
     spool.flush_index().unwrap();
     spool.count(&Filter::all(), NOW).unwrap()
 }
+
+#[test]
+fn an_index_is_checked_unless_it_was_closed_in_order() {
+    let dir = Dir::new("checked");
+    let file = dir.0.join("index.db");
+    // Where the header of a file of SQLite has the application's id.
+    let mark = || std::fs::read(&file).unwrap()[68..72].to_vec();
+    let opened = || Spool::open_dir(&dir.0, options()).unwrap();
+    let (spool, _) = opened();
+    for id in 1..=300 {
+        let to = format!("recipient-{id}@x.example");
+        spool
+            .commit_wait(vec![accept(id, &[&to], b"hello")])
+            .unwrap();
+    }
+    spool.close();
+    assert_eq!(mark(), [0x5e, 0x0d, 0x0f, 0xf1]);
+
+    // Not closed: as a crash leaves the files.
+    let (spool, recovered) = opened();
+    assert_eq!((recovered.waiting, recovered.index_rebuilt), (300, false));
+    let copy = Dir::new("checked-copy");
+    std::fs::create_dir_all(&copy.0).unwrap();
+    for name in ["index.db", "index.db-wal"] {
+        std::fs::copy(dir.0.join(name), copy.0.join(name)).unwrap();
+    }
+    drop(spool);
+    let crashed = spool::SqliteIndex::open(&copy.0).unwrap();
+    drop(crashed);
+    let left = std::fs::read(copy.0.join("index.db")).unwrap();
+    assert_eq!(left[68..72], [0; 4], "it was used since it was marked");
+
+    // Damaged after it was closed in order: found when it is read.
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[4096..].fill(0x55);
+    std::fs::write(&file, bytes).unwrap();
+    let (spool, recovered) = opened();
+    assert_eq!((recovered.waiting, recovered.index_rebuilt), (300, true));
+    assert_eq!(spool.count(&Filter::all(), NOW).unwrap(), 300);
+    spool.close();
+    assert_eq!(mark(), [0x5e, 0x0d, 0x0f, 0xf1]);
+}

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
@@ -61,11 +62,20 @@ CREATE TABLE token (token TEXT PRIMARY KEY, id INTEGER NOT NULL, at INTEGER NOT 
   WITHOUT ROWID;
 ";
 
+/// The header's application id of an index that was closed in order: what stands in it was written
+/// by SQLite to the end, and is not checked page by page, which takes minutes for many millions of
+/// recipients. Taken back before an index is used.
+const CLOSED: i64 = 0x5e0d_0ff1;
+const IN_USE: i64 = 0;
+
 /// The index of a real server.
 pub struct SqliteIndex {
     dir: PathBuf,
     writer: Mutex<Files>,
     reader: Mutex<Files>,
+    /// Whether it is to be checked at the next start: it was not read to the end yet, or could not
+    /// be written.
+    doubtful: AtomicBool,
 }
 
 struct Files {
@@ -122,6 +132,7 @@ impl SqliteIndex {
             dir: dir.to_owned(),
             writer: Mutex::new(Files { index, history }),
             reader: Mutex::new(reader),
+            doubtful: AtomicBool::new(true),
         })
     }
 
@@ -161,14 +172,39 @@ fn open_index(dir: &Path) -> Result<Connection, IndexError> {
             make_tables(&connection, INDEX_TABLES, INDEX_VERSION)?;
         }
         INDEX_VERSION => {
-            let check: String = connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
-            if check != "ok" {
-                return Err(IndexError::Damaged(check));
+            let mark: i64 = connection.query_row("PRAGMA application_id", [], |r| r.get(0))?;
+            if mark == CLOSED {
+                set_mark(&connection, IN_USE)?;
+            } else {
+                quick_check(&connection)?;
             }
         }
         other => return Err(IndexError::Damaged(format!("version {other}"))),
     }
     Ok(connection)
+}
+
+fn quick_check(connection: &Connection) -> Result<(), IndexError> {
+    let check: String = connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
+    if check == "ok" {
+        Ok(())
+    } else {
+        Err(IndexError::Damaged(check))
+    }
+}
+
+/// Durable on return, as every transaction.
+fn set_mark(connection: &Connection, mark: i64) -> Result<(), IndexError> {
+    Ok(connection.execute_batch(&format!("PRAGMA application_id = {mark};"))?)
+}
+
+impl Drop for SqliteIndex {
+    fn drop(&mut self) {
+        if !self.doubtful.load(Ordering::Relaxed) {
+            // Without the mark it is checked when it is opened next.
+            drop(set_mark(&self.writer().index, CLOSED));
+        }
+    }
 }
 
 fn remove_index(dir: &Path) -> Result<(), IndexError> {
@@ -346,6 +382,7 @@ impl Index for SqliteIndex {
         while let Some(row) = rows.next()? {
             control(row.get(0)?, row.get(1)?, place(row, 2)?);
         }
+        self.doubtful.store(false, Ordering::Relaxed);
         Ok(())
     }
 
@@ -355,14 +392,19 @@ impl Index for SqliteIndex {
             "BEGIN; DELETE FROM position; DELETE FROM message; DELETE FROM recipient;
              DELETE FROM control; COMMIT",
         )?;
+        self.doubtful.store(false, Ordering::Relaxed);
         Ok(())
     }
 
     fn apply(&self, batch: &Batch) -> Result<(), IndexError> {
         let mut files = self.writer();
         let Files { index, history } = &mut *files;
-        write::history(index, history, batch)?;
-        write::index(index, batch)
+        let applied =
+            write::history(index, history, batch).and_then(|()| write::index(index, batch));
+        if applied.is_err() {
+            self.doubtful.store(true, Ordering::Relaxed);
+        }
+        applied
     }
 
     fn scan(&self, f: &mut dyn FnMut(Waiting<'_>)) -> Result<(), IndexError> {

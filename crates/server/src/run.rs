@@ -20,6 +20,9 @@ use crate::queue::{Ended, Event, Owner};
 use crate::shared::{Settings, Shared};
 use crate::users::Logins;
 
+/// How often damage that was found on disk is told.
+const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Opens everything, serves until a signal or until `stop`, and ends in order.
 pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     let listeners = bind(&config)?;
@@ -61,6 +64,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
         ));
     }
     tokio::spawn(look_at_dns(Arc::clone(&shared)));
+    tokio::spawn(look_for_damage(Arc::clone(&shared)));
     tokio::spawn(signals(Arc::clone(&shared), stop));
     let ended = owner.run(received).await;
     finish(&shared, &tasks, ended).await
@@ -165,6 +169,20 @@ async fn restore(
     let line = shared.journal.line(net::now(), "restored");
     line.field("recipients", owner.len()).send();
     Ok(owner)
+}
+
+/// Says what of the queue was found damaged, when it is found.
+async fn look_for_damage(shared: Arc<Shared>) {
+    loop {
+        for damaged in shared.spool.take_damaged() {
+            let line = shared
+                .journal
+                .line(net::now(), "error")
+                .field("what", "damage on disk");
+            line.field("why", damaged).send();
+        }
+        tokio::time::sleep(DAMAGE_LOOKED_FOR).await;
+    }
 }
 
 /// Whether the DNS servers are of use, for the log. Mail never waits for this.
@@ -279,7 +297,7 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
     let handles = Arc::clone(shared);
     let flushed = tokio::task::spawn_blocking(move || {
         // Every outcome that was reported is on disk, and in the log, before the end.
-        drop(handles.spool.commit_wait(Vec::new()));
+        handles.spool.drain();
         handles.spool.flush_index()
     })
     .await;

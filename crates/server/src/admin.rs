@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use mail::{Domain, QueueId, find_header};
 use ops::{Answer, AttemptView, MessageView, QueuedView, Request, Selection, TraceView, Verb};
-use spool::{HistoryFilter, Op, Page};
+use spool::{HistoryFilter, HistoryRow, Op, Page};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -191,6 +191,16 @@ async fn list(
         .collect())
 }
 
+/// The recipients of a message that are finished. Blocks on the index.
+fn history(shared: &Shared, id: QueueId) -> Result<Vec<HistoryRow>, String> {
+    let filter = HistoryFilter {
+        id: Some(id),
+        ..HistoryFilter::default()
+    };
+    let found = shared.spool.history(&filter, 0, HISTORY_MAX);
+    found.map_err(|e| e.to_string())
+}
+
 fn parse_id(text: &str) -> Result<QueueId, String> {
     text.parse()
         .map_err(|e: mail::ParseQueueIdError| e.to_string())
@@ -201,14 +211,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
     let waiting = list(shared, Selection::Ids(vec![id.to_owned()]), Page::ALL).await?;
     let (message, history) = blocking(shared, move |shared| {
         let message = shared.spool.read(queue_id).map_err(|e| e.to_string())?;
-        let filter = HistoryFilter {
-            id: Some(queue_id),
-            ..HistoryFilter::default()
-        };
-        let history = shared
-            .spool
-            .history(&filter, 0, HISTORY_MAX)
-            .map_err(|e| e.to_string())?;
+        let history = history(shared, queue_id)?;
         Ok((message, history))
     })
     .await?;
@@ -262,14 +265,7 @@ async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
         .collect();
     let (rows, history) = blocking(shared, move |shared| {
         let rows = shared.spool.attempts(queue_id).map_err(|e| e.to_string())?;
-        let filter = HistoryFilter {
-            id: Some(queue_id),
-            ..HistoryFilter::default()
-        };
-        let history = shared
-            .spool
-            .history(&filter, 0, HISTORY_MAX)
-            .map_err(|e| e.to_string())?;
+        let history = history(shared, queue_id)?;
         Ok((rows, history))
     })
     .await?;

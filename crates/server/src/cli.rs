@@ -229,7 +229,9 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));
-            if error.downcast_ref::<ConfigError>().is_some() {
+            let of_config = error.downcast_ref::<ConfigError>().is_some()
+                || error.downcast_ref::<net::TlsLoadError>().is_some();
+            if of_config {
                 ExitCode::from(2)
             } else if error.downcast_ref::<ask::Unreachable>().is_some() {
                 ExitCode::from(3)

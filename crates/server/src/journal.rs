@@ -11,10 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use mail::Timestamp;
 
 use crate::config::LogSettings;
+
+/// Lines are gathered for so long before they are written.
+const GATHER: Duration = Duration::from_millis(3);
 
 /// Where lines go. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -286,5 +290,7 @@ fn write_lines(received: &Receiver<Message>, mut target: Target) {
         if stop {
             return;
         }
+        // While this thread sleeps, nobody who writes a line has to wake it.
+        std::thread::sleep(GATHER);
     }
 }

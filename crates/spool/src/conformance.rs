@@ -6,7 +6,7 @@ use mail::{
     Reply, Status, Submitter, Timestamp, Verdict,
 };
 
-use crate::{Filter, HistoryFilter, Op, Page, Sort, Spool};
+use crate::{Filter, HistoryFilter, Op, Page, Sort, Store};
 
 /// A mail from `sender@here.example` for tests.
 ///
@@ -80,14 +80,14 @@ fn accept(id: u64, recipients: &[&str], content: &[u8]) -> Op {
 ///
 /// # Panics
 /// When the store does not conform.
-pub fn check(store: &Spool) {
+pub fn check(store: &dyn Store) {
     fill(store);
     check_queries(store);
     check_reading(store);
     check_outcomes(store);
 }
 
-fn fill(store: &Spool) {
+fn fill(store: &dyn Store) {
     let commit = |ops| store.commit_wait(ops).expect("the commit is durable");
     commit(vec![
         accept(1, &["a@one.example", "b@sub.two.example"], b"first"),
@@ -138,7 +138,7 @@ const FILTERS: [(&str, &[(u64, u32)]); 19] = [
     ("due<5m state:waiting domain:one.example", &[(1, 0)]),
 ];
 
-fn check_queries(store: &Spool) {
+fn check_queries(store: &dyn Store) {
     for (text, expected) in FILTERS {
         let filter = Filter::parse(text).expect("a filter");
         let keys = store.keys(&filter, NOW).expect("the index answers");
@@ -167,7 +167,7 @@ fn check_queries(store: &Spool) {
     }
 }
 
-fn check_reading(store: &Spool) {
+fn check_reading(store: &dyn Store) {
     let read = store.read(QueueId::from_u64(2)).expect("the store reads");
     assert_eq!(
         read,
@@ -205,7 +205,7 @@ fn check_reading(store: &Spool) {
     assert_eq!(told, [(key(1, 1), 3, Some("S: 450"))]);
 }
 
-fn check_outcomes(store: &Spool) {
+fn check_outcomes(store: &dyn Store) {
     let done = |key| Op::Done {
         key,
         verdict: verdict(Outcome::Failed, "no such user"),

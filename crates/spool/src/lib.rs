@@ -129,6 +129,7 @@ mod segment;
 mod shared;
 mod spool;
 pub mod storage;
+mod store;
 mod table;
 
 pub use body::{BodyWriter, StoredBody};
@@ -146,3 +147,4 @@ pub use replay::{OpenError, Quarantined, Recovered};
 pub use segment::FORMAT_VERSION;
 pub use spool::{ReadError, Space, Spool, SpoolStats};
 pub use storage::{DirStorage, File, OpenDirError, Storage};
+pub use store::Store;

@@ -8,7 +8,7 @@ use crate::tree::TextFile;
 /// Names under which anything could be put.
 const NO_NAMES: [&str; 6] = ["utils", "util", "helpers", "helper", "common", "misc"];
 /// Beginnings of paths that exist on one machine only.
-const HOMES: [&str; 4] = ["/home/", "/root/", "/Users/", "/work/"];
+const HOMES: [&str; 2] = ["/home/", "/Users/"];
 /// The crates that must run under virtual time.
 const TIMELESS: [&str; 8] = [
     "mail", "smtp", "intake", "spool", "schedule", "route", "deliver", "notify",

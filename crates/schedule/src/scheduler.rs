@@ -166,8 +166,8 @@ pub enum Action {
     Close(WorkerId),
     /// Commit this.
     Settle(Settled),
-    /// The message is late: tell its sender, then [`Scheduler::notified`].
-    Notice(RecipientKey, RecipientState),
+    /// The recipient is late: tell the sender. It is said once.
+    Notice(RecipientKey),
 }
 
 /// When to poll again, and why.
@@ -394,14 +394,6 @@ impl Scheduler {
         }
         self.forget_worker(worker.0);
         true
-    }
-
-    /// The sender has been told that the recipient is late.
-    pub fn notified(&mut self, key: RecipientKey) {
-        let slot = self.entries.find(key);
-        if let Some(entry) = slot.and_then(|slot| self.entries.get_mut(slot)) {
-            entry.set(NOTIFIED, true);
-        }
     }
 
     /// Nothing is begun any more; what is under way still ends.

@@ -275,7 +275,7 @@ impl Scheduler {
             return;
         }
         entry.set(NOTIFIED, true);
-        let action = Action::Notice(entry.key(), state_of(entry));
+        let action = Action::Notice(entry.key());
         self.out.push_back(action);
     }
 }

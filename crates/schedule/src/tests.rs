@@ -131,7 +131,7 @@ impl World {
                 }
                 Action::Close(_) => {}
                 Action::Settle(settled) => self.settled.push((self.now, settled)),
-                Action::Notice(key, _) => self.notices.push((self.now, key)),
+                Action::Notice(key) => self.notices.push((self.now, key)),
             }
         }
     }
@@ -506,7 +506,7 @@ fn a_place_that_an_idle_worker_leaves_is_announced_before_it_is_given_again() {
             }
             Action::Run { worker, .. } => order.push(("run", worker)),
             Action::Close(worker) => order.push(("close", worker)),
-            Action::Settle(_) | Action::Notice(..) => {}
+            Action::Settle(_) | Action::Notice(_) => {}
         }
     }
     let names: Vec<&str> = order.iter().map(|(what, _)| *what).collect();

@@ -106,7 +106,8 @@ impl Scheduler {
         }
         match entry.phase {
             Phase::Waiting => {
-                let of = domain.policy.plan.resends() + 1;
+                // A plan that was shortened meanwhile ends with the attempt that is set.
+                let of = (domain.policy.plan.resends() + 1).max(u32::from(entry.attempts) + 1);
                 wait(
                     Reason::NotDue {
                         attempts: entry.attempts.into(),

@@ -373,7 +373,7 @@ impl Owner {
                     self.workers.remove(&worker);
                 }
                 Action::Settle(settled) => outcomes.settle(settled, &mut self.recent),
-                Action::Notice(key, _) => outcomes.late(key),
+                Action::Notice(key) => outcomes.late(key),
             }
         }
         outcomes.commit(&self.shared, &self.tasks);

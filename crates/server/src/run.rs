@@ -23,6 +23,11 @@ use crate::users::Logins;
 /// How often damage that was found on disk is told.
 const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// How long finished recipients and what was said of them are kept.
+const HISTORY_KEPT: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
+/// How often the history is looked through for what is older.
+const HISTORY_LOOKED_AT: std::time::Duration = std::time::Duration::from_secs(3600);
+
 /// Opens everything, serves until a signal or until `stop`, and ends in order.
 pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     let listeners = bind(&config)?;
@@ -65,6 +70,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     }
     tokio::spawn(look_at_dns(Arc::clone(&shared)));
     tokio::spawn(look_for_damage(Arc::clone(&shared)));
+    tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(signals(Arc::clone(&shared), stop));
     let ended = owner.run(received).await;
     finish(&shared, &tasks, ended).await
@@ -185,6 +191,23 @@ async fn look_for_damage(shared: Arc<Shared>) {
     }
 }
 
+/// Forgets what finished long ago, so that the history does not grow for ever.
+async fn forget_history(shared: Arc<Shared>) {
+    loop {
+        let handles = Arc::clone(&shared);
+        let before = net::now() - HISTORY_KEPT;
+        let done = tokio::task::spawn_blocking(move || handles.spool.expire_history(before)).await;
+        if let Ok(Err(error)) = done {
+            let line = shared
+                .journal
+                .line(net::now(), "error")
+                .field("what", "history");
+            line.field("why", error).send();
+        }
+        tokio::time::sleep(HISTORY_LOOKED_AT).await;
+    }
+}
+
 /// Whether the DNS servers are of use, for the log. Mail never waits for this.
 async fn look_at_dns(shared: Arc<Shared>) {
     let settings = shared.settings();
@@ -273,7 +296,10 @@ pub(crate) async fn reload(shared: &Shared) -> Result<String, String> {
         ));
     }
     words.extend(config.warnings.iter().map(|w| format!("Note: {w}.")));
-    shared.journal.set_detailed(None, config.log.detailed);
+    if config.log.detailed != old.config.log.detailed {
+        // Otherwise what an administrator switched by hand stays.
+        shared.journal.set_detailed(None, config.log.detailed);
+    }
     let settings = settings(config).await.map_err(|e| format!("{e:#}"))?;
     shared.replace_settings(settings);
     shared.tell(Event::Reloaded);

@@ -177,6 +177,8 @@ impl Session {
     /// A session on a fresh connection; `tls` says how it is protected already (implicit TLS).
     #[must_use]
     pub fn new(settings: SessionSettings, tls: TlsUsed, now: Timestamp) -> Self {
+        let mut transcript = Transcript::default();
+        transcript.listen(settings.detailed);
         Self {
             settings,
             state: State::Greeting,
@@ -186,7 +188,7 @@ impl Session {
             out: VecDeque::new(),
             events: VecDeque::new(),
             since: now,
-            transcript: Transcript::default(),
+            transcript,
             transactions: 0,
             dirty: false,
         }
@@ -206,7 +208,16 @@ impl Session {
             return;
         }
         running.send(&self.host, &mut self.out, &mut self.transcript);
+        self.tell_sent();
         self.state = State::Busy(running);
+    }
+
+    /// Whether every command and reply is wanted as an event from now on.
+    pub fn set_detailed(&mut self, on: bool) {
+        if self.settings.detailed != on {
+            self.settings.detailed = on;
+            self.transcript.listen(on);
+        }
     }
 
     /// Ends an idle session politely.
@@ -274,17 +285,23 @@ impl Session {
         let mut line = BytesMut::new();
         write(&mut line);
         self.transcript.sent(&line);
-        self.said(true, || {
-            String::from_utf8_lossy(line.trim_ascii_end()).into_owned()
-        });
+        self.tell_sent();
         self.out.push_back(line.freeze());
         self.state = state;
         self.since = now;
     }
 
-    fn said(&mut self, ours: bool, line: impl FnOnce() -> String) {
+    /// Our lines for the detailed log.
+    fn tell_sent(&mut self) {
+        let said = self.transcript.take_said();
+        let said = said.into_iter().map(|line| Event::Said(true, line));
+        self.events.extend(said);
+    }
+
+    /// A line of the host, or our account of its silence, for the detailed log.
+    fn heard(&mut self, line: impl FnOnce() -> String) {
         if self.settings.detailed {
-            self.events.push_back(Event::Said(ours, line()));
+            self.events.push_back(Event::Said(false, line()));
         }
     }
 
@@ -314,7 +331,7 @@ impl Session {
 
     fn handle(&mut self, now: Timestamp, reply: &Reply) {
         self.transcript.received(reply);
-        self.said(false, || reply.to_string());
+        self.heard(|| reply.to_string());
         let ready = reply.is_positive();
         match std::mem::replace(&mut self.state, State::Over) {
             State::Greeting if ready => self.say_hello(now),
@@ -406,7 +423,7 @@ impl Session {
             return self.give_up(Stage::Login, &Reply::own(EnhancedCode::new(4, 7, 4), text));
         };
         self.transcript.note("AUTH (credentials not shown)");
-        self.said(true, || "AUTH (credentials not shown)".to_owned());
+        self.tell_sent();
         self.out.push_back(line.freeze());
         self.state = State::Login(login);
         self.since = now;
@@ -424,6 +441,7 @@ impl Session {
         match next {
             Some(next) => {
                 self.transcript.note("(credentials not shown)");
+                self.tell_sent();
                 self.out.push_back(line.freeze());
                 self.state = State::Login(next);
                 self.since = now;
@@ -455,6 +473,7 @@ impl Session {
             }
             Progress::More => {
                 running.send(&self.host, &mut self.out, &mut self.transcript);
+                self.tell_sent();
                 self.state = State::Busy(running);
             }
         }
@@ -468,7 +487,7 @@ impl Session {
     /// The connection is of no use any more, without an answer of the host.
     fn lost(&mut self, why: &str) {
         let reply = Reply::own(LOST, why);
-        self.said(false, || why.to_owned());
+        self.heard(|| why.to_owned());
         match std::mem::replace(&mut self.state, State::Greeting) {
             State::Greeting => self.fail(Stage::Greeting, reply),
             State::Ehlo | State::Helo => self.fail(Stage::Ehlo, reply),

@@ -381,6 +381,37 @@ fn a_password_is_never_sent_in_clear_and_never_shown() {
 }
 
 #[test]
+fn the_detailed_log_hears_every_command_and_reply_and_no_content() {
+    let mut s = ready(PIPELINING);
+    s.set_detailed(true);
+    s.start(NOW, transaction(&["a@x.example"], "secret\r\n"));
+    said(&mut s);
+    hear(&mut s, "250 one\r\n250 two\r\n354 go\r\n");
+    said(&mut s);
+    hear(&mut s, "250 done\r\n");
+    let lines: Vec<String> = std::iter::from_fn(|| s.poll_event())
+        .filter_map(|event| match event {
+            Event::Said(true, line) => Some(format!("> {line}")),
+            Event::Said(false, line) => Some(format!("< {line}")),
+            Event::StartTls | Event::Ready | Event::Ended(_) | Event::Failed(_) | Event::Closed => {
+                None
+            }
+        })
+        .collect();
+    let expected = [
+        "> MAIL FROM:<s@a.example>",
+        "> RCPT TO:<a@x.example>",
+        "> DATA",
+        "< 250 one",
+        "< 250 two",
+        "< 354 go",
+        "> (8 octets of content)",
+        "< 250 done",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
 fn every_stage_has_its_time_out() {
     let mut s = Session::new(settings(), TlsUsed::None, NOW);
     let deadline = s.deadline().unwrap();

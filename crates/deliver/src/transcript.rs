@@ -10,6 +10,8 @@ const MAX: usize = 8 * 1024;
 pub(crate) struct Transcript {
     text: String,
     cut: bool,
+    /// Our lines since they were last asked for, where the detailed log wants them all.
+    said: Option<Vec<String>>,
 }
 
 impl Transcript {
@@ -17,12 +19,15 @@ impl Transcript {
     pub(crate) fn sent(&mut self, commands: &[u8]) {
         for line in commands.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            self.line("> ", &String::from_utf8_lossy(line));
+            self.note(&String::from_utf8_lossy(line));
         }
     }
 
     /// Something of ours that is not shown as it is.
     pub(crate) fn note(&mut self, text: &str) {
+        if let Some(said) = &mut self.said {
+            said.push(text.to_owned());
+        }
         self.line("> ", text);
     }
 
@@ -43,6 +48,16 @@ impl Transcript {
         self.text.push_str(mark);
         self.text.push_str(text);
         self.text.push('\n');
+    }
+
+    /// Whether our lines are wanted one by one.
+    pub(crate) fn listen(&mut self, on: bool) {
+        self.said = on.then(Vec::new);
+    }
+
+    /// Our lines since this was last asked.
+    pub(crate) fn take_said(&mut self) -> Vec<String> {
+        self.said.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     pub(crate) fn take(&mut self) -> String {

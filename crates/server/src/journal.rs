@@ -88,9 +88,14 @@ impl Journal {
         }
     }
 
+    /// Whether anything at all is logged in detail.
+    pub(crate) fn has_detail(&self) -> bool {
+        self.shared.some_detail.load(Ordering::Relaxed)
+    }
+
     /// Whether the talk with, or about, one of these names (domains, addresses) is wanted.
     pub(crate) fn is_detailed(&self, names: &[&str]) -> bool {
-        if !self.shared.some_detail.load(Ordering::Relaxed) {
+        if !self.has_detail() {
             return false;
         }
         let detail = self

@@ -299,7 +299,9 @@ impl Worker {
             tried.attempt.greeted();
             self.shared.tell(Event::Greeted(self.id));
         }
+        let detailed = self.is_detailed(message);
         let Some(open) = &mut self.open else { return };
+        open.session.set_detailed(detailed);
         let reused = open.session.transactions() > 0;
         open.session
             .start(net::now(), transaction(message, numbers));
@@ -463,15 +465,13 @@ impl Worker {
     }
 
     fn is_detailed(&self, message: &Message) -> bool {
+        if !self.shared.journal.has_detail() {
+            return false;
+        }
         let sender = message.envelope.sender();
-        let domains = message
-            .envelope
-            .recipients
-            .iter()
-            .map(|r| r.address.domain().as_str());
-        let names: Vec<&str> = std::iter::once(sender.as_str())
-            .chain(domains.take(10))
-            .collect();
+        let recipients = message.envelope.recipients.iter().take(10);
+        let domains = recipients.map(|r| r.address.domain().as_str());
+        let names: Vec<&str> = domains.chain([sender.as_str()]).collect();
         self.shared.journal.is_detailed(&names)
     }
 

@@ -19,6 +19,7 @@
 //! Nothing here is durable. What [`Action::Settle`] says must be committed to the spool before
 //! anyone hears of it, and a restart hands everything in again by [`Scheduler::insert`].
 
+mod action;
 mod entry;
 mod plan;
 mod rate;
@@ -30,13 +31,14 @@ mod verbs;
 mod wait;
 mod window;
 
+pub use action::{
+    Action, Batch, Deadline, DomainId, Policy, PolicyOf, Resolution, Settings, Settled, SiteId,
+    WorkerId,
+};
 pub use entry::NewRecipient;
 pub use plan::{ParsePlanError, Plan};
 pub use rate::{ParseRateError, Rate};
-pub use scheduler::{
-    Action, Batch, Deadline, DomainId, Policy, PolicyOf, Resolution, Scheduler, Settings, Settled,
-    SiteId, WorkerId,
-};
+pub use scheduler::Scheduler;
 pub use settle::{Attempted, Report};
 pub use site::{SiteView, StandingView};
 pub use verbs::Cancelled;

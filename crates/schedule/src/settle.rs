@@ -7,9 +7,10 @@ use mail::{
     Timestamp, Verdict,
 };
 
+use crate::action::{Action, Settled, WorkerId};
 use crate::entry::{CANCELLED, Entry, HELD, NOTIFIED, Phase, SILENT, Slot};
 use crate::plan::mix;
-use crate::scheduler::{Action, Scheduler, Settled, WorkerId};
+use crate::scheduler::Scheduler;
 
 /// One recipient's end of an attempt.
 #[derive(Debug, Clone)]

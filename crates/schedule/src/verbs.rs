@@ -5,8 +5,9 @@
 
 use mail::{Destination, Domain, RecipientKey, RecipientState, Timestamp};
 
+use crate::action::{PolicyOf, SiteId};
 use crate::entry::{CANCELLED, HELD, Phase, SILENT, Slot};
-use crate::scheduler::{Lookup, Scheduler, SiteId};
+use crate::scheduler::{Lookup, Scheduler};
 use crate::settle::state_of;
 use crate::site::SiteView;
 
@@ -166,7 +167,7 @@ impl Scheduler {
     }
 
     /// Replaces the source of policies; take effect with [`Scheduler::policies_changed`].
-    pub fn set_policy_of(&mut self, policy_of: crate::scheduler::PolicyOf) {
+    pub fn set_policy_of(&mut self, policy_of: PolicyOf) {
         self.policy_of = policy_of;
     }
 

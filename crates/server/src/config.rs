@@ -4,8 +4,10 @@
 //! [`Config`]. Every error names the file, the line, the key and what it may be.
 
 mod error;
+mod listeners;
 mod raw;
 mod sections;
+mod values;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,21 +1,21 @@
 //! From the raw form to validated settings, section by section.
 
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use deliver::{Credentials, Timeouts, TlsMode};
-use ipnet::IpNet;
-use mail::{Address, Domain, parse_duration};
+use mail::{Address, Domain};
 use net::DnsSettings;
 use route::{DomainRule, Matcher, Mode, RouteSettings, Rules, Target};
 use schedule::{Plan, Rate};
 use toml::Spanned;
 
 use super::error::{ConfigError, Place};
+use super::listeners::intake;
 use super::raw::{self, NumberOrText, OneOrMany, PlanText, Raw, Text};
+use super::values::{choice, duration, networks, size};
 use super::{
     Config, ConnectionLimits, LocalStore, LogSettings, Outgoing, QueueFiles, Relay, RuleKeys,
     TlsFiles,
@@ -92,78 +92,6 @@ fn computer_name() -> Domain {
     Domain::parse(&name).unwrap_or_else(|_| Domain::from_ip(std::net::Ipv4Addr::LOCALHOST.into()))
 }
 
-fn choice<T: Copy>(
-    text: &Text,
-    place: &Place<'_>,
-    key: &str,
-    allowed: &[(&str, T)],
-) -> Result<Option<T>> {
-    let Some(text) = text else { return Ok(None) };
-    let found = allowed.iter().find(|(name, _)| name == text.get_ref());
-    found.map(|(_, value)| Some(*value)).ok_or_else(|| {
-        let names: Vec<String> = allowed
-            .iter()
-            .map(|(name, _)| format!("\"{name}\""))
-            .collect();
-        let given = text.get_ref();
-        place.key(
-            text.span(),
-            key,
-            format!("`{given}` is not one of {}", names.join(", ")),
-        )
-    })
-}
-
-/// A length of time; an empty text is as none.
-fn duration(text: &Text, place: &Place<'_>, key: &str) -> Result<Option<Duration>> {
-    match text {
-        Some(text) if !text.get_ref().is_empty() => parse_duration(text.get_ref())
-            .map(Some)
-            .map_err(|e| place.key(text.span(), key, e)),
-        Some(_) | None => Ok(None),
-    }
-}
-
-fn size(text: &Text, place: &Place<'_>, key: &str) -> Result<Option<u64>> {
-    let Some(text) = text else { return Ok(None) };
-    let given = text.get_ref().trim();
-    let digits = given
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(given.len());
-    let (number, unit) = given.split_at(digits);
-    let factor: u64 = match unit.trim() {
-        "" | "B" => 1,
-        "kB" | "KB" => 1000,
-        "KiB" => 1 << 10,
-        "MB" => 1_000_000,
-        "MiB" => 1 << 20,
-        "GB" => 1_000_000_000,
-        "GiB" => 1 << 30,
-        _ => 0,
-    };
-    let value = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(factor))
-        .filter(|n| *n > 0);
-    value.map(Some).ok_or_else(|| {
-        let why = format!("`{given}` is not a size: write a number and a unit, such as \"50MB\"");
-        place.key(text.span(), key, why)
-    })
-}
-
-fn networks(list: &[Spanned<String>], place: &Place<'_>, key: &str) -> Result<Vec<IpNet>> {
-    let parse = |text: &Spanned<String>| {
-        let given = text.get_ref();
-        let single = || given.parse::<std::net::IpAddr>().map(IpNet::from);
-        given.parse::<IpNet>().or_else(|_| single()).map_err(|_| {
-            let why = format!("`{given}` is not a network: write \"192.0.2.0/24\" or an address");
-            place.key(text.span(), key, why)
-        })
-    };
-    list.iter().map(parse).collect()
-}
-
 fn tls_files(raw: &raw::Tls, place: &Place<'_>, base: &Path) -> Result<TlsFiles> {
     let certificate = match (&raw.certificate, &raw.private_key) {
         (Some(c), Some(k)) => Some((base.join(c.get_ref()), base.join(k.get_ref()))),
@@ -202,157 +130,6 @@ fn local_store(raw: &raw::Local, place: &Place<'_>, base: &Path) -> Result<Local
             "`{given}` is no store: write \"maildir:PATH\", \"lmtp:HOST:PORT\" or \"lmtp:/SOCKET\""
         ))),
     }
-}
-
-fn intake(
-    raw: &Raw,
-    place: &Place<'_>,
-    hostname: &Domain,
-    postmaster: &Address,
-    tls: &TlsFiles,
-    local: &LocalStore,
-) -> Result<(Vec<SocketAddr>, intake::Policy)> {
-    let mut policy = intake::Policy::new(hostname.as_str(), postmaster.clone());
-    policy.tls_available = tls.certificate.is_some();
-    let mut addresses = Vec::new();
-    let mut spans: Vec<Range<usize>> = Vec::new();
-    match &raw.listener {
-        None => {
-            addresses.push(SocketAddr::from(([127, 0, 0, 1], 2525)));
-            policy.listeners.push(intake::Listener::loopback());
-            spans.push(0..0);
-        }
-        Some(list) => {
-            for entry in list {
-                let (address, listener) = listener(entry.get_ref(), place)?;
-                addresses.push(address);
-                policy.listeners.push(listener);
-                spans.push(entry.span());
-            }
-        }
-    }
-    let domain = |text: &Spanned<String>| {
-        Domain::parse(text.get_ref()).map_err(|e| place.key(text.span(), "local.domains", e))
-    };
-    let domains = raw
-        .local
-        .domains
-        .iter()
-        .map(domain)
-        .collect::<Result<Vec<_>>>()?;
-    policy.local = intake::LocalDomains::new(domains, *local != LocalStore::None);
-    policy.rewriting = rewriting(&raw.domain, place)?;
-    limits(raw, place, &mut policy)?;
-    policy.check().map_err(|error| {
-        let n = match error {
-            intake::PolicyError::OpenRelay { listener }
-            | intake::PolicyError::LoginWithoutTls { listener }
-            | intake::PolicyError::TlsWithoutCertificate { listener } => listener,
-            _ => 0,
-        };
-        place.wrong(spans.get(n).cloned().unwrap_or(0..0), error.to_string())
-    })?;
-    Ok((addresses, policy))
-}
-
-fn listener(raw: &raw::Listener, place: &Place<'_>) -> Result<(SocketAddr, intake::Listener)> {
-    let address = match &raw.address {
-        None => SocketAddr::from(([127, 0, 0, 1], 2525)),
-        Some(text) => text.get_ref().parse().map_err(|_| {
-            let given = text.get_ref();
-            let why = format!("`{given}` is no address with a port: write \"127.0.0.1:2525\"");
-            place.key(text.span(), "listener.address", why)
-        })?,
-    };
-    let tls = [
-        ("none", intake::Tls::None),
-        ("starttls", intake::Tls::StartTls),
-        ("implicit", intake::Tls::Implicit),
-    ];
-    let auth = [
-        ("required", intake::Auth::Required),
-        ("optional", intake::Auth::Optional),
-        ("none", intake::Auth::None),
-    ];
-    let mut listener = intake::Listener::loopback();
-    if let Some(tls) = choice(&raw.tls, place, "listener.tls", &tls)? {
-        listener.tls = tls;
-    }
-    if let Some(auth) = choice(&raw.auth, place, "listener.auth", &auth)? {
-        listener.auth = auth;
-    }
-    if let Some(list) = &raw.networks {
-        listener.networks = networks(list, place, "listener.networks")?;
-        let open = listener.networks.iter().position(|n| n.prefix_len() == 0);
-        if let Some(span) = open.and_then(|n| list.get(n)) {
-            let why = "a network of every address would make this server an open relay: list only \
-                       your own networks";
-            return Err(place.key(span.span(), "listener.networks", why));
-        }
-    }
-    Ok((address, listener))
-}
-
-fn limits(raw: &Raw, place: &Place<'_>, policy: &mut intake::Policy) -> Result<()> {
-    let l = &mut policy.limits;
-    let r = &raw.intake;
-    l.recipients = r.max_recipients.unwrap_or(l.recipients);
-    l.line_length = r.max_line_length.unwrap_or(l.line_length);
-    l.bad_commands = r.max_bad_commands.unwrap_or(l.bad_commands);
-    l.received_hops = r.max_received.unwrap_or(l.received_hops);
-    l.minimum_rate = r.min_rate.unwrap_or(l.minimum_rate);
-    if let Some(command) = duration(&r.command_timeout, place, "intake.command_timeout")? {
-        l.timeouts.command = command;
-        l.timeouts.helo = command;
-    }
-    if let Some(content) = duration(&r.content_timeout, place, "intake.content_timeout")? {
-        l.timeouts.content = content;
-    }
-    if let Some(max) = size(
-        &raw.outgoing.max_message_size,
-        place,
-        "outgoing.max_message_size",
-    )? {
-        l.message_size = max;
-    }
-    let newline = [
-        ("refuse", smtp::data::BareNewline::Refuse),
-        ("normalise", smtp::data::BareNewline::Normalise),
-    ];
-    if let Some(newline) = choice(&r.bare_newline, place, "intake.bare_newline", &newline)? {
-        policy.bare_newline = newline;
-    }
-    Ok(())
-}
-
-fn rewriting(list: &[Spanned<raw::DomainRule>], place: &Place<'_>) -> Result<intake::Rewriting> {
-    let mut found = Vec::new();
-    for rule in list.iter().map(Spanned::get_ref) {
-        let Some(matching) = &rule.matching else {
-            continue;
-        };
-        let given = |text: &Text| text.clone().filter(|t| !t.get_ref().is_empty());
-        let (address, domain) = (given(&rule.convert_address), given(&rule.convert_domain));
-        if address.is_none() && domain.is_none() {
-            continue;
-        }
-        let address = address.map(|t| {
-            Address::parse(t.get_ref())
-                .map_err(|e| place.key(t.span(), "domain.convert_address", e))
-        });
-        let domain = domain.map(|t| {
-            Domain::parse(t.get_ref()).map_err(|e| place.key(t.span(), "domain.convert_domain", e))
-        });
-        found.push(intake::RewriteRule {
-            matching: matching
-                .get_ref()
-                .parse()
-                .map_err(|e| place.key(matching.span(), "domain.match", e))?,
-            convert_address: address.transpose()?,
-            convert_domain: domain.transpose()?,
-        });
-    }
-    Ok(intake::Rewriting::new(found))
 }
 
 fn plan(text: &Option<Spanned<PlanText>>, place: &Place<'_>, key: &str) -> Result<Option<Plan>> {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
-use crate::{Address, QueueId, Timestamp};
+use crate::{Address, QueueId, RecipientState, Terms, Timestamp};
 
 /// What the BODY parameter of MAIL declared (RFC 6152, RFC 3030).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -158,7 +158,7 @@ impl Submitter {
 }
 
 /// What was said about a message in MAIL and RCPT.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Envelope {
     /// MAIL FROM; `None` is the null reverse-path `<>`.
     pub reverse_path: Option<Address>,
@@ -172,6 +172,8 @@ pub struct Envelope {
     pub ret: Option<Ret>,
     /// ENVID in its xtext form.
     pub env_id: Option<String>,
+    /// What was asked about time and order.
+    pub terms: Terms,
     /// Who handed it in.
     pub submitter: Submitter,
 }
@@ -198,6 +200,19 @@ pub struct Message {
     pub envelope: Envelope,
     /// Header and body, lines ending in CRLF, our Received header included.
     pub content: Bytes,
+}
+
+impl Message {
+    /// How each of its recipients waits when it has just been accepted. The sender of a report is
+    /// never told that it is late.
+    #[must_use]
+    pub fn initial_state(&self) -> RecipientState {
+        RecipientState {
+            due: self.envelope.terms.begins(self.accepted),
+            delay_notified: self.envelope.reverse_path.is_none(),
+            ..RecipientState::default()
+        }
+    }
 }
 
 /// One recipient of one message: the unit of delivery, of state and of outcome.

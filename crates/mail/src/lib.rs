@@ -13,6 +13,7 @@ mod outcome;
 mod queue_id;
 mod recipient_state;
 mod reply;
+mod terms;
 mod timestamp;
 
 pub use address::{Address, ParseAddressError};
@@ -26,4 +27,5 @@ pub use outcome::{Class, Outcome, PeerHost, Timing, TlsUsed, Verdict};
 pub use queue_id::{IdSource, ParseQueueIdError, QueueId};
 pub use recipient_state::{RecipientState, Status};
 pub use reply::{EnhancedCode, ParseEnhancedCodeError, Reply};
+pub use terms::{ByMode, DeliverBy, Terms};
 pub use timestamp::Timestamp;

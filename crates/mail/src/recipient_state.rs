@@ -23,6 +23,9 @@ pub struct RecipientState {
     pub due: Timestamp,
     /// The delay notice has been sent.
     pub delay_notified: bool,
+    /// Where an administrator sends it, instead of where the rules would: `host`, `host:port`,
+    /// `[ip]` or `[ip]:port`.
+    pub route: Option<String>,
     /// The last attempt's verdict.
     pub last: Option<Verdict>,
 }

@@ -43,6 +43,7 @@ fn main() {
             destination: Destination::Outgoing,
             submitter: "bulk".to_owned(),
             accepted: now,
+            terms: mail::Terms::default(),
             state: RecipientState {
                 due: now + Duration::from_millis(n % 300_000 + 1),
                 attempts: 1,

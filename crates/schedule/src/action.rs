@@ -143,6 +143,8 @@ pub enum Action {
         name: Domain,
         /// Outgoing or local.
         destination: Destination,
+        /// Where an administrator sends this mail, instead of where the rules would.
+        route: Option<Arc<str>>,
     },
     /// Send a batch, and answer with [`Scheduler::finished`].
     Run {

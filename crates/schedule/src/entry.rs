@@ -4,7 +4,7 @@
 //! content stay in the spool.
 
 use hashbrown::HashTable;
-use mail::{Destination, Domain, QueueId, RecipientKey, RecipientState, Timestamp};
+use mail::{Destination, Domain, QueueId, RecipientKey, RecipientState, Terms, Timestamp};
 
 use crate::plan::mix;
 
@@ -21,6 +21,8 @@ pub struct NewRecipient {
     pub submitter: String,
     /// When its message was accepted.
     pub accepted: Timestamp,
+    /// What its submitter asked about time and order.
+    pub terms: Terms,
     /// Its durable state; the last verdict is not kept here.
     pub state: RecipientState,
 }
@@ -43,10 +45,13 @@ pub(crate) const NOTIFIED: u8 = 2;
 pub(crate) const CANCELLED: u8 = 4;
 /// That end is not to be reported to the sender.
 pub(crate) const SILENT: u8 = 8;
+/// Something was asked about its time or order: it stands in the table of terms.
+pub(crate) const TERMS: u8 = 16;
 
 #[derive(Debug)]
 pub(crate) struct Entry {
     id: u64,
+    /// When its time in the queue began: at acceptance, or at the release that was asked for.
     pub(crate) accepted: Timestamp,
     pub(crate) due: Timestamp,
     recipient: u32,
@@ -128,7 +133,7 @@ impl Entries {
         self.generation = self.generation.wrapping_add(1);
         let mut entry = Entry {
             id: new.key.id.as_u64(),
-            accepted: new.accepted,
+            accepted: new.terms.begins(new.accepted),
             due: new.state.due,
             recipient: new.key.recipient,
             domain,
@@ -140,6 +145,7 @@ impl Entries {
         };
         entry.set(HELD, new.state.status == mail::Status::Held);
         entry.set(NOTIFIED, new.state.delay_notified);
+        entry.set(TERMS, !new.terms.is_default());
         let generation = entry.generation;
         let index = self.free.pop().unwrap_or(self.used);
         if index == self.used {

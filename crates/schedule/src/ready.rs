@@ -2,6 +2,10 @@
 //!
 //! A mail to one recipient that comes behind five thousand of a bulk mailing thus waits for a few
 //! transactions, not for five thousand.
+//!
+//! Messages of one submitter and one priority (MT-PRIORITY, RFC 6710) are a lane. A lane of
+//! priority *p* above 0 goes to the front when it fills, and sends *p* + 1 messages in its turn; one
+//! below 0 uses every (1 - *p*)th turn. So priority weighs, and nobody starves.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -15,11 +19,21 @@ struct Group {
     slots: VecDeque<Slot>,
 }
 
+/// A submitter and a priority.
+type LaneId = (u32, i8);
+
+#[derive(Debug, Default)]
+struct Lane {
+    groups: VecDeque<Group>,
+    /// Messages sent in this turn, or turns let pass.
+    count: u8,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
-    /// Submitters with something ready, in turn.
-    turn: VecDeque<u32>,
-    groups: HashMap<u32, VecDeque<Group>>,
+    /// Lanes with something ready, in turn.
+    turn: VecDeque<LaneId>,
+    lanes: HashMap<LaneId, Lane>,
     messages: usize,
     recipients: usize,
 }
@@ -39,8 +53,8 @@ impl Ready {
         if self.messages != 1 {
             return None;
         }
-        let groups = self.groups.values().next()?;
-        groups.front().map(|group| group.id)
+        let lane = self.lanes.values().next()?;
+        lane.groups.front().map(|group| group.id)
     }
 
     /// How many recipients wait here; entries taken out of the queue since count until their turn.
@@ -48,17 +62,22 @@ impl Ready {
         self.recipients
     }
 
-    pub(crate) fn push(&mut self, submitter: u32, id: QueueId, slot: Slot) {
+    pub(crate) fn push(&mut self, submitter: u32, id: QueueId, priority: i8, slot: Slot) {
         self.recipients += 1;
-        let groups = self.groups.entry(submitter).or_default();
-        if groups.is_empty() {
-            self.turn.push_back(submitter);
+        let name = (submitter, priority);
+        let lane = self.lanes.entry(name).or_default();
+        if lane.groups.is_empty() {
+            if priority > 0 {
+                self.turn.push_front(name);
+            } else {
+                self.turn.push_back(name);
+            }
         }
         // Recipients of one message become ready one behind the other, so its group is the last.
-        match groups.back_mut() {
+        match lane.groups.back_mut() {
             Some(group) if group.id == id => group.slots.push_back(slot),
             Some(_) | None => {
-                groups.push_back(Group {
+                lane.groups.push_back(Group {
                     id,
                     slots: VecDeque::from([slot]),
                 });
@@ -67,23 +86,41 @@ impl Ready {
         }
     }
 
+    /// The lane whose turn it is.
+    fn next_lane(&mut self) -> Option<LaneId> {
+        loop {
+            let name = self.turn.pop_front()?;
+            let lane = self.lanes.get_mut(&name)?;
+            let passes = name.1 < 0 && !self.turn.is_empty();
+            if !passes || lane.count >= name.1.unsigned_abs() {
+                return Some(name);
+            }
+            lane.count += 1;
+            self.turn.push_back(name);
+        }
+    }
+
     /// The next up to `most` recipients of one message.
     pub(crate) fn pop(&mut self, most: usize) -> Option<(QueueId, Vec<Slot>)> {
-        let submitter = self.turn.pop_front()?;
-        let groups = self.groups.get_mut(&submitter)?;
-        let mut group = groups.pop_front()?;
+        let name = self.next_lane()?;
+        let lane = self.lanes.get_mut(&name)?;
+        let mut group = lane.groups.pop_front()?;
         let taken: Vec<Slot> = group.slots.drain(..most.min(group.slots.len())).collect();
         self.recipients -= taken.len();
         let id = group.id;
         if group.slots.is_empty() {
             self.messages -= 1;
         } else {
-            groups.push_back(group);
+            lane.groups.push_back(group);
         }
-        if groups.is_empty() {
-            self.groups.remove(&submitter);
+        if lane.groups.is_empty() {
+            self.lanes.remove(&name);
+        } else if name.1 > 0 && lane.count < name.1.unsigned_abs() {
+            lane.count += 1;
+            self.turn.push_front(name);
         } else {
-            self.turn.push_back(submitter);
+            lane.count = 0;
+            self.turn.push_back(name);
         }
         Some((id, taken))
     }
@@ -95,5 +132,46 @@ impl Ready {
             all.extend(slots);
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready(mails: &[(u32, u64, i8)]) -> Ready {
+        let mut ready = Ready::default();
+        for ((submitter, id, priority), index) in mails.iter().zip(0..) {
+            let slot = Slot {
+                index,
+                generation: 1,
+            };
+            ready.push(*submitter, QueueId::from_u64(*id), *priority, slot);
+        }
+        ready
+    }
+
+    fn order(mut ready: Ready) -> Vec<u64> {
+        std::iter::from_fn(|| ready.pop(10))
+            .map(|(id, _)| id.as_u64())
+            .collect()
+    }
+
+    #[test]
+    fn submitters_take_turns() {
+        let mails = [(1, 10, 0), (1, 11, 0), (1, 12, 0), (2, 20, 0)];
+        assert_eq!(order(ready(&mails)), [10, 20, 11, 12]);
+    }
+
+    #[test]
+    fn priority_weighs_and_starves_nobody() {
+        let urgent = (1..=6).map(|n| (9, 100 + n, 2));
+        let usual = (1..=3).map(|n| (1, n, 0));
+        let bulk = (1..=2).map(|n| (2, 200 + n, -2));
+        let mails: Vec<_> = bulk.chain(usual).chain(urgent).collect();
+        assert_eq!(
+            order(ready(&mails)),
+            [101, 102, 103, 1, 104, 105, 106, 2, 201, 3, 202]
+        );
     }
 }

@@ -6,13 +6,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Destination, Domain, Timestamp};
+use mail::{Destination, Domain, RecipientKey, Terms, Timestamp};
 use slab::Slab;
 
 use crate::action::{
     Action, Batch, Deadline, DomainId, Policy, PolicyOf, Resolution, Settings, SiteId, WorkerId,
 };
-use crate::entry::{Entries, HELD, NOTIFIED, NewRecipient, Phase, Slot};
+use crate::entry::{Entries, HELD, NewRecipient, Phase, Slot, TERMS};
 use crate::site::{Limits, Site};
 use crate::window::Standing;
 
@@ -33,6 +33,8 @@ pub(crate) enum Lookup {
 pub(crate) struct DomainEntry {
     pub(crate) name: Domain,
     pub(crate) destination: Destination,
+    /// An administrator sends this part of its mail there, instead of where the rules would.
+    pub(crate) route: Option<Arc<str>>,
     pub(crate) policy: Policy,
     pub(crate) lookup: Lookup,
     pub(crate) paused: bool,
@@ -66,7 +68,9 @@ pub struct Scheduler {
     pub(crate) policy_of: PolicyOf,
     pub(crate) entries: Entries,
     pub(crate) domains: Slab<DomainEntry>,
-    domain_ids: HashMap<(Domain, bool), u32>,
+    domain_ids: HashMap<(Domain, bool, Option<Arc<str>>), u32>,
+    /// Of the recipients for which something was asked.
+    pub(crate) terms: HashMap<RecipientKey, Terms>,
     pub(crate) sites: Slab<Site>,
     site_ids: HashMap<Arc<str>, u32>,
     pub(crate) workers: Slab<Worker>,
@@ -107,6 +111,7 @@ impl Scheduler {
             entries: Entries::default(),
             domains: Slab::new(),
             domain_ids: HashMap::new(),
+            terms: HashMap::new(),
             sites: Slab::new(),
             site_ids: HashMap::new(),
             workers: Slab::new(),
@@ -125,7 +130,8 @@ impl Scheduler {
 
     /// Takes a recipient into the queue; one that is there already is left as it is.
     pub fn insert(&mut self, now: Timestamp, new: &NewRecipient) {
-        let domain = self.domain_id(&new.domain, new.destination);
+        let route = new.state.route.as_deref().map(Arc::from);
+        let domain = self.domain_id(&new.domain, new.destination, route);
         let next = u32::try_from(self.submitters.len()).unwrap_or(u32::MAX);
         let submitter = match self.submitters.get(&new.submitter) {
             Some(id) => *id,
@@ -136,6 +142,9 @@ impl Scheduler {
         };
         if let Some(domain) = self.domains.get_mut(domain as usize) {
             domain.recipients += 1;
+        }
+        if !new.terms.is_default() {
+            self.terms.insert(new.key, new.terms);
         }
         self.set_timer(slot, now);
     }
@@ -298,19 +307,12 @@ impl Scheduler {
         if entry.has(HELD) {
             return;
         }
-        let (due, accepted, notified) = (entry.due, entry.accepted, entry.has(NOTIFIED));
-        let tried = entry.attempts > 0;
-        let lifetime = self
-            .domains
-            .get(entry.domain as usize)
-            .and_then(|d| d.policy.lifetime);
-        let mut at = due;
-        if let (Some(lifetime), true) = (lifetime, tried) {
-            at = at.min(accepted + lifetime);
-        }
-        if let (false, Some(after)) = (notified, self.settings.delay_notice_after) {
-            at = at.min(accepted + after);
-        }
+        let due = entry.due;
+        let Some(entry) = self.entries.get(slot) else {
+            return;
+        };
+        let others = [self.expiry(entry), self.notice_at(entry)];
+        let at = others.into_iter().flatten().fold(due, Timestamp::min);
         if at <= now && due <= now {
             // The usual case, a mail just accepted: no detour through the heap.
             self.timer_fired(now, slot);
@@ -372,9 +374,13 @@ impl Scheduler {
         match domain.lookup {
             Lookup::Known { site, expires } if may_send && expires > now => {
                 entry.phase = Phase::Ready;
-                let (submitter, id) = (entry.submitter, entry.key().id);
+                let (submitter, key) = (entry.submitter, entry.key());
+                let priority = match entry.has(TERMS) {
+                    true => self.terms.get(&key).map_or(0, |t| t.priority),
+                    false => 0,
+                };
                 if let Some(s) = self.sites.get_mut(site as usize) {
-                    s.ready.push(submitter, id, slot);
+                    s.ready.push(submitter, key.id, priority, slot);
                 }
                 self.make_runnable(site);
             }
@@ -433,6 +439,7 @@ impl Scheduler {
                 domain: DomainId(id),
                 name: domain.name.clone(),
                 destination: domain.destination,
+                route: domain.route.clone(),
             });
         }
         None
@@ -608,17 +615,31 @@ impl Scheduler {
         }
     }
 
-    pub(crate) fn domain_id(&mut self, name: &Domain, destination: Destination) -> u32 {
-        let key = (name.clone(), destination == Destination::Local);
+    pub(crate) fn domain_id(
+        &mut self,
+        name: &Domain,
+        destination: Destination,
+        route: Option<Arc<str>>,
+    ) -> u32 {
+        let key = (
+            name.clone(),
+            destination == Destination::Local,
+            route.clone(),
+        );
         if let Some(id) = self.domain_ids.get(&key) {
             return *id;
         }
+        // Mail that an administrator sends elsewhere is paused with the rest of its domain's.
+        let rest = (key.0.clone(), key.1, None);
+        let rest = self.domain_ids.get(&rest);
+        let rest = rest.and_then(|id| self.domains.get(*id as usize));
         let entry = DomainEntry {
             name: name.clone(),
             destination,
+            route,
             policy: (self.policy_of)(name, destination),
             lookup: Lookup::Unknown,
-            paused: false,
+            paused: rest.is_some_and(|d| d.paused),
             pending: Vec::new(),
             recipients: 0,
         };

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use mail::{
-    Class, Destination, EnhancedCode, Outcome, RecipientKey, RecipientState, Reply, Status,
-    Timestamp, Verdict,
+    ByMode, Class, DeliverBy, Destination, EnhancedCode, Outcome, RecipientKey, RecipientState,
+    Reply, Status, Timestamp, Verdict,
 };
 
 use crate::action::{Action, Settled, WorkerId};
-use crate::entry::{CANCELLED, Entry, HELD, NOTIFIED, Phase, SILENT, Slot};
+use crate::entry::{CANCELLED, Entry, HELD, NOTIFIED, Phase, SILENT, Slot, TERMS};
 use crate::plan::mix;
 use crate::scheduler::Scheduler;
 
@@ -171,7 +171,11 @@ impl Scheduler {
             );
             return None;
         };
-        if policy.lifetime.is_some_and(|l| entry.accepted + l <= now) && !entry.has(HELD) {
+        let old = policy.lifetime.is_some_and(|l| entry.accepted + l <= now);
+        let held = entry.has(HELD);
+        let (key, is_asked) = (entry.key(), entry.has(TERMS));
+        let too_late = is_asked && self.return_at(key).is_some_and(|at| at <= now);
+        if (old || too_late) && !held {
             self.end(
                 slot,
                 Verdict {
@@ -181,13 +185,13 @@ impl Scheduler {
             );
             return None;
         }
+        let entry = self.entries.get_mut(slot)?;
         entry.due = now + wait.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
         let due = entry.due;
         let state = RecipientState {
             last: Some(verdict.clone()),
-            ..state_of(entry)
+            ..self.state_of(slot)?
         };
-        let key = entry.key();
         self.out
             .push_back(Action::Settle(Settled::Waiting { key, state }));
         self.set_timer(slot, now);
@@ -198,6 +202,7 @@ impl Scheduler {
         let Some(entry) = self.entries.remove(slot) else {
             return;
         };
+        self.terms.remove(&entry.key());
         if let Some(domain) = self.domains.get_mut(entry.domain as usize) {
             domain.recipients = domain.recipients.saturating_sub(1);
         }
@@ -213,7 +218,11 @@ impl Scheduler {
 
     /// Takes a recipient out of the queue without a word of it coming out of `poll`.
     pub(crate) fn take_out(&mut self, slot: Slot) {
-        if let Some(entry) = self.entries.remove(slot)
+        let removed = self.entries.remove(slot);
+        if let Some(entry) = &removed {
+            self.terms.remove(&entry.key());
+        }
+        if let Some(entry) = removed
             && let Some(domain) = self.domains.get_mut(entry.domain as usize)
         {
             domain.recipients = domain.recipients.saturating_sub(1);
@@ -232,14 +241,58 @@ impl Scheduler {
         true
     }
 
-    /// The end of the entry's lifetime, if it has one.
+    fn deliver_by(&self, key: RecipientKey) -> Option<DeliverBy> {
+        self.terms.get(&key)?.deliver_by
+    }
+
+    /// When it is to come back if it is not delivered (RFC 2852, by-mode R).
+    fn return_at(&self, key: RecipientKey) -> Option<Timestamp> {
+        let by = self.deliver_by(key)?;
+        (by.mode == ByMode::Return).then_some(by.by)
+    }
+
+    /// The end of the entry's time in the queue, if it has one.
     pub(crate) fn expiry(&self, entry: &Entry) -> Option<Timestamp> {
+        let asked = match entry.has(TERMS) {
+            true => self.return_at(entry.key()),
+            false => None,
+        };
+        let domain = self.domains.get(entry.domain as usize)?;
         // The first attempt is always made: a lifetime ends re-sends.
-        if entry.attempts == 0 {
+        let lifetime = domain.policy.lifetime.filter(|_| entry.attempts > 0);
+        let own = lifetime.map(|lifetime| entry.accepted + lifetime);
+        own.into_iter().chain(asked).min()
+    }
+
+    /// When its sender is to hear that it is late, if that is still to come.
+    pub(crate) fn notice_at(&self, entry: &Entry) -> Option<Timestamp> {
+        if entry.has(NOTIFIED) {
             return None;
         }
-        let lifetime = self.domains.get(entry.domain as usize)?.policy.lifetime?;
-        Some(entry.accepted + lifetime)
+        let own = self.settings.delay_notice_after;
+        let own = own.map(|after| entry.accepted + after);
+        let asked = match entry.has(TERMS) {
+            true => self.deliver_by(entry.key()).map(|by| by.by),
+            false => None,
+        };
+        own.into_iter().chain(asked).min()
+    }
+
+    /// The durable part of an entry; the last verdict is the spool's to know.
+    pub(crate) fn state_of(&self, slot: Slot) -> Option<RecipientState> {
+        let entry = self.entries.get(slot)?;
+        let domain = self.domains.get(entry.domain as usize)?;
+        Some(RecipientState {
+            status: match entry.has(HELD) {
+                true => Status::Held,
+                false => Status::Waiting,
+            },
+            attempts: u32::from(entry.attempts),
+            due: entry.due,
+            delay_notified: entry.has(NOTIFIED),
+            route: domain.route.as_deref().map(str::to_owned),
+            last: None,
+        })
     }
 
     pub(crate) fn expire_if_old(&mut self, now: Timestamp, slot: Slot) -> bool {
@@ -248,7 +301,11 @@ impl Scheduler {
         };
         let old = self.expiry(entry).is_some_and(|at| at <= now);
         if old {
-            let text = "its lifetime in the queue is over";
+            let text =
+                match entry.has(TERMS) && self.return_at(entry.key()).is_some_and(|at| at <= now) {
+                    true => "the time by which its sender wanted it delivered is over",
+                    false => "its lifetime in the queue is over",
+                };
             let reply = Reply::own(EnhancedCode::new(4, 4, 7), text);
             self.end(
                 slot,
@@ -259,39 +316,20 @@ impl Scheduler {
     }
 
     pub(crate) fn notice_if_late(&mut self, now: Timestamp, slot: Slot) {
-        let Some(after) = self.settings.delay_notice_after else {
-            return;
-        };
-        let Some(entry) = self.entries.get_mut(slot) else {
+        let Some(entry) = self.entries.get(slot) else {
             return;
         };
         let outgoing = |d: &crate::scheduler::DomainEntry| d.destination == Destination::Outgoing;
-        if entry.has(NOTIFIED)
-            || entry.accepted + after > now
-            || !self
-                .domains
-                .get(entry.domain as usize)
-                .is_some_and(outgoing)
-        {
+        let domain = self.domains.get(entry.domain as usize);
+        let late = self.notice_at(entry).is_some_and(|at| at <= now);
+        if !late || !domain.is_some_and(outgoing) {
             return;
         }
+        let Some(entry) = self.entries.get_mut(slot) else {
+            return;
+        };
         entry.set(NOTIFIED, true);
         let action = Action::Notice(entry.key());
         self.out.push_back(action);
-    }
-}
-
-/// The durable part of an entry; the last verdict is the spool's to know.
-pub(crate) fn state_of(entry: &Entry) -> RecipientState {
-    RecipientState {
-        status: if entry.has(HELD) {
-            Status::Held
-        } else {
-            Status::Waiting
-        },
-        attempts: u32::from(entry.attempts),
-        due: entry.due,
-        delay_notified: entry.has(NOTIFIED),
-        last: None,
     }
 }

@@ -93,6 +93,7 @@ impl World {
                 destination: Destination::Outgoing,
                 submitter: submitter.to_owned(),
                 accepted: self.now,
+                terms: mail::Terms::default(),
                 state: RecipientState {
                     due: self.now,
                     ..RecipientState::default()
@@ -639,6 +640,7 @@ fn a_lookup_that_fails_charges_everyone_who_is_due() {
             destination: Destination::Outgoing,
             submitter: "u".to_owned(),
             accepted: now,
+            terms: mail::Terms::default(),
             state: RecipientState {
                 due: now,
                 ..RecipientState::default()

@@ -3,12 +3,13 @@
 //! Each changes what is in memory; making it durable, before the administrator is answered, is the
 //! caller's part: the state to commit is what the verb returns.
 
+use std::sync::Arc;
+
 use mail::{Destination, Domain, RecipientKey, RecipientState, Timestamp};
 
 use crate::action::{PolicyOf, SiteId};
 use crate::entry::{CANCELLED, HELD, Phase, SILENT, Slot};
-use crate::scheduler::{Lookup, Scheduler};
-use crate::settle::state_of;
+use crate::scheduler::{DomainEntry, Lookup, Scheduler};
 use crate::site::SiteView;
 
 /// What became of the wish to end a recipient.
@@ -34,20 +35,21 @@ impl Scheduler {
             return None;
         }
         entry.set(HELD, true);
-        let state = state_of(entry);
-        if entry.phase != Phase::InFlight {
+        let in_flight = entry.phase == Phase::InFlight;
+        let state = self.state_of(slot);
+        if !in_flight && let Some(entry) = self.entries.get_mut(slot) {
             entry.phase = Phase::Waiting;
             // It stands in a list or behind a timer still, which must not take it for its own when
             // it is released.
             self.entries.renew(slot);
         }
-        Some(state)
+        state
     }
 
     /// A recipient's state as it is now, without its last verdict.
     #[must_use]
     pub fn state(&self, key: RecipientKey) -> Option<RecipientState> {
-        self.entries.get(self.entries.find(key)?).map(state_of)
+        self.state_of(self.entries.find(key)?)
     }
 
     /// Lets a held recipient be tried when due. Its state, if that changed it.
@@ -58,11 +60,12 @@ impl Scheduler {
             return None;
         }
         entry.set(HELD, false);
-        let state = state_of(entry);
-        if entry.phase == Phase::Waiting {
+        let waits = entry.phase == Phase::Waiting;
+        let state = self.state_of(slot);
+        if waits {
             self.set_timer(slot, now);
         }
-        Some(state)
+        state
     }
 
     /// Makes a recipient due at `at`; now, and its site is tried at once, even in a cool-off. Its
@@ -80,8 +83,9 @@ impl Scheduler {
         }
         entry.due = at;
         entry.phase = Phase::Waiting;
-        let (state, domain, held) = (state_of(entry), entry.domain, entry.has(HELD));
+        let (domain, held) = (entry.domain, entry.has(HELD));
         let slot = self.entries.renew(slot)?;
+        let state = self.state_of(slot);
         if !held {
             self.set_timer(slot, now);
         }
@@ -92,7 +96,36 @@ impl Scheduler {
             s.window.probe();
             self.make_runnable(site);
         }
-        Some(state)
+        state
+    }
+
+    /// Sends a recipient by this host from now on, instead of where the rules would; `None`: where
+    /// the rules say again. It is tried at once. Its state, if it is here, not being sent, and went
+    /// elsewhere; a recipient of a local domain never leaves.
+    pub fn reroute(
+        &mut self,
+        now: Timestamp,
+        key: RecipientKey,
+        route: Option<&str>,
+    ) -> Option<RecipientState> {
+        let slot = self.entries.find(key)?;
+        let entry = self.entries.get(slot)?;
+        let old = entry.domain;
+        let domain = self.domains.get(old as usize)?;
+        let local = domain.destination == Destination::Local;
+        if entry.phase == Phase::InFlight || local || domain.route.as_deref() == route {
+            return None;
+        }
+        let name = domain.name.clone();
+        let new = self.domain_id(&name, Destination::Outgoing, route.map(Arc::from));
+        if let Some(domain) = self.domains.get_mut(old as usize) {
+            domain.recipients = domain.recipients.saturating_sub(1);
+        }
+        if let Some(domain) = self.domains.get_mut(new as usize) {
+            domain.recipients += 1;
+        }
+        self.entries.get_mut(slot)?.domain = new;
+        self.retry(now, key, now)
     }
 
     /// Takes a recipient out of the queue; `silent`: its sender is not to hear of it.
@@ -124,16 +157,23 @@ impl Scheduler {
 
     /// Stops or lets go the mail for one domain.
     pub fn set_paused(&mut self, now: Timestamp, domain: &Domain, paused: bool) {
-        let id = self.domain_id(domain, Destination::Outgoing);
-        let Some(entry) = self.domains.get_mut(id as usize) else {
-            return;
+        self.domain_id(domain, Destination::Outgoing, None);
+        let is_it = |(id, d): (usize, &DomainEntry)| {
+            let is = d.name == *domain && d.destination == Destination::Outgoing;
+            is.then(|| u32::try_from(id).ok())?
         };
-        entry.paused = paused;
-        if paused {
-            let site = entry.site();
-            self.take_back_ready(now, site);
-        } else {
-            self.settle_pending_into(now, id);
+        let ids: Vec<u32> = self.domains.iter().filter_map(is_it).collect();
+        for id in ids {
+            let Some(entry) = self.domains.get_mut(id as usize) else {
+                continue;
+            };
+            entry.paused = paused;
+            if paused {
+                let site = entry.site();
+                self.take_back_ready(now, site);
+            } else {
+                self.settle_pending_into(now, id);
+            }
         }
     }
 
@@ -142,7 +182,7 @@ impl Scheduler {
     pub fn paused(&self) -> Vec<Domain> {
         self.domains
             .iter()
-            .filter(|(_, d)| d.paused)
+            .filter(|(_, d)| d.paused && d.route.is_none())
             .map(|(_, d)| d.name.clone())
             .collect()
     }

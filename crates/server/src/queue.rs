@@ -142,6 +142,7 @@ impl Owner {
                     attempts: waiting.attempts,
                     due: waiting.due,
                     delay_notified: waiting.delay_notified || waiting.null_sender,
+                    route: waiting.route.map(str::to_owned),
                     last: None,
                 };
                 let new = NewRecipient {
@@ -150,6 +151,7 @@ impl Owner {
                     destination: waiting.destination,
                     submitter: waiting.submitter.to_owned(),
                     accepted: waiting.accepted,
+                    terms: waiting.terms,
                     state,
                 };
                 scheduler.insert(now, &new);
@@ -314,11 +316,8 @@ impl Owner {
                 destination: recipient.destination,
                 submitter: submitter.clone(),
                 accepted: message.accepted,
-                state: RecipientState {
-                    due: message.accepted,
-                    delay_notified: envelope.reverse_path.is_none(),
-                    ..RecipientState::default()
-                },
+                terms: envelope.terms,
+                state: message.initial_state(),
             };
             self.scheduler.insert(now, &new);
         }
@@ -354,12 +353,19 @@ impl Owner {
                     domain,
                     name,
                     destination,
+                    route,
                 } => {
                     let shared = Arc::clone(&self.shared);
                     self.tasks.spawn(async move {
                         let mut answer = LookupGuard::new(Arc::clone(&shared), domain);
-                        let (resolution, hop) =
-                            resolve::resolve(&shared, &name, destination, net::now()).await;
+                        let (resolution, hop) = resolve::resolve(
+                            &shared,
+                            &name,
+                            destination,
+                            route.as_deref(),
+                            net::now(),
+                        )
+                        .await;
                         answer.give(resolution, hop);
                     });
                 }

@@ -124,6 +124,7 @@ impl Reports {
                 smtputf8: false,
                 ret: None,
                 env_id: None,
+                terms: mail::Terms::default(),
                 submitter: Submitter::default(),
             },
             content: Bytes::from_static(b"Subject: (the message is damaged on our disk)\r\n\r\n"),
@@ -314,12 +315,7 @@ pub(crate) fn log_report(shared: &Shared, about: QueueId, report: &Message) {
 
 /// The commit of a report.
 pub(crate) fn accept_op(report: &Message) -> Op {
-    let state = RecipientState {
-        due: report.accepted,
-        delay_notified: true,
-        ..RecipientState::default()
-    };
-    let states = vec![state; report.envelope.recipients.len()];
+    let states = vec![report.initial_state(); report.envelope.recipients.len()];
     Op::Accept {
         message: report.clone(),
         states,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use deliver::{Credentials, TlsMode};
 use mail::{Destination, Domain, Timestamp, Verdict};
 use net::{Answer, DnsFinding};
-use route::{DnsAnswer, Mode, MxRecord, NextHop, Router, Step};
+use route::{DnsAnswer, Mode, MxRecord, NextHop, RouteSettings, Router, Step, Target};
 use schedule::Resolution;
 
 use crate::config::RuleKeys;
@@ -32,6 +32,7 @@ pub(crate) async fn resolve(
     shared: &Shared,
     domain: &Domain,
     destination: Destination,
+    route: Option<&str>,
     now: Timestamp,
 ) -> (Resolution, Option<Arc<Hop>>) {
     let settings = shared.settings();
@@ -54,7 +55,7 @@ pub(crate) async fn resolve(
         };
         return (site, Some(Arc::new(hop)));
     }
-    match decide(shared, &settings, domain, now).await {
+    match decide(shared, &settings, domain, route, now).await {
         Ok((next, expires)) => {
             let hop = hop(&settings, domain, next);
             let key = site_key(&settings, domain, &hop);
@@ -64,11 +65,13 @@ pub(crate) async fn resolve(
     }
 }
 
-/// Asks what the router wants to know until it has decided.
+/// Asks what the router wants to know until it has decided. `route` is where an administrator sends
+/// the mail in either mode, instead of where the rules would.
 pub(crate) async fn decide(
     shared: &Shared,
     settings: &Settings,
     domain: &Domain,
+    route: Option<&str>,
     now: Timestamp,
 ) -> Result<(NextHop, Timestamp), Box<Verdict>> {
     let config = &settings.config;
@@ -76,7 +79,14 @@ pub(crate) async fn decide(
         .rules
         .effective(domain)
         .key(|r: &RuleKeys| r.via_smtp.clone());
-    let (mut router, mut step) = Router::begin(&config.routing, domain, via.as_ref(), now);
+    let given = route.and_then(|route| Target::parse(route, config.routing.smtp_port).ok());
+    let rerouted = given.is_some().then(|| RouteSettings {
+        mode: Mode::Independent,
+        ..config.routing.clone()
+    });
+    let routing = rerouted.as_ref().unwrap_or(&config.routing);
+    let via = given.or(via);
+    let (mut router, mut step) = Router::begin(routing, domain, via.as_ref(), now);
     let mut expires = now + HOLDS_MAX;
     loop {
         step = match step {

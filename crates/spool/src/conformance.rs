@@ -28,6 +28,7 @@ pub fn message(id: u64, recipients: &[&str], content: &[u8]) -> Message {
             smtputf8: false,
             ret: None,
             env_id: None,
+            terms: mail::Terms::default(),
             submitter: Submitter {
                 user: Some("anna".to_owned()),
                 peer: None,
@@ -98,6 +99,7 @@ fn fill(store: &dyn Store) {
         attempts: 3,
         due: NOW + std::time::Duration::from_secs(600),
         delay_notified: true,
+        route: None,
         last: Some(verdict(Outcome::Deferred, "Mailbox full")),
     };
     commit(vec![Op::State {

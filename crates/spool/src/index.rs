@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mail::{
-    Destination, Notify, Outcome, QueueId, RecipientKey, RecipientState, Status, Timestamp, Verdict,
+    Destination, Notify, Outcome, QueueId, RecipientKey, RecipientState, Status, Terms, Timestamp,
+    Verdict,
 };
 
 use crate::change::{Applied, Change, MessageMeta, Place};
@@ -71,6 +72,8 @@ pub struct Row {
     pub last_host: Option<String>,
     /// The name that fairness counts under.
     pub submitter: String,
+    /// Where an administrator sends it, instead of where the rules would.
+    pub route: Option<String>,
 }
 
 /// One waiting recipient, as the schedule needs it.
@@ -100,6 +103,10 @@ pub struct Waiting<'a> {
     pub destination: Destination,
     /// NOTIFY.
     pub notify: Notify,
+    /// What the submitter asked about time and order.
+    pub terms: Terms,
+    /// Where an administrator sends it.
+    pub route: Option<&'a str>,
 }
 
 /// One finished recipient.
@@ -332,5 +339,6 @@ fn row(meta: &MessageMeta, n: u32, state: &RecipientState) -> Option<Row> {
         last_reply: last.map(|v| v.reply.to_string()).unwrap_or_default(),
         last_host: last.and_then(|v| v.host.as_ref()).map(|h| h.name.clone()),
         submitter: meta.envelope.submitter.name(),
+        route: state.route.clone(),
     })
 }

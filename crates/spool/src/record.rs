@@ -11,8 +11,11 @@ use crate::codec::{DecodeError, Reader, put_bytes, put_opt_str, put_str, put_var
 
 mod values;
 
-use values::{get_envelope, get_state, get_verdict, put_envelope, put_state, put_verdict};
-pub(crate) use values::{outcome_code, verdict_bytes, verdict_from};
+use values::{
+    get_envelope, get_state, get_terms, get_verdict, put_envelope, put_state, put_terms,
+    put_verdict,
+};
+pub(crate) use values::{outcome_code, terms_bytes, terms_from, verdict_bytes, verdict_from};
 
 /// Bytes in front of every payload.
 pub(crate) const RECORD_HEADER: usize = 12;
@@ -136,6 +139,9 @@ pub(crate) fn put_message(out: &mut Vec<u8>, m: &MessageParts<'_>) {
                 put_varint(out, *len);
                 out.extend_from_slice(&crc.to_le_bytes());
             }
+        }
+        if !m.envelope.terms.is_default() {
+            put_terms(out, &m.envelope.terms);
         }
     });
 }
@@ -286,7 +292,7 @@ fn decode_message<'a>(r: &mut Reader<'a>) -> Result<MessageRecord<'a>, DecodeErr
     let accepted = Timestamp::from_millis(r.varint()?);
     let from = r.varint_u32()?;
     let token = r.opt_str()?.map(str::to_owned);
-    let envelope = get_envelope(r)?;
+    let mut envelope = get_envelope(r)?;
     let mut states = Vec::new();
     for _ in 0..r.varint()? {
         states.push(match r.u8()? {
@@ -302,6 +308,9 @@ fn decode_message<'a>(r: &mut Reader<'a>) -> Result<MessageRecord<'a>, DecodeErr
         },
         _ => return Err(DecodeError::Unknown("kind of body")),
     };
+    if !r.is_empty() {
+        envelope.terms = get_terms(r)?;
+    }
     Ok(MessageRecord {
         id,
         accepted,

@@ -92,6 +92,7 @@ fn a_state_with_its_last_reply_survives() {
         attempts: 2,
         due: Timestamp::from_secs(99),
         delay_notified: true,
+        route: None,
         last: Some(verdict(Outcome::Deferred, "come back")),
     };
     let op = Op::State {

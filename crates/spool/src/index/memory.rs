@@ -232,6 +232,8 @@ impl Index for MemoryIndex {
                 delay_notified: r.state.delay_notified,
                 destination: row.destination,
                 notify: recipient.map(|r| r.notify).unwrap_or_default(),
+                terms: m.meta.envelope.terms,
+                route: r.state.route.as_deref(),
             });
         }
         Ok(())

@@ -15,7 +15,7 @@ use super::{
     Applied, AttemptRow, Batch, Filter, HistoryFilter, HistoryRow, Index, IndexError, Known, Page,
     Place, QueueId, RecipientKey, Row, Timestamp, Waiting,
 };
-use crate::record::verdict_from;
+use crate::record::{terms_from, verdict_from};
 
 mod condition;
 mod write;
@@ -25,7 +25,7 @@ use condition::{history_condition, order_by, waiting_condition};
 const INDEX_FILE: &str = "index.db";
 const HISTORY_FILE: &str = "history.db";
 /// Raised when the tables change: an index of another version is made anew.
-const INDEX_VERSION: i64 = 1;
+const INDEX_VERSION: i64 = 2;
 const HISTORY_VERSION: i64 = 1;
 
 const DONE: i64 = 2;
@@ -36,12 +36,13 @@ CREATE TABLE message (id INTEGER PRIMARY KEY, seg INTEGER NOT NULL, off INTEGER 
   len INTEGER NOT NULL, copy INTEGER NOT NULL, body_file INTEGER NOT NULL,
   gone_seg INTEGER NOT NULL, gone_off INTEGER NOT NULL, gone_len INTEGER NOT NULL,
   sender TEXT NOT NULL, submitter TEXT NOT NULL, accepted INTEGER NOT NULL,
-  size INTEGER NOT NULL);
+  size INTEGER NOT NULL, terms BLOB);
 CREATE TABLE recipient (id INTEGER NOT NULL, n INTEGER NOT NULL, recipient TEXT NOT NULL,
   domain TEXT NOT NULL, destination INTEGER NOT NULL, notify INTEGER NOT NULL,
   status INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL,
   delay_notified INTEGER NOT NULL, seg INTEGER NOT NULL, off INTEGER NOT NULL,
-  len INTEGER NOT NULL, last_reply TEXT NOT NULL, last_host TEXT, PRIMARY KEY (id, n))
+  len INTEGER NOT NULL, last_reply TEXT NOT NULL, last_host TEXT, route TEXT,
+  PRIMARY KEY (id, n))
   WITHOUT ROWID;
 CREATE INDEX recipient_domain ON recipient (domain);
 CREATE INDEX recipient_due ON recipient (due);
@@ -250,7 +251,7 @@ fn key(row: &SqlRow<'_>) -> rusqlite::Result<RecipientKey> {
 }
 
 const WAITING_COLUMNS: &str = "r.id, r.n, m.sender, r.recipient, r.domain, r.destination, r.status,
- r.attempts, r.due, m.accepted, m.size, r.last_reply, r.last_host, m.submitter";
+ r.attempts, r.due, m.accepted, m.size, r.last_reply, r.last_host, m.submitter, r.route";
 const WAITING_TABLES: &str = "recipient r JOIN message m ON m.id = r.id";
 
 fn waiting_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
@@ -268,7 +269,13 @@ fn waiting_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         last_reply: row.get(11)?,
         last_host: row.get(12)?,
         submitter: row.get(13)?,
+        route: row.get(14)?,
     })
+}
+
+fn terms(bytes: Option<&[u8]>) -> Result<mail::Terms, IndexError> {
+    let read = bytes.map_or(Ok(mail::Terms::default()), terms_from);
+    read.map_err(|error| IndexError::Damaged(error.to_string()))
 }
 
 const fn destination(n: i64) -> mail::Destination {
@@ -412,7 +419,7 @@ impl Index for SqliteIndex {
         let connection = connect(&self.dir.join(INDEX_FILE))?;
         let sql = format!(
             "SELECT r.id, r.n, r.domain, m.sender = '', m.submitter, m.size, m.accepted, r.status,
-             r.attempts, r.due, r.delay_notified, r.destination, r.notify
+             r.attempts, r.due, r.delay_notified, r.destination, r.notify, m.terms, r.route
              FROM {WAITING_TABLES} WHERE r.status <> {DONE} ORDER BY r.id, r.n"
         );
         let mut statement = connection.prepare(&sql)?;
@@ -432,6 +439,8 @@ impl Index for SqliteIndex {
                 delay_notified: row.get(10)?,
                 destination: destination(row.get(11)?),
                 notify: mail::Notify::from_bits(row.get(12)?),
+                terms: terms(row.get_ref(13)?.as_blob_or_null().unwrap_or_default())?,
+                route: row.get_ref(14)?.as_str_or_null().unwrap_or_default(),
             });
         }
         Ok(())

@@ -2,20 +2,30 @@
 
 use super::*;
 use crate::conformance::{message, verdict};
-use mail::{Outcome, Status};
+use mail::{ByMode, DeliverBy, Outcome, Status, Terms};
 
 #[test]
 fn every_record_is_read_back_as_written() {
-    let m = message(
+    let mut m = message(
         7,
         &["a@one.example", "b@two.example"],
         b"Subject: x\r\n\r\nbody\r\n",
     );
+    m.envelope.terms = Terms {
+        not_before: Some(Timestamp::from_secs(50)),
+        deliver_by: Some(DeliverBy {
+            by: Timestamp::from_secs(60),
+            mode: ByMode::Return,
+            trace: true,
+        }),
+        priority: -3,
+    };
     let state = RecipientState {
         status: Status::Held,
         attempts: 3,
         due: Timestamp::from_secs(99),
         delay_notified: true,
+        route: Some("[192.0.2.1]:26".into()),
         last: Some(verdict(Outcome::Deferred, "not now")),
     };
     let mut out = Vec::new();

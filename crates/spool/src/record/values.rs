@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mail::{
-    Address, BodyType, Class, Destination, Domain, EnhancedCode, Envelope, Notify, Outcome,
-    PeerHost, Recipient, RecipientState, Reply, Ret, Status, Submitter, Timestamp, TlsUsed,
-    Verdict,
+    Address, BodyType, ByMode, Class, DeliverBy, Destination, Domain, EnhancedCode, Envelope,
+    Notify, Outcome, PeerHost, Recipient, RecipientState, Reply, Ret, Status, Submitter, Terms,
+    Timestamp, TlsUsed, Verdict,
 };
 
 use crate::codec::{DecodeError, Reader, put_opt_str, put_str, put_varint};
@@ -75,8 +75,75 @@ pub(super) fn get_envelope(r: &mut Reader<'_>) -> Result<Envelope, DecodeError> 
         smtputf8,
         ret,
         env_id,
+        terms: Terms::default(),
         submitter,
     })
+}
+
+const TERMS_NOT_BEFORE: u8 = 1;
+const TERMS_BY: u8 = 2;
+const TERMS_BY_RETURN: u8 = 4;
+const TERMS_BY_TRACE: u8 = 8;
+
+pub(super) fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
+    let mut flags = 0;
+    if terms.not_before.is_some() {
+        flags |= TERMS_NOT_BEFORE;
+    }
+    if let Some(by) = &terms.deliver_by {
+        flags |= TERMS_BY;
+        if by.mode == ByMode::Return {
+            flags |= TERMS_BY_RETURN;
+        }
+        if by.trace {
+            flags |= TERMS_BY_TRACE;
+        }
+    }
+    out.push(flags);
+    out.extend_from_slice(&terms.priority.to_le_bytes());
+    for time in [terms.not_before, terms.deliver_by.map(|by| by.by)] {
+        if let Some(time) = time {
+            put_varint(out, time.as_millis());
+        }
+    }
+}
+
+pub(super) fn get_terms(r: &mut Reader<'_>) -> Result<Terms, DecodeError> {
+    let flags = r.u8()?;
+    let priority = i8::from_le_bytes([r.u8()?]);
+    let mut time = |flag| match flags & flag != 0 {
+        true => r.varint().map(|ms| Some(Timestamp::from_millis(ms))),
+        false => Ok(None),
+    };
+    let not_before = time(TERMS_NOT_BEFORE)?;
+    let by = time(TERMS_BY)?;
+    Ok(Terms {
+        not_before,
+        deliver_by: by.map(|by| DeliverBy {
+            by,
+            mode: match flags & TERMS_BY_RETURN != 0 {
+                true => ByMode::Return,
+                false => ByMode::Notify,
+            },
+            trace: flags & TERMS_BY_TRACE != 0,
+        }),
+        priority,
+    })
+}
+
+/// Terms on their own, as the index keeps them; nothing when they are the default.
+pub(crate) fn terms_bytes(terms: &Terms) -> Option<Vec<u8>> {
+    if terms.is_default() {
+        return None;
+    }
+    let mut out = Vec::with_capacity(16);
+    put_terms(&mut out, terms);
+    Some(out)
+}
+
+/// Reads [`terms_bytes`] back.
+pub(crate) fn terms_from(bytes: &[u8]) -> Result<Terms, DecodeError> {
+    get_terms(&mut Reader::new(bytes))
 }
 
 fn put_address(out: &mut Vec<u8>, address: &Address) {
@@ -136,6 +203,7 @@ fn get_opt_ip(r: &mut Reader<'_>) -> Result<Option<IpAddr>, DecodeError> {
 const STATE_HELD: u8 = 1;
 const STATE_DELAY_NOTIFIED: u8 = 2;
 const STATE_HAS_LAST: u8 = 4;
+const STATE_HAS_ROUTE: u8 = 8;
 
 pub(super) fn put_state(out: &mut Vec<u8>, state: &RecipientState) {
     let mut flags = 0;
@@ -148,11 +216,17 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &RecipientState) {
     if state.last.is_some() {
         flags |= STATE_HAS_LAST;
     }
+    if state.route.is_some() {
+        flags |= STATE_HAS_ROUTE;
+    }
     out.push(flags);
     put_varint(out, u64::from(state.attempts));
     put_varint(out, state.due.as_millis());
     if let Some(last) = &state.last {
         put_verdict(out, last);
+    }
+    if let Some(route) = &state.route {
+        put_str(out, route);
     }
 }
 
@@ -165,6 +239,10 @@ pub(super) fn get_state(r: &mut Reader<'_>) -> Result<RecipientState, DecodeErro
     } else {
         None
     };
+    let route = match flags & STATE_HAS_ROUTE != 0 {
+        true => Some(r.str()?.to_owned()),
+        false => None,
+    };
     Ok(RecipientState {
         status: if flags & STATE_HELD != 0 {
             Status::Held
@@ -174,6 +252,7 @@ pub(super) fn get_state(r: &mut Reader<'_>) -> Result<RecipientState, DecodeErro
         attempts,
         due,
         delay_notified: flags & STATE_DELAY_NOTIFIED != 0,
+        route,
         last,
     })
 }

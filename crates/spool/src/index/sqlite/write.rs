@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
 use super::super::{Batch, Finished, IndexError, NetMessage, NetRecipient, QueueId, row};
 use super::{DONE, Place, time_to_sql, to_sql};
 use crate::change::MessageMeta;
-use crate::record::{outcome_code, verdict_bytes};
+use crate::record::{outcome_code, terms_bytes, verdict_bytes};
 
 /// Brings finished recipients and attempts into the history.
 pub(super) fn history(
@@ -149,11 +149,11 @@ impl<'a> Writer<'a> {
     fn new(t: &'a Transaction<'_>) -> Result<Self, IndexError> {
         Ok(Self {
             insert_message: t.prepare_cached(
-                "INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?)",
             )?,
             insert_recipient: t.prepare_cached(
                 "INSERT OR REPLACE INTO recipient
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?,
             delete_message: t.prepare_cached("DELETE FROM message WHERE id = ?")?,
             delete_recipients: t.prepare_cached("DELETE FROM recipient WHERE id = ?")?,
@@ -165,7 +165,7 @@ impl<'a> Writer<'a> {
             )?,
             state: t.prepare_cached(
                 "UPDATE recipient SET status = ?, attempts = ?, due = ?, delay_notified = ?,
-                 last_reply = ?, last_host = ? WHERE id = ? AND n = ?",
+                 last_reply = ?, last_host = ?, route = ? WHERE id = ? AND n = ?",
             )?,
             done: t.prepare_cached("UPDATE recipient SET status = 2 WHERE id = ? AND n = ?")?,
             place: t.prepare_cached(
@@ -223,6 +223,7 @@ impl<'a> Writer<'a> {
             0,
             0,
             "",
+            none,
             none
         ])?;
         Ok(())
@@ -245,6 +246,7 @@ impl<'a> Writer<'a> {
             meta.envelope.submitter.name(),
             time_to_sql(meta.accepted),
             to_sql(meta.size),
+            terms_bytes(&meta.envelope.terms),
         ])?;
         for (n, recipient) in &net.recipients {
             let state = recipient.state.as_deref().cloned().unwrap_or_default();
@@ -272,6 +274,7 @@ impl<'a> Writer<'a> {
                 at.len,
                 row.last_reply,
                 row.last_host,
+                row.route,
             ])?;
         }
         Ok(())
@@ -287,6 +290,7 @@ impl<'a> Writer<'a> {
                 state.delay_notified,
                 last.map(|v| v.reply.to_string()).unwrap_or_default(),
                 last.and_then(|v| v.host.as_ref()).map(|h| &h.name),
+                state.route,
                 number(id),
                 n,
             ])?;

@@ -7,14 +7,19 @@
 //!
 //! Nothing here reads configuration, hashes passwords, knows the queue or a clock.
 
+mod decision;
 mod event;
+mod fix_up;
 mod policy;
 mod received;
 mod relaying;
 mod rewriting;
 mod session;
+mod submission;
 
 pub use event::{AcceptFailure, Event, PasswordVerdict, Request};
+pub use fix_up::FixUps;
 pub use policy::{Auth, Limits, Listener, LocalDomains, Policy, PolicyError, Timeouts, Tls};
 pub use rewriting::{DomainMatch, ParseDomainMatchError, RewriteRule, Rewriting};
 pub use session::{Busy, NextId, Session, busy};
+pub use submission::{Composed, Submission, Wanted};

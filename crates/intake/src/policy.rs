@@ -8,7 +8,7 @@ use mail::{Address, Domain};
 use smtp::data::{BareNewline, ContentRules};
 use smtp::extension::{Extension, Extensions};
 
-use crate::Rewriting;
+use crate::{FixUps, Rewriting};
 
 /// Everything that decides what is accepted.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Policy {
     pub extensions: Extensions,
     /// Who gets mail for `<postmaster>` (RFC 5321 §4.5.1).
     pub postmaster: Address,
+    /// What is mended in mail that its author hands in whole.
+    pub fix_ups: FixUps,
     /// Whether there is a certificate, so that TLS can be offered.
     pub tls_available: bool,
 }
@@ -42,6 +44,8 @@ pub struct Listener {
     pub auth: Auth,
     /// Clients that may send without logging in, unless `auth` is required.
     pub networks: Vec<IpNet>,
+    /// What is mended in mail that comes by it.
+    pub fix_ups: FixUps,
 }
 
 /// TLS of a listener.
@@ -164,6 +168,7 @@ impl Policy {
                 .into_iter()
                 .fold(Extensions::none(), Extensions::with),
             postmaster,
+            fix_ups: FixUps::ALL,
             tls_available: false,
         }
     }
@@ -222,6 +227,7 @@ impl Listener {
                 .iter()
                 .filter_map(|net| net.parse().ok())
                 .collect(),
+            fix_ups: FixUps::ALL,
         }
     }
 }
@@ -285,6 +291,7 @@ mod tests {
             tls,
             auth,
             networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
+            fix_ups: FixUps::NONE,
         });
         policy
     }

@@ -25,14 +25,7 @@ pub(crate) fn field(
     now: Timestamp,
 ) -> Vec<u8> {
     let mut field = Vec::with_capacity(320);
-    let only = match envelope.recipients.as_slice() {
-        [only] => only.given.as_ref().or(Some(&only.address)),
-        _ => None,
-    };
-    let recipient = only
-        .filter(|address| address.is_ascii())
-        .map(|address| format!("\r\n\tfor <{address}>"))
-        .unwrap_or_default();
+    let recipient = named(envelope);
     let written = write!(
         field,
         "Received: from {} ({})\r\n\tby {} with {} id {id}{recipient};\r\n\t{}\r\n",
@@ -44,6 +37,40 @@ pub(crate) fn field(
     );
     debug_assert!(written.is_ok(), "a Vec grows as needed");
     field
+}
+
+/// The same for a mail that was handed in whole: by HTTP, or by a program on this computer.
+pub(crate) fn handed_in(
+    hostname: &str,
+    envelope: &Envelope,
+    id: QueueId,
+    now: Timestamp,
+) -> Vec<u8> {
+    let mut field = Vec::with_capacity(320);
+    let submitter = &envelope.submitter;
+    let peer = submitter
+        .peer
+        .map(|ip| format!("from {} ", Domain::from_ip(ip)));
+    let (peer, via) = (peer.unwrap_or_default(), shown(&submitter.via));
+    let recipient = named(envelope);
+    let written = write!(
+        field,
+        "Received: {peer}by {hostname} ({via})\r\n\tid {id}{recipient};\r\n\t{}\r\n",
+        now.rfc5322(),
+    );
+    debug_assert!(written.is_ok(), "a Vec grows as needed");
+    field
+}
+
+/// The recipient, when there is only one.
+fn named(envelope: &Envelope) -> String {
+    let only = match envelope.recipients.as_slice() {
+        [only] => only.given.as_ref().or(Some(&only.address)),
+        _ => None,
+    };
+    only.filter(|address| address.is_ascii())
+        .map(|address| format!("\r\n\tfor <{address}>"))
+        .unwrap_or_default()
 }
 
 /// The names registered for `with` (RFC 3848, RFC 6531 §4.3).
@@ -96,6 +123,7 @@ mod tests {
             smtputf8: false,
             ret: None,
             env_id: None,
+            terms: mail::Terms::default(),
             submitter: Submitter::default(),
         };
         let now = Timestamp::from_secs(1_795_359_059);

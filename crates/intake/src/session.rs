@@ -21,7 +21,7 @@ use smtp::server::{Answer, AskLogin, State, Step, Wire};
 
 use crate::policy::{Auth, Listener, Policy, Tls};
 use crate::relaying::{Standing, standing};
-use crate::{AcceptFailure, Event, PasswordVerdict, Request};
+use crate::{AcceptFailure, Event, FixUps, PasswordVerdict, Request};
 use timing::Clock;
 
 /// Gives out the names of messages.
@@ -123,6 +123,7 @@ impl Session {
             tls: Tls::None,
             auth: Auth::Required,
             networks: Vec::new(),
+            fix_ups: FixUps::NONE,
         });
         let mut session = Self {
             policy,

@@ -122,6 +122,7 @@ impl Reporter {
                 smtputf8: false,
                 ret: None,
                 env_id: None,
+                terms: mail::Terms::default(),
                 submitter: Submitter {
                     via: "notify".to_owned(),
                     ..Submitter::default()

@@ -32,6 +32,7 @@ fn original(content: &str) -> Message {
             smtputf8: false,
             ret: None,
             env_id: Some("x+2B1".to_owned()),
+            terms: mail::Terms::default(),
             submitter: Submitter::default(),
         },
         content: Bytes::copy_from_slice(content.as_bytes()),

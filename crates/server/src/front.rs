@@ -5,22 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use intake::{AcceptFailure, Busy, PasswordVerdict, Request, Session, Tls};
-use mail::{Message, RecipientState};
+use intake::{Busy, PasswordVerdict, Request, Session, Tls};
 use net::{Link, Stream, Turn};
-use spool::{CommitError, Op};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{SemaphorePermit, oneshot};
+use tokio::sync::SemaphorePermit;
 use tokio_util::task::TaskTracker;
 
-use crate::queue::Event;
+use crate::hand_in::accept;
 use crate::shared::{Figures, Shared};
 
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
-/// A commit takes milliseconds; when the disk hangs, the client is told to come back.
-const COMMIT_MAX: Duration = Duration::from_secs(120);
 /// How long a large message waits for memory before its connection is given up.
 const MEMORY_WAIT: Duration = Duration::from_secs(60);
 /// The pause behind an error of accepting, such as having no file descriptors left.
@@ -204,7 +200,7 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, p
                 return link.shutdown().await;
             }
             Some(Request::Accept(message)) => {
-                let result = accept(shared, *message).await;
+                let result = accept(shared, *message, None).await;
                 session.accepted(net::now(), result);
                 link.again(session);
             }
@@ -250,57 +246,6 @@ async fn start_tls(shared: &Shared, link: Link) -> Result<Link, String> {
         },
         _ => Err("TLS is not available".to_owned()),
     }
-}
-
-/// Makes a message durable. Its log line and its delivery begin with that, not before.
-async fn accept(shared: &Arc<Shared>, message: Message) -> Result<(), AcceptFailure> {
-    if shared.stopping.is_cancelled() {
-        return Err(AcceptFailure::Stopping);
-    }
-    let (told, answer) = oneshot::channel();
-    let message = Arc::new(message);
-    let states = message
-        .envelope
-        .recipients
-        .iter()
-        .map(|_| RecipientState {
-            due: message.accepted,
-            ..RecipientState::default()
-        })
-        .collect();
-    let op = Op::Accept {
-        message: Message::clone(&message),
-        states,
-        token: None,
-    };
-    let handles = Arc::clone(shared);
-    shared.spool.commit(
-        vec![op],
-        Box::new(move |result| {
-            if result.is_ok() {
-                handles.tell(Event::Accepted(message));
-            }
-            // The client may have gone meanwhile; its mail is in the queue all the same.
-            drop(told.send(result));
-        }),
-    );
-    let result = match tokio::time::timeout(COMMIT_MAX, answer).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(CommitError::Closed),
-        Err(_) => return Err(AcceptFailure::Failed),
-    };
-    result.map_err(|error| {
-        let line = shared.journal.line(net::now(), "not-accepted");
-        line.field("why", &error).send();
-        match error {
-            CommitError::Full(_) | CommitError::TooLarge { .. } => AcceptFailure::Full,
-            CommitError::Closed => AcceptFailure::Stopping,
-            CommitError::Poisoned(_) | _ => {
-                shared.tell(Event::Fatal(error.to_string()));
-                AcceptFailure::Failed
-            }
-        }
-    })
 }
 
 async fn check_password(shared: &Arc<Shared>, user: String, password: String) -> PasswordVerdict {

@@ -1,5 +1,6 @@
 //! What every task of the running server may use: handles only, no state of its own.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -40,11 +41,58 @@ pub(crate) struct Shared {
     pub(crate) memory: Semaphore,
     /// Bounds the slow checks of passwords.
     pub(crate) hashing: Semaphore,
+    /// One mail a token at a time.
+    pub(crate) tokens: Tokens,
     /// For work that begins on a thread of the spool.
     pub(crate) runtime: tokio::runtime::Handle,
     /// Cancelled when the server stops.
     pub(crate) stopping: CancellationToken,
     pub(crate) figures: Figures,
+}
+
+/// Tokens of mails that are being handed in.
+#[derive(Debug, Default)]
+pub(crate) struct Tokens {
+    busy: Mutex<HashSet<String>>,
+    left: tokio::sync::Notify,
+}
+
+/// The turn of one mail under its token; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    tokens: &'a Tokens,
+    token: String,
+}
+
+impl Tokens {
+    /// Waits until no other mail is being handed in under this token.
+    pub(crate) async fn enter(&self, token: &str) -> Turn<'_> {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            // From here on nobody's leaving is missed.
+            left.as_mut().enable();
+            let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+            if busy.insert(token.to_owned()) {
+                return Turn {
+                    tokens: self,
+                    token: token.to_owned(),
+                };
+            }
+            drop(busy);
+            left.await;
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let busy = &self.tokens.busy;
+        let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.remove(&self.token);
+        drop(busy);
+        self.tokens.left.notify_waiters();
+    }
 }
 
 /// Counters since the start.
@@ -101,6 +149,7 @@ impl Shared {
             ids: Mutex::new(ids),
             memory: Semaphore::new(CONTENT_MEGABYTES),
             hashing: Semaphore::new(cores),
+            tokens: Tokens::default(),
             runtime: tokio::runtime::Handle::current(),
             stopping: CancellationToken::new(),
             figures: Figures::default(),

@@ -1,9 +1,7 @@
 //! The answers to what the protocol asks: who may send, where to, and whether a mail is taken.
 
-use bytes::Bytes;
 use mail::{
-    Address, BodyType, Destination, EnhancedCode, Envelope, Message, QueueId, Recipient, Reply,
-    Submitter, Timestamp, body_offset, is_ascii, received_count,
+    EnhancedCode, Envelope, Message, QueueId, Recipient, Reply, Submitter, Terms, Timestamp,
 };
 use smtp::command::{ForwardPath, RcptTo};
 use smtp::data::ContentError;
@@ -12,6 +10,7 @@ use smtp::server::{
 };
 
 use super::{Phase, Session};
+use crate::decision::{too_many_recipients, weigh};
 use crate::policy::Auth;
 use crate::received::{self, Arrival};
 use crate::relaying::{Standing, judge, log_in_first};
@@ -52,6 +51,7 @@ impl Session {
                 smtputf8: params.smtputf8,
                 ret: params.ret,
                 env_id: params.env_id.clone(),
+                terms: Terms::default(),
                 submitter: Submitter {
                     user: self.client.user.clone(),
                     peer: Some(self.client.peer),
@@ -98,32 +98,11 @@ impl Session {
         };
         let is_local = self.policy.local.contains(given.domain());
         judge(self.standing(), is_local, self.can_log_in())?;
-        let rewritten = self.policy.rewriting.apply(given);
-        let address = rewritten.as_ref().unwrap_or(given);
-        let destination = self.destination(address)?;
         Ok(Recipient {
-            address: address.clone(),
-            given: rewritten.is_some().then(|| given.clone()),
             orcpt: to.params.orcpt.clone(),
             notify: to.params.notify,
-            destination,
+            ..self.policy.addressed(given)?
         })
-    }
-
-    fn destination(&self, address: &Address) -> Result<Destination, Reply> {
-        let local = &self.policy.local;
-        match local.contains(address.domain()) {
-            false => Ok(Destination::Outgoing),
-            true if local.has_store => Ok(Destination::Local),
-            true => Err(Reply::new(
-                550,
-                Some(EnhancedCode::new(5, 3, 0)),
-                format!(
-                    "{} is a local domain, and no local store is configured for its mail",
-                    address.domain()
-                ),
-            )),
-        }
     }
 
     fn content(&mut self, now: Timestamp, ask: AskContent) -> Step {
@@ -141,7 +120,8 @@ impl Session {
 
     fn received(&mut self, now: Timestamp, received: ReceivedContent) -> Option<Step> {
         let (answer, mut envelope, id, content) = received.split();
-        match self.weigh(&mut envelope, content) {
+        let fix_ups = self.listener.fix_ups;
+        match weigh(&self.policy, &mut envelope, content, fix_ups, id, now) {
             Ok(content) => {
                 let message = Message {
                     id,
@@ -158,27 +138,6 @@ impl Session {
                 Some(answer.reply(reply))
             }
         }
-    }
-
-    /// Whether content is taken; if so, the envelope says what the content really is.
-    fn weigh(
-        &self,
-        envelope: &mut Envelope,
-        content: Result<Bytes, ContentError>,
-    ) -> Result<Bytes, Reply> {
-        let content = content.map_err(|error| error.reply())?;
-        // Our own Received field is in front already.
-        if received_count(&content) > self.policy.limits.received_hops + 1 {
-            let enhanced = EnhancedCode::new(5, 4, 6);
-            let text = "The mail has been through too many servers: it seems to be in a loop";
-            return Err(Reply::new(554, Some(enhanced), text));
-        }
-        envelope.body_type = match is_ascii(&content) {
-            true => BodyType::SevenBit,
-            false => BodyType::EightBitMime,
-        };
-        envelope.smtputf8 = envelope.smtputf8 && needs_smtputf8(envelope, &content);
-        Ok(content)
     }
 
     fn auth(&mut self, ask: AskAuth) -> Step {
@@ -224,23 +183,6 @@ impl Session {
         self.clock.restart(now);
         None
     }
-}
-
-/// RFC 6531 §3.1: a mail needs SMTPUTF8 for an address that has no form in ASCII, or for a header
-/// outside ASCII. Asking for more would make peers refuse mail that they can take.
-fn needs_smtputf8(envelope: &Envelope, content: &[u8]) -> bool {
-    let recipients = envelope.recipients.iter().map(|r| &r.address);
-    let mut addresses = recipients.chain(envelope.reverse_path.as_ref());
-    let header = content.get(..body_offset(content)).unwrap_or(content);
-    addresses.any(|address| address.to_ascii().is_none()) || !is_ascii(header)
-}
-
-fn too_many_recipients() -> Reply {
-    Reply::new(
-        452,
-        Some(EnhancedCode::new(4, 5, 3)),
-        "Too many recipients: send to the others in a further transaction",
-    )
 }
 
 fn named(id: QueueId, envelope: &Envelope) -> String {

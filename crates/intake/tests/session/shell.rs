@@ -29,6 +29,7 @@ pub(crate) fn policy() -> Policy {
         tls: Tls::StartTls,
         auth: Auth::Optional,
         networks: vec!["10.0.0.0/8".parse().unwrap()],
+        fix_ups: intake::FixUps::NONE,
     });
     policy.local = LocalDomains::new([Domain::parse("local.example").unwrap()], true);
     policy

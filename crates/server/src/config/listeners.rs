@@ -23,17 +23,26 @@ pub(super) fn intake(
 ) -> Result<(Vec<SocketAddr>, intake::Policy)> {
     let mut policy = intake::Policy::new(hostname.as_str(), postmaster.clone());
     policy.tls_available = tls.certificate.is_some();
+    let submission = &raw.submission;
+    policy.fix_ups = intake::FixUps {
+        date: submission.add_date.unwrap_or(true),
+        message_id: submission.add_message_id.unwrap_or(true),
+        remove_bcc: submission.remove_bcc.unwrap_or(true),
+    };
     let mut addresses = Vec::new();
     let mut spans: Vec<Range<usize>> = Vec::new();
     match &raw.listener {
         None => {
             addresses.push(SocketAddr::from(([127, 0, 0, 1], 2525)));
-            policy.listeners.push(intake::Listener::loopback());
+            policy.listeners.push(intake::Listener {
+                fix_ups: policy.fix_ups,
+                ..intake::Listener::loopback()
+            });
             spans.push(0..0);
         }
         Some(list) => {
             for entry in list {
-                let (address, listener) = listener(entry.get_ref(), place)?;
+                let (address, listener) = listener(entry.get_ref(), policy.fix_ups, place)?;
                 addresses.push(address);
                 policy.listeners.push(listener);
                 spans.push(entry.span());
@@ -64,7 +73,11 @@ pub(super) fn intake(
     Ok((addresses, policy))
 }
 
-fn listener(raw: &raw::Listener, place: &Place<'_>) -> Result<(SocketAddr, intake::Listener)> {
+fn listener(
+    raw: &raw::Listener,
+    fix_ups: intake::FixUps,
+    place: &Place<'_>,
+) -> Result<(SocketAddr, intake::Listener)> {
     let address = match &raw.address {
         None => SocketAddr::from(([127, 0, 0, 1], 2525)),
         Some(text) => text.get_ref().parse().map_err(|_| {
@@ -99,6 +112,13 @@ fn listener(raw: &raw::Listener, place: &Place<'_>) -> Result<(SocketAddr, intak
             return Err(place.key(span.span(), "listener.networks", why));
         }
     }
+    let submission = raw
+        .submission
+        .unwrap_or(listener.auth != intake::Auth::None);
+    listener.fix_ups = match submission {
+        true => fix_ups,
+        false => intake::FixUps::NONE,
+    };
     Ok((address, listener))
 }
 

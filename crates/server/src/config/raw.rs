@@ -18,6 +18,8 @@ pub(crate) struct Raw {
     pub(crate) postmaster: Text,
     /// Where mail is taken in; any number. Default: one at 127.0.0.1:2525.
     pub(crate) listener: Option<Vec<Spanned<Listener>>>,
+    /// What is mended in mail that comes from its authors, and what they may do.
+    pub(crate) submission: Submission,
     /// Certificates.
     pub(crate) tls: Tls,
     /// Who may log in to send.
@@ -48,6 +50,21 @@ pub(crate) struct Listener {
     pub(crate) auth: Text,
     /// Networks that may send without a login. Default: `127.0.0.0/8` and `::1`.
     pub(crate) networks: Option<Vec<Spanned<String>>>,
+    /// Mail comes from its authors: `[submission]` applies. Default: true, unless `auth` is `none`.
+    pub(crate) submission: Option<bool>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Submission {
+    /// Add a Date where there is none. Default: true.
+    pub(crate) add_date: Option<bool>,
+    /// Add a Message-ID where there is none. Default: true.
+    pub(crate) add_message_id: Option<bool>,
+    /// Take Bcc fields out. Default: true.
+    pub(crate) remove_bcc: Option<bool>,
+    /// Users may send from their own addresses only (`sendoff user senders`). Default: true.
+    pub(crate) check_sender: Option<bool>,
 }
 
 #[derive(Debug, Deserialize, Default)]

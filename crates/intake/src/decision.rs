@@ -1,0 +1,94 @@
+//! What a session and a whole submission decide alike: where a recipient goes, and whether a
+//! content is taken.
+
+use bytes::Bytes;
+use mail::{
+    Address, BodyType, Destination, EnhancedCode, Envelope, Notify, QueueId, Recipient, Reply,
+    Timestamp, body_offset, is_ascii, received_count,
+};
+use smtp::data::ContentError;
+
+use crate::FixUps;
+use crate::policy::Policy;
+
+impl Policy {
+    /// The recipient that an address means, behind the rules that rewrite.
+    pub(crate) fn addressed(&self, given: &Address) -> Result<Recipient, Reply> {
+        let rewritten = self.rewriting.apply(given);
+        let address = rewritten.as_ref().unwrap_or(given);
+        Ok(Recipient {
+            address: address.clone(),
+            given: rewritten.is_some().then(|| given.clone()),
+            orcpt: None,
+            notify: Notify::UNSET,
+            destination: self.destination(address)?,
+        })
+    }
+
+    fn destination(&self, address: &Address) -> Result<Destination, Reply> {
+        match self.local.contains(address.domain()) {
+            false => Ok(Destination::Outgoing),
+            true if self.local.has_store => Ok(Destination::Local),
+            true => Err(Reply::new(
+                550,
+                Some(EnhancedCode::new(5, 3, 0)),
+                format!(
+                    "{} is a local domain, and no local store is configured for its mail",
+                    address.domain()
+                ),
+            )),
+        }
+    }
+}
+
+/// Whether content is taken, mended as the fix-ups say; if so, the envelope says what the content
+/// really is.
+pub(crate) fn weigh(
+    policy: &Policy,
+    envelope: &mut Envelope,
+    content: Result<Bytes, ContentError>,
+    fix_ups: FixUps,
+    id: QueueId,
+    now: Timestamp,
+) -> Result<Bytes, Reply> {
+    let content = content.map_err(|error| error.reply())?;
+    // Our own Received field is in front already.
+    if received_count(&content) > policy.limits.received_hops + 1 {
+        let enhanced = EnhancedCode::new(5, 4, 6);
+        let text = "The mail has been through too many servers: it seems to be in a loop";
+        return Err(Reply::new(554, Some(enhanced), text));
+    }
+    let mended = fix_ups.apply(&content, &policy.hostname, id, now);
+    let content = mended.map_or(content, Bytes::from);
+    envelope.body_type = match is_ascii(&content) {
+        true => BodyType::SevenBit,
+        false => BodyType::EightBitMime,
+    };
+    envelope.smtputf8 = envelope.smtputf8 && needs_smtputf8(envelope, &content);
+    Ok(content)
+}
+
+/// RFC 6531 §3.1: a mail needs SMTPUTF8 for an address that has no form in ASCII, or for a header
+/// outside ASCII. Asking for more would make peers refuse mail that they can take.
+fn needs_smtputf8(envelope: &Envelope, content: &[u8]) -> bool {
+    let recipients = envelope.recipients.iter().map(|r| &r.address);
+    let mut addresses = recipients.chain(envelope.reverse_path.as_ref());
+    let header = content.get(..body_offset(content)).unwrap_or(content);
+    addresses.any(|address| address.to_ascii().is_none()) || !is_ascii(header)
+}
+
+pub(crate) fn too_many_recipients() -> Reply {
+    Reply::new(
+        452,
+        Some(EnhancedCode::new(4, 5, 3)),
+        "Too many recipients: send to the others in a further transaction",
+    )
+}
+
+pub(crate) fn no_recipient() -> Reply {
+    Reply::new(
+        554,
+        Some(EnhancedCode::new(5, 5, 1)),
+        "The mail names no recipient",
+    )
+}

@@ -1,0 +1,134 @@
+//! Mails that are handed in whole, by HTTP or by the sendmail command: the same decisions as a
+//! session's, without a dialog.
+
+use bytes::{Bytes, BytesMut};
+use mail::{
+    Address, Envelope, Message, Notify, QueueId, Recipient, Reply, Ret, Submitter, Terms, Timestamp,
+};
+use smtp::data::{BareNewline, ChunkReader, ContentRules};
+
+use crate::FixUps;
+use crate::decision::{no_recipient, too_many_recipients, weigh};
+use crate::policy::Policy;
+use crate::received;
+
+/// A recipient that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its address.
+    pub address: Address,
+    /// When the sender wants to hear about it.
+    pub notify: Notify,
+    /// ORCPT, in its xtext form with the address type.
+    pub orcpt: Option<String>,
+}
+
+impl From<Address> for Wanted {
+    fn from(address: Address) -> Self {
+        Self {
+            address,
+            notify: Notify::UNSET,
+            orcpt: None,
+        }
+    }
+}
+
+/// A mail as it is handed in. Whether its submitter may use this server, and this sender, has been
+/// decided.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// The envelope's sender; `None` is the null reverse-path.
+    pub reverse_path: Option<Address>,
+    /// Whom to send to.
+    pub recipients: Vec<Wanted>,
+    /// Header and body. Lines may end in LF.
+    pub content: Bytes,
+    /// How much of it a failure message returns.
+    pub ret: Option<Ret>,
+    /// ENVID in its xtext form.
+    pub env_id: Option<String>,
+    /// What is asked about time and order.
+    pub terms: Terms,
+    /// Who hands it in.
+    pub submitter: Submitter,
+}
+
+/// A mail to save.
+#[derive(Debug, Clone)]
+pub struct Composed {
+    /// The mail, to the recipients that are taken.
+    pub message: Message,
+    /// What became of each recipient that was asked for, in their order.
+    pub recipients: Vec<Result<(), Reply>>,
+}
+
+impl Policy {
+    /// Makes a mail of a submission: recipients are rewritten and judged each for itself, the
+    /// content's lines end in CRLF, a Received field stands in front.
+    ///
+    /// # Errors
+    /// The reply that says why nothing of it is taken: no recipient is, or the content is too large
+    /// or in a loop.
+    pub fn compose(
+        &self,
+        submission: Submission,
+        fix_ups: FixUps,
+        id: QueueId,
+        now: Timestamp,
+    ) -> Result<Composed, Reply> {
+        let mut taken: Vec<Recipient> = Vec::with_capacity(submission.recipients.len());
+        let mut verdicts = Vec::with_capacity(submission.recipients.len());
+        for wanted in &submission.recipients {
+            let recipient = self.addressed(&wanted.address).and_then(|recipient| {
+                let is_new = taken.iter().all(|r| r.address != recipient.address);
+                match is_new && taken.len() >= self.limits.recipients {
+                    true => Err(too_many_recipients()),
+                    false => Ok((recipient, is_new)),
+                }
+            });
+            verdicts.push(recipient.map(|(recipient, is_new)| {
+                // Who is named twice gets it once.
+                if is_new {
+                    taken.push(Recipient {
+                        notify: wanted.notify,
+                        orcpt: wanted.orcpt.clone(),
+                        ..recipient
+                    });
+                }
+            }));
+        }
+        if taken.is_empty() {
+            let first = verdicts.into_iter().find_map(Result::err);
+            return Err(first.unwrap_or_else(no_recipient));
+        }
+        let mut envelope = Envelope {
+            reverse_path: submission.reverse_path,
+            recipients: taken,
+            // Decided by what the content needs.
+            smtputf8: true,
+            ret: submission.ret,
+            env_id: submission.env_id,
+            terms: submission.terms,
+            submitter: submission.submitter,
+            ..Envelope::default()
+        };
+        let field = received::handed_in(&self.hostname, &envelope, id, now);
+        let rules = ContentRules {
+            bare_newline: BareNewline::Normalise,
+            ..self.content_rules()
+        };
+        let length = submission.content.len() as u64;
+        let mut reader = ChunkReader::new(rules, field, length);
+        reader.read(&mut BytesMut::from(submission.content), length);
+        let content = weigh(self, &mut envelope, reader.finish(), fix_ups, id, now)?;
+        Ok(Composed {
+            message: Message {
+                id,
+                accepted: now,
+                envelope,
+                content,
+            },
+            recipients: verdicts,
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! Making a mail durable, and mail that is handed in whole: by HTTP or by the sendmail command.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use intake::{AcceptFailure, Submission};
+use mail::{Message, QueueId, Reply};
+use spool::{CommitError, Op};
+use tokio::sync::oneshot;
+
+use crate::queue::Event;
+use crate::shared::Shared;
+
+/// A commit takes milliseconds; when the disk hangs, the client is told to come back.
+const COMMIT_MAX: Duration = Duration::from_secs(120);
+
+/// What became of a mail that was handed in whole.
+#[derive(Debug)]
+pub(crate) struct HandedIn {
+    /// Its name.
+    pub(crate) id: QueueId,
+    /// What became of each recipient, in the order in which they were asked for; empty for a mail
+    /// that had been handed in before.
+    pub(crate) recipients: Vec<Result<(), Reply>>,
+    /// It had been handed in before, under the same token.
+    pub(crate) duplicate: bool,
+}
+
+/// Takes a mail into the queue. It is durable on return; its delivery begins with that.
+///
+/// With a token, a mail that was taken under the same token before is not taken again. Two that
+/// come at once are told apart as well.
+///
+/// # Errors
+/// The reply that says why it was not taken: 4xx, it may be handed in again later.
+pub(crate) async fn hand_in(
+    shared: &Arc<Shared>,
+    submission: Submission,
+    token: Option<String>,
+) -> Result<HandedIn, Reply> {
+    let _turn = match &token {
+        Some(token) => Some(shared.tokens.enter(token).await),
+        None => None,
+    };
+    if let Some(token) = token.clone() {
+        let handles = Arc::clone(shared);
+        let found = tokio::task::spawn_blocking(move || handles.spool.find_token(&token)).await;
+        let found = found.map_err(|e| e.to_string());
+        match found.and_then(|found| found.map_err(|e| e.to_string())) {
+            Ok(None) => {}
+            Ok(Some(id)) => {
+                return Ok(HandedIn {
+                    id,
+                    recipients: Vec::new(),
+                    duplicate: true,
+                });
+            }
+            Err(why) => {
+                let line = shared.journal.line(net::now(), "not-accepted");
+                line.field("why", why).send();
+                return Err(AcceptFailure::Failed.reply());
+            }
+        }
+    }
+    let now = net::now();
+    let policy = Arc::clone(&shared.settings().policy);
+    let composed = policy.compose(submission, policy.fix_ups, shared.next_id(now), now)?;
+    let id = composed.message.id;
+    accept(shared, composed.message, token)
+        .await
+        .map_err(AcceptFailure::reply)?;
+    Ok(HandedIn {
+        id,
+        recipients: composed.recipients,
+        duplicate: false,
+    })
+}
+
+/// Makes a message durable. Its log line and its delivery begin with that, not before.
+pub(crate) async fn accept(
+    shared: &Arc<Shared>,
+    message: Message,
+    token: Option<String>,
+) -> Result<(), AcceptFailure> {
+    if shared.stopping.is_cancelled() {
+        return Err(AcceptFailure::Stopping);
+    }
+    let (told, answer) = oneshot::channel();
+    let message = Arc::new(message);
+    let states = message
+        .envelope
+        .recipients
+        .iter()
+        .map(|_| message.initial_state())
+        .collect();
+    let op = Op::Accept {
+        message: Message::clone(&message),
+        states,
+        token,
+    };
+    let handles = Arc::clone(shared);
+    shared.spool.commit(
+        vec![op],
+        Box::new(move |result| {
+            if result.is_ok() {
+                handles.tell(Event::Accepted(message));
+            }
+            // The client may have gone meanwhile; its mail is in the queue all the same.
+            drop(told.send(result));
+        }),
+    );
+    let result = match tokio::time::timeout(COMMIT_MAX, answer).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(CommitError::Closed),
+        Err(_) => return Err(AcceptFailure::Failed),
+    };
+    result.map_err(|error| {
+        let line = shared.journal.line(net::now(), "not-accepted");
+        line.field("why", &error).send();
+        match error {
+            CommitError::Full(_) | CommitError::TooLarge { .. } => AcceptFailure::Full,
+            CommitError::Closed => AcceptFailure::Stopping,
+            CommitError::Poisoned(_) | _ => {
+                shared.tell(Event::Fatal(error.to_string()));
+                AcceptFailure::Failed
+            }
+        }
+    })
+}

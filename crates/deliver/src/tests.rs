@@ -65,6 +65,8 @@ fn transaction(recipients: &[&str], content: &'static str) -> Transaction {
         utf8_header: false,
         ret: None,
         env_id: None,
+        priority: None,
+        deliver_by: None,
     }
 }
 

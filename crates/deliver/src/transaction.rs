@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use mail::{Address, BodyType, Notify, Outcome, Reply, Ret};
-use smtp::command::{self, MailParams, RcptParams};
+use smtp::command::{self, ByTime, MailParams, RcptParams};
 use smtp::dot_stuffing;
 use smtp::extension::{Extension, Extensions};
 
@@ -29,6 +29,10 @@ pub struct Transaction {
     pub ret: Option<Ret>,
     /// ENVID, in xtext.
     pub env_id: Option<String>,
+    /// MT-PRIORITY.
+    pub priority: Option<i8>,
+    /// BY.
+    pub deliver_by: Option<ByTime>,
 }
 
 /// One recipient of it.
@@ -250,6 +254,8 @@ impl Running {
             smtputf8: utf8 && host.has(Extension::SmtpUtf8),
             ret: t.ret.filter(|_| dsn),
             env_id: t.env_id.clone().filter(|_| dsn),
+            priority: t.priority.filter(|_| host.has(Extension::MtPriority)),
+            deliver_by: t.deliver_by.filter(|_| host.has(Extension::DeliverBy)),
             ..MailParams::default()
         };
         command::mail_from(out, ascii_sender.as_ref(), &params);

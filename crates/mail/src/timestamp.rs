@@ -98,6 +98,16 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
+/// The reverse of [`civil`].
+const fn days(year: u64, month: u64, day: u64) -> u64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year / 400, year % 400);
+    let shifted = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * shifted + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
 /// ISO 8601 in UTC with milliseconds, as the log and the API write it.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,9 +149,87 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
+impl Timestamp {
+    /// Reads a time of RFC 3339, such as `2026-01-31T08:00:00Z` or one with `+01:00`; `None` when
+    /// it is none, or lies before 1970. Fractions of a second are dropped.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let number = |at: usize, len: usize| {
+            let digits = text.get(at..at + len)?;
+            let all = digits.bytes().all(|b| b.is_ascii_digit());
+            digits.parse::<u64>().ok().filter(|_| all)
+        };
+        let is = |at: usize, mark: u8| text.as_bytes().get(at) == Some(&mark);
+        let marked = is(4, b'-') && is(7, b'-') && is(13, b':') && is(16, b':');
+        if !marked || !(is(10, b'T') || is(10, b't') || is(10, b' ')) {
+            return None;
+        }
+        let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+        let (h, m, s) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+        // A leap second counts as the second behind it.
+        if h > 23 || m > 59 || s > 60 || year < 1970 {
+            return None;
+        }
+        let date = days(year, month.clamp(1, 12), day.max(1));
+        if civil(date) != (year, month, day) {
+            return None;
+        }
+        let seconds = date * 86_400 + h * 3600 + m * 60 + s;
+        let rest = text.get(19..)?;
+        let zone = match rest.strip_prefix('.') {
+            Some(fraction) => fraction.trim_start_matches(|c: char| c.is_ascii_digit()),
+            None => rest,
+        };
+        if zone.eq_ignore_ascii_case("Z") {
+            return Some(Self::from_secs(seconds));
+        }
+        let at = text.len() - zone.len();
+        if zone.len() != 6 || !is(at + 3, b':') {
+            return None;
+        }
+        let offset = number(at + 1, 2)? * 3600 + number(at + 4, 2)? * 60;
+        let seconds = match zone.starts_with('+') {
+            true => seconds.checked_sub(offset)?,
+            false if zone.starts_with('-') => seconds + offset,
+            false => return None,
+        };
+        Some(Self::from_secs(seconds))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_rfc_3339_are_read() {
+        let read = |text| Timestamp::parse_rfc3339(text).map(Timestamp::as_secs);
+        assert_eq!(read("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(read("2026-11-22T14:50:59Z"), Some(1_795_359_059));
+        assert_eq!(read("2026-11-22T15:50:59.75+01:00"), Some(1_795_359_059));
+        assert_eq!(read("2026-11-22 09:20:59-05:30"), Some(1_795_359_059));
+        assert_eq!(read("2000-02-29t00:00:00z"), Some(951_782_400));
+        for wrong in [
+            "",
+            "2026-11-22",
+            "2026-11-22T14:50:59",
+            "2025-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:00:00+01:00",
+            "2026-11-22T14:50:59+0100",
+            "+026-11-22T14:50:59Z",
+            "2026-11-22T14:50:59\u{e9}",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        for day in 0..60_000 {
+            let (y, m, d) = civil(day);
+            assert_eq!(days(y, m, d), day);
+        }
+    }
 
     #[test]
     fn known_dates_are_written_in_both_forms() {

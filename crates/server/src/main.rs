@@ -19,6 +19,7 @@ mod run;
 mod shared;
 mod told;
 mod tools;
+mod transaction;
 mod users;
 mod worker;
 

@@ -8,11 +8,9 @@ use std::time::{Duration, Instant};
 
 use deliver::{
     Attempt, AttemptSettings, Candidate, Event as SessionEvent, Failure, Next, Session,
-    SessionSettings, Stage, TlsMode, Transaction, TransactionRecipient, retry_after,
+    SessionSettings, Stage, TlsMode, retry_after,
 };
-use mail::{
-    BodyType, EnhancedCode, Message, Outcome, PeerHost, Reply, TlsUsed, Verdict, body_offset,
-};
+use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, TlsUsed, Verdict};
 use net::{Answer, Link, Stream, Turn};
 use route::{Host, HostAddresses, order_hosts};
 use schedule::{Attempted, Report, WorkerId};
@@ -23,6 +21,7 @@ use crate::local;
 use crate::queue::{Event, Finished, Job, internal_error};
 use crate::resolve::{Hop, log_addresses};
 use crate::shared::{Figures, Settings, Shared};
+use crate::transaction::transaction;
 
 /// Hosts connected to in one attempt at the most.
 const HOSTS_MAX: usize = 5;
@@ -304,7 +303,7 @@ impl Worker {
         open.session.set_detailed(detailed);
         let reused = open.session.transactions() > 0;
         open.session
-            .start(net::now(), transaction(message, numbers));
+            .start(net::now(), transaction(message, numbers, net::now()));
         let ended = converse(&self.shared, open, message).await;
         tried.transcript.push_str(&open.session.take_transcript());
         let closed = !open.session.is_idle();
@@ -776,45 +775,4 @@ async fn converse(
         }
         open.link.turn(&mut open.session).await;
     }
-}
-
-fn transaction(message: &Message, numbers: &[u32]) -> Transaction {
-    let envelope = &message.envelope;
-    let recipient = |number: &u32| {
-        let r = envelope.recipients.get(*number as usize)?;
-        // Where a rule rewrote the address, the next server is told what was given (RFC 3461 §5.2.4).
-        let given = r
-            .given
-            .as_ref()
-            .map(|a| format!("rfc822;{}", xtext(&a.to_string())));
-        Some(TransactionRecipient {
-            number: *number,
-            address: r.address.clone(),
-            notify: r.notify,
-            orcpt: r.orcpt.clone().or(given),
-        })
-    };
-    let eight_bit = envelope.body_type == BodyType::EightBitMime;
-    let header = message
-        .content
-        .get(..body_offset(&message.content))
-        .unwrap_or_default();
-    Transaction {
-        reverse_path: envelope.reverse_path.clone(),
-        recipients: numbers.iter().filter_map(recipient).collect(),
-        content: message.content.clone(),
-        eight_bit,
-        utf8_header: envelope.smtputf8 && eight_bit && !header.is_ascii(),
-        ret: envelope.ret,
-        env_id: envelope.env_id.clone(),
-    }
-}
-
-/// xtext of RFC 3461 §4.
-fn xtext(text: &str) -> String {
-    let encode = |b: u8| match b {
-        b'!'..=b'~' if b != b'+' && b != b'=' => char::from(b).to_string(),
-        _ => format!("+{b:02X}"),
-    };
-    text.bytes().map(encode).collect()
 }

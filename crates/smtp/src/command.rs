@@ -5,8 +5,10 @@
 
 mod parse;
 
+use std::fmt;
+
 use bytes::BytesMut;
-use mail::{Address, BodyType, Notify, Ret};
+use mail::{Address, BodyType, ByMode, Notify, Ret, Timestamp};
 
 use crate::reply::append;
 
@@ -32,8 +34,41 @@ pub struct MailParams {
     pub require_tls: bool,
     /// MT-PRIORITY, -9 to 9 (RFC 6710 §4).
     pub priority: Option<i8>,
-    /// BY, as `seconds;mode` (RFC 2852 §4).
-    pub deliver_by: Option<String>,
+    /// BY (RFC 2852 §4).
+    pub deliver_by: Option<ByTime>,
+    /// HOLDFOR or HOLDUNTIL (RFC 4865 §4).
+    pub hold: Option<Hold>,
+}
+
+/// The value of BY: a time from now, and what happens then (RFC 2852 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByTime {
+    /// Seconds from now; at the most nine digits, and above 0 where the mail is to be returned.
+    pub seconds: i64,
+    /// What happens then.
+    pub mode: ByMode,
+    /// Relaying is to be reported.
+    pub trace: bool,
+}
+
+impl fmt::Display for ByTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match self.mode {
+            ByMode::Return => "R",
+            ByMode::Notify => "N",
+        };
+        let trace = if self.trace { "T" } else { "" };
+        write!(f, "{};{mode}{trace}", self.seconds)
+    }
+}
+
+/// When a mail is to be released (RFC 4865 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// HOLDFOR: behind so many seconds.
+    For(u64),
+    /// HOLDUNTIL: at this time.
+    Until(Timestamp),
 }
 
 /// The parameters of RCPT.
@@ -86,7 +121,9 @@ pub fn mail_from(out: &mut BytesMut, reverse_path: Option<&Address>, params: &Ma
     if let Some(priority) = params.priority {
         append(out, format_args!(" MT-PRIORITY={priority}"));
     }
-    text_parameter(out, "BY", params.deliver_by.as_deref());
+    if let Some(by) = params.deliver_by {
+        append(out, format_args!(" BY={by}"));
+    }
     end(out);
 }
 
@@ -188,7 +225,12 @@ mod tests {
             auth: Some("<>".into()),
             require_tls: true,
             priority: Some(-2),
-            deliver_by: Some("120;R".into()),
+            deliver_by: Some(ByTime {
+                seconds: 120,
+                mode: ByMode::Return,
+                trace: false,
+            }),
+            hold: None,
         };
         assert_eq!(
             line(|out| mail_from(out, None, &params)),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mail::Reply;
+use mail::{Reply, Timestamp};
 
 /// One extension of SMTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,6 +114,8 @@ pub struct Extensions {
     pub priority_profile: Option<String>,
     /// The longest hold in seconds that FUTURERELEASE accepts, where stated.
     pub future_release_max_secs: Option<u64>,
+    /// The latest time that FUTURERELEASE accepts, where stated.
+    pub future_release_until: Option<Timestamp>,
 }
 
 impl Extensions {
@@ -158,7 +160,10 @@ impl Extensions {
         match extension {
             Extension::Size => self.size = number(words.next()),
             Extension::DeliverBy => self.deliver_by_min_secs = number(words.next()),
-            Extension::FutureRelease => self.future_release_max_secs = number(words.next()),
+            Extension::FutureRelease => {
+                self.future_release_max_secs = number(words.next());
+                self.future_release_until = words.next().and_then(Timestamp::parse_rfc3339);
+            }
             Extension::MtPriority => self.priority_profile = words.next().map(str::to_owned),
             Extension::Auth => {
                 for mechanism in words.map(str::to_ascii_uppercase) {
@@ -233,6 +238,10 @@ impl Limits {
     }
 }
 
+fn write_number(f: &mut fmt::Formatter<'_>, number: Option<u64>) -> fmt::Result {
+    number.map_or(Ok(()), |n| write!(f, " {n}"))
+}
+
 /// The lines of an answer to EHLO behind its first, joined by `\n`.
 impl fmt::Display for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -240,10 +249,31 @@ impl fmt::Display for Extensions {
         for extension in Extension::ALL.into_iter().filter(|e| self.has(*e)) {
             write!(f, "{gap}{}", extension.keyword())?;
             gap = "\n";
-            match (extension, self.size) {
-                (Extension::Size, Some(size)) => write!(f, " {size}")?,
-                (Extension::Auth, _) => write!(f, " {}", self.auth.join(" "))?,
-                _ => {}
+            match extension {
+                Extension::Size => write_number(f, self.size)?,
+                Extension::Auth => write!(f, " {}", self.auth.join(" "))?,
+                Extension::DeliverBy => write_number(f, self.deliver_by_min_secs)?,
+                Extension::FutureRelease => {
+                    write_number(f, self.future_release_max_secs)?;
+                    if let Some(until) = self.future_release_until {
+                        write!(f, " {until}")?;
+                    }
+                }
+                Extension::MtPriority => {
+                    if let Some(profile) = &self.priority_profile {
+                        write!(f, " {profile}")?;
+                    }
+                }
+                Extension::Pipelining
+                | Extension::EightBitMime
+                | Extension::SmtpUtf8
+                | Extension::EnhancedStatusCodes
+                | Extension::Chunking
+                | Extension::BinaryMime
+                | Extension::Dsn
+                | Extension::StartTls
+                | Extension::Limits
+                | Extension::RequireTls => {}
             }
         }
         Ok(())

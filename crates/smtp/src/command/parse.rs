@@ -4,9 +4,11 @@
 //! parameter is known only when its extension is offered. Source routes are read and ignored
 //! (RFC 5321 §3.3); a space behind the colon, which the RFC forbids and clients send, is taken.
 
-use mail::{Address, BodyType, EnhancedCode, Notify, ParseAddressError, Reply, Ret};
+use mail::{
+    Address, BodyType, ByMode, EnhancedCode, Notify, ParseAddressError, Reply, Ret, Timestamp,
+};
 
-use super::{MailParams, RcptParams};
+use super::{ByTime, Hold, MailParams, RcptParams};
 use crate::extension::{Extension, Extensions};
 
 /// Octets of an ENVID in xtext (RFC 3461 §4.4).
@@ -337,6 +339,16 @@ fn mail_params(text: &str, offered: &Extensions) -> Result<MailParams, ParseComm
                 }
                 params.env_id = Some(given.to_owned());
             }
+            "MT-PRIORITY" if offered.has(Extension::MtPriority) => {
+                params.priority = Some(priority(given)?);
+            }
+            "BY" if offered.has(Extension::DeliverBy) => params.deliver_by = Some(by_time(given)?),
+            "HOLDFOR" | "HOLDUNTIL" if offered.has(Extension::FutureRelease) => {
+                if params.hold.is_some() {
+                    return Err(wrong("HOLDUNTIL", "it, or HOLDFOR, and not both"));
+                }
+                params.hold = Some(hold(&name, given)?);
+            }
             // Taken from everyone: a client that knows AUTH sends it whether or not it logged in.
             "AUTH" if is_xtext(given) => params.auth = Some(given.to_owned()),
             _ => return Err(ParseCommandError::UnknownParameter(name)),
@@ -411,6 +423,53 @@ fn notify(given: &str) -> Result<Notify, ParseCommandError> {
             _ => Err(wrong("NOTIFY", expected)),
         }
     })
+}
+
+/// RFC 6710 §4: a number from -9 to 9.
+fn priority(given: &str) -> Result<i8, ParseCommandError> {
+    let number = given.parse::<i8>().ok();
+    number
+        .filter(|n| (-9..=9).contains(n) && !given.starts_with('+'))
+        .ok_or_else(|| wrong("MT-PRIORITY", "a number from -9 to 9"))
+}
+
+/// RFC 2852 §4: seconds of up to nine digits, a semicolon, R or N, perhaps T.
+fn by_time(given: &str) -> Result<ByTime, ParseCommandError> {
+    let expected = "seconds, a semicolon, R (with more than 0 seconds) or N, and perhaps T";
+    let parsed = given.split_once(';').and_then(|(seconds, mode)| {
+        let digits = seconds.trim_start_matches(['+', '-']);
+        let is_number = (1..=9).contains(&digits.len())
+            && seconds.len() - digits.len() <= 1
+            && digits.bytes().all(|b| b.is_ascii_digit());
+        let seconds = seconds.parse::<i64>().ok().filter(|_| is_number)?;
+        let (mode, trace) = match mode.to_ascii_uppercase().as_str() {
+            "R" => (ByMode::Return, false),
+            "RT" => (ByMode::Return, true),
+            "N" => (ByMode::Notify, false),
+            "NT" => (ByMode::Notify, true),
+            _ => return None,
+        };
+        (mode == ByMode::Notify || seconds > 0).then_some(ByTime {
+            seconds,
+            mode,
+            trace,
+        })
+    });
+    parsed.ok_or_else(|| wrong("BY", expected))
+}
+
+/// RFC 4865 §4: seconds of up to nine digits, or a time of RFC 3339.
+fn hold(name: &str, given: &str) -> Result<Hold, ParseCommandError> {
+    if name == "HOLDFOR" {
+        let is_number = (1..=9).contains(&given.len()) && given.bytes().all(|b| b.is_ascii_digit());
+        let seconds = given.parse().ok().filter(|_| is_number);
+        return seconds
+            .map(Hold::For)
+            .ok_or_else(|| wrong("HOLDFOR", "a number of seconds"));
+    }
+    Timestamp::parse_rfc3339(given)
+        .map(Hold::Until)
+        .ok_or_else(|| wrong("HOLDUNTIL", "a time such as 2026-01-31T08:00:00Z"))
 }
 
 fn bdat(rest: &str) -> Result<Command, ParseCommandError> {

@@ -200,3 +200,41 @@ proptest! {
         let _answer = parse(&format!("{verb}{rest}"));
     }
 }
+
+#[test]
+fn terms_of_time_and_order_are_read() {
+    let params = mail_of("MAIL FROM:<> BY=120;rt HOLDFOR=60 MT-PRIORITY=-9").params;
+    let by = params.deliver_by.unwrap();
+    assert_eq!((by.seconds, by.mode, by.trace), (120, ByMode::Return, true));
+    assert_eq!(params.hold, Some(Hold::For(60)));
+    assert_eq!(params.priority, Some(-9));
+    let params = mail_of("MAIL FROM:<> BY=-1;N HOLDUNTIL=2026-01-31T08:00:00+01:00").params;
+    assert_eq!(params.deliver_by.unwrap().to_string(), "-1;N");
+    let until = Timestamp::parse_rfc3339("2026-01-31T07:00:00Z").unwrap();
+    assert_eq!(params.hold, Some(Hold::Until(until)));
+    for wrong in [
+        "BY=0;R",
+        "BY=-5;R",
+        "BY=5",
+        "BY=5;X",
+        "BY=1234567890;N",
+        "BY=--5;N",
+        "BY=;N",
+        "HOLDFOR=",
+        "HOLDFOR=-1",
+        "HOLDFOR=1234567890",
+        "HOLDUNTIL=tomorrow",
+        "HOLDFOR=1 HOLDUNTIL=2026-01-31T08:00:00Z",
+        "MT-PRIORITY=10",
+        "MT-PRIORITY=+1",
+        "MT-PRIORITY",
+    ] {
+        assert!(parse(&format!("MAIL FROM:<> {wrong}")).is_err(), "{wrong}");
+    }
+    let plain = Extensions::none();
+    for unknown in ["BY=1;N", "HOLDFOR=1", "MT-PRIORITY=1"] {
+        let line = format!("MAIL FROM:<> {unknown}");
+        let answer = Command::parse(line.as_bytes(), &plain);
+        assert!(matches!(answer, Err(ParseCommandError::UnknownParameter(_))));
+    }
+}

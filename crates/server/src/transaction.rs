@@ -1,0 +1,66 @@
+//! From a message of the queue to what is said to a host about it.
+
+use std::time::Duration;
+
+use deliver::{Transaction, TransactionRecipient};
+use mail::{BodyType, ByMode, DeliverBy, Message, Timestamp, body_offset};
+use smtp::command::ByTime;
+
+/// What is to be handed over for these recipients, by their numbers.
+pub(crate) fn transaction(message: &Message, numbers: &[u32], now: Timestamp) -> Transaction {
+    let envelope = &message.envelope;
+    let terms = envelope.terms;
+    let recipient = |number: &u32| {
+        let r = envelope.recipients.get(*number as usize)?;
+        // Where a rule rewrote the address, the next server is told what was given (RFC 3461 §5.2.4).
+        let given = r
+            .given
+            .as_ref()
+            .map(|a| format!("rfc822;{}", xtext(&a.to_string())));
+        Some(TransactionRecipient {
+            number: *number,
+            address: r.address.clone(),
+            notify: r.notify,
+            orcpt: r.orcpt.clone().or(given),
+        })
+    };
+    let eight_bit = envelope.body_type == BodyType::EightBitMime;
+    let header = message
+        .content
+        .get(..body_offset(&message.content))
+        .unwrap_or_default();
+    Transaction {
+        reverse_path: envelope.reverse_path.clone(),
+        recipients: numbers.iter().filter_map(recipient).collect(),
+        content: message.content.clone(),
+        eight_bit,
+        utf8_header: envelope.smtputf8 && eight_bit && !header.is_ascii(),
+        ret: envelope.ret,
+        env_id: envelope.env_id.clone(),
+        priority: Some(terms.priority).filter(|p| *p != 0),
+        deliver_by: terms.deliver_by.map(|by| by_time(by, now)),
+    }
+}
+
+/// xtext of RFC 3461 §4.
+fn xtext(text: &str) -> String {
+    let encode = |b: u8| match b {
+        b'!'..=b'~' if b != b'+' && b != b'=' => char::from(b).to_string(),
+        _ => format!("+{b:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+/// What is left of the time (RFC 2852 §4): a server is never told 0 or less with by-mode R.
+fn by_time(by: DeliverBy, now: Timestamp) -> ByTime {
+    let seconds = |d: Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
+    let left = seconds(by.by.since(now)) - seconds(now.since(by.by));
+    ByTime {
+        seconds: match by.mode {
+            ByMode::Return => left.max(1),
+            ByMode::Notify => left,
+        },
+        mode: by.mode,
+        trace: by.trace,
+    }
+}

@@ -77,6 +77,12 @@ fn needs_smtputf8(envelope: &Envelope, content: &[u8]) -> bool {
     addresses.any(|address| address.to_ascii().is_none()) || !is_ascii(header)
 }
 
+/// Recipients that leave.
+pub(crate) fn outgoing(envelope: &Envelope) -> u64 {
+    let leaves = |r: &&Recipient| r.destination == Destination::Outgoing;
+    envelope.recipients.iter().filter(leaves).count() as u64
+}
+
 pub(crate) fn too_many_recipients() -> Reply {
     Reply::new(
         452,

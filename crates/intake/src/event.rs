@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use mail::{EnhancedCode, Message, Reply};
+use mail::{Address, EnhancedCode, Message, Reply};
 use smtp::sasl::Login;
+
+use crate::User;
 
 /// What the shell must do for a session, after it has written all output.
 #[derive(Debug)]
@@ -11,23 +13,31 @@ pub enum Request {
     /// Make the TLS handshake, then call `Session::tls_started`. What was read before the
     /// handshake and not used up goes to `receive` first: the session ends when there is any.
     StartTls,
-    /// Check a user's password, then call `Session::password_checked`.
-    CheckPassword(Login),
+    /// Fetch a user's keys, or some that nobody can prove to know where there is no such user, then
+    /// call `Session::keys_fetched`.
+    FetchKeys(String),
+    /// Check whether a client is the user that it claims to be, then call `Session::login_checked`.
+    CheckLogin(Login),
+    /// Ask the local store whether it takes mail for a recipient, then call
+    /// `Session::recipient_checked`.
+    CheckRecipient(Address),
     /// Save a message for good, then call `Session::accepted`.
     Accept(Box<Message>),
     /// Close the connection.
     Close,
 }
 
-/// What came of checking a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PasswordVerdict {
-    /// It is the user's.
-    Right,
+/// What came of checking a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoginVerdict {
+    /// It is this user.
+    Right(User),
     /// It is not, or there is no such user.
     Wrong,
     /// It could not be checked.
     Unavailable,
+    /// Too many logins have failed from the client's address.
+    TooMany,
 }
 
 /// Why a message was not saved.
@@ -88,6 +98,8 @@ pub enum Event {
     /// The session was ended because something was sent behind STARTTLS in clear text: somebody
     /// between client and server may have put it there.
     InjectedBehindStartTls,
+    /// A quota is nearly used up.
+    QuotaNear(String),
     /// The client was gone before its transaction ended.
     Lost,
 }
@@ -103,6 +115,7 @@ impl fmt::Display for Event {
             Self::TooManyErrors => f.write_str("ended: too many errors"),
             Self::TimedOut { reason } => write!(f, "ended: timed out waiting for {reason}"),
             Self::InjectedBehindStartTls => f.write_str("ended: clear text behind STARTTLS"),
+            Self::QuotaNear(what) => write!(f, "quota nearly used up: {what}"),
             Self::Lost => f.write_str("connection lost in mid-transaction"),
         }
     }

@@ -1,6 +1,8 @@
 //! The settings of intake, as validated values.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -8,7 +10,7 @@ use mail::{Address, Domain};
 use smtp::data::{BareNewline, ContentRules};
 use smtp::extension::{Extension, Extensions};
 
-use crate::{FixUps, Rewriting};
+use crate::{FixUps, Quotas, Rewriting, Usage};
 
 /// Everything that decides what is accepted.
 #[derive(Debug, Clone)]
@@ -29,6 +31,12 @@ pub struct Policy {
     pub extensions: Extensions,
     /// Who gets mail for `<postmaster>` (RFC 5321 §4.5.1).
     pub postmaster: Address,
+    /// Users may send from their own addresses only.
+    pub check_sender: bool,
+    /// How many recipients may be sent to in a time.
+    pub quotas: Quotas,
+    /// How many have been.
+    pub usage: Arc<Usage>,
     /// What is mended in mail that its author hands in whole.
     pub fix_ups: FixUps,
     /// Whether there is a certificate, so that TLS can be offered.
@@ -44,6 +52,8 @@ pub struct Listener {
     pub auth: Auth,
     /// Clients that may send without logging in, unless `auth` is required.
     pub networks: Vec<IpNet>,
+    /// Proxies whose word about the client is believed (the PROXY protocol); they must give it.
+    pub proxies: Vec<IpNet>,
     /// What is mended in mail that comes by it.
     pub fix_ups: FixUps,
 }
@@ -78,6 +88,8 @@ pub struct LocalDomains {
     domains: BTreeSet<Domain>,
     /// Whether a Maildir or LMTP server is configured for them.
     pub has_store: bool,
+    /// Whether that store can say which recipients it knows.
+    pub store_knows: bool,
 }
 
 /// The limits of a session.
@@ -168,6 +180,9 @@ impl Policy {
                 .into_iter()
                 .fold(Extensions::none(), Extensions::with),
             postmaster,
+            check_sender: true,
+            quotas: Quotas::default(),
+            usage: Arc::default(),
             fix_ups: FixUps::ALL,
             tls_available: false,
         }
@@ -227,8 +242,16 @@ impl Listener {
                 .iter()
                 .filter_map(|net| net.parse().ok())
                 .collect(),
+            proxies: Vec::new(),
             fix_ups: FixUps::ALL,
         }
+    }
+
+    /// Whether this peer is a proxy that speaks for its clients.
+    #[must_use]
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.proxies.iter().any(|net| net.contains(&peer))
     }
 }
 
@@ -239,7 +262,13 @@ impl LocalDomains {
         Self {
             domains: domains.into_iter().map(|d| a_label(&d)).collect(),
             has_store,
+            store_knows: false,
         }
+    }
+
+    /// All of them.
+    pub fn domains(&self) -> impl Iterator<Item = &Domain> {
+        self.domains.iter()
     }
 
     /// Whether mail to this domain stays here.
@@ -292,6 +321,7 @@ mod tests {
             auth,
             networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
             fix_ups: FixUps::NONE,
+            proxies: Vec::new(),
         });
         policy
     }

@@ -11,18 +11,24 @@ mod timing;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use mail::{EnhancedCode, QueueId, Reply, Timestamp};
+use mail::{Address, EnhancedCode, QueueId, Recipient, Reply, Timestamp};
 use smtp::extension::{Extension, Extensions};
 use smtp::line::LineReader;
 use smtp::machine::{Deadline, Machine};
-use smtp::server::{Answer, AskLogin, State, Step, Wire};
+use smtp::sasl::{Keys, MECHANISMS};
+use smtp::server::{Answer, AskKeys, AskLogin, AskRcpt, State, Step, Wire};
 
 use crate::policy::{Auth, Listener, Policy, Tls};
 use crate::relaying::{Standing, standing};
-use crate::{AcceptFailure, Event, FixUps, PasswordVerdict, Request};
+use crate::{AcceptFailure, Event, FixUps, LoginVerdict, Request, User};
 use timing::Clock;
+
+/// How far in the future a mail may be released (FUTURERELEASE). Mail that waits longer is better
+/// kept by whoever wants it sent then.
+const FUTURE_MAX: Duration = Duration::from_secs(60 * 86_400);
 
 /// Gives out the names of messages.
 pub type NextId = Box<dyn FnMut(Timestamp) -> QueueId + Send>;
@@ -53,6 +59,11 @@ pub fn busy(hostname: &str, why: Busy) -> Bytes {
     out.freeze()
 }
 
+fn unavailable() -> Reply {
+    let text = "Logins can not be checked at the moment: try again later";
+    Reply::new(454, Some(EnhancedCode::new(4, 7, 0)), text)
+}
+
 /// What the session is at.
 #[derive(Debug)]
 #[expect(
@@ -64,12 +75,25 @@ enum Phase {
     Talking(State),
     /// The TLS handshake is due.
     Handshaking,
-    /// A password is being checked.
+    /// A user's keys are being fetched.
+    Fetching(AskKeys),
+    /// A login is being checked.
     Checking(AskLogin),
+    /// The local store is being asked about a recipient.
+    Asking(Box<(AskRcpt, Recipient)>),
     /// A message is being saved.
-    Saving(Answer, QueueId),
+    Saving(Answer, Saved),
     /// It is over.
     Closed,
+}
+
+/// What is counted when a message is saved.
+#[derive(Debug)]
+struct Saved {
+    id: QueueId,
+    sender: Option<Address>,
+    /// Recipients that leave.
+    outgoing: u64,
 }
 
 /// What is known of the client.
@@ -77,7 +101,7 @@ enum Phase {
 struct Client {
     peer: IpAddr,
     tls: bool,
-    user: Option<String>,
+    user: Option<User>,
 }
 
 /// What counts towards the end of a session.
@@ -123,6 +147,7 @@ impl Session {
             tls: Tls::None,
             auth: Auth::Required,
             networks: Vec::new(),
+            proxies: Vec::new(),
             fix_ups: FixUps::NONE,
         });
         let mut session = Self {
@@ -174,7 +199,12 @@ impl Session {
                 Some(octets) => octets,
                 None => 0,
             },
-            Phase::Handshaking | Phase::Checking(_) | Phase::Saving(..) | Phase::Closed => 0,
+            Phase::Handshaking
+            | Phase::Fetching(_)
+            | Phase::Checking(_)
+            | Phase::Asking(_)
+            | Phase::Saving(..)
+            | Phase::Closed => 0,
         }
     }
 
@@ -193,7 +223,7 @@ impl Session {
     /// The user who has logged in.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
-        self.client.user.as_deref()
+        self.client.user.as_ref().map(|user| user.name.as_str())
     }
 
     /// The TLS handshake has been made.
@@ -208,25 +238,41 @@ impl Session {
         }
     }
 
-    /// The answer to [`Request::CheckPassword`].
-    pub fn password_checked(&mut self, now: Timestamp, verdict: PasswordVerdict) {
+    /// The answer to [`Request::FetchKeys`]; `None`: they can not be had at the moment.
+    pub fn keys_fetched(&mut self, now: Timestamp, keys: Option<Keys>) {
+        if !matches!(self.phase, Phase::Fetching(_)) {
+            return;
+        }
+        let Phase::Fetching(ask) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return;
+        };
+        let step = match keys {
+            Some(keys) => ask.challenge(keys),
+            None => ask.refuse(unavailable()),
+        };
+        self.follow(now, step, false);
+        self.stop_where_convenient();
+    }
+
+    /// The answer to [`Request::CheckLogin`].
+    pub fn login_checked(&mut self, now: Timestamp, verdict: LoginVerdict) {
         if !matches!(self.phase, Phase::Checking(_)) {
             return;
         }
         let Phase::Checking(ask) = std::mem::replace(&mut self.phase, Phase::Closed) else {
             return;
         };
-        let user = ask.login.user.clone();
+        let name = ask.login.user.clone();
         let step = match verdict {
-            PasswordVerdict::Right => {
-                self.client.user = Some(user.clone());
-                self.events.push_back(Event::LoggedIn { user });
+            LoginVerdict::Right(user) => {
+                self.client.user = Some(user);
+                self.events.push_back(Event::LoggedIn { user: name });
                 self.offer();
                 ask.accept()
             }
-            PasswordVerdict::Wrong => {
+            LoginVerdict::Wrong => {
                 self.tally.login_failures += 1;
-                self.events.push_back(Event::LoginFailed { user });
+                self.events.push_back(Event::LoginFailed { user: name });
                 let enhanced = EnhancedCode::new(5, 7, 8);
                 ask.refuse(Reply::new(
                     535,
@@ -234,9 +280,12 @@ impl Session {
                     "User name or password wrong",
                 ))
             }
-            PasswordVerdict::Unavailable => {
+            LoginVerdict::Unavailable => ask.refuse(unavailable()),
+            LoginVerdict::TooMany => {
+                self.tally.login_failures += 1;
+                self.events.push_back(Event::LoginFailed { user: name });
                 let enhanced = EnhancedCode::new(4, 7, 0);
-                let text = "Passwords can not be checked at the moment: try again later";
+                let text = "Too many logins have failed from your address: try again later";
                 ask.refuse(Reply::new(454, Some(enhanced), text))
             }
         };
@@ -247,16 +296,38 @@ impl Session {
         self.stop_where_convenient();
     }
 
+    /// The answer to [`Request::CheckRecipient`]: whether the store takes mail for it.
+    pub fn recipient_checked(&mut self, now: Timestamp, verdict: Result<(), Reply>) {
+        if !matches!(self.phase, Phase::Asking(_)) {
+            return;
+        }
+        let Phase::Asking(asked) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return;
+        };
+        let (ask, recipient) = *asked;
+        let step = match verdict {
+            Ok(()) => ask.accept(recipient),
+            Err(reply) => {
+                self.refused(format!("recipient {}", recipient.address), &reply);
+                ask.refuse(reply)
+            }
+        };
+        self.follow(now, step, false);
+        self.stop_where_convenient();
+    }
+
     /// The answer to [`Request::Accept`].
     pub fn accepted(&mut self, now: Timestamp, result: Result<(), AcceptFailure>) {
         if !matches!(self.phase, Phase::Saving(..)) {
             return;
         }
-        let Phase::Saving(answer, id) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+        let Phase::Saving(answer, saved) = std::mem::replace(&mut self.phase, Phase::Closed) else {
             return;
         };
+        let id = saved.id;
         let reply = match result {
             Ok(()) => {
+                self.charge(now, &saved);
                 let text = format!("Queued as {id}");
                 Reply::new(250, Some(EnhancedCode::new(2, 0, 0)), text)
             }
@@ -268,6 +339,21 @@ impl Session {
         };
         self.follow(now, answer.reply(reply), false);
         self.stop_where_convenient();
+    }
+
+    fn charge(&mut self, now: Timestamp, saved: &Saved) {
+        if self.standing() != Standing::Trusted {
+            return;
+        }
+        let user = self.client.user.as_ref().map(|user| user.name.as_str());
+        let near = self.policy.usage.charge(
+            now,
+            &self.policy.quotas,
+            user,
+            saved.sender.as_ref(),
+            saved.outgoing,
+        );
+        self.events.extend(near.into_iter().map(Event::QuotaNear));
     }
 
     /// The server is stopping: the session ends with 421 as soon as no mail is on its way in.
@@ -383,7 +469,16 @@ impl Session {
         }
         if self.client.tls && self.listener.auth != Auth::None && self.client.user.is_none() {
             offered = offered.with(Extension::Auth);
-            offered.auth = vec!["PLAIN".to_owned(), "LOGIN".to_owned()];
+            offered.auth = MECHANISMS.map(str::to_owned).to_vec();
+        }
+        if self.standing() == Standing::Trusted {
+            let terms = [
+                Extension::FutureRelease,
+                Extension::DeliverBy,
+                Extension::MtPriority,
+            ];
+            offered = terms.into_iter().fold(offered, Extensions::with);
+            offered.future_release_max_secs = Some(FUTURE_MAX.as_secs());
         }
         self.offered = offered;
     }
@@ -406,7 +501,11 @@ impl Machine for Session {
                     input.clear();
                     return;
                 }
-                waiting @ (Phase::Handshaking | Phase::Checking(_) | Phase::Saving(..)) => {
+                waiting @ (Phase::Handshaking
+                | Phase::Fetching(_)
+                | Phase::Checking(_)
+                | Phase::Asking(_)
+                | Phase::Saving(..)) => {
                     self.phase = waiting;
                     return;
                 }
@@ -434,8 +533,8 @@ impl Machine for Session {
     fn closed(&mut self, _now: Timestamp) {
         let in_transaction = match &self.phase {
             Phase::Talking(state) => state.envelope().is_some(),
-            Phase::Saving(..) => true,
-            Phase::Handshaking | Phase::Checking(_) | Phase::Closed => false,
+            Phase::Asking(_) | Phase::Saving(..) => true,
+            Phase::Handshaking | Phase::Fetching(_) | Phase::Checking(_) | Phase::Closed => false,
         };
         if in_transaction {
             self.events.push_back(Event::Lost);

@@ -8,7 +8,7 @@ use mail::{
 use smtp::data::{BareNewline, ChunkReader, ContentRules};
 
 use crate::FixUps;
-use crate::decision::{no_recipient, too_many_recipients, weigh};
+use crate::decision::{no_recipient, outgoing, too_many_recipients, weigh};
 use crate::policy::Policy;
 use crate::received;
 
@@ -63,6 +63,17 @@ pub struct Composed {
 }
 
 impl Policy {
+    /// Counts the recipients of a mail that was accepted whole. What is worth telling: a quota that
+    /// is nearly used up.
+    pub fn charge(&self, message: &Message) -> Vec<String> {
+        let envelope = &message.envelope;
+        let user = envelope.submitter.user.as_deref();
+        let sender = envelope.reverse_path.as_ref();
+        let recipients = outgoing(envelope);
+        self.usage
+            .charge(message.accepted, &self.quotas, user, sender, recipients)
+    }
+
     /// Makes a mail of a submission: recipients are rewritten and judged each for itself, the
     /// content's lines end in CRLF, a Received field stands in front.
     ///
@@ -112,6 +123,10 @@ impl Policy {
             submitter: submission.submitter,
             ..Envelope::default()
         };
+        let sender = envelope.reverse_path.as_ref();
+        let user = envelope.submitter.user.as_deref();
+        let more = outgoing(&envelope);
+        self.usage.check(now, &self.quotas, user, sender, more)?;
         let field = received::handed_in(&self.hostname, &envelope, id, now);
         let rules = ContentRules {
             bare_newline: BareNewline::Normalise,

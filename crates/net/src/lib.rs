@@ -9,6 +9,7 @@ mod connect;
 mod dns;
 mod link;
 mod listen;
+mod proxied;
 mod stream;
 mod tls;
 mod tls_verifier;
@@ -18,6 +19,7 @@ pub use connect::{ConnectError, connect};
 pub use dns::{Answer, Dns, DnsFinding, DnsServer, DnsSettings, MxFound, detect_servers};
 pub use link::{Link, Turn};
 pub use listen::bind;
+pub use proxied::proxied;
 pub use stream::Stream;
 pub use tls::{ClientTls, ServerTls, TlsLoadError};
 

@@ -182,6 +182,16 @@ enum UserCommand {
     },
     /// List the users.
     List,
+    /// Show or set the addresses that a user may send from.
+    Senders {
+        /// The name.
+        name: String,
+        /// Addresses, @domain for a domain's addresses, or * for all; none: show them.
+        senders: Vec<String>,
+        /// The domain in the user's name again, or this server's domains.
+        #[arg(long, conflicts_with = "senders")]
+        own: bool,
+    },
     /// Set another password.
     Password {
         /// The name.
@@ -417,6 +427,23 @@ fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
         UserCommand::Password { name } => {
             users.set_password(&name, &password()?)?;
             format!("The password of {name} is changed.\n")
+        }
+        UserCommand::Senders { name, senders, own } => {
+            if senders.is_empty() && !own {
+                let shown = match users.senders(&name)? {
+                    None => "its own domains".to_owned(),
+                    Some([]) => "no address".to_owned(),
+                    Some(list) => list.join(", "),
+                };
+                print(&match json {
+                    true => format!("{}\n", serde_json::to_string(&users.senders(&name)?)?),
+                    false => format!("{name} may send from: {shown}.\n"),
+                });
+                return Ok(());
+            }
+            let senders = (!own).then_some(senders);
+            users.set_senders(&name, senders)?;
+            format!("{name} may send from other addresses now.\n")
         }
         UserCommand::Remove { name } => {
             users.remove(&name)?;

@@ -5,16 +5,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use intake::{Busy, PasswordVerdict, Request, Session, Tls};
+use intake::{Busy, LoginVerdict, Request, Session, Tls};
 use net::{Link, Stream, Turn};
+use smtp::sasl::{Evidence, Keys, Login};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::SemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 use crate::hand_in::accept;
+use crate::local;
 use crate::shared::{Figures, Shared};
+use crate::users::UsersError;
 
+/// How long a proxy may take to name its client.
+const PROXY_WAIT: Duration = Duration::from_secs(10);
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
 /// How long a large message waits for memory before its connection is given up.
@@ -102,23 +107,43 @@ pub(crate) async fn listen(
             () = shared.stopping.cancelled() => return,
         };
         Figures::count(&shared.figures.connections_in);
-        let limits = shared.settings().config.connections;
-        match clients.enter(peer.ip().to_canonical(), limits.all, limits.per_source) {
-            Ok(place) => {
-                let shared = Arc::clone(&shared);
-                tasks.spawn(async move {
-                    serve(&shared, stream, peer, number).await;
-                    drop(place);
-                });
-            }
-            Err(busy) => {
-                tasks.spawn(turn_away(Arc::clone(&shared), stream, peer, busy));
-            }
+        let clients = Arc::clone(&clients);
+        let shared = Arc::clone(&shared);
+        tasks.spawn(async move { admit(&shared, stream, peer, number, &clients).await });
+    }
+}
+
+/// Lets a client in, or turns it away. One that comes by a proxy counts under its own address.
+async fn admit(
+    shared: &Arc<Shared>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    number: usize,
+    clients: &Arc<Clients>,
+) {
+    let settings = shared.settings();
+    let listener = settings.policy.listeners.get(number);
+    let peer = match listener.is_some_and(|l| l.is_proxy(peer.ip())) {
+        false => peer,
+        true => match net::proxied(&mut stream, PROXY_WAIT).await {
+            Ok(client) => client.unwrap_or(peer),
+            Err(why) => return log_trouble(shared, peer, &why),
+        },
+    };
+    let limits = settings.config.connections;
+    drop(settings);
+    match clients.enter(peer.ip().to_canonical(), limits.all, limits.per_source) {
+        Ok(place) => {
+            serve(shared, stream, peer, number).await;
+            drop(place);
+        }
+        Err(busy) => {
+            turn_away(shared, stream, peer, busy).await;
         }
     }
 }
 
-async fn turn_away(shared: Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, busy: Busy) {
+async fn turn_away(shared: &Shared, mut stream: TcpStream, peer: SocketAddr, busy: Busy) {
     let why = match busy {
         Busy::All => "too many connections in all (intake.max_connections)",
         Busy::Source => "too many connections from one address (intake.max_connections_per_source)",
@@ -204,9 +229,19 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, p
                 session.accepted(net::now(), result);
                 link.again(session);
             }
-            Some(Request::CheckPassword(login)) => {
-                let verdict = check_password(shared, login.user, login.password).await;
-                session.password_checked(net::now(), verdict);
+            Some(Request::FetchKeys(user)) => {
+                let keys = fetch_keys(shared, user).await;
+                session.keys_fetched(net::now(), keys);
+                link.again(session);
+            }
+            Some(Request::CheckLogin(login)) => {
+                let verdict = check_login(shared, login, peer.ip()).await;
+                session.login_checked(net::now(), verdict);
+                link.again(session);
+            }
+            Some(Request::CheckRecipient(address)) => {
+                let verdict = local::knows(shared, &address).await;
+                session.recipient_checked(net::now(), verdict);
                 link.again(session);
             }
             Some(Request::StartTls) => {
@@ -248,29 +283,74 @@ async fn start_tls(shared: &Shared, link: Link) -> Result<Link, String> {
     }
 }
 
-async fn check_password(shared: &Arc<Shared>, user: String, password: String) -> PasswordVerdict {
+/// The keys that a client must prove to know; `None` when the users' file can not be read.
+async fn fetch_keys(shared: &Arc<Shared>, user: String) -> Option<Keys> {
     let settings = shared.settings();
-    if settings.logins.is_remembered(&user, &password, net::now()) {
-        return PasswordVerdict::Right;
+    let fetched = tokio::task::spawn_blocking(move || settings.logins.keys(&user)).await;
+    match fetched {
+        Ok(Ok(keys)) => Some(keys),
+        Ok(Err(error)) => {
+            log_users_trouble(shared, &error);
+            None
+        }
+        Err(_) => None,
     }
-    let Ok(_permit) = shared.hashing.acquire().await else {
-        return PasswordVerdict::Unavailable;
+}
+
+fn log_users_trouble(shared: &Shared, why: &UsersError) {
+    let line = shared.journal.line(net::now(), "error");
+    line.field("what", "users").field("why", why).send();
+}
+
+/// Checks a login. A wrong one is answered the later the more have failed from its address.
+async fn check_login(shared: &Arc<Shared>, login: Login, peer: IpAddr) -> LoginVerdict {
+    if !shared.guard.may_try(peer, net::now()) {
+        return LoginVerdict::TooMany;
+    }
+    let settings = shared.settings();
+    let user = login.user;
+    let right = match login.evidence {
+        Evidence::Proof(right) => right,
+        Evidence::Password(password) => {
+            match settings.logins.is_remembered(&user, &password, net::now()) {
+                true => true,
+                false => match check_password(shared, user.clone(), password).await {
+                    Some(right) => right,
+                    None => return LoginVerdict::Unavailable,
+                },
+            }
+        }
     };
+    if !right {
+        tokio::time::sleep(shared.guard.failed(peer, net::now())).await;
+        return LoginVerdict::Wrong;
+    }
+    shared.guard.succeeded(peer);
+    let found = tokio::task::spawn_blocking(move || settings.logins.user(&user)).await;
+    match found {
+        Ok(Ok(Some(user))) => LoginVerdict::Right(user),
+        // Taken out in this moment.
+        Ok(Ok(None)) => LoginVerdict::Wrong,
+        Ok(Err(error)) => {
+            log_users_trouble(shared, &error);
+            LoginVerdict::Unavailable
+        }
+        Err(_) => LoginVerdict::Unavailable,
+    }
+}
+
+async fn check_password(shared: &Arc<Shared>, user: String, password: String) -> Option<bool> {
+    let settings = shared.settings();
+    let _permit = shared.hashing.acquire().await.ok()?;
     let checked =
         tokio::task::spawn_blocking(move || settings.logins.check(&user, &password, net::now()));
     match checked.await {
-        Ok(Ok(true)) => PasswordVerdict::Right,
-        Ok(Ok(false)) => PasswordVerdict::Wrong,
+        Ok(Ok(right)) => Some(right),
         Ok(Err(error)) => {
-            shared
-                .journal
-                .line(net::now(), "error")
-                .field("what", "users")
-                .field("why", error)
-                .send();
-            PasswordVerdict::Unavailable
+            log_users_trouble(shared, &error);
+            None
         }
-        Err(_) => PasswordVerdict::Unavailable,
+        Err(_) => None,
     }
 }
 

@@ -66,9 +66,15 @@ pub(crate) async fn hand_in(
     let policy = Arc::clone(&shared.settings().policy);
     let composed = policy.compose(submission, policy.fix_ups, shared.next_id(now), now)?;
     let id = composed.message.id;
+    let message = composed.message.clone();
     accept(shared, composed.message, token)
         .await
         .map_err(AcceptFailure::reply)?;
+    let near = policy.charge(&message);
+    for near in near {
+        let line = shared.journal.line(net::now(), "quota");
+        line.field("what", near).send();
+    }
     Ok(HandedIn {
         id,
         recipients: composed.recipients,

@@ -12,6 +12,7 @@ use mail::{
 };
 use route::Target;
 use schedule::{Attempted, Report};
+use smtp::extension::{Extension, Extensions};
 use smtp::reply::ReplyParser;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -21,6 +22,72 @@ use crate::shared::Shared;
 
 /// Each answer of an LMTP server is waited for this long.
 const LMTP_WAIT: Duration = Duration::from_secs(120);
+
+/// How long the local store is waited for while a client waits for its answer to RCPT.
+const KNOWS_WAIT: Duration = Duration::from_secs(10);
+
+/// Whether the local store takes mail for a recipient. A store that does not answer takes it: the
+/// mail waits in the queue until it does.
+///
+/// # Errors
+/// The refusal to send.
+pub(crate) async fn knows(shared: &Arc<Shared>, address: &Address) -> Result<(), Reply> {
+    let settings = shared.settings();
+    let hostname = settings.config.hostname.to_string();
+    let unknown = |text: String| {
+        let enhanced = EnhancedCode::new(5, 1, 1);
+        Err(Reply::new(550, Some(enhanced), text))
+    };
+    let asked = match &settings.config.local {
+        LocalStore::None => return Ok(()),
+        LocalStore::Maildir(template) => {
+            let Some(path) = maildir_path(template, address) else {
+                return unknown(format!("{address}: no mailbox can have that name"));
+            };
+            return match tokio::fs::try_exists(&path).await {
+                Ok(false) => unknown(format!("There is no mailbox {address}")),
+                // What can not be looked at is tried when the mail is stored.
+                Ok(true) | Err(_) => Ok(()),
+            };
+        }
+        LocalStore::LmtpTcp(target) => {
+            let asked = async { ask_about(lmtp_connect(target).await?, &hostname, address).await };
+            tokio::time::timeout(KNOWS_WAIT, asked).await
+        }
+        LocalStore::LmtpUnix(path) => {
+            let asked = async {
+                let stream = tokio::net::UnixStream::connect(path).await?;
+                ask_about(stream, &hostname, address).await
+            };
+            tokio::time::timeout(KNOWS_WAIT, asked).await
+        }
+    };
+    match asked {
+        Ok(Ok(reply)) if reply.is_permanent() => {
+            let enhanced = reply.enhanced.unwrap_or(EnhancedCode::new(5, 1, 1));
+            Err(Reply::new(550, Some(enhanced), reply.text))
+        }
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            log_store(shared, &error.to_string());
+            Ok(())
+        }
+        Err(_) => {
+            log_store(shared, "no answer in time");
+            Ok(())
+        }
+    }
+}
+
+fn log_store(shared: &Shared, why: &str) {
+    let line = shared.journal.line(net::now(), "error");
+    line.field(
+        "what",
+        "the local store did not say whether it knows a recipient",
+    )
+    .field("why", why)
+    .send();
+}
 
 /// Stores a batch.
 pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
@@ -165,13 +232,48 @@ async fn lmtp_tcp(
     message: &Message,
     recipients: &[Option<Address>],
 ) -> io::Result<Vec<Reply>> {
+    lmtp(lmtp_connect(target).await?, hostname, message, recipients).await
+}
+
+async fn lmtp_connect(target: &Target) -> io::Result<tokio::net::TcpStream> {
     let host = match target.host.literal() {
         Some(ip) => ip.to_string(),
         None => target.host.to_string(),
     };
     let connecting = tokio::net::TcpStream::connect((host.as_str(), target.port));
-    let stream = tokio::time::timeout(LMTP_WAIT, connecting).await??;
-    lmtp(stream, hostname, message, recipients).await
+    tokio::time::timeout(LMTP_WAIT, connecting).await?
+}
+
+/// What the server says to RCPT, in a transaction that goes no further.
+async fn ask_about(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    hostname: &str,
+    address: &Address,
+) -> io::Result<Reply> {
+    let (mut talk, offered) = Talk::begin(stream, hostname).await?;
+    let utf8 = utf8_parameter(&offered, std::slice::from_ref(address), true);
+    expect(&talk.ask(&format!("MAIL FROM:<>{utf8}\r\n")).await?)?;
+    let reply = talk.ask(&format!("RCPT TO:<{address}>\r\n")).await?;
+    // Whether the server hears the goodbye makes no difference.
+    drop(talk.write(b"QUIT\r\n").await);
+    Ok(reply)
+}
+
+fn expect(reply: &Reply) -> io::Result<()> {
+    match reply.is_positive() || reply.code == 354 {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("it answered {reply}"))),
+    }
+}
+
+/// SMTPUTF8 where it is needed and offered; a server that does not know it may still take what it
+/// is given, and says so if not.
+fn utf8_parameter(offered: &Extensions, addresses: &[Address], ascii_header: bool) -> &'static str {
+    let needed = !ascii_header || addresses.iter().any(|a| !a.is_ascii());
+    match needed && offered.has(Extension::SmtpUtf8) {
+        true => " SMTPUTF8",
+        false => "",
+    }
 }
 
 /// One LMTP transaction: as SMTP, but each accepted recipient gets an answer of its own behind
@@ -182,24 +284,20 @@ async fn lmtp(
     message: &Message,
     recipients: &[Option<Address>],
 ) -> io::Result<Vec<Reply>> {
-    let mut talk = Talk {
-        stream,
-        input: BytesMut::new(),
-        parser: ReplyParser::new(),
-    };
-    let expect = |reply: &Reply| match reply.is_positive() || reply.code == 354 {
-        true => Ok(()),
-        false => Err(io::Error::other(format!("it answered {reply}"))),
-    };
-    expect(&talk.read().await?)?;
-    expect(&talk.ask(&format!("LHLO {hostname}\r\n")).await?)?;
+    let (mut talk, offered) = Talk::begin(stream, hostname).await?;
     let sender = message.envelope.sender();
-    let body = if message.content.is_ascii() {
-        ""
-    } else {
-        " BODY=8BITMIME"
+    let body = match !message.content.is_ascii() && offered.has(Extension::EightBitMime) {
+        true => " BODY=8BITMIME",
+        false => "",
     };
-    expect(&talk.ask(&format!("MAIL FROM:<{sender}>{body}\r\n")).await?)?;
+    let mut addresses: Vec<Address> = recipients.iter().flatten().cloned().collect();
+    addresses.extend(message.envelope.reverse_path.clone());
+    let utf8 = utf8_parameter(&offered, &addresses, !message.envelope.smtputf8);
+    expect(
+        &talk
+            .ask(&format!("MAIL FROM:<{sender}>{body}{utf8}\r\n"))
+            .await?,
+    )?;
     let mut replies = Vec::with_capacity(recipients.len());
     for address in recipients {
         replies.push(match address {
@@ -237,6 +335,19 @@ struct Talk<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
+    /// Hears the greeting and says LHLO; what the server offers.
+    async fn begin(stream: S, hostname: &str) -> io::Result<(Self, Extensions)> {
+        let mut talk = Self {
+            stream,
+            input: BytesMut::new(),
+            parser: ReplyParser::new(),
+        };
+        expect(&talk.read().await?)?;
+        let reply = talk.ask(&format!("LHLO {hostname}\r\n")).await?;
+        expect(&reply)?;
+        Ok((talk, Extensions::parse(&reply)))
+    }
+
     async fn write(&mut self, octets: &[u8]) -> io::Result<()> {
         let written = async {
             self.stream.write_all(octets).await?;

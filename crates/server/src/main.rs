@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod demo;
 mod front;
+mod guard;
 mod hand_in;
 mod journal;
 mod local;

@@ -137,7 +137,7 @@ async fn settings(config: Config) -> Result<Settings> {
         }
         None => None,
     };
-    let logins = Logins::new(config.users_file.clone())?;
+    let logins = Logins::new(config.users_file.clone(), own_domains(&config))?;
     let policy = Arc::new(config.intake.clone());
     Ok(Settings {
         config,
@@ -147,6 +147,22 @@ async fn settings(config: Config) -> Result<Settings> {
         server_tls,
         logins,
     })
+}
+
+/// Where users whose names have no domain may send from: the domains that are delivered to here,
+/// the postmaster's, this server's own name and the domain above that.
+fn own_domains(config: &Config) -> Vec<Domain> {
+    let hostname = &config.hostname;
+    let above = hostname
+        .as_str()
+        .split_once('.')
+        .filter(|(_, above)| psl::domain_str(above).is_some());
+    let above = above.and_then(|(_, above)| Domain::parse(above).ok());
+    let mut all: Vec<Domain> = config.intake.local.domains().cloned().collect();
+    all.extend([config.postmaster.domain().clone(), hostname.clone()]);
+    all.extend(above);
+    all.dedup();
+    all
 }
 
 /// What waits, as it waited before the restart.
@@ -300,6 +316,9 @@ pub(crate) async fn reload(shared: &Shared) -> Result<String, String> {
         // Otherwise what an administrator switched by hand stays.
         shared.journal.set_detailed(None, config.log.detailed);
     }
+    let mut config = config;
+    // What was used of a quota stays used.
+    config.intake.usage = Arc::clone(&old.policy.usage);
     let settings = settings(config).await.map_err(|e| format!("{e:#}"))?;
     shared.replace_settings(settings);
     shared.tell(Event::Reloaded);

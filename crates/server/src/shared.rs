@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::guard::LoginGuard;
 use crate::journal::Journal;
 use crate::queue::Event;
 use crate::users::Logins;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     /// Megabytes of content that may be in memory while it is received, beyond the first of each
     /// connection.
     pub(crate) memory: Semaphore,
+    /// Failed logins.
+    pub(crate) guard: LoginGuard,
     /// Bounds the slow checks of passwords.
     pub(crate) hashing: Semaphore,
     /// One mail a token at a time.
@@ -148,6 +151,7 @@ impl Shared {
             events,
             ids: Mutex::new(ids),
             memory: Semaphore::new(CONTENT_MEGABYTES),
+            guard: LoginGuard::default(),
             hashing: Semaphore::new(cores),
             tokens: Tokens::default(),
             runtime: tokio::runtime::Handle::current(),

@@ -17,8 +17,10 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::{digest, hmac, pbkdf2};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mail::Timestamp;
+use intake::SenderMatch;
+use mail::{Domain, Timestamp};
 use serde::{Deserialize, Serialize};
+use smtp::sasl::Keys;
 
 /// Rounds of PBKDF2 for SCRAM (RFC 7677 §4 asks for at least 4096).
 const SCRAM_ROUNDS: NonZeroU32 = NonZeroU32::new(15_000).unwrap();
@@ -42,6 +44,9 @@ struct User {
     password_hash: String,
     /// `SCRAM-SHA-256$rounds:salt$stored-key:server-key`.
     scram_sha_256: String,
+    /// From where it may send: addresses, `@domain`, or `*`. Not given: its own domains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    senders: Option<Vec<String>>,
 }
 
 /// The users' file could not be used.
@@ -57,6 +62,8 @@ pub(crate) enum UsersError {
     Exists(String),
     #[error("{0}")]
     Password(String),
+    #[error("{0}")]
+    Sender(String),
 }
 
 /// The users' file, as the CLI edits it.
@@ -111,8 +118,37 @@ impl Users {
 
     /// Another password.
     pub(crate) fn set_password(&mut self, name: &str, password: &str) -> Result<(), UsersError> {
+        let user = self.user_mut(name)?;
+        *user = User {
+            senders: user.senders.take(),
+            ..make_user(name, password)?
+        };
+        self.save()
+    }
+
+    fn user_mut(&mut self, name: &str) -> Result<&mut User, UsersError> {
         let user = self.file.user.iter_mut().find(|u| u.name == name);
-        *user.ok_or_else(|| UsersError::Unknown(name.to_owned()))? = make_user(name, password)?;
+        user.ok_or_else(|| UsersError::Unknown(name.to_owned()))
+    }
+
+    /// From where a user may send; `None`: from its own domains.
+    pub(crate) fn senders(&self, name: &str) -> Result<Option<&[String]>, UsersError> {
+        let user = self.file.user.iter().find(|u| u.name == name);
+        let user = user.ok_or_else(|| UsersError::Unknown(name.to_owned()))?;
+        Ok(user.senders.as_deref())
+    }
+
+    /// Sets from where a user may send; `None`: from its own domains.
+    pub(crate) fn set_senders(
+        &mut self,
+        name: &str,
+        senders: Option<Vec<String>>,
+    ) -> Result<(), UsersError> {
+        for text in senders.iter().flatten() {
+            let parsed: Result<SenderMatch, _> = text.parse();
+            parsed.map_err(|e| UsersError::Sender(e.to_string()))?;
+        }
+        self.user_mut(name)?.senders = senders;
         self.save()
     }
 
@@ -168,6 +204,7 @@ fn make_user(name: &str, password: &str) -> Result<User, UsersError> {
         name: name.to_owned(),
         password_hash: hash.to_string(),
         scram_sha_256: scram_keys(password)?,
+        senders: None,
     })
 }
 
@@ -198,18 +235,34 @@ fn scram_keys(password: &str) -> Result<String, UsersError> {
     ))
 }
 
+/// Reads what [`scram_keys`] writes.
+fn parse_keys(stored: &str, nonce: String) -> Option<Keys> {
+    let (rounds, rest) = stored.strip_prefix("SCRAM-SHA-256$")?.split_once(':')?;
+    let (salt, keys) = rest.split_once('$')?;
+    let (stored_key, server_key) = keys.split_once(':')?;
+    Some(Keys {
+        salt: STANDARD.decode(salt).ok()?,
+        rounds: rounds.parse().ok()?,
+        stored_key: STANDARD.decode(stored_key).ok()?,
+        server_key: STANDARD.decode(server_key).ok()?,
+        nonce,
+    })
+}
+
 /// Checks logins for the running server.
 #[derive(Debug)]
 pub(crate) struct Logins {
     path: PathBuf,
     key: hmac::Key,
+    /// Where users without a domain in their name may send from.
+    own_domains: Vec<Domain>,
     known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    hashes: HashMap<String, String>,
-    /// The state of the file that `hashes` is of.
+    users: HashMap<String, User>,
+    /// The state of the file that `users` is of.
     read_at: Option<(SystemTime, u64)>,
     /// Keyed digests of the passwords that were right, until when.
     remembered: HashMap<String, (Vec<u8>, Timestamp)>,
@@ -217,7 +270,7 @@ struct Known {
 
 impl Logins {
     /// Logins against the users of this file; it is read when it is needed and has changed.
-    pub(crate) fn new(path: PathBuf) -> io::Result<Self> {
+    pub(crate) fn new(path: PathBuf, own_domains: Vec<Domain>) -> io::Result<Self> {
         let mut secret = [0u8; 32];
         SystemRandom::new()
             .fill(&mut secret)
@@ -226,6 +279,7 @@ impl Logins {
         Ok(Self {
             path,
             key,
+            own_domains,
             known: Mutex::new(Known::default()),
         })
     }
@@ -255,7 +309,7 @@ impl Logins {
         let hash = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             self.refresh(&mut known)?;
-            known.hashes.get(user).cloned()
+            known.users.get(user).map(|u| u.password_hash.clone())
         };
         let is_user = hash.is_some();
         let hash = hash.unwrap_or_else(|| NOBODY.to_owned());
@@ -279,6 +333,74 @@ impl Logins {
         Ok(right && is_user)
     }
 
+    /// A user, and from where it may send.
+    pub(crate) fn user(&self, name: &str) -> Result<Option<intake::User>, UsersError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh(&mut known)?;
+        let Some(user) = known.users.get(name) else {
+            return Ok(None);
+        };
+        let senders = match &user.senders {
+            None => self.own_domains_of(name),
+            Some(given) => {
+                let parse = |text: &String| {
+                    text.parse().map_err(|e| UsersError::Syntax {
+                        path: self.path.clone(),
+                        why: format!("senders of `{name}`: {e}"),
+                    })
+                };
+                given.iter().map(parse).collect::<Result<_, _>>()?
+            }
+        };
+        Ok(Some(intake::User {
+            name: name.to_owned(),
+            senders: intake::Senders::new(senders),
+        }))
+    }
+
+    /// The domain in a user's name; for a name without one, the server's own domains.
+    fn own_domains_of(&self, name: &str) -> Vec<SenderMatch> {
+        let of_name = name.rsplit_once('@').map(|(_, domain)| domain);
+        match of_name.and_then(|domain| Domain::parse(domain).ok()) {
+            Some(domain) => vec![SenderMatch::Domain(domain)],
+            None => self
+                .own_domains
+                .iter()
+                .cloned()
+                .map(SenderMatch::Domain)
+                .collect(),
+        }
+    }
+
+    /// A user's keys for SCRAM, with a nonce. Where there is no such user, some that nobody can
+    /// prove to know, always with the same salt, so that nobody learns who there is.
+    pub(crate) fn keys(&self, name: &str) -> Result<Keys, UsersError> {
+        let mut random = [0u8; 24];
+        SystemRandom::new()
+            .fill(&mut random)
+            .map_err(|_| UsersError::Password("the system has no random numbers".to_owned()))?;
+        let nonce = STANDARD.encode(random);
+        let stored = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            self.refresh(&mut known)?;
+            known.users.get(name).map(|u| u.scram_sha_256.clone())
+        };
+        let Some(stored) = stored else {
+            let salt = hmac::sign(&self.key, name.as_bytes());
+            return Ok(Keys {
+                salt: salt.as_ref().iter().copied().take(16).collect(),
+                rounds: SCRAM_ROUNDS.get(),
+                stored_key: random.repeat(2).into_iter().take(32).collect(),
+                server_key: random.repeat(2).into_iter().take(32).collect(),
+                nonce,
+            });
+        };
+        parse_keys(&stored, nonce).ok_or_else(|| UsersError::Syntax {
+            path: self.path.clone(),
+            why: format!("the keys of `{name}` are damaged: set its password anew"),
+        })
+    }
+
     fn refresh(&self, known: &mut Known) -> Result<(), UsersError> {
         let state = std::fs::metadata(&self.path)
             .and_then(|m| Ok((m.modified()?, std::os::unix::fs::MetadataExt::ino(&m))))
@@ -287,12 +409,8 @@ impl Logins {
             return Ok(());
         }
         let users = Users::load(&self.path)?;
-        known.hashes = users
-            .file
-            .user
-            .into_iter()
-            .map(|u| (u.name, u.password_hash))
-            .collect();
+        let users = users.file.user.into_iter();
+        known.users = users.map(|u| (u.name.clone(), u)).collect();
         known.remembered.clear();
         known.read_at = state;
         Ok(())
@@ -310,7 +428,7 @@ mod tests {
         let mut users = Users::load(&path).unwrap();
         users.add("anna", "geheim").unwrap();
         assert!(users.add("anna", "x").is_err());
-        let logins = Logins::new(path).unwrap();
+        let logins = Logins::new(path, Vec::new()).unwrap();
         let now = Timestamp::from_secs(1000);
         assert!(!logins.is_remembered("anna", "geheim", now));
         assert!(!logins.check("anna", "falsch", now).unwrap());

@@ -1,6 +1,9 @@
-//! Logging in on the server's side: PLAIN (RFC 4616) and LOGIN, as far as the exchange goes.
+//! Logging in on the server's side: PLAIN (RFC 4616), LOGIN and SCRAM-SHA-256 (RFC 7677), as far as
+//! the exchange goes.
 //!
 //! Whether a password is right is decided elsewhere.
+
+mod scram;
 
 use std::fmt;
 
@@ -8,13 +11,27 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mail::{EnhancedCode, Reply};
 
+pub use scram::{Challenged, ClientFirst, Keys};
+
+/// The mechanisms, in the order in which they are offered.
+pub const MECHANISMS: [&str; 3] = ["SCRAM-SHA-256", "PLAIN", "LOGIN"];
+
+/// How a client says that it is who it claims to be.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Evidence {
+    /// By its password, which is to be checked.
+    Password(String),
+    /// By a proof that it knows the password, which has been checked: whether it was right.
+    Proof(bool),
+}
+
 /// What a client claims to be. `Debug` shows no password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     /// The user's name.
     pub user: String,
-    /// The password.
-    pub password: String,
+    /// Why that should be believed.
+    pub evidence: Evidence,
 }
 
 impl fmt::Debug for Login {
@@ -30,6 +47,15 @@ impl fmt::Debug for Login {
 pub enum Exchange {
     /// All of PLAIN.
     Plain,
+    /// The first message of SCRAM.
+    ScramFirst,
+    /// The final message of SCRAM.
+    ScramFinal(Box<Challenged>),
+    /// Nothing more: the server's proof has been sent.
+    ScramEnd {
+        /// The user's name.
+        user: String,
+    },
     /// The user's name of LOGIN.
     LoginUser,
     /// The password of LOGIN.
@@ -43,7 +69,9 @@ pub enum Exchange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     /// The reply 334 with this text, in base 64, and the next response is this.
-    Challenge(&'static str, Exchange),
+    Challenge(String, Exchange),
+    /// The keys of the user are needed, to challenge it.
+    NeedKeys(Box<ClientFirst>),
     /// The exchange is complete.
     Complete(Login),
 }
@@ -53,7 +81,7 @@ pub enum Progress {
 #[non_exhaustive]
 pub enum ExchangeError {
     /// The mechanism is not one of those offered.
-    #[error("Mechanism not supported: use PLAIN or LOGIN")]
+    #[error("Mechanism not supported: use SCRAM-SHA-256, PLAIN or LOGIN")]
     Mechanism,
     /// The client sent `*`.
     #[error("Login cancelled")]
@@ -86,16 +114,27 @@ impl ExchangeError {
 /// When the mechanism is not known, or the response is not one.
 pub fn begin(mechanism: &str, initial: Option<&str>) -> Result<Progress, ExchangeError> {
     let (exchange, challenge) = match mechanism {
+        "SCRAM-SHA-256" => (Exchange::ScramFirst, ""),
         "PLAIN" => (Exchange::Plain, ""),
         "LOGIN" => (Exchange::LoginUser, "VXNlcm5hbWU6"),
         _ => return Err(ExchangeError::Mechanism),
     };
     match initial {
-        None => Ok(Progress::Challenge(challenge, exchange)),
+        None => Ok(Progress::Challenge(challenge.to_owned(), exchange)),
         // RFC 4954 §4: a lone `=` is an initial response of no octets.
         Some("=") => exchange.respond(b""),
         Some(response) => exchange.respond(response.as_bytes()),
     }
+}
+
+/// The challenge for a user with these keys.
+#[must_use]
+pub fn challenge(first: ClientFirst, keys: Keys) -> Progress {
+    let (challenge, challenged) = first.challenge(keys);
+    Progress::Challenge(
+        STANDARD.encode(challenge),
+        Exchange::ScramFinal(Box::new(challenged)),
+    )
 }
 
 impl Exchange {
@@ -113,16 +152,35 @@ impl Exchange {
         let text = String::from_utf8(octets).map_err(|_| ExchangeError::Malformed)?;
         match self {
             Self::Plain => plain(&text).map(Progress::Complete),
+            Self::ScramFirst => {
+                let first = ClientFirst::parse(&text)?;
+                Ok(Progress::NeedKeys(Box::new(first)))
+            }
+            Self::ScramFinal(challenged) => Ok(match challenged.check(&text)? {
+                Some(proved) => Progress::Challenge(
+                    STANDARD.encode(proved.signature),
+                    Self::ScramEnd { user: proved.user },
+                ),
+                None => Progress::Complete(Login {
+                    user: challenged.user().to_owned(),
+                    evidence: Evidence::Proof(false),
+                }),
+            }),
+            Self::ScramEnd { user } if text.is_empty() => Ok(Progress::Complete(Login {
+                user,
+                evidence: Evidence::Proof(true),
+            })),
+            Self::ScramEnd { .. } => Err(ExchangeError::Malformed),
             Self::LoginUser => {
                 let user = clean(&text)?;
                 Ok(Progress::Challenge(
-                    "UGFzc3dvcmQ6",
+                    "UGFzc3dvcmQ6".to_owned(),
                     Self::LoginPassword { user },
                 ))
             }
             Self::LoginPassword { user } => Ok(Progress::Complete(Login {
                 user,
-                password: text,
+                evidence: Evidence::Password(text),
             })),
         }
     }
@@ -140,7 +198,7 @@ fn plain(text: &str) -> Result<Login, ExchangeError> {
     }
     Ok(Login {
         user: clean(user)?,
-        password: password.to_owned(),
+        evidence: Evidence::Password(password.to_owned()),
     })
 }
 
@@ -163,7 +221,7 @@ mod tests {
     fn login(user: &str, password: &str) -> Progress {
         Progress::Complete(Login {
             user: user.into(),
-            password: password.into(),
+            evidence: Evidence::Password(password.into()),
         })
     }
 
@@ -171,9 +229,10 @@ mod tests {
     fn plain_comes_at_once_or_after_a_challenge() {
         let response = encode("\0ann\0secret");
         assert_eq!(begin("PLAIN", Some(&response)), Ok(login("ann", "secret")));
-        let Ok(Progress::Challenge("", exchange)) = begin("PLAIN", None) else {
+        let Ok(Progress::Challenge(empty, exchange)) = begin("PLAIN", None) else {
             panic!("no challenge");
         };
+        assert_eq!(empty, "");
         assert_eq!(
             exchange.respond(response.as_bytes()),
             Ok(login("ann", "secret"))
@@ -182,11 +241,11 @@ mod tests {
 
     #[test]
     fn login_asks_for_name_and_password() {
-        let Ok(Progress::Challenge("VXNlcm5hbWU6", exchange)) = begin("LOGIN", None) else {
+        let Ok(Progress::Challenge(_, exchange)) = begin("LOGIN", None) else {
             panic!("no challenge");
         };
         let next = exchange.respond(encode("ann").as_bytes());
-        let Ok(Progress::Challenge("UGFzc3dvcmQ6", exchange)) = next else {
+        let Ok(Progress::Challenge(_, exchange)) = next else {
             panic!("no second challenge");
         };
         let done = exchange.respond(encode("s p\u{e4}ce").as_bytes());
@@ -194,7 +253,7 @@ mod tests {
         let user = encode("ann");
         assert!(matches!(
             begin("LOGIN", Some(&user)),
-            Ok(Progress::Challenge("UGFzc3dvcmQ6", _))
+            Ok(Progress::Challenge(c, _)) if c == "UGFzc3dvcmQ6"
         ));
     }
 
@@ -245,7 +304,7 @@ mod tests {
     fn a_password_is_never_shown() {
         let login = Login {
             user: "ann".into(),
-            password: "secret".into(),
+            evidence: Evidence::Password("secret".into()),
         };
         assert!(!format!("{login:?}").contains("secret"));
     }

@@ -19,7 +19,7 @@ pub use command::{AskMail, AskRcpt, AskStartTls, ExpectHelo, ExpectMail, ExpectR
 pub use content::{
     Answer, AskContent, ExpectChunk, ReadChunk, ReadData, ReceivedContent, SkipChunk, Transfer,
 };
-pub use login::{AskAuth, AskLogin, ExpectResponse};
+pub use login::{AskAuth, AskKeys, AskLogin, ExpectResponse};
 
 /// How the client introduced itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,9 @@ pub enum Ask {
     Received(ReceivedContent),
     /// May the client log in, by this mechanism?
     Auth(AskAuth),
-    /// Is the password right?
+    /// Which keys has this user, to challenge a client with?
+    Keys(AskKeys),
+    /// Is the client who it claims to be?
     Login(AskLogin),
     /// May TLS begin?
     StartTls(AskStartTls),

@@ -1,16 +1,19 @@
 //! The answers to what the protocol asks: who may send, where to, and whether a mail is taken.
 
+use std::time::Duration;
+
 use mail::{
-    EnhancedCode, Envelope, Message, QueueId, Recipient, Reply, Submitter, Terms, Timestamp,
+    Address, DeliverBy, Destination, EnhancedCode, Envelope, Message, QueueId, Recipient, Reply,
+    Submitter, Terms, Timestamp, format_duration,
 };
-use smtp::command::{ForwardPath, RcptTo};
+use smtp::command::{ForwardPath, Hold, MailParams, RcptTo};
 use smtp::data::ContentError;
 use smtp::server::{
     Ask, AskAuth, AskContent, AskMail, AskRcpt, AskStartTls, ReceivedContent, Step,
 };
 
-use super::{Phase, Session};
-use crate::decision::{too_many_recipients, weigh};
+use super::{FUTURE_MAX, Phase, Saved, Session};
+use crate::decision::{outgoing, too_many_recipients, weigh};
 use crate::policy::Auth;
 use crate::received::{self, Arrival};
 use crate::relaying::{Standing, judge, log_in_first};
@@ -20,14 +23,20 @@ impl Session {
     /// Answers a question, or hands it on to the shell and answers `None`.
     pub(super) fn decide(&mut self, now: Timestamp, ask: Ask, behind: bool) -> Option<Step> {
         match ask {
-            Ask::Mail(ask) => Some(self.mail(ask)),
-            Ask::Rcpt(ask) => Some(self.rcpt(ask)),
+            Ask::Mail(ask) => Some(self.mail(now, ask)),
+            Ask::Rcpt(ask) => self.rcpt(now, ask),
             Ask::Content(ask) => Some(self.content(now, ask)),
             Ask::Received(received) => self.received(now, received),
             Ask::Auth(ask) => Some(self.auth(ask)),
+            Ask::Keys(ask) => {
+                let user = ask.user().to_owned();
+                self.requests.push_back(Request::FetchKeys(user));
+                self.phase = Phase::Fetching(ask);
+                None
+            }
             Ask::Login(ask) => {
                 let login = ask.login.clone();
-                self.requests.push_back(Request::CheckPassword(login));
+                self.requests.push_back(Request::CheckLogin(login));
                 self.phase = Phase::Checking(ask);
                 None
             }
@@ -35,58 +44,101 @@ impl Session {
         }
     }
 
-    fn mail(&mut self, ask: AskMail) -> Step {
-        let limit = self.policy.limits.message_size;
-        let declared = ask.from.params.size.unwrap_or_default();
-        let reply = if self.standing() == Standing::MustLogIn {
-            log_in_first(self.client.tls)
-        } else if declared > limit {
-            ContentError::TooLarge(limit).reply()
-        } else {
-            let params = &ask.from.params;
-            let envelope = Envelope {
-                reverse_path: ask.from.reverse_path.clone(),
+    fn mail(&mut self, now: Timestamp, ask: AskMail) -> Step {
+        let sender = ask.from.reverse_path.as_ref();
+        let params = &ask.from.params;
+        let taken = self.sender(sender, params.size).and_then(|()| {
+            let terms = terms(params, now)?;
+            Ok(Envelope {
+                reverse_path: sender.cloned(),
                 recipients: Vec::new(),
                 body_type: params.body.unwrap_or_default(),
                 smtputf8: params.smtputf8,
                 ret: params.ret,
                 env_id: params.env_id.clone(),
-                terms: Terms::default(),
+                terms,
                 submitter: Submitter {
-                    user: self.client.user.clone(),
+                    user: self.user().map(str::to_owned),
                     peer: Some(self.client.peer),
                     via: "smtp".to_owned(),
                 },
-            };
-            return ask.accept(envelope);
-        };
-        let sender = ask.from.reverse_path.as_ref();
-        let sender = sender.map_or_else(|| "<>".to_owned(), ToString::to_string);
-        self.refused(format!("sender {sender}"), &reply);
-        ask.refuse(reply)
+            })
+        });
+        match taken {
+            Ok(envelope) => ask.accept(envelope),
+            Err(reply) => {
+                let sender = sender.map_or_else(|| "<>".to_owned(), ToString::to_string);
+                self.refused(format!("sender {sender}"), &reply);
+                ask.refuse(reply)
+            }
+        }
     }
 
-    fn rcpt(&mut self, ask: AskRcpt) -> Step {
+    /// Whether a client may send a mail of this size from this address.
+    fn sender(&self, sender: Option<&Address>, size: Option<u64>) -> Result<(), Reply> {
+        if self.standing() == Standing::MustLogIn {
+            return Err(log_in_first(self.client.tls));
+        }
+        if let (Some(user), Some(sender), true) =
+            (&self.client.user, sender, self.policy.check_sender)
+            && !user.senders.allow(Some(sender))
+        {
+            return Err(user.senders.refusal(&user.name, sender));
+        }
+        let limit = self.policy.limits.message_size;
+        match size.unwrap_or_default() > limit {
+            true => Err(ContentError::TooLarge(limit).reply()),
+            false => Ok(()),
+        }
+    }
+
+    fn rcpt(&mut self, now: Timestamp, ask: AskRcpt) -> Option<Step> {
         let so_far = &ask.envelope().recipients;
         let is_full = so_far.len() >= self.policy.limits.recipients;
         let taken = self.recipient(&ask.to).and_then(|recipient| {
             let is_new = || so_far.iter().all(|r| r.address != recipient.address);
-            match is_full && is_new() {
-                true => Err(too_many_recipients()),
-                false => Ok(recipient),
+            if is_full && is_new() {
+                return Err(too_many_recipients());
             }
+            self.fits_quota(now, ask.envelope(), &recipient)?;
+            Ok(recipient)
         });
         match taken {
-            Ok(recipient) => ask.accept(recipient),
+            Ok(recipient)
+                if recipient.destination == Destination::Local && self.policy.local.store_knows =>
+            {
+                let address = recipient.address.clone();
+                self.requests.push_back(Request::CheckRecipient(address));
+                self.phase = Phase::Asking(Box::new((ask, recipient)));
+                None
+            }
+            Ok(recipient) => Some(ask.accept(recipient)),
             Err(reply) => {
                 let given = match &ask.to.forward_path {
                     ForwardPath::Address(address) => address.to_string(),
                     ForwardPath::Postmaster => "postmaster".to_owned(),
                 };
                 self.refused(format!("recipient {given}"), &reply);
-                ask.refuse(reply)
+                Some(ask.refuse(reply))
             }
         }
+    }
+
+    /// Whether one more recipient fits into the quotas.
+    fn fits_quota(
+        &self,
+        now: Timestamp,
+        envelope: &Envelope,
+        recipient: &Recipient,
+    ) -> Result<(), Reply> {
+        let leaves = recipient.destination == Destination::Outgoing;
+        if !leaves || self.standing() != Standing::Trusted {
+            return Ok(());
+        }
+        let sender = envelope.reverse_path.as_ref();
+        let more = outgoing(envelope) + 1;
+        let usage = &self.policy.usage;
+        usage.check(now, &self.policy.quotas, self.user(), sender, more)
     }
 
     /// The recipient that RCPT names, after rewriting. Whether the client may send there is judged
@@ -123,6 +175,11 @@ impl Session {
         let fix_ups = self.listener.fix_ups;
         match weigh(&self.policy, &mut envelope, content, fix_ups, id, now) {
             Ok(content) => {
+                let saved = Saved {
+                    id,
+                    sender: envelope.reverse_path.clone(),
+                    outgoing: outgoing(&envelope),
+                };
                 let message = Message {
                     id,
                     accepted: now,
@@ -130,7 +187,7 @@ impl Session {
                     content,
                 };
                 self.requests.push_back(Request::Accept(Box::new(message)));
-                self.phase = Phase::Saving(answer, id);
+                self.phase = Phase::Saving(answer, saved);
                 None
             }
             Err(reply) => {
@@ -183,6 +240,34 @@ impl Session {
         self.clock.restart(now);
         None
     }
+}
+
+/// What MAIL asked about time and order (RFC 4865 §4, RFC 2852 §4, RFC 6710 §4).
+fn terms(params: &MailParams, now: Timestamp) -> Result<Terms, Reply> {
+    let not_before = params.hold.map(|hold| match hold {
+        Hold::For(seconds) => now + Duration::from_secs(seconds),
+        Hold::Until(at) => at,
+    });
+    if not_before.is_some_and(|at| at > now + FUTURE_MAX) {
+        let text = format!(
+            "A mail may be released in {} at the latest",
+            format_duration(FUTURE_MAX)
+        );
+        return Err(Reply::new(501, Some(EnhancedCode::new(5, 5, 4)), text));
+    }
+    let deliver_by = params.deliver_by.map(|by| DeliverBy {
+        by: match by.seconds >= 0 {
+            true => now + Duration::from_secs(by.seconds.unsigned_abs()),
+            false => now - Duration::from_secs(by.seconds.unsigned_abs()),
+        },
+        mode: by.mode,
+        trace: by.trace,
+    });
+    Ok(Terms {
+        not_before: not_before.filter(|at| *at > now),
+        deliver_by,
+        priority: params.priority.unwrap_or_default(),
+    })
 }
 
 fn named(id: QueueId, envelope: &Envelope) -> String {

@@ -50,7 +50,11 @@ impl Clock {
                 (None, _) => due(self.since + timeouts.command, "a command"),
             }),
             Phase::Handshaking => Some(due(self.since + timeouts.handshake, "the TLS handshake")),
-            Phase::Checking(_) | Phase::Saving(..) | Phase::Closed => None,
+            Phase::Fetching(_)
+            | Phase::Checking(_)
+            | Phase::Asking(_)
+            | Phase::Saving(..)
+            | Phase::Closed => None,
         }
     }
 

@@ -10,3 +10,5 @@ mod messages;
 mod properties;
 #[cfg(test)]
 mod shell;
+#[cfg(test)]
+mod submission;

@@ -96,6 +96,7 @@ proptest! {
         policy.local = LocalDomains::new(["local.example".parse().unwrap()], has_store);
         policy.listeners[0] = Listener {
             tls, auth, networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
+            proxies: Vec::new(),
             fix_ups: intake::FixUps::ALL,
         };
         let peer = if v6 { "[::ffff:192.0.2.7]:25" } else { OUTSIDE };

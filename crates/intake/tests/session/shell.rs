@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use intake::{
-    AcceptFailure, Auth, Event, Listener, LocalDomains, PasswordVerdict, Policy, Request, Session,
-    Tls,
+    AcceptFailure, Auth, Event, Listener, LocalDomains, LoginVerdict, Policy, Request, Senders,
+    Session, Tls, User,
 };
-use mail::{Address, Domain, IdSource, Message, QueueId, Timestamp};
+use mail::{Address, Domain, IdSource, Message, QueueId, Reply, Timestamp};
 use smtp::machine::Machine;
+use smtp::sasl::{Evidence, Keys};
 
 pub(crate) const OUTSIDE: &str = "192.0.2.7:4000";
 pub(crate) const INSIDE: &str = "10.0.0.5:4000";
@@ -29,6 +30,7 @@ pub(crate) fn policy() -> Policy {
         tls: Tls::StartTls,
         auth: Auth::Optional,
         networks: vec!["10.0.0.0/8".parse().unwrap()],
+        proxies: Vec::new(),
         fix_ups: intake::FixUps::NONE,
     });
     policy.local = LocalDomains::new([Domain::parse("local.example").unwrap()], true);
@@ -45,6 +47,8 @@ pub(crate) struct Shell {
     pub(crate) failures: Vec<AcceptFailure>,
     /// The handshake is due.
     pub(crate) handshake: bool,
+    /// From where `ann` may send.
+    pub(crate) senders: Senders,
     input: BytesMut,
     output: Vec<u8>,
 }
@@ -67,6 +71,7 @@ impl Shell {
             closed: false,
             failures: Vec::new(),
             handshake: false,
+            senders: Senders::any(),
             input: BytesMut::new(),
             output: Vec::new(),
         };
@@ -131,13 +136,38 @@ impl Shell {
             match request {
                 Request::StartTls => self.handshake = true,
                 Request::Close => self.closed = true,
-                Request::CheckPassword(login) => {
-                    let verdict = match (login.user.as_str(), login.password.as_str()) {
-                        ("ann", "secret") => PasswordVerdict::Right,
-                        ("later", _) => PasswordVerdict::Unavailable,
-                        _ => PasswordVerdict::Wrong,
+                Request::FetchKeys(user) => {
+                    let keys = (user != "later").then(|| Keys {
+                        salt: b"salt".to_vec(),
+                        rounds: 4096,
+                        stored_key: vec![0; 32],
+                        server_key: vec![0; 32],
+                        nonce: "nonce".to_owned(),
+                    });
+                    self.session.keys_fetched(self.now, keys);
+                }
+                Request::CheckLogin(login) => {
+                    let password = match &login.evidence {
+                        Evidence::Password(password) => password.as_str(),
+                        Evidence::Proof(_) => "",
                     };
-                    self.session.password_checked(self.now, verdict);
+                    let verdict = match (login.user.as_str(), password) {
+                        ("ann", "secret") => LoginVerdict::Right(User {
+                            name: login.user,
+                            senders: self.senders.clone(),
+                        }),
+                        ("later", _) => LoginVerdict::Unavailable,
+                        ("often", _) => LoginVerdict::TooMany,
+                        _ => LoginVerdict::Wrong,
+                    };
+                    self.session.login_checked(self.now, verdict);
+                }
+                Request::CheckRecipient(address) => {
+                    let verdict = match address.local() {
+                        "unknown" => Err(Reply::new(550, None, "5.1.1 No such mailbox")),
+                        _ => Ok(()),
+                    };
+                    self.session.recipient_checked(self.now, verdict);
                 }
                 Request::Accept(message) => {
                     let result = if self.failures.is_empty() {

@@ -29,6 +29,12 @@ pub(super) fn intake(
         message_id: submission.add_message_id.unwrap_or(true),
         remove_bcc: submission.remove_bcc.unwrap_or(true),
     };
+    policy.check_sender = submission.check_sender.unwrap_or(true);
+    policy.quotas = intake::Quotas {
+        user: quotas(&raw.quota.user, place, "quota.user")?,
+        address: quotas(&raw.quota.address, place, "quota.address")?,
+        domain: quotas(&raw.quota.domain, place, "quota.domain")?,
+    };
     let mut addresses = Vec::new();
     let mut spans: Vec<Range<usize>> = Vec::new();
     match &raw.listener {
@@ -59,6 +65,11 @@ pub(super) fn intake(
         .map(domain)
         .collect::<Result<Vec<_>>>()?;
     policy.local = intake::LocalDomains::new(domains, *local != LocalStore::None);
+    policy.local.store_knows = match local {
+        LocalStore::None => false,
+        LocalStore::Maildir(_) => !raw.local.create.unwrap_or(true),
+        LocalStore::LmtpTcp(_) | LocalStore::LmtpUnix(_) => true,
+    };
     policy.rewriting = rewriting(&raw.domain, place)?;
     limits(raw, place, &mut policy)?;
     policy.check().map_err(|error| {
@@ -71,6 +82,14 @@ pub(super) fn intake(
         place.wrong(spans.get(n).cloned().unwrap_or(0..0), error.to_string())
     })?;
     Ok((addresses, policy))
+}
+
+fn quotas(list: &[Spanned<String>], place: &Place<'_>, key: &str) -> Result<Vec<intake::Quota>> {
+    let quota = |text: &Spanned<String>| {
+        let parsed = text.get_ref().parse();
+        parsed.map_err(|e: intake::ParseQuotaError| place.key(text.span(), key, e))
+    };
+    list.iter().map(quota).collect()
 }
 
 fn listener(
@@ -110,6 +129,15 @@ fn listener(
             let why = "a network of every address would make this server an open relay: list only \
                        your own networks";
             return Err(place.key(span.span(), "listener.networks", why));
+        }
+    }
+    if let Some(list) = &raw.proxies {
+        listener.proxies = networks(list, place, "listener.proxies")?;
+        let open = listener.proxies.iter().position(|n| n.prefix_len() == 0);
+        if let Some(span) = open.and_then(|n| list.get(n)) {
+            let why = "with a network of every address anybody could claim to be anybody: list only \
+                       your own proxies";
+            return Err(place.key(span.span(), "listener.proxies", why));
         }
     }
     let submission = raw

@@ -20,6 +20,8 @@ pub(crate) struct Raw {
     pub(crate) listener: Option<Vec<Spanned<Listener>>>,
     /// What is mended in mail that comes from its authors, and what they may do.
     pub(crate) submission: Submission,
+    /// How many recipients may be sent to in a time.
+    pub(crate) quota: Quota,
     /// Certificates.
     pub(crate) tls: Tls,
     /// Who may log in to send.
@@ -50,6 +52,9 @@ pub(crate) struct Listener {
     pub(crate) auth: Text,
     /// Networks that may send without a login. Default: `127.0.0.0/8` and `::1`.
     pub(crate) networks: Option<Vec<Spanned<String>>>,
+    /// Networks of proxies that name their clients by the PROXY protocol, and are believed; they
+    /// must send it. Nobody else's is read. Default: none.
+    pub(crate) proxies: Option<Vec<Spanned<String>>>,
     /// Mail comes from its authors: `[submission]` applies. Default: true, unless `auth` is `none`.
     pub(crate) submission: Option<bool>,
 }
@@ -65,6 +70,17 @@ pub(crate) struct Submission {
     pub(crate) remove_bcc: Option<bool>,
     /// Users may send from their own addresses only (`sendoff user senders`). Default: true.
     pub(crate) check_sender: Option<bool>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Quota {
+    /// Recipients of each user, such as `["500/hour", "2000/day"]`. Default: no limit.
+    pub(crate) user: Vec<Spanned<String>>,
+    /// Recipients of each sender's address. Default: no limit.
+    pub(crate) address: Vec<Spanned<String>>,
+    /// Recipients of each sender's domain. Default: no limit.
+    pub(crate) domain: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -92,6 +108,9 @@ pub(crate) struct Local {
     pub(crate) domains: Vec<Spanned<String>>,
     /// `maildir:PATH` with `{domain}` and `{user}`, `lmtp:HOST:PORT` or `lmtp:/SOCKET`.
     pub(crate) deliver: Text,
+    /// A Maildir is made for whoever gets mail first; otherwise only mailboxes that are there take
+    /// mail. Default: true.
+    pub(crate) create: Option<bool>,
 }
 
 #[derive(Debug, Deserialize, Default)]

@@ -4,7 +4,7 @@ use mail::{EnhancedCode, Reply};
 
 use super::command::ExpectMail;
 use super::{Ask, Helo, State, Step, Wire};
-use crate::sasl::{self, Exchange, ExchangeError, Login, Progress};
+use crate::sasl::{self, ClientFirst, Exchange, ExchangeError, Keys, Login, Progress};
 
 /// A challenge has been sent: the response is due.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ fn proceed(helo: Helo, progress: Result<Progress, ExchangeError>) -> Step {
             State::Response(ExpectResponse { helo, exchange }),
             Reply::new(334, None, text),
         ),
+        Ok(Progress::NeedKeys(first)) => Step::Ask(Ask::Keys(AskKeys { helo, first })),
         Ok(Progress::Complete(login)) => Step::Ask(Ask::Login(AskLogin { helo, login })),
         Err(error) => Step::Reply(ExpectMail { helo }.into(), error.reply()),
     }
@@ -67,7 +68,34 @@ impl AskAuth {
     }
 }
 
-/// A client has said who it is: is the password right?
+/// A client wants to prove who it is: what are the keys of that user?
+#[derive(Debug)]
+pub struct AskKeys {
+    helo: Helo,
+    first: Box<ClientFirst>,
+}
+
+impl AskKeys {
+    /// Who it claims to be.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.first.user
+    }
+
+    /// The exchange goes on with these.
+    #[must_use]
+    pub fn challenge(self, keys: Keys) -> Step {
+        proceed(self.helo, Ok(sasl::challenge(*self.first, keys)))
+    }
+
+    /// They can not be had.
+    #[must_use]
+    pub fn refuse(self, reply: Reply) -> Step {
+        Step::Reply(ExpectMail { helo: self.helo }.into(), reply)
+    }
+}
+
+/// A client has said who it is: is it?
 #[derive(Debug)]
 pub struct AskLogin {
     helo: Helo,

@@ -235,6 +235,9 @@ fn terms_of_time_and_order_are_read() {
     for unknown in ["BY=1;N", "HOLDFOR=1", "MT-PRIORITY=1"] {
         let line = format!("MAIL FROM:<> {unknown}");
         let answer = Command::parse(line.as_bytes(), &plain);
-        assert!(matches!(answer, Err(ParseCommandError::UnknownParameter(_))));
+        assert!(matches!(
+            answer,
+            Err(ParseCommandError::UnknownParameter(_))
+        ));
     }
 }

@@ -1,0 +1,139 @@
+//! Users who have logged in, and the addresses that they may send from.
+
+use std::fmt;
+use std::str::FromStr;
+
+use mail::{Address, Domain, EnhancedCode, Reply};
+
+use crate::policy::a_label;
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its name.
+    pub name: String,
+    /// From where it may send.
+    pub senders: Senders,
+}
+
+/// The addresses that a user may send from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Senders(Vec<SenderMatch>);
+
+/// One address, or many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SenderMatch {
+    /// Every address: `*`.
+    Any,
+    /// Every address of a domain: `@example.com`.
+    Domain(Domain),
+    /// This address.
+    Address(Address),
+}
+
+/// Why a text is no match of senders.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` names no sender: write an address, `@domain` for a domain's addresses, or `*` for all"
+)]
+pub struct ParseSenderMatchError(String);
+
+impl FromStr for SenderMatch {
+    type Err = ParseSenderMatchError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || ParseSenderMatchError(text.to_owned());
+        match (text, text.strip_prefix('@')) {
+            ("*", _) => Ok(Self::Any),
+            (_, Some(domain)) => match Domain::parse(domain) {
+                Ok(domain) => Ok(Self::Domain(a_label(&domain))),
+                Err(_) => Err(wrong()),
+            },
+            (address, None) => Address::parse(address)
+                .map(Self::Address)
+                .map_err(|_| wrong()),
+        }
+    }
+}
+
+impl fmt::Display for SenderMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Domain(domain) => write!(f, "@{domain}"),
+            Self::Address(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+impl SenderMatch {
+    fn matches(&self, sender: &Address) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Domain(domain) => a_label(sender.domain()) == *domain,
+            // Local parts are compared without regard to case: nobody owns `Anna` beside `anna`.
+            Self::Address(address) => {
+                sender.local().eq_ignore_ascii_case(address.local())
+                    && a_label(sender.domain()) == a_label(address.domain())
+            }
+        }
+    }
+}
+
+impl Senders {
+    /// These.
+    #[must_use]
+    pub const fn new(matches: Vec<SenderMatch>) -> Self {
+        Self(matches)
+    }
+
+    /// Every address.
+    #[must_use]
+    pub fn any() -> Self {
+        Self(vec![SenderMatch::Any])
+    }
+
+    /// Whether one may send from this address; the null reverse-path, of reports, is everybody's.
+    #[must_use]
+    pub fn allow(&self, sender: Option<&Address>) -> bool {
+        sender.is_none_or(|sender| self.0.iter().any(|m| m.matches(sender)))
+    }
+
+    /// The refusal of a user who may not send from there.
+    #[must_use]
+    pub fn refusal(&self, user: &str, sender: &Address) -> Reply {
+        let allowed: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        let allowed = match allowed.is_empty() {
+            true => "no address at all".to_owned(),
+            false => allowed.join(", "),
+        };
+        let text = format!(
+            "{user} may not send as {sender}, but as {allowed}: an administrator changes that \
+             with `sendoff user senders`"
+        );
+        Reply::new(553, Some(EnhancedCode::new(5, 7, 1)), text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_are_matched_by_address_and_by_domain() {
+        let senders =
+            |list: &[&str]| Senders::new(list.iter().map(|text| text.parse().unwrap()).collect());
+        let address = |text: &str| Address::parse(text).unwrap();
+        let own = senders(&["anna@Example.com", "@b\u{fc}cher.example"]);
+        assert!(own.allow(Some(&address("Anna@example.COM"))));
+        assert!(own.allow(Some(&address("x@xn--bcher-kva.example"))));
+        assert!(own.allow(None));
+        assert!(!own.allow(Some(&address("otto@example.com"))));
+        assert!(!own.allow(Some(&address("x@sub.b\u{fc}cher.example"))));
+        assert!(senders(&["*"]).allow(Some(&address("x@y.example"))));
+        assert!(!senders(&[]).allow(Some(&address("x@y.example"))));
+        for wrong in ["", "@", "anna", "a@b@c", "@a b"] {
+            assert!(wrong.parse::<SenderMatch>().is_err(), "{wrong}");
+        }
+    }
+}

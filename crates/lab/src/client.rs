@@ -65,7 +65,14 @@ impl Client {
     /// # Errors
     /// When there is no connection or no greeting.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let tcp = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?)
+    }
+
+    /// Reads the greeting over a connection on which something may have been said already.
+    ///
+    /// # Errors
+    /// When no greeting comes.
+    pub fn over(tcp: TcpStream) -> io::Result<Self> {
         tcp.set_nodelay(true)?;
         tcp.set_read_timeout(Some(PATIENCE))?;
         tcp.set_write_timeout(Some(PATIENCE))?;

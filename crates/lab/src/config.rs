@@ -142,6 +142,18 @@ impl Config {
         self
     }
 
+    /// Sets a key of the first `[[table]]` of a name.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn in_table(mut self, name: &str, key: &str, value: impl Into<Value>) -> Self {
+        let mut tables = self.tables.iter_mut();
+        let table = tables.find(|(n, _)| n == name).expect("such a table");
+        table.1.push((key.to_owned(), value.into()));
+        self
+    }
+
     /// Adds a rule for a domain.
     #[must_use]
     pub fn rule(self, domain: &str, key: &str, value: impl Into<Value>) -> Self {

@@ -114,11 +114,17 @@ fn each_recipient_at_an_lmtp_server_has_its_own_end() {
         .set("local.domains", ["here.example"])
         .set("local.deliver", store);
     let server = Sendoff::start(BINARY, config);
-    let recipients = ["a@here.example", "nobody@here.example", "c@here.example"];
-    server.send(SENDER, &recipients, &mail("a case"));
-    scene
-        .failure()
-        .assert_failed("nobody@here.example", "5.1.1");
+    let mut client = server.client();
+    client
+        .expect(&format!("MAIL FROM:<{SENDER}>"), 250)
+        .unwrap();
+    client.expect("RCPT TO:<a@here.example>", 250).unwrap();
+    let refused = client.command("RCPT TO:<nobody@here.example>").unwrap();
+    assert_eq!(refused.to_string(), "550 5.1.1 no such user");
+    client.expect("RCPT TO:<c@here.example>", 250).unwrap();
+    client.expect("DATA", 354).unwrap();
+    let taken = client.content(mail("a case").as_bytes()).unwrap();
+    assert_eq!(taken.code, 250, "{taken}");
     for expected in [
         [" delivered ", "to=<a@here.example>"],
         [" deferred ", "to=<c@here.example>"],
@@ -131,4 +137,53 @@ fn each_recipient_at_an_lmtp_server_has_its_own_end() {
         .lines()
         .filter(|l| l.contains(" delivered ") && l.contains("a@here.example"));
     assert_eq!(delivered.count(), 1);
+}
+
+#[test]
+fn while_the_lmtp_server_is_away_its_mail_is_taken_and_waits() {
+    let scene = Scene::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let config = scene
+        .config()
+        .set("local.domains", ["here.example"])
+        .set("local.deliver", format!("lmtp:{address}"));
+    let server = Sendoff::start(BINARY, config);
+    server.send(SENDER, &["a@here.example"], &mail("a case"));
+    server.wait_for_log(&[" deferred ", "to=<a@here.example>"], SOON);
+    let listener = TcpListener::bind(address).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            lmtp_once(stream.unwrap());
+        }
+    });
+    let told = server.wait_for_log(&[" delivered ", "to=<a@here.example>"], SOON);
+    assert!(told.is_some());
+}
+
+#[test]
+fn only_mailboxes_that_are_there_take_mail_when_none_are_made() {
+    let scene = Scene::new();
+    let boxes = Scratch::new();
+    let template = format!("maildir:{}/{{user}}", boxes.path().display());
+    fs::create_dir(boxes.path().join("hans")).unwrap();
+    let config = scene
+        .config()
+        .set("local.domains", ["here.example"])
+        .set("local.deliver", template)
+        .set("local.create", false);
+    let server = Sendoff::start(BINARY, config);
+    let mut client = server.client();
+    client
+        .expect(&format!("MAIL FROM:<{SENDER}>"), 250)
+        .unwrap();
+    client.expect("RCPT TO:<hans@here.example>", 250).unwrap();
+    client.expect("RCPT TO:<otto@here.example>", 550).unwrap();
+    client.expect("DATA", 354).unwrap();
+    let taken = client.content(mail("a case").as_bytes()).unwrap();
+    assert_eq!(taken.code, 250, "{taken}");
+    eventually("the mail is in its mailbox", SOON, || {
+        stored(&boxes.path().join("hans")).len() == 1
+    });
 }

@@ -12,3 +12,4 @@ mod reports;
 mod resends;
 mod scene;
 mod tls;
+mod ways_in;

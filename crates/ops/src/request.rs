@@ -115,6 +115,8 @@ pub enum Request {
         only: Option<String>,
         /// On or off.
         on: bool,
+        /// On for so many seconds; `None`: until it is switched off.
+        seconds: Option<u64>,
     },
     /// Read the configuration again.
     Reload,

@@ -6,8 +6,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mail::{Domain, QueueId, find_header};
+use mail::{Domain, QueueId, Timestamp, find_header};
 use ops::{Answer, AttemptView, MessageView, QueuedView, Request, Selection, TraceView, Verb};
 use spool::{HistoryFilter, HistoryRow, Op, Page};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -117,16 +118,8 @@ async fn carry_out(shared: &Arc<Shared>, request: Request, who: &str) -> Result<
         Request::Export(id) => export(shared, &id).await,
         Request::Sites => sites(shared).await,
         Request::Pause(domain, on) => pause(shared, &domain, on, who).await,
-        Request::Detailed { only, on } => {
-            shared.journal.set_detailed(only.as_deref(), on);
-            let line = shared.journal.line(net::now(), "action").field("who", who);
-            let line = line.field("verb", if on { "detailed-on" } else { "detailed-off" });
-            line.maybe("only", only.as_ref()).send();
-            let what = only.unwrap_or_else(|| "everything".to_owned());
-            let state = if on { "on" } else { "off" };
-            Ok(Answer::Done(format!(
-                "The detailed log for {what} is {state}."
-            )))
+        Request::Detailed { only, on, seconds } => {
+            Ok(Answer::Done(detailed(shared, only, on, seconds, who)))
         }
         Request::Reload => {
             let warnings = run::reload(shared).await?;
@@ -140,6 +133,34 @@ async fn carry_out(shared: &Arc<Shared>, request: Request, who: &str) -> Result<
 
 fn unknown(id: &str) -> String {
     format!("there is no message {id}: it is neither waiting nor in the history")
+}
+
+/// Switches the detailed log; says what is in force then.
+fn detailed(
+    shared: &Shared,
+    only: Option<String>,
+    on: bool,
+    seconds: Option<u64>,
+    who: &str,
+) -> String {
+    let now = net::now();
+    let until = match (on, seconds) {
+        (false, _) => None,
+        (true, None) => Some(Timestamp::MAX),
+        (true, Some(seconds)) => Some(now + Duration::from_secs(seconds)),
+    };
+    shared.journal.set_detailed(only.as_deref(), until);
+    let line = shared.journal.line(now, "action").field("who", who);
+    let line = line.field("verb", if on { "detailed-on" } else { "detailed-off" });
+    line.maybe("only", only.as_ref())
+        .maybe("until", until.filter(|at| *at != Timestamp::MAX))
+        .send();
+    let what = only.unwrap_or_else(|| "everything".to_owned());
+    match until {
+        None => format!("The detailed log for {what} is off."),
+        Some(Timestamp::MAX) => format!("The detailed log for {what} is on."),
+        Some(at) => format!("The detailed log for {what} is on until {at}."),
+    }
 }
 
 /// Runs what blocks on the disk where it may.

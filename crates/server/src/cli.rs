@@ -13,8 +13,9 @@ use ops::{Order, Request, Selection, Verb};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError};
+use crate::logbook::Wanted;
 use crate::users::Users;
-use crate::{ask, demo, run, tools};
+use crate::{ask, demo, logbook, run, tools};
 
 /// Where the configuration is looked for when none is named.
 const CONFIG: &str = "/etc/sendoff/sendoff.toml";
@@ -211,9 +212,34 @@ enum LogCommand {
         /// on or off.
         #[arg(value_parser = ["on", "off"])]
         state: String,
-        /// Only for this domain or sender.
+        /// Only for this domain, sender or message id.
         #[arg(long)]
         only: Option<String>,
+        /// Switch it off again by itself behind this time, such as 10m.
+        #[arg(long = "for", value_parser = mail::parse_duration)]
+        time: Option<std::time::Duration>,
+    },
+    /// Print the end of the log, and what comes.
+    Tail {
+        /// Only lines with all of these words.
+        words: Vec<String>,
+        /// How many lines that are there already.
+        #[arg(long, short = 'n', default_value_t = 20)]
+        lines: usize,
+        /// End behind them, and do not wait for more.
+        #[arg(long)]
+        no_follow: bool,
+    },
+    /// Print the lines of the log that have all of these words, of the files put aside too.
+    Search {
+        /// The words, such as a message id, an address, or an event like deferred.
+        words: Vec<String>,
+        /// Only since then: how long ago, such as 2h, or a time such as 2026-01-31T08:00:00Z.
+        #[arg(long)]
+        since: Option<String>,
+        /// How many at the most; the last ones are printed.
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
     },
 }
 
@@ -301,16 +327,39 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Dns(DnsCommand::Test) => runtime()?.block_on(tools::dns_test(&config, json)),
         Command::WhatSmtp { host } => runtime()?.block_on(tools::what_smtp(&config, &host, json)),
         Command::User(command) => user(&config, command, json),
-        Command::Log(LogCommand::Detailed { state, only }) => {
-            let request = Request::Detailed {
-                only,
-                on: state == "on",
-            };
-            ask::show(&config, &request, json)
-        }
+        Command::Log(command) => log(&config, command, json),
         Command::Stats => ask::show(&config, &Request::Stats, json),
         // Carried out above, before a configuration is needed.
         Command::Demo(_) => Ok(()),
+    }
+}
+
+fn log(config: &Config, command: LogCommand, json: bool) -> Result<()> {
+    match command {
+        LogCommand::Detailed { state, only, time } => {
+            let request = Request::Detailed {
+                only,
+                on: state == "on",
+                seconds: time.map(|t| t.as_secs().max(1)),
+            };
+            ask::show(config, &request, json)
+        }
+        LogCommand::Tail {
+            words,
+            lines,
+            no_follow,
+        } => {
+            let wanted = Wanted::new(&words, None, net::now())?;
+            logbook::tail(config, &wanted, lines, !no_follow)
+        }
+        LogCommand::Search {
+            words,
+            since,
+            limit,
+        } => {
+            let wanted = Wanted::new(&words, since.as_deref(), net::now())?;
+            logbook::search(config, &wanted, limit)
+        }
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Config {
 pub(crate) struct QueueFiles {
     pub(crate) segment_bytes: u32,
     pub(crate) reserve_bytes: u64,
+    /// How long finished recipients and what was said of them are kept.
+    pub(crate) history: Duration,
 }
 
 /// How many clients at once.

@@ -38,8 +38,10 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Detail {
-    all: bool,
-    only: Vec<String>,
+    /// Everything, until then.
+    all: Option<Timestamp>,
+    /// These names, each until its time.
+    only: Vec<(String, Timestamp)>,
 }
 
 enum Message {
@@ -64,7 +66,7 @@ impl Journal {
                 json: settings.json,
                 some_detail: AtomicBool::new(settings.detailed),
                 detail: RwLock::new(Detail {
-                    all: settings.detailed,
+                    all: settings.detailed.then_some(Timestamp::MAX),
                     only: Vec::new(),
                 }),
                 writer: Mutex::new(Some(writer)),
@@ -103,15 +105,16 @@ impl Journal {
             .detail
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        detail.all
+        detail.all.is_some()
             || detail
                 .only
                 .iter()
-                .any(|o| names.iter().any(|n| n.eq_ignore_ascii_case(o)))
+                .any(|(o, _)| names.iter().any(|n| n.eq_ignore_ascii_case(o)))
     }
 
-    /// Switches the detailed log for everything, or for one domain or address.
-    pub(crate) fn set_detailed(&self, only: Option<&str>, on: bool) {
+    /// Switches the detailed log for everything, or for one domain, address or message: on until a
+    /// time, when [`Journal::expire_detail`] ends it, or off.
+    pub(crate) fn set_detailed(&self, only: Option<&str>, until: Option<Timestamp>) {
         let mut detail = self
             .shared
             .detail
@@ -119,20 +122,36 @@ impl Journal {
             .unwrap_or_else(PoisonError::into_inner);
         match only {
             None => {
-                detail.all = on;
-                if !on {
+                detail.all = until;
+                if until.is_none() {
                     detail.only.clear();
                 }
             }
             Some(name) => {
-                detail.only.retain(|o| !o.eq_ignore_ascii_case(name));
-                if on {
-                    detail.only.push(name.to_owned());
+                detail.only.retain(|(o, _)| !o.eq_ignore_ascii_case(name));
+                if let Some(until) = until {
+                    detail.only.push((name.to_owned(), until));
                 }
             }
         }
-        let some = detail.all || !detail.only.is_empty();
+        self.note_detail(&detail);
+    }
+
+    fn note_detail(&self, detail: &Detail) {
+        let some = detail.all.is_some() || !detail.only.is_empty();
         self.shared.some_detail.store(some, Ordering::Relaxed);
+    }
+
+    /// Ends what was to be logged in detail until now.
+    pub(crate) fn expire_detail(&self, now: Timestamp) {
+        let mut detail = self
+            .shared
+            .detail
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        detail.all = detail.all.filter(|until| *until > now);
+        detail.only.retain(|(_, until)| *until > now);
+        self.note_detail(&detail);
     }
 
     /// Writes what is left and closes the file.

@@ -10,6 +10,7 @@ mod guard;
 mod hand_in;
 mod journal;
 mod local;
+mod logbook;
 mod outcome;
 mod policy;
 mod queue;

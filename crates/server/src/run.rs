@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use mail::{Domain, IdSource, QueueId};
+use mail::{Domain, IdSource, QueueId, Timestamp};
 use net::{ClientTls, Dns, ServerTls};
 use spool::{Options, Recovered, Spool};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,8 +23,6 @@ use crate::users::Logins;
 /// How often damage that was found on disk is told.
 const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// How long finished recipients and what was said of them are kept.
-const HISTORY_KEPT: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
 /// How often the history is looked through for what is older.
 const HISTORY_LOOKED_AT: std::time::Duration = std::time::Duration::from_secs(3600);
 
@@ -71,6 +69,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     tokio::spawn(look_at_dns(Arc::clone(&shared)));
     tokio::spawn(look_for_damage(Arc::clone(&shared)));
     tokio::spawn(forget_history(Arc::clone(&shared)));
+    tokio::spawn(end_details(Arc::clone(&shared)));
     tokio::spawn(signals(Arc::clone(&shared), stop));
     let ended = owner.run(received).await;
     finish(&shared, &tasks, ended).await
@@ -207,11 +206,21 @@ async fn look_for_damage(shared: Arc<Shared>) {
     }
 }
 
+/// Ends detailed logging that was switched on for a time.
+async fn end_details(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        if shared.journal.has_detail() {
+            shared.journal.expire_detail(net::now());
+        }
+    }
+}
+
 /// Forgets what finished long ago, so that the history does not grow for ever.
 async fn forget_history(shared: Arc<Shared>) {
     loop {
         let handles = Arc::clone(&shared);
-        let before = net::now() - HISTORY_KEPT;
+        let before = net::now() - shared.settings().config.queue.history;
         let done = tokio::task::spawn_blocking(move || handles.spool.expire_history(before)).await;
         if let Ok(Err(error)) = done {
             let line = shared
@@ -304,7 +313,11 @@ pub(crate) async fn reload(shared: &Shared) -> Result<String, String> {
             "listener addresses",
         ),
         (config.log.file != old.config.log.file, "log.file"),
-        (config.queue != old.config.queue, "[queue]"),
+        (
+            config.queue.segment_bytes != old.config.queue.segment_bytes
+                || config.queue.reserve_bytes != old.config.queue.reserve_bytes,
+            "queue.segment_size or queue.reserve",
+        ),
     ];
     if let Some((_, what)) = fixed.iter().find(|(changed, _)| *changed) {
         return Err(format!(
@@ -314,7 +327,8 @@ pub(crate) async fn reload(shared: &Shared) -> Result<String, String> {
     words.extend(config.warnings.iter().map(|w| format!("Note: {w}.")));
     if config.log.detailed != old.config.log.detailed {
         // Otherwise what an administrator switched by hand stays.
-        shared.journal.set_detailed(None, config.log.detailed);
+        let until = config.log.detailed.then_some(Timestamp::MAX);
+        shared.journal.set_detailed(None, until);
     }
     let mut config = config;
     // What was used of a quota stays used.

@@ -470,7 +470,8 @@ impl Worker {
         let sender = message.envelope.sender();
         let recipients = message.envelope.recipients.iter().take(10);
         let domains = recipients.map(|r| r.address.domain().as_str());
-        let names: Vec<&str> = domains.chain([sender.as_str()]).collect();
+        let id = message.id.to_string();
+        let names: Vec<&str> = domains.chain([sender.as_str(), id.as_str()]).collect();
         self.shared.journal.is_detailed(&names)
     }
 

@@ -120,6 +120,8 @@ pub(crate) struct Queue {
     pub(crate) segment_size: Text,
     /// Mail is refused while the disk has less room than this. Default: `512MiB`.
     pub(crate) reserve: Text,
+    /// How long what is finished is remembered, with what was said. Default: `30d`.
+    pub(crate) history: Text,
 }
 
 #[derive(Debug, Deserialize, Default)]

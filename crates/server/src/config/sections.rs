@@ -464,6 +464,9 @@ const SEGMENT_MIN: u64 = 1 << 20;
 /// The largest; positions in it are kept in 32 bits.
 const SEGMENT_MAX: u64 = 1 << 30;
 
+/// How long what is finished is remembered.
+const HISTORY_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
 fn queue_files(raw: &raw::Queue, place: &Place<'_>) -> Result<QueueFiles> {
     let segment = size(&raw.segment_size, place, "queue.segment_size")?.unwrap_or(128 << 20);
     let whole_pages = segment / 4096 * 4096;
@@ -475,8 +478,10 @@ fn queue_files(raw: &raw::Queue, place: &Place<'_>) -> Result<QueueFiles> {
             place.key(span, "queue.segment_size", "a size from 1MiB to 1GiB")
         })?;
     let reserve_bytes = size(&raw.reserve, place, "queue.reserve")?.unwrap_or(512 << 20);
+    let history = duration(&raw.history, place, "queue.history")?;
     Ok(QueueFiles {
         segment_bytes,
         reserve_bytes,
+        history: history.unwrap_or(HISTORY_KEPT),
     })
 }

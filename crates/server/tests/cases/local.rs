@@ -151,7 +151,8 @@ fn while_the_lmtp_server_is_away_its_mail_is_taken_and_waits() {
         .set("local.deliver", format!("lmtp:{address}"));
     let server = Sendoff::start(BINARY, config);
     server.send(SENDER, &["a@here.example"], &mail("a case"));
-    server.wait_for_log(&[" deferred ", "to=<a@here.example>"], SOON);
+    let deferred = server.wait_for_log(&[" deferred ", "to=<a@here.example>"], SOON);
+    assert!(deferred.is_some());
     let listener = TcpListener::bind(address).unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {

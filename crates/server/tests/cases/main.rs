@@ -12,4 +12,5 @@ mod reports;
 mod resends;
 mod scene;
 mod tls;
+mod told;
 mod ways_in;

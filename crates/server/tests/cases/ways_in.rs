@@ -109,7 +109,7 @@ fn a_user_sends_as_its_own_domain_until_more_is_allowed() {
     assert_eq!(attempt("any@origin.example").code, 553);
     let shown = server.run(&["user", "senders", "ann@origin.example"]);
     assert!(shown.contains("ann@other.example"), "{shown}");
-    good.wait_for(2, SOON);
+    assert_eq!(good.wait_for(2, SOON).len(), 2);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_quota_refuses_with_its_reason_and_is_told_in_the_log() {
     server
         .wait_for_log(&["quota nearly used up"], SOON)
         .unwrap();
-    good.wait_for(5, SOON);
+    assert_eq!(good.wait_for(5, SOON).len(), 5);
 }
 
 #[test]

@@ -75,16 +75,20 @@ impl Tokens {
             tokio::pin!(left);
             // From here on nobody's leaving is missed.
             left.as_mut().enable();
-            let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-            if busy.insert(token.to_owned()) {
+            if self.take(token) {
                 return Turn {
                     tokens: self,
                     token: token.to_owned(),
                 };
             }
-            drop(busy);
             left.await;
         }
+    }
+
+    /// Whether the token was free. On its own, so that no lock is held over a wait.
+    fn take(&self, token: &str) -> bool {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.insert(token.to_owned())
     }
 }
 

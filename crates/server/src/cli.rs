@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::users::Users;
-use crate::{ask, demo, logbook, run, tools};
+use crate::{ask, demo, logbook, run, sendmail, tools};
 
 /// Where the configuration is looked for when none is named.
 const CONFIG: &str = "/etc/sendoff/sendoff.toml";
@@ -72,6 +72,13 @@ enum Command {
     Log(LogCommand),
     /// Figures of the running server.
     Stats,
+    /// Hand mail in as programs do: the sendmail command, with its own options.
+    #[command(disable_help_flag = true)]
+    Sendmail {
+        /// Options and recipients, as sendmail takes them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -259,7 +266,14 @@ pub(crate) fn print(text: &str) {
 
 /// Runs the command line.
 pub(crate) fn main() -> ExitCode {
+    if let Some(arguments) = sendmail::called_as() {
+        let config = std::env::var_os("SENDOFF_CONFIG").map(PathBuf::from);
+        return sendmail::run(arguments, config.as_deref());
+    }
     let cli = Cli::parse();
+    if let Command::Sendmail { arguments } = cli.command {
+        return sendmail::run(arguments, cli.config.as_deref());
+    }
     let result = carry_out(cli);
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -278,7 +292,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn load(path: Option<&PathBuf>) -> Result<Config> {
+pub(crate) fn load(path: Option<&PathBuf>) -> Result<Config> {
     let default = PathBuf::from(CONFIG);
     match path {
         Some(path) => Ok(Config::load(path)?),
@@ -330,7 +344,7 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Log(command) => log(&config, command, json),
         Command::Stats => ask::show(&config, &Request::Stats, json),
         // Carried out above, before a configuration is needed.
-        Command::Demo(_) => Ok(()),
+        Command::Demo(_) | Command::Sendmail { .. } => Ok(()),
     }
 }
 

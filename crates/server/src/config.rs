@@ -7,6 +7,7 @@ mod error;
 mod listeners;
 mod raw;
 mod sections;
+mod sendmail;
 mod values;
 
 use std::net::SocketAddr;
@@ -19,6 +20,8 @@ use mail::{Address, Domain};
 use net::DnsSettings;
 use route::{RouteSettings, Rules, Target};
 use schedule::{Plan, Rate};
+
+pub(crate) use sendmail::SendmailSettings;
 
 pub(crate) use error::{ConfigError, Place};
 
@@ -41,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) dns: DnsSettings,
     pub(crate) log: LogSettings,
     pub(crate) queue: QueueFiles,
+    pub(crate) sendmail: SendmailSettings,
     /// What works but deserves a word: shown by `check` and at the start.
     pub(crate) warnings: Vec<String>,
 }

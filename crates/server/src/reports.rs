@@ -199,19 +199,8 @@ impl Reports {
         })
     }
 
-    fn reporter(&self) -> (Reporter, bool) {
-        let settings = self.shared.settings();
-        let config = &settings.config;
-        let reporter = Reporter {
-            hostname: config.hostname.to_string(),
-            postmaster: config.postmaster.clone(),
-            original_max: ORIGINAL_MAX,
-        };
-        (reporter, config.outgoing.failure_messages)
-    }
-
     fn report(&self, kind: Kind, message: &Message, ends: &[End]) -> Option<Message> {
-        let (reporter, failures_wanted) = self.reporter();
+        let (reporter, failures_wanted) = reporter(&self.shared);
         let belongs = |end: &End, stays: bool| match (end.verdict.outcome, kind) {
             (Outcome::Delivered, Kind::Delivered) => stays,
             (Outcome::Delivered, Kind::Relayed) => !stays,
@@ -286,7 +275,12 @@ impl Reports {
                 })
             })
             .collect();
-        let report = self.build(&self.reporter().0, Kind::Delayed, &message, &reported);
+        let report = self.build(
+            &reporter(&self.shared).0,
+            Kind::Delayed,
+            &message,
+            &reported,
+        );
         self.shared
             .tell(Event::Late(id, keys.to_vec(), report.map(Box::new)));
     }
@@ -297,6 +291,18 @@ impl Reports {
             self.shared.tell(Event::Accepted(Arc::new(report)));
         }
     }
+}
+
+/// Who reports, and whether failures are reported.
+pub(crate) fn reporter(shared: &Shared) -> (Reporter, bool) {
+    let settings = shared.settings();
+    let config = &settings.config;
+    let reporter = Reporter {
+        hostname: config.hostname.to_string(),
+        postmaster: config.postmaster.clone(),
+        original_max: ORIGINAL_MAX,
+    };
+    (reporter, config.outgoing.failure_messages)
 }
 
 /// The line that a report was made.

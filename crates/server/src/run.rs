@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::config::Config;
+use crate::drops;
 use crate::front::{self, Clients};
 use crate::journal::Journal;
 use crate::queue::{Ended, Event, Owner};
@@ -53,6 +54,8 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     let door =
         admin::open(&shared.settings().config.data_dir).context("opening the admin socket")?;
     tokio::spawn(admin::serve(Arc::clone(&shared), door));
+    drops::prepare(&shared);
+    tasks.spawn(drops::collect(Arc::clone(&shared)));
     let clients = Arc::new(Clients::default());
     for (number, listener) in listeners.into_iter().enumerate() {
         let line = shared.journal.line(net::now(), "listening");

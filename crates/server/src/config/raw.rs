@@ -29,6 +29,8 @@ pub(crate) struct Raw {
     /// Mail that stays here.
     pub(crate) local: Local,
     pub(crate) queue: Queue,
+    /// Mail of programs on this computer, by the command `sendmail`.
+    pub(crate) sendmail: Sendmail,
     /// Limits of what is taken in.
     pub(crate) intake: Intake,
     /// Mail that leaves.
@@ -122,6 +124,17 @@ pub(crate) struct Queue {
     pub(crate) reserve: Text,
     /// How long what is finished is remembered, with what was said. Default: `30d`.
     pub(crate) history: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sendmail {
+    /// The directory through which `sendmail` hands mail in; empty: none is. Default: `drop` in
+    /// `data_dir`.
+    pub(crate) drop_dir: Text,
+    /// Whether users may name any sender (`-f`), not only themselves; root always may. Default:
+    /// true.
+    pub(crate) any_sender: Option<bool>,
 }
 
 #[derive(Debug, Deserialize, Default)]

@@ -60,6 +60,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         path: None,
         log: log(&raw.log, place, &data_dir, base)?,
         queue: queue_files(&raw.queue, place)?,
+        sendmail: super::sendmail::settings(&raw.sendmail, &data_dir, base),
         hostname,
         data_dir,
         postmaster,

@@ -11,6 +11,7 @@ mod relay;
 mod reports;
 mod resends;
 mod scene;
+mod sendmail;
 mod tls;
 mod told;
 mod ways_in;

@@ -1,0 +1,171 @@
+//! From a drop to what is handed in: the parts that need this server's settings, and the user's
+//! name by the system.
+
+use base64::Engine;
+use bytes::Bytes;
+use intake::{Submission, Wanted};
+use mail::{Address, Domain, EnhancedCode, Notify, Reply, Ret, Submitter, Terms, find_header};
+
+use super::directory::Taken;
+use super::form::Sender;
+use super::owner;
+use crate::config::Config;
+
+/// What a drop comes to.
+#[derive(Debug)]
+pub(super) struct Submit {
+    pub(super) submission: Submission,
+    /// Why it is given back whatever its recipients are.
+    pub(super) refusal: Option<Reply>,
+}
+
+/// Reads a drop under these settings; an error says what in it is no mail.
+pub(super) fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
+    let drop = &taken.drop;
+    let here = &config.hostname;
+    let user = owner::name_of(taken.owner);
+    let own = Address::new(&user, here.clone())
+        .or_else(|_| Address::new(&format!("uid{}", taken.owner), here.clone()))
+        .map_err(|e| format!("its owner has no address: {e}"))?;
+    let reverse_path = match &drop.sender {
+        Sender::Owner => Some(own.clone()),
+        Sender::Null => None,
+        Sender::Address(text) => {
+            Some(qualified(text, here).map_err(|e| format!("its sender `{text}`: {e}"))?)
+        }
+    };
+    let ours = rustix::process::geteuid().as_raw();
+    let may_choose = config.sendmail.any_sender || taken.owner == 0 || taken.owner == ours;
+    let posed = match &reverse_path {
+        Some(chosen) if *chosen != own && !may_choose => Some(Reply::new(
+            550,
+            Some(EnhancedCode::new(5, 7, 1)),
+            format!("User {user} may send as {own} only (sendmail.any_sender), not as {chosen}"),
+        )),
+        Some(_) | None => None,
+    };
+    let mut recipients = Vec::with_capacity(drop.recipients.len());
+    for to in &drop.recipients {
+        let given = &to.address;
+        recipients.push(Wanted {
+            address: qualified(given, here).map_err(|e| format!("its recipient `{given}`: {e}"))?,
+            notify: Notify::from_bits(to.notify),
+            orcpt: to.orcpt.clone(),
+        });
+    }
+    if recipients.is_empty() {
+        return Err("it has no recipients".to_owned());
+    }
+    let content = match find_header(&taken.content, "From") {
+        Some(_) => taken.content.clone(),
+        None => {
+            let from = reverse_path.as_ref().unwrap_or(&own);
+            with_from(from, drop.full_name.as_deref(), &taken.content)
+        }
+    };
+    let submission = Submission {
+        // What is refused goes back to who wrote it, not to whom it claims to be from.
+        reverse_path: match posed {
+            Some(_) => Some(own),
+            None => reverse_path,
+        },
+        recipients,
+        content,
+        submitter: Submitter {
+            user: Some(user),
+            peer: None,
+            via: "sendmail".to_owned(),
+        },
+        ret: drop.return_full.map(|full| match full {
+            true => Ret::Full,
+            false => Ret::Headers,
+        }),
+        env_id: drop.env_id.clone(),
+        terms: Terms::from(&drop.asked),
+    };
+    Ok(Submit {
+        submission,
+        refusal: posed.or_else(|| taken.too_large.then(|| too_large(config))),
+    })
+}
+
+fn too_large(config: &Config) -> Reply {
+    let max = config.intake.limits.message_size;
+    Reply::new(
+        552,
+        Some(EnhancedCode::new(5, 3, 4)),
+        format!("The mail is larger than the {max} octets that are taken here"),
+    )
+}
+
+/// An address; a name alone is one at this server.
+fn qualified(text: &str, here: &Domain) -> Result<Address, mail::ParseAddressError> {
+    match Address::parse(text) {
+        Ok(address) => Ok(address),
+        Err(error) => Address::new(text, here.clone()).map_err(|_| error),
+    }
+}
+
+/// The mail with a From field in front.
+fn with_from(address: &Address, name: Option<&str>, content: &[u8]) -> Bytes {
+    let field = match name.map(phrase).filter(|p| !p.is_empty()) {
+        Some(phrase) => format!("From: {phrase} <{address}>\r\n"),
+        None => format!("From: <{address}>\r\n"),
+    };
+    [field.as_bytes(), content].concat().into()
+}
+
+/// A name as it may stand in front of an address (RFC 5322 §3.2.5), outside ASCII as an encoded
+/// word (RFC 2047).
+fn phrase(name: &str) -> String {
+    let name: String = name.chars().filter(|c| !c.is_control()).take(200).collect();
+    let name = name.trim();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || " !#$%&'*+-/=?^_`{|}~".contains(c);
+    if name.chars().all(is_plain) {
+        return name.to_owned();
+    }
+    if name.is_ascii() {
+        let escaped = name.replace('\\', "\\\\").replace('"', "\\\"");
+        return format!("\"{escaped}\"");
+    }
+    // A word is no longer than 75 characters: 45 octets in base 64, and no character is cut.
+    let mut words = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let (word, behind) = rest.split_at(rest.floor_char_boundary(45));
+        let encoded = base64::engine::general_purpose::STANDARD.encode(word);
+        words.push(format!("=?UTF-8?B?{encoded}?="));
+        rest = behind;
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stands_safely_in_front_of_an_address() {
+        for (name, expected) in [
+            ("Ann Onym", "Ann Onym"),
+            (" ", ""),
+            ("Onym, Ann", "\"Onym, Ann\""),
+            ("a\"b\\c", "\"a\\\"b\\\\c\""),
+            ("x\r\nBcc: y", "\"xBcc: y\""),
+            ("\u{fc}", "=?UTF-8?B?w7w=?="),
+        ] {
+            assert_eq!(phrase(name), expected, "{name}");
+        }
+        let long = phrase(&"\u{fc}".repeat(60));
+        assert!(long.split(' ').all(|word| word.len() <= 75), "{long}");
+    }
+
+    #[test]
+    fn a_name_alone_is_an_address_here() {
+        let here = Domain::parse("mail.example").unwrap();
+        let address = |text: &str| qualified(text, &here).map(|a| a.to_string());
+        assert_eq!(address("root").unwrap(), "root@mail.example");
+        assert_eq!(address("a@b.example").unwrap(), "a@b.example");
+        assert!(address("a b").is_err() && address("a@").is_err());
+    }
+}

@@ -61,6 +61,8 @@ pub(crate) enum Event {
     Pause(Domain, bool, oneshot::Sender<()>),
     /// These recipients of a message are late, and this is the notice to its sender, if one goes.
     Late(QueueId, Vec<RecipientKey>, Option<Box<Message>>),
+    /// Somebody wants to know whether this loop turns; the number of recipients in the queue.
+    Alive(oneshot::Sender<usize>),
     /// The settings have changed.
     Reloaded,
     /// The queue's disk failed.
@@ -269,6 +271,7 @@ impl Owner {
                 // Whoever asked may have hung up.
                 answer.send(()).unwrap_or_default();
             }
+            Event::Alive(answer) => drop(answer.send(self.scheduler.len())),
             Event::Reloaded => {
                 let settings = self.shared.settings();
                 self.scheduler

@@ -18,7 +18,9 @@ use crate::drops;
 use crate::front::{self, Clients};
 use crate::journal::Journal;
 use crate::queue::{Ended, Event, Owner};
+use crate::service::{self, Manager};
 use crate::shared::{Settings, Shared};
+use crate::sockets;
 use crate::users::Logins;
 
 /// How often damage that was found on disk is told.
@@ -29,7 +31,8 @@ const HISTORY_LOOKED_AT: std::time::Duration = std::time::Duration::from_secs(36
 
 /// Opens everything, serves until a signal or until `stop`, and ends in order.
 pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
-    let listeners = bind(&config)?;
+    let manager = Manager::find().context("the service manager (NOTIFY_SOCKET)")?;
+    let listeners = sockets::open(&config.listeners)?;
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("making the data directory {}", config.data_dir.display()))?;
     let journal = Journal::open(&config.log).context("opening the log (log.file)")?;
@@ -48,7 +51,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     let settings = settings(config).await?;
     let (events, received) = mpsc::unbounded_channel();
     let ids = IdSource::above(recovered.highest.unwrap_or(QueueId::from_u64(0)));
-    let shared = Arc::new(Shared::new(settings, spool, journal, events, ids));
+    let shared = Arc::new(Shared::new(settings, spool, journal, events, ids, manager));
     let tasks = TaskTracker::new();
     let owner = restore(&shared, &recovered, &tasks).await?;
     let door =
@@ -74,15 +77,10 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared)));
     tokio::spawn(signals(Arc::clone(&shared), stop));
+    shared.manager.ready();
+    tokio::spawn(service::keep_telling(Arc::clone(&shared)));
     let ended = owner.run(received).await;
     finish(&shared, &tasks, ended).await
-}
-
-fn bind(config: &Config) -> Result<Vec<tokio::net::TcpListener>> {
-    let bind = |address: &std::net::SocketAddr| {
-        net::bind(*address).with_context(|| format!("listening at {address}"))
-    };
-    config.listeners.iter().map(bind).collect()
 }
 
 fn open_spool(config: &Config) -> Result<(Spool, Recovered)> {
@@ -298,12 +296,21 @@ async fn signals(shared: Arc<Shared>, stop: CancellationToken) {
         .line(net::now(), "stopping")
         .field("why", "signal")
         .send();
+    shared.manager.stopping();
     shared.stopping.cancel();
     shared.tell(Event::Stop);
 }
 
 /// Reads the configuration again and puts it in force, as a whole or not at all.
 pub(crate) async fn reload(shared: &Shared) -> Result<String, String> {
+    shared.manager.reloading();
+    let result = read_again(shared).await;
+    // The old settings are in force where the new ones were refused: ready in either case.
+    shared.manager.ready();
+    result
+}
+
+async fn read_again(shared: &Shared) -> Result<String, String> {
     let old = shared.settings();
     let path = old.config.path.clone();
     let path = path.ok_or("this server runs without a configuration file")?;

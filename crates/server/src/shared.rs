@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::guard::LoginGuard;
 use crate::journal::Journal;
 use crate::queue::Event;
+use crate::service::Manager;
 use crate::users::Logins;
 
 /// Content being received holds no more than this, beyond a megabyte a connection.
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     /// Cancelled when the server stops.
     pub(crate) stopping: CancellationToken,
     pub(crate) figures: Figures,
+    pub(crate) manager: Manager,
 }
 
 /// Tokens of mails that are being handed in.
@@ -146,6 +148,7 @@ impl Shared {
         journal: Journal,
         events: mpsc::UnboundedSender<Event>,
         ids: IdSource,
+        manager: Manager,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
@@ -161,6 +164,7 @@ impl Shared {
             runtime: tokio::runtime::Handle::current(),
             stopping: CancellationToken::new(),
             figures: Figures::default(),
+            manager,
         }
     }
 

@@ -12,6 +12,7 @@ mod reports;
 mod resends;
 mod scene;
 mod sendmail;
+mod service;
 mod tls;
 mod told;
 mod ways_in;

@@ -1,0 +1,44 @@
+//! The listening sockets: those that a service manager has opened for the server (`LISTEN_FDS`),
+//! matched to the configuration by their address, and those that the server opens itself.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, anyhow};
+use listenfd::ListenFd;
+use tokio::net::TcpListener;
+
+/// The sockets of these addresses, in their order.
+pub(crate) fn open(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
+    let mut given = given()?;
+    let mut sockets = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let place = given.iter().position(|(a, _)| a == address);
+        sockets.push(match place {
+            Some(place) => given.swap_remove(place).1,
+            None => net::bind(*address).with_context(|| format!("listening at {address}"))?,
+        });
+    }
+    match given.first() {
+        None => Ok(sockets),
+        Some((address, _)) => Err(anyhow!(
+            "the service manager has opened {address}, and no [[listener]] has that address: add \
+             one to the configuration, or take it out of the socket unit (ListenStream=)"
+        )),
+    }
+}
+
+/// The sockets that the service manager has opened, each with its address.
+fn given() -> Result<Vec<(SocketAddr, TcpListener)>> {
+    let mut listed = ListenFd::from_env();
+    let mut sockets = Vec::with_capacity(listed.len());
+    for number in 0..listed.len() {
+        let what = "a socket that the service manager has opened is none of TCP (ListenStream=)";
+        let Some(socket) = listed.take_tcp_listener(number).context(what)? else {
+            continue;
+        };
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr().context(what)?;
+        sockets.push((address, TcpListener::from_std(socket)?));
+    }
+    Ok(sockets)
+}

@@ -1,0 +1,133 @@
+//! The server under a service manager: what it tells, and sockets that it is given.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+
+use lab::{Client, Config, Scratch, Sendoff};
+
+use crate::scene::{BINARY, SOON, Scene};
+
+/// Opens a socket at this address as a service manager does, and becomes the server.
+const ACTIVATE: &str = r"
+import os, socket, sys
+host, port = sys.argv[1].split(':')
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind((host, int(port)))
+s.listen()
+if s.fileno() != 3:
+    os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ['LISTEN_PID'] = str(os.getpid())
+os.environ['LISTEN_FDS'] = '1'
+os.execvp(sys.argv[2], sys.argv[2:])
+";
+
+/// A service manager's ear.
+struct Manager {
+    socket: UnixDatagram,
+    heard: String,
+}
+
+impl Manager {
+    fn new(scratch: &Scratch) -> (Self, String) {
+        let path = scratch.path().join("notify");
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        socket.set_read_timeout(Some(SOON)).expect("a time-out");
+        let heard = String::new();
+        (Self { socket, heard }, path.display().to_string())
+    }
+
+    /// Listens until it has heard this, behind what it waited for before.
+    fn wait_for(&mut self, what: &str) {
+        loop {
+            if let Some(at) = self.heard.find(what) {
+                self.heard.drain(..at + what.len());
+                return;
+            }
+            let mut octets = [0; 4096];
+            match self.socket.recv(&mut octets) {
+                Ok(count) => {
+                    self.heard.push_str(&String::from_utf8_lossy(
+                        octets.get(..count).unwrap_or_default(),
+                    ));
+                    self.heard.push('\n');
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("no {what} ({error}) in: {}", self.heard),
+            }
+        }
+    }
+}
+
+#[test]
+fn v01_the_service_manager_hears_what_the_server_does() {
+    let scene = Scene::new();
+    let scratch = Scratch::new();
+    let (mut manager, path) = Manager::new(&scratch);
+    let socket = format!("NOTIFY_SOCKET={path}");
+    let wrapper = ["env", &socket, "WATCHDOG_USEC=300000"];
+    let config = scene.config();
+    let mut server = Sendoff::start_in(Scratch::new(), BINARY, config, &wrapper);
+    manager.wait_for("READY=1\n");
+    manager.wait_for("WATCHDOG=1\nSTATUS=Mail for 0 recipients is in the queue\n");
+    manager.wait_for("WATCHDOG=1\n");
+    server.run(&["reload"]);
+    manager.wait_for("RELOADING=1\nMONOTONIC_USEC=");
+    manager.wait_for("READY=1\n");
+    server.terminate();
+    manager.wait_for("STOPPING=1\n");
+}
+
+/// Another address of the same world.
+fn another(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port() + 1)
+}
+
+#[test]
+fn v02_sockets_of_the_service_manager_are_used() {
+    let scene = Scene::new();
+    let config = scene.config();
+    let address = config.server();
+    let own = another(address);
+    let config = config.table("listener", &[("address", own.to_string().into())]);
+    let given = address.to_string();
+    let wrapper = ["python3", "-c", ACTIVATE, &given];
+    let server = Sendoff::start_in(Scratch::new(), BINARY, config, &wrapper);
+    Client::connect(server.address()).expect("the given socket is served");
+    Client::connect(own).expect("the other listener is opened by the server");
+}
+
+#[test]
+fn v03_a_socket_without_a_listener_is_explained() {
+    let scene = Scene::new();
+    let scratch = Scratch::new();
+    let address = scene.world.server();
+    let other = another(address);
+    let file = scratch.path().join("sendoff.toml");
+    let config = Config::new(address);
+    let config = config.set(
+        "data_dir",
+        scratch.path().join("data").display().to_string(),
+    );
+    std::fs::write(&file, config.text()).expect("a configuration file");
+    let output = Command::new("python3")
+        .args([
+            "-c",
+            ACTIVATE,
+            &other.to_string(),
+            BINARY,
+            "serve",
+            "--config",
+        ])
+        .arg(file)
+        .stdin(Stdio::null())
+        .output()
+        .expect("python3 runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let what = format!("has opened {other}, and no [[listener]] has that address");
+    assert!(said.contains(&what), "{said}");
+}

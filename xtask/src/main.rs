@@ -1,10 +1,11 @@
-//! The project's own chores: `cargo xtask test`, `tidy` and `docs`.
+//! The project's own chores: `cargo xtask test`, `tidy`, `docs` and `deb`.
 //!
 //! Everything that must hold is checked by `test`, the same on every machine. What the compiler
 //! does not check is in `tidy`, which is a test of this crate too.
 
 mod architecture;
 mod configuration;
+mod deb;
 mod dependencies;
 mod licences;
 mod log_events;
@@ -22,6 +23,7 @@ const USAGE: &str = "\
 cargo xtask test    everything that must hold: format, tidy, lints, tests
 cargo xtask tidy    what the compiler does not check
 cargo xtask docs    write the pages that are generated from the code
+cargo xtask deb     build the Debian package; with --debug, of the debug build
 ";
 
 fn main() -> ExitCode {
@@ -30,6 +32,10 @@ fn main() -> ExitCode {
         "test" => test(),
         "tidy" => tidy(),
         "docs" => configuration::write(&root()),
+        "deb" => {
+            let release = !std::env::args().any(|word| word == "--debug");
+            deb::build(&root(), release).map(|package| say(&format!("{}\n", package.display())))
+        }
         _ => {
             say(USAGE);
             return ExitCode::from(2);

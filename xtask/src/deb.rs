@@ -1,0 +1,201 @@
+//! The Debian package: the binary, what `packaging/` has for it, and the pages, as a tree that
+//! `dpkg-deb` packs.
+//!
+//! Man pages and completions are taken from the binary itself as soon as it has the commands
+//! `man` and `completions` (see [`generated`]).
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// Files of `packaging/`, and of the project, with their places in the system.
+const FILES: [(&str, &str); 11] = [
+    ("packaging/sendoff.toml", "etc/sendoff/sendoff.toml"),
+    (
+        "packaging/sendoff.service",
+        "usr/lib/systemd/system/sendoff.service",
+    ),
+    (
+        "packaging/sendoff.socket",
+        "usr/lib/systemd/system/sendoff.socket",
+    ),
+    ("packaging/sysusers.conf", "usr/lib/sysusers.d/sendoff.conf"),
+    ("packaging/tmpfiles.conf", "usr/lib/tmpfiles.d/sendoff.conf"),
+    (
+        "docs/configuration.md",
+        "usr/share/doc/sendoff/configuration.md",
+    ),
+    ("docs/cli.md", "usr/share/doc/sendoff/cli.md"),
+    ("docs/log.md", "usr/share/doc/sendoff/log.md"),
+    ("docs/running.md", "usr/share/doc/sendoff/running.md"),
+    ("CHANGELOG.md", "usr/share/doc/sendoff/NEWS"),
+    ("LICENSE-MIT", "usr/share/doc/sendoff/copyright"),
+];
+/// Names that other programs know, and what they lead to.
+const LINKS: [(&str, &str); 4] = [
+    ("usr/sbin/sendmail", "../bin/sendoff"),
+    ("usr/lib/sendmail", "../sbin/sendmail"),
+    ("usr/bin/mailq", "sendoff"),
+    ("usr/bin/newaliases", "sendoff"),
+];
+/// Shells, with the places of their completions.
+const SHELLS: [(&str, &str); 3] = [
+    ("bash", "usr/share/bash-completion/completions/sendoff"),
+    ("zsh", "usr/share/zsh/vendor-completions/_sendoff"),
+    ("fish", "usr/share/fish/vendor_completions.d/sendoff.fish"),
+];
+
+/// Builds the package, of the release build or of the debug build; returns its place.
+pub(crate) fn build(root: &Path, release: bool) -> Result<PathBuf> {
+    let mut words = vec!["build", "--locked", "--package", "server"];
+    words.extend(release.then_some("--release"));
+    crate::cargo(&words)?;
+    let target = target_directory(root)?;
+    let built = target.join(if release { "release" } else { "debug" });
+    let tree = target.join("deb/tree");
+    if tree.exists() {
+        fs::remove_dir_all(&tree).context("removing the tree of before")?;
+    }
+    let binary = tree.join("usr/bin/sendoff");
+    install(&built.join("sendoff"), &binary, 0o755)?;
+    run(Command::new("strip").arg("--strip-unneeded").arg(&binary))?;
+    for (from, to) in FILES {
+        install(&root.join(from), &tree.join(to), 0o644)?;
+    }
+    for (name, to) in LINKS {
+        let name = tree.join(name);
+        parents(&name)?;
+        symlink(to, &name).with_context(|| name.display().to_string())?;
+    }
+    generated(&binary, &tree)?;
+    control(root, &tree, &binary)?;
+    let (version, architecture) = (version(), architecture()?);
+    let package = target.join(format!("deb/sendoff_{version}_{architecture}.deb"));
+    run(Command::new("dpkg-deb")
+        .args(["--root-owner-group", "-Zxz", "-z1", "--build"])
+        .args([&tree, &package]))?;
+    Ok(package)
+}
+
+fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}
+
+fn architecture() -> Result<String> {
+    let output = run(Command::new("dpkg").arg("--print-architecture"))?;
+    Ok(output.trim().to_owned())
+}
+
+fn target_directory(root: &Path) -> Result<PathBuf> {
+    let words = ["metadata", "--no-deps", "--format-version", "1"];
+    let output = run(Command::new("cargo").args(words).current_dir(root))?;
+    let metadata: Value = serde_json::from_str(&output).context("cargo metadata")?;
+    let directory = metadata.get("target_directory").and_then(Value::as_str);
+    Ok(directory
+        .context("cargo metadata names no target directory")?
+        .into())
+}
+
+/// Runs a command; what it says, when it succeeds.
+fn run(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| name.clone())?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        bail!("{name}: {}: {said}", output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn parents(path: &Path) -> Result<()> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    fs::create_dir_all(parent).with_context(|| parent.display().to_string())
+}
+
+fn install(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    parents(to)?;
+    fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
+    fs::set_permissions(to, fs::Permissions::from_mode(mode)).context("setting a mode")
+}
+
+/// What the binary writes about itself: `sendoff man DIRECTORY` fills a directory with man pages,
+/// `sendoff completions SHELL` prints a file. Either is passed over where there is no such command.
+fn generated(binary: &Path, tree: &Path) -> Result<()> {
+    let knows = |command: &str| {
+        let help = Command::new(binary).args(["help", command]).output();
+        help.is_ok_and(|o| o.status.success())
+    };
+    if knows("man") {
+        let pages = tree.join("usr/share/man/man1");
+        fs::create_dir_all(&pages).context("making the directory for man pages")?;
+        run(Command::new(binary).arg("man").arg(&pages))?;
+    }
+    if knows("completions") {
+        for (shell, to) in SHELLS {
+            let text = run(Command::new(binary).args(["completions", shell]))?;
+            let to = tree.join(to);
+            parents(&to)?;
+            fs::write(&to, text).with_context(|| to.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// The package's own files: what it is, what it needs, and what is done when it comes and goes.
+fn control(root: &Path, tree: &Path, binary: &Path) -> Result<()> {
+    let source = root.join("packaging/debian");
+    let text = fs::read_to_string(source.join("control")).context("packaging/debian/control")?;
+    let size = run(Command::new("du")
+        .args(["-sk", "--apparent-size"])
+        .arg(tree))?;
+    let size = size.split_ascii_whitespace().next().unwrap_or("0");
+    let text = text
+        .replace("@version@", &version())
+        .replace("@architecture@", &architecture()?)
+        .replace("@size@", size)
+        .replace("@depends@", &depends(binary)?);
+    let to = tree.join("DEBIAN");
+    fs::create_dir_all(&to).context("DEBIAN")?;
+    fs::write(to.join("control"), text).context("DEBIAN/control")?;
+    install(&source.join("conffiles"), &to.join("conffiles"), 0o644)?;
+    for script in ["postinst", "prerm", "postrm"] {
+        install(&source.join(script), &to.join(script), 0o755)?;
+    }
+    Ok(())
+}
+
+/// The libraries that the binary is linked with, and the oldest libc that has what it calls.
+fn depends(binary: &Path) -> Result<String> {
+    let symbols = run(Command::new("objdump").arg("-T").arg(binary))?;
+    let newest = newest_glibc(&symbols).context("the binary calls no libc")?;
+    Ok(format!("libc6 (>= {}.{}), libgcc-s1", newest.0, newest.1))
+}
+
+fn newest_glibc(symbols: &str) -> Option<(u32, u32)> {
+    let versions = symbols.split("GLIBC_").skip(1).filter_map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.');
+        let (major, minor) = rest.get(..end?)?.split_once('.')?;
+        let minor = minor.split('.').next()?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    });
+    versions.max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_libc_counts() {
+        let symbols = "0 DF *UND* 0 (GLIBC_2.2.5) read\n0 DF *UND* 0 (GLIBC_2.34) x\n\
+                       0 DF *UND* 0 (GLIBC_2.9) y\n";
+        assert_eq!(newest_glibc(symbols), Some((2, 34)));
+        assert_eq!(newest_glibc("nothing"), None);
+    }
+}

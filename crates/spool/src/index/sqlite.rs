@@ -274,7 +274,7 @@ fn waiting_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
 }
 
 fn terms(bytes: Option<&[u8]>) -> Result<mail::Terms, IndexError> {
-    let read = bytes.map_or(Ok(mail::Terms::default()), terms_from);
+    let read = bytes.map_or_else(|| Ok(mail::Terms::default()), terms_from);
     read.map_err(|error| IndexError::Damaged(error.to_string()))
 }
 

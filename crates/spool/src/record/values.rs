@@ -101,10 +101,9 @@ pub(super) fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
     }
     out.push(flags);
     out.extend_from_slice(&terms.priority.to_le_bytes());
-    for time in [terms.not_before, terms.deliver_by.map(|by| by.by)] {
-        if let Some(time) = time {
-            put_varint(out, time.as_millis());
-        }
+    let times = [terms.not_before, terms.deliver_by.map(|by| by.by)];
+    for time in times.into_iter().flatten() {
+        put_varint(out, time.as_millis());
     }
 }
 

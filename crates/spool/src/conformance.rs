@@ -262,6 +262,14 @@ fn check_outcomes(store: &dyn Store) {
         store.find_token("token-9").expect("the history answers"),
         None
     );
+    let beginning = |prefix: &str| {
+        let found = store.find_token_beginning(prefix);
+        found.expect("the history answers").map(|(token, _)| token)
+    };
+    assert_eq!(beginning("token-").as_deref(), Some("token-1"));
+    assert_eq!(beginning("token-3").as_deref(), Some("token-3"));
+    assert_eq!(beginning("token-9"), None);
+    assert_eq!(beginning("tokem"), None);
     assert_eq!(store.expire_history(NOW).expect("the history answers"), 2);
     assert_eq!(of(HistoryFilter::default()), []);
 }

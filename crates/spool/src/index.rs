@@ -311,6 +311,12 @@ pub trait Index: Send + Sync {
     /// When it cannot be read.
     fn find_token(&self, token: &str) -> Result<Option<QueueId>, IndexError>;
 
+    /// The first message, in the order of tokens, whose token begins with `prefix`, and its token.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    fn find_token_beginning(&self, prefix: &str) -> Result<Option<(String, QueueId)>, IndexError>;
+
     /// Removes what finished before `before` from the history; returns how many recipients.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The spool as callers see it.
 
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -443,6 +444,23 @@ impl Spool {
             return Ok(Some(*id));
         }
         self.shared.index.find_token(token)
+    }
+
+    /// The first message, in the order of tokens, whose token begins with `prefix`, and its token.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn find_token_beginning(
+        &self,
+        prefix: &str,
+    ) -> Result<Option<(String, QueueId)>, IndexError> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        if let Some((token, (id, _))) = lock(&self.shared.table).tokens.range::<str, _>(from).next()
+            && token.starts_with(prefix)
+        {
+            return Ok(Some((token.clone(), *id)));
+        }
+        self.shared.index.find_token_beginning(prefix)
     }
 
     /// Removes what finished before `before` from the history; returns how many recipients.

@@ -82,6 +82,13 @@ pub trait Store: Send + Sync {
     /// As [`Store::query`].
     fn find_token(&self, token: &str) -> Result<Option<QueueId>, IndexError>;
 
+    /// The first message, in the order of tokens, whose token begins with `prefix`, and its token.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::query`].
+    fn find_token_beginning(&self, prefix: &str) -> Result<Option<(String, QueueId)>, IndexError>;
+
     /// Removes what finished before `before` from the history; how many recipients. Blocks.
     ///
     /// # Errors
@@ -140,6 +147,10 @@ impl Store for Spool {
 
     fn find_token(&self, token: &str) -> Result<Option<QueueId>, IndexError> {
         Self::find_token(self, token)
+    }
+
+    fn find_token_beginning(&self, prefix: &str) -> Result<Option<(String, QueueId)>, IndexError> {
+        Self::find_token_beginning(self, prefix)
     }
 
     fn expire_history(&self, before: Timestamp) -> Result<u64, IndexError> {

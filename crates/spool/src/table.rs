@@ -90,7 +90,7 @@ pub(crate) struct Table {
     /// Files of finished messages, to be removed.
     pub(crate) dead_files: Vec<QueueId>,
     /// Tokens that the index may not have yet, each with the sequence that brought it.
-    pub(crate) tokens: HashMap<String, (QueueId, u64)>,
+    pub(crate) tokens: BTreeMap<String, (QueueId, u64)>,
     pub(crate) hot_sequence: u64,
     /// How far the hot lane is applied: segment and offset.
     pub(crate) hot_head: (u32, u32),

@@ -283,6 +283,13 @@ impl Index for MemoryIndex {
         Ok(self.lock().tokens.get(token).copied())
     }
 
+    fn find_token_beginning(&self, prefix: &str) -> Result<Option<(String, QueueId)>, IndexError> {
+        let inner = self.lock();
+        let mut from = inner.tokens.range(prefix.to_owned()..);
+        let first = from.next().filter(|(token, _)| token.starts_with(prefix));
+        Ok(first.map(|(token, id)| (token.clone(), *id)))
+    }
+
     fn expire(&self, before: Timestamp) -> Result<u64, IndexError> {
         let mut inner = self.lock();
         let had = inner.history.len();

@@ -529,6 +529,17 @@ impl Index for SqliteIndex {
         Ok(id.map(|id| QueueId::from_u64(id as u64)))
     }
 
+    fn find_token_beginning(&self, prefix: &str) -> Result<Option<(String, QueueId)>, IndexError> {
+        let files = self.reader();
+        let mut statement = files.history.prepare_cached(
+            "SELECT token, id FROM token WHERE token >= ? ORDER BY token LIMIT 1",
+        )?;
+        let row = |r: &rusqlite::Row<'_>| Ok((r.get::<_, String>(0)?, r.get::<_, i64>(1)?));
+        let first = statement.query_row([prefix], row).optional()?;
+        let first = first.filter(|(token, _)| token.starts_with(prefix));
+        Ok(first.map(|(token, id)| (token, QueueId::from_u64(id as u64))))
+    }
+
     fn expire(&self, before: Timestamp) -> Result<u64, IndexError> {
         let files = self.writer();
         let before = params![time_to_sql(before)];

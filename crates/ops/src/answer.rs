@@ -3,9 +3,10 @@
 use mail::{Destination, Status, Verdict};
 use serde::{Deserialize, Serialize};
 use spool::Row;
+use utoipa::ToSchema;
 
 /// One waiting recipient.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueuedView {
     /// The message.
     pub id: String,
@@ -73,7 +74,7 @@ impl QueuedView {
 }
 
 /// One message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MessageView {
     /// Its id.
     pub id: String,
@@ -94,7 +95,7 @@ pub struct MessageView {
 }
 
 /// One attempt, or the end of a recipient.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttemptView {
     /// The recipient.
     pub recipient: String,
@@ -145,7 +146,7 @@ impl AttemptView {
 }
 
 /// Everything that happened to one message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TraceView {
     /// The message, as far as it is still known.
     pub message: Option<MessageView>,
@@ -154,7 +155,7 @@ pub struct TraceView {
 }
 
 /// One site.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SiteView {
     /// Its hosts.
     pub site: String,
@@ -224,6 +225,8 @@ pub enum Answer {
     Stats(serde_json::Map<String, serde_json::Value>),
     /// Done, with a word on it.
     Done(String),
+    /// There is no such message; says which.
+    Unknown(String),
     /// It was not done, and why.
     Error(String),
 }

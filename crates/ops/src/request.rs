@@ -1,8 +1,9 @@
 //! What an administrator can ask.
 
-use mail::{QueueId, RecipientKey, Timestamp};
+use mail::{Domain, QueueId, RecipientKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use spool::{Filter, Spool};
+use utoipa::ToSchema;
 
 /// Which recipients a verb is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,21 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// Every verb, as it is without parameters.
+    pub const ALL: [Self; 5] = [
+        Self::Hold,
+        Self::Release,
+        Self::Retry(None),
+        Self::Fail,
+        Self::Remove,
+    ];
+
+    /// The verb of this word, without parameters.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.word() == word)
+    }
+
     /// The word for it.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -47,7 +63,7 @@ impl Verb {
 }
 
 /// What a list is ordered by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// By acceptance.
@@ -124,7 +140,48 @@ pub enum Request {
     Stats,
 }
 
+impl Request {
+    /// Whether what it says can be meant: ids, filters and domains are read, and nothing is looked
+    /// up.
+    ///
+    /// # Errors
+    /// What is wrong, in words for its author.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::List { selection, .. } => selection.filter().map(drop),
+            Self::Count(selection) | Self::Act { selection, .. } => selection.check(),
+            Self::Show(id) | Self::Trace(id) | Self::Export(id) => parse_id(id).map(drop),
+            Self::Pause(domain, _) => Domain::parse(domain).map(drop).map_err(|e| e.to_string()),
+            Self::Sites | Self::Detailed { .. } | Self::Reload | Self::Stats => Ok(()),
+        }
+    }
+}
+
+fn parse_id(text: &str) -> Result<QueueId, String> {
+    text.parse()
+        .map_err(|e: mail::ParseQueueIdError| e.to_string())
+}
+
+/// The parts of `id` or `id/number`.
+fn parse_key(text: &str) -> Result<(QueueId, Option<u32>), String> {
+    let Some((id, number)) = text.split_once('/') else {
+        return parse_id(text).map(|id| (id, None));
+    };
+    let number = number
+        .parse()
+        .map_err(|_| format!("`{text}` is no id/number"))?;
+    Ok((parse_id(id)?, Some(number)))
+}
+
 impl Selection {
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::All => Ok(()),
+            Self::Filter(text) => Filter::parse(text).map(drop).map_err(|e| e.to_string()),
+            Self::Ids(ids) => ids.iter().try_for_each(|text| parse_key(text).map(drop)),
+        }
+    }
+
     /// The recipients it means now. Blocks on the index.
     ///
     /// # Errors
@@ -137,19 +194,7 @@ impl Selection {
             Self::Ids(ids) => {
                 let mut keys = Vec::with_capacity(ids.len());
                 for text in ids {
-                    let (id, number) = match text.split_once('/') {
-                        Some((id, number)) => {
-                            let number = number.parse::<u32>();
-                            (
-                                id,
-                                Some(number.map_err(|_| format!("`{text}` is no id/number"))?),
-                            )
-                        }
-                        None => (text.as_str(), None),
-                    };
-                    let id: QueueId = id
-                        .parse()
-                        .map_err(|e: mail::ParseQueueIdError| e.to_string())?;
+                    let (id, number) = parse_key(text)?;
                     let found = find(&Filter::id(id))?;
                     keys.extend(
                         found

@@ -87,7 +87,12 @@ async fn converse(shared: Arc<Shared>, stream: UnixStream) {
     drop(write.write_all(b"\n").await);
 }
 
-async fn carry_out(shared: &Arc<Shared>, request: Request, who: &str) -> Result<Answer, String> {
+/// What every way of asking ends in.
+pub(crate) async fn carry_out(
+    shared: &Arc<Shared>,
+    request: Request,
+    who: &str,
+) -> Result<Answer, String> {
     match request {
         Request::List {
             selection,
@@ -103,15 +108,10 @@ async fn carry_out(shared: &Arc<Shared>, request: Request, who: &str) -> Result<
             };
             list(shared, selection, page).await.map(Answer::Queue)
         }
-        Request::Count(selection) => {
-            let keys = keys(shared, selection).await?;
-            Ok(Answer::Count(keys.len() as u64))
-        }
+        Request::Count(selection) => count(shared, selection).await.map(Answer::Count),
         Request::Show(id) => {
             let found = show(shared, &id).await?;
-            found
-                .map(|m| Answer::Message(Box::new(m)))
-                .ok_or_else(|| unknown(&id))
+            Ok(found.map_or_else(|| unknown(&id), |m| Answer::Message(Box::new(m))))
         }
         Request::Trace(id) => trace(shared, &id).await,
         Request::Act { verb, selection } => act(shared, verb, selection, who).await,
@@ -131,8 +131,10 @@ async fn carry_out(shared: &Arc<Shared>, request: Request, who: &str) -> Result<
     }
 }
 
-fn unknown(id: &str) -> String {
-    format!("there is no message {id}: it is neither waiting nor in the history")
+fn unknown(id: &str) -> Answer {
+    Answer::Unknown(format!(
+        "there is no message {id}: it is neither waiting nor in the history"
+    ))
 }
 
 /// Switches the detailed log; says what is in force then.
@@ -182,6 +184,18 @@ async fn keys(
 ) -> Result<Vec<mail::RecipientKey>, String> {
     blocking(shared, move |shared| {
         selection.keys(&shared.spool, net::now())
+    })
+    .await
+}
+
+async fn count(shared: &Arc<Shared>, selection: Selection) -> Result<u64, String> {
+    if matches!(selection, Selection::Ids(_)) {
+        return Ok(keys(shared, selection).await?.len() as u64);
+    }
+    blocking(shared, move |shared| {
+        let filter = selection.filter()?;
+        let counted = shared.spool.count(&filter, net::now());
+        counted.map_err(|e| e.to_string())
     })
     .await
 }
@@ -313,7 +327,7 @@ async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
     );
     attempts.sort_by(|a, b| a.at.cmp(&b.at));
     if message.is_none() && attempts.is_empty() {
-        return Err(unknown(id));
+        return Ok(unknown(id));
     }
     Ok(Answer::Trace(Box::new(TraceView { message, attempts })))
 }
@@ -363,7 +377,10 @@ async fn export(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
         shared.spool.read(queue_id).map_err(|e| e.to_string())
     })
     .await?;
-    let message = found.ok_or_else(|| format!("message {id} is not in the queue"))?;
+    let Some(message) = found else {
+        let why = format!("message {id} is not in the queue");
+        return Ok(Answer::Unknown(why));
+    };
     use base64::Engine;
     Ok(Answer::Content(
         base64::engine::general_purpose::STANDARD.encode(&message.content),

@@ -38,7 +38,7 @@ fn ask(config: &Config, request: &Request) -> Result<Answer> {
         .read_line(&mut answer)
         .map_err(unreachable)?;
     let answer = serde_json::from_str(&answer)?;
-    if let Answer::Error(why) = answer {
+    if let Answer::Error(why) | Answer::Unknown(why) = answer {
         return Err(anyhow!(why));
     }
     Ok(answer)
@@ -121,7 +121,7 @@ fn as_text(answer: Answer) -> String {
             .map(|(name, value)| format!("{name:<24} {value}\n"))
             .collect(),
         Answer::Done(text) => format!("{text}\n"),
-        Answer::Content(text) | Answer::Error(text) => text,
+        Answer::Content(text) | Answer::Unknown(text) | Answer::Error(text) => text,
     }
 }
 

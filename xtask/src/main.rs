@@ -3,6 +3,7 @@
 //! Everything that must hold is checked by `test`, the same on every machine. What the compiler
 //! does not check is in `tidy`, which is a test of this crate too.
 
+mod api;
 mod architecture;
 mod configuration;
 mod deb;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     let result = match task.as_str() {
         "test" => test(),
         "tidy" => tidy(),
-        "docs" => configuration::write(&root()),
+        "docs" => configuration::write(&root()).and_then(|()| api::write(&root())),
         "deb" => {
             let release = !std::env::args().any(|word| word == "--debug");
             deb::build(&root(), release).map(|package| say(&format!("{}\n", package.display())))
@@ -112,6 +113,7 @@ fn findings() -> Result<Vec<String>> {
     found.extend(architecture::check(&root)?);
     found.extend(dependencies::check(&root)?);
     found.extend(configuration::check(&root)?);
+    found.extend(api::check(&root)?);
     found.extend(log_events::check(&files, &root)?);
     Ok(found)
 }

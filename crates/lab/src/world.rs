@@ -25,6 +25,8 @@ const CLAIM_HOST: u8 = 254;
 const SERVER_HOST: u8 = 251;
 /// The port of the server under test.
 const SERVER_PORT: u16 = 2525;
+/// Its port for HTTP.
+const CONSOLE_PORT: u16 = 8025;
 /// Networks tried until one is free.
 const TRIES: u32 = 1_000;
 
@@ -140,11 +142,18 @@ impl World {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::new(a, b, c, SERVER_HOST)), SERVER_PORT)
     }
 
+    /// Where the server under test may answer HTTP.
+    #[must_use]
+    pub fn console(&self) -> SocketAddr {
+        SocketAddr::new(self.server().ip(), CONSOLE_PORT)
+    }
+
     /// A configuration that makes this world all that the server knows: its DNS and its port, one
-    /// listener at [`World::server`], loopback allowed as a destination.
+    /// listener at [`World::server`], no HTTP, loopback allowed as a destination.
     #[must_use]
     pub fn config(&self) -> Config {
         Config::new(self.server())
+            .set("console.address", "")
             .set("dns.servers", [self.dns.address().to_string()])
             .set("dns.detect_if_given_fail", false)
             .set("outgoing.smtp_port", self.port)

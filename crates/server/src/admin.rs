@@ -53,7 +53,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
                 Ok((stream, _)) => stream,
                 Err(_) => {
                     // No file descriptor is free, perhaps; that passes.
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             },

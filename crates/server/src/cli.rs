@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::users::Users;
-use crate::{ask, demo, logbook, run, sendmail, tools};
+use crate::{ask, demo, keys, logbook, run, sendmail, tools};
 
 /// Where the configuration is looked for when none is named.
 const CONFIG: &str = "/etc/sendoff/sendoff.toml";
@@ -67,6 +67,11 @@ enum Command {
     /// Users who may log in to send.
     #[command(subcommand)]
     User(UserCommand),
+    /// Keys for programs that use the server by HTTP.
+    #[command(subcommand)]
+    Key(keys::KeyCommand),
+    /// Print the OpenAPI document of the HTTP interface.
+    Openapi,
     /// The log of the running server.
     #[command(subcommand)]
     Log(LogCommand),
@@ -318,6 +323,10 @@ fn carry_out(cli: Cli) -> Result<()> {
     if let Command::Demo(args) = cli.command {
         return runtime()?.block_on(demo::run(args));
     }
+    if let Command::Openapi = cli.command {
+        print(&console::openapi());
+        return Ok(());
+    }
     let config = load(cli.config.as_ref())?;
     match cli.command {
         Command::Serve => {
@@ -341,10 +350,11 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Dns(DnsCommand::Test) => runtime()?.block_on(tools::dns_test(&config, json)),
         Command::WhatSmtp { host } => runtime()?.block_on(tools::what_smtp(&config, &host, json)),
         Command::User(command) => user(&config, command, json),
+        Command::Key(command) => keys::carry_out(&config, command, json),
         Command::Log(command) => log(&config, command, json),
         Command::Stats => ask::show(&config, &Request::Stats, json),
         // Carried out above, before a configuration is needed.
-        Command::Demo(_) | Command::Sendmail { .. } => Ok(()),
+        Command::Demo(_) | Command::Openapi | Command::Sendmail { .. } => Ok(()),
     }
 }
 

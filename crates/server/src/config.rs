@@ -3,6 +3,7 @@
 //! The raw form (`raw`) is what the file says and dies here; what the rest of the server sees is
 //! [`Config`]. Every error names the file, the line, the key and what it may be.
 
+mod console;
 mod error;
 mod listeners;
 mod raw;
@@ -21,9 +22,9 @@ use net::DnsSettings;
 use route::{RouteSettings, Rules, Target};
 use schedule::{Plan, Rate};
 
-pub(crate) use sendmail::SendmailSettings;
-
+pub(crate) use console::ConsoleSettings;
 pub(crate) use error::{ConfigError, Place};
+pub(crate) use sendmail::SendmailSettings;
 
 /// The whole configuration, validated.
 #[derive(Debug, Clone)]
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) connections: ConnectionLimits,
     pub(crate) tls: TlsFiles,
     pub(crate) users_file: PathBuf,
+    pub(crate) console: ConsoleSettings,
     pub(crate) local: LocalStore,
     pub(crate) outgoing: Outgoing,
     pub(crate) routing: RouteSettings,

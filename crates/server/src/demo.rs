@@ -63,7 +63,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
         }
         if over && !view.said_goodbye {
             view.sum_up(&world);
-            invite(&path, address);
+            invite(&path, address, world.world.console());
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -82,6 +82,8 @@ fn configuration(world: &DemoWorld, dir: &Path) -> String {
          data_dir = {:?}\n\n\
          [[listener]]\n\
          address = \"{}\"\n\n\
+         [console]\n\
+         address = \"{}\"\n\n\
          [queue]\n\
          segment_size = \"8MiB\"   # a small queue for a small world\n\n\
          [outgoing]\n\
@@ -98,6 +100,7 @@ fn configuration(world: &DemoWorld, dir: &Path) -> String {
          format = \"json\"           # read by the demonstration\n",
         dir.display().to_string(),
         world.world.server(),
+        world.world.console(),
         world.world.port(),
         world.world.dns.address(),
     )
@@ -120,12 +123,13 @@ fn introduce(path: &Path, address: SocketAddr, world: &DemoWorld) {
     print(&text);
 }
 
-fn invite(path: &Path, address: SocketAddr) {
+fn invite(path: &Path, address: SocketAddr, console: SocketAddr) {
     print(&format!(
         "\nThe server runs on; Ctrl-C ends it. Try, in another terminal:\n\n\
          \x20 swaks --server {address} --from you@sender.example --to bob@good.example\n\
          \x20 sendoff --config {0} queue list\n\
-         \x20 sendoff --config {0} site list\n\n",
+         \x20 sendoff --config {0} site list\n\
+         \x20 curl http://{console}/metrics\n\n",
         path.display()
     ));
 }

@@ -57,6 +57,8 @@ pub(crate) enum Event {
     Waits(Vec<RecipientKey>, oneshot::Sender<Vec<Option<Wait>>>),
     /// Every site, and the paused domains.
     Sites(oneshot::Sender<(Vec<SiteView>, Vec<Domain>)>),
+    /// How much there is of everything.
+    Gauges(oneshot::Sender<Gauges>),
     /// Pause or resume a domain.
     Pause(Domain, bool, oneshot::Sender<()>),
     /// These recipients of a message are late, and this is the notice to its sender, if one goes.
@@ -69,6 +71,17 @@ pub(crate) enum Event {
     Fatal(String),
     /// End in order.
     Stop,
+}
+
+/// How much there is in the schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gauges {
+    pub(crate) recipients: u64,
+    pub(crate) due: u64,
+    pub(crate) sites: u64,
+    pub(crate) busy: u64,
+    pub(crate) idle: u64,
+    pub(crate) paused: u64,
 }
 
 /// What a worker reports.
@@ -257,6 +270,8 @@ impl Owner {
                 // Whoever asked may have hung up.
                 drop(answer.send(waits));
             }
+            // Whoever asked may have hung up.
+            Event::Gauges(answer) => drop(answer.send(self.gauges())),
             Event::Sites(answer) => {
                 let sites = self
                     .scheduler
@@ -284,6 +299,19 @@ impl Owner {
                 self.scheduler.stop();
                 self.stopping_until.get_or_insert(now + STOP_WITHIN);
             }
+        }
+    }
+
+    fn gauges(&self) -> Gauges {
+        let sites = self.scheduler.sites();
+        let sum = |of: fn(&SiteView) -> u64| sites.iter().map(|(_, site)| of(site)).sum();
+        Gauges {
+            recipients: self.scheduler.len() as u64,
+            due: sum(|s| s.recipients as u64),
+            sites: sites.len() as u64,
+            busy: sum(|s| s.busy.into()),
+            idle: sum(|s| s.idle.into()),
+            paused: self.scheduler.paused().len() as u64,
         }
     }
 

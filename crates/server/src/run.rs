@@ -16,6 +16,7 @@ use crate::admin;
 use crate::config::Config;
 use crate::drops;
 use crate::front::{self, Clients};
+use crate::http;
 use crate::journal::Journal;
 use crate::queue::{Ended, Event, Owner};
 use crate::service::{self, Manager};
@@ -33,6 +34,7 @@ const HISTORY_LOOKED_AT: std::time::Duration = std::time::Duration::from_secs(36
 pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     let manager = Manager::find().context("the service manager (NOTIFY_SOCKET)")?;
     let listeners = sockets::open(&config.listeners)?;
+    let http = bind_http(&config)?;
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("making the data directory {}", config.data_dir.display()))?;
     let journal = Journal::open(&config.log).context("opening the log (log.file)")?;
@@ -72,6 +74,9 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
             tasks.clone(),
         ));
     }
+    if let Some(listener) = http {
+        http::open(&shared, listener, &tasks)?;
+    }
     tokio::spawn(look_at_dns(Arc::clone(&shared)));
     tokio::spawn(look_for_damage(Arc::clone(&shared)));
     tokio::spawn(forget_history(Arc::clone(&shared)));
@@ -81,6 +86,16 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     tokio::spawn(service::keep_telling(Arc::clone(&shared)));
     let ended = owner.run(received).await;
     finish(&shared, &tasks, ended).await
+}
+
+fn bind_http(config: &Config) -> Result<Option<tokio::net::TcpListener>> {
+    let Some(address) = config.console.address else {
+        return Ok(None);
+    };
+    let bound = net::bind(address);
+    bound
+        .with_context(|| format!("listening at {address} (console.address)"))
+        .map(Some)
 }
 
 fn open_spool(config: &Config) -> Result<(Spool, Recovered)> {
@@ -321,6 +336,10 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
         (
             config.listeners != old.config.listeners,
             "listener addresses",
+        ),
+        (
+            config.console.address != old.config.console.address,
+            "console.address",
         ),
         (config.log.file != old.config.log.file, "log.file"),
         (

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
+use console::DELAY_BOUNDS;
 use mail::{IdSource, QueueId, Timestamp};
 use net::{ClientTls, Dns, ServerTls};
 use spool::Spool;
@@ -116,6 +118,34 @@ pub(crate) struct Figures {
     pub(crate) connections_out: AtomicU64,
     pub(crate) clear_after_tls: AtomicU64,
     pub(crate) unknown_outcomes: AtomicU64,
+    pub(crate) delays: Delays,
+}
+
+/// Times from acceptance to delivery.
+#[derive(Debug, Default)]
+pub(crate) struct Delays {
+    /// How many up to each of [`DELAY_BOUNDS`], and above them all.
+    counts: [AtomicU64; DELAY_BOUNDS.len() + 1],
+    sum_ms: AtomicU64,
+}
+
+impl Delays {
+    /// Counts one.
+    pub(crate) fn count(&self, delay: Duration) {
+        let fits = |bound: &u64| delay <= Duration::from_secs(*bound);
+        let place = DELAY_BOUNDS.iter().position(fits);
+        if let Some(counter) = self.counts.get(place.unwrap_or(DELAY_BOUNDS.len())) {
+            Figures::count(counter);
+        }
+        let ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.sum_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// The counts, and the sum of the times in milliseconds.
+    pub(crate) fn read(&self) -> ([u64; DELAY_BOUNDS.len() + 1], u64) {
+        let counts = self.counts.each_ref().map(|c| c.load(Ordering::Relaxed));
+        (counts, self.sum_ms.load(Ordering::Relaxed))
+    }
 }
 
 impl Figures {

@@ -66,6 +66,9 @@ pub(crate) fn write(shared: &Shared, told: &Told, message: Option<&Message>) {
         Outcome::Failed => &figures.failed,
         Outcome::Expired => &figures.expired,
     });
+    if let (Outcome::Delivered, Some(message)) = (v.outcome, message) {
+        figures.delays.count(v.at.since(message.accepted));
+    }
     if v.unknown_outcome {
         Figures::count(&figures.unknown_outcomes);
     }

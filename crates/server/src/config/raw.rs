@@ -26,6 +26,8 @@ pub(crate) struct Raw {
     pub(crate) tls: Tls,
     /// Who may log in to send.
     pub(crate) users: Users,
+    /// HTTP: mail from programs, the queue's verbs, figures.
+    pub(crate) console: Console,
     /// Mail that stays here.
     pub(crate) local: Local,
     pub(crate) queue: Queue,
@@ -101,6 +103,22 @@ pub(crate) struct Tls {
 pub(crate) struct Users {
     /// The users' file. Default: `users.toml` in `data_dir`.
     pub(crate) file: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Console {
+    /// Where HTTP is answered; empty: nowhere. An address that is not loopback needs `[tls]`, and
+    /// HTTPS is spoken there. Default: `127.0.0.1:8025`.
+    pub(crate) address: Text,
+    /// Names that requests may be addressed to, besides `hostname` and those of loopback.
+    pub(crate) hosts: Vec<String>,
+    /// The file of the API keys. Default: `keys.toml` in `data_dir`.
+    pub(crate) keys: Text,
+    /// Networks that may ask for figures and health without a key. Default: loopback.
+    pub(crate) metrics_networks: Option<Vec<Spanned<String>>>,
+    /// Connections at once. Default: 100.
+    pub(crate) max_connections: Option<usize>,
 }
 
 #[derive(Debug, Deserialize, Default)]

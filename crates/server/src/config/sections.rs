@@ -12,6 +12,7 @@ use route::{DomainRule, Matcher, Mode, RouteSettings, Rules, Target};
 use schedule::{Plan, Rate};
 use toml::Spanned;
 
+use super::console::console;
 use super::error::{ConfigError, Place};
 use super::listeners::intake;
 use super::raw::{self, NumberOrText, OneOrMany, PlanText, Raw, Text};
@@ -58,6 +59,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
     let timeout = duration(&raw.dns.timeout, place, "dns.timeout")?;
     Ok(Config {
         path: None,
+        console: console(&raw.console, place, &tls, &data_dir, base)?,
         log: log(&raw.log, place, &data_dir, base)?,
         queue: queue_files(&raw.queue, place)?,
         sendmail: super::sendmail::settings(&raw.sendmail, &data_dir, base),

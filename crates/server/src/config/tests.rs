@@ -100,3 +100,20 @@ fn rules_are_merged_key_by_key() {
     assert_eq!(found.key(|r| r.resend_attempts), Some(9));
     assert_eq!(found.key(|r| r.max_message_rate), Some(None));
 }
+
+#[test]
+fn http_beyond_loopback_needs_a_certificate() {
+    let address = |text: &str| parse(text).map(|c| (c.console.address, c.console.is_https()));
+    let loopback = Some("127.0.0.1:8025".parse().unwrap());
+    assert_eq!(address(""), Ok((loopback, false)));
+    assert_eq!(address("[console]\naddress = \"\""), Ok((None, false)));
+    let error = address("[console]\naddress = \"0.0.0.0:8025\"").unwrap_err();
+    assert!(error.contains("console.address"), "{error}");
+    assert!(error.contains("tls.certificate"), "{error}");
+    let with_tls = "[tls]\ncertificate = \"c\"\nprivate_key = \"k\"\n\
+                    [console]\naddress = \"192.0.2.1:443\"";
+    let beyond = Some("192.0.2.1:443".parse().unwrap());
+    assert_eq!(address(with_tls), Ok((beyond, true)));
+    assert!(address("[console]\naddress = \"8025\"").is_err());
+    assert!(parse("[console]\nmetrics_networks = [\"x\"]").is_err());
+}

@@ -1,0 +1,87 @@
+//! What the HTTP side asks of the server behind it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use intake::Submission;
+use ipnet::IpNet;
+use mail::{QueueId, Reply};
+use ops::{Answer, Request};
+
+use crate::metrics::Figures;
+
+/// What a backend answers when it is ready.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The server as HTTP sees it.
+pub trait Backend: Send + Sync + 'static {
+    /// The settings as they are now.
+    fn settings(&self) -> Settings;
+
+    /// Makes a mail durable. With a token that another mail was accepted with, that mail is the
+    /// answer and nothing is accepted. Carried out to its end even when nobody waits for it.
+    ///
+    /// # Errors
+    /// The reply that refuses the mail as a whole.
+    fn hand_in(
+        &self,
+        submission: Submission,
+        token: Option<String>,
+    ) -> Later<'_, Result<HandedIn, Reply>>;
+
+    /// The token that begins with `prefix` of a mail that was accepted, and the mail.
+    ///
+    /// # Errors
+    /// Why the queue cannot say.
+    fn token_beginning(
+        &self,
+        prefix: String,
+    ) -> Later<'_, Result<Option<(String, QueueId)>, String>>;
+
+    /// Carries out an administrator's verb for `who`, and logs it.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    fn carry_out(&self, request: Request, who: String) -> Later<'_, Result<Answer, String>>;
+
+    /// What is measured, now.
+    fn figures(&self) -> Later<'_, Figures>;
+
+    /// Why mail cannot be taken in at present; `None` when it can.
+    fn trouble(&self) -> Later<'_, Option<String>>;
+
+    /// Writes a line about a request that was refused.
+    fn log_refused(&self, client: IpAddr, key: Option<&str>, why: &str);
+}
+
+/// What of the configuration matters here.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The server's name.
+    pub hostname: String,
+    /// Names, besides this and those of loopback, that requests may be addressed to.
+    pub hosts: Vec<String>,
+    /// The keys' file.
+    pub keys: PathBuf,
+    /// Who may read figures and health without a key.
+    pub metrics_networks: Vec<IpNet>,
+    /// Octets of a message.
+    pub message_size: u64,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// The certificate, where HTTPS is spoken.
+    pub tls: Option<net::ServerTls>,
+}
+
+/// A mail that is in the queue.
+#[derive(Debug, Clone)]
+pub struct HandedIn {
+    /// Its name.
+    pub id: QueueId,
+    /// What became of each recipient, in the order in which they were asked for; empty for a
+    /// duplicate.
+    pub recipients: Vec<Result<(), Reply>>,
+    /// It was there already, under the same token.
+    pub duplicate: bool,
+}

@@ -1,0 +1,155 @@
+//! What a request carries: bodies within bounds, parameters, and words for what is wrong in them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
+use http_body::{Body as _, SizeHint};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::problem::Problem;
+use crate::router::Console;
+
+/// A body is here within this time.
+const BODY_WAIT: Duration = Duration::from_secs(300);
+/// How long a large mail waits for memory.
+const MEMORY_WAIT: Duration = Duration::from_secs(60);
+/// Megabytes for the bodies of all large mails that are being received.
+pub(crate) const MEMORY_MEGABYTES: u32 = 512;
+/// Octets of a body that is no mail.
+pub(crate) const SMALL: u64 = 1 << 20;
+
+/// The parameters behind the `?`.
+#[derive(Debug)]
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Console> for Params<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Problem> {
+        match Query::<T>::from_request_parts(parts, console).await {
+            Ok(Query(found)) => Ok(Self(found)),
+            Err(rejection) => Err(Problem::field("?", rejection.body_text())),
+        }
+    }
+}
+
+/// A part of the path.
+#[derive(Debug)]
+pub(crate) struct Part(pub(crate) String);
+
+impl FromRequestParts<Console> for Part {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Problem> {
+        match Path::<String>::from_request_parts(parts, console).await {
+            Ok(Path(found)) => Ok(Self(found)),
+            Err(rejection) => Err(Problem::field("path", rejection.body_text())),
+        }
+    }
+}
+
+/// The media type of a body, in lower case, without its parameters.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok());
+    let name = value.unwrap_or_default().split(';').next();
+    name.unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The body has another media type than those that are understood.
+pub(crate) fn unsupported(understood: &str) -> Problem {
+    let why = format!("the body must be {understood}");
+    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong-type", why);
+    problem.remedy("Say so in the Content-Type header.")
+}
+
+/// Memory for the body of a mail and what is made of it; waited for when others hold it.
+pub(crate) async fn reserve(
+    console: &Console,
+    size: SizeHint,
+    max: u64,
+) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+    let size = size.upper().unwrap_or(max);
+    if size <= SMALL {
+        return Ok(None);
+    }
+    let megabytes = u32::try_from(size.min(max) / SMALL + 1).unwrap_or(u32::MAX);
+    let wanted = megabytes.min(MEMORY_MEGABYTES);
+    let memory = Arc::clone(console.memory()).acquire_many_owned(wanted);
+    match tokio::time::timeout(MEMORY_WAIT, memory).await {
+        Ok(Ok(permit)) => Ok(Some(permit)),
+        Ok(Err(_)) | Err(_) => Err(Problem::unavailable(
+            "too many large mails are being handed in at once",
+        )),
+    }
+}
+
+/// Reads a body of at most `max` octets.
+pub(crate) async fn read(body: axum::body::Body, max: u64) -> Result<Bytes, Problem> {
+    let limit = usize::try_from(max).unwrap_or(usize::MAX);
+    let too_large = || {
+        let why = format!("the body is larger than the {max} octets that are allowed");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why)
+            .remedy("Send less, or raise outgoing.max_message_size.")
+    };
+    // Said before anything is read where the client says the length.
+    if body.size_hint().lower() > max {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_WAIT, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "cut-off",
+            format!("the body did not arrive whole: {error}"),
+        )),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "too-slow",
+            "the body did not arrive in time",
+        )),
+    }
+}
+
+/// Reads JSON; an error names the field.
+pub(crate) fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(octets);
+    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let field = error.path().to_string();
+        let inner = error.into_inner();
+        let why = inner.to_string();
+        match inner.classify() {
+            serde_json::error::Category::Data => Problem::field(field, why),
+            serde_json::error::Category::Io
+            | serde_json::error::Category::Syntax
+            | serde_json::error::Category::Eof => Problem::new(
+                StatusCode::BAD_REQUEST,
+                "bad-json",
+                format!("the body is no JSON: {why}"),
+            ),
+        }
+    });
+    let read = read?;
+    reader.end().map_err(|error| {
+        let why = format!("the body is no JSON: {error}");
+        Problem::new(StatusCode::BAD_REQUEST, "bad-json", why)
+    })?;
+    Ok(read)
+}
+
+/// Reads a small body of JSON.
+pub(crate) async fn small_json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: axum::body::Body,
+) -> Result<T, Problem> {
+    if media_type(headers) != "application/json" {
+        return Err(unsupported("application/json"));
+    }
+    from_json(&read(body, SMALL).await?)
+}

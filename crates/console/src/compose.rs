@@ -1,0 +1,380 @@
+//! A mail from its parts in JSON to its content: header, MIME structure, encodings.
+//!
+//! The structure is as small as the parts allow: `mixed` around attachments, `alternative` around
+//! text and HTML, `related` around HTML and what it shows by `cid:`.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use intake::Wanted;
+use mail::{Address, Notify, Ret, Timestamp};
+use mail_builder::MessageBuilder;
+use mail_builder::headers::address::Address as Written;
+use mail_builder::headers::content_type::ContentType;
+use mail_builder::headers::raw::Raw;
+use mail_builder::headers::text::Text;
+use mail_builder::mime::MimePart;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::mailbox::{Mailbox, parse_one};
+use crate::problem::Problem;
+
+/// Recipients that one request may name; the limit of intake may be lower.
+const RECIPIENTS_MAX: usize = 10_000;
+/// Fields that are made from other parts of the request, or that say what only servers may say.
+const OURS: [&str; 14] = [
+    "from",
+    "sender",
+    "to",
+    "cc",
+    "bcc",
+    "reply-to",
+    "subject",
+    "date",
+    "message-id",
+    "mime-version",
+    "received",
+    "return-path",
+    "dkim-signature",
+    "authentication-results",
+];
+/// Beginnings of such fields.
+const OUR_BEGINNINGS: [&str; 3] = ["content-", "resent-", "arc-"];
+
+/// A mail to send.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "from": "Ann <ann@example.com>",
+    "to": ["bob@example.net"],
+    "subject": "Hello",
+    "text": "Hello Bob.\n"
+}))]
+pub(crate) struct NewMessage {
+    /// The author: `ann@example.com` or `Ann <ann@example.com>`.
+    pub(crate) from: String,
+    /// Recipients, each as `from` is written.
+    #[serde(default)]
+    pub(crate) to: Vec<String>,
+    /// Recipients of a copy.
+    #[serde(default)]
+    pub(crate) cc: Vec<String>,
+    /// Recipients of a copy whom nobody sees.
+    #[serde(default)]
+    pub(crate) bcc: Vec<String>,
+    /// Where answers go.
+    #[serde(default)]
+    pub(crate) reply_to: Vec<String>,
+    /// The subject.
+    #[serde(default)]
+    pub(crate) subject: String,
+    /// The body as plain text.
+    pub(crate) text: Option<String>,
+    /// The body as HTML; with `text` too, readers choose.
+    pub(crate) html: Option<String>,
+    /// Files.
+    #[serde(default)]
+    pub(crate) attachments: Vec<Attachment>,
+    /// More header fields, such as `List-Unsubscribe`. Those that other keys make, and those that
+    /// only servers write, are refused.
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<String, String>,
+    /// The reverse-path, to which failure messages go; empty: none go anywhere. Default: the
+    /// address of `from`.
+    pub(crate) envelope_from: Option<String>,
+    /// When the sender wants to hear of the delivery (RFC 3461). Default: of failures and delays.
+    #[serde(default)]
+    pub(crate) notify: Vec<NotifyOn>,
+    /// How much of the mail a failure message returns.
+    pub(crate) ret: Option<Returned>,
+}
+
+/// A file.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Attachment {
+    /// Its name.
+    pub(crate) filename: String,
+    /// Its media type. Default: `application/octet-stream`.
+    pub(crate) content_type: Option<String>,
+    /// Its octets in base64.
+    #[schema(content_encoding = "base64")]
+    pub(crate) content: String,
+    /// HTML shows it by `cid:` and this name; without HTML it is a file as any.
+    pub(crate) content_id: Option<String>,
+}
+
+/// What the sender wants to hear of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NotifyOn {
+    /// Of nothing; stands alone.
+    Never,
+    /// That it was delivered.
+    Success,
+    /// That it was not.
+    Failure,
+    /// That it is late.
+    Delay,
+}
+
+/// How much a failure message returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Returned {
+    /// The whole mail.
+    Full,
+    /// Its header.
+    Headers,
+}
+
+impl From<Returned> for Ret {
+    fn from(returned: Returned) -> Self {
+        match returned {
+            Returned::Full => Self::Full,
+            Returned::Headers => Self::Headers,
+        }
+    }
+}
+
+/// A mail that is ready to be handed in.
+#[derive(Debug)]
+pub(crate) struct Composed {
+    pub(crate) reverse_path: Option<Address>,
+    /// Every address that the mail says to be from.
+    pub(crate) authors: Vec<Address>,
+    pub(crate) recipients: Vec<Wanted>,
+    pub(crate) content: Bytes,
+    pub(crate) ret: Option<Ret>,
+}
+
+/// Makes the mail. `message_id` has no angle brackets.
+pub(crate) fn compose(
+    mut message: NewMessage,
+    now: Timestamp,
+    message_id: &str,
+) -> Result<Composed, Problem> {
+    let from = parse_one(&message.from).map_err(|e| wrong_address("from", &e))?;
+    let to = mailboxes("to", &message.to)?;
+    let cc = mailboxes("cc", &message.cc)?;
+    let bcc = mailboxes("bcc", &message.bcc)?;
+    let reply_to = mailboxes("reply_to", &message.reply_to)?;
+    let reverse_path = match message.envelope_from.as_deref() {
+        None => Some(from.address.clone()),
+        Some("") => None,
+        Some(text) => {
+            Some(Address::parse(text).map_err(|e| Problem::field("envelope_from", e.to_string()))?)
+        }
+    };
+    let notify = notify(&message.notify)?;
+    let recipients = wanted([&to, &cc, &bcc], notify)?;
+    if recipients.is_empty() {
+        let problem = Problem::field("to", "the mail has no recipients");
+        return Err(problem.remedy("Name at least one in to, cc or bcc."));
+    }
+    plain("subject", &message.subject)?;
+    let mut builder = MessageBuilder::new()
+        .header("Date", Raw::new(now.rfc5322()))
+        .header("Message-ID", Raw::new(format!("<{message_id}>")))
+        .from(written(&from));
+    for (name, list) in [("To", &to), ("Cc", &cc), ("Reply-To", &reply_to)] {
+        if !list.is_empty() {
+            let list = Written::new_list(list.iter().map(written).collect());
+            builder = builder.header(name, list);
+        }
+    }
+    if !message.subject.is_empty() {
+        builder = builder.subject(std::mem::take(&mut message.subject));
+    }
+    for (name, value) in std::mem::take(&mut message.headers) {
+        check_header(&name, &value)?;
+        builder = match name.to_ascii_lowercase().as_str() {
+            "in-reply-to" | "references" => builder.header(name, Raw::new(value)),
+            _ => builder.header(name, Text::new(value)),
+        };
+    }
+    let ret = message.ret.map(Into::into);
+    let content = builder.body(body(message)?).write_to_vec();
+    let content = content.map_err(|e| Problem::unavailable(e.to_string()))?;
+    Ok(Composed {
+        reverse_path,
+        authors: vec![from.address],
+        recipients,
+        content: content.into(),
+        ret,
+    })
+}
+
+fn wrong_address(field: &str, why: &impl ToString) -> Problem {
+    Problem::field(field, why.to_string()).remedy("Write ann@example.com or Ann <ann@example.com>.")
+}
+
+fn mailboxes(field: &str, list: &[String]) -> Result<Vec<Mailbox>, Problem> {
+    let parse = |(n, text): (usize, &String)| {
+        let field = format!("{field}[{n}]");
+        let mailbox = parse_one(text).map_err(|e| wrong_address(&field, &e))?;
+        plain(&field, mailbox.name.as_deref().unwrap_or_default())?;
+        Ok(mailbox)
+    };
+    list.iter().enumerate().map(parse).collect()
+}
+
+/// Everyone who gets the mail, once.
+pub(crate) fn wanted<'a>(
+    lists: impl IntoIterator<Item = &'a Vec<Mailbox>>,
+    notify: Notify,
+) -> Result<Vec<Wanted>, Problem> {
+    let mut seen = std::collections::HashSet::new();
+    let mut found = Vec::new();
+    for mailbox in lists.into_iter().flatten() {
+        if seen.insert(&mailbox.address) {
+            found.push(Wanted {
+                address: mailbox.address.clone(),
+                notify,
+                orcpt: None,
+            });
+        }
+    }
+    if found.len() > RECIPIENTS_MAX {
+        let why = format!("a mail has at most {RECIPIENTS_MAX} recipients");
+        return Err(Problem::field("to", why).remedy("Send several mails."));
+    }
+    Ok(found)
+}
+
+fn notify(list: &[NotifyOn]) -> Result<Notify, Problem> {
+    if list.contains(&NotifyOn::Never) && list.iter().any(|on| *on != NotifyOn::Never) {
+        return Err(Problem::field("notify", "`never` stands alone"));
+    }
+    let bit = |on: &NotifyOn| match on {
+        NotifyOn::Never => Notify::NEVER,
+        NotifyOn::Success => Notify::SUCCESS,
+        NotifyOn::Failure => Notify::FAILURE,
+        NotifyOn::Delay => Notify::DELAY,
+    };
+    Ok(list
+        .iter()
+        .map(bit)
+        .fold(Notify::UNSET, |all, on| all.with(on)))
+}
+
+fn written(mailbox: &Mailbox) -> Written<'static> {
+    Written::new_address(mailbox.name.clone(), mailbox.address.to_string())
+}
+
+/// A text that goes into a header has no control characters: a line's end would begin a field of
+/// its own.
+fn plain(field: &str, text: &str) -> Result<(), Problem> {
+    if text.contains(char::is_control) {
+        let why = "it has a control character, such as a line's end";
+        return Err(Problem::field(field, why));
+    }
+    Ok(())
+}
+
+fn check_header(name: &str, value: &str) -> Result<(), Problem> {
+    let field = format!("headers.{name}");
+    let is_name = |b: u8| b.is_ascii_graphic() && b != b':';
+    if name.is_empty() || name.len() > 76 || !name.bytes().all(is_name) {
+        let why = "a field's name has 1 to 76 visible ASCII characters and no colon";
+        return Err(Problem::field(field, why));
+    }
+    let lower = name.to_ascii_lowercase();
+    if OURS.contains(&lower.as_str()) || OUR_BEGINNINGS.iter().any(|b| lower.starts_with(b)) {
+        let problem = Problem::field(field, format!("`{name}` is not set in headers"));
+        return Err(problem
+            .remedy("Use the key that makes this field, or hand the mail in as message/rfc822."));
+    }
+    plain(&field, value)
+}
+
+fn body(message: NewMessage) -> Result<MimePart<'static>, Problem> {
+    let mut files = Vec::new();
+    let mut shown = Vec::new();
+    let has_html = message.html.is_some();
+    for (n, attachment) in message.attachments.into_iter().enumerate() {
+        let is_shown = has_html && attachment.content_id.is_some();
+        let part = part(&format!("attachments[{n}]"), attachment, is_shown)?;
+        if is_shown {
+            shown.push(part);
+        } else {
+            files.push(part);
+        }
+    }
+    let html = message.html.map(|html| {
+        let html = MimePart::new("text/html", html);
+        if shown.is_empty() {
+            return html;
+        }
+        let kind = ContentType::new("multipart/related").attribute("type", "text/html");
+        let mut parts = vec![html];
+        parts.append(&mut shown);
+        MimePart::new(kind, parts)
+    });
+    let text = message.text.map(|text| MimePart::new("text/plain", text));
+    let body = match (text, html) {
+        (Some(text), Some(html)) => Some(MimePart::new("multipart/alternative", vec![text, html])),
+        (one, other) => one.or(other),
+    };
+    if files.is_empty() {
+        return Ok(body.unwrap_or_else(|| MimePart::new("text/plain", "")));
+    }
+    let mut parts: Vec<MimePart<'static>> = body.into_iter().collect();
+    parts.append(&mut files);
+    Ok(MimePart::new("multipart/mixed", parts))
+}
+
+fn part(field: &str, attachment: Attachment, is_shown: bool) -> Result<MimePart<'static>, Problem> {
+    plain(&format!("{field}.filename"), &attachment.filename)?;
+    let kind = attachment.content_type.as_deref();
+    let kind = content_type(kind.unwrap_or("application/octet-stream"))
+        .map_err(|why| Problem::field(format!("{field}.content_type"), why))?;
+    let content = STANDARD
+        .decode(&attachment.content)
+        .map_err(|e| Problem::field(format!("{field}.content"), format!("no base64: {e}")))?;
+    let disposition = if is_shown { "inline" } else { "attachment" };
+    let disposition = ContentType::new(disposition).attribute("filename", attachment.filename);
+    let mut part = MimePart::new(kind, content).header("Content-Disposition", disposition);
+    if let Some(id) = attachment.content_id {
+        let visible = |b: u8| b.is_ascii_graphic() && !matches!(b, b'<' | b'>');
+        if id.is_empty() || id.len() > 200 || !id.bytes().all(visible) {
+            let why = "it has 1 to 200 visible ASCII characters, without angle brackets";
+            return Err(Problem::field(format!("{field}.content_id"), why));
+        }
+        part = part.header("Content-ID", Raw::new(format!("<{id}>")));
+    }
+    Ok(part)
+}
+
+/// `type/subtype` with parameters of the simple form.
+fn content_type(text: &str) -> Result<ContentType<'static>, String> {
+    let token = |text: &str| {
+        let special = |b: u8| b"()<>@,;:\\\"/[]?=".contains(&b);
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !special(b))
+    };
+    let mut pieces = text.split(';').map(str::trim);
+    let name = pieces.next().unwrap_or_default();
+    let is_type = name
+        .split_once('/')
+        .is_some_and(|(kind, sub)| token(kind) && token(sub));
+    if !is_type {
+        return Err(format!("`{text}` is no media type such as image/png"));
+    }
+    let kind = name.to_ascii_lowercase();
+    if kind.starts_with("multipart/") || kind.starts_with("message/") {
+        return Err(format!("a file of the type {kind} is not put in base64"));
+    }
+    let mut found = ContentType::new(name.to_owned());
+    for piece in pieces {
+        let parameter = piece
+            .split_once('=')
+            .filter(|(n, v)| token(n) && token(v.trim_matches('"')));
+        let (name, value) =
+            parameter.ok_or_else(|| format!("`{piece}` is no parameter such as charset=utf-8"))?;
+        found = found.attribute(name.to_owned(), value.trim_matches('"').to_owned());
+    }
+    Ok(found)
+}

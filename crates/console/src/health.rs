@@ -1,0 +1,76 @@
+//! What those who watch the server ask: figures, whether it lives, whether it takes mail in.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::access::Watcher;
+use crate::metrics;
+use crate::problem::Problem;
+use crate::router::Console;
+
+/// How the server is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`.
+    status: &'static str,
+}
+
+const OK: Json<Health> = Json(Health { status: "ok" });
+
+/// Whether the process lives
+#[utoipa::path(
+    get, path = "/healthz", tag = "watching", operation_id = "healthz",
+    responses(
+        (status = 200, description = "It lives", body = Health),
+        (status = 403, description = "The client is in none of console.metrics_networks", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn healthz(_: Watcher) -> Json<Health> {
+    OK
+}
+
+/// Whether mail can be taken in
+#[utoipa::path(
+    get, path = "/readyz", tag = "watching", operation_id = "readyz",
+    responses(
+        (status = 200, description = "The queue is open and answers", body = Health),
+        (status = 403, description = "The client is in none of console.metrics_networks", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Mail would be refused, and why", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn readyz(
+    _: Watcher,
+    State(console): State<Console>,
+) -> Result<Json<Health>, Problem> {
+    match console.backend().trouble().await {
+        None => Ok(OK),
+        Some(why) => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not-ready",
+            why,
+        )),
+    }
+}
+
+/// Figures for Prometheus
+///
+/// In the OpenMetrics text format; docs/metrics.md says what each is.
+#[utoipa::path(
+    get, path = "/metrics", tag = "watching", operation_id = "metrics",
+    responses(
+        (status = 200, description = "The figures", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        (status = 403, description = "The client is in none of console.metrics_networks", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn figures(
+    _: Watcher,
+    State(console): State<Console>,
+) -> Result<Response, Problem> {
+    let figures = console.backend().figures().await;
+    let text = metrics::text(&figures).map_err(|e| Problem::unavailable(e.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}

@@ -1,0 +1,359 @@
+//! API keys: their file, and the check of a secret.
+//!
+//! A secret has 256 bits of chance, so its SHA-256 digest is all that is kept and nothing slow is
+//! needed to check it. It is shown once, when the key is made.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mail::{Address, Domain};
+use serde::{Deserialize, Serialize};
+
+/// What every secret begins with, so that it is known for what it is where it should not be.
+const PREFIX: &str = "sendoff_";
+/// Octets of chance in a secret.
+const SECRET_OCTETS: usize = 32;
+
+/// What a key may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Handing mail in.
+    Send,
+    /// Looking at queue, traces, sites and figures.
+    Read,
+    /// Everything an administrator can do; includes `read`, not `send`.
+    Admin,
+}
+
+impl Scope {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Read => "read",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The scope of this word.
+    ///
+    /// # Errors
+    /// What it may be.
+    pub fn parse(word: &str) -> Result<Self, KeysError> {
+        let all = [Self::Send, Self::Read, Self::Admin];
+        let found = all.into_iter().find(|scope| scope.word() == word);
+        found.ok_or_else(|| {
+            KeysError::Wrong(format!("`{word}` is no scope: use send, read or admin"))
+        })
+    }
+}
+
+/// One key, as it stands in the file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// Its name, for log and list.
+    pub name: String,
+    /// SHA-256 of its secret, in base64url.
+    digest: String,
+    /// What it may be used for.
+    pub scopes: Vec<Scope>,
+    /// Addresses and domains that it may send as; none: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub senders: Vec<String>,
+}
+
+impl Key {
+    /// Whether it may be used for this.
+    #[must_use]
+    pub fn allows(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope) || scope == Scope::Read && self.scopes.contains(&Scope::Admin)
+    }
+
+    /// Whether it may send as this address.
+    #[must_use]
+    pub fn may_send_as(&self, sender: &Address) -> bool {
+        let is = |own: &String| match Address::parse(own) {
+            Ok(address) => same_address(&address, sender),
+            Err(_) => Domain::parse(own).is_ok_and(|d| a_label(&d) == a_label(sender.domain())),
+        };
+        self.senders.is_empty() || self.senders.iter().any(is)
+    }
+}
+
+fn a_label(domain: &Domain) -> Domain {
+    domain.to_ascii().unwrap_or_else(|| domain.clone())
+}
+
+fn same_address(a: &Address, b: &Address) -> bool {
+    a.local().eq_ignore_ascii_case(b.local()) && a_label(a.domain()) == a_label(b.domain())
+}
+
+/// The keys' file could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeysError {
+    /// Reading or writing it.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// Its text.
+    #[error("{path}: {why}", path = path.display())]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// What was asked for.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeysText {
+    #[serde(default)]
+    key: Vec<Key>,
+}
+
+/// The keys' file, as the command line edits it.
+#[derive(Debug)]
+pub struct KeysFile {
+    path: PathBuf,
+    text: KeysText,
+}
+
+impl KeysFile {
+    /// Reads the file; one that is not there has no keys.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn load(path: &Path) -> Result<Self, KeysError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(source) => {
+                let path = path.to_owned();
+                return Err(KeysError::Io { path, source });
+            }
+        };
+        let text = toml::from_str(&text).map_err(|e| KeysError::Syntax {
+            path: path.to_owned(),
+            why: e.message().to_owned(),
+        })?;
+        let path = path.to_owned();
+        Ok(Self { path, text })
+    }
+
+    /// Every key.
+    #[must_use]
+    pub fn keys(&self) -> &[Key] {
+        &self.text.key
+    }
+
+    /// A new key; its secret, which is not to be had again.
+    ///
+    /// # Errors
+    /// A name that is taken or cannot be used, senders that are none, or a file that cannot be
+    /// written.
+    pub fn add(
+        &mut self,
+        name: &str,
+        scopes: Vec<Scope>,
+        senders: Vec<String>,
+    ) -> Result<String, KeysError> {
+        let wrong = |why: String| Err(KeysError::Wrong(why));
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            return wrong(
+                "a key's name has 1 to 64 letters, digits, dots, dashes and underscores".to_owned(),
+            );
+        }
+        if self.text.key.iter().any(|key| key.name == name) {
+            return wrong(format!(
+                "there is a key `{name}` already; `sendoff key revoke {name}` takes it away"
+            ));
+        }
+        if scopes.is_empty() {
+            return wrong("say what it may be used for: --scope send, read or admin".to_owned());
+        }
+        for sender in &senders {
+            if Address::parse(sender).is_err() && Domain::parse(sender).is_err() {
+                return wrong(format!("`{sender}` is neither an address nor a domain"));
+            }
+        }
+        let mut octets = [0u8; SECRET_OCTETS];
+        let random = SystemRandom::new();
+        random
+            .fill(&mut octets)
+            .map_err(|_| KeysError::Wrong("the system has no random numbers".to_owned()))?;
+        let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(octets));
+        self.text.key.push(Key {
+            name: name.to_owned(),
+            digest: URL_SAFE_NO_PAD.encode(digest(&SHA256, secret.as_bytes())),
+            scopes,
+            senders,
+        });
+        self.save()?;
+        Ok(secret)
+    }
+
+    /// Takes a key away.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the file cannot be written.
+    pub fn revoke(&mut self, name: &str) -> Result<(), KeysError> {
+        let before = self.text.key.len();
+        self.text.key.retain(|key| key.name != name);
+        if self.text.key.len() == before {
+            let why = format!("there is no key `{name}`; `sendoff key list` shows them");
+            return Err(KeysError::Wrong(why));
+        }
+        self.save()
+    }
+
+    /// Replaces the file as a whole, readable by its owner only.
+    fn save(&self) -> Result<(), KeysError> {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let wrong = |source| KeysError::Io {
+            path: self.path.clone(),
+            source,
+        };
+        let text = toml::to_string(&self.text).map_err(|e| KeysError::Syntax {
+            path: self.path.clone(),
+            why: e.to_string(),
+        })?;
+        if let Some(dir) = self.path.parent() {
+            std::fs::create_dir_all(dir).map_err(wrong)?;
+        }
+        let temporary = self.path.with_extension("toml.new");
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)
+            .map_err(wrong)?;
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(wrong)?;
+        std::fs::rename(&temporary, &self.path).map_err(wrong)
+    }
+}
+
+/// Checks secrets for the running server; reads the file again when it has changed.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    keys: Vec<(Vec<u8>, Arc<Key>)>,
+    /// The file that `keys` are of: its path, time, number and length.
+    read: Option<(PathBuf, SystemTime, u64, u64)>,
+}
+
+impl Keys {
+    /// The key that has this secret. Takes the same time whichever it is.
+    pub(crate) fn find(&self, path: &Path, secret: &str) -> Result<Option<Arc<Key>>, KeysError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.refresh(path)?;
+        let given = digest(&SHA256, secret.as_bytes());
+        let mut found = None;
+        for (digest, key) in &known.keys {
+            if verify_slices_are_equal(digest, given.as_ref()).is_ok() {
+                found = Some(Arc::clone(key));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Known {
+    fn refresh(&mut self, path: &Path) -> Result<(), KeysError> {
+        let state = std::fs::metadata(path)
+            .and_then(|m| Ok((path.to_owned(), m.modified()?, m.ino(), m.len())))
+            .ok();
+        if state.is_some() && state == self.read {
+            return Ok(());
+        }
+        let file = KeysFile::load(path)?;
+        let mut keys = Vec::with_capacity(file.text.key.len());
+        for key in file.text.key {
+            let digest = URL_SAFE_NO_PAD
+                .decode(&key.digest)
+                .map_err(|e| KeysError::Syntax {
+                    path: path.to_owned(),
+                    why: format!("the digest of `{}` is damaged: {e}", key.name),
+                })?;
+            keys.push((digest, Arc::new(key)));
+        }
+        self.keys = keys;
+        self.read = state;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_from_its_making_to_its_end() {
+        let dir = std::env::temp_dir().join(format!("sendoff-keys-{}", std::process::id()));
+        let path = dir.join("keys.toml");
+        let keys = Keys::default();
+        assert!(keys.find(&path, "").unwrap().is_none(), "no file, no keys");
+        let mut file = KeysFile::load(&path).unwrap();
+        let web = file.add("web", vec![Scope::Send], Vec::new()).unwrap();
+        let ops = file.add("ops", vec![Scope::Admin], Vec::new()).unwrap();
+        assert!(file.add("web", vec![Scope::Read], Vec::new()).is_err());
+        assert!(file.add("x", Vec::new(), Vec::new()).is_err());
+        assert!(file.add("a b", vec![Scope::Read], Vec::new()).is_err());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(&web), "only its digest is kept");
+        assert_eq!(keys.find(&path, &web).unwrap().unwrap().name, "web");
+        let key = keys.find(&path, &ops).unwrap().unwrap();
+        assert!(key.allows(Scope::Admin) && key.allows(Scope::Read) && !key.allows(Scope::Send));
+        assert!(keys.find(&path, &web[..web.len() - 1]).unwrap().is_none());
+        KeysFile::load(&path).unwrap().revoke("web").unwrap();
+        assert!(keys.find(&path, &web).unwrap().is_none());
+        assert!(keys.find(&path, &ops).unwrap().is_some());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_key_sends_only_as_whom_it_may() {
+        let key = |senders: &[&str]| Key {
+            name: "k".to_owned(),
+            digest: String::new(),
+            scopes: vec![Scope::Send],
+            senders: senders.iter().map(|&s| s.to_owned()).collect(),
+        };
+        let address = |text: &str| Address::parse(text).unwrap();
+        let of_domain = key(&["example.com", "ann@x.example"]);
+        assert!(of_domain.may_send_as(&address("bob@EXAMPLE.com")));
+        assert!(of_domain.may_send_as(&address("Ann@x.example")));
+        assert!(!of_domain.may_send_as(&address("bob@x.example")));
+        assert!(!of_domain.may_send_as(&address("bob@sub.example.com")));
+        assert!(key(&[]).may_send_as(&address("who@ever.example")));
+    }
+}

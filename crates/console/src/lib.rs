@@ -1,0 +1,35 @@
+//! The way in by HTTP: mail from programs, the administrator's verbs, and figures for those who
+//! watch.
+//!
+//! Handlers are thin: they read the request, ask the [`Backend`], and show its answer. What a verb
+//! does is in `ops` and the server; what makes a mail durable is the server's. Everything under
+//! `/api/v1` needs a key, from loopback too; every request is checked for whom its Host header
+//! names. Errors are `application/problem+json` (RFC 9457). The OpenAPI document is made from the
+//! handlers.
+
+mod access;
+mod backend;
+mod body;
+mod compose;
+mod health;
+mod keys;
+mod mailbox;
+mod messages;
+mod metrics;
+mod openapi;
+mod problem;
+#[expect(
+    unused_qualifications,
+    reason = "written by the macro that makes the document"
+)]
+mod queue;
+mod raw;
+mod router;
+mod serve;
+mod server;
+
+pub use backend::{Backend, HandedIn, Later, Settings};
+pub use keys::{Key, KeysError, KeysFile, Scope};
+pub use metrics::{DELAY_BOUNDS, Figures};
+pub use router::openapi;
+pub use serve::serve;

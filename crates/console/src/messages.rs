@@ -1,0 +1,355 @@
+//! `POST /api/v1/messages`: mail from programs, as JSON or whole.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{self, SHA256};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http_body::Body as _;
+use intake::Submission;
+use mail::{Address, Reply, Submitter, Terms};
+use serde::Serialize;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use utoipa::ToSchema;
+
+use crate::access::{Caller, Sender};
+use crate::backend::{Backend, HandedIn};
+use crate::body::{self, Params};
+use crate::compose::{Composed, NewMessage, compose};
+use crate::openapi::{BodyRefusals, Refusals};
+use crate::problem::Problem;
+use crate::raw;
+use crate::router::Console;
+
+/// The header that makes a request safe to repeat.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Octets of its value.
+const IDEMPOTENCY_KEY_MAX: usize = 255;
+/// Requests with the same key wait for each other; so many locks are shared by all keys.
+const TURNS: usize = 64;
+
+/// What became of a mail.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Accepted {
+    /// Its id in the queue: it is durable.
+    id: String,
+    /// It was in the queue already, handed in with the same `Idempotency-Key`.
+    duplicate: bool,
+    /// What became of each recipient; empty for a duplicate.
+    recipients: Vec<RecipientResult>,
+}
+
+/// What became of a recipient.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct RecipientResult {
+    /// The address.
+    address: String,
+    /// Whether the mail is in the queue for it.
+    accepted: bool,
+    /// The code that refuses it, as SMTP has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+    /// Why it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl RecipientResult {
+    fn new(address: &Address, result: &Result<(), Reply>) -> Self {
+        let refused = result.as_ref().err();
+        Self {
+            address: address.to_string(),
+            accepted: refused.is_none(),
+            code: refused.map(|r| r.code),
+            reason: refused.map(|r| r.text.clone()),
+        }
+    }
+}
+
+/// Locks by which requests with the same `Idempotency-Key` take turns.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    locks: Vec<Arc<Mutex<()>>>,
+    hasher: RandomState,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            locks: (0..TURNS).map(|_| Arc::default()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl Turns {
+    async fn take(&self, key: &str) -> Option<OwnedMutexGuard<()>> {
+        let n = usize::try_from(self.hasher.hash_one(key) % TURNS as u64).unwrap_or_default();
+        let lock = self.locks.get(n)?;
+        Some(Arc::clone(lock).lock_owned().await)
+    }
+}
+
+/// Hand a mail in
+///
+/// As JSON, or whole as `message/rfc822`. The answer comes when the mail would survive a power cut.
+/// With an `Idempotency-Key`, the same request may be repeated for 30 days after the mail's end: it
+/// gives the same id, and nothing is sent twice.
+#[utoipa::path(
+    post, path = "/messages", tag = "messages",
+    operation_id = "send_message",
+    security(("key" = ["send"])),
+    params(
+        ("from" = Option<String>, Query, description = "Only with message/rfc822: the reverse-path. Default: the address in From"),
+        ("to" = Option<Vec<String>>, Query, description = "Only with message/rfc822: the recipients. Default: those in To, Cc and Bcc"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters", min_length = 1, max_length = 255, pattern = "^[!-~]{1,255}$"),
+    ),
+    request_body(content(
+        (NewMessage = "application/json"),
+        (String = "message/rfc822"),
+    ), description = "The mail"),
+    responses(
+        (status = 202, description = "It is in the queue", body = Accepted),
+        (status = 200, description = "It was in the queue already", body = Accepted),
+        (status = 422, description = "No recipient is acceptable, or the Idempotency-Key was used for another mail", body = Problem, content_type = "application/problem+json"),
+        BodyRefusals,
+        Refusals,
+    )
+)]
+pub(crate) async fn send(
+    Sender(caller): Sender,
+    State(console): State<Console>,
+    Params(parameters): Params<Vec<(String, String)>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let repeat = idempotency_key(&headers)?;
+    let kind = body::media_type(&headers);
+    let settings = console.backend().settings();
+    let form = Form::of(&kind, parameters)?;
+    let memory = body::reserve(&console, body.size_hint(), settings.message_size).await?;
+    let octets = body::read(body, settings.message_size).await?;
+    let turn = match &repeat {
+        None => None,
+        Some(key) => {
+            let prefix = token_prefix(&caller, key);
+            let digest = payload(&kind, query.as_deref().unwrap_or_default(), &octets);
+            Some((prefix, digest))
+        }
+    };
+    let composed = form.read(&octets, &settings.hostname)?;
+    drop(octets);
+    check_size(&composed, settings.message_size)?;
+    may_send(&caller, &composed)?;
+    // Carried out to its end also when the client hangs up: it may ask again, and must not be
+    // answered before this is settled.
+    let task = tokio::spawn(async move {
+        let answer = hand_in(&console, &caller, composed, turn).await;
+        drop(memory);
+        answer
+    });
+    task.await
+        .map_err(|e| Problem::unavailable(format!("an error of this server: {e}")))?
+}
+
+/// The two forms of a mail.
+enum Form {
+    Json,
+    Whole {
+        from: Option<String>,
+        to: Vec<String>,
+    },
+}
+
+impl Form {
+    fn of(kind: &str, parameters: Vec<(String, String)>) -> Result<Self, Problem> {
+        let (mut from, mut to) = (None, Vec::new());
+        let is_json = kind == "application/json";
+        for (name, value) in parameters {
+            match name.as_str() {
+                "from" | "to" if is_json => {
+                    let why = "with JSON, sender and recipients stand in the body";
+                    return Err(Problem::field(name, why));
+                }
+                "from" if from.is_none() => from = Some(value),
+                "from" => return Err(Problem::field("from", "it is given twice")),
+                "to" => to.push(value),
+                _ => return Err(Problem::field(name, "there is no such parameter")),
+            }
+        }
+        match kind {
+            "application/json" => Ok(Self::Json),
+            "message/rfc822" => Ok(Self::Whole { from, to }),
+            _ => Err(body::unsupported("application/json or message/rfc822")),
+        }
+    }
+
+    fn read(self, octets: &[u8], hostname: &str) -> Result<Composed, Problem> {
+        match self {
+            Self::Json => {
+                let message = body::from_json::<NewMessage>(octets)?;
+                let id = format!("{}@{hostname}", random_name()?);
+                compose(message, net::now(), &id)
+            }
+            Self::Whole { from, to } => raw::read(octets, from.as_deref(), &to),
+        }
+    }
+}
+
+fn random_name() -> Result<String, Problem> {
+    let mut octets = [0u8; 18];
+    SystemRandom::new()
+        .fill(&mut octets)
+        .map_err(|_| Problem::unavailable("the system has no random numbers"))?;
+    Ok(URL_SAFE_NO_PAD.encode(octets))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return match headers.contains_key(IDEMPOTENCY_KEY) {
+            true => Err(Problem::field("Idempotency-Key", "it is given twice")),
+            false => Ok(None),
+        };
+    };
+    let octets = value.as_bytes();
+    let good = (1..=IDEMPOTENCY_KEY_MAX).contains(&octets.len())
+        && octets.iter().all(u8::is_ascii_graphic);
+    if !good {
+        let why = format!("it has 1 to {IDEMPOTENCY_KEY_MAX} visible ASCII characters");
+        return Err(Problem::field("Idempotency-Key", why));
+    }
+    Ok(Some(String::from_utf8_lossy(octets).into_owned()))
+}
+
+fn digest_of(parts: &[&[u8]]) -> String {
+    let mut context = digest::Context::new(&SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    URL_SAFE_NO_PAD.encode(context.finish())
+}
+
+/// What tokens of this key's requests under this `Idempotency-Key` begin with.
+fn token_prefix(caller: &Caller, key: &str) -> String {
+    format!("http {} {} ", caller.key.name, digest_of(&[key.as_bytes()]))
+}
+
+/// What tells this request from others under the same `Idempotency-Key`.
+fn payload(kind: &str, query: &str, octets: &[u8]) -> String {
+    digest_of(&[kind.as_bytes(), query.as_bytes(), octets])
+}
+
+fn check_size(composed: &Composed, max: u64) -> Result<(), Problem> {
+    let size = composed.content.len() as u64;
+    if size <= max {
+        return Ok(());
+    }
+    let why = format!("the mail has {size} octets, and {max} are allowed");
+    let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why);
+    Err(problem.remedy("Send less, or raise outgoing.max_message_size."))
+}
+
+fn may_send(caller: &Caller, composed: &Composed) -> Result<(), Problem> {
+    let mut senders = composed.authors.iter().chain(&composed.reverse_path);
+    let Some(refused) = senders.find(|s| !caller.key.may_send_as(s)) else {
+        return Ok(());
+    };
+    let why = format!("the key `{}` may not send as {refused}", caller.key.name);
+    let problem = Problem::new(StatusCode::FORBIDDEN, "wrong-sender", why);
+    Err(problem.remedy("Send as an address of the key's, or make a key with other --senders."))
+}
+
+/// Hands the mail in. `turn`: what its token begins with, and the rest.
+async fn hand_in(
+    console: &Console,
+    caller: &Caller,
+    composed: Composed,
+    turn: Option<(String, String)>,
+) -> Result<Response, Problem> {
+    let backend = console.backend();
+    let mut token = None;
+    let mut _alone = None;
+    if let Some((prefix, digest)) = turn {
+        _alone = console.turns().take(&prefix).await;
+        let own = format!("{prefix}{digest}");
+        let found = backend.token_beginning(prefix).await;
+        let found = found.map_err(Problem::unavailable)?;
+        if found.is_some_and(|(token, _)| token != own) {
+            let why = "this Idempotency-Key was used for another mail";
+            let problem = Problem::field("Idempotency-Key", why);
+            return Err(problem
+                .with_status(StatusCode::UNPROCESSABLE_ENTITY)
+                .remedy("Use a new one for each mail, and the same only to repeat a request."));
+        }
+        token = Some(own);
+    }
+    let addresses: Vec<Address> = composed
+        .recipients
+        .iter()
+        .map(|r| r.address.clone())
+        .collect();
+    let submission = Submission {
+        reverse_path: composed.reverse_path,
+        recipients: composed.recipients,
+        content: composed.content,
+        submitter: Submitter {
+            user: Some(caller.name()),
+            peer: Some(caller.peer),
+            via: "http".to_owned(),
+        },
+        ret: composed.ret,
+        env_id: None,
+        terms: Terms::default(),
+    };
+    let handed = backend.hand_in(submission, token).await;
+    answer(backend.as_ref(), caller, &addresses, handed)
+}
+
+fn answer(
+    backend: &dyn Backend,
+    caller: &Caller,
+    addresses: &[Address],
+    handed: Result<HandedIn, Reply>,
+) -> Result<Response, Problem> {
+    let handed = handed.map_err(|reply| {
+        backend.log_refused(caller.peer, Some(&caller.key.name), &reply.to_string());
+        refused(&reply)
+    })?;
+    let recipients: Vec<RecipientResult> = addresses
+        .iter()
+        .zip(&handed.recipients)
+        .map(|(address, result)| RecipientResult::new(address, result))
+        .collect();
+    let status = match handed.duplicate {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
+    };
+    let accepted = Accepted {
+        id: handed.id.to_string(),
+        duplicate: handed.duplicate,
+        recipients,
+    };
+    Ok((status, Json(accepted)).into_response())
+}
+
+/// A refusal of the mail as a whole.
+fn refused(reply: &Reply) -> Problem {
+    if reply.is_transient() {
+        return Problem::unavailable(&reply.text);
+    }
+    let status = match reply.code {
+        552 => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    Problem::new(status, "refused", reply.to_string())
+}

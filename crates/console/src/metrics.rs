@@ -1,0 +1,256 @@
+//! The figures for Prometheus, in the OpenMetrics text format.
+//!
+//! Every metric stands in one table, which docs/metrics.md repeats. Labels are from closed sets:
+//! nothing that comes from mail is ever a label.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The media type of the text.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds, in seconds, of the buckets that delays are counted in.
+pub const DELAY_BOUNDS: [u64; 9] = [1, 5, 30, 60, 300, 1800, 7200, 43_200, 172_800];
+
+/// What kind of figure a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It only rises, from the start of the server.
+    Counter,
+    /// It rises and falls.
+    Gauge,
+}
+
+/// A metric.
+#[derive(Debug)]
+pub(crate) struct Metric {
+    /// Its name, without the prefix `sendoff_` and, for counters, the suffix `_total`.
+    pub(crate) name: &'static str,
+    /// Its kind.
+    pub(crate) kind: Kind,
+    /// What it counts.
+    pub(crate) help: &'static str,
+    /// The name of its one label and that label's values, in the order of the figures.
+    pub(crate) label: Option<(&'static str, &'static [&'static str])>,
+}
+
+const fn counter(name: &'static str, help: &'static str) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Counter,
+        help,
+        label: None,
+    }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Gauge,
+        help,
+        label: None,
+    }
+}
+
+/// Every metric but the histogram of delays and the version.
+pub(crate) const METRICS: [Metric; 21] = [
+    counter(
+        "messages_accepted",
+        "Messages taken into the queue, reports of our own included",
+    ),
+    Metric {
+        name: "outcomes",
+        kind: Kind::Counter,
+        help: "Outcomes of attempts, one for each recipient",
+        label: Some(("outcome", &["delivered", "deferred", "failed", "expired"])),
+    },
+    counter(
+        "unknown_outcomes",
+        "Contents that were sent without hearing an answer",
+    ),
+    Metric {
+        name: "connections",
+        kind: Kind::Counter,
+        help: "Connections: of SMTP clients (in) and to other servers (out)",
+        label: Some(("direction", &["in", "out"])),
+    },
+    counter(
+        "clear_after_failed_tls",
+        "Sessions that went on in clear because TLS had failed",
+    ),
+    gauge(
+        "queue_recipients",
+        "Recipients that wait, in the queue on disk",
+    ),
+    gauge("queue_messages", "Messages in the queue on disk"),
+    gauge("scheduled_recipients", "Recipients that the schedule knows"),
+    gauge(
+        "due_recipients",
+        "Recipients that are due and wait for a connection",
+    ),
+    gauge("sites", "Sites that mail goes to"),
+    Metric {
+        name: "sessions",
+        kind: Kind::Gauge,
+        help: "Sessions with other servers",
+        label: Some(("state", &["busy", "idle"])),
+    },
+    gauge("paused_domains", "Domains that are paused"),
+    counter("spool_written_bytes", "Octets written to the queue's log"),
+    counter(
+        "spool_moved_bytes",
+        "Octets of these that were written to move what outlived its segment",
+    ),
+    counter("spool_commits", "Commits to the queue's log"),
+    counter("spool_syncs", "Syncs of the queue's log"),
+    Metric {
+        name: "spool_segments",
+        kind: Kind::Gauge,
+        help: "Segments of the queue's log",
+        label: Some(("lane", &["hot", "cold", "free"])),
+    },
+    counter("spool_segments_reclaimed", "Segments that were used again"),
+    counter("spool_damaged", "Damaged places that were found on disk"),
+    gauge(
+        "spool_index_backlog",
+        "Changes that the index does not have yet",
+    ),
+    gauge("ready", "Whether mail can be taken in: 1 or 0"),
+];
+
+/// The name of the histogram.
+pub(crate) const DELAY: &str = "delivery_delay_seconds";
+/// What it counts.
+pub(crate) const DELAY_HELP: &str = "Time from acceptance to delivery, one for each recipient";
+
+/// What is measured, now.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// The values of each metric of [`METRICS`] by its name: one, or one for each value of its
+    /// label.
+    pub values: Vec<(&'static str, Vec<u64>)>,
+    /// Deliveries within each of [`DELAY_BOUNDS`] and above the one before, and those above all.
+    pub delays: [u64; DELAY_BOUNDS.len() + 1],
+    /// The sum of all delays, in milliseconds.
+    pub delays_sum_ms: u64,
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for metric in &METRICS {
+            let kind = match metric.kind {
+                Kind::Counter => MetricType::Counter,
+                Kind::Gauge => MetricType::Gauge,
+            };
+            let values = self.values.iter().find(|(name, _)| *name == metric.name);
+            let values = values.map(|(_, v)| v.as_slice()).unwrap_or_default();
+            let mut encoder = encoder.encode_descriptor(metric.name, metric.help, None, kind)?;
+            let Some((label, names)) = metric.label else {
+                if let Some(value) = values.first() {
+                    encode_value(&mut encoder, metric.kind, *value)?;
+                }
+                continue;
+            };
+            for (name, value) in names.iter().zip(values) {
+                let labels = [(label, *name)];
+                let mut encoder = encoder.encode_family(&labels)?;
+                encode_value(&mut encoder, metric.kind, *value)?;
+            }
+        }
+        let buckets: Vec<(f64, u64)> = DELAY_BOUNDS
+            .iter()
+            .map(|bound| *bound as f64)
+            .chain([f64::INFINITY])
+            .zip(self.delays)
+            .collect();
+        let name = DELAY.trim_end_matches("_seconds");
+        let mut encoder = encoder.encode_descriptor(
+            name,
+            DELAY_HELP,
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        let sum = self.delays_sum_ms as f64 / 1000.0;
+        let count = self.delays.iter().sum();
+        encoder.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
+    }
+}
+
+fn encode_value(
+    encoder: &mut prometheus_client::encoding::MetricEncoder<'_>,
+    kind: Kind,
+    value: u64,
+) -> fmt::Result {
+    match kind {
+        Kind::Counter => encoder.encode_counter::<[(&str, &str); 0], u64, u64>(&value, None),
+        Kind::Gauge => encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX)),
+    }
+}
+
+/// The figures as text.
+pub(crate) fn text(figures: &Figures) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("sendoff");
+    registry.register_collector(Box::new(figures.clone()));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/metrics.md");
+
+    #[test]
+    fn the_page_says_what_there_is() {
+        let row = |metric: &Metric| {
+            let (kind, suffix) = match metric.kind {
+                Kind::Counter => ("counter", "_total"),
+                Kind::Gauge => ("gauge", ""),
+            };
+            let label = metric.label.map(|(name, values)| {
+                let values: Vec<String> = values.iter().map(|v| format!("`{v}`")).collect();
+                format!("`{name}`: {}", values.join(", "))
+            });
+            let label = label.unwrap_or_default();
+            let (name, help) = (metric.name, metric.help);
+            format!("| `sendoff_{name}{suffix}` | {kind} | {label} | {help} |")
+        };
+        let mut rows: Vec<String> = METRICS.iter().map(row).collect();
+        let bounds: Vec<String> = DELAY_BOUNDS.iter().map(u64::to_string).collect();
+        let bounds = bounds.join(", ");
+        rows.push(format!(
+            "| `sendoff_{DELAY}` | histogram | `le`: {bounds}, +Inf | {DELAY_HELP} |"
+        ));
+        let found: Vec<&str> = PAGE.lines().filter(|l| l.starts_with("| `")).collect();
+        assert_eq!(found, rows, "\n{}\n", rows.join("\n"));
+    }
+
+    #[test]
+    fn every_metric_is_written() {
+        let values = |m: &Metric| (m.name, vec![7; m.label.map_or(1, |(_, v)| v.len())]);
+        let figures = Figures {
+            values: METRICS.iter().map(values).collect(),
+            delays: [1; DELAY_BOUNDS.len() + 1],
+            delays_sum_ms: 2500,
+        };
+        let text = text(&figures).unwrap();
+        for expected in [
+            "# TYPE sendoff_messages_accepted counter\nsendoff_messages_accepted_total 7\n",
+            "sendoff_outcomes_total{outcome=\"deferred\"} 7\n",
+            "# TYPE sendoff_queue_recipients gauge\nsendoff_queue_recipients 7\n",
+            "sendoff_delivery_delay_seconds_bucket{le=\"5.0\"} 2\n",
+            "sendoff_delivery_delay_seconds_bucket{le=\"+Inf\"} 10\n",
+            "sendoff_delivery_delay_seconds_sum 2.5\n",
+        ] {
+            assert!(text.contains(expected), "{expected}\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

@@ -1,0 +1,113 @@
+//! The OpenAPI document, made from the handlers.
+
+use std::collections::BTreeMap;
+
+use ops::Verb;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, RefOr, Required, Response, ResponseBuilder};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
+
+use crate::problem::Problem;
+
+/// The refusals that any request under `/api/v1` can meet.
+pub(crate) struct Refusals;
+/// Those of a request that names something.
+pub(crate) struct NotFound;
+/// Those of a request with a body.
+pub(crate) struct BodyRefusals;
+
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            (
+                "400",
+                "Something in the request cannot be used; `field` says what",
+            ),
+            ("401", "There is no key, or a wrong one"),
+            ("403", "The key may not do this"),
+            ("421", "The Host header names another server"),
+            ("503", "It cannot be done at present"),
+        ])
+    }
+}
+
+impl IntoResponses for NotFound {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[("404", "There is no such thing")])
+    }
+}
+
+impl IntoResponses for BodyRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            ("408", "The body did not arrive in time"),
+            ("413", "It is too large"),
+            ("415", "The body is of another type"),
+        ])
+    }
+}
+
+fn problems(list: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
+    let response = |(status, what): &(&str, &str)| {
+        let schema = utoipa::openapi::Ref::from_schema_name(Problem::name());
+        let content = Content::new(Some(RefOr::Ref(schema)));
+        let response = ResponseBuilder::new()
+            .description(*what)
+            .content("application/problem+json", content);
+        ((*status).to_owned(), RefOr::T(response.build()))
+    };
+    list.iter().map(response).collect()
+}
+
+/// The verb in the path of an action.
+pub(crate) struct VerbParam;
+
+impl IntoParams for VerbParam {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let words: Vec<&str> = Verb::ALL.iter().map(|v| v.word()).collect();
+        let schema = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(words));
+        let parameter = ParameterBuilder::new()
+            .name("verb")
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .description(Some("What to do"))
+            .schema(Some(schema));
+        vec![parameter.build()]
+    }
+}
+
+struct Key;
+
+impl Modify for Key {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "A key made by `sendoff key add NAME --scope send,read,admin`. `admin` includes `read`.",
+        ));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("key", SecurityScheme::Http(scheme.build()));
+    }
+}
+
+/// What the document says besides the handlers.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Sendoff",
+        description = "Hand mail in, look at the queue, and change what waits.",
+        license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
+    ),
+    tags(
+        (name = "messages", description = "Mail from programs"),
+        (name = "queue", description = "What waits, and why"),
+        (name = "sites", description = "Where mail goes"),
+        (name = "server", description = "The server as a whole"),
+        (name = "watching", description = "For monitoring; without a key, from console.metrics_networks"),
+    ),
+    components(schemas(Problem)),
+    modifiers(&Key)
+)]
+pub(crate) struct Document;

@@ -1,0 +1,302 @@
+//! What waits: lists, single messages, their traces and contents, and the verbs that change them.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ops::{Answer, MessageView, Order, QueuedView, Request, Selection, TraceView, Verb};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::{Admin, Reader};
+use crate::body::{self, Params, Part};
+use crate::openapi::{BodyRefusals, NotFound, Refusals, VerbParam};
+use crate::problem::Problem;
+use crate::router::Console;
+
+/// Recipients of a list at the most.
+const LIMIT_MAX: u64 = 10_000;
+/// Recipients that may be passed over.
+const OFFSET_MAX: u64 = 1_000_000_000;
+
+/// Which waiting recipients, and how they are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListParams {
+    /// A filter, such as `domain:example.com age>1h`. Default: everything.
+    #[param(example = "domain:example.com")]
+    filter: Option<String>,
+    /// The order.
+    #[serde(default)]
+    #[param(inline)]
+    sort: Order,
+    /// How many at the most.
+    #[serde(default = "hundred")]
+    #[param(minimum = 0, maximum = 10_000, default = 100)]
+    limit: u64,
+    /// How many are passed over first.
+    #[serde(default)]
+    #[param(minimum = 0, maximum = 1_000_000_000, default = 0)]
+    offset: u64,
+}
+
+const fn hundred() -> u64 {
+    100
+}
+
+/// A part of what waits.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct QueueList {
+    /// How many match in all.
+    count: u64,
+    /// Those of this part.
+    recipients: Vec<QueuedView>,
+}
+
+/// List waiting recipients, and why they wait
+#[utoipa::path(
+    get, path = "/queue", tag = "queue", operation_id = "list_queue",
+    security(("key" = ["read"])), params(ListParams),
+    responses((status = 200, description = "What waits", body = QueueList), Refusals)
+)]
+pub(crate) async fn list(
+    Reader(caller): Reader,
+    State(console): State<Console>,
+    Params(asked): Params<ListParams>,
+) -> Result<Json<QueueList>, Problem> {
+    if asked.limit > LIMIT_MAX || asked.offset > OFFSET_MAX {
+        let (field, max) = match asked.limit > LIMIT_MAX {
+            true => ("limit", LIMIT_MAX),
+            false => ("offset", OFFSET_MAX),
+        };
+        return Err(Problem::field(field, format!("it is at most {max}")));
+    }
+    let selection = asked.filter.map_or(Selection::All, Selection::Filter);
+    let request = Request::Count(selection.clone());
+    let count = console.ask(&caller, "filter", request, |answer| {
+        if let Answer::Count(count) = answer {
+            Some(count)
+        } else {
+            None
+        }
+    });
+    let count = count.await?;
+    let request = Request::List {
+        selection,
+        order: asked.sort,
+        limit: asked.limit,
+        offset: asked.offset,
+    };
+    let recipients = console.ask(&caller, "filter", request, |answer| {
+        if let Answer::Queue(list) = answer {
+            Some(list)
+        } else {
+            None
+        }
+    });
+    let recipients = recipients.await?;
+    Ok(Json(QueueList { count, recipients }))
+}
+
+/// Show one message with its recipients
+#[utoipa::path(
+    get, path = "/queue/{id}", tag = "queue", operation_id = "show_message",
+    security(("key" = ["read"])),
+    params(("id" = String, Path, description = "The message's id", pattern = "^[0-9A-Za-z]{11}$")),
+    responses((status = 200, description = "The message", body = MessageView), NotFound, Refusals)
+)]
+pub(crate) async fn show(
+    Reader(caller): Reader,
+    State(console): State<Console>,
+    Part(id): Part,
+) -> Result<Json<MessageView>, Problem> {
+    let message = console.ask(&caller, "id", Request::Show(id), |answer| {
+        if let Answer::Message(message) = answer {
+            Some(message)
+        } else {
+            None
+        }
+    });
+    Ok(Json(*message.await?))
+}
+
+/// Show everything that happened to a message
+///
+/// Its attempts, with what was said on the wire.
+#[utoipa::path(
+    get, path = "/queue/{id}/trace", tag = "queue", operation_id = "trace_message",
+    security(("key" = ["read"])),
+    params(("id" = String, Path, description = "The message's id", pattern = "^[0-9A-Za-z]{11}$")),
+    responses((status = 200, description = "Its life", body = TraceView), NotFound, Refusals)
+)]
+pub(crate) async fn trace(
+    Reader(caller): Reader,
+    State(console): State<Console>,
+    Part(id): Part,
+) -> Result<Json<TraceView>, Problem> {
+    let trace = console.ask(&caller, "id", Request::Trace(id), |answer| {
+        if let Answer::Trace(trace) = answer {
+            Some(trace)
+        } else {
+            None
+        }
+    });
+    Ok(Json(*trace.await?))
+}
+
+/// The content of a waiting message, as it will be sent
+#[utoipa::path(
+    get, path = "/queue/{id}/content", tag = "queue", operation_id = "message_content",
+    security(("key" = ["admin"])),
+    params(("id" = String, Path, description = "The message's id", pattern = "^[0-9A-Za-z]{11}$")),
+    responses(
+        (status = 200, description = "The mail", body = String, content_type = "message/rfc822"),
+        NotFound,
+        Refusals
+    )
+)]
+pub(crate) async fn content(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Part(id): Part,
+) -> Result<Response, Problem> {
+    let request = Request::Export(id.clone());
+    let encoded = console.ask(&caller, "id", request, |answer| {
+        if let Answer::Content(encoded) = answer {
+            Some(encoded)
+        } else {
+            None
+        }
+    });
+    let content = STANDARD
+        .decode(encoded.await?)
+        .map_err(|e| Problem::unavailable(e.to_string()))?;
+    let headers = [
+        (header::CONTENT_TYPE, "message/rfc822".to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{id}.eml\""),
+        ),
+    ];
+    Ok((headers, content).into_response())
+}
+
+/// Which waiting recipients are changed: exactly one of `ids`, `filter` and `all`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "filter": "domain:example.com", "preview": true }))]
+pub(crate) struct Action {
+    /// Messages, `ID`, or single recipients, `ID/N`.
+    ids: Option<Vec<String>>,
+    /// What a filter matches.
+    filter: Option<String>,
+    /// Everything; only `true` has a meaning.
+    #[serde(default)]
+    all: bool,
+    /// Only count, and change nothing.
+    #[serde(default)]
+    preview: bool,
+}
+
+impl Action {
+    fn selection(self) -> Result<Selection, Problem> {
+        match (self.ids, self.filter, self.all) {
+            (Some(ids), None, false) => Ok(Selection::Ids(ids)),
+            (None, Some(filter), false) => Ok(Selection::Filter(filter)),
+            (None, None, true) => Ok(Selection::All),
+            _ => {
+                let why = "say which recipients, by exactly one of ids, filter and all";
+                Err(Problem::field("ids", why))
+            }
+        }
+    }
+}
+
+/// What a verb has done, or would do.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum ActionResult {
+    /// The answer to a preview.
+    Preview {
+        /// Recipients that would be meant.
+        count: u64,
+    },
+    /// What was done, durably.
+    Done {
+        /// Recipients changed.
+        changed: u64,
+        /// Recipients that were so already, or are gone.
+        unchanged: u64,
+        /// Recipients being sent right now, whose end will be as ordered unless they are
+        /// delivered.
+        in_flight: u64,
+    },
+}
+
+impl ActionResult {
+    fn of(answer: Answer) -> Option<Self> {
+        if let Answer::Count(count) = answer {
+            return Some(Self::Preview { count });
+        }
+        let Answer::Acted {
+            changed,
+            unchanged,
+            in_flight,
+        } = answer
+        else {
+            return None;
+        };
+        Some(Self::Done {
+            changed,
+            unchanged,
+            in_flight,
+        })
+    }
+}
+
+/// Change waiting recipients
+///
+/// `hold` keeps them back, `release` lets them go, `retry` tries them now, `fail` gives them up with
+/// a failure message to their senders, `remove` takes them out silently.
+#[utoipa::path(
+    post, path = "/queue/actions/{verb}", tag = "queue", operation_id = "act_on_queue",
+    security(("key" = ["admin"])),
+    params(VerbParam),
+    request_body(content = Action, description = "Which recipients"),
+    responses(
+        (status = 200, description = "What was done", body = ActionResult),
+        BodyRefusals,
+        NotFound,
+        Refusals
+    )
+)]
+pub(crate) async fn act(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Part(word): Part,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ActionResult>, Problem> {
+    let Some(verb) = Verb::of_word(&word) else {
+        let words: Vec<&str> = Verb::ALL.iter().map(|v| v.word()).collect();
+        let why = format!("there is no verb `{word}`: use {}", words.join(", "));
+        return Err(Problem::field("verb", why).with_status(StatusCode::NOT_FOUND));
+    };
+    let action: Action = body::small_json(&headers, body).await?;
+    let preview = action.preview;
+    let selection = action.selection()?;
+    let field = match selection {
+        Selection::Ids(_) => "ids",
+        Selection::Filter(_) | Selection::All => "filter",
+    };
+    let request = match preview {
+        true => Request::Count(selection),
+        false => Request::Act { verb, selection },
+    };
+    let result = console.ask(&caller, field, request, ActionResult::of);
+    result.await.map(Json)
+}

@@ -1,0 +1,195 @@
+//! The server as HTTP sees it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use console::{Backend, Figures, HandedIn, Later};
+use intake::Submission;
+use mail::{QueueId, Reply};
+use ops::{Answer, Request};
+use spool::Space;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use crate::queue::{Event, Gauges};
+use crate::shared::Shared;
+use crate::{admin, hand_in};
+
+/// The queue's owner answers within this time, or mail is not well taken in.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Begins to answer at this listener.
+pub(crate) fn open(shared: &Arc<Shared>, listener: TcpListener, tasks: &TaskTracker) -> Result<()> {
+    let https = shared.settings().config.console.is_https();
+    let line = shared.journal.line(net::now(), "listening");
+    line.field("address", listener.local_addr()?)
+        .field("for", if https { "https" } else { "http" })
+        .send();
+    let backend = Arc::new(Http(Arc::clone(shared)));
+    let stopping = shared.stopping.clone();
+    tokio::spawn(console::serve(backend, listener, stopping, tasks.clone()));
+    Ok(())
+}
+
+struct Http(Arc<Shared>);
+
+impl Http {
+    /// What the queue's owner says, if it answers in time.
+    async fn gauges(&self) -> Option<Gauges> {
+        let (ask, told) = oneshot::channel();
+        self.0.tell(Event::Gauges(ask));
+        tokio::time::timeout(ANSWERS_WITHIN, told).await.ok()?.ok()
+    }
+
+    fn trouble(&self, gauges: Option<Gauges>) -> Option<String> {
+        let shared = &self.0;
+        if shared.stopping.is_cancelled() {
+            return Some("the server is stopping".to_owned());
+        }
+        if let Some(why) = shared.spool.poisoned() {
+            return Some(format!("the queue's disk has failed: {why}"));
+        }
+        match shared.spool.space() {
+            Space::Enough => {}
+            Space::Low => {
+                return Some("the disk has less room than queue.reserve".to_owned());
+            }
+            Space::Exhausted => return Some("the disk has no room for the queue".to_owned()),
+        }
+        match gauges {
+            Some(_) => None,
+            None => Some(format!(
+                "the schedule does not answer within {} s",
+                ANSWERS_WITHIN.as_secs()
+            )),
+        }
+    }
+
+    fn figures(&self, gauges: Option<Gauges>) -> Figures {
+        let ready = self.trouble(gauges).is_none();
+        let figures = &self.0.figures;
+        let of = |name: &str| {
+            let all = figures.all();
+            all.iter().find(|(n, _)| *n == name).map_or(0, |(_, v)| *v)
+        };
+        let s = self.0.spool.stats();
+        let mut values = vec![
+            ("messages_accepted", vec![of("accepted")]),
+            (
+                "outcomes",
+                ["delivered", "deferred", "failed", "expired"]
+                    .map(of)
+                    .to_vec(),
+            ),
+            ("unknown_outcomes", vec![of("unknown_outcomes")]),
+            (
+                "connections",
+                ["connections_in", "connections_out"].map(of).to_vec(),
+            ),
+            ("clear_after_failed_tls", vec![of("clear_after_failed_tls")]),
+            ("queue_recipients", vec![s.waiting]),
+            ("queue_messages", vec![s.messages]),
+            ("spool_written_bytes", vec![s.bytes_written]),
+            ("spool_moved_bytes", vec![s.bytes_moved]),
+            ("spool_commits", vec![s.commits]),
+            ("spool_syncs", vec![s.syncs]),
+            (
+                "spool_segments",
+                vec![s.hot_segments, s.cold_segments, s.free_segments],
+            ),
+            ("spool_segments_reclaimed", vec![s.reclaimed]),
+            ("spool_damaged", vec![s.damaged]),
+            ("spool_index_backlog", vec![s.index_backlog]),
+            ("ready", vec![u64::from(ready)]),
+        ];
+        if let Some(g) = gauges {
+            values.extend([
+                ("scheduled_recipients", vec![g.recipients]),
+                ("due_recipients", vec![g.due]),
+                ("sites", vec![g.sites]),
+                ("sessions", vec![g.busy, g.idle]),
+                ("paused_domains", vec![g.paused]),
+            ]);
+        }
+        let (delays, delays_sum_ms) = figures.delays.read();
+        Figures {
+            values,
+            delays,
+            delays_sum_ms,
+        }
+    }
+}
+
+impl Backend for Http {
+    fn settings(&self) -> console::Settings {
+        let settings = self.0.settings();
+        let config = &settings.config;
+        let tls = settings.server_tls.clone();
+        console::Settings {
+            hostname: config.hostname.to_string(),
+            hosts: config.console.hosts.clone(),
+            keys: config.console.keys.clone(),
+            metrics_networks: config.console.metrics_networks.clone(),
+            message_size: settings.policy.limits.message_size,
+            max_connections: config.console.max_connections,
+            tls: tls.filter(|_| config.console.is_https()),
+        }
+    }
+
+    fn hand_in(
+        &self,
+        submission: Submission,
+        token: Option<String>,
+    ) -> Later<'_, Result<HandedIn, Reply>> {
+        Box::pin(async move {
+            let handed = hand_in::hand_in(&self.0, submission, token).await?;
+            Ok(HandedIn {
+                id: handed.id,
+                recipients: handed.recipients,
+                duplicate: handed.duplicate,
+            })
+        })
+    }
+
+    fn token_beginning(
+        &self,
+        prefix: String,
+    ) -> Later<'_, Result<Option<(String, QueueId)>, String>> {
+        Box::pin(async move {
+            let handles = Arc::clone(&self.0);
+            let look = move || handles.spool.find_token_beginning(&prefix);
+            let found = tokio::task::spawn_blocking(look).await;
+            let found = found.map_err(|e| e.to_string())?;
+            found.map_err(|e| e.to_string())
+        })
+    }
+
+    fn carry_out(&self, request: Request, who: String) -> Later<'_, Result<Answer, String>> {
+        Box::pin(async move { admin::carry_out(&self.0, request, &who).await })
+    }
+
+    fn figures(&self) -> Later<'_, Figures> {
+        Box::pin(async move {
+            let gauges = self.gauges().await;
+            self.figures(gauges)
+        })
+    }
+
+    fn trouble(&self) -> Later<'_, Option<String>> {
+        Box::pin(async move {
+            let gauges = self.gauges().await;
+            self.trouble(gauges)
+        })
+    }
+
+    fn log_refused(&self, client: IpAddr, key: Option<&str>, why: &str) {
+        let line = self.0.journal.line(net::now(), "http");
+        line.field("client", client)
+            .maybe("key", key)
+            .field("what", why)
+            .send();
+    }
+}

@@ -1,0 +1,284 @@
+//! docs/api.md, made from the OpenAPI document in docs/openapi.json, which `sendoff openapi` prints.
+//!
+//! That the document is what the code says is a test of the crate `console`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value};
+
+const DOCUMENT: &str = "docs/openapi.json";
+const PAGE: &str = "docs/api.md";
+/// What stands above the generated part.
+const INTRODUCTION: &str = "\
+# HTTP
+
+<!-- Generated from the code by `cargo xtask docs`. Do not edit. -->
+
+HTTP is answered at `console.address`, 127.0.0.1:8025 unless it is set. The same as a document for
+programs (OpenAPI 3.1): [openapi.json](openapi.json), from a running server
+`/api/v1/openapi.json`, or `sendoff openapi`.
+
+```sh
+key=$(sendoff key add shop --scope send --senders shop.example)   # shown once
+curl http://127.0.0.1:8025/api/v1/messages \\
+     -H \"Authorization: Bearer $key\" -H \"Idempotency-Key: order-4711\" \\
+     -H \"Content-Type: application/json\" \\
+     -d '{\"from\": \"Shop <orders@shop.example>\", \"to\": [\"bob@example.net\"],
+          \"subject\": \"Your order\", \"text\": \"Thank you.\\n\"}'
+curl \"http://127.0.0.1:8025/api/v1/messages?from=ann@shop.example&to=bob@example.net\" \\
+     -H \"Authorization: Bearer $key\" -H \"Content-Type: message/rfc822\" --data-binary @mail.eml
+```
+
+Everything under `/api/v1` but the document needs a key with the scope named, from this computer too.
+Errors are `application/problem+json` (RFC 9457): `code` is for programs, `detail` says why, `field`
+what of the request is wrong, `remedy` what to do. A request must be addressed (Host) to `hostname`,
+a loopback name or one of `console.hosts`.
+";
+/// The methods that a path may have, in the order in which they are shown.
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+/// Asks the code for the document, and writes it and the page.
+pub(crate) fn write(root: &Path) -> Result<()> {
+    let output = Command::new("cargo")
+        .args(["run", "--quiet", "--package", "server", "--", "openapi"])
+        .current_dir(root)
+        .output()
+        .context("sendoff openapi")?;
+    if !output.status.success() {
+        bail!(
+            "sendoff openapi: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    fs::write(root.join(DOCUMENT), &output.stdout).context(DOCUMENT)?;
+    fs::write(root.join(PAGE), page(root)?).context(PAGE)
+}
+
+/// Whether the page is what the document says.
+pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
+    let is = fs::read_to_string(root.join(PAGE)).unwrap_or_default();
+    if is == page(root)? {
+        return Ok(Vec::new());
+    }
+    Ok(vec![format!(
+        "{PAGE}: is not what {DOCUMENT} says; run `cargo xtask docs`"
+    )])
+}
+
+fn page(root: &Path) -> Result<String> {
+    let text = fs::read_to_string(root.join(DOCUMENT)).context(DOCUMENT)?;
+    let document: Value = serde_json::from_str(&text).context(DOCUMENT)?;
+    Ok(format!("{INTRODUCTION}{}", render(&document)))
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn object<'a>(value: &'a Value, pointer: &str) -> Vec<(&'a String, &'a Value)> {
+    let map = value.pointer(pointer).and_then(Value::as_object);
+    map.map(Map::iter).into_iter().flatten().collect()
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    let list = value.get(name).and_then(Value::as_array);
+    list.map(Vec::as_slice).unwrap_or_default()
+}
+
+fn render(document: &Value) -> String {
+    let mut page = String::new();
+    for tag in list(document, "tags") {
+        let name = text(tag, "name");
+        page += &format!("\n## {name}\n\n{}.\n", text(tag, "description"));
+        for (path, item) in object(document, "/paths") {
+            for method in METHODS {
+                if let Some(operation) = item.get(method)
+                    && list(operation, "tags").iter().any(|t| t == name)
+                {
+                    page += &operation_text(path, method, operation);
+                }
+            }
+        }
+    }
+    page += "\n## Objects\n";
+    for (name, schema) in object(document, "/components/schemas") {
+        page += &schema_text(name, schema);
+    }
+    page
+}
+
+fn operation_text(path: &str, method: &str, operation: &Value) -> String {
+    let mut page = format!(
+        "\n### `{} {path}`\n\n{}.",
+        method.to_uppercase(),
+        text(operation, "summary")
+    );
+    for line in text(operation, "description").lines() {
+        page += &format!("\n{line}");
+    }
+    page += "\n";
+    let scopes: Vec<&str> = list(operation, "security")
+        .iter()
+        .flat_map(|one| list(one, "key"))
+        .filter_map(Value::as_str)
+        .collect();
+    if !scopes.is_empty() {
+        page += &format!("\nScope: `{}`.\n", scopes.join("`, `"));
+    }
+    let parameters = list(operation, "parameters");
+    if !parameters.is_empty() {
+        page += "\n| parameter | in | type | meaning |\n|---|---|---|---|\n";
+    }
+    for parameter in parameters {
+        let schema = parameter.get("schema").unwrap_or(&Value::Null);
+        page += &format!(
+            "| `{}` | {} | {} | {} |\n",
+            text(parameter, "name"),
+            text(parameter, "in"),
+            type_of(schema),
+            sentence(text(parameter, "description"))
+        );
+    }
+    let bodies = contents(operation.get("requestBody").unwrap_or(&Value::Null));
+    if !bodies.is_empty() {
+        page += &format!("\nBody: {}.\n", bodies.join(", or "));
+    }
+    page += "\n| status | answer |\n|---|---|\n";
+    for (status, response) in object(operation, "/responses") {
+        let what = text(response, "description");
+        let is_problem = response
+            .pointer("/content/application~1problem+json")
+            .is_some();
+        let body = match (is_problem, contents(response).as_slice()) {
+            (true, _) | (false, []) => String::new(),
+            (false, bodies) => format!(": {}", bodies.join(", ")),
+        };
+        page += &format!("| {status} | {what}{body} |\n");
+    }
+    page
+}
+
+/// The media types of a body with their types.
+fn contents(body: &Value) -> Vec<String> {
+    let one = |(media, content): (&String, &Value)| {
+        let schema = content.get("schema").unwrap_or(&Value::Null);
+        format!("{} as `{media}`", type_of(schema))
+    };
+    object(body, "/content").into_iter().map(one).collect()
+}
+
+fn schema_text(name: &str, schema: &Value) -> String {
+    let mut page = format!("\n### {name}\n");
+    let description = text(schema, "description");
+    if !description.is_empty() {
+        page += &format!("\n{description}\n");
+    }
+    let (one_of, values) = (list(schema, "oneOf"), list(schema, "enum"));
+    if !values.is_empty() {
+        let values: Vec<String> = values.iter().map(|v| format!("`{v}`")).collect();
+        page += &format!("\nOne of {}.\n", values.join(", "));
+    }
+    for (number, choice) in one_of.iter().enumerate() {
+        let before = if number > 0 { "Or: " } else { "" };
+        let value = list(choice, "enum").first();
+        let value = value.map(|v| format!("`{v}`: ")).unwrap_or_default();
+        page += &format!("\n{before}{value}{}\n", text(choice, "description"));
+        page += &fields_text(choice);
+    }
+    page + &fields_text(schema)
+}
+
+fn fields_text(schema: &Value) -> String {
+    let fields = object(schema, "/properties");
+    if fields.is_empty() {
+        return String::new();
+    }
+    let required = list(schema, "required");
+    let mut page = String::from("\n| field | type | meaning |\n|---|---|---|\n");
+    for (name, field) in fields {
+        let needed = match required.iter().any(|r| r == name.as_str()) {
+            true => "",
+            false => ", optional",
+        };
+        let meaning = text(field, "description").replace('\n', " ");
+        page += &format!("| `{name}` | {}{needed} | {meaning} |\n", type_of(field));
+    }
+    page
+}
+
+/// A type in words.
+fn type_of(schema: &Value) -> String {
+    if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        return format!("[{name}](#{})", name.to_lowercase());
+    }
+    let choices = list(schema, "oneOf");
+    if let Some(choice) = choices.iter().find(|c| text(c, "type") != "null") {
+        return type_of(choice);
+    }
+    let values = list(schema, "enum");
+    if !values.is_empty() {
+        let values: Vec<String> = values.iter().map(|v| format!("`{v}`")).collect();
+        return values.join(", ").replace('"', "");
+    }
+    let names = list(schema, "type").iter().filter_map(Value::as_str);
+    let kind = names
+        .chain(schema.get("type").and_then(Value::as_str))
+        .find(|name| *name != "null");
+    match kind {
+        Some("array") => {
+            let items = schema.get("items").unwrap_or(&Value::Null);
+            format!("list of {}", type_of(items))
+        }
+        Some("string") => "text".to_owned(),
+        Some("integer") => "number".to_owned(),
+        Some(kind) => kind.to_owned(),
+        None => "anything".to_owned(),
+    }
+}
+
+/// A description as a sentence in one line.
+fn sentence(text: &str) -> String {
+    let text = text.replace('\n', " ").replace('|', "\\|");
+    match text.ends_with('.') || text.is_empty() {
+        true => text,
+        false => format!("{text}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_and_an_object_are_shown() {
+        let document = serde_json::json!({
+            "tags": [{ "name": "queue", "description": "What waits" }],
+            "paths": { "/q/{id}": { "get": {
+                "tags": ["queue"], "summary": "Show one", "security": [{ "key": ["read"] }],
+                "parameters": [{ "name": "id", "in": "path", "description": "Its id",
+                                 "schema": { "type": ["string", "null"] } }],
+                "responses": {
+                    "200": { "description": "It", "content": { "application/json": {
+                        "schema": { "$ref": "#/components/schemas/One" } } } },
+                    "404": { "description": "None", "content": { "application/problem+json": {
+                        "schema": { "$ref": "#/components/schemas/One" } } } }
+                }
+            } } },
+            "components": { "schemas": { "One": { "description": "A thing.",
+                "required": ["n"], "properties": {
+                    "n": { "type": "integer", "description": "How\nmany." },
+                    "l": { "type": "array", "items": { "type": "string" } } } } } }
+        });
+        let expected = "\n## queue\n\nWhat waits.\n\n### `GET /q/{id}`\n\nShow one.\n\n\
+            Scope: `read`.\n\n| parameter | in | type | meaning |\n|---|---|---|---|\n\
+            | `id` | path | text | Its id. |\n\n| status | answer |\n|---|---|\n\
+            | 200 | It: [One](#one) as `application/json` |\n| 404 | None |\n\n## Objects\n\n\
+            ### One\n\nA thing.\n\n| field | type | meaning |\n|---|---|---|\n\
+            | `l` | list of text, optional |  |\n| `n` | number | How many. |\n";
+        assert_eq!(render(&document), expected);
+    }
+}

@@ -157,7 +157,7 @@ pub(crate) fn compose(
     now: Timestamp,
     message_id: &str,
 ) -> Result<Composed, Problem> {
-    let from = parse_one(&message.from).map_err(|e| wrong_address("from", &e))?;
+    let from = mailbox("from", &message.from)?;
     let to = mailboxes("to", &message.to)?;
     let cc = mailboxes("cc", &message.cc)?;
     let bcc = mailboxes("bcc", &message.bcc)?;
@@ -208,16 +208,18 @@ pub(crate) fn compose(
     })
 }
 
-fn wrong_address(field: &str, why: &impl ToString) -> Problem {
-    Problem::field(field, why.to_string()).remedy("Write ann@example.com or Ann <ann@example.com>.")
+fn mailbox(field: &str, text: &str) -> Result<Mailbox, Problem> {
+    plain(field, text)?;
+    parse_one(text).map_err(|why| {
+        let problem = Problem::field(field, why.to_string());
+        problem.remedy("Write ann@example.com or Ann <ann@example.com>.")
+    })
 }
 
 fn mailboxes(field: &str, list: &[String]) -> Result<Vec<Mailbox>, Problem> {
     let parse = |(n, text): (usize, &String)| {
         let field = format!("{field}[{n}]");
-        let mailbox = parse_one(text).map_err(|e| wrong_address(&field, &e))?;
-        plain(&field, mailbox.name.as_deref().unwrap_or_default())?;
-        Ok(mailbox)
+        mailbox(&field, text)
     };
     list.iter().enumerate().map(parse).collect()
 }

@@ -4,6 +4,7 @@
 mod dialogue;
 mod durable;
 mod hosts;
+mod http;
 mod load;
 mod local;
 mod lookups;
@@ -16,3 +17,4 @@ mod service;
 mod tls;
 mod told;
 mod ways_in;
+mod web;

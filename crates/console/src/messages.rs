@@ -100,8 +100,8 @@ impl Turns {
 /// Hand a mail in
 ///
 /// As JSON, or whole as `message/rfc822`. The answer comes when the mail would survive a power cut.
-/// With an `Idempotency-Key`, the same request may be repeated for 30 days after the mail's end: it
-/// gives the same id, and nothing is sent twice.
+/// With an `Idempotency-Key`, the same request may be repeated for 30 days: it gives the same id, and
+/// nothing is sent twice.
 #[utoipa::path(
     post, path = "/messages", tag = "messages",
     operation_id = "send_message",
@@ -135,19 +135,23 @@ pub(crate) async fn send(
     let kind = body::media_type(&headers);
     let settings = console.backend().settings();
     let form = Form::of(&kind, parameters)?;
-    let memory = body::reserve(&console, body.size_hint(), settings.message_size).await?;
-    let octets = body::read(body, settings.message_size).await?;
-    let turn = match &repeat {
-        None => None,
-        Some(key) => {
-            let prefix = token_prefix(&caller, key);
-            let digest = payload(&kind, query.as_deref().unwrap_or_default(), &octets);
-            Some((prefix, digest))
-        }
+    let max = settings.message_size;
+    let memory = body::reserve(&console, body.size_hint(), max).await?;
+    let octets = body::read(body, max).await?;
+    let prefix = repeat.map(|key| token_prefix(&caller, &key));
+    let read = move || {
+        let query = query.unwrap_or_default();
+        let turn = prefix.map(|prefix| (prefix, payload(&kind, &query, &octets)));
+        form.read(&octets, &settings.hostname).map(|c| (c, turn))
     };
-    let composed = form.read(&octets, &settings.hostname)?;
-    drop(octets);
-    check_size(&composed, settings.message_size)?;
+    // Decoding megabytes must not hold up what else its thread has to do.
+    let (composed, turn) = match memory.is_some() {
+        false => read()?,
+        true => tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|e| Problem::unavailable(format!("an error of this server: {e}")))??,
+    };
+    check_size(&composed, max)?;
     may_send(&caller, &composed)?;
     // Carried out to its end also when the client hangs up: it may ask again, and must not be
     // answered before this is settled.

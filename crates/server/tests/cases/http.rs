@@ -55,14 +55,12 @@ fn keeping(scene: &Scene) -> (Sendoff, Web) {
     Web::start(scene, scene.config().set("outgoing.enabled", false))
 }
 
-#[test]
-fn a_mail_in_json_arrives_as_it_was_meant() {
-    let scene = Scene::new();
-    let host = scene.world.domain("there.example");
-    let (server, web) = Web::start(&scene, scene.config());
-    let web = web.with_key(&server, "send", &[]);
-    let picture = [0u8, 255, 137, 80, 78, 71];
-    let mail = json!({
+/// Octets that are no text.
+const PICTURE: [u8; 6] = [0, 255, 137, 80, 78, 71];
+
+/// A mail with everything that a mail can have.
+fn everything() -> Value {
+    json!({
         "from": "\"Ännchen, A\" <ann@origin.example>",
         "to": ["Bob <bob@there.example>", "eve@there.example"],
         "cc": ["eve@there.example"],
@@ -73,36 +71,22 @@ fn a_mail_in_json_arrives_as_it_was_meant() {
         "html": "<p>Hallo <img src=\"cid:pic1\"></p>",
         "attachments": [
             { "filename": "pic.png", "content_type": "image/png", "content_id": "pic1",
-              "content": STANDARD.encode(picture) },
+              "content": STANDARD.encode(PICTURE) },
             { "filename": "Größe.bin", "content": STANDARD.encode([1u8, 2, 3]) }
         ],
         "headers": { "List-Unsubscribe": "<https://origin.example/u?x=1>", "X-Grosse": "groß" },
         "envelope_from": "bounces@origin.example",
         "notify": ["failure"],
         "ret": "headers"
-    });
-    let answer = web.post_json(MESSAGES, &mail).expect(202).json();
-    assert_eq!(answer["duplicate"], false);
-    let accepted: Vec<(&str, bool)> = answer["recipients"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|r| (r["address"].as_str().unwrap(), r["accepted"] == true))
-        .collect();
-    let expected = ["bob", "eve", "secret"].map(|n| format!("{n}@there.example"));
-    assert_eq!(accepted, expected.each_ref().map(|a| (a.as_str(), true)));
-    let received = host.wait_for(1, SOON);
-    let received = received.first().unwrap();
-    assert_eq!(received.sender, "bounces@origin.example");
-    assert_eq!(
-        received.addresses(),
-        expected.each_ref().map(String::as_str)
-    );
-    assert!(!received.text().contains("secret@"), "{}", received.text());
-    let read = read_mail(&received.content);
+    })
+}
+
+/// The content is what [`everything`] says.
+fn assert_is_everything(content: &[u8]) {
+    let read = read_mail(content);
     assert_eq!(read["defects"], json!([]));
     let headers = &read["headers"];
-    assert_eq!(headers["subject"], mail["subject"]);
+    assert_eq!(headers["subject"], everything()["subject"]);
     assert_eq!(headers["from"], "\"Ännchen, A\" <ann@origin.example>");
     assert_eq!(headers["to"], "Bob <bob@there.example>, eve@there.example");
     assert_eq!(headers["cc"], "eve@there.example");
@@ -136,7 +120,7 @@ fn a_mail_in_json_arrives_as_it_was_meant() {
                                     null,
                                     null
                                 ],
-                                ["image/png", picture, "pic.png", "<pic1>"]
+                                ["image/png", PICTURE, "pic.png", "<pic1>"]
                             ]
                         ]
                     ]
@@ -145,6 +129,34 @@ fn a_mail_in_json_arrives_as_it_was_meant() {
             ]
         ])
     );
+}
+
+#[test]
+fn a_mail_in_json_arrives_as_it_was_meant() {
+    let scene = Scene::new();
+    let host = scene.world.domain("there.example");
+    let (server, web) = Web::start(&scene, scene.config());
+    let web = web.with_key(&server, "send", &[]);
+    let mail = everything();
+    let answer = web.post_json(MESSAGES, &mail).expect(202).json();
+    assert_eq!(answer["duplicate"], false);
+    let accepted: Vec<(&str, bool)> = answer["recipients"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| (r["address"].as_str().unwrap(), r["accepted"] == true))
+        .collect();
+    let expected = ["bob", "eve", "secret"].map(|n| format!("{n}@there.example"));
+    assert_eq!(accepted, expected.each_ref().map(|a| (a.as_str(), true)));
+    let received = host.wait_for(1, SOON);
+    let received = received.first().unwrap();
+    assert_eq!(received.sender, "bounces@origin.example");
+    assert_eq!(
+        received.addresses(),
+        expected.each_ref().map(String::as_str)
+    );
+    assert!(!received.text().contains("secret@"), "{}", received.text());
+    assert_is_everything(&received.content);
     let id = answer["id"].as_str().unwrap();
     let line = server.wait_for_log(&[" accepted ", id], SOON).unwrap();
     assert!(
@@ -329,17 +341,9 @@ fn requests_for_another_host_are_refused() {
     }
 }
 
-#[test]
-fn what_is_wrong_with_a_mail_is_named() {
-    let scene = Scene::new();
-    let config = scene
-        .config()
-        .set("outgoing.enabled", false)
-        .set("outgoing.max_message_size", "100kB")
-        .set("local.domains", ["here.example"]);
-    let (server, web) = Web::start(&scene, config);
-    let web = web.with_key(&server, "send", &[]);
-    for (mail, field) in [
+/// Mails that cannot be meant, each with the field that is wrong.
+fn wrong_mails() -> Vec<(Value, &'static str)> {
+    vec![
         (json!({ "to": ["a@b.example"] }), "."),
         (json!({ "from": SENDER, "to": ["a@b.example", 7] }), "to[1]"),
         (
@@ -382,7 +386,20 @@ fn what_is_wrong_with_a_mail_is_named() {
                  "attachments": [{ "filename": "a", "content": "", "content_type": "x" }] }),
             "attachments[0].content_type",
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn what_is_wrong_with_a_mail_is_named() {
+    let scene = Scene::new();
+    let config = scene
+        .config()
+        .set("outgoing.enabled", false)
+        .set("outgoing.max_message_size", "100kB")
+        .set("local.domains", ["here.example"]);
+    let (server, web) = Web::start(&scene, config);
+    let web = web.with_key(&server, "send", &[]);
+    for (mail, field) in wrong_mails() {
         let problem = web.post_json(MESSAGES, &mail).problem(400, "bad-field");
         assert_eq!(problem["field"], field, "{mail}: {problem}");
     }

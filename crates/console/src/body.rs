@@ -33,7 +33,16 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Console> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Problem> {
         match Query::<T>::from_request_parts(parts, console).await {
             Ok(Query(found)) => Ok(Self(found)),
-            Err(rejection) => Err(Problem::field("?", rejection.body_text())),
+            Err(rejection) => {
+                // `…: NAME: what is wrong with its value`, or what is wrong with the names.
+                let text = rejection.body_text();
+                let (_, why) = text.split_once(": ").unwrap_or(("", &text));
+                let (field, why) = match why.split_once(": ") {
+                    Some((name, why)) if !name.contains(' ') => (name, why),
+                    Some(_) | None => ("?", why),
+                };
+                Err(Problem::field(field, why))
+            }
         }
     }
 }
@@ -121,9 +130,10 @@ pub(crate) async fn read(body: axum::body::Body, max: u64) -> Result<Bytes, Prob
 pub(crate) fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(octets);
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let field = error.path().to_string();
+        let path = error.path().to_string();
         let inner = error.into_inner();
         let why = inner.to_string();
+        let field = with_missing(path, &why);
         match inner.classify() {
             serde_json::error::Category::Data => Problem::field(field, why),
             serde_json::error::Category::Io
@@ -141,6 +151,16 @@ pub(crate) fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem
         Problem::new(StatusCode::BAD_REQUEST, "bad-json", why)
     })?;
     Ok(read)
+}
+
+/// The path of an error, which for a field that is missing ends where the field should be.
+fn with_missing(path: String, why: &str) -> String {
+    let rest = why.strip_prefix("missing field `");
+    match (rest.and_then(|rest| rest.split('`').next()), path.as_str()) {
+        (None, _) => path,
+        (Some(name), ".") => name.to_owned(),
+        (Some(name), path) => format!("{path}.{name}"),
+    }
 }
 
 /// Reads a small body of JSON.

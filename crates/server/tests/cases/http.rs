@@ -349,7 +349,11 @@ fn requests_for_another_host_are_refused() {
 /// Mails that cannot be meant, each with the field that is wrong.
 fn wrong_mails() -> Vec<(Value, &'static str)> {
     vec![
-        (json!({ "to": ["a@b.example"] }), "."),
+        (json!({ "to": ["a@b.example"] }), "from"),
+        (
+            json!({ "from": SENDER, "attachments": [{ "filename": "a" }] }),
+            "attachments[0].content",
+        ),
         (json!({ "from": SENDER, "to": ["a@b.example", 7] }), "to[1]"),
         (
             json!({ "from": SENDER, "to": ["a@b.example", "nobody"] }),
@@ -485,8 +489,10 @@ fn every_verb_works_by_http_as_by_command() {
     act("explode", &json!({ "all": true })).problem(404, "bad-field");
     web.get("/api/v1/queue/00000000000").problem(404, "unknown");
     web.get("/api/v1/queue/xyz").problem(400, "bad-field");
-    web.get("/api/v1/queue?limit=many")
+    let problem = web
+        .get("/api/v1/queue?limit=many")
         .problem(400, "bad-field");
+    assert_eq!(problem["field"], "limit", "{problem}");
     web.get("/api/v1/queue?limit=10001")
         .problem(400, "bad-field");
     web.get("/api/v1/nothing").problem(404, "unknown-path");

@@ -17,6 +17,8 @@ use crate::router::Console;
 
 /// A body is here within this time.
 const BODY_WAIT: Duration = Duration::from_secs(300);
+/// How long what is sent of a refused body is taken in.
+const PASS_OVER: Duration = Duration::from_secs(10);
 /// How long a large mail waits for memory.
 const MEMORY_WAIT: Duration = Duration::from_secs(60);
 /// Megabytes for the bodies of all large mails that are being received.
@@ -98,8 +100,24 @@ pub(crate) async fn reserve(
     }
 }
 
+/// Takes in what a client sends of a body that is refused: one that sends all before it reads would
+/// find its connection broken instead of the answer. A client that waits to be told to go on is
+/// not told.
+fn pass_over(mut body: axum::body::Body, headers: &HeaderMap) {
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    tokio::spawn(tokio::time::timeout(PASS_OVER, async move {
+        while let Some(Ok(_)) = body.frame().await {}
+    }));
+}
+
 /// Reads a body of at most `max` octets.
-pub(crate) async fn read(body: axum::body::Body, max: u64) -> Result<Bytes, Problem> {
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: axum::body::Body,
+    max: u64,
+) -> Result<Bytes, Problem> {
     let limit = usize::try_from(max).unwrap_or(usize::MAX);
     let too_large = || {
         let why = format!("the body is larger than the {max} octets that are allowed");
@@ -108,6 +126,7 @@ pub(crate) async fn read(body: axum::body::Body, max: u64) -> Result<Bytes, Prob
     };
     // Said before anything is read where the client says the length.
     if body.size_hint().lower() > max {
+        pass_over(body, headers);
         return Err(too_large());
     }
     match tokio::time::timeout(BODY_WAIT, Limited::new(body, limit).collect()).await {
@@ -171,5 +190,5 @@ pub(crate) async fn small_json<T: DeserializeOwned>(
     if media_type(headers) != "application/json" {
         return Err(unsupported("application/json"));
     }
-    from_json(&read(body, SMALL).await?)
+    from_json(&read(headers, body, SMALL).await?)
 }

@@ -1,13 +1,18 @@
 //! What a request carries: bodies within bounds, parameters, and words for what is wrong in them.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use bytes::Bytes;
-use http_body::{Body as _, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
@@ -100,24 +105,65 @@ pub(crate) async fn reserve(
     }
 }
 
-/// Takes in what a client sends of a body that is refused: one that sends all before it reads would
-/// find its connection broken instead of the answer. A client that waits to be told to go on is
-/// not told.
-fn pass_over(mut body: axum::body::Body, headers: &HeaderMap) {
-    if headers.contains_key(header::EXPECT) {
-        return;
+/// A request's body that is taken in, and dropped, when nobody has read it: a client that sends all
+/// before it reads would find its connection broken instead of the refusal.
+struct Heard {
+    /// `None` behind its end.
+    body: Option<Body>,
+}
+
+impl http_body::Body for Heard {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            self.body = None;
+        }
+        Poll::Ready(frame)
     }
-    tokio::spawn(tokio::time::timeout(PASS_OVER, async move {
-        while let Some(Ok(_)) = body.frame().await {}
-    }));
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let hint = self.body.as_ref().map(Body::size_hint);
+        hint.unwrap_or_else(|| SizeHint::with_exact(0))
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        let Some(mut body) = self.body.take().filter(|b| !b.is_end_stream()) else {
+            return;
+        };
+        tokio::spawn(tokio::time::timeout(PASS_OVER, async move {
+            while let Some(Ok(_)) = body.frame().await {}
+        }));
+    }
+}
+
+/// Lets every request's body be heard to its end, whatever is answered. A client that waits to be
+/// told to go on is not told.
+pub(crate) async fn hear(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = match parts.headers.contains_key(header::EXPECT) {
+        true => body,
+        false => Body::new(Heard { body: Some(body) }),
+    };
+    next.run(Request::from_parts(parts, body)).await
 }
 
 /// Reads a body of at most `max` octets.
-pub(crate) async fn read(
-    headers: &HeaderMap,
-    body: axum::body::Body,
-    max: u64,
-) -> Result<Bytes, Problem> {
+pub(crate) async fn read(body: Body, max: u64) -> Result<Bytes, Problem> {
     let limit = usize::try_from(max).unwrap_or(usize::MAX);
     let too_large = || {
         let why = format!("the body is larger than the {max} octets that are allowed");
@@ -126,7 +172,6 @@ pub(crate) async fn read(
     };
     // Said before anything is read where the client says the length.
     if body.size_hint().lower() > max {
-        pass_over(body, headers);
         return Err(too_large());
     }
     match tokio::time::timeout(BODY_WAIT, Limited::new(body, limit).collect()).await {
@@ -185,10 +230,10 @@ fn with_missing(path: String, why: &str) -> String {
 /// Reads a small body of JSON.
 pub(crate) async fn small_json<T: DeserializeOwned>(
     headers: &HeaderMap,
-    body: axum::body::Body,
+    body: Body,
 ) -> Result<T, Problem> {
     if media_type(headers) != "application/json" {
         return Err(unsupported("application/json"));
     }
-    from_json(&read(headers, body, SMALL).await?)
+    from_json(&read(body, SMALL).await?)
 }

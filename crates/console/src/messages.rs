@@ -137,7 +137,7 @@ pub(crate) async fn send(
     let form = Form::of(&kind, parameters)?;
     let max = settings.message_size;
     let memory = body::reserve(&console, body.size_hint(), max).await?;
-    let octets = body::read(&headers, body, max).await?;
+    let octets = body::read(body, max).await?;
     let prefix = repeat.map(|key| token_prefix(&caller, &key));
     let read = move || {
         let query = query.unwrap_or_default();

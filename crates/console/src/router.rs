@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use ops::{Answer, Request};
 use tokio::sync::Semaphore;
@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::access::{Caller, check_host};
 use crate::backend::Backend;
-use crate::body::MEMORY_MEGABYTES;
+use crate::body::{self, MEMORY_MEGABYTES};
 use crate::keys::Keys;
 use crate::messages::Turns;
 use crate::openapi::Document;
@@ -124,6 +124,7 @@ pub(crate) fn router(backend: Arc<dyn Backend>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(console.clone(), check_host))
+        .layer(from_fn(body::hear))
         .with_state(console)
 }
 

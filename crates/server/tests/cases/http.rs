@@ -422,6 +422,8 @@ fn what_is_wrong_with_a_mail_is_named() {
     // The answer is heard also by a client that sends everything first.
     large["text"] = json!("x".repeat(20_000_000));
     web.post_json(MESSAGES, &large).problem(413, "too-large");
+    let wrong = web.with_secret("sendoff_x");
+    wrong.post_json(MESSAGES, &large).problem(401, "wrong-key");
     // What is said to be too large is refused before it is sent.
     let announced = web.with_header("Content-Length", "100001");
     announced

@@ -12,55 +12,10 @@ use slab::Slab;
 use crate::action::{
     Action, Batch, Deadline, DomainId, Policy, PolicyOf, Resolution, Settings, SiteId, WorkerId,
 };
+use crate::domain::{DomainEntry, Lookup, Worker};
 use crate::entry::{Entries, HELD, NewRecipient, Phase, Slot, TERMS};
 use crate::site::{Limits, Site};
 use crate::window::Standing;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lookup {
-    Unknown,
-    Queued,
-    Asked,
-    /// Asked under settings that hold no more: the answer does not count.
-    AskedBefore,
-    Known {
-        site: u32,
-        expires: Timestamp,
-    },
-}
-
-#[derive(Debug)]
-pub(crate) struct DomainEntry {
-    pub(crate) name: Domain,
-    pub(crate) destination: Destination,
-    /// An administrator sends this part of its mail there, instead of where the rules would.
-    pub(crate) route: Option<Arc<str>>,
-    pub(crate) policy: Policy,
-    pub(crate) lookup: Lookup,
-    pub(crate) paused: bool,
-    /// Due, and not yet given to a site.
-    pub(crate) pending: Vec<Slot>,
-    /// Recipients of it in the queue.
-    pub(crate) recipients: u32,
-}
-
-impl DomainEntry {
-    pub(crate) const fn site(&self) -> Option<u32> {
-        match self.lookup {
-            Lookup::Known { site, .. } => Some(site),
-            Lookup::Unknown | Lookup::Queued | Lookup::Asked | Lookup::AskedBefore => None,
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Worker {
-    pub(crate) site: u32,
-    pub(crate) batch: Vec<Slot>,
-    pub(crate) established: bool,
-    /// Batches it has sent.
-    pub(crate) batches: u32,
-}
 
 /// Decides who is sent when and where. See the crate's page.
 pub struct Scheduler {

@@ -319,7 +319,7 @@ impl Scheduler {
         let Some(entry) = self.entries.get(slot) else {
             return;
         };
-        let outgoing = |d: &crate::scheduler::DomainEntry| d.destination == Destination::Outgoing;
+        let outgoing = |d: &crate::domain::DomainEntry| d.destination == Destination::Outgoing;
         let domain = self.domains.get(entry.domain as usize);
         let late = self.notice_at(entry).is_some_and(|at| at <= now);
         if !late || !domain.is_some_and(outgoing) {

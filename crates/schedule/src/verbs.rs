@@ -8,8 +8,9 @@ use std::sync::Arc;
 use mail::{Destination, Domain, RecipientKey, RecipientState, Timestamp};
 
 use crate::action::{PolicyOf, SiteId};
+use crate::domain::{DomainEntry, Lookup};
 use crate::entry::{CANCELLED, HELD, Phase, SILENT, Slot};
-use crate::scheduler::{DomainEntry, Lookup, Scheduler};
+use crate::scheduler::Scheduler;
 use crate::site::SiteView;
 
 /// What became of the wish to end a recipient.

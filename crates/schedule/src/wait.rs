@@ -4,8 +4,9 @@ use std::fmt;
 
 use mail::{Destination, RecipientKey, Timestamp};
 
+use crate::domain::Lookup;
 use crate::entry::{HELD, Phase};
-use crate::scheduler::{Lookup, Scheduler};
+use crate::scheduler::Scheduler;
 use crate::window::Standing;
 
 /// Why a recipient waits, and when that may change by itself.

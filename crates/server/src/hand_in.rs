@@ -8,7 +8,7 @@ use mail::{Message, QueueId, Reply};
 use spool::{CommitError, Op};
 use tokio::sync::oneshot;
 
-use crate::queue::Event;
+use crate::event::Event;
 use crate::shared::Shared;
 
 /// A commit takes milliseconds; when the disk hangs, the client is told to come back.

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use crate::queue::{Event, Gauges};
+use crate::event::{Event, Gauges};
 use crate::shared::Shared;
 use crate::{admin, hand_in};
 

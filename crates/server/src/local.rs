@@ -17,7 +17,7 @@ use smtp::reply::ReplyParser;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::config::LocalStore;
-use crate::queue::{Finished, Job};
+use crate::event::{Finished, Job};
 use crate::shared::Shared;
 
 /// Each answer of an LMTP server is waited for this long.

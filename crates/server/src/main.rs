@@ -2,10 +2,12 @@
 
 mod admin;
 mod ask;
+mod batch_guard;
 mod cli;
 mod config;
 mod demo;
 mod drops;
+mod event;
 mod front;
 mod guard;
 mod hand_in;

@@ -12,8 +12,9 @@ use mail::{
 use notify::{Kind, Reported, Reporter};
 use spool::{CommitError, Filter, Op, Page, ReadError};
 
+use crate::event::Event;
 use crate::outcome::{AGAIN_AFTER, End, Waiting};
-use crate::queue::{Event, failed};
+use crate::queue::failed;
 use crate::shared::Shared;
 use crate::told::{self, Known, Told};
 

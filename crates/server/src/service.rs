@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::queue::Event;
+use crate::event::Event;
 use crate::shared::Shared;
 
 /// How often the state is told where nobody watches.

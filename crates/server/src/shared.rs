@@ -13,9 +13,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::event::Event;
 use crate::guard::LoginGuard;
 use crate::journal::Journal;
-use crate::queue::Event;
 use crate::service::Manager;
 use crate::users::Logins;
 

@@ -17,8 +17,9 @@ use schedule::{Attempted, Report, WorkerId};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use crate::batch_guard::BatchGuard;
+use crate::event::{Event, Finished, Job};
 use crate::local;
-use crate::queue::{Event, Finished, Job, internal_error};
 use crate::resolve::{Hop, log_addresses};
 use crate::shared::{Figures, Settings, Shared};
 use crate::transaction::transaction;
@@ -75,45 +76,6 @@ pub(crate) async fn run(shared: Arc<Shared>, id: WorkerId, mut jobs: mpsc::Unbou
         guard.finish(finished);
     }
     worker.quit().await;
-}
-
-/// Reports a batch even if sending it fails in a way that it must not.
-struct BatchGuard {
-    shared: Arc<Shared>,
-    id: WorkerId,
-    batch: Option<schedule::Batch>,
-}
-
-impl BatchGuard {
-    fn new(shared: &Arc<Shared>, id: WorkerId, batch: schedule::Batch) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            id,
-            batch: Some(batch),
-        }
-    }
-
-    fn finish(&mut self, finished: Finished) {
-        self.batch = None;
-        self.shared
-            .tell(Event::Finished(self.id, Box::new(finished)));
-    }
-}
-
-impl Drop for BatchGuard {
-    fn drop(&mut self) {
-        if let Some(batch) = self.batch.take()
-            && std::thread::panicking()
-        {
-            let report = internal_error(&batch, "sending it failed unexpectedly");
-            self.finish(Finished {
-                message: None,
-                report,
-                transcript: None,
-                reports_taken: Vec::new(),
-            });
-        }
-    }
 }
 
 /// Watches an idle session until it ends, by its host or by its own time-out.

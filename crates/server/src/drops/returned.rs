@@ -8,7 +8,7 @@ use mail::{Class, Destination, Envelope, Message, Outcome, Recipient, Reply, Tim
 use notify::{Kind, Reported};
 use spool::{CommitError, Op};
 
-use crate::queue::Event;
+use crate::event::Event;
 use crate::reports::{log_report, reporter};
 use crate::shared::Shared;
 

@@ -1,0 +1,76 @@
+//! What happens to the queue, and what its owner and the workers tell each other.
+
+use std::sync::Arc;
+
+use mail::{Domain, Message, QueueId, RecipientKey};
+use ops::Verb;
+use schedule::{Batch, DomainId, Report, Resolution, SiteView, Wait, WorkerId};
+use tokio::sync::oneshot;
+
+use crate::resolve::Hop;
+
+/// What happens to the queue.
+pub(crate) enum Event {
+    /// A message is durable.
+    Accepted(Arc<Message>),
+    /// A domain's lookup ended.
+    Resolved(DomainId, Resolution, Option<Arc<Hop>>),
+    /// A worker's session got through its greeting.
+    Greeted(WorkerId),
+    /// A worker's batch ended.
+    Finished(WorkerId, Box<Finished>),
+    /// A worker closed its idle session.
+    Closed(WorkerId),
+    /// An administrator's verb.
+    Act(
+        Verb,
+        Vec<RecipientKey>,
+        oneshot::Sender<Result<[u64; 3], String>>,
+    ),
+    /// Why these recipients wait.
+    Waits(Vec<RecipientKey>, oneshot::Sender<Vec<Option<Wait>>>),
+    /// Every site, and the paused domains.
+    Sites(oneshot::Sender<(Vec<SiteView>, Vec<Domain>)>),
+    /// How much there is of everything.
+    Gauges(oneshot::Sender<Gauges>),
+    /// Pause or resume a domain.
+    Pause(Domain, bool, oneshot::Sender<()>),
+    /// These recipients of a message are late, and this is the notice to its sender, if one goes.
+    Late(QueueId, Vec<RecipientKey>, Option<Box<Message>>),
+    /// Somebody wants to know whether this loop turns; the number of recipients in the queue.
+    Alive(oneshot::Sender<usize>),
+    /// The settings have changed.
+    Reloaded,
+    /// The queue's disk failed.
+    Fatal(String),
+    /// End in order.
+    Stop,
+}
+
+/// How much there is in the schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gauges {
+    pub(crate) recipients: u64,
+    pub(crate) due: u64,
+    pub(crate) sites: u64,
+    pub(crate) busy: u64,
+    pub(crate) idle: u64,
+    pub(crate) paused: u64,
+}
+
+/// What a worker reports.
+pub(crate) struct Finished {
+    pub(crate) message: Option<Arc<Message>>,
+    pub(crate) report: Report,
+    /// What was said, for all of the batch.
+    pub(crate) transcript: Option<String>,
+    /// Recipients whose host took delivery reports over (RFC 3461): none of ours on success.
+    pub(crate) reports_taken: Vec<u32>,
+}
+
+/// What a worker is given.
+pub(crate) struct Job {
+    pub(crate) batch: Batch,
+    pub(crate) message: Option<Arc<Message>>,
+    pub(crate) hop: Arc<Hop>,
+}

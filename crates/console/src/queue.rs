@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mail::Timestamp;
 use ops::{Answer, MessageView, Order, QueuedView, Request, Selection, TraceView, Verb};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -38,6 +39,9 @@ pub(crate) struct ListParams {
     #[serde(default = "hundred")]
     #[param(minimum = 0, maximum = 10_000, default = 100)]
     limit: u64,
+    /// The largest, or latest, first.
+    #[serde(default)]
+    reverse: bool,
     /// How many are passed over first.
     #[serde(default)]
     #[param(minimum = 0, maximum = 1_000_000_000, default = 0)]
@@ -88,6 +92,7 @@ pub(crate) async fn list(
     let request = Request::List {
         selection,
         order: asked.sort,
+        descending: asked.reverse,
         limit: asked.limit,
         offset: asked.offset,
     };
@@ -200,9 +205,31 @@ pub(crate) struct Action {
     /// Only count, and change nothing.
     #[serde(default)]
     preview: bool,
+    /// With `retry`: not now, but at this time (RFC 3339).
+    at: Option<String>,
+    /// With `reroute`: the server to send by (`host`, `host:port`, `[ip]`, `[ip]:port`); without it,
+    /// where the rules say again.
+    to: Option<String>,
 }
 
 impl Action {
+    /// The verb with its parameters.
+    fn verb(&self, plain: Verb) -> Result<Verb, Problem> {
+        match (plain, &self.at, &self.to) {
+            (Verb::Retry(_), Some(at), None) => match Timestamp::parse_rfc3339(at) {
+                Some(at) => Ok(Verb::Retry(Some(at.as_millis()))),
+                None => {
+                    let why = "write a time of RFC 3339, such as 2026-01-31T08:00:00Z";
+                    Err(Problem::field("at", why))
+                }
+            },
+            (Verb::Reroute(_), None, to) => Ok(Verb::Reroute(to.clone())),
+            (_, Some(_), _) => Err(Problem::field("at", "only `retry` has a time")),
+            (_, None, Some(_)) => Err(Problem::field("to", "only `reroute` names a server")),
+            (plain, None, None) => Ok(plain),
+        }
+    }
+
     fn selection(self) -> Result<Selection, Problem> {
         match (self.ids, self.filter, self.all) {
             (Some(ids), None, false) => Ok(Selection::Ids(ids)),
@@ -260,8 +287,9 @@ impl ActionResult {
 
 /// Change waiting recipients
 ///
-/// `hold` keeps them back, `release` lets them go, `retry` tries them now, `fail` gives them up with
-/// a failure message to their senders, `remove` takes them out silently.
+/// `hold` keeps them back, `release` lets them go, `retry` tries them now or at a time, `fail` gives
+/// them up with a failure message to their senders, `remove` takes them out silently, `reroute` sends
+/// them by another server.
 #[utoipa::path(
     post, path = "/queue/actions/{verb}", tag = "queue", operation_id = "act_on_queue",
     security(("key" = ["admin"])),
@@ -269,6 +297,7 @@ impl ActionResult {
     request_body(content = Action, description = "Which recipients"),
     responses(
         (status = 200, description = "What was done", body = ActionResult),
+        (status = 409, description = "The server to reroute to is none", body = Problem, content_type = "application/problem+json"),
         BodyRefusals,
         NotFound,
         Refusals
@@ -281,13 +310,14 @@ pub(crate) async fn act(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ActionResult>, Problem> {
-    let Some(verb) = Verb::of_word(&word) else {
+    let Some(plain) = Verb::of_word(&word) else {
         let words: Vec<&str> = Verb::ALL.iter().map(|v| v.word()).collect();
         let why = format!("there is no verb `{word}`: use {}", words.join(", "));
         return Err(Problem::field("verb", why).with_status(StatusCode::NOT_FOUND));
     };
     let action: Action = body::small_json(&headers, body).await?;
     let preview = action.preview;
+    let verb = action.verb(plain)?;
     let selection = action.selection()?;
     let field = match selection {
         Selection::Ids(_) => "ids",

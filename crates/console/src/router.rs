@@ -20,7 +20,7 @@ use crate::keys::Keys;
 use crate::messages::Turns;
 use crate::openapi::Document;
 use crate::problem::Problem;
-use crate::{health, messages, queue, server};
+use crate::{health, messages, orders, queue, server};
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -65,6 +65,7 @@ impl Console {
         request.check().map_err(|why| Problem::field(field, why))?;
         match self.backend().carry_out(request, caller.name()).await {
             Ok(Answer::Unknown(why)) => Err(Problem::new(StatusCode::NOT_FOUND, "unknown", why)),
+            Ok(Answer::Refused(why)) => Err(Problem::new(StatusCode::CONFLICT, "refused", why)),
             Ok(Answer::Error(why)) | Err(why) => Err(Problem::unavailable(why)),
             Ok(answer) => pick(answer).ok_or_else(other_answer),
         }
@@ -88,6 +89,12 @@ fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
         .routes(routes!(server::sites))
         .routes(routes!(server::pause))
         .routes(routes!(server::resume))
+        .routes(routes!(orders::site))
+        .routes(routes!(orders::slow))
+        .routes(routes!(orders::hold_rules))
+        .routes(routes!(orders::set_hold_rule, orders::remove_hold_rule))
+        .routes(routes!(orders::explain))
+        .routes(routes!(orders::history))
         .routes(routes!(server::stats))
         .routes(routes!(server::reload))
         .routes(routes!(document));

@@ -129,7 +129,7 @@ pub(crate) async fn reload(
     Done::of(answer).map(Json).ok_or_else(other_answer)
 }
 
-async fn done(
+pub(crate) async fn done(
     console: &Console,
     caller: &Caller,
     field: &str,

@@ -23,10 +23,12 @@ pub struct Acted {
 
 /// The verdict of a recipient that an administrator ended.
 #[must_use]
-pub fn verdict_of_admin(verb: Verb, at: Timestamp) -> Verdict {
+pub fn verdict_of_admin(verb: &Verb, at: Timestamp) -> Verdict {
     let text = match verb {
         Verb::Remove => "removed from the queue by an administrator",
-        Verb::Hold | Verb::Release | Verb::Retry(_) | Verb::Fail => "given up by an administrator",
+        Verb::Hold | Verb::Release | Verb::Retry(_) | Verb::Fail | Verb::Reroute(_) => {
+            "given up by an administrator"
+        }
     };
     let reply = Reply::own(EnhancedCode::new(5, 7, 0), text);
     Verdict::own(Outcome::Failed, Class::Policy, reply, at)
@@ -35,7 +37,7 @@ pub fn verdict_of_admin(verb: Verb, at: Timestamp) -> Verdict {
 /// Carries `verb` out on these recipients. Reads their last verdicts from the spool, so that a
 /// changed state forgets nothing.
 pub fn act(
-    verb: Verb,
+    verb: &Verb,
     keys: &[RecipientKey],
     scheduler: &mut Scheduler,
     spool: &Spool,
@@ -50,6 +52,7 @@ pub fn act(
                 let at = at.map_or(now, Timestamp::from_millis);
                 scheduler.retry(now, *key, at)
             }
+            Verb::Reroute(to) => scheduler.reroute(now, *key, to.as_deref()),
             Verb::Fail | Verb::Remove => {
                 end(verb, *key, scheduler, &mut acted);
                 continue;
@@ -57,7 +60,11 @@ pub fn act(
         };
         match state {
             Some(state) => {
-                let last = spool.state(*key).ok().flatten().and_then(|s| s.last);
+                // What was never tried has no last answer, and need not be looked up.
+                let last = match state.attempts {
+                    0 => None,
+                    _ => spool.state(*key).ok().flatten().and_then(|s| s.last),
+                };
                 let state = RecipientState { last, ..state };
                 acted.ops.push(Op::State {
                     key: *key,
@@ -72,8 +79,8 @@ pub fn act(
     acted
 }
 
-fn end(verb: Verb, key: RecipientKey, scheduler: &mut Scheduler, acted: &mut Acted) {
-    match scheduler.cancel(key, verb == Verb::Remove) {
+fn end(verb: &Verb, key: RecipientKey, scheduler: &mut Scheduler, acted: &mut Acted) {
+    match scheduler.cancel(key, *verb == Verb::Remove) {
         Cancelled::Now { attempts } => {
             acted.changed += 1;
             acted.ended.push((key, attempts));

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use spool::Row;
 use utoipa::ToSchema;
 
+use crate::explain::Explanation;
+
 /// One waiting recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueuedView {
@@ -191,6 +193,48 @@ impl From<schedule::SiteView> for SiteView {
     }
 }
 
+/// A rule that holds new mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HoldRuleView {
+    /// Its name.
+    pub name: String,
+    /// Which mail it holds, as a filter.
+    pub filter: String,
+}
+
+/// A domain's mail and the site that it goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DomainView {
+    /// The domain.
+    pub domain: String,
+    /// Its recipients that wait.
+    pub waiting: u64,
+    /// An administrator has paused it.
+    pub paused: bool,
+    /// The limits that an administrator has slowed it to, such as `rate=10/60s connections=1`.
+    pub slowed: Option<String>,
+    /// Where its mail goes; none: that is not known at present.
+    pub site: Option<SiteView>,
+}
+
+/// One finished recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FinishedView {
+    /// The message.
+    pub id: String,
+    /// Its sender; empty for the null reverse-path.
+    pub sender: String,
+    /// When it was accepted.
+    pub accepted: String,
+    /// Octets.
+    pub size: u64,
+    /// Who handed it in.
+    pub submitter: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub end: AttemptView,
+}
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -221,12 +265,29 @@ pub enum Answer {
         /// Domains that are paused.
         paused: Vec<String>,
     },
+    /// The rules that hold new mail: name and filter.
+    HoldRules(Vec<HoldRuleView>),
+    /// What is known of where a domain's mail goes.
+    Site(Box<DomainView>),
+    /// Where the mail for an address would go.
+    Explained(Box<Explanation>),
+    /// Finished recipients.
+    History(Vec<FinishedView>),
+    /// So many of so many are done; another answer follows.
+    Progress {
+        /// Done.
+        done: u64,
+        /// Of so many.
+        of: u64,
+    },
     /// Figures by name.
     Stats(serde_json::Map<String, serde_json::Value>),
     /// Done, with a word on it.
     Done(String),
     /// There is no such message; says which.
     Unknown(String),
+    /// It can not be done as it was asked, and why.
+    Refused(String),
     /// It was not done, and why.
     Error(String),
 }

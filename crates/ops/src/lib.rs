@@ -7,10 +7,15 @@
 
 mod act;
 mod answer;
+mod explain;
 mod request;
 mod table;
 
 pub use act::{Acted, act, verdict_of_admin};
-pub use answer::{Answer, AttemptView, MessageView, QueuedView, SiteView, TraceView};
-pub use request::{Order, Request, Selection, Verb};
+pub use answer::{
+    Answer, AttemptView, DomainView, FinishedView, HoldRuleView, MessageView, QueuedView, SiteView,
+    TraceView,
+};
+pub use explain::{Explanation, Step};
+pub use request::{HistorySelection, Order, Request, Selection, Verb};
 pub use table::{attempts_table, queue_table, sites_table};

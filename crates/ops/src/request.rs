@@ -1,8 +1,9 @@
 //! What an administrator can ask.
 
-use mail::{Domain, QueueId, RecipientKey, Timestamp};
+use mail::{Address, Domain, Outcome, QueueId, RecipientKey, Timestamp};
+use schedule::Rate;
 use serde::{Deserialize, Serialize};
-use spool::{Filter, Spool};
+use spool::{Filter, HistoryFilter, Spool};
 use utoipa::ToSchema;
 
 /// Which recipients a verb is about.
@@ -18,7 +19,7 @@ pub enum Selection {
 }
 
 /// A change of waiting recipients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
     /// Keep it, do not try it.
@@ -31,16 +32,20 @@ pub enum Verb {
     Fail,
     /// End it silently.
     Remove,
+    /// Send it by this server from now on (`host`, `host:port`, `[ip]`, `[ip]:port`), at once; or,
+    /// with none, where the rules say again.
+    Reroute(Option<String>),
 }
 
 impl Verb {
     /// Every verb, as it is without parameters.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Hold,
         Self::Release,
         Self::Retry(None),
         Self::Fail,
         Self::Remove,
+        Self::Reroute(None),
     ];
 
     /// The verb of this word, without parameters.
@@ -51,13 +56,14 @@ impl Verb {
 
     /// The word for it.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn word(&self) -> &'static str {
         match self {
             Self::Hold => "hold",
             Self::Release => "release",
             Self::Retry(_) => "retry",
             Self::Fail => "fail",
             Self::Remove => "remove",
+            Self::Reroute(_) => "reroute",
         }
     }
 }
@@ -101,6 +107,9 @@ pub enum Request {
         selection: Selection,
         /// In which order.
         order: Order,
+        /// The largest first.
+        #[serde(default)]
+        descending: bool,
         /// How many at the most.
         limit: u64,
         /// How many are passed over first.
@@ -123,8 +132,44 @@ pub enum Request {
     Export(String),
     /// The sites mail goes to.
     Sites,
+    /// What is known of the site that a domain's mail goes to.
+    Site(String),
     /// Stop (true) or let go the mail for a domain.
     Pause(String, bool),
+    /// Limit the mail for a domain; without limits: no more than the rules do.
+    Slow {
+        /// The domain.
+        domain: String,
+        /// Messages in a time, such as `10/min`.
+        rate: Option<String>,
+        /// Connections at once.
+        connections: Option<u32>,
+    },
+    /// The rules that hold new mail.
+    HoldRules,
+    /// Hold new mail that a filter matches, under a name; without a filter: take the rule away.
+    HoldRule {
+        /// The rule's name.
+        name: String,
+        /// The filter.
+        filter: Option<String>,
+    },
+    /// Where the mail for an address would go, and why; sends nothing.
+    Explain {
+        /// The address.
+        address: String,
+        /// Ask the mail host as well, up to RCPT.
+        probe: bool,
+    },
+    /// Finished recipients, the latest first.
+    History {
+        /// Words that must stand in sender, recipient or last answer; none: all.
+        selection: HistorySelection,
+        /// How many at the most.
+        limit: u64,
+        /// How many are passed over first.
+        offset: u64,
+    },
     /// The detailed log: for everything, or for one domain or sender; on or off.
     Detailed {
         /// A domain or an address; none: everything.
@@ -149,11 +194,116 @@ impl Request {
     pub fn check(&self) -> Result<(), String> {
         match self {
             Self::List { selection, .. } => selection.filter().map(drop),
-            Self::Count(selection) | Self::Act { selection, .. } => selection.check(),
+            Self::Count(selection) => selection.check(),
+            Self::Act { verb, selection } => {
+                if let Verb::Reroute(Some(to)) = verb
+                    && (to.trim().is_empty() || to.len() > ROUTE_MAX)
+                {
+                    return Err("name the server that the mail is to go to".to_owned());
+                }
+                selection.check()
+            }
             Self::Show(id) | Self::Trace(id) | Self::Export(id) => parse_id(id).map(drop),
-            Self::Pause(domain, _) => Domain::parse(domain).map(drop).map_err(|e| e.to_string()),
-            Self::Sites | Self::Detailed { .. } | Self::Reload | Self::Stats => Ok(()),
+            Self::Pause(domain, _) | Self::Site(domain) => check_domain(domain),
+            Self::Slow {
+                domain,
+                rate,
+                connections,
+            } => {
+                check_domain(domain)?;
+                if *connections == Some(0) {
+                    return Err("with 0 connections nothing would go: pause the domain".to_owned());
+                }
+                let rate = rate.as_deref().map(Rate::parse).transpose();
+                rate.map(drop).map_err(|e| e.to_string())
+            }
+            Self::HoldRule { name, filter } => check_hold_rule(name, filter.as_deref()),
+            Self::Explain { address, .. } => {
+                Address::parse(address).map(drop).map_err(|e| e.to_string())
+            }
+            Self::History { selection, .. } => selection.filter().map(drop),
+            Self::Sites | Self::HoldRules | Self::Detailed { .. } | Self::Reload | Self::Stats => {
+                Ok(())
+            }
         }
+    }
+}
+
+fn check_domain(text: &str) -> Result<(), String> {
+    Domain::parse(text).map(drop).map_err(|e| e.to_string())
+}
+
+/// Octets of a server's name.
+const ROUTE_MAX: usize = 300;
+/// Octets of a rule's name, and of its filter.
+const RULE_NAME_MAX: usize = 60;
+const RULE_FILTER_MAX: usize = 2000;
+
+fn check_hold_rule(name: &str, filter: Option<&str>) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > RULE_NAME_MAX || !name.chars().all(plain) {
+        return Err(format!(
+            "`{name}` is no name of a rule: use letters, digits, and - _ ."
+        ));
+    }
+    match filter {
+        None => Ok(()),
+        Some(text) if text.len() > RULE_FILTER_MAX => Err("the filter is too long".to_owned()),
+        Some(text) => {
+            let filter = Filter::parse(text).map_err(|e| e.to_string())?;
+            match filter.terms().is_empty() {
+                true => Err(
+                    "an empty filter would hold all mail: pause what is meant, or set \
+                             outgoing.enabled = false"
+                        .to_owned(),
+                ),
+                false => Ok(()),
+            }
+        }
+    }
+}
+
+/// Which finished recipients.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HistorySelection {
+    /// With this outcome: delivered, failed or expired.
+    pub outcome: Option<String>,
+    /// At this domain, or below it when it begins with a dot.
+    pub domain: Option<String>,
+    /// From this sender.
+    pub sender: Option<String>,
+    /// To this address.
+    pub recipient: Option<String>,
+    /// Finished at or after this time (milliseconds since 1970).
+    pub since: Option<u64>,
+}
+
+impl HistorySelection {
+    /// The history's own form of it.
+    ///
+    /// # Errors
+    /// When the outcome is none.
+    pub fn filter(&self) -> Result<HistoryFilter, String> {
+        let outcome = match self.outcome.as_deref() {
+            None => None,
+            Some("delivered") => Some(Outcome::Delivered),
+            Some("failed") => Some(Outcome::Failed),
+            Some("expired") => Some(Outcome::Expired),
+            Some(other) => {
+                return Err(format!(
+                    "`{other}` is no outcome: use delivered, failed or expired"
+                ));
+            }
+        };
+        Ok(HistoryFilter {
+            id: None,
+            outcome,
+            domain: self.domain.clone(),
+            sender: self.sender.clone(),
+            recipient: self.recipient.clone(),
+            since: self.since.map(Timestamp::from_millis),
+        })
     }
 }
 

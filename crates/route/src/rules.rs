@@ -110,6 +110,11 @@ impl<T> Rules<T> {
 }
 
 impl<'a, T> Effective<'a, T> {
+    /// The rules that match, the closest first.
+    pub fn rules(&self) -> impl Iterator<Item = &'a DomainRule<T>> {
+        self.rules.iter().copied()
+    }
+
     /// The value of one key, from the closest rule that sets it.
     pub fn key<V>(&self, key: impl Fn(&'a T) -> Option<V>) -> Option<V> {
         self.rules.iter().find_map(|rule| key(&rule.set))

@@ -212,6 +212,19 @@ impl Scheduler {
         self.policy_of = policy_of;
     }
 
+    /// Whether a domain is paused, and the site that its mail goes to at present.
+    #[must_use]
+    pub fn domain(&self, domain: &Domain) -> (bool, Option<SiteView>) {
+        let is_it = |d: &&DomainEntry| {
+            d.name == *domain && d.destination == Destination::Outgoing && d.route.is_none()
+        };
+        let Some(found) = self.domains.iter().map(|(_, d)| d).find(is_it) else {
+            return (false, None);
+        };
+        let site = found.site().and_then(|id| self.sites.get(id as usize));
+        (found.paused, site.map(SiteView::from))
+    }
+
     /// Every site, those with the most waiting first.
     #[must_use]
     pub fn sites(&self) -> Vec<(SiteId, SiteView)> {

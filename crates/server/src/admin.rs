@@ -8,16 +8,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Domain, QueueId, Timestamp, find_header};
+use mail::{QueueId, RecipientKey, Timestamp, find_header};
 use ops::{Answer, AttemptView, MessageView, QueuedView, Request, Selection, TraceView, Verb};
-use spool::{HistoryFilter, HistoryRow, Op, Page};
+use route::Target;
+use spool::{HistoryFilter, HistoryRow, Page};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
-use crate::run;
 use crate::shared::Shared;
+use crate::{explain, orders, run};
 
 /// A request's line is no longer than this: ten thousand ids fit.
 const REQUEST_MAX: u64 = 1 << 20;
@@ -25,6 +27,9 @@ const REQUEST_MAX: u64 = 1 << 20;
 const HISTORY_MAX: u64 = 100_000;
 /// Recipients changed before the queue's owner turns to other work.
 const ACT_AT_ONCE: usize = 500;
+
+/// How far a long order is: so many of so many.
+pub(crate) type Progress = mpsc::UnboundedSender<(u64, u64)>;
 
 /// Where the socket is.
 pub(crate) fn socket_path(data_dir: &Path) -> std::path::PathBuf {
@@ -76,15 +81,29 @@ async fn converse(shared: Arc<Shared>, stream: UnixStream) {
         return;
     }
     let answer = match serde_json::from_str::<Request>(&line) {
-        Ok(request) => carry_out(&shared, request, &who)
-            .await
-            .unwrap_or_else(Answer::Error),
+        Ok(request) => {
+            let (progress, mut made) = mpsc::unbounded_channel();
+            let answer = carry_out(&shared, request, &who, Some(&progress));
+            tokio::pin!(answer);
+            loop {
+                tokio::select! {
+                    answer = &mut answer => break answer.unwrap_or_else(Answer::Error),
+                    Some((done, of)) = made.recv() => {
+                        write_line(&mut write, &Answer::Progress { done, of }).await;
+                    }
+                }
+            }
+        }
         Err(error) => Answer::Error(format!("the request is not understood: {error}")),
     };
-    let text = serde_json::to_string(&answer).unwrap_or_default();
+    write_line(&mut write, &answer).await;
+}
+
+async fn write_line(write: &mut OwnedWriteHalf, answer: &Answer) {
+    let mut text = serde_json::to_string(answer).unwrap_or_default();
+    text.push('\n');
     // Whoever asked may have hung up.
     drop(write.write_all(text.as_bytes()).await);
-    drop(write.write_all(b"\n").await);
 }
 
 /// What every way of asking ends in.
@@ -92,17 +111,20 @@ pub(crate) async fn carry_out(
     shared: &Arc<Shared>,
     request: Request,
     who: &str,
+    progress: Option<&Progress>,
 ) -> Result<Answer, String> {
+    request.check()?;
     match request {
         Request::List {
             selection,
             order,
+            descending,
             limit,
             offset,
         } => {
             let page = Page {
                 sort: order.into(),
-                descending: false,
+                descending,
                 offset,
                 limit,
             };
@@ -114,10 +136,26 @@ pub(crate) async fn carry_out(
             Ok(found.map_or_else(|| unknown(&id), |m| Answer::Message(Box::new(m))))
         }
         Request::Trace(id) => trace(shared, &id).await,
-        Request::Act { verb, selection } => act(shared, verb, selection, who).await,
+        Request::Act { verb, selection } => act(shared, verb, selection, who, progress).await,
         Request::Export(id) => export(shared, &id).await,
         Request::Sites => sites(shared).await,
-        Request::Pause(domain, on) => pause(shared, &domain, on, who).await,
+        Request::Pause(domain, on) => orders::pause(shared, &domain, on, who).await,
+        Request::Site(domain) => orders::site(shared, &domain).await,
+        Request::Slow {
+            domain,
+            rate,
+            connections,
+        } => orders::slow(shared, &domain, rate.as_deref(), connections, who).await,
+        Request::HoldRules => Ok(orders::hold_rules(shared)),
+        Request::HoldRule { name, filter } => orders::hold_rule(shared, name, filter, who).await,
+        Request::Explain { address, probe } => explain::explain(shared, &address, probe)
+            .await
+            .map(|found| Answer::Explained(Box::new(found))),
+        Request::History {
+            selection,
+            limit,
+            offset,
+        } => orders::history(shared, selection, offset, limit).await,
         Request::Detailed { only, on, seconds } => {
             Ok(Answer::Done(detailed(shared, only, on, seconds, who)))
         }
@@ -166,7 +204,7 @@ fn detailed(
 }
 
 /// Runs what blocks on the disk where it may.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     shared: &Arc<Shared>,
     work: impl FnOnce(&Shared) -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
@@ -178,10 +216,7 @@ async fn blocking<T: Send + 'static>(
     task.await.map_err(|e| e.to_string())?
 }
 
-async fn keys(
-    shared: &Arc<Shared>,
-    selection: Selection,
-) -> Result<Vec<mail::RecipientKey>, String> {
+async fn keys(shared: &Arc<Shared>, selection: Selection) -> Result<Vec<RecipientKey>, String> {
     blocking(shared, move |shared| {
         selection.keys(&shared.spool, net::now())
     })
@@ -337,7 +372,12 @@ async fn act(
     verb: Verb,
     selection: Selection,
     who: &str,
+    progress: Option<&Progress>,
 ) -> Result<Answer, String> {
+    let verb = match with_target(shared, verb) {
+        Ok(verb) => verb,
+        Err(why) => return Ok(Answer::Refused(why)),
+    };
     let what = match &selection {
         Selection::Ids(ids) => format!("{} ids", ids.len()),
         Selection::Filter(text) => text.clone(),
@@ -345,15 +385,20 @@ async fn act(
     };
     let keys = keys(shared, selection).await?;
     let (mut changed, mut unchanged, mut in_flight) = (0, 0, 0);
-    for part in keys.chunks(ACT_AT_ONCE) {
+    for part in parts(&keys) {
         let (ask, told) = oneshot::channel();
-        shared.tell(Event::Act(verb, part.to_vec(), ask));
+        shared.tell(Event::Act(verb.clone(), part.to_vec(), ask));
         let counts = told
             .await
             .map_err(|_| "the server is stopping".to_owned())??;
         changed += counts[0];
         unchanged += counts[1];
         in_flight += counts[2];
+        if let Some(progress) = progress {
+            let done = changed + unchanged + in_flight;
+            // Whoever asked may have hung up.
+            progress.send((done, keys.len() as u64)).unwrap_or_default();
+        }
     }
     let line = shared
         .journal
@@ -369,6 +414,35 @@ async fn act(
         unchanged,
         in_flight,
     })
+}
+
+/// The recipients in portions, each with all of its messages: recipients that fail together are
+/// reported together.
+fn parts(keys: &[RecipientKey]) -> Vec<&[RecipientKey]> {
+    let mut parts = Vec::new();
+    let mut rest = keys;
+    while !rest.is_empty() {
+        let least = rest.len().min(ACT_AT_ONCE);
+        let last = rest.get(least - 1).map(|key| key.id);
+        let more = rest
+            .iter()
+            .skip(least)
+            .take_while(|key| Some(key.id) == last);
+        let (part, behind) = rest.split_at(least + more.count());
+        parts.push(part);
+        rest = behind;
+    }
+    parts
+}
+
+/// A verb with the server that it names in its plain form.
+fn with_target(shared: &Shared, verb: Verb) -> Result<Verb, String> {
+    let Verb::Reroute(Some(to)) = &verb else {
+        return Ok(verb);
+    };
+    let port = shared.settings().config.routing.smtp_port;
+    let target = Target::parse(to, port).map_err(|e| e.to_string())?;
+    Ok(Verb::Reroute(Some(target.to_string())))
 }
 
 async fn export(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
@@ -397,36 +471,6 @@ async fn sites(shared: &Arc<Shared>) -> Result<Answer, String> {
         sites: sites.into_iter().map(Into::into).collect(),
         paused: paused.iter().map(ToString::to_string).collect(),
     })
-}
-
-async fn pause(shared: &Arc<Shared>, domain: &str, on: bool, who: &str) -> Result<Answer, String> {
-    let domain = Domain::parse(domain).map_err(|e| e.to_string())?;
-    let op = Op::Control {
-        name: format!("pause:{domain}"),
-        value: on.then(|| who.to_owned()),
-    };
-    let handles = Arc::clone(shared);
-    let committed = tokio::task::spawn_blocking(move || handles.spool.commit_wait(vec![op])).await;
-    committed
-        .map_err(|e| e.to_string())?
-        .map_err(|e| e.to_string())?;
-    let (ask, told) = oneshot::channel();
-    shared.tell(Event::Pause(domain.clone(), on, ask));
-    told.await
-        .map_err(|_| "the server is stopping".to_owned())?;
-    let verb = if on { "pause" } else { "resume" };
-    let line = shared
-        .journal
-        .line(net::now(), "action")
-        .field("who", who)
-        .field("verb", verb);
-    line.field("domain", &domain).send();
-    let state = if on {
-        "is paused: its mail waits"
-    } else {
-        "is not paused any more"
-    };
-    Ok(Answer::Done(format!("{domain} {state}.")))
 }
 
 fn stats(shared: &Shared) -> Answer {

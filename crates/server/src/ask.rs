@@ -1,6 +1,6 @@
 //! The command line's side of the admin socket: asks the running server and shows the answer.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -33,15 +33,31 @@ fn ask(config: &Config, request: &Request) -> Result<Answer> {
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     stream.write_all(line.as_bytes()).map_err(unreachable)?;
-    let mut answer = String::new();
-    BufReader::new(stream)
-        .read_line(&mut answer)
-        .map_err(unreachable)?;
-    let answer = serde_json::from_str(&answer)?;
-    if let Answer::Error(why) | Answer::Unknown(why) = answer {
+    let mut stream = BufReader::new(stream);
+    let answer = loop {
+        let mut answer = String::new();
+        stream.read_line(&mut answer).map_err(unreachable)?;
+        let answer = serde_json::from_str(&answer)?;
+        if let Answer::Progress { done, of } = answer {
+            show_progress(done, of);
+        } else {
+            break answer;
+        }
+    };
+    if let Answer::Error(why) | Answer::Refused(why) | Answer::Unknown(why) = answer {
         return Err(anyhow!(why));
     }
     Ok(answer)
+}
+
+/// Says how far a long order is, to a person who waits for it.
+fn show_progress(done: u64, of: u64) {
+    let mut terminal = std::io::stderr();
+    if terminal.is_terminal() && of > 1000 {
+        let end = if done >= of { "\n" } else { "" };
+        // A terminal that is gone needs no progress.
+        drop(write!(terminal, "\r{done} of {of}{end}"));
+    }
 }
 
 /// How many waiting recipients a selection means.
@@ -116,13 +132,63 @@ fn as_text(answer: Answer) -> String {
             }
             text
         }
+        Answer::HoldRules(rules) if rules.is_empty() => "No rule holds new mail.\n".to_owned(),
+        Answer::HoldRules(rules) => rules
+            .iter()
+            .map(|rule| format!("{:<16} {}\n", rule.name, rule.filter))
+            .collect(),
+        Answer::Site(view) => domain(&view),
+        Answer::Explained(explanation) => explanation.text(),
+        Answer::History(rows) => finished(&rows),
+        Answer::Progress { done, of } => format!("{done} of {of}\n"),
         Answer::Stats(figures) => figures
             .iter()
             .map(|(name, value)| format!("{name:<24} {value}\n"))
             .collect(),
         Answer::Done(text) => format!("{text}\n"),
-        Answer::Content(text) | Answer::Unknown(text) | Answer::Error(text) => text,
+        Answer::Content(text)
+        | Answer::Unknown(text)
+        | Answer::Refused(text)
+        | Answer::Error(text) => text,
     }
+}
+
+fn domain(view: &ops::DomainView) -> String {
+    let mut text = format!("{}: {} recipients wait", view.domain, view.waiting);
+    if view.paused {
+        text.push_str("; it is paused");
+    }
+    if let Some(limits) = &view.slowed {
+        text.push_str(&format!("; it is slowed ({limits})"));
+    }
+    text.push_str(".\n");
+    match &view.site {
+        Some(site) => text.push_str(&ops::sites_table(std::slice::from_ref(site))),
+        None => text.push_str(
+            "Where its mail goes is not known at present: it is looked up when mail is due \
+             (`sendoff explain` looks it up now).\n",
+        ),
+    }
+    text
+}
+
+fn finished(rows: &[ops::FinishedView]) -> String {
+    if rows.is_empty() {
+        return "Nothing finished matches.\n".to_owned();
+    }
+    let line = |row: &ops::FinishedView| {
+        let sender = if row.sender.is_empty() {
+            "<>"
+        } else {
+            &row.sender
+        };
+        let end = &row.end;
+        format!(
+            "{} {} {:<9} {sender} -> {}: {}\n",
+            end.at, row.id, end.outcome, end.recipient, end.reply
+        )
+    };
+    rows.iter().map(line).collect()
 }
 
 fn message_head(m: &ops::MessageView) -> String {

@@ -3,14 +3,21 @@
 //! Exit codes: 0 done; 1 it failed; 2 the command line or the configuration is wrong; 3 the server
 //! cannot be reached.
 
+mod arguments;
+
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use ops::{Order, Request, Selection, Verb};
+use clap::Parser;
+use ops::{HistorySelection, Order, Request, Selection, Verb};
 use tokio_util::sync::CancellationToken;
+
+use arguments::{
+    Cli, Command, DnsCommand, HoldCommand, LogCommand, QueueCommand, Selected, SiteCommand, Sort,
+    UserCommand,
+};
 
 use crate::config::{Config, ConfigError};
 use crate::logbook::Wanted;
@@ -19,241 +26,6 @@ use crate::{ask, demo, keys, logbook, run, sendmail, tools};
 
 /// Where the configuration is looked for when none is named.
 const CONFIG: &str = "/etc/sendoff/sendoff.toml";
-
-/// Sendoff sends mail: it takes mail in, keeps it safe, and delivers it.
-#[derive(Debug, Parser)]
-#[command(name = "sendoff", version, max_term_width = 100)]
-struct Cli {
-    /// The configuration file; without one, and with none at /etc/sendoff/sendoff.toml, the
-    /// defaults.
-    #[arg(long, global = true, env = "SENDOFF_CONFIG")]
-    config: Option<PathBuf>,
-    /// Answer in JSON.
-    #[arg(long, global = true)]
-    json: bool,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run the server until it is told to stop.
-    Serve,
-    /// Run the real server against a small world on this computer, and watch what happens.
-    Demo(demo::DemoArgs),
-    /// Check the configuration, and say what is wrong and where.
-    Check,
-    /// Make the running server read its configuration again.
-    Reload,
-    /// Look at, and change, what waits.
-    #[command(subcommand)]
-    Queue(QueueCommand),
-    /// Look at, pause and resume, where mail goes.
-    #[command(subcommand)]
-    Site(SiteCommand),
-    /// Look up the mail hosts of a domain, with the server's own settings.
-    Mx {
-        /// The domain.
-        domain: String,
-    },
-    /// Look at the DNS servers.
-    #[command(subcommand)]
-    Dns(DnsCommand),
-    /// Ask a mail server what it is and what it offers.
-    WhatSmtp {
-        /// HOST or HOST:PORT; port 25 unless given.
-        host: String,
-    },
-    /// Users who may log in to send.
-    #[command(subcommand)]
-    User(UserCommand),
-    /// Keys for programs that use the server by HTTP.
-    #[command(subcommand)]
-    Key(keys::KeyCommand),
-    /// Print the OpenAPI document of the HTTP interface.
-    Openapi,
-    /// The log of the running server.
-    #[command(subcommand)]
-    Log(LogCommand),
-    /// Figures of the running server.
-    Stats,
-    /// Hand mail in as programs do: the sendmail command, with its own options.
-    #[command(disable_help_flag = true)]
-    Sendmail {
-        /// Options and recipients, as sendmail takes them.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<std::ffi::OsString>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum QueueCommand {
-    /// List waiting recipients, and why they wait.
-    List {
-        #[command(flatten)]
-        selected: Selected,
-        /// In which order.
-        #[arg(long, value_enum, default_value = "id")]
-        sort: Sort,
-        /// How many at the most.
-        #[arg(long, default_value_t = 1000)]
-        limit: u64,
-        /// How many to pass over first.
-        #[arg(long, default_value_t = 0)]
-        offset: u64,
-        /// Only the number.
-        #[arg(long)]
-        count: bool,
-    },
-    /// Show one message with its recipients.
-    Show {
-        /// Its id.
-        id: String,
-    },
-    /// Show everything that happened to one message, with what was said on the wire.
-    Trace {
-        /// Its id.
-        id: String,
-    },
-    /// Keep messages and do not try them.
-    Hold(Change),
-    /// Let held messages be tried.
-    Release(Change),
-    /// Try messages now.
-    Retry(Change),
-    /// Give messages up, with a failure message to their senders.
-    Fail(Change),
-    /// Take messages out of the queue, silently.
-    Remove(Change),
-    /// Print a message as it will be sent.
-    Export {
-        /// Its id.
-        id: String,
-    },
-}
-
-#[derive(Debug, Args)]
-struct Selected {
-    /// Message ids, or id/number for one recipient.
-    ids: Vec<String>,
-    /// A filter, such as 'domain:example.com age>1h'.
-    #[arg(long, conflicts_with = "ids")]
-    filter: Option<String>,
-    /// Everything.
-    #[arg(long, conflicts_with_all = ["ids", "filter"])]
-    all: bool,
-}
-
-#[derive(Debug, Args)]
-struct Change {
-    #[command(flatten)]
-    selected: Selected,
-    /// Do not ask.
-    #[arg(long, short)]
-    yes: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Sort {
-    Id,
-    Due,
-    Domain,
-    Size,
-    Attempts,
-}
-
-#[derive(Debug, Subcommand)]
-enum SiteCommand {
-    /// List the sites, those with the most waiting first.
-    List,
-    /// Stop sending to a domain; its mail waits.
-    Pause {
-        /// The domain.
-        domain: String,
-    },
-    /// Send to a paused domain again.
-    Resume {
-        /// The domain.
-        domain: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum DnsCommand {
-    /// List the DNS servers in the order in which they are asked.
-    List,
-    /// Prove that the DNS servers can be used to send mail.
-    Test,
-}
-
-#[derive(Debug, Subcommand)]
-enum UserCommand {
-    /// Add a user; the password is asked for, or read from standard input.
-    Add {
-        /// The name.
-        name: String,
-    },
-    /// List the users.
-    List,
-    /// Show or set the addresses that a user may send from.
-    Senders {
-        /// The name.
-        name: String,
-        /// Addresses, @domain for a domain's addresses, or * for all; none: show them.
-        senders: Vec<String>,
-        /// The domain in the user's name again, or this server's domains.
-        #[arg(long, conflicts_with = "senders")]
-        own: bool,
-    },
-    /// Set another password.
-    Password {
-        /// The name.
-        name: String,
-    },
-    /// Take a user out.
-    Remove {
-        /// The name.
-        name: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum LogCommand {
-    /// Switch the detailed log on or off, without a restart.
-    Detailed {
-        /// on or off.
-        #[arg(value_parser = ["on", "off"])]
-        state: String,
-        /// Only for this domain, sender or message id.
-        #[arg(long)]
-        only: Option<String>,
-        /// Switch it off again by itself behind this time, such as 10m.
-        #[arg(long = "for", value_parser = mail::parse_duration)]
-        time: Option<std::time::Duration>,
-    },
-    /// Print the end of the log, and what comes.
-    Tail {
-        /// Only lines with all of these words.
-        words: Vec<String>,
-        /// How many lines that are there already.
-        #[arg(long, short = 'n', default_value_t = 20)]
-        lines: usize,
-        /// End behind them, and do not wait for more.
-        #[arg(long)]
-        no_follow: bool,
-    },
-    /// Print the lines of the log that have all of these words, of the files put aside too.
-    Search {
-        /// The words, such as a message id, an address, or an event like deferred.
-        words: Vec<String>,
-        /// Only since then: how long ago, such as 2h, or a time such as 2026-01-31T08:00:00Z.
-        #[arg(long)]
-        since: Option<String>,
-        /// How many at the most; the last ones are printed.
-        #[arg(long, default_value_t = 1000)]
-        limit: usize,
-    },
-}
 
 /// Says something to whoever runs the program.
 pub(crate) fn complain(text: &str) {
@@ -345,6 +117,39 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Site(SiteCommand::Resume { domain }) => {
             ask::show(&config, &Request::Pause(domain, false), json)
         }
+        Command::Site(SiteCommand::Show { domain }) => {
+            ask::show(&config, &Request::Site(domain), json)
+        }
+        Command::Site(SiteCommand::Slow {
+            domain,
+            rate,
+            connections,
+            off,
+        }) => {
+            if !off && rate.is_none() && connections.is_none() {
+                return Err(anyhow!("say --rate, --connections or --off"));
+            }
+            let request = Request::Slow {
+                domain,
+                rate,
+                connections,
+            };
+            ask::show(&config, &request, json)
+        }
+        Command::Hold(command) => {
+            let request = match command {
+                HoldCommand::List => Request::HoldRules,
+                HoldCommand::Add { name, filter } => Request::HoldRule {
+                    name,
+                    filter: Some(filter),
+                },
+                HoldCommand::Remove { name } => Request::HoldRule { name, filter: None },
+            };
+            ask::show(&config, &request, json)
+        }
+        Command::Explain { address, probe } => {
+            ask::show(&config, &Request::Explain { address, probe }, json)
+        }
         Command::Mx { domain } => runtime()?.block_on(tools::mx(&config, &domain, json)),
         Command::Dns(DnsCommand::List) => runtime()?.block_on(tools::dns_list(&config, json)),
         Command::Dns(DnsCommand::Test) => runtime()?.block_on(tools::dns_test(&config, json)),
@@ -422,6 +227,7 @@ fn queue(config: &Config, command: QueueCommand, json: bool) -> Result<()> {
         QueueCommand::List {
             selected,
             sort,
+            reverse,
             limit,
             offset,
             count,
@@ -439,6 +245,7 @@ fn queue(config: &Config, command: QueueCommand, json: bool) -> Result<()> {
                 false => Request::List {
                     selection,
                     order,
+                    descending: reverse,
                     limit,
                     offset,
                 },
@@ -450,20 +257,44 @@ fn queue(config: &Config, command: QueueCommand, json: bool) -> Result<()> {
         QueueCommand::Export { id } => return ask::show(config, &Request::Export(id), json),
         QueueCommand::Hold(change) => (Verb::Hold, change),
         QueueCommand::Release(change) => (Verb::Release, change),
-        QueueCommand::Retry(change) => (Verb::Retry(None), change),
+        QueueCommand::Retry { change, at } => (Verb::Retry(at), change),
+        QueueCommand::Reroute { change, to, .. } => (Verb::Reroute(to), change),
+        QueueCommand::History {
+            outcome,
+            domain,
+            sender,
+            recipient,
+            since,
+            limit,
+            offset,
+        } => {
+            let selection = HistorySelection {
+                outcome,
+                domain,
+                sender,
+                recipient,
+                since: since.map(|ago| (net::now() - ago).as_millis()),
+            };
+            let request = Request::History {
+                selection,
+                limit,
+                offset,
+            };
+            return ask::show(config, &request, json);
+        }
         QueueCommand::Fail(change) => (Verb::Fail, change),
         QueueCommand::Remove(change) => (Verb::Remove, change),
     };
     let by_name = !change.selected.ids.is_empty();
     let selection = change.selected.selection(false)?;
     if !change.yes && !by_name {
-        confirm(config, verb, &selection)?;
+        confirm(config, &verb, &selection)?;
     }
     ask::show(config, &Request::Act { verb, selection }, json)
 }
 
 /// Says how many are meant before a filter, or everything, is acted upon.
-fn confirm(config: &Config, verb: Verb, selection: &Selection) -> Result<()> {
+fn confirm(config: &Config, verb: &Verb, selection: &Selection) -> Result<()> {
     let count = ask::count(config, selection)?;
     complain(&format!("{} {count} waiting recipients?", verb.word()));
     if !std::io::stdin().is_terminal() {

@@ -11,8 +11,8 @@ use crate::resolve::Hop;
 
 /// What happens to the queue.
 pub(crate) enum Event {
-    /// A message is durable.
-    Accepted(Arc<Message>),
+    /// A message is durable, with these of its recipients held.
+    Accepted(Arc<Message>, Vec<u32>),
     /// A domain's lookup ended.
     Resolved(DomainId, Resolution, Option<Arc<Hop>>),
     /// A worker's session got through its greeting.
@@ -31,6 +31,8 @@ pub(crate) enum Event {
     Waits(Vec<RecipientKey>, oneshot::Sender<Vec<Option<Wait>>>),
     /// Every site, and the paused domains.
     Sites(oneshot::Sender<(Vec<SiteView>, Vec<Domain>)>),
+    /// What is known of a domain: whether it is paused, and its site.
+    Domain(Domain, oneshot::Sender<(bool, Option<SiteView>)>),
     /// How much there is of everything.
     Gauges(oneshot::Sender<Gauges>),
     /// Pause or resume a domain.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use intake::{AcceptFailure, Submission};
-use mail::{Message, QueueId, Reply};
+use mail::{Message, QueueId, RecipientState, Reply, Status};
 use spool::{CommitError, Op};
 use tokio::sync::oneshot;
 
@@ -93,11 +93,24 @@ pub(crate) async fn accept(
     }
     let (told, answer) = oneshot::channel();
     let message = Arc::new(message);
-    let states = message
-        .envelope
-        .recipients
-        .iter()
-        .map(|_| message.initial_state())
+    let (held, rule) = shared.controls.held(&message, net::now());
+    if let Some(rule) = rule {
+        let line = shared.journal.line(net::now(), "hold-rule");
+        line.field("id", message.id)
+            .field("rule", rule)
+            .field("recipients", held.len())
+            .send();
+    }
+    let state = message.initial_state();
+    let states = (0..)
+        .take(message.envelope.recipients.len())
+        .map(|number| RecipientState {
+            status: match held.contains(&number) {
+                true => Status::Held,
+                false => Status::Waiting,
+            },
+            ..state.clone()
+        })
         .collect();
     let op = Op::Accept {
         message: Message::clone(&message),
@@ -109,7 +122,7 @@ pub(crate) async fn accept(
         vec![op],
         Box::new(move |result| {
             if result.is_ok() {
-                handles.tell(Event::Accepted(message));
+                handles.tell(Event::Accepted(message, held));
             }
             // The client may have gone meanwhile; its mail is in the queue all the same.
             drop(told.send(result));

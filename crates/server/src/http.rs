@@ -168,7 +168,7 @@ impl Backend for Http {
     }
 
     fn carry_out(&self, request: Request, who: String) -> Later<'_, Result<Answer, String>> {
-        Box::pin(async move { admin::carry_out(&self.0, request, &who).await })
+        Box::pin(async move { admin::carry_out(&self.0, request, &who, None).await })
     }
 
     fn figures(&self) -> Later<'_, Figures> {

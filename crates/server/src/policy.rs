@@ -1,5 +1,6 @@
 //! From the configuration to the scheduler's settings.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mail::{Destination, Domain};
@@ -7,6 +8,7 @@ use route::Mode;
 use schedule::{Plan, Policy, PolicyOf, Settings};
 
 use crate::config::{Config, RuleKeys};
+use crate::controls::Slow;
 
 /// Recipients of a message that go in one transaction unless a rule says otherwise; RFC 5321
 /// §4.5.3.1.8 makes every server take 100.
@@ -26,7 +28,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
 }
 
 /// The scheduler's source of policies.
-pub(crate) fn policy_of(config: &Config) -> PolicyOf {
+pub(crate) fn policy_of(config: &Config, slowed: BTreeMap<Domain, Slow>) -> PolicyOf {
     let rules = Arc::clone(&config.rules);
     let outgoing = config.outgoing.clone();
     let relay = matches!(config.routing.mode, Mode::Relay(_));
@@ -63,6 +65,10 @@ pub(crate) fn policy_of(config: &Config) -> PolicyOf {
             policy.recipients_max = max;
         }
         policy.rate = found.key(|r: &RuleKeys| r.max_message_rate).flatten();
+        if let Some(slow) = slowed.get(domain) {
+            policy.rate = slow.rate.or(policy.rate);
+            policy.connections_max = slow.connections.unwrap_or(policy.connections_max);
+        }
         policy
     })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mail::{
     Class, Domain, EnhancedCode, Message, Outcome, QueueId, RecipientKey, RecipientState, Reply,
-    Timestamp, Verdict,
+    Status, Timestamp, Verdict,
 };
 use ops::Verb;
 use schedule::{
@@ -62,7 +62,10 @@ impl Owner {
     pub(crate) fn new(shared: Arc<Shared>, tasks: TaskTracker) -> Self {
         let settings = shared.settings();
         let config = &settings.config;
-        let scheduler = Scheduler::new(policy::settings(config), policy::policy_of(config));
+        let scheduler = Scheduler::new(
+            policy::settings(config),
+            policy::policy_of(config, shared.controls.slowed()),
+        );
         Self {
             shared,
             scheduler,
@@ -173,7 +176,7 @@ impl Owner {
 
     fn handle(&mut self, now: Timestamp, event: Event, outcomes: &mut Outcomes) {
         match event {
-            Event::Accepted(message) => self.accepted(now, message),
+            Event::Accepted(message, held) => self.accepted(now, message, &held),
             Event::Resolved(domain, resolution, hop) => {
                 if let (Some(site), Some(hop)) =
                     (self.scheduler.resolved(now, domain, resolution), hop)
@@ -191,7 +194,7 @@ impl Owner {
             Event::Act(verb, keys, answer) => {
                 // What was settled before the verb is committed before it: the last one counts.
                 self.collect(now, std::mem::take(outcomes));
-                self.act(now, verb, &keys, answer);
+                self.act(now, &verb, &keys, answer);
             }
             Event::Late(id, keys, report) => {
                 self.collect(now, std::mem::take(outcomes));
@@ -216,6 +219,11 @@ impl Owner {
                     .collect();
                 drop(answer.send((sites, self.scheduler.paused())));
             }
+            Event::Domain(domain, answer) => {
+                let found = self.scheduler.domain(&domain);
+                // Whoever asked may have hung up.
+                drop(answer.send(found));
+            }
             Event::Pause(domain, on, answer) => {
                 self.scheduler.set_paused(now, &domain, on);
                 // Whoever asked may have hung up.
@@ -224,8 +232,10 @@ impl Owner {
             Event::Alive(answer) => drop(answer.send(self.scheduler.len())),
             Event::Reloaded => {
                 let settings = self.shared.settings();
-                self.scheduler
-                    .set_policy_of(policy::policy_of(&settings.config));
+                self.scheduler.set_policy_of(policy::policy_of(
+                    &settings.config,
+                    self.shared.controls.slowed(),
+                ));
                 self.scheduler
                     .policies_changed(now, policy::settings(&settings.config));
             }
@@ -250,7 +260,7 @@ impl Owner {
         }
     }
 
-    fn accepted(&mut self, now: Timestamp, message: Arc<Message>) {
+    fn accepted(&mut self, now: Timestamp, message: Arc<Message>, held: &[u32]) {
         Figures::count(&self.shared.figures.accepted);
         let envelope = &message.envelope;
         let to = envelope
@@ -268,6 +278,7 @@ impl Owner {
             .maybe("to", to)
             .maybe("and-more", (more > 0).then_some(more))
             .field("size", message.content.len())
+            .maybe("held", (!held.is_empty()).then_some(held.len()))
             .field("via", &envelope.submitter.via)
             .maybe("user", envelope.submitter.user.as_ref());
         line.maybe("client", envelope.submitter.peer).send();
@@ -283,7 +294,13 @@ impl Owner {
                 submitter: submitter.clone(),
                 accepted: message.accepted,
                 terms: envelope.terms,
-                state: message.initial_state(),
+                state: RecipientState {
+                    status: match held.contains(&number) {
+                        true => Status::Held,
+                        false => Status::Waiting,
+                    },
+                    ..message.initial_state()
+                },
             };
             self.scheduler.insert(now, &new);
         }
@@ -403,7 +420,7 @@ impl Owner {
     fn act(
         &mut self,
         now: Timestamp,
-        verb: Verb,
+        verb: &Verb,
         keys: &[RecipientKey],
         answer: oneshot::Sender<Result<[u64; 3], String>>,
     ) {
@@ -412,7 +429,7 @@ impl Owner {
         let mut outcomes = Outcomes::default();
         for (key, attempts) in acted.ended {
             let verdict = ops::verdict_of_admin(verb, now);
-            let silent = verb == Verb::Remove;
+            let silent = *verb == Verb::Remove;
             outcomes.end(
                 End {
                     key,
@@ -461,7 +478,7 @@ impl Owner {
             Box::new(move |result| match result {
                 Ok(()) => {
                     log_report(&handles, id, &report);
-                    handles.tell(Event::Accepted(Arc::from(report)));
+                    handles.tell(Event::Accepted(Arc::from(report), Vec::new()));
                 }
                 // The sender hears of it behind the next start, or of the end.
                 Err(error) => drop(failed(&handles, &error)),

@@ -1,7 +1,7 @@
 //! Making reports to senders, on a thread that may block: the message is read, and an end and its
 //! report become one commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +20,9 @@ use crate::told::{self, Known, Told};
 
 /// The original is returned whole up to this size, in octets.
 const ORIGINAL_MAX: usize = 50_000;
+
+/// Reports made at once.
+const AT_ONCE: usize = 32;
 
 pub(crate) struct Reports {
     shared: Arc<Shared>,
@@ -46,17 +49,7 @@ impl Reports {
         late: BTreeMap<QueueId, Vec<RecipientKey>>,
         answer: Option<Waiting>,
     ) {
-        let mut result = Ok(());
-        let mut again = BTreeMap::new();
-        for (id, ends) in reported {
-            match self.ended(id, &ends) {
-                Ok(()) => {}
-                Err(Failure::Passing) => {
-                    again.insert(id, ends);
-                }
-                Err(Failure::Final(why)) => result = Err(why),
-            }
-        }
+        let (again, mut result) = self.all_ended(reported);
         for (id, keys) in late {
             self.late(id, &keys);
         }
@@ -69,6 +62,44 @@ impl Reports {
             // Whoever asked may have hung up.
             drop(answer.send(result.map(|()| counts)));
         }
+    }
+
+    /// Records the ends of many messages, several at a time: their commits share a sync. What is to
+    /// be tried again, and what failed for good.
+    fn all_ended(
+        &self,
+        reported: BTreeMap<QueueId, Vec<End>>,
+    ) -> (BTreeMap<QueueId, Vec<End>>, Result<(), String>) {
+        let all: Vec<(QueueId, Vec<End>)> = reported.into_iter().collect();
+        let share = all.len().div_ceil(AT_ONCE).max(1);
+        let one_share = |part: &[(QueueId, Vec<End>)]| {
+            let end = |(id, ends): &(QueueId, Vec<End>)| (*id, self.ended(*id, ends));
+            part.iter().map(end).collect::<Vec<_>>()
+        };
+        let results: Vec<_> = match all.len() {
+            0 | 1 => one_share(&all),
+            _ => std::thread::scope(|scope| {
+                let parts = all.chunks(share);
+                let threads: Vec<_> = parts.map(|part| scope.spawn(|| one_share(part))).collect();
+                let ended = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+                ended.flat_map(Result::unwrap_or_default).collect()
+            }),
+        };
+        let mut result = Ok(());
+        let mut passing: HashSet<QueueId> = all.iter().map(|(id, _)| *id).collect();
+        for (id, ended) in results {
+            match ended {
+                Ok(()) => drop(passing.remove(&id)),
+                Err(Failure::Passing) => {}
+                Err(Failure::Final(why)) => {
+                    passing.remove(&id);
+                    result = Err(why);
+                }
+            }
+        }
+        // What a thread left unsaid, because it failed, is among them.
+        let again = all.into_iter().filter(|(id, _)| passing.contains(id));
+        (again.collect(), result)
     }
 
     fn try_again(self, again: BTreeMap<QueueId, Vec<End>>) {
@@ -289,7 +320,8 @@ impl Reports {
     fn enqueue(&self, about: QueueId, reports: Vec<Message>) {
         for report in reports {
             log_report(&self.shared, about, &report);
-            self.shared.tell(Event::Accepted(Arc::new(report)));
+            self.shared
+                .tell(Event::Accepted(Arc::new(report), Vec::new()));
         }
     }
 }

@@ -10,6 +10,7 @@ use route::{DnsAnswer, Mode, MxRecord, NextHop, RouteSettings, Router, Step, Tar
 use schedule::Resolution;
 
 use crate::config::RuleKeys;
+use crate::controls::Slow;
 use crate::shared::{Settings, Shared};
 
 /// A decision holds at least this long, so that a TTL of 0 does not ask for every mail.
@@ -58,7 +59,8 @@ pub(crate) async fn resolve(
     match decide(shared, &settings, domain, route, now).await {
         Ok((next, expires)) => {
             let hop = hop(&settings, domain, next);
-            let key = site_key(&settings, domain, &hop);
+            let slow = shared.controls.slow(domain);
+            let key = site_key(&settings, domain, &hop, slow);
             (Resolution::Site { key, expires }, Some(Arc::new(hop)))
         }
         Err(verdict) => (Resolution::Unroutable(*verdict), None),
@@ -190,7 +192,7 @@ fn hop(settings: &Settings, domain: &Domain, next: NextHop) -> Hop {
 
 /// The name under which limits are shared. Domains with limits or TLS of their own do not share
 /// the site of those without.
-fn site_key(settings: &Settings, domain: &Domain, hop: &Hop) -> Arc<str> {
+fn site_key(settings: &Settings, domain: &Domain, hop: &Hop, slow: Option<Slow>) -> Arc<str> {
     let mut key = hop.next.site_key();
     if hop.next.configured {
         // DNS could name the same host, and must not get what a rule allows.
@@ -214,6 +216,7 @@ fn site_key(settings: &Settings, domain: &Domain, hop: &Hop) -> Arc<str> {
         rules
             .key(|r: &RuleKeys| r.tls)
             .map(|tls| format!(" tls={tls:?}").to_lowercase()),
+        slow.map(|slow| format!(" slowed {slow}")),
     ];
     let own: String = own.into_iter().flatten().collect();
     if own.is_empty() {

@@ -187,6 +187,9 @@ async fn restore(
     recovered: &Recovered,
     tasks: &TaskTracker,
 ) -> Result<Owner> {
+    for (name, value) in &recovered.controls {
+        shared.controls.restore(name, value);
+    }
     let mut owner = Owner::new(Arc::clone(shared), tasks.clone());
     for name in recovered.controls.keys() {
         if let Some(domain) = name

@@ -111,6 +111,7 @@ fn carry_out(options: &Options, config: Option<&Path>) -> Result<(), Failure> {
             let request = Request::List {
                 selection: Selection::All,
                 order: Order::Id,
+                descending: false,
                 limit: 10_000,
                 offset: 0,
             };

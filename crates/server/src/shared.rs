@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::controls::Controls;
 use crate::event::Event;
 use crate::guard::LoginGuard;
 use crate::journal::Journal;
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     /// Megabytes of content that may be in memory while it is received, beyond the first of each
     /// connection.
     pub(crate) memory: Semaphore,
+    /// What an administrator has ordered beyond single mails.
+    pub(crate) controls: Controls,
     /// Failed logins.
     pub(crate) guard: LoginGuard,
     /// Bounds the slow checks of passwords.
@@ -188,6 +191,7 @@ impl Shared {
             events,
             ids: Mutex::new(ids),
             memory: Semaphore::new(CONTENT_MEGABYTES),
+            controls: Controls::default(),
             guard: LoginGuard::default(),
             hashing: Semaphore::new(cores),
             tokens: Tokens::default(),

@@ -89,7 +89,7 @@ pub(super) fn give_back(
         return Told::Later(error.to_string());
     }
     log_report(shared, original.id, &report);
-    shared.tell(Event::Accepted(Arc::new(report)));
+    shared.tell(Event::Accepted(Arc::new(report), Vec::new()));
     Told::Yes
 }
 

@@ -16,5 +16,6 @@ mod sendmail;
 mod service;
 mod tls;
 mod told;
+mod verbs;
 mod ways_in;
 mod web;

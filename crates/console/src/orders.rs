@@ -1,0 +1,285 @@
+//! Orders beyond single mails: slowing a domain, rules that hold new mail; and what is asked about
+//! one address or about what is finished.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use ops::{Answer, DomainView, Explanation, FinishedView, HistorySelection, HoldRuleView, Request};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::{Admin, Reader};
+use crate::body::{self, Params, Part};
+use crate::openapi::{BodyRefusals, NotFound, Refusals};
+use crate::problem::Problem;
+use crate::router::Console;
+use crate::server::{Done, done};
+
+/// Finished recipients in one answer.
+const LIMIT_MAX: u64 = 1000;
+
+/// Where a domain's mail goes at present, and how that stands
+#[utoipa::path(
+    get, path = "/sites/{domain}", tag = "sites", operation_id = "show_site",
+    security(("key" = ["read"])),
+    params(("domain" = String, Path, description = "The domain")),
+    responses((status = 200, description = "What is known of it", body = DomainView), Refusals)
+)]
+pub(crate) async fn site(
+    Reader(caller): Reader,
+    State(console): State<Console>,
+    Part(domain): Part,
+) -> Result<Json<DomainView>, Problem> {
+    let site = console.ask(&caller, "domain", Request::Site(domain), |answer| {
+        if let Answer::Site(view) = answer {
+            Some(*view)
+        } else {
+            None
+        }
+    });
+    site.await.map(Json)
+}
+
+/// The limits of a domain's mail; without any, it is not slowed any more.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "rate": "10/min", "connections": 1 }))]
+pub(crate) struct Limits {
+    /// Messages in a time, such as `10/min`.
+    rate: Option<String>,
+    /// Connections at once, 1 or more.
+    #[schema(minimum = 1)]
+    connections: Option<u32>,
+}
+
+/// Limit the mail for a domain, or let it go again
+#[utoipa::path(
+    post, path = "/sites/{domain}/slow", tag = "sites", operation_id = "slow_domain",
+    security(("key" = ["admin"])),
+    params(("domain" = String, Path, description = "The domain")),
+    request_body(content = Limits, description = "The limits"),
+    responses(
+        (status = 200, description = "It is in force", body = Done),
+        (status = 409, description = "Limits of a domain have no effect in Relay Mode", body = Problem, content_type = "application/problem+json"),
+        BodyRefusals,
+        Refusals
+    )
+)]
+pub(crate) async fn slow(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Part(domain): Part,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Done>, Problem> {
+    let limits: Limits = body::small_json(&headers, body).await?;
+    let request = Request::Slow {
+        domain,
+        rate: limits.rate,
+        connections: limits.connections,
+    };
+    done(&console, &caller, "rate", request).await
+}
+
+/// Rules that hold new mail.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HoldRules {
+    /// The rules, by name.
+    rules: Vec<HoldRuleView>,
+}
+
+/// List the rules that hold new mail
+#[utoipa::path(
+    get, path = "/hold-rules", tag = "queue", operation_id = "list_hold_rules",
+    security(("key" = ["read"])),
+    responses((status = 200, description = "The rules", body = HoldRules), Refusals)
+)]
+pub(crate) async fn hold_rules(
+    Reader(caller): Reader,
+    State(console): State<Console>,
+) -> Result<Json<HoldRules>, Problem> {
+    let rules = console.ask(&caller, "", Request::HoldRules, |answer| {
+        if let Answer::HoldRules(rules) = answer {
+            Some(HoldRules { rules })
+        } else {
+            None
+        }
+    });
+    rules.await.map(Json)
+}
+
+/// Which new mail is held.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "filter": "from:newsletter@ domain:example.com" }))]
+pub(crate) struct Held {
+    /// A filter, as of the queue's list.
+    filter: String,
+}
+
+/// Hold new mail that a filter matches
+#[utoipa::path(
+    put, path = "/hold-rules/{name}", tag = "queue", operation_id = "set_hold_rule",
+    security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "The rule's name")),
+    request_body(content = Held, description = "Which mail"),
+    responses(
+        (status = 200, description = "It is in force", body = Done),
+        BodyRefusals,
+        Refusals
+    )
+)]
+pub(crate) async fn set_hold_rule(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Part(name): Part,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Done>, Problem> {
+    let held: Held = body::small_json(&headers, body).await?;
+    let request = Request::HoldRule {
+        name,
+        filter: Some(held.filter),
+    };
+    done(&console, &caller, "filter", request).await
+}
+
+/// Take a rule away; what it has held stays held
+#[utoipa::path(
+    delete, path = "/hold-rules/{name}", tag = "queue", operation_id = "remove_hold_rule",
+    security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "The rule's name")),
+    responses(
+        (status = 200, description = "It is gone", body = Done),
+        NotFound,
+        Refusals
+    )
+)]
+pub(crate) async fn remove_hold_rule(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Part(name): Part,
+) -> Result<Json<Done>, Problem> {
+    let request = Request::HoldRule { name, filter: None };
+    done(&console, &caller, "name", request).await
+}
+
+/// Which address is explained.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    /// The address.
+    address: String,
+    /// Ask the mail host as well, up to RCPT. Nothing is sent.
+    #[serde(default)]
+    probe: bool,
+}
+
+/// Where the mail for an address would go now, and why
+#[utoipa::path(
+    get, path = "/explain", tag = "sites", operation_id = "explain",
+    security(("key" = ["admin"])), params(Asked),
+    responses((status = 200, description = "The way, step by step", body = Explanation), Refusals)
+)]
+pub(crate) async fn explain(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Params(asked): Params<Asked>,
+) -> Result<Json<Explanation>, Problem> {
+    let request = Request::Explain {
+        address: asked.address,
+        probe: asked.probe,
+    };
+    let explained = console.ask(&caller, "address", request, |answer| {
+        if let Answer::Explained(found) = answer {
+            Some(*found)
+        } else {
+            None
+        }
+    });
+    explained.await.map(Json)
+}
+
+/// Which finished recipients.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Finished {
+    /// `delivered`, `failed` or `expired`.
+    outcome: Option<String>,
+    /// At this domain, or below it when it begins with a dot.
+    domain: Option<String>,
+    /// From this sender.
+    sender: Option<String>,
+    /// To this address.
+    recipient: Option<String>,
+    /// Finished at or after this time (RFC 3339).
+    since: Option<String>,
+    /// How many at the most.
+    #[serde(default = "hundred")]
+    #[param(minimum = 0, maximum = 1000, default = 100)]
+    limit: u64,
+    /// How many are passed over first.
+    #[serde(default)]
+    #[param(minimum = 0, maximum = 1_000_000_000, default = 0)]
+    offset: u64,
+}
+
+const fn hundred() -> u64 {
+    100
+}
+
+/// A part of what is finished.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FinishedList {
+    /// The recipients, those of the latest message first.
+    recipients: Vec<FinishedView>,
+}
+
+/// List what is finished
+#[utoipa::path(
+    get, path = "/history", tag = "queue", operation_id = "list_history",
+    security(("key" = ["read"])), params(Finished),
+    responses((status = 200, description = "What is finished", body = FinishedList), Refusals)
+)]
+pub(crate) async fn history(
+    Reader(caller): Reader,
+    State(console): State<Console>,
+    Params(asked): Params<Finished>,
+) -> Result<Json<FinishedList>, Problem> {
+    if asked.limit > LIMIT_MAX || asked.offset > 1_000_000_000 {
+        let (field, max) = match asked.limit > LIMIT_MAX {
+            true => ("limit", LIMIT_MAX),
+            false => ("offset", 1_000_000_000),
+        };
+        return Err(Problem::field(field, format!("it is at most {max}")));
+    }
+    let since = match asked.since.as_deref().map(mail::Timestamp::parse_rfc3339) {
+        None => None,
+        Some(Some(at)) => Some(at.as_millis()),
+        Some(None) => {
+            let why = "write a time of RFC 3339, such as 2026-01-31T08:00:00Z";
+            return Err(Problem::field("since", why));
+        }
+    };
+    let selection = HistorySelection {
+        outcome: asked.outcome,
+        domain: asked.domain,
+        sender: asked.sender,
+        recipient: asked.recipient,
+        since,
+    };
+    let request = Request::History {
+        selection,
+        limit: asked.limit,
+        offset: asked.offset,
+    };
+    let list = console.ask(&caller, "outcome", request, |answer| {
+        if let Answer::History(recipients) = answer {
+            Some(FinishedList { recipients })
+        } else {
+            None
+        }
+    });
+    list.await.map(Json)
+}

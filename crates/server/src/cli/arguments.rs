@@ -1,0 +1,349 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{demo, keys};
+
+/// Sendoff sends mail: it takes mail in, keeps it safe, and delivers it.
+#[derive(Debug, Parser)]
+#[command(name = "sendoff", version, max_term_width = 100)]
+pub(super) struct Cli {
+    /// The configuration file; without one, and with none at /etc/sendoff/sendoff.toml, the
+    /// defaults.
+    #[arg(long, global = true, env = "SENDOFF_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// Answer in JSON.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the server until it is told to stop.
+    Serve,
+    /// Run the real server against a small world on this computer, and watch what happens.
+    Demo(demo::DemoArgs),
+    /// Check the configuration, and say what is wrong and where.
+    Check,
+    /// Make the running server read its configuration again.
+    Reload,
+    /// Look at, and change, what waits.
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Look at, pause and resume, where mail goes.
+    #[command(subcommand)]
+    Site(SiteCommand),
+    /// Rules that hold new mail.
+    #[command(subcommand)]
+    Hold(HoldCommand),
+    /// Say where the mail for an address would go now, and why; sends nothing.
+    Explain {
+        /// The address.
+        address: String,
+        /// Ask the mail host as well, up to RCPT.
+        #[arg(long)]
+        probe: bool,
+    },
+    /// Look up the mail hosts of a domain, with the server's own settings.
+    Mx {
+        /// The domain.
+        domain: String,
+    },
+    /// Look at the DNS servers.
+    #[command(subcommand)]
+    Dns(DnsCommand),
+    /// Ask a mail server what it is and what it offers.
+    WhatSmtp {
+        /// HOST or HOST:PORT; port 25 unless given.
+        host: String,
+    },
+    /// Users who may log in to send.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Keys for programs that use the server by HTTP.
+    #[command(subcommand)]
+    Key(keys::KeyCommand),
+    /// Print the OpenAPI document of the HTTP interface.
+    Openapi,
+    /// The log of the running server.
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Figures of the running server.
+    Stats,
+    /// Hand mail in as programs do: the sendmail command, with its own options.
+    #[command(disable_help_flag = true)]
+    Sendmail {
+        /// Options and recipients, as sendmail takes them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum QueueCommand {
+    /// List waiting recipients, and why they wait.
+    List {
+        #[command(flatten)]
+        selected: Selected,
+        /// In which order.
+        #[arg(long, value_enum, default_value = "id")]
+        sort: Sort,
+        /// The largest, or latest, first.
+        #[arg(long)]
+        reverse: bool,
+        /// How many at the most.
+        #[arg(long, default_value_t = 1000)]
+        limit: u64,
+        /// How many to pass over first.
+        #[arg(long, default_value_t = 0)]
+        offset: u64,
+        /// Only the number.
+        #[arg(long)]
+        count: bool,
+    },
+    /// Show one message with its recipients.
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// Show everything that happened to one message, with what was said on the wire.
+    Trace {
+        /// Its id.
+        id: String,
+    },
+    /// Keep messages and do not try them.
+    Hold(Change),
+    /// Let held messages be tried.
+    Release(Change),
+    /// Try messages now, or at a given time.
+    Retry {
+        #[command(flatten)]
+        change: Change,
+        /// Not now but then: in a time such as 2h, or at one such as 2026-01-31T08:00:00Z.
+        #[arg(long, value_parser = later)]
+        at: Option<u64>,
+    },
+    /// Send messages by another server than the rules say, at once and from now on.
+    Reroute {
+        #[command(flatten)]
+        change: Change,
+        /// The server: host, host:port, [address] or [address]:port.
+        #[arg(long, required_unless_present = "by_rules")]
+        to: Option<String>,
+        /// Where the rules say again.
+        #[arg(long, conflicts_with = "to")]
+        by_rules: bool,
+    },
+    /// Give messages up, with a failure message to their senders.
+    Fail(Change),
+    /// Take messages out of the queue, silently.
+    Remove(Change),
+    /// List what is finished, the latest first.
+    History {
+        /// Only with this outcome: delivered, failed or expired.
+        #[arg(long)]
+        outcome: Option<String>,
+        /// Only at this domain, or below it with a dot in front.
+        #[arg(long)]
+        domain: Option<String>,
+        /// Only from this sender.
+        #[arg(long)]
+        sender: Option<String>,
+        /// Only to this address.
+        #[arg(long)]
+        recipient: Option<String>,
+        /// Only what finished since then: how long ago, such as 2h.
+        #[arg(long, value_parser = mail::parse_duration)]
+        since: Option<std::time::Duration>,
+        /// How many at the most.
+        #[arg(long, default_value_t = 100)]
+        limit: u64,
+        /// How many to pass over first.
+        #[arg(long, default_value_t = 0)]
+        offset: u64,
+    },
+    /// Print a message as it will be sent.
+    Export {
+        /// Its id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Selected {
+    /// Message ids, or id/number for one recipient.
+    pub(super) ids: Vec<String>,
+    /// A filter, such as 'domain:example.com age>1h'.
+    #[arg(long, conflicts_with = "ids")]
+    pub(super) filter: Option<String>,
+    /// Everything.
+    #[arg(long, conflicts_with_all = ["ids", "filter"])]
+    pub(super) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Change {
+    #[command(flatten)]
+    pub(super) selected: Selected,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(super) yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Sort {
+    Id,
+    Due,
+    Domain,
+    Size,
+    Attempts,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SiteCommand {
+    /// List the sites, those with the most waiting first.
+    List,
+    /// Show where a domain's mail goes at present, and how that stands.
+    Show {
+        /// The domain.
+        domain: String,
+    },
+    /// Limit the mail for a domain, without a change of the configuration.
+    Slow {
+        /// The domain.
+        domain: String,
+        /// Messages in a time, such as 10/min.
+        #[arg(long)]
+        rate: Option<String>,
+        /// Connections at once.
+        #[arg(long)]
+        connections: Option<u32>,
+        /// No limits any more but those of the rules.
+        #[arg(long, conflicts_with_all = ["rate", "connections"])]
+        off: bool,
+    },
+    /// Stop sending to a domain; its mail waits.
+    Pause {
+        /// The domain.
+        domain: String,
+    },
+    /// Send to a paused domain again.
+    Resume {
+        /// The domain.
+        domain: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum HoldCommand {
+    /// List the rules.
+    List,
+    /// Hold new mail that a filter matches.
+    Add {
+        /// A name for the rule.
+        name: String,
+        /// The filter, such as 'from:newsletter@ domain:example.com'.
+        filter: String,
+    },
+    /// Take a rule away; what it has held stays held.
+    Remove {
+        /// The rule's name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DnsCommand {
+    /// List the DNS servers in the order in which they are asked.
+    List,
+    /// Prove that the DNS servers can be used to send mail.
+    Test,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// Add a user; the password is asked for, or read from standard input.
+    Add {
+        /// The name.
+        name: String,
+    },
+    /// List the users.
+    List,
+    /// Show or set the addresses that a user may send from.
+    Senders {
+        /// The name.
+        name: String,
+        /// Addresses, @domain for a domain's addresses, or * for all; none: show them.
+        senders: Vec<String>,
+        /// The domain in the user's name again, or this server's domains.
+        #[arg(long, conflicts_with = "senders")]
+        own: bool,
+    },
+    /// Set another password.
+    Password {
+        /// The name.
+        name: String,
+    },
+    /// Take a user out.
+    Remove {
+        /// The name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LogCommand {
+    /// Switch the detailed log on or off, without a restart.
+    Detailed {
+        /// on or off.
+        #[arg(value_parser = ["on", "off"])]
+        state: String,
+        /// Only for this domain, sender or message id.
+        #[arg(long)]
+        only: Option<String>,
+        /// Switch it off again by itself behind this time, such as 10m.
+        #[arg(long = "for", value_parser = mail::parse_duration)]
+        time: Option<std::time::Duration>,
+    },
+    /// Print the end of the log, and what comes.
+    Tail {
+        /// Only lines with all of these words.
+        words: Vec<String>,
+        /// How many lines that are there already.
+        #[arg(long, short = 'n', default_value_t = 20)]
+        lines: usize,
+        /// End behind them, and do not wait for more.
+        #[arg(long)]
+        no_follow: bool,
+    },
+    /// Print the lines of the log that have all of these words, of the files put aside too.
+    Search {
+        /// The words, such as a message id, an address, or an event like deferred.
+        words: Vec<String>,
+        /// Only since then: how long ago, such as 2h, or a time such as 2026-01-31T08:00:00Z.
+        #[arg(long)]
+        since: Option<String>,
+        /// How many at the most; the last ones are printed.
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+}
+
+/// A time to come: in so long, or then. Milliseconds since 1970.
+fn later(text: &str) -> Result<u64, String> {
+    let at = match (
+        mail::parse_duration(text),
+        mail::Timestamp::parse_rfc3339(text),
+    ) {
+        (Ok(time), _) => net::now() + time,
+        (Err(_), Some(at)) => at,
+        (Err(_), None) => {
+            return Err("write a time such as 2h, or 2026-01-31T08:00:00Z".to_owned());
+        }
+    };
+    Ok(at.as_millis())
+}

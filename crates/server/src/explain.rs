@@ -1,0 +1,515 @@
+//! Where the mail for an address would go now, and why: every decision on its way, from rewriting
+//! to the site's standing. Nothing is sent; a probe talks to the mail host up to RCPT.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use deliver::TlsMode;
+use mail::{Address, Domain, Outcome, Reply, format_duration};
+use net::{Answer, DnsFinding, Stream};
+use ops::Explanation;
+use route::{DnsAnswer, Host, HostAddresses, Matcher, Mode, MxRecord, NextHop, Router, Step};
+use smtp::extension::{Extension, Extensions};
+use smtp::reply::ReplyParser;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+
+use crate::config::{LocalStore, RuleKeys};
+use crate::event::Event;
+use crate::policy;
+use crate::shared::{Settings, Shared};
+
+/// Each step of a probe is waited for this long.
+const PROBE_WAIT: Duration = Duration::from_secs(30);
+/// Hosts whose addresses are looked up; no attempt tries more.
+const HOSTS_MAX: usize = 5;
+
+/// A mail host with its addresses.
+type Reachable = (Host, Vec<IpAddr>);
+
+/// Explains an address.
+///
+/// # Errors
+/// When it is none.
+pub(crate) async fn explain(
+    shared: &Arc<Shared>,
+    text: &str,
+    probe: bool,
+) -> Result<Explanation, String> {
+    let given = Address::parse(text).map_err(|e| e.to_string())?;
+    let settings = shared.settings();
+    let mut found = Explanation::new(text);
+    let address = match settings.policy.rewriting.apply(&given) {
+        Some(rewritten) => {
+            found.step(
+                "rewriting",
+                format!("a rule sends it to {rewritten} instead"),
+            );
+            rewritten
+        }
+        None => given,
+    };
+    if settings.policy.local.contains(address.domain()) {
+        local(&settings, &address, &mut found);
+        return Ok(found);
+    }
+    rules(&settings, address.domain(), &mut found);
+    let next = match next_hop(&settings, address.domain(), &mut found).await {
+        Ok(next) => next,
+        Err(why) => {
+            found.verdict = why;
+            return Ok(found);
+        }
+    };
+    let hosts = hosts(&settings, &next, &mut found).await;
+    let tls = tls(&settings, address.domain(), &next);
+    found.step("tls", tls_words(tls));
+    limits(shared, &settings, address.domain(), &mut found);
+    let obstacle = standing(shared, &settings, address.domain(), &mut found).await;
+    found.verdict = match (obstacle, hosts.first()) {
+        (Some(why), _) => format!("it would wait: {why}"),
+        (None, None) => "it would be deferred: no mail host has an address that may be connected \
+                         to"
+        .to_owned(),
+        (None, Some((host, addresses))) => {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            format!(
+                "it would be sent to {}:{} ({})",
+                host.name,
+                host.port,
+                addresses.join(" ")
+            )
+        }
+    };
+    if probe {
+        match hosts.into_iter().next() {
+            Some(host) => run_probe(&settings, &host, tls, &address, &mut found).await,
+            None => found.step("probe", "there is no host to ask"),
+        }
+    }
+    Ok(found)
+}
+
+fn local(settings: &Settings, address: &Address, found: &mut Explanation) {
+    found.step(
+        "local",
+        format!("{} is a local domain (local.domains)", address.domain()),
+    );
+    found.verdict = match &settings.config.local {
+        LocalStore::None => {
+            "it would be refused at RCPT: no local store is configured (local.deliver)".to_owned()
+        }
+        LocalStore::Maildir(path) => format!("it would be stored in a Maildir: {path}"),
+        LocalStore::LmtpTcp(target) => format!("it would be handed to LMTP at {target}"),
+        LocalStore::LmtpUnix(path) => format!("it would be handed to LMTP at {}", path.display()),
+    };
+}
+
+/// The rules that match, the closest first.
+fn rules(settings: &Settings, domain: &Domain, found: &mut Explanation) {
+    let relay = matches!(settings.config.routing.mode, Mode::Relay(_));
+    let mut any = false;
+    for rule in settings.config.rules.effective(domain).rules() {
+        any = true;
+        let name = match &rule.matcher {
+            Matcher::Exact(domain) => domain.to_string(),
+            Matcher::Below(domain) => format!(".{domain}"),
+            Matcher::All => "*".to_owned(),
+        };
+        let set = keys_set(&rule.set);
+        let effect = match relay {
+            true => " (Relay Mode: only its re-sends have an effect)",
+            false => "",
+        };
+        found.step("rule", format!("[[domain]] {name}: {set}{effect}"));
+    }
+    if !any {
+        found.step("rule", "no [[domain]] rule matches");
+    }
+}
+
+fn keys_set(keys: &RuleKeys) -> String {
+    let set = [
+        keys.via_smtp.as_ref().map(|t| format!("via_smtp {t}")),
+        keys.additional_resend_attempts
+            .map(|n| format!("additional_resend_attempts {n}")),
+        keys.resend_attempts.map(|n| format!("resend_attempts {n}")),
+        keys.resend_wait
+            .map(|d| format!("resend_wait {}", format_duration(d))),
+        keys.plan.as_ref().map(|_| "plan".to_owned()),
+        keys.tls.map(|tls| format!("tls {tls:?}").to_lowercase()),
+        keys.max_connections.map(|n| format!("max_connections {n}")),
+        keys.max_message_rate.map(|rate| match rate {
+            Some(rate) => format!(
+                "max_message_rate {}/{}",
+                rate.count,
+                format_duration(rate.per)
+            ),
+            None => "max_message_rate none".to_owned(),
+        }),
+        keys.max_recipients.map(|n| format!("max_recipients {n}")),
+    ];
+    let set: Vec<String> = set.into_iter().flatten().collect();
+    match set.is_empty() {
+        true => "nothing but rewriting".to_owned(),
+        false => set.join(", "),
+    }
+}
+
+/// The decision where it goes, with every question to DNS and its answer.
+async fn next_hop(
+    settings: &Settings,
+    domain: &Domain,
+    found: &mut Explanation,
+) -> Result<NextHop, String> {
+    let config = &settings.config;
+    let via = config
+        .rules
+        .effective(domain)
+        .key(|r: &RuleKeys| r.via_smtp.clone());
+    found.step(
+        "mode",
+        match &config.routing.mode {
+            Mode::Relay(_) => "Relay Mode: no MX lookup is made",
+            Mode::Independent if via.is_some() => "Independent Mode, with a Via SMTP rule: no MX",
+            Mode::Independent => "Independent Mode: the MX records decide",
+        },
+    );
+    let (mut router, mut step) = Router::begin(&config.routing, domain, via.as_ref(), net::now());
+    loop {
+        step = match step {
+            Step::Go(next) => return Ok(next),
+            Step::No(verdict) => {
+                let end = match verdict.outcome {
+                    Outcome::Deferred => "it would be deferred",
+                    Outcome::Failed | Outcome::Expired | Outcome::Delivered => "it would fail",
+                };
+                return Err(format!("{end}: {}", verdict.reply));
+            }
+            Step::AskMx(name) => {
+                let answer = settings.dns.mx(name.as_str()).await;
+                let shown = words(&answer, |mx| format!("{} {}", mx.preference, mx.exchange));
+                found.step("dns", format!("{name} MX: {shown}"));
+                router.mx_answer(convert(answer.answer, |mx| MxRecord {
+                    preference: mx.preference,
+                    exchange: mx.exchange,
+                }))
+            }
+            Step::AskAddress(name) => {
+                let answer = settings.dns.addresses(name.as_str()).await;
+                let shown = words(&answer, ToString::to_string);
+                found.step("dns", format!("{name} A and AAAA: {shown}"));
+                router.address_answer(convert(answer.answer, |ip| ip))
+            }
+        };
+    }
+}
+
+/// An answer of DNS in words. Nothing is validated here yet, and that is said.
+fn words<T>(finding: &DnsFinding<T>, show: impl Fn(&T) -> String) -> String {
+    let shown = match &finding.answer {
+        Answer::Found(list) => list.iter().map(show).collect::<Vec<_>>().join(", "),
+        Answer::NoData => "none".to_owned(),
+        Answer::NxDomain => "no such name".to_owned(),
+        Answer::Failed(why) => return format!("failed: {why}"),
+    };
+    let life = finding.valid_until.since(net::now());
+    format!(
+        "{shown} (for {}; DNSSEC not validated)",
+        format_duration(Duration::from_secs(life.as_secs()))
+    )
+}
+
+fn convert<T, U>(answer: Answer<T>, with: impl Fn(T) -> U) -> DnsAnswer<U> {
+    match answer {
+        Answer::Found(list) => DnsAnswer::Found(list.into_iter().map(with).collect()),
+        Answer::NoData => DnsAnswer::NoData,
+        Answer::NxDomain => DnsAnswer::NxDomain,
+        Answer::Failed(why) => DnsAnswer::Failed(why),
+    }
+}
+
+/// The hosts in their order, with the addresses that may be connected to.
+async fn hosts(settings: &Settings, next: &NextHop, found: &mut Explanation) -> Vec<Reachable> {
+    let mut reachable = Vec::new();
+    for (place, host) in next.hosts.iter().enumerate() {
+        let name = format!("{} {}:{}", host.preference, host.name, host.port);
+        if place >= HOSTS_MAX {
+            found.step(
+                "host",
+                format!("{name}: not tried, it is behind {HOSTS_MAX} others"),
+            );
+            continue;
+        }
+        let addresses = match host.addresses {
+            HostAddresses::Literal(ip) => Ok(vec![ip]),
+            HostAddresses::LookUp => {
+                let answer = settings.dns.addresses(host.name.as_str()).await;
+                let shown = words(&answer, ToString::to_string);
+                found.step("dns", format!("{} A and AAAA: {shown}", host.name));
+                match answer.answer {
+                    Answer::Found(list) if settings.config.routing.is_ourselves(host, &list) => {
+                        found.step(
+                            "host",
+                            format!(
+                                "{name}: this server itself; it and those behind it are cut off"
+                            ),
+                        );
+                        break;
+                    }
+                    Answer::Found(list) => settings.config.routing.usable(next, host, &list),
+                    Answer::NoData | Answer::NxDomain => by_system(next, host).await,
+                    Answer::Failed(why) => by_system(next, host).await.map_err(|_| why),
+                }
+            }
+        };
+        match addresses {
+            Ok(list) => {
+                let shown: Vec<String> = list.iter().map(ToString::to_string).collect();
+                found.step("host", format!("{name}: {}", shown.join(" ")));
+                reachable.push((host.clone(), list));
+            }
+            Err(why) => found.step("host", format!("{name}: not used, {why}")),
+        }
+    }
+    reachable
+}
+
+/// A server that the administrator named is found by the hosts file as well.
+async fn by_system(next: &NextHop, host: &Host) -> Result<Vec<IpAddr>, String> {
+    if !next.configured {
+        return Err("it has no address".to_owned());
+    }
+    let looked_up = tokio::net::lookup_host((host.name.as_str(), host.port)).await;
+    let found: Vec<IpAddr> = looked_up
+        .map_err(|e| e.to_string())?
+        .map(|a| a.ip())
+        .collect();
+    match found.is_empty() {
+        true => Err("it has no address".to_owned()),
+        false => Ok(found),
+    }
+}
+
+fn tls(settings: &Settings, domain: &Domain, next: &NextHop) -> TlsMode {
+    let outgoing = &settings.config.outgoing;
+    if next.relay {
+        return outgoing.relay.as_ref().map_or(outgoing.tls, |r| r.tls);
+    }
+    let rules = settings.config.rules.effective(domain);
+    rules.key(|r: &RuleKeys| r.tls).unwrap_or(outgoing.tls)
+}
+
+const fn tls_words(tls: TlsMode) -> &'static str {
+    match tls {
+        TlsMode::None => "none: in clear",
+        TlsMode::Opportunistic => {
+            "opportunistic: encrypted where offered, in clear where that fails"
+        }
+        TlsMode::Require => "require: encrypted, or it waits; the host's name is not proved",
+        TlsMode::Verify => "verify: encrypted, the host proves its name, or it waits",
+        TlsMode::Implicit => "implicit: TLS from the first octet, the host proves its name",
+    }
+}
+
+fn limits(shared: &Shared, settings: &Settings, domain: &Domain, found: &mut Explanation) {
+    let policy_of = policy::policy_of(&settings.config, shared.controls.slowed());
+    let policy = policy_of(domain, mail::Destination::Outgoing);
+    let rate = policy.rate.map_or_else(
+        || "no rate".to_owned(),
+        |rate| format!("{} messages in {}", rate.count, format_duration(rate.per)),
+    );
+    let slowed = match shared.controls.slow(domain) {
+        Some(slow) => format!("; slowed by an administrator ({slow})"),
+        None => String::new(),
+    };
+    found.step(
+        "limits",
+        format!(
+            "up to {} connections, {} recipients of a message together, {rate}{slowed}",
+            policy.connections_max, policy.recipients_max
+        ),
+    );
+    let lifetime = policy.lifetime.map_or_else(String::new, |d| {
+        format!(", but no longer than {}", format_duration(d))
+    });
+    found.step(
+        "re-sends",
+        format!(
+            "{} over {}{lifetime}",
+            policy.plan.resends(),
+            format_duration(policy.plan.span())
+        ),
+    );
+}
+
+/// What stands in the way at this moment, if anything does.
+async fn standing(
+    shared: &Arc<Shared>,
+    settings: &Settings,
+    domain: &Domain,
+    found: &mut Explanation,
+) -> Option<String> {
+    let (ask, told) = oneshot::channel();
+    shared.tell(Event::Domain(domain.clone(), ask));
+    let (paused, site) = told.await.unwrap_or((false, None));
+    let site = site.map(ops::SiteView::from);
+    match &site {
+        Some(site) => {
+            let failure = site.last_failure.as_ref();
+            let failure = failure.map_or_else(String::new, |f| format!("; last failure: {f}"));
+            found.step(
+                "site",
+                format!(
+                    "{}: {}, {} of {} connections busy, {} recipients due{failure}",
+                    site.site, site.standing, site.busy, site.window, site.due
+                ),
+            );
+        }
+        None => found.step("site", "no mail has gone there lately"),
+    }
+    if !settings.config.outgoing.enabled {
+        return Some("outgoing mail is switched off (outgoing.enabled)".to_owned());
+    }
+    if paused {
+        return Some(format!("{domain} is paused (sendoff site resume {domain})"));
+    }
+    site.filter(|site| site.standing.starts_with("cooling"))
+        .map(|site| format!("its site is {}", site.standing))
+}
+
+/// Talks to the host up to RCPT, and says goodbye.
+async fn run_probe(
+    settings: &Settings,
+    (host, addresses): &Reachable,
+    tls: TlsMode,
+    recipient: &Address,
+    found: &mut Explanation,
+) {
+    let mut said = Vec::new();
+    let result = probe(settings, host, addresses, tls, recipient, &mut said).await;
+    for line in said {
+        found.step("probe", line);
+    }
+    match result {
+        Ok(reply) if reply.is_positive() => {
+            found.step("probe", "the host takes mail for this address");
+        }
+        Ok(reply) => found.step("probe", format!("the host does not take it: {reply}")),
+        Err(why) => found.step("probe", format!("it ended: {why}")),
+    }
+}
+
+async fn probe(
+    settings: &Settings,
+    host: &Host,
+    addresses: &[IpAddr],
+    tls: TlsMode,
+    recipient: &Address,
+    said: &mut Vec<String>,
+) -> Result<Reply, String> {
+    let config = &settings.config;
+    let tcp = net::connect(addresses, host.port, PROBE_WAIT)
+        .await
+        .map_err(|e| e.to_string())?;
+    let peer = tcp.peer_addr().map_err(|e| e.to_string())?;
+    said.push(format!("connected to {peer}"));
+    let verify = matches!(tls, TlsMode::Verify | TlsMode::Implicit);
+    let shake = |tcp| {
+        settings
+            .client_tls
+            .handshake(tcp, host.name.as_str(), verify, PROBE_WAIT)
+    };
+    let mut talk = match tls {
+        TlsMode::Implicit => Talk::new(shake(tcp).await?),
+        TlsMode::None | TlsMode::Opportunistic | TlsMode::Require | TlsMode::Verify => {
+            Talk::new(Stream::Plain(tcp))
+        }
+    };
+    let greeting = talk.read(said).await?;
+    if !greeting.is_positive() {
+        return Ok(greeting);
+    }
+    let ehlo = format!("EHLO {}", config.hostname);
+    let mut offered = Extensions::parse(&talk.ask(&ehlo, said).await?);
+    let wanted = !matches!(tls, TlsMode::None | TlsMode::Implicit);
+    if wanted && offered.has(Extension::StartTls) {
+        let reply = talk.ask("STARTTLS", said).await?;
+        if let (true, Stream::Plain(tcp)) = (reply.is_positive(), talk.stream) {
+            talk = Talk::new(shake(tcp).await?);
+            said.push("TLS is on".to_owned());
+            offered = Extensions::parse(&talk.ask(&ehlo, said).await?);
+        } else {
+            return Err("STARTTLS was offered and refused".to_owned());
+        }
+    } else if matches!(tls, TlsMode::Require | TlsMode::Verify) {
+        return Err("TLS is required, and the host does not offer it".to_owned());
+    }
+    let utf8 = match !recipient.is_ascii() && offered.has(Extension::SmtpUtf8) {
+        true => " SMTPUTF8",
+        false => "",
+    };
+    let shown = match utf8.is_empty() {
+        true => recipient.to_ascii().unwrap_or_else(|| recipient.clone()),
+        false => recipient.clone(),
+    };
+    let sender = &config.postmaster;
+    let reply = talk
+        .ask(&format!("MAIL FROM:<{sender}>{utf8}"), said)
+        .await?;
+    if !reply.is_positive() {
+        return Ok(reply);
+    }
+    let reply = talk.ask(&format!("RCPT TO:<{shown}>"), said).await?;
+    // The answer is known; whether the goodbye is heard makes no difference.
+    drop(talk.ask("QUIT", said).await);
+    Ok(reply)
+}
+
+struct Talk {
+    stream: Stream,
+    input: BytesMut,
+}
+
+impl Talk {
+    fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            input: BytesMut::new(),
+        }
+    }
+
+    async fn ask(&mut self, command: &str, said: &mut Vec<String>) -> Result<Reply, String> {
+        said.push(format!("> {command}"));
+        let line = format!("{command}\r\n");
+        let written = self.stream.write_all(line.as_bytes()).await;
+        written.map_err(|e| e.to_string())?;
+        self.stream.flush().await.map_err(|e| e.to_string())?;
+        self.read(said).await
+    }
+
+    async fn read(&mut self, said: &mut Vec<String>) -> Result<Reply, String> {
+        let mut parser = ReplyParser::new();
+        loop {
+            let fed = parser.feed(&mut self.input);
+            if let Some(reply) = fed.map_err(|e| e.to_string())? {
+                said.push(format!("< {}", reply.to_string().replace('\n', " / ")));
+                return Ok(reply);
+            }
+            let read = self.stream.read_buf(&mut self.input);
+            match tokio::time::timeout(PROBE_WAIT, read).await {
+                Ok(Ok(0)) => return Err("the host closed the connection".to_owned()),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error.to_string()),
+                Err(_) => {
+                    return Err(format!(
+                        "the host said nothing for {} s",
+                        PROBE_WAIT.as_secs()
+                    ));
+                }
+            }
+        }
+    }
+}

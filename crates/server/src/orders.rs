@@ -1,0 +1,184 @@
+//! Orders of an administrator beyond single mails: rules that hold, domains that are paused or
+//! slowed. Each is durable before it is answered.
+
+use std::sync::Arc;
+
+use mail::Domain;
+use ops::{Answer, DomainView, FinishedView, HistorySelection, HoldRuleView};
+use route::Mode;
+use schedule::Rate;
+use spool::{Filter, HistoryRow, Op};
+use tokio::sync::oneshot;
+
+use crate::admin::blocking;
+use crate::controls::{Controls, Slow};
+use crate::event::Event;
+use crate::shared::Shared;
+
+fn stopping<T>(_: T) -> String {
+    "the server is stopping".to_owned()
+}
+
+/// Makes a setting durable.
+async fn keep(shared: &Arc<Shared>, name: String, value: Option<String>) -> Result<(), String> {
+    let handles = Arc::clone(shared);
+    let op = Op::Control { name, value };
+    let committed = tokio::task::spawn_blocking(move || handles.spool.commit_wait(vec![op])).await;
+    committed
+        .map_err(|e| e.to_string())?
+        .map_err(|e| e.to_string())
+}
+
+/// Stops a domain's mail, or lets it go.
+pub(crate) async fn pause(
+    shared: &Arc<Shared>,
+    domain: &str,
+    on: bool,
+    who: &str,
+) -> Result<Answer, String> {
+    let domain = Domain::parse(domain).map_err(|e| e.to_string())?;
+    keep(
+        shared,
+        format!("pause:{domain}"),
+        on.then(|| who.to_owned()),
+    )
+    .await?;
+    let (ask, told) = oneshot::channel();
+    shared.tell(Event::Pause(domain.clone(), on, ask));
+    told.await.map_err(stopping)?;
+    let verb = if on { "pause" } else { "resume" };
+    let line = shared.journal.line(net::now(), "action").field("who", who);
+    line.field("verb", verb).field("domain", &domain).send();
+    let state = if on {
+        "is paused: its mail waits"
+    } else {
+        "is not paused any more"
+    };
+    Ok(Answer::Done(format!("{domain} {state}.")))
+}
+
+/// Limits a domain's mail, or lets it go.
+pub(crate) async fn slow(
+    shared: &Arc<Shared>,
+    domain: &str,
+    rate: Option<&str>,
+    connections: Option<u32>,
+    who: &str,
+) -> Result<Answer, String> {
+    let domain = Domain::parse(domain).map_err(|e| e.to_string())?;
+    let rate = rate.map(Rate::parse).transpose();
+    let slow = Slow {
+        rate: rate.map_err(|e| e.to_string())?,
+        connections,
+    };
+    if matches!(shared.settings().config.routing.mode, Mode::Relay(_)) {
+        let why = "in Relay Mode all mail goes to the relay, and limits of single domains have no \
+                   effect: pause the domain, or hold its mail";
+        return Ok(Answer::Refused(why.to_owned()));
+    }
+    let slow = (slow != Slow::default()).then_some(slow);
+    keep(
+        shared,
+        Controls::slow_name(&domain),
+        slow.map(|s| s.to_string()),
+    )
+    .await?;
+    shared.controls.set_slow(domain.clone(), slow);
+    shared.tell(Event::Reloaded);
+    let line = shared.journal.line(net::now(), "action").field("who", who);
+    line.field("verb", "slow")
+        .field("domain", &domain)
+        .maybe("limits", slow)
+        .send();
+    Ok(Answer::Done(match slow {
+        Some(slow) => format!("{domain} is slowed: {slow}."),
+        None => format!("{domain} is not slowed any more."),
+    }))
+}
+
+/// The rules that hold new mail.
+pub(crate) fn hold_rules(shared: &Shared) -> Answer {
+    let rules = shared.controls.hold_rules().into_iter();
+    let view = |(name, filter)| HoldRuleView { name, filter };
+    Answer::HoldRules(rules.map(view).collect())
+}
+
+/// Sets a rule, or takes it away.
+pub(crate) async fn hold_rule(
+    shared: &Arc<Shared>,
+    name: String,
+    filter: Option<String>,
+    who: &str,
+) -> Result<Answer, String> {
+    let rule = match &filter {
+        None => None,
+        Some(text) => {
+            let parsed = Filter::parse(text).map_err(|e| e.to_string())?;
+            Some((text.clone(), parsed))
+        }
+    };
+    let known = shared.controls.hold_rules().iter().any(|(n, _)| *n == name);
+    if rule.is_none() && !known {
+        return Ok(Answer::Unknown(format!("there is no rule {name}")));
+    }
+    keep(shared, Controls::hold_name(&name), filter.clone()).await?;
+    shared.controls.set_hold(&name, rule);
+    let line = shared.journal.line(net::now(), "action").field("who", who);
+    let verb = match filter {
+        Some(_) => "hold-rule",
+        None => "hold-rule-removed",
+    };
+    line.field("verb", verb)
+        .field("rule", &name)
+        .maybe("selection", filter.as_ref())
+        .send();
+    Ok(Answer::Done(match filter {
+        Some(filter) => format!("New mail that matches {filter} is held (rule {name})."),
+        None => format!("Rule {name} is gone; mail that it has held stays held until released."),
+    }))
+}
+
+/// What is known of a domain's mail.
+pub(crate) async fn site(shared: &Arc<Shared>, domain: &str) -> Result<Answer, String> {
+    let domain = Domain::parse(domain).map_err(|e| e.to_string())?;
+    let (ask, told) = oneshot::channel();
+    shared.tell(Event::Domain(domain.clone(), ask));
+    let (paused, site) = told.await.map_err(stopping)?;
+    let name = domain.to_string();
+    let waiting = blocking(shared, move |shared| {
+        let filter = Filter::parse(&format!("domain:{name}")).map_err(|e| e.to_string())?;
+        let count = shared.spool.count(&filter, net::now());
+        count.map_err(|e| e.to_string())
+    });
+    Ok(Answer::Site(Box::new(DomainView {
+        waiting: waiting.await?,
+        paused,
+        slowed: shared.controls.slow(&domain).map(|slow| slow.to_string()),
+        site: site.map(Into::into),
+        domain: domain.to_string(),
+    })))
+}
+
+/// Finished recipients.
+pub(crate) async fn history(
+    shared: &Arc<Shared>,
+    selection: HistorySelection,
+    offset: u64,
+    limit: u64,
+) -> Result<Answer, String> {
+    let rows = blocking(shared, move |shared| {
+        let filter = selection.filter()?;
+        let found = shared.spool.history(&filter, offset, limit);
+        found.map_err(|e| e.to_string())
+    });
+    let view = |row: HistoryRow| FinishedView {
+        id: row.key.id.to_string(),
+        sender: row.sender,
+        accepted: row.accepted.to_string(),
+        size: row.size,
+        submitter: row.submitter,
+        end: ops::AttemptView::new(row.recipient, row.attempts, &row.verdict, row.transcript),
+    };
+    let rows = rows.await?;
+    Ok(Answer::History(rows.into_iter().map(view).collect()))
+}

@@ -42,7 +42,7 @@ pub(crate) struct Accepted {
     id: String,
     /// It was in the queue already, handed in with the same `Idempotency-Key`.
     duplicate: bool,
-    /// What became of each recipient; empty for a duplicate.
+    /// What became of each recipient, in the order in which they were asked for.
     recipients: Vec<RecipientResult>,
 }
 

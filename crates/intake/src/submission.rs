@@ -63,6 +63,14 @@ pub struct Composed {
 }
 
 impl Policy {
+    /// Whether mail for an address is taken from one who may send anywhere.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn takes(&self, address: &Address) -> Result<(), Reply> {
+        self.addressed(address).map(drop)
+    }
+
     /// Counts the recipients of a mail that was accepted whole. What is worth telling: a quota that
     /// is nearly used up.
     pub fn charge(&self, message: &Message) -> Vec<String> {

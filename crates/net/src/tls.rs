@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::stream::Stream;
-use crate::tls_verifier::AcceptAny;
+use crate::tls_verifier::{AcceptAny, Verify};
 
 /// Why certificates or keys could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -59,17 +60,24 @@ impl ClientTls {
         if roots.is_empty() {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
+        let mut given = Vec::new();
         for path in extra_roots {
             for certificate in certificates(path)? {
-                roots.add(certificate)?;
+                roots.add(certificate.clone())?;
+                given.push(certificate);
             }
         }
         let builder = || {
             ClientConfig::builder_with_provider(Arc::clone(&provider))
                 .with_safe_default_protocol_versions()
         };
+        let chains =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(|e| rustls::Error::General(e.to_string()))?;
         let verifying = builder()?
-            .with_root_certificates(roots)
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verify::new(chains, given)))
             .with_no_client_auth();
         let opportunistic = builder()?
             .dangerous()

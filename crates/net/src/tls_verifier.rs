@@ -1,12 +1,18 @@
-//! The verifier of opportunistic TLS: it accepts every certificate (RFC 7435).
+//! The verifiers of certificates. That of opportunistic TLS accepts every one (RFC 7435); that of
+//! `verify` asks for a chain to a trusted root, or for a certificate that the administrator has
+//! given itself.
 //!
 //! Encryption without authentication protects from the listener on the line. Since nobody is
 //! authenticated, signatures are not checked either: hosts with keys that are too old for the
 //! library would otherwise get their mail in the clear.
 
+use std::sync::Arc;
+
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 #[derive(Debug)]
@@ -57,5 +63,106 @@ impl ServerCertVerifier for AcceptAny {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.schemes.clone()
+    }
+}
+
+/// Asks for a chain to a trusted root. A certificate that stands among the administrator's own
+/// needs none: one that a server has signed for itself says that it is an authority, which no chain
+/// allows at its end; what it must do is bear the server's name.
+#[derive(Debug)]
+pub(crate) struct Verify {
+    chains: Arc<WebPkiServerVerifier>,
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl Verify {
+    pub(crate) const fn new(
+        chains: Arc<WebPkiServerVerifier>,
+        given: Vec<CertificateDer<'static>>,
+    ) -> Self {
+        Self { chains, given }
+    }
+}
+
+impl ServerCertVerifier for Verify {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.given.iter().any(|own| own == end_entity) {
+            let parsed = ParsedCertificate::try_from(end_entity)?;
+            verify_server_name(&parsed, server_name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.chains
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::RootCertStore;
+    use rustls::crypto::aws_lc_rs::default_provider;
+    use rustls::pki_types::pem::PemObject;
+
+    /// As `openssl req -x509` makes them: an authority that signs itself, and is used by a server.
+    const SELF_SIGNED: &str = "-----BEGIN CERTIFICATE-----\n\
+        MIIBoTCCAUegAwIBAgIUOwvcSWGuE6CtX8hIrPcmJukrhUEwCgYIKoZIzj0EAwIw\n\
+        GDEWMBQGA1UEAwwNcmVsYXkuZXhhbXBsZTAgFw0yNjExMjIyMDI3MDdaGA8yMTI2\n\
+        MTAyOTIwMjcwN1owGDEWMBQGA1UEAwwNcmVsYXkuZXhhbXBsZTBZMBMGByqGSM49\n\
+        AgEGCCqGSM49AwEHA0IABNz/ctMI/CR1B+hK3dOTOqjPc1AMDTbuIMRO3S6Xj6b1\n\
+        4hGgwqmfmaP9gg3VEFZkKLkLfoWBlLCdTUUaQnzCkAajbTBrMB0GA1UdDgQWBBQW\n\
+        B5UzFTbDvLnNN++VGN1aqq4DljAfBgNVHSMEGDAWgBQWB5UzFTbDvLnNN++VGN1a\n\
+        qq4DljAPBgNVHRMBAf8EBTADAQH/MBgGA1UdEQQRMA+CDXJlbGF5LmV4YW1wbGUw\n\
+        CgYIKoZIzj0EAwIDSAAwRQIgXfukhp7yhLRf4qkdrp85lCNBFQPm3TNN4fgAns5C\n\
+        tWMCIQDTEEajfIm6yCqp1+DQYi+nWN7RmajdsrEQIqHmIJ6y1A==\n\
+        -----END CERTIFICATE-----\n";
+
+    #[test]
+    fn a_given_certificate_is_believed_for_its_own_name_and_no_other() {
+        let certificate = CertificateDer::from_pem_slice(SELF_SIGNED.as_bytes()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let chains = WebPkiServerVerifier::builder_with_provider(
+            Arc::new(roots),
+            Arc::new(default_provider()),
+        );
+        let chains = chains.build().unwrap();
+        let now = UnixTime::now();
+        let check = |given: Vec<CertificateDer<'static>>, name: &'static str| {
+            let verify = Verify::new(Arc::clone(&chains), given);
+            let name = ServerName::try_from(name).unwrap();
+            verify.verify_server_cert(&certificate, &[], &name, &[], now)
+        };
+        assert!(check(Vec::new(), "relay.example").is_err());
+        assert!(check(vec![certificate.clone()], "relay.example").is_ok());
+        assert!(check(vec![certificate.clone()], "other.example").is_err());
     }
 }

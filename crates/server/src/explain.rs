@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use deliver::TlsMode;
+use deliver::{Credentials, TlsMode};
 use mail::{Address, Domain, Outcome, Reply, format_duration};
 use net::{Answer, DnsFinding, Stream};
 use ops::Explanation;
@@ -85,7 +85,16 @@ pub(crate) async fn explain(
     };
     if probe {
         match hosts.into_iter().next() {
-            Some(host) => run_probe(&settings, &host, tls, &address, &mut found).await,
+            Some(host) => {
+                let relay = settings
+                    .config
+                    .outgoing
+                    .relay
+                    .as_ref()
+                    .filter(|_| next.relay);
+                let login = relay.and_then(|relay| relay.credentials.as_ref());
+                run_probe(&settings, &host, tls, login, &address, &mut found).await;
+            }
             None => found.step("probe", "there is no host to ask"),
         }
     }
@@ -385,11 +394,12 @@ async fn run_probe(
     settings: &Settings,
     (host, addresses): &Reachable,
     tls: TlsMode,
+    login: Option<&Credentials>,
     recipient: &Address,
     found: &mut Explanation,
 ) {
     let mut said = Vec::new();
-    let result = probe(settings, host, addresses, tls, recipient, &mut said).await;
+    let result = probe(settings, host, addresses, tls, login, recipient, &mut said).await;
     for line in said {
         found.step("probe", line);
     }
@@ -407,6 +417,7 @@ async fn probe(
     host: &Host,
     addresses: &[IpAddr],
     tls: TlsMode,
+    login: Option<&Credentials>,
     recipient: &Address,
     said: &mut Vec<String>,
 ) -> Result<Reply, String> {
@@ -447,6 +458,12 @@ async fn probe(
     } else if matches!(tls, TlsMode::Require | TlsMode::Verify) {
         return Err("TLS is required, and the host does not offer it".to_owned());
     }
+    if let Some(login) = login {
+        let reply = talk.log_in(login, &offered, said).await?;
+        if !reply.is_positive() {
+            return Ok(reply);
+        }
+    }
     let utf8 = match !recipient.is_ascii() && offered.has(Extension::SmtpUtf8) {
         true => " SMTPUTF8",
         false => "",
@@ -481,13 +498,39 @@ impl Talk {
         }
     }
 
+    /// Logs in at a relay, which takes nothing otherwise; never in clear.
+    async fn log_in(
+        &mut self,
+        login: &Credentials,
+        offered: &Extensions,
+        said: &mut Vec<String>,
+    ) -> Result<Reply, String> {
+        if matches!(self.stream, Stream::Plain(_)) || !offered.has_auth("PLAIN") {
+            return Err(
+                "a probe logs in by AUTH PLAIN over TLS, which the relay does not offer \
+                        here"
+                    .to_owned(),
+            );
+        }
+        use base64::Engine;
+        let secret = format!("\0{}\0{}", login.username, login.password);
+        let secret = base64::engine::general_purpose::STANDARD.encode(secret);
+        said.push("> AUTH PLAIN (credentials not shown)".to_owned());
+        self.write(&format!("AUTH PLAIN {secret}")).await?;
+        self.read(said).await
+    }
+
     async fn ask(&mut self, command: &str, said: &mut Vec<String>) -> Result<Reply, String> {
         said.push(format!("> {command}"));
+        self.write(command).await?;
+        self.read(said).await
+    }
+
+    async fn write(&mut self, command: &str) -> Result<(), String> {
         let line = format!("{command}\r\n");
         let written = self.stream.write_all(line.as_bytes()).await;
         written.map_err(|e| e.to_string())?;
-        self.stream.flush().await.map_err(|e| e.to_string())?;
-        self.read(said).await
+        self.stream.flush().await.map_err(|e| e.to_string())
     }
 
     async fn read(&mut self, said: &mut Vec<String>) -> Result<Reply, String> {

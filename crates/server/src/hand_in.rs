@@ -19,8 +19,7 @@ const COMMIT_MAX: Duration = Duration::from_secs(120);
 pub(crate) struct HandedIn {
     /// Its name.
     pub(crate) id: QueueId,
-    /// What became of each recipient, in the order in which they were asked for; empty for a mail
-    /// that had been handed in before.
+    /// What became of each recipient, in the order in which they were asked for.
     pub(crate) recipients: Vec<Result<(), Reply>>,
     /// It had been handed in before, under the same token.
     pub(crate) duplicate: bool,
@@ -49,9 +48,11 @@ pub(crate) async fn hand_in(
         match found.and_then(|found| found.map_err(|e| e.to_string())) {
             Ok(None) => {}
             Ok(Some(id)) => {
+                let policy = Arc::clone(&shared.settings().policy);
+                let asked = submission.recipients.iter();
                 return Ok(HandedIn {
                     id,
-                    recipients: Vec::new(),
+                    recipients: asked.map(|r| policy.takes(&r.address)).collect(),
                     duplicate: true,
                 });
             }

@@ -334,11 +334,7 @@ impl Part {
         let (id, failed) = match result {
             Ok(handed_in) => {
                 // A crash may have come before those who were refused were given back.
-                let results = match handed_in.duplicate {
-                    true => self.judged(shared)?,
-                    false => handed_in.recipients,
-                };
-                let results = wanted.iter().cloned().zip(results);
+                let results = wanted.iter().cloned().zip(handed_in.recipients);
                 let failed = results.filter_map(|(to, result)| Some((to, result.err()?)));
                 (
                     Some((handed_in.id, handed_in.duplicate)),
@@ -363,20 +359,6 @@ impl Part {
         match failed.is_empty() {
             true => Ok(None),
             false => self.give_back(shared, name, failed).await,
-        }
-    }
-
-    /// What becomes of its recipients, of a mail that is in the queue already.
-    fn judged(&self, shared: &Shared) -> Result<Vec<Result<(), Reply>>, String> {
-        let policy = Arc::clone(&shared.settings().policy);
-        let now = net::now();
-        let submission = self.submission.clone();
-        let composed = policy.compose(submission, policy.fix_ups, shared.next_id(now), now);
-        match composed {
-            Ok(composed) => Ok(composed.recipients),
-            // Settings have changed meanwhile; what is in the queue stays there.
-            Err(reply) if reply.is_permanent() => Ok(Vec::new()),
-            Err(reply) => Err(reply.to_string()),
         }
     }
 

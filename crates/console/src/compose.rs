@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use intake::Wanted;
-use mail::{Address, Notify, Ret, Timestamp};
+use intake::{FUTURE_MAX, Wanted};
+use mail::{Address, ByMode, DeliverBy, Notify, Ret, Terms, Timestamp};
 use mail_builder::MessageBuilder;
 use mail_builder::headers::address::Address as Written;
 use mail_builder::headers::content_type::ContentType;
@@ -90,6 +90,16 @@ pub(crate) struct NewMessage {
     pub(crate) notify: Vec<NotifyOn>,
     /// How much of the mail a failure message returns.
     pub(crate) ret: Option<Returned>,
+    /// Not sent before this time (RFC 3339), which is at most 60 days away.
+    #[schema(example = "2026-01-31T08:00:00Z")]
+    pub(crate) send_at: Option<String>,
+    /// What is not delivered by this time (RFC 3339) comes back as a failure message.
+    #[schema(example = "2026-01-31T09:00:00Z")]
+    pub(crate) deliver_by: Option<String>,
+    /// From -9 to 9: mail of a higher priority goes first (RFC 6710). Default: 0.
+    #[serde(default)]
+    #[schema(minimum = -9, maximum = 9)]
+    pub(crate) priority: i8,
 }
 
 /// A file.
@@ -149,6 +159,7 @@ pub(crate) struct Composed {
     pub(crate) recipients: Vec<Wanted>,
     pub(crate) content: Bytes,
     pub(crate) ret: Option<Ret>,
+    pub(crate) terms: Terms,
 }
 
 /// Makes the mail. `message_id` has no angle brackets.
@@ -170,6 +181,7 @@ pub(crate) fn compose(
         }
     };
     let notify = notify(&message.notify)?;
+    let terms = terms(&message, now)?;
     let recipients = wanted([&to, &cc, &bcc], notify)?;
     if recipients.is_empty() {
         let problem = Problem::field("to", "the mail has no recipients");
@@ -205,6 +217,39 @@ pub(crate) fn compose(
         recipients,
         content: content.into(),
         ret,
+        terms,
+    })
+}
+
+/// What is asked about time and order.
+fn terms(message: &NewMessage, now: Timestamp) -> Result<Terms, Problem> {
+    let time = |field: &str, text: Option<&String>| match text {
+        None => Ok(None),
+        Some(text) => Timestamp::parse_rfc3339(text).map(Some).ok_or_else(|| {
+            let why = "write a time of RFC 3339, such as 2026-01-31T08:00:00Z";
+            Problem::field(field, why)
+        }),
+    };
+    let not_before = time("send_at", message.send_at.as_ref())?;
+    if not_before.is_some_and(|at| at > now + FUTURE_MAX) {
+        return Err(Problem::field("send_at", "it is at most 60 days away"));
+    }
+    let by = time("deliver_by", message.deliver_by.as_ref())?;
+    if by.is_some_and(|by| by <= not_before.map_or(now, |at| at.max(now))) {
+        let why = "that time is over before the mail may be sent";
+        return Err(Problem::field("deliver_by", why));
+    }
+    if !(-9..=9).contains(&message.priority) {
+        return Err(Problem::field("priority", "a priority is from -9 to 9"));
+    }
+    Ok(Terms {
+        not_before: not_before.filter(|at| *at > now),
+        deliver_by: by.map(|by| DeliverBy {
+            by,
+            mode: ByMode::Return,
+            trace: false,
+        }),
+        priority: message.priority,
     })
 }
 

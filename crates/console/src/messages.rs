@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body::Body as _;
 use intake::Submission;
-use mail::{Address, Reply, Submitter, Terms};
+use mail::{Address, Reply, Submitter};
 use serde::Serialize;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use utoipa::ToSchema;
@@ -313,7 +313,7 @@ async fn hand_in(
         },
         ret: composed.ret,
         env_id: None,
-        terms: Terms::default(),
+        terms: composed.terms,
     };
     let handed = backend.hand_in(submission, token).await;
     answer(backend.as_ref(), caller, &addresses, handed)

@@ -1,7 +1,7 @@
 //! A mail that comes whole (RFC 5322): who sends it and who gets it, and its Bcc taken out.
 
 use bytes::Bytes;
-use mail::{Address, Headers, Notify};
+use mail::{Address, Headers, Notify, Terms};
 
 use crate::compose::{Composed, wanted};
 use crate::mailbox::{Mailbox, parse_list};
@@ -43,6 +43,7 @@ pub(crate) fn read(content: &[u8], from: Option<&str>, to: &[String]) -> Result<
         recipients,
         content: without_bcc(content),
         ret: None,
+        terms: Terms::default(),
     })
 }
 

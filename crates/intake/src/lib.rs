@@ -24,6 +24,6 @@ pub use fix_up::FixUps;
 pub use policy::{Auth, Limits, Listener, LocalDomains, Policy, PolicyError, Timeouts, Tls};
 pub use quota::{ParseQuotaError, Quota, Quotas, Usage};
 pub use rewriting::{DomainMatch, ParseDomainMatchError, RewriteRule, Rewriting};
-pub use session::{Busy, NextId, Session, busy};
+pub use session::{Busy, FUTURE_MAX, NextId, Session, busy};
 pub use submission::{Composed, Submission, Wanted};
 pub use user::{ParseSenderMatchError, SenderMatch, Senders, User};

@@ -28,7 +28,7 @@ use timing::Clock;
 
 /// How far in the future a mail may be released (FUTURERELEASE). Mail that waits longer is better
 /// kept by whoever wants it sent then.
-const FUTURE_MAX: Duration = Duration::from_secs(60 * 86_400);
+pub const FUTURE_MAX: Duration = Duration::from_secs(60 * 86_400);
 
 /// Gives out the names of messages.
 pub type NextId = Box<dyn FnMut(Timestamp) -> QueueId + Send>;

@@ -611,3 +611,41 @@ fn figures_are_not_for_everybody() {
         web.get(path).problem(403, "wrong-network");
     }
 }
+
+#[test]
+fn a_mail_in_json_is_sent_at_its_time_or_comes_back_behind_it() {
+    let scene = Scene::new();
+    let host = scene.world.domain("there.example");
+    let (server, web) = Web::start(&scene, scene.config());
+    let web = web.with_key(&server, "send,admin", &[]);
+    let mail = |more: Value| {
+        let mut mail = json!({
+            "from": "ann@origin.example", "to": ["bob@there.example"], "subject": "x", "text": "x"
+        });
+        let fields = mail.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        mail
+    };
+    let in_days = |days: u64| (now() + Duration::from_secs(days * 86_400)).to_string();
+    let later = mail(json!({ "send_at": in_days(50), "priority": 3 }));
+    let id = web.post_json(MESSAGES, &later).expect(202).json();
+    let waiting = queue(&server).remove(0);
+    assert_eq!(waiting["id"], id["id"]);
+    assert_eq!(waiting["reason"], "its first attempt is set for later");
+    for (field, value) in [
+        ("send_at", json!(in_days(61))),
+        ("send_at", json!("tomorrow")),
+        ("deliver_by", json!("2020-01-01T00:00:00Z")),
+        ("priority", json!(10)),
+    ] {
+        let wrong = mail(json!({ field: value }));
+        let problem = web.post_json(MESSAGES, &wrong).problem(400, "bad-field");
+        assert_eq!(problem["field"], field, "{problem}");
+    }
+    assert!(host.received().is_empty());
+}
+
+fn now() -> mail::Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    mail::Timestamp::from_secs(since.expect("a clock behind 1970").as_secs())
+}

@@ -7,6 +7,7 @@
 mod clock;
 mod connect;
 mod dns;
+mod files;
 mod link;
 mod listen;
 mod proxied;
@@ -17,6 +18,7 @@ mod tls_verifier;
 pub use clock::now;
 pub use connect::{ConnectError, connect};
 pub use dns::{Answer, Dns, DnsFinding, DnsServer, DnsSettings, MxFound, detect_servers};
+pub use files::write_private;
 pub use link::{Link, Turn};
 pub use listen::bind;
 pub use proxied::proxied;

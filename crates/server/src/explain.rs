@@ -10,7 +10,7 @@ use deliver::{Credentials, TlsMode};
 use mail::{Address, Domain, Outcome, Reply, format_duration};
 use net::{Answer, DnsFinding, Stream};
 use ops::Explanation;
-use route::{DnsAnswer, Host, HostAddresses, Matcher, Mode, MxRecord, NextHop, Router, Step};
+use route::{Host, HostAddresses, Matcher, Mode, MxRecord, NextHop, Router, Step};
 use smtp::extension::{Extension, Extensions};
 use smtp::reply::ReplyParser;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use crate::config::{LocalStore, RuleKeys};
 use crate::event::Event;
 use crate::policy;
+use crate::resolve::answer;
 use crate::shared::{Settings, Shared};
 
 /// Each step of a probe is waited for this long.
@@ -198,19 +199,19 @@ async fn next_hop(
                 return Err(format!("{end}: {}", verdict.reply));
             }
             Step::AskMx(name) => {
-                let answer = settings.dns.mx(name.as_str()).await;
-                let shown = words(&answer, |mx| format!("{} {}", mx.preference, mx.exchange));
+                let said = settings.dns.mx(name.as_str()).await;
+                let shown = words(&said, |mx| format!("{} {}", mx.preference, mx.exchange));
                 found.step("dns", format!("{name} MX: {shown}"));
-                router.mx_answer(convert(answer.answer, |mx| MxRecord {
+                router.mx_answer(answer(said.answer, |mx| MxRecord {
                     preference: mx.preference,
                     exchange: mx.exchange,
                 }))
             }
             Step::AskAddress(name) => {
-                let answer = settings.dns.addresses(name.as_str()).await;
-                let shown = words(&answer, ToString::to_string);
+                let said = settings.dns.addresses(name.as_str()).await;
+                let shown = words(&said, ToString::to_string);
                 found.step("dns", format!("{name} A and AAAA: {shown}"));
-                router.address_answer(convert(answer.answer, |ip| ip))
+                router.address_answer(answer(said.answer, |ip| ip))
             }
         };
     }
@@ -229,15 +230,6 @@ fn words<T>(finding: &DnsFinding<T>, show: impl Fn(&T) -> String) -> String {
         "{shown} (for {}; DNSSEC not validated)",
         format_duration(Duration::from_secs(life.as_secs()))
     )
-}
-
-fn convert<T, U>(answer: Answer<T>, with: impl Fn(T) -> U) -> DnsAnswer<U> {
-    match answer {
-        Answer::Found(list) => DnsAnswer::Found(list.into_iter().map(with).collect()),
-        Answer::NoData => DnsAnswer::NoData,
-        Answer::NxDomain => DnsAnswer::NxDomain,
-        Answer::Failed(why) => DnsAnswer::Failed(why),
-    }
 }
 
 /// The hosts in their order, with the addresses that may be connected to.

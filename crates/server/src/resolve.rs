@@ -113,7 +113,8 @@ pub(crate) async fn decide(
     }
 }
 
-fn answer<T, U>(found: Answer<T>, convert: impl Fn(T) -> U) -> DnsAnswer<U> {
+/// What DNS said, as the router takes it.
+pub(crate) fn answer<T, U>(found: Answer<T>, convert: impl Fn(T) -> U) -> DnsAnswer<U> {
     match found {
         Answer::Found(list) => DnsAnswer::Found(list.into_iter().map(convert).collect()),
         Answer::NoData => DnsAnswer::NoData,

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use bytes::BytesMut;
 use mail::Domain;
 use net::{Answer, Dns};
-use route::{DnsAnswer, MxRecord, Router, Step, Target};
+use route::{MxRecord, Router, Step, Target};
 use serde_json::json;
 use smtp::extension::Extensions;
 use smtp::reply::ReplyParser;
@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::cli::print;
 use crate::config::{Config, RuleKeys};
+use crate::resolve::answer;
 
 /// How long a server is waited for.
 const WAIT: Duration = Duration::from_secs(30);
@@ -48,13 +49,13 @@ pub(crate) async fn mx(config: &Config, domain: &str, json: bool) -> Result<()> 
                 return show(json, &value, &format!("{domain}: {}\n", verdict.reply));
             }
             Step::AskMx(name) => {
-                router.mx_answer(convert(dns.mx(name.as_str()).await.answer, |mx| MxRecord {
+                router.mx_answer(answer(dns.mx(name.as_str()).await.answer, |mx| MxRecord {
                     preference: mx.preference,
                     exchange: mx.exchange,
                 }))
             }
             Step::AskAddress(name) => {
-                router.address_answer(convert(dns.addresses(name.as_str()).await.answer, |ip| ip))
+                router.address_answer(answer(dns.addresses(name.as_str()).await.answer, |ip| ip))
             }
         };
     };
@@ -96,15 +97,6 @@ pub(crate) async fn mx(config: &Config, domain: &str, json: bool) -> Result<()> 
         &json!({"domain": domain.as_str(), "hosts": hosts}),
         &text,
     )
-}
-
-fn convert<T, U>(answer: Answer<T>, with: impl Fn(T) -> U) -> DnsAnswer<U> {
-    match answer {
-        Answer::Found(list) => DnsAnswer::Found(list.into_iter().map(with).collect()),
-        Answer::NoData => DnsAnswer::NoData,
-        Answer::NxDomain => DnsAnswer::NxDomain,
-        Answer::Failed(why) => DnsAnswer::Failed(why),
-    }
 }
 
 /// The DNS servers in the order in which they are asked.

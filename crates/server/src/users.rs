@@ -164,8 +164,6 @@ impl Users {
 
     /// Replaces the file as a whole, readable by its owner only.
     fn save(&self) -> Result<(), UsersError> {
-        use std::io::Write;
-        use std::os::unix::fs::OpenOptionsExt;
         let wrong = |source| UsersError::Io {
             path: self.path.clone(),
             source,
@@ -174,22 +172,7 @@ impl Users {
             path: self.path.clone(),
             why: e.to_string(),
         })?;
-        if let Some(dir) = self.path.parent() {
-            std::fs::create_dir_all(dir).map_err(wrong)?;
-        }
-        let temporary = self.path.with_extension("toml.new");
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(wrong)?;
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(wrong)?;
-        std::fs::rename(&temporary, &self.path).map_err(wrong)
+        net::write_private(&self.path, &text).map_err(wrong)
     }
 }
 

@@ -11,6 +11,7 @@ mod envelope;
 mod header;
 mod outcome;
 mod queue_id;
+mod quoted_printable;
 mod recipient_state;
 mod reply;
 mod terms;
@@ -25,6 +26,7 @@ pub use envelope::{
 pub use header::{Header, Headers, body_offset, find_header, is_ascii, received_count};
 pub use outcome::{Class, Outcome, PeerHost, Timing, TlsUsed, Verdict};
 pub use queue_id::{IdSource, ParseQueueIdError, QueueId};
+pub use quoted_printable::quoted_printable;
 pub use recipient_state::{RecipientState, Status};
 pub use reply::{EnhancedCode, ParseEnhancedCodeError, Reply};
 pub use terms::{ByMode, DeliverBy, Terms};

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use mail::{
     Address, BodyType, Envelope, Message, Notify, QueueId, Recipient, Ret, Submitter, Timestamp,
-    Verdict, body_offset, find_header, format_duration,
+    Verdict, body_offset, find_header, format_duration, quoted_printable,
 };
 
 use crate::explain::explain;
-use crate::text::{field, from_xtext, paragraph, printable, quoted_printable};
+use crate::text::{field, from_xtext, paragraph, printable};
 
 /// What a report says of its recipients (RFC 3464 §2.3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -341,7 +341,7 @@ impl Reporter {
             out.extend_from_slice(header);
         } else {
             out.extend_from_slice(b"Content-Transfer-Encoding: quoted-printable\r\n\r\n");
-            out.extend_from_slice(quoted_printable(header).as_bytes());
+            out.extend_from_slice(&quoted_printable(header));
         }
         false
     }
@@ -354,7 +354,7 @@ fn part(out: &mut String, words: &str) {
         out.push_str(words);
     } else {
         out.push_str("Content-Transfer-Encoding: quoted-printable\r\n\r\n");
-        out.push_str(&quoted_printable(words.as_bytes()));
+        out.push_str(&String::from_utf8_lossy(&quoted_printable(words.as_bytes())));
     }
     out.push_str("\r\n");
 }

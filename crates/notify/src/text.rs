@@ -67,38 +67,6 @@ pub(crate) fn paragraph(out: &mut String, indent: &str, text: &str) {
     out.push_str("\r\n");
 }
 
-/// Octets in quoted-printable (RFC 2045 §6.7), lines ending in CRLF.
-pub(crate) fn quoted_printable(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() + bytes.len() / 8);
-    let mut column = 0;
-    let mut rest = bytes.iter().copied().peekable();
-    while let Some(b) = rest.next() {
-        if b == b'\r' && rest.peek() == Some(&b'\n') {
-            continue;
-        }
-        if b == b'\n' {
-            out.push_str("\r\n");
-            column = 0;
-            continue;
-        }
-        let ends_line = matches!(rest.peek(), None | Some(b'\r' | b'\n'));
-        let plain =
-            matches!(b, b'!'..=b'<' | b'>'..=b'~') || matches!(b, b' ' | b'\t') && !ends_line;
-        let width = if plain { 1 } else { 3 };
-        if column + width > 75 {
-            out.push_str("=\r\n");
-            column = 0;
-        }
-        if plain {
-            out.push(char::from(b));
-        } else {
-            out.push_str(&format!("={b:02X}"));
-        }
-        column += width;
-    }
-    out
-}
-
 /// Decodes xtext (RFC 3461 §4); what is no xtext is taken as it is.
 pub(crate) fn from_xtext(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

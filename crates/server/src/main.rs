@@ -6,6 +6,7 @@ mod batch_guard;
 mod cli;
 mod config;
 mod controls;
+mod converse;
 mod demo;
 mod drops;
 mod event;

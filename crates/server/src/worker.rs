@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::batch_guard::BatchGuard;
 use crate::event::{Event, Finished, Job};
+use crate::converse::{converse, log_said};
 use crate::local;
 use crate::resolve::{Hop, log_addresses};
 use crate::shared::{Figures, Settings, Shared};
@@ -35,10 +36,10 @@ const AGE_MAX: Duration = Duration::from_secs(300);
 const RATE_MIN: u32 = 500;
 
 /// An open session and where it leads.
-struct Open {
-    session: Session,
-    link: Link,
-    host: PeerHost,
+pub(crate) struct Open {
+    pub(crate) session: Session,
+    pub(crate) link: Link,
+    pub(crate) host: PeerHost,
     name: String,
     since: Instant,
     /// What was wanted of TLS when it was opened.
@@ -705,37 +706,5 @@ async fn start_tls(settings: &Settings, hop: &Hop, open: &mut Open) {
             open.session.tls_established(net::now(), tls);
         }
         Err(why) => open.session.tls_failed(&why),
-    }
-}
-
-fn log_said(shared: &Shared, message: &Message, host: &PeerHost, ours: bool, line: &str) {
-    let entry = shared
-        .journal
-        .line(net::now(), "smtp")
-        .field("id", message.id);
-    let entry = entry.field("host", host);
-    entry
-        .field(if ours { "sent" } else { "received" }, line)
-        .send();
-}
-
-/// Drives a transaction to its end; `None` when the session ended without a word on it.
-async fn converse(
-    shared: &Shared,
-    open: &mut Open,
-    message: &Message,
-) -> Option<Vec<deliver::Ended>> {
-    loop {
-        while let Some(event) = open.session.poll_event() {
-            match event {
-                SessionEvent::Ended(ended) => return Some(ended),
-                SessionEvent::Said(ours, line) => {
-                    log_said(shared, message, &open.host, ours, &line)
-                }
-                SessionEvent::Closed => return None,
-                SessionEvent::Failed(_) | SessionEvent::Ready | SessionEvent::StartTls => {}
-            }
-        }
-        open.link.turn(&mut open.session).await;
     }
 }

@@ -1,7 +1,7 @@
 //! What a host can take: size, 8-bit content, addresses outside ASCII.
 //!
-//! What it cannot take is refused here with the right code and never sent raw (RFC 1870 §6.1,
-//! RFC 6152 §3, RFC 6531 §3.2).
+//! Content is converted before (`convert`); what a host cannot take even so is refused here with the
+//! right code and never sent raw (RFC 1870 §6.1, RFC 6152 §3, RFC 6531 §3.2).
 
 use mail::{Address, EnhancedCode, Reply};
 use smtp::extension::{Extension, Extensions};
@@ -22,13 +22,13 @@ pub(crate) fn refusal(transaction: &Transaction, host: &Extensions) -> Option<Re
     }
     if transaction.eight_bit && !host.has(Extension::EightBitMime) {
         let text = "the message has 8-bit content, which the host does not take (no 8BITMIME)";
-        return own((6, 3), text.to_owned());
+        return own((6, 3), with_obstacle(transaction, text));
     }
     let utf8 = host.has(Extension::SmtpUtf8);
     if transaction.utf8_header && !utf8 {
         let text = "the message has a header outside ASCII, which the host does not take \
                     (no SMTPUTF8)";
-        return own((6, 7), text.to_owned());
+        return own((6, 7), with_obstacle(transaction, text));
     }
     let sender = transaction.reverse_path.as_ref();
     if !utf8 && sender.is_some_and(|a| a.to_ascii().is_none()) {
@@ -37,6 +37,13 @@ pub(crate) fn refusal(transaction: &Transaction, host: &Extensions) -> Option<Re
         return own((6, 7), text.to_owned());
     }
     None
+}
+
+fn with_obstacle(transaction: &Transaction, text: &str) -> String {
+    match &transaction.conversion {
+        Some(Err(obstacle)) => format!("{text}, and it cannot be converted: {obstacle}"),
+        Some(Ok(_)) | None => text.to_owned(),
+    }
 }
 
 /// The address in the form that the host understands.

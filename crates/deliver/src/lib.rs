@@ -9,6 +9,7 @@
 
 mod attempt;
 mod auth;
+mod convert;
 mod fit;
 mod hint;
 mod judge;
@@ -17,6 +18,7 @@ mod transaction;
 mod transcript;
 
 pub use attempt::{Attempt, AttemptSettings, Candidate, Family, Next, RecipientEnd};
+pub use convert::{Conversion, Converted, Obstacle, Signatures, convert, needed};
 pub use hint::retry_after;
 pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge};
 pub use session::{Credentials, Event, Failure, Session, SessionSettings, Timeouts, TlsMode};

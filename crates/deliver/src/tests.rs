@@ -63,6 +63,7 @@ fn transaction(recipients: &[&str], content: &'static str) -> Transaction {
         content: Bytes::from_static(content.as_bytes()),
         eight_bit: !content.is_ascii(),
         utf8_header: false,
+        conversion: None,
         ret: None,
         env_id: None,
         priority: None,

@@ -8,6 +8,7 @@ use smtp::command::{self, ByTime, MailParams, RcptParams};
 use smtp::dot_stuffing;
 use smtp::extension::{Extension, Extensions};
 
+use crate::convert::Obstacle;
 use crate::fit;
 use crate::judge::{Fate, Judgement, Stage, judge};
 use crate::transcript::Transcript;
@@ -25,6 +26,8 @@ pub struct Transaction {
     pub eight_bit: bool,
     /// The header has, so that only SMTPUTF8 can carry it.
     pub utf8_header: bool,
+    /// What was done to the content for this host, or why it could not be.
+    pub conversion: Option<Result<String, Obstacle>>,
     /// RET.
     pub ret: Option<Ret>,
     /// ENVID, in xtext.
@@ -207,7 +210,12 @@ impl Running {
             self.to_send.pop_front();
             match next {
                 Expect::Rset => command::rset(&mut commands),
-                Expect::Mail => self.write_mail(host, &mut commands),
+                Expect::Mail => {
+                    if let Some(Ok(what)) = &self.transaction.conversion {
+                        log.note(&format!("({what})"));
+                    }
+                    self.write_mail(host, &mut commands);
+                }
                 Expect::Rcpt(i) => self.write_rcpt(i, host, &mut commands),
                 Expect::Data => command::data(&mut commands),
                 Expect::Content => {

@@ -354,7 +354,9 @@ fn part(out: &mut String, words: &str) {
         out.push_str(words);
     } else {
         out.push_str("Content-Transfer-Encoding: quoted-printable\r\n\r\n");
-        out.push_str(&String::from_utf8_lossy(&quoted_printable(words.as_bytes())));
+        out.push_str(&String::from_utf8_lossy(&quoted_printable(
+            words.as_bytes(),
+        )));
     }
     out.push_str("\r\n");
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deliver::{Credentials, Timeouts, TlsMode};
+use deliver::{Credentials, Signatures, Timeouts, TlsMode};
 use mail::{Address, Domain};
 use net::DnsSettings;
 use route::{RouteSettings, Rules, Target};
@@ -100,6 +100,8 @@ pub(crate) struct Outgoing {
     pub(crate) relay: Option<Relay>,
     pub(crate) failure_messages: bool,
     pub(crate) delay_notice_after: Option<Duration>,
+    /// Whether content may be converted for a host though a DKIM signature breaks by it.
+    pub(crate) convert_signed: Signatures,
     pub(crate) timeouts: Timeouts,
 }
 

@@ -1,8 +1,8 @@
-//! One transaction of a worker's session, driven to its end.
+//! One transaction of a worker's session, driven to its end; its content is converted before where
+//! the host cannot take it as it is.
 
-use mail::{Message, PeerHost};
-
-use deliver::Event as SessionEvent;
+use deliver::{Conversion, Converted, Event as SessionEvent, Obstacle, Transaction};
+use mail::{Message, PeerHost, QueueId};
 
 use crate::shared::Shared;
 use crate::worker::Open;
@@ -24,12 +24,60 @@ pub(crate) fn log_said(
         .send();
 }
 
+/// What came of converting a content. It is kept with the session, for the next recipients of the
+/// same message.
+pub(crate) struct Fitted {
+    id: QueueId,
+    conversion: Conversion,
+    outcome: Result<Converted, Obstacle>,
+}
+
+/// The transaction with its content in a form that the host can take. A large content takes a
+/// while, so it is converted on a thread that may block.
+async fn fitted(
+    shared: &Shared,
+    open: &mut Open,
+    message: &Message,
+    transaction: Transaction,
+) -> Transaction {
+    let Some(conversion) = deliver::needed(&transaction, open.session.host()) else {
+        return transaction;
+    };
+    let is_same = |f: &&Fitted| f.id == message.id && f.conversion == conversion;
+    if let Some(known) = open.fitted.as_ref().filter(is_same) {
+        return transaction.converted(&known.outcome);
+    }
+    let signatures = shared.settings().config.outgoing.convert_signed;
+    let content = message.content.clone();
+    let work = move || deliver::convert(&content, conversion, signatures);
+    let outcome = match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        // As if it had happened here: the batch is deferred, and it is logged.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    if let Ok(converted) = &outcome {
+        let line = shared.journal.line(net::now(), "converted");
+        let line = line.field("id", message.id).field("host", &open.host);
+        line.field("what", converted).send();
+    }
+    let transaction = transaction.converted(&outcome);
+    open.fitted = Some(Fitted {
+        id: message.id,
+        conversion,
+        outcome,
+    });
+    transaction
+}
+
 /// Drives a transaction to its end; `None` when the session ended without a word on it.
 pub(crate) async fn converse(
     shared: &Shared,
     open: &mut Open,
     message: &Message,
+    transaction: Transaction,
 ) -> Option<Vec<deliver::Ended>> {
+    let transaction = fitted(shared, open, message, transaction).await;
+    open.session.start(net::now(), transaction);
     loop {
         while let Some(event) = open.session.poll_event() {
             match event {

@@ -35,6 +35,7 @@ pub(crate) fn transaction(message: &Message, numbers: &[u32], now: Timestamp) ->
         content: message.content.clone(),
         eight_bit,
         utf8_header: envelope.smtputf8 && eight_bit && !header.is_ascii(),
+        conversion: None,
         ret: envelope.ret,
         env_id: envelope.env_id.clone(),
         priority: Some(terms.priority).filter(|p| *p != 0),

@@ -18,8 +18,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::batch_guard::BatchGuard;
+use crate::converse::{Fitted, converse, log_said};
 use crate::event::{Event, Finished, Job};
-use crate::converse::{converse, log_said};
 use crate::local;
 use crate::resolve::{Hop, log_addresses};
 use crate::shared::{Figures, Settings, Shared};
@@ -46,6 +46,8 @@ pub(crate) struct Open {
     tls: TlsMode,
     /// The host has addresses of another family than the one connected to.
     other_family: bool,
+    /// The last content that was converted for it.
+    pub(crate) fitted: Option<Fitted>,
 }
 
 /// Works until its jobs end.
@@ -265,9 +267,8 @@ impl Worker {
         let Some(open) = &mut self.open else { return };
         open.session.set_detailed(detailed);
         let reused = open.session.transactions() > 0;
-        open.session
-            .start(net::now(), transaction(message, numbers, net::now()));
-        let ended = converse(&self.shared, open, message).await;
+        let transaction = transaction(message, numbers, net::now());
+        let ended = converse(&self.shared, open, message, transaction).await;
         tried.transcript.push_str(&open.session.take_transcript());
         let closed = !open.session.is_idle();
         let (host, tls, other) = (open.host.clone(), open.session.tls(), open.other_family);
@@ -409,6 +410,7 @@ impl Worker {
             other_family,
             since: Instant::now(),
             tls: hop.tls,
+            fitted: None,
         };
         let greeted = greet(&self.shared, settings, hop, &mut open, message).await;
         tried.transcript.push_str(&format!("= {}\n", open.host));

@@ -217,6 +217,11 @@ pub(crate) struct Outgoing {
     pub(crate) delay_notice_after: Text,
     /// `defer` or `fail` when every host greets with 5yz. Default: `defer`.
     pub(crate) on_5xx_greeting: Text,
+    /// Mail that a host cannot take as it is (8-bit content without 8BITMIME, a header outside
+    /// ASCII without SMTPUTF8) is converted even if it bears a DKIM signature, which does not hold
+    /// behind that; false: it fails with 5.6.3 or 5.6.7. Parts signed by S/MIME or PGP are never
+    /// changed. Default: true.
+    pub(crate) convert_signed: Option<bool>,
     /// How long a host is waited for, at each stage (RFC 5321 §4.5.3.2).
     pub(crate) timeouts: Timeouts,
     /// The server that everything goes to in relay mode.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deliver::{Credentials, Timeouts, TlsMode};
+use deliver::{Credentials, Signatures, Timeouts, TlsMode};
 use mail::{Address, Domain};
 use net::DnsSettings;
 use route::{DomainRule, Matcher, Mode, RouteSettings, Rules, Target};
@@ -227,6 +227,10 @@ fn outgoing(
                 place,
                 "outgoing.delay_notice_after",
             )?,
+        },
+        convert_signed: match raw.convert_signed {
+            Some(false) => Signatures::Hold,
+            Some(true) | None => Signatures::MayBreak,
         },
         timeouts: timeouts(&raw.timeouts, place)?,
     })

@@ -1,11 +1,12 @@
-//! What is tried again, and when: C3, C7, C42.
+//! What is tried again, and when: C3, C7, C42, C55, C56.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lab::{MxHost, Sendoff, Stage, Verb};
+use mail::Timestamp;
 
 use crate::scene::{
-    A_WHILE, BINARY, Dsn, SENDER, SOON, Scene, eventually, log_lines, mail, send, subjects,
+    A_WHILE, BINARY, Dsn, SENDER, SOON, Scene, eventually, log_lines, mail, queue, send, subjects,
 };
 
 #[test]
@@ -127,4 +128,55 @@ fn c42_attempts_are_counted_and_their_last_answer_is_reported() {
         2
     );
     assert_eq!(log_lines(&server, &[" failed ", "attempt=3"]).len(), 1);
+}
+
+/// When the one that waits is due.
+fn due(server: &Sendoff) -> Timestamp {
+    let list = queue(server);
+    let due = list.first().and_then(|row| row.get("due")?.as_str());
+    due.and_then(Timestamp::parse_rfc3339)
+        .unwrap_or_else(|| panic!("no due time in {list:?}"))
+}
+
+#[test]
+fn c55_a_host_that_says_when_to_come_back_is_obeyed() {
+    let scene = Scene::new();
+    let host = scene.world.domain("later.example");
+    host.set(|b| {
+        b.reply(Verb::Rcpt, "", "451 4.7.1 Please try again in 300 seconds");
+    });
+    let server = scene.start();
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let before = Timestamp::from_secs(since_1970.unwrap().as_secs());
+    send(&server, "bob@later.example");
+    let deferred = server.wait_for_log(&[" deferred ", "bob@later.example"], SOON);
+    assert!(deferred.is_some());
+    // The plan's wait is one second.
+    let wait = due(&server).since(before);
+    assert!(wait >= Duration::from_secs(300), "{wait:?}");
+    assert!(wait < Duration::from_secs(400), "{wait:?}");
+    assert_eq!(times_of(&host, "RCPT ").len(), 1);
+}
+
+#[test]
+fn c56_a_greylisted_mail_comes_again_from_the_same_address() {
+    let scene = Scene::new();
+    let host = scene.world.domain("grey.example");
+    host.set(|b| b.greylist = Some(Duration::from_secs(1)));
+    let config = scene.config().set("outgoing.resend_wait", "2s");
+    let server = Sendoff::start(BINARY, config);
+    send(&server, "bob@grey.example");
+    assert_eq!(host.wait_for(1, SOON).len(), 1);
+    let times = times_of(&host, "RCPT ");
+    assert_eq!(times.len(), 2);
+    let wait = times[1] - times[0];
+    assert!(wait + Duration::from_millis(50) >= Duration::from_secs(2));
+    let peers: Vec<_> = host.connections().iter().map(|c| c.peer.ip()).collect();
+    assert!(peers.windows(2).all(|w| w[0] == w[1]), "{peers:?}");
+    assert!(
+        server
+            .wait_for_log(&[" delivered ", "attempt=2"], SOON)
+            .is_some()
+    );
+    scene.assert_no_failure();
 }

@@ -95,6 +95,20 @@ pub(crate) fn send(server: &Sendoff, recipient: &str) {
     server.send(SENDER, &[recipient], &mail("a case"));
 }
 
+/// Hands in one mail, with parameters behind each path: `<bob@x.example> NOTIFY=NEVER`.
+pub(crate) fn send_with(server: &Sendoff, params: &str, to: &[&str], content: &[u8]) {
+    let mut client = server.client();
+    let start = format!("MAIL FROM:<{SENDER}> {params}");
+    client.expect(start.trim_end(), 250).expect("MAIL is taken");
+    for path in to {
+        let line = format!("RCPT TO:{path}");
+        client.expect(&line, 250).expect("RCPT is taken");
+    }
+    client.expect("DATA", 354).expect("DATA is taken");
+    let reply = client.content(content).expect("the server answers");
+    assert_eq!(reply.code, 250, "{reply}");
+}
+
 /// Hands in a mail for each number, over one connection, with the number as its subject.
 pub(crate) fn send_many(server: &Sendoff, count: usize, recipient: impl Fn(usize) -> String) {
     let mut client = server.client();
@@ -137,6 +151,28 @@ pub(crate) fn log_lines(server: &Sendoff, texts: &[&str]) -> Vec<String> {
     log.lines().filter(fits).map(str::to_owned).collect()
 }
 
+/// What a Python script prints about a mail, as JSON: an independent judge.
+pub(crate) fn python(script: &str, content: &[u8]) -> Value {
+    let mut python = Command::new("python3")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("python3 runs");
+    let mut stdin = python.stdin.take().expect("a pipe to python3");
+    stdin.write_all(content).expect("python3 reads");
+    drop(stdin);
+    let output = python.wait_with_output().expect("python3 ends");
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(content)
+    );
+    serde_json::from_slice(&output.stdout).expect("JSON from python3")
+}
+
 /// A failure message as Python's `email` package reads it.
 #[derive(Debug)]
 pub(crate) struct Dsn {
@@ -166,24 +202,7 @@ print(json.dumps({
 
 impl Dsn {
     pub(crate) fn parse(content: &[u8]) -> Self {
-        let mut python = Command::new("python3")
-            .args(["-c", READ_DSN])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("python3 runs");
-        let mut stdin = python.stdin.take().expect("a pipe to python3");
-        stdin.write_all(content).expect("python3 reads");
-        drop(stdin);
-        let output = python.wait_with_output().expect("python3 ends");
-        assert!(
-            output.status.success(),
-            "{}\n{}",
-            String::from_utf8_lossy(&output.stderr),
-            String::from_utf8_lossy(content)
-        );
-        let json: Value = serde_json::from_slice(&output.stdout).expect("JSON from python3");
+        let json = python(READ_DSN, content);
         let dsn = Self { json };
         assert_eq!(dsn.text("/type"), "multipart/report");
         assert_eq!(dsn.text("/report"), "delivery-status");
@@ -209,14 +228,23 @@ impl Dsn {
             .map_or(0, Vec::len)
     }
 
-    /// A field of the block about a recipient.
-    pub(crate) fn field(&self, recipient: &str, field: &str) -> String {
+    fn block(&self, recipient: &str) -> Option<&Value> {
         let blocks = self.json.pointer("/recipients").and_then(Value::as_array);
         let about = |block: &&Value| {
             let is = block.pointer("/final-recipient").and_then(Value::as_str);
             is.is_some_and(|r| r.trim_end().ends_with(recipient))
         };
-        let block = blocks.and_then(|b| b.iter().find(about));
+        blocks.and_then(|b| b.iter().find(about))
+    }
+
+    /// Whether it is about a recipient.
+    pub(crate) fn names(&self, recipient: &str) -> bool {
+        self.block(recipient).is_some()
+    }
+
+    /// A field of the block about a recipient.
+    pub(crate) fn field(&self, recipient: &str, field: &str) -> String {
+        let block = self.block(recipient);
         let value = block.and_then(|b| b.get(field)).and_then(Value::as_str);
         value
             .unwrap_or_else(|| panic!("no {field} for {recipient} in {}", self.json))

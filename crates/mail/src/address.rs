@@ -109,6 +109,17 @@ impl Address {
     }
 }
 
+/// An address of the type `utf-8` in ASCII: what xtext cannot say is `\x{F6}` (RFC 6533 §3,
+/// utf-8-addr-xtext).
+#[must_use]
+pub fn utf8_xtext(address: &Address) -> String {
+    let letter = |c: char| match c {
+        '!'..='~' if !matches!(c, '\\' | '+' | '=') => c.to_string(),
+        _ => format!("\\x{{{:X}}}", u32::from(c)),
+    };
+    address.to_string().chars().map(letter).collect()
+}
+
 fn is_dot_string(local: &str) -> bool {
     let is_atext = |c: char| {
         !c.is_ascii() && !c.is_control() && !is_invisible(c)
@@ -196,6 +207,12 @@ mod tests {
         ] {
             assert!(Address::parse(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_address_outside_ascii_can_be_named_in_ascii() {
+        let a = Address::parse("b\u{f6}+b@\u{4f60}.example").unwrap();
+        assert_eq!(utf8_xtext(&a), r"b\x{F6}\x{2B}b@\x{4F60}.example");
     }
 
     #[test]

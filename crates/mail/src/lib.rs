@@ -17,7 +17,7 @@ mod reply;
 mod terms;
 mod timestamp;
 
-pub use address::{Address, ParseAddressError};
+pub use address::{Address, ParseAddressError, utf8_xtext};
 pub use domain::{Domain, ParseDomainError};
 pub use duration::{ParseDurationError, format_duration, parse_duration};
 pub use envelope::{

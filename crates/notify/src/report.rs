@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mail::{
     Address, BodyType, Envelope, Message, Notify, QueueId, Recipient, Ret, Submitter, Timestamp,
-    Verdict, body_offset, find_header, format_duration, quoted_printable,
+    Verdict, body_offset, find_header, format_duration, quoted_printable, utf8_xtext,
 };
 
 use crate::explain::explain;
@@ -177,7 +177,12 @@ impl Reporter {
             "From",
             &format!("Mail Delivery System <MAILER-DAEMON@{}>", self.hostname),
         );
-        field(out, "To", &format!("<{sender}>"));
+        let ascii = sender.to_ascii();
+        field(
+            out,
+            "To",
+            &format!("<{}>", ascii.as_ref().unwrap_or(sender)),
+        );
         field(out, "Subject", &subject);
         field(out, "Message-ID", &format!("<{id}@{}>", self.hostname));
         if let Some(theirs) = header("Message-ID") {
@@ -271,11 +276,7 @@ impl Reporter {
         field(out, "Arrival-Date", &original.accepted.rfc5322());
         for r in recipients {
             out.push_str("\r\n");
-            let given = r
-                .recipient
-                .given
-                .as_ref()
-                .map(|given| format!("rfc822; {given}"));
+            let given = r.recipient.given.as_ref().map(typed);
             let orcpt = r.recipient.orcpt.as_ref().map(|o| match o.split_once(';') {
                 Some((kind, address)) => format!("{kind}; {}", from_xtext(address)),
                 None => o.clone(),
@@ -283,9 +284,7 @@ impl Reporter {
             if let Some(first) = orcpt.or(given) {
                 field(out, "Original-Recipient", &first);
             }
-            let ascii = r.recipient.address.to_ascii();
-            let address = ascii.as_ref().unwrap_or(&r.recipient.address);
-            field(out, "Final-Recipient", &format!("rfc822; {address}"));
+            field(out, "Final-Recipient", &typed(&r.recipient.address));
             field(out, "Action", kind.action());
             field(out, "Status", &r.verdict.reply.status().to_string());
             if let Some(host) = &r.verdict.host {
@@ -344,6 +343,14 @@ impl Reporter {
             out.extend_from_slice(&quoted_printable(header));
         }
         false
+    }
+}
+
+/// An address with its type; one that has no form in ASCII is of the type `utf-8` (RFC 6533 §3).
+fn typed(address: &Address) -> String {
+    match address.to_ascii() {
+        Some(ascii) => format!("rfc822; {ascii}"),
+        None => format!("utf-8; {}", utf8_xtext(address)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deliver::{Transaction, TransactionRecipient};
-use mail::{BodyType, ByMode, DeliverBy, Message, Timestamp, body_offset};
+use mail::{Address, BodyType, ByMode, DeliverBy, Message, Timestamp, body_offset, utf8_xtext};
 use smtp::command::ByTime;
 
 /// What is to be handed over for these recipients, by their numbers.
@@ -13,10 +13,7 @@ pub(crate) fn transaction(message: &Message, numbers: &[u32], now: Timestamp) ->
     let recipient = |number: &u32| {
         let r = envelope.recipients.get(*number as usize)?;
         // Where a rule rewrote the address, the next server is told what was given (RFC 3461 §5.2.4).
-        let given = r
-            .given
-            .as_ref()
-            .map(|a| format!("rfc822;{}", xtext(&a.to_string())));
+        let given = r.given.as_ref().map(original);
         Some(TransactionRecipient {
             number: *number,
             address: r.address.clone(),
@@ -40,6 +37,14 @@ pub(crate) fn transaction(message: &Message, numbers: &[u32], now: Timestamp) ->
         env_id: envelope.env_id.clone(),
         priority: Some(terms.priority).filter(|p| *p != 0),
         deliver_by: terms.deliver_by.map(|by| by_time(by, now)),
+    }
+}
+
+/// ORCPT of an address (RFC 3461 §4.2, RFC 6533 §3).
+fn original(address: &Address) -> String {
+    match address.to_ascii() {
+        Some(ascii) => format!("rfc822;{}", xtext(&ascii.to_string())),
+        None => format!("utf-8;{}", utf8_xtext(address)),
     }
 }
 

@@ -284,6 +284,7 @@ fn c48_a_local_part_outside_ascii_fails_for_that_recipient_alone() {
     let failure = scene.failure();
     assert_eq!(failure.count(), 1);
     let field = |name| failure.field("good.example", name);
+    assert_eq!(field("final-recipient"), r"utf-8; b\x{F6}b@good.example");
     assert_eq!(
         (field("action"), field("status")),
         ("failed".into(), "5.6.7".into())

@@ -281,7 +281,7 @@ impl Walk {
     /// a whole (RFC 3464 §2).
     fn blocks(&mut self, body: &[u8]) -> Result<(), Obstacle> {
         let mut rest = body;
-        while !rest.is_ascii() {
+        while !rest.is_empty() {
             let found = Headers::new(rest).next();
             let length = match &found {
                 Some(found) => found.raw.len(),
@@ -298,7 +298,6 @@ impl Walk {
             }
             rest = behind;
         }
-        self.out.extend_from_slice(rest);
         Ok(())
     }
 }

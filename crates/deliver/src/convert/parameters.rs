@@ -8,6 +8,9 @@ use super::lexer::{Token, tokens};
 /// A longer parameter is split into sections (RFC 2231 §3).
 const SECTION_MAX: usize = 56;
 
+/// So much of a Content-Type is looked at, in octets.
+const TYPE_MAX: usize = 64 * 1024;
+
 /// What a Content-Type says (RFC 2045 §5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ContentType {
@@ -36,6 +39,8 @@ impl ContentType {
     /// Reads a field's body; `None` when it is none (RFC 2045 §5.2: then it is plain text).
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
         let body: Vec<u8> = body
+            .get(..TYPE_MAX)
+            .unwrap_or(body)
             .iter()
             .copied()
             .filter(|b| !b"\r\n".contains(b))

@@ -230,6 +230,21 @@ fn structures_without_end_are_bounded() {
     let parts = "--b\r\n\r\n\u{fc}\r\n".repeat(20_000);
     let many = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{parts}--b--\r\n");
     assert!(converted(many, Conversion::Whole).is_err());
+    // Anything slower than in proportion to the content would take hours here.
+    let report = "Content-Type: message/delivery-status\r\n\r\n";
+    for lines in ["a:\r\n", "\r\n", "--b\r\n", "(", "\"", ";", "<", "=?"] {
+        let lines = lines.repeat(200_000);
+        for start in [report, "\r\n", "Content-Type: text/plain;"] {
+            drop(converted(
+                format!("{start}{lines}\u{fc}"),
+                Conversion::Whole,
+            ));
+            drop(converted(
+                format!("To: {lines}\r\n\r\n\u{fc}"),
+                Conversion::Whole,
+            ));
+        }
+    }
 }
 
 #[test]

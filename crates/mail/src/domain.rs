@@ -96,7 +96,9 @@ impl Domain {
             return Some(self.clone());
         }
         let ascii = idna::domain_to_ascii(&self.0).ok()?;
-        (!ascii.is_empty() && ascii.len() <= 253).then(|| Self(ascii.into()))
+        // The mapping can make a space or a control character of one that is not ASCII.
+        let is_name = ascii.len() <= 253 && ascii.split('.').all(label_is_valid);
+        is_name.then(|| Self(ascii.into()))
     }
 
     /// The domain one label up, if there is one.
@@ -172,6 +174,8 @@ mod tests {
             "a\u{7f}.c",
             "a@b",
             "x.\u{0}",
+            "\u{b4}e.example",
+            "a\u{2024}\u{2024}b.example",
         ] {
             assert!(Domain::parse(bad).is_err(), "{bad:?}");
         }

@@ -165,8 +165,12 @@ impl Reporter {
             Kind::Delayed => "Mail is delayed",
             Kind::Relayed | Kind::Delivered => "Mail was delivered",
         };
-        let header = |name| find_header(&original.content, name).map(|h| h.value.to_vec());
-        let theirs = header("Subject").map(|v| String::from_utf8_lossy(&v).replace("\r\n", ""));
+        // Unfolded: of a fold's CR nothing may stay (long ids are folded by many).
+        let header = |name| {
+            let field = find_header(&original.content, name)?;
+            Some(String::from_utf8_lossy(field.value).replace("\r\n", ""))
+        };
+        let theirs = header("Subject");
         let subject = match theirs.as_deref().map(str::trim).filter(|s| !s.is_empty()) {
             Some(theirs) => format!("{subject}: {theirs}"),
             None => subject.to_owned(),
@@ -186,7 +190,6 @@ impl Reporter {
         field(out, "Subject", &subject);
         field(out, "Message-ID", &format!("<{id}@{}>", self.hostname));
         if let Some(theirs) = header("Message-ID") {
-            let theirs = String::from_utf8_lossy(&theirs).into_owned();
             field(out, "In-Reply-To", &theirs);
             field(out, "References", &theirs);
         }

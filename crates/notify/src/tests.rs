@@ -138,3 +138,23 @@ fn the_original_is_bounded_and_returned_as_asked() {
     let text = report(&full, &refused("no")).unwrap();
     assert!(text.contains("Content-Transfer-Encoding: 8bit\r\n\r\nSubject: ü\r\n\r\nä\r\n"));
 }
+
+#[test]
+fn a_folded_message_id_is_answered_unfolded() {
+    let original = original("Message-ID:\r\n <long@a.example>\r\n\r\nHello.\r\n");
+    let made = report(&original, &refused("no")).unwrap();
+    assert!(
+        made.contains("\r\nIn-Reply-To: <long@a.example>\r\n"),
+        "{made}"
+    );
+}
+
+#[test]
+fn a_word_that_is_cut_cannot_pass_for_a_boundary() {
+    let id = QueueId::from_u64(78);
+    let forged = format!("{}--=_{id}.0/out.example", "x".repeat(900));
+    let made = report(&original("Subject: x\r\n\r\n"), &refused(&forged)).unwrap();
+    let boundary = format!("--=_{id}.0/out.example");
+    let lines = made.lines().filter(|l| l.starts_with(&boundary));
+    assert_eq!(lines.count(), 4, "{made}");
+}

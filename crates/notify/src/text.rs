@@ -60,7 +60,8 @@ pub(crate) fn paragraph(out: &mut String, indent: &str, text: &str) {
             out.push_str(part);
             column += part.len();
             if parts.peek().is_some() {
-                out.push_str("\r\n");
+                // Behind the indent here too: no word of a stranger begins a line, as a boundary does.
+                out.push_str(&format!("\r\n{indent}"));
             }
         }
     }

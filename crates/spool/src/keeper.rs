@@ -21,7 +21,7 @@ use crate::lane::{LaneWriter, Need, WriteError, refill, segment_name};
 use crate::record::{
     Body, MessageParts, MessageRecord, Record, put_control, put_gone, put_message, records,
 };
-use crate::segment::{FRAME_HEADER, Found, Lane, SegmentHeader, walk};
+use crate::segment::{FRAME_HEADER, Found, Lane, Sealed, SegmentHeader, walk};
 use crate::shared::{Shared, lock};
 use crate::storage::{File, read_range};
 use crate::table::{Effect, Slot};
@@ -196,7 +196,12 @@ impl Keeper {
     fn copy_survivors(&mut self, victim: &Victim) -> Result<(), WriteError> {
         let full = |e: io::Error| WriteError::Full(Arc::new(e));
         let bytes = read_range(&*victim.file, 0, victim.used as usize).map_err(full)?;
-        let walked = walk(&bytes, &victim.header, Some(victim.used as usize));
+        // Only its whole frames are wanted here; what is missing was told when it was found.
+        let sealed = Sealed {
+            end: victim.used as usize,
+            next: 0,
+        };
+        let walked = walk(&bytes, &victim.header, Some(sealed));
         let mut load = Load::default();
         let copied = self.copy_records(victim, &bytes, &walked.frames, &mut load);
         self.abandon(&load);

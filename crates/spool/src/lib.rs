@@ -117,6 +117,8 @@ pub mod conformance;
 mod damage;
 mod entries;
 pub mod filter;
+#[doc(hidden)]
+pub mod format;
 pub mod index;
 mod indexer;
 mod keeper;

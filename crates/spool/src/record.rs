@@ -260,7 +260,7 @@ pub(crate) fn single(bytes: &[u8]) -> Option<Result<Record<'_>, DecodeError>> {
     Some(decode(kind, payload))
 }
 
-fn decode(kind: u8, payload: &[u8]) -> Result<Record<'_>, DecodeError> {
+pub(crate) fn decode(kind: u8, payload: &[u8]) -> Result<Record<'_>, DecodeError> {
     let mut reader = Reader::new(payload);
     let r = &mut reader;
     Ok(match kind {

@@ -18,7 +18,7 @@ use crate::index::{Batch, Index, IndexError, Known, net_effect};
 use crate::lane::{Active, LaneWriter, segment_name};
 use crate::options::Options;
 use crate::record::records;
-use crate::segment::{Found, Lane, PAGE, SegmentHeader, Walk, walk};
+use crate::segment::{Found, Lane, PAGE, Sealed, SegmentHeader, Walk, walk};
 use crate::storage::{File, Storage, read_range};
 use crate::table::{Effect, Segment, Slot, Table};
 
@@ -159,7 +159,7 @@ struct ColdFrame {
 }
 
 /// A segment of a lane: its number, header and file, and where it is known to end.
-type InLane = (u32, SegmentHeader, Arc<dyn File>, Option<usize>);
+type InLane = (u32, SegmentHeader, Arc<dyn File>, Option<Sealed>);
 
 /// The end of a lane, as found.
 struct Tail {
@@ -271,8 +271,11 @@ impl Replay<'_> {
         segments
             .map(|s| {
                 let number = s.header.number;
-                let end = successor(number).map(|h| h.previous_end as usize);
-                (number, s.header, Arc::clone(&s.file), end)
+                let sealed = successor(number).map(|h| Sealed {
+                    end: h.previous_end as usize,
+                    next: h.first,
+                });
+                (number, s.header, Arc::clone(&s.file), sealed)
             })
             .collect()
     }
@@ -281,10 +284,10 @@ impl Replay<'_> {
         &mut self,
         header: &SegmentHeader,
         file: &dyn File,
-        sealed_end: Option<usize>,
+        sealed: Option<Sealed>,
     ) -> Result<(Vec<u8>, Walk), OpenError> {
         let bytes = read_range(file, 0, self.size).map_err(io_error("read a segment"))?;
-        let walked = walk(&bytes, header, sealed_end);
+        let walked = walk(&bytes, header, sealed);
         let name = segment_name(header.lane, header.number);
         for (from, to) in &walked.damaged {
             self.quarantine(&name, &bytes, *from, *to)?;
@@ -301,14 +304,14 @@ impl Replay<'_> {
         let segments = self.lane_segments(Lane::Cold);
         let mut tail = None;
         let firsts: Vec<u64> = segments.iter().map(|(_, h, ..)| h.first).collect();
-        for (n, (number, header, file, end)) in segments.into_iter().enumerate() {
+        for (n, (number, header, file, sealed)) in segments.into_iter().enumerate() {
             if let Some(next) = firsts.get(n + 1)
                 && *next <= self.batch_from.cold + 1
             {
-                self.skip(number, *next, end);
+                self.skip(number, *next, sealed);
                 continue;
             }
-            let (_, walked) = self.walk_segment(&header, &*file, end)?;
+            let (_, walked) = self.walk_segment(&header, &*file, sealed)?;
             for found in &walked.frames {
                 if found.header.sequence > self.batch_from.cold {
                     frames.push(ColdFrame {
@@ -331,10 +334,10 @@ impl Replay<'_> {
     }
 
     /// A segment whose frames the index has all.
-    fn skip(&mut self, number: u32, next_first: u64, end: Option<usize>) {
+    fn skip(&mut self, number: u32, next_first: u64, sealed: Option<Sealed>) {
         if let Some(segment) = self.table.segments.get_mut(&number) {
             segment.last = next_first - 1;
-            segment.used = end.unwrap_or(self.size) as u32;
+            segment.used = sealed.map_or(self.size, |s| s.end) as u32;
         }
     }
 
@@ -343,14 +346,14 @@ impl Replay<'_> {
         let firsts: Vec<u64> = segments.iter().map(|(_, h, ..)| h.first).collect();
         let mut cold = cold.into_iter().peekable();
         let mut tail = None;
-        for (n, (number, header, file, end)) in segments.into_iter().enumerate() {
+        for (n, (number, header, file, sealed)) in segments.into_iter().enumerate() {
             if let Some(next) = firsts.get(n + 1)
                 && *next <= self.batch_from.hot + 1
             {
-                self.skip(number, *next, end);
+                self.skip(number, *next, sealed);
                 continue;
             }
-            let (bytes, walked) = self.walk_segment(&header, &*file, end)?;
+            let (bytes, walked) = self.walk_segment(&header, &*file, sealed)?;
             for found in &walked.frames {
                 let sequence = found.header.sequence;
                 if sequence <= self.batch_from.hot {

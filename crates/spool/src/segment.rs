@@ -233,13 +233,21 @@ pub(crate) struct Walk {
     pub(crate) synced: usize,
 }
 
-/// Finds the frames of a segment. `sealed_end` is where the segment is known to end, told by its
-/// successor; `None` for the last of its lane.
-pub(crate) fn walk(bytes: &[u8], own: &SegmentHeader, sealed_end: Option<usize>) -> Walk {
+/// Where a segment is known to end, told by its successor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sealed {
+    /// Behind its last write: a multiple of the page size.
+    pub(crate) end: usize,
+    /// The sequence of the frame that follows its last one.
+    pub(crate) next: u64,
+}
+
+/// Finds the frames of a segment; `sealed` is `None` for the last of its lane.
+pub(crate) fn walk(bytes: &[u8], own: &SegmentHeader, sealed: Option<Sealed>) -> Walk {
     let all = find_all(bytes, own.nonce);
     let claimed = all.iter().map(|f| f.header.synced as usize).max();
-    let synced = sealed_end
-        .unwrap_or_else(|| claimed.unwrap_or(SEGMENT_HEADER))
+    let synced = sealed
+        .map_or_else(|| claimed.unwrap_or(SEGMENT_HEADER), |s| s.end)
         .max(SEGMENT_HEADER);
     let mut walk = Walk {
         end: SEGMENT_HEADER,
@@ -250,7 +258,7 @@ pub(crate) fn walk(bytes: &[u8], own: &SegmentHeader, sealed_end: Option<usize>)
     let mut expected = own.first;
     for found in all {
         let start = found.start();
-        let torn = !walk.stale.is_empty() || sealed_end.is_some_and(|end| start >= end);
+        let torn = !walk.stale.is_empty() || sealed.is_some_and(|s| start >= s.end);
         let adjoins = found.header.sequence == expected
             && (start == at || start == at.next_multiple_of(PAGE));
         if !torn && (adjoins || start <= synced) {
@@ -266,8 +274,10 @@ pub(crate) fn walk(bytes: &[u8], own: &SegmentHeader, sealed_end: Option<usize>)
     }
     walk.content_end = at;
     walk.end = at.next_multiple_of(PAGE);
-    if walk.end < synced {
-        walk.damaged.push((walk.end, synced.min(bytes.len())));
+    // The last frames may be lost within the page where the one before them ends: then only the
+    // sequence tells.
+    if walk.end < synced || sealed.is_some_and(|s| expected < s.next) {
+        walk.damaged.push((at, synced.min(bytes.len())));
         walk.end = synced.next_multiple_of(PAGE);
     }
     walk

@@ -1,10 +1,13 @@
 //! What holds for every listener, every client and every cut of the stream.
 
-use intake::{Auth, Listener, LocalDomains, Tls};
+use intake::{
+    Auth, FixUps, Listener, LocalDomains, Policy, Quotas, RewriteRule, Rewriting, Senders, Tls,
+};
 use mail::Message;
 use proptest::prelude::*;
+use smtp::extension::{Extension, Extensions};
 
-use crate::shell::{ANN, INSIDE, OUTSIDE, Shell, policy};
+use crate::shell::{ANN, INSIDE, OUTSIDE, Shell, address as address_of, policy};
 
 /// Pieces of sessions, in order and out of it, that need no handshake.
 const PIECES: &[&str] = &[
@@ -58,6 +61,92 @@ fn listener() -> impl Strategy<Value = (Tls, Auth, Vec<&'static str>, bool, bool
     )
 }
 
+/// Logins that must not succeed: PLAIN, LOGIN and SCRAM with wrong passwords and proofs, cut short,
+/// and answered out of order.
+const WRONG_LOGINS: &[&str] = &[
+    "AUTH PLAIN AGFubgB3cm9uZw==\r\n",
+    "AUTH PLAIN AGFubgA=\r\n",
+    "AUTH PLAIN =\r\n",
+    "AUTH LOGIN\r\nYW5u\r\nd3Jvbmc=\r\n",
+    "AUTH LOGIN YW5u\r\n\r\n",
+    "AUTH SCRAM-SHA-256 biwsbj1hbm4scj1hYmM=\r\nYz1iaXdzLHI9YWJjbm9uY2UscD1BUUVCQVFFQkFRRUJBUUVCQVFFQkFRRUJBUUVCQVFFQkFRRUJBUUVCQVFFPQ==\r\n\r\n",
+    "AUTH SCRAM-SHA-256 biwsbj1hbm4scj1hYmM=\r\n\r\n\r\n",
+    "AUTH SCRAM-SHA-256\r\nbiwsbj1hbm4scj1hYmM=\r\n*\r\n",
+    "AUTH SCRAM-SHA-256\r\nAGFubgBzZWNyZXQ=\r\n",
+    "AUTH EXTERNAL YW5u\r\n",
+];
+
+/// Settings that have nothing to do with who may send where.
+#[derive(Debug, Clone)]
+struct Settings {
+    proxies: Vec<&'static str>,
+    fix_ups: FixUps,
+    check_sender: bool,
+    senders: Senders,
+    quotas: Quotas,
+    rules: Vec<RewriteRule>,
+    extensions: bool,
+}
+
+impl Settings {
+    fn put_into(&self, policy: &mut Policy) {
+        policy.check_sender = self.check_sender;
+        policy.quotas = self.quotas.clone();
+        policy.rewriting = Rewriting::new(self.rules.clone());
+        policy.fix_ups = self.fix_ups;
+        if self.extensions {
+            let all = Extension::ALL.into_iter();
+            policy.extensions = all.fold(policy.extensions.clone(), Extensions::with);
+        }
+    }
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let quota = |text: &str| vec![text.parse().unwrap()];
+    let rule = |matching: &str, address: Option<&str>, domain: Option<&str>| RewriteRule {
+        matching: matching.parse().unwrap(),
+        convert_address: address.map(address_of),
+        convert_domain: domain.map(|d| d.parse().unwrap()),
+    };
+    let rules = vec![
+        rule("d.example", None, Some("local.example")),
+        rule("*", Some("all@local.example"), None),
+        rule(".example", None, Some("local.example")),
+        rule("local.example", None, Some("partner.example")),
+    ];
+    (
+        prop::sample::subsequence(vec!["192.0.2.0/24", "127.0.0.0/8", "2001:db8::/32"], 0..4),
+        prop::sample::select(vec![FixUps::ALL, FixUps::NONE]),
+        any::<bool>(),
+        prop::sample::select(vec![
+            Senders::any(),
+            Senders::new(Vec::new()),
+            Senders::new(vec!["@local.example".parse().unwrap()]),
+        ]),
+        prop::sample::select(vec![
+            Quotas::default(),
+            Quotas {
+                user: quota("1000/day"),
+                address: quota("1/day"),
+                domain: quota("2/hour"),
+            },
+        ]),
+        prop::sample::subsequence(rules, 0..5),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(proxies, fix_ups, check_sender, senders, quotas, rules, extensions)| Settings {
+                proxies,
+                fix_ups,
+                check_sender,
+                senders,
+                quotas,
+                rules,
+                extensions,
+            },
+        )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -83,37 +172,54 @@ proptest! {
     #[test]
     fn nobody_from_outside_sends_anywhere_but_here(
         (tls, auth, networks, tls_available, has_store) in listener(),
-        v6 in any::<bool>(),
+        settings in settings(),
+        peer in prop::sample::select(vec![OUTSIDE, "[::ffff:192.0.2.7]:25", "[2001:db8::7]:4000"]),
+        handshake in any::<bool>(),
         pieces in prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..6),
         to in prop::sample::select(vec![
             "c@d.example", "c@local.example.d.example", "c@xlocal.example", "\"x@local.example\"@d.example",
             "x%d.example@e.example", "@local.example:c@d.example", "c@[192.0.2.1]", "c@[IPv6:::1]",
         ]),
-        wrong_login in any::<bool>(),
+        logins in prop::collection::vec(prop::sample::select(WRONG_LOGINS.to_vec()), 0..2),
     ) {
         let mut policy = policy();
         policy.tls_available = tls_available;
         policy.local = LocalDomains::new(["local.example".parse().unwrap()], has_store);
+        settings.put_into(&mut policy);
         policy.listeners[0] = Listener {
             tls, auth, networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
-            proxies: Vec::new(),
-            fix_ups: intake::FixUps::ALL,
+            // The session is given the client that a proxy has named: that the proxy's own address is
+            // believed changes nothing for it.
+            proxies: settings.proxies.iter().map(|n| n.parse().unwrap()).collect(),
+            fix_ups: settings.fix_ups,
         };
-        let peer = if v6 { "[::ffff:192.0.2.7]:25" } else { OUTSIDE };
         let mut shell = Shell::with_tls(policy, peer, tls == Tls::Implicit);
+        shell.senders = settings.senders.clone();
         let noise = pieces.concat().replace(ANN, "AGFubgB3cm9uZw==").replace("c2VjcmV0", "d3Jvbmc=");
         shell.say(&noise);
         shell.say("*\r\n.\r\nRSET\r\nEHLO c\r\n");
-        if wrong_login {
-            shell.say("AUTH PLAIN AGFubgB3cm9uZw==\r\n");
+        if handshake {
+            shell.say("STARTTLS\r\n");
+            if shell.handshake {
+                shell.start_tls();
+                shell.say("EHLO c\r\n");
+            }
+        }
+        for login in logins {
+            let said = shell.say(login);
+            prop_assert!(!said.contains("235"), "{}", said);
         }
         shell.say("MAIL FROM:<a@local.example>\r\n");
         let said = shell.say(&format!("RCPT TO:<{to}>\r\n"));
         prop_assert!(!said.starts_with('2'), "{}", said);
         shell.say("DATA\r\nx\r\n.\r\n");
         for message in &shell.accepted {
+            prop_assert_eq!(&message.envelope.submitter.user, &None);
             for recipient in &message.envelope.recipients {
-                prop_assert_eq!(recipient.address.domain().as_str(), "local.example");
+                // A rule of the administrator may send a local address elsewhere, and none makes an
+                // address local that was not.
+                let asked = recipient.given.as_ref().unwrap_or(&recipient.address);
+                prop_assert_eq!(asked.domain().as_str(), "local.example");
             }
         }
     }

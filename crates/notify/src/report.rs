@@ -335,8 +335,14 @@ impl Reporter {
             return !ascii;
         }
         let header = content.get(..body_offset(content)).unwrap_or_default();
-        let bound = header.len().min(self.original_max);
-        let header = header.get(..bound).unwrap_or_default();
+        let header = match header.get(..self.original_max) {
+            // Whole lines only: a CR that lost its LF would stand alone.
+            Some(begin) => {
+                let end = begin.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+                begin.get(..end).unwrap_or_default()
+            }
+            None => header,
+        };
         out.extend_from_slice(b"Content-Type: text/rfc822-headers; charset=utf-8\r\n");
         if header.is_ascii() {
             out.extend_from_slice(b"\r\n");

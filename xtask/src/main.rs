@@ -5,6 +5,7 @@
 
 mod api;
 mod architecture;
+mod commands;
 mod configuration;
 mod deb;
 mod dependencies;
@@ -32,7 +33,9 @@ fn main() -> ExitCode {
     let result = match task.as_str() {
         "test" => test(),
         "tidy" => tidy(),
-        "docs" => configuration::write(&root()).and_then(|()| api::write(&root())),
+        "docs" => configuration::write(&root())
+            .and_then(|()| api::write(&root()))
+            .and_then(|()| commands::write(&root())),
         "deb" => {
             let release = !std::env::args().any(|word| word == "--debug");
             deb::build(&root(), release).map(|package| say(&format!("{}\n", package.display())))
@@ -113,6 +116,7 @@ fn findings() -> Result<Vec<String>> {
     found.extend(architecture::check(&root)?);
     found.extend(dependencies::check(&root)?);
     found.extend(configuration::check(&root)?);
+    found.extend(commands::check(&root)?);
     found.extend(api::check(&root)?);
     found.extend(log_events::check(&files, &root)?);
     Ok(found)

@@ -4,6 +4,7 @@
 //! cannot be reached.
 
 mod arguments;
+mod reference;
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -95,9 +96,24 @@ fn carry_out(cli: Cli) -> Result<()> {
     if let Command::Demo(args) = cli.command {
         return runtime()?.block_on(demo::run(args));
     }
-    if let Command::Openapi = cli.command {
-        print(&console::openapi());
-        return Ok(());
+    match &cli.command {
+        Command::Openapi => {
+            print(&console::openapi());
+            return Ok(());
+        }
+        Command::Man {
+            directory: Some(directory),
+            ..
+        } => return reference::man(directory),
+        Command::Man { .. } => {
+            print(&reference::markdown());
+            return Ok(());
+        }
+        Command::Completions { shell } => {
+            print(&reference::completions(*shell));
+            return Ok(());
+        }
+        _ => {}
     }
     let config = load(cli.config.as_ref())?;
     match cli.command {
@@ -159,7 +175,11 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Log(command) => log(&config, command, json),
         Command::Stats => ask::show(&config, &Request::Stats, json),
         // Carried out above, before a configuration is needed.
-        Command::Demo(_) | Command::Openapi | Command::Sendmail { .. } => Ok(()),
+        Command::Demo(_)
+        | Command::Openapi
+        | Command::Man { .. }
+        | Command::Completions { .. }
+        | Command::Sendmail { .. } => Ok(()),
     }
 }
 

@@ -9,6 +9,10 @@ use crate::{demo, keys};
 /// Sendoff sends mail: it takes mail in, keeps it safe, and delivers it.
 #[derive(Debug, Parser)]
 #[command(name = "sendoff", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 it failed, for the reason told; 2 the command line or \
+                        the configuration is wrong; 3 the server cannot be reached."
+)]
 pub(super) struct Cli {
     /// The configuration file; without one, and with none at /etc/sendoff/sendoff.toml, the
     /// defaults.
@@ -74,6 +78,20 @@ pub(super) enum Command {
     Log(LogCommand),
     /// Figures of the running server.
     Stats,
+    /// Write a man page for each command into a directory.
+    Man {
+        /// The directory; it is made where it is not there.
+        #[arg(required_unless_present = "markdown")]
+        directory: Option<PathBuf>,
+        /// Print all of it as one page in Markdown instead.
+        #[arg(long, conflicts_with = "directory")]
+        markdown: bool,
+    },
+    /// Print what a shell needs to complete commands and options.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Hand mail in as programs do: the sendmail command, with its own options.
     #[command(disable_help_flag = true)]
     Sendmail {

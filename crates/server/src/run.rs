@@ -38,7 +38,11 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     let http = bind_http(&config)?;
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("making the data directory {}", config.data_dir.display()))?;
-    let journal = Journal::open(&config.log).context("opening the log (log.file)")?;
+    let journal = Journal::open(&config.log).with_context(|| {
+        let file = config.log.file.as_deref().map(|f| f.display().to_string());
+        let file = file.unwrap_or_else(|| "standard output".to_owned());
+        format!("opening the log {file} (log.file): may this user write there")
+    })?;
     let (spool, recovered) = open_spool(&config)?;
     let start = net::now();
     let line = journal
@@ -95,7 +99,7 @@ fn bind_http(config: &Config) -> Result<Option<tokio::net::TcpListener>> {
     };
     let bound = net::bind(address);
     bound
-        .with_context(|| format!("listening at {address} (console.address)"))
+        .with_context(|| sockets::cannot_listen(address, "console.address"))
         .map(Some)
 }
 

@@ -7,6 +7,14 @@ use anyhow::{Context, Result, anyhow};
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 
+/// What to say, and what to look for, when an address cannot be listened at.
+pub(crate) fn cannot_listen(address: SocketAddr, key: &str) -> String {
+    format!(
+        "cannot listen at {address} ({key}): is another program, or another sendoff, there (`ss -ltnp`), \
+         is it an address of this computer, and may this user open the port"
+    )
+}
+
 /// The sockets of these addresses, in their order.
 pub(crate) fn open(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
     let mut given = given()?;
@@ -15,7 +23,9 @@ pub(crate) fn open(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
         let place = given.iter().position(|(a, _)| a == address);
         sockets.push(match place {
             Some(place) => given.swap_remove(place).1,
-            None => net::bind(*address).with_context(|| format!("listening at {address}"))?,
+            None => {
+                net::bind(*address).with_context(|| cannot_listen(*address, "listener.address"))?
+            }
         });
     }
     match given.first() {

@@ -140,8 +140,9 @@ pub(crate) async fn dns_test(config: &Config, json: bool) -> Result<()> {
         settings.detect_if_given_fail = false;
         let one = Dns::new(&settings).await.map_err(|e| anyhow!(e))?;
         let began = Instant::now();
-        // A name that no one can own (RFC 6761 §6.4): an honest server says that it is not there.
-        let honest = one.mx("sendoff-test.invalid").await.answer;
+        // A name that no one can own (RFC 6761 §6.5): an honest server says that it is not there. Not one
+        // under .invalid, which the resolver answers by itself.
+        let honest = one.mx("sendoff-test.example").await.answer;
         let took = began.elapsed().as_millis();
         let (works, what) = match honest {
             Answer::NxDomain => (true, "answers".to_owned()),
@@ -173,7 +174,9 @@ pub(crate) async fn dns_test(config: &Config, json: bool) -> Result<()> {
     show(json, &json!(list), &text)?;
     match usable {
         true => Ok(()),
-        false => Err(anyhow!("no DNS server can be used to send mail")),
+        false => Err(anyhow!(
+            "no DNS server can be used to send mail: name ones that can in dns.servers"
+        )),
     }
 }
 

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// Files of `packaging/`, and of the project, with their places in the system.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 13] = [
     ("packaging/sendoff.toml", "etc/sendoff/sendoff.toml"),
     (
         "packaging/sendoff.service",
@@ -32,6 +32,8 @@ const FILES: [(&str, &str); 11] = [
     ("docs/cli.md", "usr/share/doc/sendoff/cli.md"),
     ("docs/log.md", "usr/share/doc/sendoff/log.md"),
     ("docs/running.md", "usr/share/doc/sendoff/running.md"),
+    ("docs/tutorial.md", "usr/share/doc/sendoff/tutorial.md"),
+    ("docs/problems.md", "usr/share/doc/sendoff/problems.md"),
     ("CHANGELOG.md", "usr/share/doc/sendoff/NEWS"),
     ("LICENSE-MIT", "usr/share/doc/sendoff/copyright"),
 ];

@@ -125,7 +125,14 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
     for damaged in &recovered.quarantined {
         let what = "part of the queue is damaged and was put aside; mail in it may be lost";
         let line = journal.line(now, "error").field("what", what);
-        line.field("where", format_args!("{damaged:?}")).send();
+        line.field(
+            "where",
+            format_args!(
+                "{}, octets {} to {}, kept in {}",
+                damaged.segment, damaged.from, damaged.to, damaged.file
+            ),
+        )
+        .send();
     }
     if recovered.index_rebuilt {
         journal

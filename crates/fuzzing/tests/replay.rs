@@ -11,7 +11,7 @@ fn directory(name: &str) -> PathBuf {
 
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).expect("a directory");
-    let mut files: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
     files.sort();
     files
 }
@@ -48,7 +48,12 @@ fn targets_seeds_and_binaries_are_the_same() {
     targets.sort();
     let stems = |name: &str| -> Vec<String> {
         let files = files(&directory(name)).into_iter();
-        let stem = |path: PathBuf| path.file_stem().unwrap().to_string_lossy().into_owned();
+        let stem = |path: PathBuf| {
+            path.file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned()
+        };
         files.map(stem).collect()
     };
     assert_eq!(stems("seeds"), targets);

@@ -91,29 +91,30 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .context("starting the runtime")
 }
 
+/// Carries out what needs no configuration; whether it was of that kind.
+fn without_configuration(command: &Command) -> Result<bool> {
+    if let Command::Openapi = command {
+        print(&console::openapi());
+    } else if let Command::Completions { shell } = command {
+        print(&reference::completions(*shell));
+    } else if let Command::Man { directory, .. } = command {
+        match directory {
+            Some(directory) => reference::man(directory)?,
+            None => print(&reference::markdown()),
+        }
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
+}
+
 fn carry_out(cli: Cli) -> Result<()> {
     let json = cli.json;
     if let Command::Demo(args) = cli.command {
         return runtime()?.block_on(demo::run(args));
     }
-    match &cli.command {
-        Command::Openapi => {
-            print(&console::openapi());
-            return Ok(());
-        }
-        Command::Man {
-            directory: Some(directory),
-            ..
-        } => return reference::man(directory),
-        Command::Man { .. } => {
-            print(&reference::markdown());
-            return Ok(());
-        }
-        Command::Completions { shell } => {
-            print(&reference::completions(*shell));
-            return Ok(());
-        }
-        _ => {}
+    if without_configuration(&cli.command)? {
+        return Ok(());
     }
     let config = load(cli.config.as_ref())?;
     match cli.command {
@@ -152,17 +153,7 @@ fn carry_out(cli: Cli) -> Result<()> {
             };
             ask::show(&config, &request, json)
         }
-        Command::Hold(command) => {
-            let request = match command {
-                HoldCommand::List => Request::HoldRules,
-                HoldCommand::Add { name, filter } => Request::HoldRule {
-                    name,
-                    filter: Some(filter),
-                },
-                HoldCommand::Remove { name } => Request::HoldRule { name, filter: None },
-            };
-            ask::show(&config, &request, json)
-        }
+        Command::Hold(command) => hold(&config, command, json),
         Command::Explain { address, probe } => {
             ask::show(&config, &Request::Explain { address, probe }, json)
         }
@@ -181,6 +172,18 @@ fn carry_out(cli: Cli) -> Result<()> {
         | Command::Completions { .. }
         | Command::Sendmail { .. } => Ok(()),
     }
+}
+
+fn hold(config: &Config, command: HoldCommand, json: bool) -> Result<()> {
+    let request = match command {
+        HoldCommand::List => Request::HoldRules,
+        HoldCommand::Add { name, filter } => Request::HoldRule {
+            name,
+            filter: Some(filter),
+        },
+        HoldCommand::Remove { name } => Request::HoldRule { name, filter: None },
+    };
+    ask::show(config, &request, json)
 }
 
 fn log(config: &Config, command: LogCommand, json: bool) -> Result<()> {

@@ -41,7 +41,7 @@ fn section(command: &mut Command, out: &mut String) {
     };
     let name = command
         .get_bin_name()
-        .unwrap_or(command.get_name())
+        .unwrap_or_else(|| command.get_name())
         .to_owned();
     let commands: Vec<String> = command
         .get_subcommands()

@@ -176,7 +176,8 @@ mod tests {
         let mut bytes = segment.bytes().to_vec();
         bytes[last.end - 1] ^= 1;
         let (frames, damaged) = find(&segment, &bytes, true);
-        assert_eq!(frames, [first.clone()]);
+        assert_eq!(frames.first(), Some(first));
+        assert_eq!(frames.len(), 1);
         assert!(
             damaged.iter().any(|d| d.contains(&last.start)),
             "{damaged:?}"

@@ -5,6 +5,7 @@
 //! Nothing here only waits for a crash: what is read is written and read again, what is cut in
 //! pieces reads as the whole does, and what is made stays within its bounds.
 
+mod convert;
 mod drop_file;
 mod filter;
 mod login;
@@ -51,11 +52,12 @@ mod server {
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("address", text::address),
     ("address_list", drop_file::address_list),
     ("command", protocol::command),
     ("configuration", settings::configuration),
+    ("convert", convert::converted),
     ("data", protocol::data),
     ("drop_file", drop_file::drop_file),
     ("filter", filter::filter),

@@ -1,0 +1,36 @@
+//! Contents made fit for hosts without 8BITMIME or SMTPUTF8.
+
+use bytes::Bytes;
+use deliver::{Conversion, Signatures, convert};
+use mail::body_offset;
+
+/// What is converted is ASCII where it must be, canonical, of a size in proportion, and is not
+/// changed by converting it again; what is ASCII already is not touched.
+pub(crate) fn converted(input: &[u8]) {
+    let content = smtp::dot_stuffing::canonical(&Bytes::copy_from_slice(input));
+    for conversion in [Conversion::Header, Conversion::Whole] {
+        let Ok(made) = convert(&content, conversion, Signatures::MayBreak) else {
+            assert!(!content.is_ascii(), "ASCII is refused");
+            continue;
+        };
+        let out = &made.content;
+        assert!(smtp::dot_stuffing::is_canonical(out));
+        assert!(
+            out.len() <= content.len() * 20 + 4000,
+            "{} octets",
+            out.len()
+        );
+        assert_eq!(made.eight_bit, !out.is_ascii());
+        let header = out.get(..body_offset(out)).unwrap_or_default();
+        match conversion {
+            Conversion::Header => assert!(header.is_ascii(), "the header is not ASCII"),
+            Conversion::Whole => assert!(out.is_ascii(), "it is not ASCII"),
+        }
+        if content.is_ascii() {
+            assert_eq!((out, made.parts, made.fields), (&content, 0, 0));
+        }
+        let again = convert(out, conversion, Signatures::MayBreak);
+        let again = again.expect("what was converted is converted");
+        assert_eq!(&again.content, out, "converting again changes it");
+    }
+}

@@ -106,7 +106,8 @@ pub(crate) fn reply(input: &[u8]) {
             assert_eq!(again.enhanced, reply.enhanced);
             assert_eq!(rewritten(&again), again);
         }
-        assert_eq!(again.text.lines().count(), reply.text.lines().count());
+        let lines = |reply: &Reply| reply.text.split('\n').count();
+        assert_eq!(lines(&again), lines(&reply));
     }
 }
 

@@ -126,7 +126,9 @@ async fn admit(
     let peer = match listener.is_some_and(|l| l.is_proxy(peer.ip())) {
         false => peer,
         true => match net::proxied(&mut stream, PROXY_WAIT).await {
-            Ok(client) => client.unwrap_or(peer),
+            // A client that its proxy does not name is nobody: not the proxy, which may be in a
+            // trusted network.
+            Ok(client) => client.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
             Err(why) => return log_trouble(shared, peer, &why),
         },
     };

@@ -251,7 +251,7 @@ fn a_listed_proxy_names_its_client_and_nobody_else_is_believed() {
     let listener = [
         ("address", behind.to_string().into()),
         ("proxies", ["127.0.0.0/8"].into()),
-        ("networks", networks()),
+        ("networks", ["192.0.2.0/24", "127.0.0.0/8"].into()),
     ];
     let config = scene.config().in_table("listener", "networks", networks());
     let server = Sendoff::start(BINARY, config.table("listener", &listener));
@@ -270,6 +270,11 @@ fn a_listed_proxy_names_its_client_and_nobody_else_is_believed() {
     };
     assert_eq!(attempt(through("192.0.2.9")), 250);
     assert_eq!(attempt(through("198.51.100.9")), 550);
+    // A client that the proxy does not name is not trusted as the proxy would be.
+    let mut stream = std::net::TcpStream::connect(behind).unwrap();
+    stream.write_all(b"PROXY UNKNOWN\r\n").unwrap();
+    let unnamed = Client::over(stream).expect("the server greets");
+    assert_eq!(attempt(unnamed), 550);
     // A proxy that does not say for whom it speaks gets no session.
     let mut stream = std::net::TcpStream::connect(behind).unwrap();
     stream.write_all(b"EHLO me\r\n").unwrap();

@@ -192,6 +192,11 @@ pub(crate) async fn read(body: Body, max: u64) -> Result<Bytes, Problem> {
 
 /// Reads JSON; an error names the field.
 pub(crate) fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
+    // What is read into named fields would also be read from a list of their values.
+    if octets.trim_ascii_start().first() == Some(&b'[') {
+        let why = "the body is a list, where an object with named fields is meant";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-json", why));
+    }
     let mut reader = serde_json::Deserializer::from_slice(octets);
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();

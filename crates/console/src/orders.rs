@@ -49,7 +49,7 @@ pub(crate) struct Limits {
     /// Messages in a time, such as `10/min`.
     rate: Option<String>,
     /// Connections at once, 1 or more.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 100_000)]
     connections: Option<u32>,
 }
 
@@ -167,6 +167,7 @@ pub(crate) async fn remove_hold_rule(
 
 /// Which address is explained.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     /// The address.
@@ -203,6 +204,7 @@ pub(crate) async fn explain(
 
 /// Which finished recipients.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Finished {
     /// `delivered`, `failed` or `expired`.

@@ -211,8 +211,15 @@ impl Request {
                 connections,
             } => {
                 check_domain(domain)?;
-                if *connections == Some(0) {
-                    return Err("with 0 connections nothing would go: pause the domain".to_owned());
+                match connections {
+                    Some(0) => {
+                        let why = "with 0 connections nothing would go: pause the domain";
+                        return Err(why.to_owned());
+                    }
+                    Some(n) if *n > CONNECTIONS_MAX => {
+                        return Err(format!("{n} connections are more than {CONNECTIONS_MAX}"));
+                    }
+                    Some(_) | None => {}
                 }
                 let rate = rate.as_deref().map(Rate::parse).transpose();
                 rate.map(drop).map_err(|e| e.to_string())
@@ -233,6 +240,8 @@ fn check_domain(text: &str) -> Result<(), String> {
     Domain::parse(text).map(drop).map_err(|e| e.to_string())
 }
 
+/// Connections that a domain can be slowed to.
+const CONNECTIONS_MAX: u32 = 100_000;
 /// Octets of a server's name.
 const ROUTE_MAX: usize = 300;
 /// Octets of a rule's name, and of its filter.

@@ -128,7 +128,7 @@ async fn admit(
         true => match net::proxied(&mut stream, PROXY_WAIT).await {
             // A client that its proxy does not name is nobody: not the proxy, which may be in a
             // trusted network.
-            Ok(client) => client.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
+            Ok(client) => client.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
             Err(why) => return log_trouble(shared, peer, &why),
         },
     };

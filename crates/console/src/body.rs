@@ -190,6 +190,19 @@ pub(crate) async fn read(body: Body, max: u64) -> Result<Bytes, Problem> {
     }
 }
 
+/// Entries of a list that may be passed over.
+const OFFSET_MAX: u64 = 1_000_000_000;
+
+/// Whether a part of a list is one that is given.
+pub(crate) fn page(limit: u64, limit_max: u64, offset: u64) -> Result<(), Problem> {
+    let (field, max) = match limit > limit_max {
+        true => ("limit", limit_max),
+        false if offset > OFFSET_MAX => ("offset", OFFSET_MAX),
+        false => return Ok(()),
+    };
+    Err(Problem::field(field, format!("it is at most {max}")))
+}
+
 /// Reads JSON; an error names the field.
 pub(crate) fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
     // What is read into named fields would also be read from a list of their values.

@@ -249,13 +249,7 @@ pub(crate) async fn history(
     State(console): State<Console>,
     Params(asked): Params<Finished>,
 ) -> Result<Json<FinishedList>, Problem> {
-    if asked.limit > LIMIT_MAX || asked.offset > 1_000_000_000 {
-        let (field, max) = match asked.limit > LIMIT_MAX {
-            true => ("limit", LIMIT_MAX),
-            false => ("offset", 1_000_000_000),
-        };
-        return Err(Problem::field(field, format!("it is at most {max}")));
-    }
+    body::page(asked.limit, LIMIT_MAX, asked.offset)?;
     let since = match asked.since.as_deref().map(mail::Timestamp::parse_rfc3339) {
         None => None,
         Some(Some(at)) => Some(at.as_millis()),

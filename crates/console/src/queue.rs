@@ -20,8 +20,6 @@ use crate::router::Console;
 
 /// Recipients of a list at the most.
 const LIMIT_MAX: u64 = 10_000;
-/// Recipients that may be passed over.
-const OFFSET_MAX: u64 = 1_000_000_000;
 
 /// Which waiting recipients, and how they are listed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -72,13 +70,7 @@ pub(crate) async fn list(
     State(console): State<Console>,
     Params(asked): Params<ListParams>,
 ) -> Result<Json<QueueList>, Problem> {
-    if asked.limit > LIMIT_MAX || asked.offset > OFFSET_MAX {
-        let (field, max) = match asked.limit > LIMIT_MAX {
-            true => ("limit", LIMIT_MAX),
-            false => ("offset", OFFSET_MAX),
-        };
-        return Err(Problem::field(field, format!("it is at most {max}")));
-    }
+    body::page(asked.limit, LIMIT_MAX, asked.offset)?;
     let selection = asked.filter.map_or(Selection::All, Selection::Filter);
     let request = Request::Count(selection.clone());
     let count = console.ask(&caller, "filter", request, |answer| {

@@ -5,11 +5,13 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, TXT};
+use hickory_proto::rr::rdata::tlsa::{CertUsage, Matching, Selector};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, TLSA, TXT};
 use hickory_proto::rr::{Name, RData};
 use tokio::task::AbortHandle;
 
 use crate::dns_server;
+use crate::signed::{Chain, Tree};
 use crate::zone::{Trouble, Zone};
 
 /// A DNS server over UDP and TCP on one port. Unknown names do not exist (with an SOA), known
@@ -88,6 +90,54 @@ impl Dns {
     /// Adds a text record.
     pub fn txt(&self, name: &str, text: &str) -> &Self {
         self.record(name, RData::TXT(TXT::new(vec![text.to_owned()])))
+    }
+
+    /// Adds a TLSA record for SMTP at a port of a host (RFC 6698 §2.1).
+    pub fn tlsa(&self, host: &str, port: u16, fields: (u8, u8, u8), data: &[u8]) -> &Self {
+        let (usage, selector, matching) = fields;
+        let record = TLSA::new(
+            CertUsage::from(usage),
+            Selector::from(selector),
+            Matching::from(matching),
+            data.to_vec(),
+        );
+        self.record(&format!("_{port}._tcp.{host}"), RData::TLSA(record))
+    }
+
+    /// Signs the root, and with it all names that are in no zone of their own.
+    pub fn sign(&self) -> &Self {
+        self.zone().tree.get_or_insert_with(Tree::new);
+        self
+    }
+
+    /// Makes a name a signed zone of its own.
+    pub fn secure_zone(&self, name: &str) -> &Self {
+        self.cut(name, Chain::Secure)
+    }
+
+    /// Makes a name a zone that is not signed, which the zone above it proves.
+    pub fn insecure_zone(&self, name: &str) -> &Self {
+        self.cut(name, Chain::Insecure)
+    }
+
+    /// Makes a name a zone that is signed with another key than the zone above it names.
+    pub fn bogus_zone(&self, name: &str) -> &Self {
+        self.cut(name, Chain::Bogus)
+    }
+
+    fn cut(&self, name: &str, chain: Chain) -> &Self {
+        let mut zone = self.zone();
+        zone.tree
+            .get_or_insert_with(Tree::new)
+            .zone(dns_name(name), chain);
+        drop(zone);
+        self
+    }
+
+    /// The root's key, as a file of trust anchors has it; `None` while nothing is signed.
+    #[must_use]
+    pub fn trust_anchor(&self) -> Option<String> {
+        self.zone().tree.as_ref().map(Tree::anchor)
     }
 
     /// Adds a record of any type.

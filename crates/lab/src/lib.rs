@@ -24,6 +24,7 @@ mod record;
 mod runtime;
 mod scratch;
 mod session;
+mod signed;
 mod wire;
 mod world;
 mod zone;

@@ -7,6 +7,8 @@ use hickory_proto::op::{Edns, Message, Query, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+use crate::signed::Tree;
+
 /// Longest chain of CNAMEs that is followed within one answer.
 const CNAMES_MAX: usize = 16;
 /// Largest answer by UDP, whatever the client offers.
@@ -36,6 +38,8 @@ pub(crate) struct Zone {
     pub(crate) ttl_secs: u32,
     pub(crate) negative_ttl_secs: u32,
     pub(crate) questions: Vec<(String, String)>,
+    /// The zones, where they are signed.
+    pub(crate) tree: Option<Tree>,
 }
 
 /// An answer, and how long it is held back.
@@ -52,6 +56,7 @@ impl Default for Zone {
             ttl_secs: 60,
             negative_ttl_secs: 60,
             questions: Vec::new(),
+            tree: None,
         }
     }
 }
@@ -75,10 +80,13 @@ impl Zone {
         response.metadata.recursion_available = true;
         response.add_query(query.clone());
         let mut limit = UDP_PLAIN_MAX;
+        let mut wants_signatures = false;
         if let Some(edns) = &request.edns {
             limit = edns.max_payload().clamp(UDP_PLAIN_MAX, UDP_MAX);
             let mut ours = Edns::new();
             ours.set_max_payload(UDP_MAX);
+            wants_signatures = edns.flags().dnssec_ok;
+            ours.set_dnssec_ok(wants_signatures);
             response.set_edns(ours);
         }
         let entry = self.entries.get(&name);
@@ -86,7 +94,10 @@ impl Zone {
         match entry.map_or(Trouble::None, |e| e.trouble) {
             Trouble::NoAnswer => return None,
             Trouble::ServFail => response.metadata.response_code = ResponseCode::ServFail,
-            Trouble::None => self.fill(&mut response, &query, name),
+            Trouble::None => self.fill(&mut response, &query, name, wants_signatures),
+        }
+        if wants_signatures && let Some(tree) = &self.tree {
+            sign(tree, &mut response.answers);
         }
         let mut wire = response.to_vec().ok()?;
         if udp && wire.len() > usize::from(limit) {
@@ -95,17 +106,20 @@ impl Zone {
         Some(Answer { wire, delay })
     }
 
-    fn fill(&self, response: &mut Message, query: &Query, mut name: String) {
+    fn fill(&self, response: &mut Message, query: &Query, mut name: String, signed: bool) {
         let kind = query.query_type();
         for _ in 0..CNAMES_MAX {
             let Ok(owner) = Name::from_ascii(format!("{name}.")) else {
                 break;
             };
-            let Some(entry) = self.entries.get(&name) else {
-                break;
-            };
+            let own = self
+                .tree
+                .as_ref()
+                .map(|tree| tree.own_records(&owner, kind));
+            let own = own.unwrap_or_default();
+            let entry = self.entries.get(&name);
             let mut alias = None;
-            for data in &entry.records {
+            for data in entry.iter().flat_map(|e| &e.records).chain(&own) {
                 if data.record_type() == kind || data.record_type() == RecordType::CNAME {
                     response.add_answer(Record::from_rdata(
                         owner.clone(),
@@ -128,12 +142,27 @@ impl Zone {
         if !self.exists(&name) {
             response.metadata.response_code = ResponseCode::NXDomain;
         }
-        response.add_authority(self.soa());
+        let owner = Name::from_ascii(format!("{name}."));
+        match (&self.tree, owner) {
+            (Some(tree), Ok(owner)) => {
+                let (entries, ttl) = (self.entries.iter(), self.negative_ttl_secs);
+                for record in tree.denial(&owner, kind, entries, ttl, signed) {
+                    response.add_authority(record);
+                }
+            }
+            (None, _) | (_, Err(_)) => {
+                response.add_authority(self.soa());
+            }
+        }
     }
 
     /// The name has records of some type, or names below it have (RFC 8020).
     fn exists(&self, name: &str) -> bool {
         let below = format!(".{name}");
+        let is_zone = |tree: &Tree| tree.is_at_or_below(name);
+        if self.tree.as_ref().is_some_and(is_zone) {
+            return true;
+        }
         self.entries
             .iter()
             .any(|(n, e)| !e.records.is_empty() && (n == name || n.ends_with(&below)))
@@ -149,4 +178,25 @@ impl Zone {
 /// A name as it is looked up: lower case, without the last dot.
 pub(crate) fn key(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// Puts a signature behind each set of records.
+fn sign(tree: &Tree, records: &mut Vec<Record>) {
+    let mut sets: Vec<Vec<Record>> = Vec::new();
+    for record in records.drain(..) {
+        let same = |set: &&mut Vec<Record>| {
+            set.first().is_some_and(|first| {
+                first.name == record.name && first.record_type() == record.record_type()
+            })
+        };
+        match sets.iter_mut().find(same) {
+            Some(set) => set.push(record),
+            None => sets.push(vec![record]),
+        }
+    }
+    for set in sets {
+        let signature = tree.sign(&set);
+        records.extend(set);
+        records.extend(signature);
+    }
 }

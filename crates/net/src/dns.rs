@@ -1,28 +1,20 @@
 //! Asking DNS: servers found on this computer or given, with fallback and a cache that obeys TTLs.
+//! Answers are validated here (DNSSEC, RFC 4035), not by the servers.
+
+mod upstream;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-    ServerOrderingStrategy,
-};
-use hickory_resolver::lookup::Lookup;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::rr::{RData, RecordType};
-use hickory_resolver::{Resolver, TokioResolver};
+use hickory_resolver::proto::dnssec::TrustAnchors;
+use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use mail::Timestamp;
 
 use crate::clock::now;
-
-/// Answers kept in memory.
-const CACHE_ENTRIES: u64 = 20_000;
-/// Answers are asked again at the latest after this time, whatever their TTL says.
-const TTL_MAX: Duration = Duration::from_secs(86_400);
-/// Negative answers are kept this long at the most.
-const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(300);
+use upstream::{Outcome, Said, Upstream};
 
 /// What DNS said to one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +29,67 @@ pub enum Answer<T> {
     Failed(String),
 }
 
+/// What DNSSEC says of an answer. A bogus one is no answer ([`Answer::Failed`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Security {
+    /// Not validated: switched off, or the servers strip signatures.
+    Unchecked,
+    /// The zone is proven not to be signed.
+    Insecure,
+    /// Signed, up to the trust anchor.
+    Secure,
+}
+
+impl Security {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unchecked => "not validated",
+            Self::Insecure => "insecure",
+            Self::Secure => "secure",
+        }
+    }
+}
+
+/// How DNS servers stand to DNSSEC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dnssec {
+    /// Switched off in the configuration.
+    Off,
+    /// They pass signatures on, and answers are validated.
+    Validated,
+    /// They do not: answers are used without validation, and DANE is out of the question.
+    Stripped,
+    /// They do not answer.
+    NoAnswer,
+}
+
+impl Dnssec {
+    /// It in words.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "DNSSEC is switched off (dns.dnssec)",
+            Self::Validated => "DNSSEC is passed on, and answers are validated",
+            Self::Stripped => {
+                "DNSSEC is stripped or not supported: answers are used without validation, and \
+                 DANE is not"
+            }
+            Self::NoAnswer => "there is no answer",
+        }
+    }
+}
+
+/// The name asked is an alias (CNAME).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alias {
+    /// The name at the end of the chain, in lower case, without its last dot.
+    pub target: String,
+    /// The first link of the chain is secure, whatever the others are.
+    pub secure: bool,
+}
+
 /// An answer, and how long it holds.
 #[derive(Debug, Clone)]
 pub struct DnsFinding<T> {
@@ -44,8 +97,23 @@ pub struct DnsFinding<T> {
     pub answer: Answer<T>,
     /// Until when it holds.
     pub valid_until: Timestamp,
-    /// The name asked is an alias (CNAME).
-    pub alias: bool,
+    /// What the name stands for, where it is an alias.
+    pub alias: Option<Alias>,
+    /// What DNSSEC says of the whole answer, aliases included.
+    pub security: Security,
+}
+
+/// One TLSA record (RFC 6698 §2.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsaFound {
+    /// Certificate usage.
+    pub usage: u8,
+    /// Selector.
+    pub selector: u8,
+    /// Matching type.
+    pub matching: u8,
+    /// Certificate association data.
+    pub data: Vec<u8>,
 }
 
 /// One MX record.
@@ -75,12 +143,16 @@ pub struct DnsSettings {
     pub detect_if_given_fail: bool,
     /// How long an answer is waited for, from one server.
     pub timeout: Duration,
+    /// Validate answers (DNSSEC), where the servers pass signatures on.
+    pub dnssec: bool,
+    /// A file of DNSKEY records trusted for the root, instead of the root's own.
+    pub trust_anchor: Option<PathBuf>,
 }
 
 /// Asks DNS.
 pub struct Dns {
-    given: Option<TokioResolver>,
-    detected: Option<TokioResolver>,
+    given: Option<Upstream>,
+    detected: Option<Upstream>,
     servers: Vec<DnsServer>,
     trouble: Vec<String>,
 }
@@ -119,7 +191,7 @@ impl Dns {
     /// Prepares to ask. Works without any server too; every question then fails with the reason.
     ///
     /// # Errors
-    /// When the resolver refuses the settings. A given server that cannot be found is no error:
+    /// When the resolver refuses the settings, or the trust anchor cannot be read. A given server that cannot be found is no error:
     /// it is passed over, and named by [`Dns::trouble`].
     pub async fn new(settings: &DnsSettings) -> Result<Self, String> {
         let mut given = Vec::new();
@@ -147,9 +219,10 @@ impl Dns {
             .map(server(true))
             .chain(detected.iter().map(server(false)))
             .collect();
+        let anchors = settings.dnssec.then(|| anchors(settings)).transpose()?;
         Ok(Self {
-            given: build(&given, settings)?,
-            detected: build(&detected, settings)?,
+            given: Upstream::new(&given, settings, anchors.as_ref())?,
+            detected: Upstream::new(&detected, settings, anchors.as_ref())?,
             servers,
             trouble,
         })
@@ -169,11 +242,9 @@ impl Dns {
 
     /// The MX records of a name.
     pub async fn mx(&self, name: &str) -> DnsFinding<MxFound> {
-        let found = self.ask(name, RecordType::MX).await;
-        finding(name, found, |data| {
-            let RData::MX(mx) = data else {
-                return None;
-            };
+        let said = self.ask(name, RecordType::MX).await;
+        finding(name, said, |data| {
+            let RData::MX(mx) = data else { return None };
             Some(MxFound {
                 preference: mx.preference,
                 exchange: mx.exchange.to_ascii(),
@@ -190,55 +261,99 @@ impl Dns {
         let ip = RData::ip_addr;
         let (v6, v4) = (finding(name, v6, ip), finding(name, v4, ip));
         let valid_until = v6.valid_until.min(v4.valid_until);
-        let alias = v6.alias || v4.alias;
-        let answer = match (v6.answer, v4.answer) {
+        let lower = v6.security.min(v4.security);
+        let (v6_security, v4_security) = (v6.security, v4.security);
+        let alias = v6.alias.or(v4.alias);
+        let (answer, security) = match (v6.answer, v4.answer) {
             (Answer::Found(mut a), Answer::Found(b)) => {
                 a.extend(b);
-                Answer::Found(a)
+                (Answer::Found(a), lower)
             }
-            (Answer::Found(a), _) | (_, Answer::Found(a)) => Answer::Found(a),
-            (Answer::Failed(why), _) | (_, Answer::Failed(why)) => Answer::Failed(why),
-            (Answer::NxDomain, _) | (_, Answer::NxDomain) => Answer::NxDomain,
-            (Answer::NoData, Answer::NoData) => Answer::NoData,
+            (Answer::Found(a), _) => (Answer::Found(a), v6_security),
+            (_, Answer::Found(a)) => (Answer::Found(a), v4_security),
+            (Answer::Failed(why), _) | (_, Answer::Failed(why)) => (Answer::Failed(why), lower),
+            (Answer::NxDomain, _) | (_, Answer::NxDomain) => (Answer::NxDomain, lower),
+            (Answer::NoData, Answer::NoData) => (Answer::NoData, lower),
         };
         DnsFinding {
             answer,
             valid_until,
             alias,
+            security,
         }
     }
 
-    /// Whether the servers pass DNSSEC signatures on: asked of the root, which is signed.
-    ///
-    /// # Errors
-    /// When there is no answer at all.
-    pub async fn passes_dnssec(&self) -> Result<bool, String> {
-        let found = self.ask(".", RecordType::DNSKEY).await;
-        match found {
-            Ok(lookup) => Ok(!lookup.answers().is_empty()),
-            Err(error) if error.is_no_records_found() || error.is_nx_domain() => Ok(false),
-            Err(error) => Err(words(&error)),
+    /// The TLSA records for SMTP at a port of a host (RFC 7672 §2.2.3).
+    pub async fn tlsa(&self, host: &str, port: u16) -> DnsFinding<TlsaFound> {
+        let name = format!("_{port}._tcp.{host}");
+        let said = self.ask(&name, RecordType::TLSA).await;
+        finding(&name, said, |data| {
+            let RData::TLSA(tlsa) = data else { return None };
+            Some(TlsaFound {
+                usage: tlsa.cert_usage.into(),
+                selector: tlsa.selector.into(),
+                matching: tlsa.matching.into(),
+                data: tlsa.cert_data.clone(),
+            })
+        })
+    }
+
+    /// The texts of a name, each record's strings joined.
+    pub async fn txt(&self, name: &str) -> DnsFinding<String> {
+        let said = self.ask(name, RecordType::TXT).await;
+        finding(name, said, |data| {
+            let RData::TXT(txt) = data else { return None };
+            Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned())
+        })
+    }
+
+    /// How the servers that are asked first stand to DNSSEC.
+    pub async fn dnssec(&self) -> Dnssec {
+        match self.given.as_ref().or(self.detected.as_ref()) {
+            Some(upstream) => upstream.dnssec().await,
+            None => Dnssec::NoAnswer,
         }
     }
 
-    async fn ask(&self, name: &str, kind: RecordType) -> Result<Lookup, NetError> {
+    async fn ask(&self, name: &str, kind: RecordType) -> Said {
         let name = if name.ends_with('.') {
             name.to_owned()
         } else {
             format!("{name}.")
         };
-        let mut failure =
-            NetError::Message("no DNS server is configured or found on this computer");
-        for resolver in [&self.given, &self.detected].into_iter().flatten() {
-            match resolver.lookup(name.as_str(), kind).await {
-                Ok(lookup) => return Ok(lookup),
-                Err(error) if error.is_nx_domain() || error.is_no_records_found() => {
-                    return Err(error);
-                }
-                Err(error) => failure = error,
+        let mut failure = None;
+        for upstream in [&self.given, &self.detected].into_iter().flatten() {
+            let said = upstream.ask(&name, kind).await;
+            if !matches!(said.outcome, Outcome::Failed(_)) {
+                return said;
             }
+            failure = Some(said);
         }
-        Err(failure)
+        failure.unwrap_or_else(|| Said {
+            records: Vec::new(),
+            outcome: Outcome::Failed(
+                "no DNS server is configured or found on this computer".to_owned(),
+            ),
+            security: Security::Unchecked,
+            valid_until: Instant::now(),
+        })
+    }
+}
+
+fn anchors(settings: &DnsSettings) -> Result<Arc<TrustAnchors>, String> {
+    let Some(path) = &settings.trust_anchor else {
+        return Ok(Arc::new(TrustAnchors::default()));
+    };
+    let wrong = |why: String| {
+        format!(
+            "the trust anchor {} cannot be used: {why} (it is to hold the root's DNSKEY records)",
+            path.display()
+        )
+    };
+    let anchors = TrustAnchors::from_file(path).map_err(|e| wrong(e.to_string()))?;
+    match anchors.is_empty() {
+        true => Err(wrong("there is no key of the root in it".to_owned())),
+        false => Ok(Arc::new(anchors)),
     }
 }
 
@@ -262,106 +377,44 @@ async fn server_addresses(server: &str) -> Result<Vec<SocketAddr>, String> {
     }
 }
 
-fn build(servers: &[SocketAddr], settings: &DnsSettings) -> Result<Option<TokioResolver>, String> {
-    if servers.is_empty() {
-        return Ok(None);
-    }
-    let name_server = |address: &SocketAddr| {
-        let connection = |protocol| {
-            let mut connection = ConnectionConfig::new(protocol);
-            connection.port = address.port();
-            connection
-        };
-        let both = vec![
-            connection(ProtocolConfig::Udp),
-            connection(ProtocolConfig::Tcp),
-        ];
-        NameServerConfig::new(address.ip(), true, both)
+fn finding<T>(name: &str, said: Said, pick: impl Fn(&RData) -> Option<T>) -> DnsFinding<T> {
+    let left = said.valid_until.saturating_duration_since(Instant::now());
+    let records: Vec<T> = said.records.iter().filter_map(|r| pick(&r.data)).collect();
+    let answer = match said.outcome {
+        Outcome::Found if records.is_empty() => Answer::NoData,
+        Outcome::Found => Answer::Found(records),
+        Outcome::NoData => Answer::NoData,
+        Outcome::NxDomain => Answer::NxDomain,
+        Outcome::Failed(why) => Answer::Failed(why),
     };
-    let config =
-        ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(name_server).collect());
-    let mut options = ResolverOpts::default();
-    options.timeout = settings.timeout;
-    options.attempts = 2;
-    options.cache_size = CACHE_ENTRIES;
-    options.use_hosts_file = ResolveHosts::Never;
-    options.positive_max_ttl = Some(TTL_MAX);
-    options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
-    options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-    options.try_tcp_on_error = true;
-    options.preserve_intermediates = true;
-    options.edns_payload_len = 1232;
-    let builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
-    builder
-        .with_options(options)
-        .build()
-        .map(Some)
-        .map_err(|e| words(&e))
-}
-
-fn finding<T>(
-    name: &str,
-    found: Result<Lookup, NetError>,
-    pick: impl Fn(&RData) -> Option<T>,
-) -> DnsFinding<T> {
-    let soon = now() + Duration::from_secs(60);
-    match found {
-        Ok(lookup) => {
-            let left = lookup
-                .valid_until()
-                .saturating_duration_since(Instant::now());
-            let records: Vec<T> = lookup
-                .answers()
-                .iter()
-                .filter_map(|r| pick(&r.data))
-                .collect();
-            let owner = name.trim_end_matches('.');
-            let is_alias = |r: &hickory_resolver::proto::rr::Record| {
-                r.record_type() == RecordType::CNAME
-                    && r.name
-                        .to_ascii()
-                        .trim_end_matches('.')
-                        .eq_ignore_ascii_case(owner)
-            };
-            let alias = lookup.answers().iter().any(is_alias);
-            let answer = if records.is_empty() {
-                Answer::NoData
-            } else {
-                Answer::Found(records)
-            };
-            DnsFinding {
-                answer,
-                valid_until: now() + left,
-                alias,
-            }
-        }
-        Err(error) => {
-            let answer = if error.is_nx_domain() {
-                Answer::NxDomain
-            } else if error.is_no_records_found() {
-                Answer::NoData
-            } else {
-                Answer::Failed(words(&error))
-            };
-            DnsFinding {
-                answer,
-                valid_until: soon,
-                alias: false,
-            }
-        }
+    DnsFinding {
+        answer,
+        valid_until: now() + left,
+        alias: alias(name, &said.records),
+        security: said.security,
     }
 }
 
-/// An error of the resolver in the words of the field.
-fn words(error: &NetError) -> String {
-    if let NetError::Dns(DnsError::ResponseCode(code)) = error {
-        return format!("the DNS server answered {code}");
+/// Follows the chain of aliases from a name.
+fn alias(name: &str, records: &[Record]) -> Option<Alias> {
+    let plain = |name: String| name.trim_end_matches('.').to_ascii_lowercase();
+    let mut at = plain(name.to_owned());
+    let mut found: Option<Alias> = None;
+    // As many steps as there are records: a circle ends.
+    for _ in records {
+        let next = records.iter().find_map(|r| {
+            let RData::CNAME(target) = &r.data else {
+                return None;
+            };
+            (plain(r.name.to_ascii()) == at)
+                .then(|| (plain(target.0.to_ascii()), r.proof.is_secure()))
+        });
+        let Some((target, secure)) = next else { break };
+        at.clone_from(&target);
+        found = Some(Alias {
+            target,
+            secure: found.map_or(secure, |first| first.secure),
+        });
     }
-    if matches!(error, NetError::Timeout) {
-        return "no answer in time".to_owned();
-    }
-    if matches!(error, NetError::NoConnections) {
-        return "no DNS server could be reached".to_owned();
-    }
-    error.to_string()
+    found
 }

@@ -17,7 +17,10 @@ mod tls_verifier;
 
 pub use clock::now;
 pub use connect::{ConnectError, connect};
-pub use dns::{Answer, Dns, DnsFinding, DnsServer, DnsSettings, MxFound, detect_servers};
+pub use dns::{
+    Alias, Answer, Dns, DnsFinding, DnsServer, DnsSettings, Dnssec, MxFound, Security, TlsaFound,
+    detect_servers,
+};
 pub use files::write_private;
 pub use link::{Link, Turn};
 pub use listen::bind;

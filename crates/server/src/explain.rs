@@ -217,7 +217,7 @@ async fn next_hop(
     }
 }
 
-/// An answer of DNS in words. Nothing is validated here yet, and that is said.
+/// An answer of DNS in words, with what DNSSEC says of it.
 fn words<T>(finding: &DnsFinding<T>, show: impl Fn(&T) -> String) -> String {
     let shown = match &finding.answer {
         Answer::Found(list) => list.iter().map(show).collect::<Vec<_>>().join(", "),
@@ -226,9 +226,14 @@ fn words<T>(finding: &DnsFinding<T>, show: impl Fn(&T) -> String) -> String {
         Answer::Failed(why) => return format!("failed: {why}"),
     };
     let life = finding.valid_until.since(net::now());
+    let alias = match &finding.alias {
+        Some(alias) => format!(", by its alias {}", alias.target),
+        None => String::new(),
+    };
     format!(
-        "{shown} (for {}; DNSSEC not validated)",
-        format_duration(Duration::from_secs(life.as_secs()))
+        "{shown}{alias} (for {}; DNSSEC: {})",
+        format_duration(Duration::from_secs(life.as_secs())),
+        finding.security.word()
     )
 }
 

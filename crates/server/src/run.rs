@@ -288,11 +288,7 @@ async fn look_at_dns(shared: Arc<Shared>) {
         let what = "no DNS server is given or found: mail waits until there is one (dns.servers)";
         return line.field("what", what).send();
     }
-    let what = match settings.dns.passes_dnssec().await {
-        Ok(true) => "DNSSEC is passed on".to_owned(),
-        Ok(false) => "DNSSEC is stripped or not supported: used without".to_owned(),
-        Err(why) => format!("does not answer: {why}"),
-    };
+    let what = settings.dns.dnssec().await.word();
     line.field("servers", servers.join(","))
         .field("what", what)
         .send();

@@ -157,11 +157,7 @@ pub(crate) async fn dns_test(config: &Config, json: bool) -> Result<()> {
             Answer::Failed(why) => (false, format!("is of no use: {why}")),
         };
         usable |= works;
-        let dnssec = match one.passes_dnssec().await {
-            Ok(true) => "passes DNSSEC on",
-            Ok(false) => "strips DNSSEC",
-            Err(_) => "DNSSEC unknown",
-        };
+        let dnssec = one.dnssec().await.word();
         text.push_str(&format!(
             "{}  {what} in {took} ms; {dnssec}\n",
             server.address

@@ -521,7 +521,7 @@ async fn addresses(
         HostAddresses::LookUp => {
             let found = settings.dns.addresses(host.name.as_str()).await;
             log_addresses(shared, &host.name, host.name.as_str(), &found);
-            if found.alias && put_last(tried, host) {
+            if found.alias.is_some() && put_last(tried, host) {
                 return Err(NoAddress::Alias);
             }
             match found.answer {

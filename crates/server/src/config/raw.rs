@@ -298,6 +298,10 @@ pub(crate) struct Dns {
     pub(crate) detect_if_given_fail: Option<bool>,
     /// The wait for an answer. Default: `5s`.
     pub(crate) timeout: Text,
+    /// Validate answers (DNSSEC) where the servers pass signatures on. Default: true.
+    pub(crate) dnssec: Option<bool>,
+    /// A file of DNSKEY records that are trusted for the root. Default: the root's own keys.
+    pub(crate) trust_anchor: Text,
 }
 
 #[derive(Debug, Deserialize, Default)]

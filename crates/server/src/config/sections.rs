@@ -82,6 +82,8 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
             servers: raw.dns.servers,
             detect_if_given_fail: raw.dns.detect_if_given_fail.unwrap_or(true),
             timeout: timeout.unwrap_or(Duration::from_secs(5)),
+            dnssec: raw.dns.dnssec.unwrap_or(true),
+            trust_anchor: raw.dns.trust_anchor.map(|t| base.join(t.into_inner())),
         },
         warnings,
     })

@@ -1,0 +1,309 @@
+//! The servers of one origin (given, or found on this computer), asked with DNSSEC validation where
+//! they pass signatures on, and without where they do not.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+    ServerOrderingStrategy,
+};
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::dnssec::TrustAnchors;
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{RData, Record, RecordType};
+
+use super::{DnsSettings, Dnssec, Security};
+
+/// Answers kept in memory.
+const CACHE_ENTRIES: u64 = 20_000;
+/// Answers are asked again at the latest after this time, whatever their TTL says.
+const TTL_MAX: Duration = Duration::from_secs(86_400);
+/// Negative answers are kept this long at the most, and when they do not say how long.
+const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(300);
+const NEGATIVE_TTL: Duration = Duration::from_secs(60);
+/// Servers that strip signatures are looked at anew after this time.
+const STRIPS_FOR: Duration = Duration::from_secs(600);
+
+/// What the servers said, with how far it can be trusted.
+#[derive(Debug, Clone)]
+pub(super) struct Said {
+    pub(super) records: Vec<Record>,
+    pub(super) outcome: Outcome,
+    pub(super) security: Security,
+    pub(super) valid_until: Instant,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Found,
+    NoData,
+    NxDomain,
+    Failed(String),
+}
+
+/// Whether the servers pass signatures on.
+#[derive(Debug, Clone, Copy)]
+enum Standing {
+    Unknown,
+    Passes,
+    /// Until then they are asked without validation.
+    Strips(Instant),
+}
+
+/// The servers of one origin.
+pub(super) struct Upstream {
+    plain: TokioResolver,
+    validating: Option<TokioResolver>,
+    standing: Mutex<Standing>,
+    /// Who finds out about the standing; the others wait.
+    asking: tokio::sync::Mutex<()>,
+    /// The resolver keeps no denial that it has validated.
+    denied: Mutex<HashMap<(String, RecordType), Said>>,
+}
+
+impl Upstream {
+    /// `None` without servers.
+    ///
+    /// # Errors
+    /// When the resolver refuses the settings.
+    pub(super) fn new(
+        servers: &[SocketAddr],
+        settings: &DnsSettings,
+        anchors: Option<&Arc<TrustAnchors>>,
+    ) -> Result<Option<Self>, String> {
+        if servers.is_empty() {
+            return Ok(None);
+        }
+        let validating = match anchors {
+            Some(anchors) => Some(build(servers, settings, Some(Arc::clone(anchors)))?),
+            None => None,
+        };
+        Ok(Some(Self {
+            plain: build(servers, settings, None)?,
+            validating,
+            standing: Mutex::new(Standing::Unknown),
+            asking: tokio::sync::Mutex::new(()),
+            denied: Mutex::new(HashMap::new()),
+        }))
+    }
+
+    /// Asks; a name with its last dot.
+    pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Said {
+        let Some(validating) = &self.validating else {
+            return said(self.plain.lookup(name, kind).await, false);
+        };
+        if !self.is_validating().await {
+            return said(self.plain.lookup(name, kind).await, false);
+        }
+        let key = (name.to_ascii_lowercase(), kind);
+        if let Some(known) = self.known_denial(&key) {
+            return known;
+        }
+        let result = validating.lookup(name, kind).await;
+        if is_bogus(&result) && self.has_turned().await {
+            return said(self.plain.lookup(name, kind).await, false);
+        }
+        let said = said(result, true);
+        if matches!(said.outcome, Outcome::NoData | Outcome::NxDomain) {
+            self.keep_denial(key, said.clone());
+        }
+        said
+    }
+
+    /// How the servers stand to DNSSEC.
+    pub(super) async fn dnssec(&self) -> Dnssec {
+        if self.validating.is_none() {
+            return Dnssec::Off;
+        }
+        let validating = self.is_validating().await;
+        match (validating, self.known_standing()) {
+            (true, Some(_)) => Dnssec::Validated,
+            (true, None) => Dnssec::NoAnswer,
+            (false, _) => Dnssec::Stripped,
+        }
+    }
+
+    /// Whether signatures are passed on, and so validated.
+    async fn is_validating(&self) -> bool {
+        if let Some(known) = self.known_standing() {
+            return known;
+        }
+        let _turn = self.asking.lock().await;
+        match self.known_standing() {
+            Some(known) => known,
+            None => self.look().await,
+        }
+    }
+
+    fn known_standing(&self) -> Option<bool> {
+        match *self.standing.lock().unwrap_or_else(PoisonError::into_inner) {
+            Standing::Passes => Some(true),
+            Standing::Strips(until) if Instant::now() < until => Some(false),
+            Standing::Strips(_) | Standing::Unknown => None,
+        }
+    }
+
+    /// A bogus answer: is it the domain's fault, or have the servers begun to strip signatures?
+    async fn has_turned(&self) -> bool {
+        let _turn = self.asking.lock().await;
+        match self.known_standing() {
+            Some(false) => true,
+            Some(true) | None => !self.look().await,
+        }
+    }
+
+    /// Asks for the root's keys, which are signed. Servers that give no answer at all stay unknown,
+    /// and count as passing: validation then fails for what it is, and says so.
+    async fn look(&self) -> bool {
+        let Some(validating) = &self.validating else {
+            return false;
+        };
+        validating.clear_lookup_cache(".", RecordType::DNSKEY);
+        let standing = match validating.lookup(".", RecordType::DNSKEY).await {
+            Ok(lookup) if secure(lookup.answers()) => Standing::Passes,
+            // An answer, but not a signed one.
+            Ok(_) | Err(NetError::Dns(_)) => Standing::Strips(Instant::now() + STRIPS_FOR),
+            Err(_) => Standing::Unknown,
+        };
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+        !matches!(standing, Standing::Strips(_))
+    }
+
+    fn known_denial(&self, key: &(String, RecordType)) -> Option<Said> {
+        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = denied.get(key)?;
+        (Instant::now() < known.valid_until).then(|| known.clone())
+    }
+
+    fn keep_denial(&self, key: (String, RecordType), said: Said) {
+        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        if denied.len() >= usize::try_from(CACHE_ENTRIES).unwrap_or(usize::MAX) {
+            let now = Instant::now();
+            denied.retain(|_, said| said.valid_until > now);
+            if denied.len() >= usize::try_from(CACHE_ENTRIES).unwrap_or(usize::MAX) {
+                denied.clear();
+            }
+        }
+        denied.insert(key, said);
+    }
+}
+
+fn is_bogus(result: &Result<Lookup, NetError>) -> bool {
+    matches!(result, Err(NetError::Dns(DnsError::DnssecBogus)))
+}
+
+fn secure(records: &[Record]) -> bool {
+    !records.is_empty() && records.iter().all(|r| r.proof.is_secure())
+}
+
+fn said(result: Result<Lookup, NetError>, validated: bool) -> Said {
+    let trust = |records: &[Record]| match (validated, secure(records)) {
+        (false, _) => Security::Unchecked,
+        (true, true) => Security::Secure,
+        (true, false) => Security::Insecure,
+    };
+    let denial = |code: ResponseCode, authorities: &[Record]| Said {
+        records: Vec::new(),
+        outcome: match code == ResponseCode::NXDomain {
+            true => Outcome::NxDomain,
+            false => Outcome::NoData,
+        },
+        security: trust(authorities),
+        valid_until: Instant::now() + negative_ttl(authorities),
+    };
+    match result {
+        Ok(lookup) => Said {
+            records: lookup.answers().to_vec(),
+            outcome: Outcome::Found,
+            security: trust(lookup.answers()),
+            valid_until: lookup.valid_until(),
+        },
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
+            let authorities = none.authorities.as_deref().unwrap_or_default();
+            denial(none.response_code, authorities)
+        }
+        Err(NetError::Dns(DnsError::Nsec { response, .. })) => {
+            denial(response.metadata.response_code, &response.authorities)
+        }
+        Err(error) => Said {
+            records: Vec::new(),
+            outcome: Outcome::Failed(words(&error)),
+            security: Security::Unchecked,
+            valid_until: Instant::now() + NEGATIVE_TTL,
+        },
+    }
+}
+
+/// How long a denial holds (RFC 2308 §5).
+fn negative_ttl(authorities: &[Record]) -> Duration {
+    let seconds = authorities.iter().find_map(|record| {
+        let RData::SOA(soa) = &record.data else {
+            return None;
+        };
+        Some(soa.minimum.min(record.ttl))
+    });
+    seconds.map_or(NEGATIVE_TTL, |s| {
+        Duration::from_secs(s.into()).min(NEGATIVE_TTL_MAX)
+    })
+}
+
+fn build(
+    servers: &[SocketAddr],
+    settings: &DnsSettings,
+    anchors: Option<Arc<TrustAnchors>>,
+) -> Result<TokioResolver, String> {
+    let name_server = |address: &SocketAddr| {
+        let connection = |protocol| {
+            let mut connection = ConnectionConfig::new(protocol);
+            connection.port = address.port();
+            connection
+        };
+        let both = vec![
+            connection(ProtocolConfig::Udp),
+            connection(ProtocolConfig::Tcp),
+        ];
+        NameServerConfig::new(address.ip(), true, both)
+    };
+    let config =
+        ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(name_server).collect());
+    let mut options = ResolverOpts::default();
+    options.timeout = settings.timeout;
+    options.attempts = 2;
+    options.cache_size = CACHE_ENTRIES;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.positive_max_ttl = Some(TTL_MAX);
+    options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
+    options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
+    options.try_tcp_on_error = true;
+    options.preserve_intermediates = true;
+    options.edns_payload_len = 1232;
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        .with_options(options);
+    if let Some(anchors) = anchors {
+        builder = builder.with_trust_anchor(anchors);
+    }
+    builder.build().map_err(|e| words(&e))
+}
+
+/// An error of the resolver in the words of the field.
+fn words(error: &NetError) -> String {
+    if let NetError::Dns(DnsError::ResponseCode(code)) = error {
+        return format!("the DNS server answered {code}");
+    }
+    if matches!(error, NetError::Dns(DnsError::DnssecBogus)) {
+        return "DNSSEC validation failed (the answer is bogus)".to_owned();
+    }
+    if matches!(error, NetError::Timeout) {
+        return "no answer in time".to_owned();
+    }
+    if matches!(error, NetError::NoConnections) {
+        return "no DNS server could be reached".to_owned();
+    }
+    error.to_string()
+}

@@ -23,6 +23,7 @@ mod orders;
 mod outcome;
 mod policy;
 mod queue;
+mod reach;
 mod recent;
 mod reports;
 mod resolve;

@@ -11,8 +11,8 @@ use deliver::{
     SessionSettings, Stage, TlsMode, retry_after,
 };
 use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, TlsUsed, Verdict};
-use net::{Answer, Link, Stream, Turn};
-use route::{Host, HostAddresses, order_hosts};
+use net::{Link, Stream, Turn};
+use route::{Host, order_hosts};
 use schedule::{Attempted, Report, WorkerId};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -21,7 +21,8 @@ use crate::batch_guard::BatchGuard;
 use crate::converse::{Fitted, converse, log_said};
 use crate::event::{Event, Finished, Job};
 use crate::local;
-use crate::resolve::{Hop, log_addresses};
+use crate::reach::{NoAddress, a_loop, addresses, is_own};
+use crate::resolve::Hop;
 use crate::shared::{Figures, Settings, Shared};
 use crate::transaction::transaction;
 
@@ -478,13 +479,13 @@ impl Open {
 }
 
 /// One attempt under way.
-struct Tried {
+pub(crate) struct Tried {
     attempt: Attempt,
-    hosts: Vec<Host>,
+    pub(crate) hosts: Vec<Host>,
     /// Hosts whose name is an alias: used only when no other is left.
-    aliases: Vec<String>,
+    pub(crate) aliases: Vec<String>,
     connecting: Duration,
-    transcript: String,
+    pub(crate) transcript: String,
     /// Recipients delivered at a host that took their reports over.
     reports_taken: Vec<u32>,
 }
@@ -492,103 +493,6 @@ struct Tried {
 impl Tried {
     fn note(&mut self, peer: &PeerHost, reply: &Reply) {
         self.transcript.push_str(&format!("= {peer}\n! {reply}\n"));
-    }
-}
-
-enum NoAddress {
-    /// The host was put at the end of the list; another stands in its place.
-    Alias,
-    /// The host is this server.
-    Ourselves,
-    Because(Reply),
-}
-
-async fn addresses(
-    shared: &Shared,
-    settings: &Settings,
-    hop: &Hop,
-    host: &Host,
-    tried: &mut Tried,
-) -> Result<Vec<IpAddr>, NoAddress> {
-    let because = |code: (u8, u16, u16), text: String| {
-        NoAddress::Because(Reply::own(EnhancedCode::new(code.0, code.1, code.2), text))
-    };
-    let found = match host.addresses {
-        HostAddresses::Literal(ip) => vec![ip],
-        HostAddresses::LookUp if hop.next.configured => configured_addresses(settings, host)
-            .await
-            .map_err(|why| because((4, 4, 3), why))?,
-        HostAddresses::LookUp => {
-            let found = settings.dns.addresses(host.name.as_str()).await;
-            log_addresses(shared, &host.name, host.name.as_str(), &found);
-            if found.alias.is_some() && put_last(tried, host) {
-                return Err(NoAddress::Alias);
-            }
-            match found.answer {
-                Answer::Found(list) => list,
-                Answer::NoData | Answer::NxDomain => {
-                    let text = format!("the mail host {} has no address", host.name);
-                    return Err(because((4, 4, 4), text));
-                }
-                Answer::Failed(why) => {
-                    let text = format!("the address lookup of {} failed: {why}", host.name);
-                    return Err(because((4, 4, 3), text));
-                }
-            }
-        }
-    };
-    let routing = &settings.config.routing;
-    if !hop.next.configured && routing.is_ourselves(host, &found) {
-        return Err(NoAddress::Ourselves);
-    }
-    routing.usable(&hop.next, host, &found).map_err(|why| {
-        because(
-            (4, 4, 4),
-            format!("the mail host {} is not used: {why}", host.name),
-        )
-    })
-}
-
-/// An MX must not be an alias (RFC 5321 §5.1), though many are: such a host is kept for when no
-/// other is left. True: it was moved, and another stands in its place.
-fn put_last(tried: &mut Tried, host: &Host) -> bool {
-    let name = host.name.to_string();
-    let Some(place) = tried.hosts.iter().position(|h| h == host) else {
-        return false;
-    };
-    if tried.aliases.contains(&name) || place + 1 == tried.hosts.len() {
-        return false;
-    }
-    tried.aliases.push(name);
-    let host = tried.hosts.remove(place);
-    tried.transcript.push_str(&format!(
-        "= {}\n! its name is an alias: others go first\n",
-        host.name
-    ));
-    tried.hosts.push(host);
-    true
-}
-
-/// A server that the administrator named is found by DNS, or by what the system knows: Relay Mode
-/// works without any DNS server.
-async fn configured_addresses(settings: &Settings, host: &Host) -> Result<Vec<IpAddr>, String> {
-    let by_system = tokio::net::lookup_host((host.name.as_str(), host.port)).await;
-    let why = match by_system {
-        Ok(found) => {
-            let found: Vec<IpAddr> = found.map(|a| a.ip()).collect();
-            if !found.is_empty() {
-                return Ok(found);
-            }
-            "the system knows no address".to_owned()
-        }
-        Err(error) => error.to_string(),
-    };
-    match settings.dns.addresses(host.name.as_str()).await.answer {
-        Answer::Found(list) => Ok(list),
-        Answer::NoData | Answer::NxDomain => {
-            Err(format!("the server {} has no address", host.name))
-        }
-        Answer::Failed(_) => Err(format!("the server {} cannot be found: {why}", host.name)),
     }
 }
 
@@ -656,22 +560,6 @@ async fn greet(
         }
         open.link.turn(&mut open.session).await;
     }
-}
-
-fn is_own(settings: &Settings, tcp: &TcpStream) -> bool {
-    match (tcp.local_addr(), tcp.peer_addr()) {
-        (Ok(ours), Ok(theirs)) => settings.config.routing.is_own_connection(ours.ip(), theirs),
-        _ => false,
-    }
-}
-
-fn a_loop(host: &Host) -> Reply {
-    let text = format!(
-        "the mail loops back to this server: it is the mail host {}, and the domain is not among \
-         the local ones",
-        host.name
-    );
-    Reply::own(EnhancedCode::new(5, 4, 6), text)
 }
 
 fn lost() -> Failure {

@@ -5,7 +5,7 @@ use deliver::{Conversion, Converted, Event as SessionEvent, Obstacle, Transactio
 use mail::{Message, PeerHost, QueueId};
 
 use crate::shared::Shared;
-use crate::worker::Open;
+use crate::opened::Open;
 
 pub(crate) fn log_said(
     shared: &Shared,

@@ -19,6 +19,7 @@ mod journal;
 mod keys;
 mod local;
 mod logbook;
+mod opened;
 mod orders;
 mod outcome;
 mod policy;

@@ -7,20 +7,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deliver::{
-    Attempt, AttemptSettings, Candidate, Event as SessionEvent, Failure, Next, Session,
-    SessionSettings, Stage, TlsMode, retry_after,
+    Attempt, AttemptSettings, Candidate, Failure, Next, SessionSettings, Stage, TlsMode,
+    retry_after,
 };
-use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, TlsUsed, Verdict};
-use net::{Link, Stream, Turn};
+use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
+use net::Turn;
 use route::{Host, order_hosts};
 use schedule::{Attempted, Report, WorkerId};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::batch_guard::BatchGuard;
-use crate::converse::{Fitted, converse, log_said};
+use crate::converse::converse;
 use crate::event::{Event, Finished, Job};
 use crate::local;
+use crate::opened::{Open, begin, greet, lost};
 use crate::reach::{NoAddress, a_loop, addresses, is_own};
 use crate::resolve::Hop;
 use crate::shared::{Figures, Settings, Shared};
@@ -35,21 +36,6 @@ const TRANSACTIONS_MAX: u32 = 100;
 const AGE_MAX: Duration = Duration::from_secs(300);
 /// The slowest that a host may take content, in octets a second, on top of the time-out.
 const RATE_MIN: u32 = 500;
-
-/// An open session and where it leads.
-pub(crate) struct Open {
-    pub(crate) session: Session,
-    pub(crate) link: Link,
-    pub(crate) host: PeerHost,
-    name: String,
-    since: Instant,
-    /// What was wanted of TLS when it was opened.
-    tls: TlsMode,
-    /// The host has addresses of another family than the one connected to.
-    other_family: bool,
-    /// The last content that was converted for it.
-    pub(crate) fitted: Option<Fitted>,
-}
 
 /// Works until its jobs end.
 pub(crate) async fn run(shared: Arc<Shared>, id: WorkerId, mut jobs: mpsc::UnboundedReceiver<Job>) {
@@ -461,23 +447,6 @@ impl Worker {
     }
 }
 
-impl Open {
-    fn serves(&self, host: &Host, hop: &Hop, candidate: Candidate) -> bool {
-        let v6 = self.host.address.is_some_and(|a| a.is_ipv6());
-        let family = match candidate.family {
-            deliver::Family::Any => true,
-            deliver::Family::V4 => !v6,
-            deliver::Family::V6 => v6,
-        };
-        let protected = !matches!(self.session.tls(), TlsUsed::None | TlsUsed::FellBack);
-        self.name == host.name.as_str()
-            && self.tls == hop.tls
-            && family
-            && self.session.is_idle()
-            && !(candidate.in_clear && protected)
-    }
-}
-
 /// One attempt under way.
 pub(crate) struct Tried {
     attempt: Attempt,
@@ -493,108 +462,5 @@ pub(crate) struct Tried {
 impl Tried {
     fn note(&mut self, peer: &PeerHost, reply: &Reply) {
         self.transcript.push_str(&format!("= {peer}\n! {reply}\n"));
-    }
-}
-
-/// A session on a fresh connection, behind the handshake where TLS comes first.
-async fn begin(
-    settings: &Settings,
-    hop: &Hop,
-    candidate: Candidate,
-    tcp: TcpStream,
-    peer: &PeerHost,
-    session: SessionSettings,
-) -> Result<(Session, Link), Failure> {
-    let failed = |why: String| {
-        let text = format!("TLS handshake failed: {why}");
-        let reply = Reply::own(EnhancedCode::new(4, 7, 5), text);
-        Failure {
-            stage: Stage::Tls,
-            reply,
-            retry_in_clear: false,
-        }
-    };
-    if hop.tls == TlsMode::Implicit {
-        let limit = session.timeouts.helo;
-        let stream = settings
-            .client_tls
-            .handshake(tcp, &peer.name, true, limit)
-            .await;
-        let stream = stream.map_err(failed)?;
-        return Ok((
-            Session::new(session, TlsUsed::Verified, net::now()),
-            Link::new(stream),
-        ));
-    }
-    let tls = if candidate.in_clear {
-        TlsUsed::FellBack
-    } else {
-        TlsUsed::None
-    };
-    Ok((
-        Session::new(session, tls, net::now()),
-        Link::new(Stream::Plain(tcp)),
-    ))
-}
-
-/// From the greeting to the point where transactions can begin.
-async fn greet(
-    shared: &Shared,
-    settings: &Settings,
-    hop: &Hop,
-    open: &mut Open,
-    message: &Message,
-) -> Result<(), Failure> {
-    loop {
-        while let Some(event) = open.session.poll_event() {
-            match event {
-                SessionEvent::Ready => return Ok(()),
-                SessionEvent::Failed(failure) => return Err(failure),
-                SessionEvent::StartTls => start_tls(settings, hop, open).await,
-                SessionEvent::Said(ours, line) => {
-                    log_said(shared, message, &open.host, ours, &line)
-                }
-                SessionEvent::Ended(_) => {}
-                SessionEvent::Closed => return Err(lost()),
-            }
-        }
-        open.link.turn(&mut open.session).await;
-    }
-}
-
-fn lost() -> Failure {
-    let reply = Reply::own(EnhancedCode::new(4, 4, 2), "the connection was lost");
-    Failure {
-        stage: Stage::Greeting,
-        reply,
-        retry_in_clear: false,
-    }
-}
-
-async fn start_tls(settings: &Settings, hop: &Hop, open: &mut Open) {
-    let verify = matches!(hop.tls, TlsMode::Verify | TlsMode::Implicit);
-    let limit = settings.config.outgoing.timeouts.helo;
-    // The connection is given away for the handshake; a failure ends it.
-    let link = std::mem::replace(&mut open.link, Link::gone());
-    let result = match link.into_stream() {
-        Some(Stream::Plain(tcp)) => {
-            settings
-                .client_tls
-                .handshake(tcp, &open.host.name, verify, limit)
-                .await
-        }
-        Some(Stream::Client(_) | Stream::Server(_)) | None => Err("no connection".to_owned()),
-    };
-    match result {
-        Ok(stream) => {
-            open.link = Link::new(stream);
-            let tls = if verify {
-                TlsUsed::Verified
-            } else {
-                TlsUsed::Encrypted
-            };
-            open.session.tls_established(net::now(), tls);
-        }
-        Err(why) => open.session.tls_failed(&why),
     }
 }

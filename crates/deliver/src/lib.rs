@@ -14,6 +14,7 @@ mod fit;
 mod hint;
 mod judge;
 mod session;
+mod tls_mode;
 mod transaction;
 mod transcript;
 
@@ -21,7 +22,8 @@ pub use attempt::{Attempt, AttemptSettings, Candidate, Family, Next, RecipientEn
 pub use convert::{Conversion, Converted, Obstacle, Signatures, convert, needed};
 pub use hint::retry_after;
 pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge};
-pub use session::{Credentials, Event, Failure, Session, SessionSettings, Timeouts, TlsMode};
+pub use session::{Credentials, Event, Failure, Session, SessionSettings, Timeouts};
+pub use tls_mode::TlsMode;
 pub use transaction::{Ended, Transaction, TransactionRecipient};
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 }
 
 /// Every metric but the histogram of delays and the version.
-pub(crate) const METRICS: [Metric; 21] = [
+pub(crate) const METRICS: [Metric; 23] = [
     counter(
         "messages_accepted",
         "Messages taken into the queue, reports of our own included",
@@ -82,6 +82,16 @@ pub(crate) const METRICS: [Metric; 21] = [
     counter(
         "clear_after_failed_tls",
         "Sessions that went on in clear because TLS had failed",
+    ),
+    Metric {
+        name: "tls_handshakes",
+        kind: Kind::Counter,
+        help: "TLS sessions with other servers: by a full handshake, or resumed",
+        label: Some(("kind", &["full", "resumed"])),
+    },
+    counter(
+        "tls_small_hellos",
+        "Handshakes with hosts that swallow the usual first message of TLS",
     ),
     gauge(
         "queue_recipients",

@@ -20,6 +20,18 @@ pub enum Family {
     V6,
 }
 
+/// How a connection is protected; each way is tried when the one before it has failed, and no policy
+/// forbids it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// As TLS is best.
+    Usual,
+    /// With a handshake that begins with a single packet: the usual one was met with silence.
+    SmallHello,
+    /// Without TLS: the handshake has just failed.
+    Clear,
+}
+
 /// What is tried next: a host and which of its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
@@ -27,8 +39,8 @@ pub struct Candidate {
     pub host: usize,
     /// Its addresses.
     pub family: Family,
-    /// Without TLS, because the handshake has just failed.
-    pub in_clear: bool,
+    /// How it is protected.
+    pub way: Way,
 }
 
 /// What the shell does next.
@@ -78,7 +90,7 @@ struct Open {
 pub struct Attempt {
     settings: AttemptSettings,
     host: usize,
-    in_clear: bool,
+    way: Way,
     open: Vec<Open>,
     ended: Vec<RecipientEnd>,
     /// Some host got through its greeting.
@@ -101,7 +113,7 @@ impl Attempt {
         Self {
             settings,
             host: 0,
-            in_clear: false,
+            way: Way::Usual,
             open: recipients.into_iter().map(open).collect(),
             ended: Vec::new(),
             greeted: false,
@@ -124,7 +136,7 @@ impl Attempt {
         let candidate = Candidate {
             host: self.host,
             family,
-            in_clear: self.in_clear,
+            way: self.way,
         };
         let numbers = here
             .by_ref()
@@ -139,8 +151,8 @@ impl Attempt {
 
     /// The host, or connecting to it, failed before a transaction.
     pub fn failed(&mut self, failure: &Failure, host: PeerHost, at: Timestamp) {
-        if failure.retry_in_clear && !self.in_clear {
-            self.in_clear = true;
+        if let Some(way) = failure.retry.filter(|way| *way > self.way) {
+            self.way = way;
             return;
         }
         let judgement = failure.judgement();
@@ -150,7 +162,7 @@ impl Attempt {
         }
         let verdict = Verdict {
             host: Some(host),
-            tls: if self.in_clear {
+            tls: if self.way == Way::Clear {
                 TlsUsed::FellBack
             } else {
                 TlsUsed::None
@@ -163,7 +175,12 @@ impl Attempt {
             )
         };
         self.leave_host(&verdict);
-        self.failure = Some(verdict);
+        if failure.stage == crate::Stage::Policy {
+            // The host works; it is this mail that may not go there.
+            self.greeted = true;
+        } else {
+            self.failure = Some(verdict);
+        }
         if judgement.fate == Fate::Stands {
             self.end_all();
         }
@@ -183,6 +200,17 @@ impl Attempt {
         self.advance();
     }
 
+    /// The host is not connected to, because a policy rules it out for this mail.
+    pub fn withheld(&mut self, reply: &Reply, host: PeerHost, at: Timestamp) {
+        let failure = Failure {
+            stage: crate::Stage::Policy,
+            reply: reply.clone(),
+            retry: None,
+        };
+        self.settings.hosts_max = self.settings.hosts_max.saturating_add(1);
+        self.failed(&failure, host, at);
+    }
+
     /// The host is this server: it is cut off with all behind it (RFC 5321 §5.1). Who was not
     /// deferred by a better host is in a loop.
     pub fn ourselves(&mut self, reply: &Reply, host: PeerHost, at: Timestamp) {
@@ -197,8 +225,17 @@ impl Attempt {
     /// Everybody at the current host goes on to the next one.
     fn leave_host(&mut self, verdict: &Verdict) {
         for open in self.open.iter_mut().filter(|o| o.host == self.host) {
-            // What a host said of the recipient weighs more than that another was not there.
-            open.so_far.get_or_insert_with(|| verdict.clone());
+            // What a host said of the recipient weighs more than that another was not there; but
+            // a host that a policy rules out for good does not speak for one that may come back.
+            let ruled_out = |v: &Verdict| v.class == Class::Policy && v.outcome == Outcome::Failed;
+            let may_come_back = verdict.outcome == Outcome::Deferred;
+            if open
+                .so_far
+                .as_ref()
+                .is_none_or(|v| ruled_out(v) && may_come_back)
+            {
+                open.so_far = Some(verdict.clone());
+            }
             open.host += 1;
             open.family = Family::Any;
         }
@@ -272,7 +309,7 @@ impl Attempt {
                 return self.end_all();
             }
             self.host += 1;
-            self.in_clear = false;
+            self.way = Way::Usual;
         }
         if self.is_tried_out() {
             self.end_all();

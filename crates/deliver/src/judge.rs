@@ -5,6 +5,7 @@
 //! | stage | 4yz | 5yz | connection lost |
 //! |---|---|---|---|
 //! | connect, greeting, EHLO, TLS | host, next host | host, next host | host, next host |
+//! | TLS as a policy wants it | policy, next host | policy, next host, final | host, next host |
 //! | login | policy, next host | policy, no other host | host, next host |
 //! | MAIL | message, next host | message, final | host, next host |
 //! | RCPT | recipient, next host | recipient, final | host, next host |
@@ -28,6 +29,8 @@ pub enum Stage {
     Ehlo,
     /// STARTTLS and the handshake.
     Tls,
+    /// What DANE, MTA-STS or REQUIRETLS ask of the connection.
+    Policy,
     /// AUTH.
     Login,
     /// MAIL.
@@ -89,6 +92,10 @@ pub fn judge(stage: Stage, reply: &Reply) -> Judgement {
         Stage::Connect | Stage::Greeting | Stage::Ehlo | Stage::Tls => {
             judgement(Class::Host, Deferred, NextHost)
         }
+        Stage::Policy => {
+            let outcome = if permanent { Failed } else { Deferred };
+            judgement(Class::Policy, outcome, NextHost)
+        }
         Stage::Fit => {
             let outcome = if permanent { Failed } else { Deferred };
             judgement(Class::Message, outcome, NextHost)
@@ -113,6 +120,7 @@ pub fn judge(stage: Stage, reply: &Reply) -> Judgement {
                 | Stage::Greeting
                 | Stage::Ehlo
                 | Stage::Tls
+                | Stage::Policy
                 | Stage::Login => Class::Message,
             };
             match permanent {
@@ -224,6 +232,15 @@ mod tests {
                 judgement(class, outcome, fate),
                 "{stage:?} {text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_policy_rules_out_a_host_and_not_the_next_one() {
+        for (code, outcome) in [(4, Outcome::Deferred), (5, Outcome::Failed)] {
+            let reply = Reply::own(EnhancedCode::new(code, 7, 5), "not protected");
+            let expected = judgement(Class::Policy, outcome, Fate::NextHost);
+            assert_eq!(judge(Stage::Policy, &reply), expected);
         }
     }
 }

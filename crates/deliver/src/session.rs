@@ -10,6 +10,7 @@ use smtp::extension::{Extension, Extensions};
 use smtp::machine::{Deadline, Machine};
 use smtp::reply::ReplyParser;
 
+use crate::attempt::Way;
 use crate::auth::{self, Login};
 use crate::judge::{LOST, Stage, judge};
 use crate::tls_mode::TlsMode;
@@ -97,9 +98,8 @@ pub struct Failure {
     pub stage: Stage,
     /// The host's answer, or our own account.
     pub reply: Reply,
-    /// The host is to be tried again at once without TLS: the handshake failed, and no policy
-    /// forbids clear text.
-    pub retry_in_clear: bool,
+    /// The host is to be tried again at once in this way; no policy forbids it.
+    pub retry: Option<Way>,
 }
 
 /// What a session tells its shell.
@@ -288,13 +288,15 @@ impl Session {
     }
 
     fn fail(&mut self, stage: Stage, reply: Reply) {
-        let retry_in_clear = stage == Stage::Tls && self.settings.tls == TlsMode::Opportunistic;
+        let in_clear = stage == Stage::Tls && self.settings.tls == TlsMode::Opportunistic;
+        let retry = in_clear.then_some(Way::Clear);
         self.transcript.received(&reply);
-        self.events.push_back(Event::Failed(Failure {
+        let failure = Failure {
             stage,
             reply,
-            retry_in_clear,
-        }));
+            retry,
+        };
+        self.events.push_back(Event::Failed(failure));
         self.over();
     }
 
@@ -350,7 +352,7 @@ impl Session {
 
     const fn may_use_helo(&self) -> bool {
         self.settings.credentials.is_none() && !self.settings.tls.is_mandatory()
-            || matches!(self.tls, TlsUsed::Encrypted | TlsUsed::Verified)
+            || !matches!(self.tls, TlsUsed::None | TlsUsed::FellBack)
                 && self.settings.credentials.is_none()
     }
 
@@ -360,7 +362,7 @@ impl Session {
         self.events.push_back(Event::Failed(Failure {
             stage,
             reply: reply.clone(),
-            retry_in_clear: false,
+            retry: None,
         }));
         self.over();
         if reply.code != 421 {
@@ -377,7 +379,7 @@ impl Session {
         if clear && offered && wanted {
             self.command(now, State::StartTls, command::starttls);
         } else if clear && self.settings.tls.is_mandatory() {
-            let text = "TLS is required by configuration and the host does not offer STARTTLS";
+            let text = "TLS is required and the host does not offer STARTTLS";
             self.give_up(Stage::Tls, &Reply::own(EnhancedCode::new(4, 7, 4), text));
         } else {
             self.login_or_ready(now);

@@ -332,7 +332,7 @@ fn required_tls_is_never_done_without() {
             panic!("it went on")
         };
         assert_eq!(failure.stage, Stage::Tls);
-        assert!(!failure.retry_in_clear && !said(&mut s).contains("MAIL"));
+        assert!(failure.retry.is_none() && !said(&mut s).contains("MAIL"));
     }
 }
 
@@ -488,7 +488,7 @@ fn refused(stage: Stage, code: u16) -> Failure {
     Failure {
         stage,
         reply: Reply::new(code, None, "no"),
-        retry_in_clear: false,
+        retry: None,
     }
 }
 
@@ -516,7 +516,7 @@ fn a_dead_host_is_passed_over_in_the_same_attempt() {
     let failure = Failure {
         stage: Stage::Connect,
         reply: Reply::own(NO_ANSWER, "connection refused"),
-        retry_in_clear: false,
+        retry: None,
     };
     a.failed(&failure, host("mx1"), NOW);
     assert_eq!(candidate(&a), (1, Family::Any, vec![0, 1]));
@@ -622,7 +622,7 @@ fn a_refusal_for_reputation_is_tried_over_the_other_family_first() {
 fn a_failed_handshake_is_followed_by_clear_text_at_the_same_host() {
     let mut a = attempt(2);
     let failure = Failure {
-        retry_in_clear: true,
+        retry: Some(Way::Clear),
         ..refused(Stage::Tls, 0)
     };
     a.failed(&failure, host("mx1"), NOW);
@@ -632,7 +632,7 @@ fn a_failed_handshake_is_followed_by_clear_text_at_the_same_host() {
             Candidate {
                 host: 0,
                 family: Family::Any,
-                in_clear: true
+                way: Way::Clear
             },
             vec![0, 1]
         )

@@ -156,6 +156,11 @@ pub enum StartTls {
     SelfSigned,
     /// With a certificate of the lab's CA for another name.
     WrongName,
+    /// With the certificate that the test gave ([`MxHost::identify`](crate::MxHost::identify)).
+    Given,
+    /// The usual first message of TLS, which is larger than a packet, is met with silence and the end
+    /// of the connection; a small one with the lab CA's certificate.
+    SmallHelloOnly,
     /// Offered, and refused with 454.
     Refused,
     /// After 220 come octets that are no TLS.

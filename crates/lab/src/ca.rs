@@ -5,9 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    KeyPair, KeyUsagePurpose, PublicKeyData, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -61,6 +62,24 @@ impl Ca {
         Identity::new(&certificate, key)
     }
 
+    /// Issues a certificate, and sends the authority's along with it.
+    ///
+    /// # Panics
+    /// When a name cannot stand in a certificate.
+    #[must_use]
+    pub fn issue_with_chain(&self, names: &[&str]) -> Identity {
+        let mut identity = self.issue(names);
+        identity.chain.push(self.der());
+        identity
+    }
+
+    /// The data of a TLSA record about the authority.
+    #[must_use]
+    pub fn tlsa(&self, selector: u8, matching: u8) -> Vec<u8> {
+        let key = self.issuer.key().subject_public_key_info();
+        tlsa(self.issuer.der(), &key, selector, matching)
+    }
+
     /// The authority's certificate in PEM.
     #[must_use]
     pub fn pem(&self) -> String {
@@ -91,8 +110,9 @@ pub struct Identity {
     pub certificate_pem: String,
     /// The key in PEM.
     pub key_pem: String,
-    certificate: CertificateDer<'static>,
+    chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    public_key: Vec<u8>,
 }
 
 impl Identity {
@@ -100,7 +120,8 @@ impl Identity {
         Self {
             certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
-            certificate: certificate.der().clone(),
+            chain: vec![certificate.der().clone()],
+            public_key: key.subject_public_key_info(),
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         }
     }
@@ -116,6 +137,30 @@ impl Identity {
             .self_signed(&key)
             .expect("a certificate for the names");
         Self::new(&certificate, key)
+    }
+
+    /// A certificate that nobody vouches for, for another name, and expired long ago.
+    ///
+    /// # Panics
+    /// When the system has no random numbers.
+    #[must_use]
+    pub fn worthless() -> Self {
+        let key = KeyPair::generate().expect("random numbers for a key");
+        let mut params = server_params(&["elsewhere.invalid"]);
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(2002, 1, 1);
+        let certificate = params.self_signed(&key).expect("a certificate");
+        Self::new(&certificate, key)
+    }
+
+    /// The data of a TLSA record about this certificate.
+    ///
+    /// # Panics
+    /// Never: there is always a certificate.
+    #[must_use]
+    pub fn tlsa(&self, selector: u8, matching: u8) -> Vec<u8> {
+        let certificate = self.chain.first().expect("a certificate");
+        tlsa(certificate, &self.public_key, selector, matching)
     }
 
     /// Writes `STEM.pem` and `STEM.key` to a directory; the two paths in this order.
@@ -141,7 +186,7 @@ impl Identity {
             .with_safe_default_protocol_versions()
             .expect("the provider has the default versions")
             .with_no_client_auth()
-            .with_single_cert(vec![self.certificate.clone()], self.key.clone_key())
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
             .expect("certificate and key were made together");
         TlsAcceptor::from(Arc::new(config))
     }
@@ -152,4 +197,13 @@ fn server_params(names: &[&str]) -> CertificateParams {
     let mut params = CertificateParams::new(names).expect("names that can stand in a certificate");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params
+}
+
+fn tlsa(certificate: &[u8], key: &[u8], selector: u8, matching: u8) -> Vec<u8> {
+    let selected = if selector == 0 { certificate } else { key };
+    match matching {
+        0 => selected.to_vec(),
+        1 => digest::digest(&digest::SHA256, selected).as_ref().to_vec(),
+        _ => digest::digest(&digest::SHA512, selected).as_ref().to_vec(),
+    }
 }

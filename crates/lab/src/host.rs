@@ -43,6 +43,7 @@ pub(crate) struct Shared {
     open: AtomicUsize,
     open_max: AtomicUsize,
     acceptors: [OnceLock<TlsAcceptor>; 3],
+    given: Mutex<Option<TlsAcceptor>>,
 }
 
 #[derive(Default)]
@@ -95,6 +96,12 @@ impl MxHost {
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.address.ip()
+    }
+
+    /// Offers STARTTLS with this certificate from now on.
+    pub fn identify(&self, identity: &Identity) {
+        *lock(&self.shared.given) = Some(identity.acceptor());
+        self.set(|b| b.starttls = StartTls::Given);
     }
 
     /// Changes its behaviour, from the next command on.
@@ -286,6 +293,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             open_max: AtomicUsize::new(0),
             acceptors: Default::default(),
+            given: Mutex::default(),
         }
     }
 
@@ -340,19 +348,22 @@ impl Shared {
     }
 
     /// The acceptor for a way of STARTTLS that ends in a handshake.
-    pub(crate) fn acceptor(&self, way: StartTls) -> Option<&TlsAcceptor> {
+    pub(crate) fn acceptor(&self, way: StartTls) -> Option<TlsAcceptor> {
         let [good, self_signed, wrong_name] = &self.acceptors;
         let names = [self.name.as_str()];
-        match way {
-            StartTls::Good => Some(good.get_or_init(|| self.ca.issue(&names).acceptor())),
+        let of_ca = |names: &[&str]| self.ca.issue(names).acceptor();
+        let acceptor = match way {
+            StartTls::Good | StartTls::SmallHelloOnly => good.get_or_init(|| of_ca(&names)),
             StartTls::SelfSigned => {
-                Some(self_signed.get_or_init(|| Identity::self_signed(&names).acceptor()))
+                self_signed.get_or_init(|| Identity::self_signed(&names).acceptor())
             }
-            StartTls::WrongName => {
-                Some(wrong_name.get_or_init(|| self.ca.issue(&["other.invalid"]).acceptor()))
+            StartTls::WrongName => wrong_name.get_or_init(|| of_ca(&["other.invalid"])),
+            StartTls::Given => return lock(&self.given).clone(),
+            StartTls::NotOffered | StartTls::Refused | StartTls::Garbage | StartTls::Closed => {
+                return None;
             }
-            StartTls::NotOffered | StartTls::Refused | StartTls::Garbage | StartTls::Closed => None,
-        }
+        };
+        Some(acceptor.clone())
     }
 }
 

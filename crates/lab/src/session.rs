@@ -14,6 +14,9 @@ use crate::params::{path, refusal};
 use crate::record::{Connection, Received, Recipient};
 use crate::wire::Wire;
 
+/// Octets that go into one packet, about.
+const PACKET: u16 = 1200;
+
 pub(crate) struct Session<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) wire: Wire,
@@ -71,7 +74,7 @@ pub(crate) async fn run(
     if behaviour.implicit_tls
         && let Some(acceptor) = shared.acceptor(StartTls::Good)
     {
-        session.wire.start_tls(acceptor).await?;
+        session.wire.start_tls(&acceptor).await?;
     }
     if !session.greet(&behaviour).await? {
         return session.wire.flush().await;
@@ -201,10 +204,17 @@ impl Session<'_> {
             StartTls::Refused => Ok(reply("454 4.7.0 TLS is out of order")),
             StartTls::Closed => Ok(Last("220 2.0.0 go ahead".to_owned())),
             StartTls::Garbage => Ok(Last("220 2.0.0 go ahead\nthis is no TLS".to_owned())),
-            way @ (StartTls::Good | StartTls::SelfSigned | StartTls::WrongName) => {
+            way @ (StartTls::Good
+            | StartTls::SelfSigned
+            | StartTls::WrongName
+            | StartTls::Given
+            | StartTls::SmallHelloOnly) => {
                 self.wire.put("220 2.0.0 go ahead");
+                if way == StartTls::SmallHelloOnly && self.wire.next_record().await? > PACKET {
+                    return Ok(Close);
+                }
                 if let Some(acceptor) = self.shared.acceptor(way) {
-                    self.wire.start_tls(acceptor).await?;
+                    self.wire.start_tls(&acceptor).await?;
                 }
                 self.mail = None;
                 Ok(Nothing)

@@ -66,6 +66,23 @@ impl Wire {
         }
     }
 
+    /// The length of the TLS record that the client sends next, which stays unread.
+    pub(crate) async fn next_record(&mut self) -> io::Result<u16> {
+        self.flush().await?;
+        let Stream::Plain(tcp) = &self.stream else {
+            return Err(io::Error::other("TLS inside TLS"));
+        };
+        let mut head = [0; 5];
+        loop {
+            tcp.readable().await?;
+            match tcp.peek(&mut head).await? {
+                5 => return Ok(u16::from_be_bytes([head[3], head[4]])),
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    }
+
     /// Adds a reply: lines without their ends.
     pub(crate) fn put(&mut self, reply: &str) {
         for line in reply.split('\n') {

@@ -16,6 +16,7 @@ mod recipient_state;
 mod reply;
 mod terms;
 mod timestamp;
+mod tlsa;
 
 pub use address::{Address, ParseAddressError, utf8_xtext};
 pub use domain::{Domain, ParseDomainError};
@@ -31,3 +32,4 @@ pub use recipient_state::{RecipientState, Status};
 pub use reply::{EnhancedCode, ParseEnhancedCodeError, Reply};
 pub use terms::{ByMode, DeliverBy, Terms};
 pub use timestamp::Timestamp;
+pub use tlsa::Tlsa;

@@ -105,6 +105,8 @@ pub enum TlsUsed {
     Encrypted,
     /// Encrypted, and the peer proved its name.
     Verified,
+    /// Encrypted, and the peer proved by DANE that it is the domain's host.
+    Dane,
 }
 
 impl TlsUsed {
@@ -116,6 +118,7 @@ impl TlsUsed {
             Self::FellBack => "failed,clear",
             Self::Encrypted => "encrypted",
             Self::Verified => "verified",
+            Self::Dane => "dane",
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
-use mail::Timestamp;
+use mail::{Timestamp, Tlsa};
 
 use crate::clock::now;
 use upstream::{Outcome, Said, Upstream};
@@ -101,19 +101,6 @@ pub struct DnsFinding<T> {
     pub alias: Option<Alias>,
     /// What DNSSEC says of the whole answer, aliases included.
     pub security: Security,
-}
-
-/// One TLSA record (RFC 6698 §2.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsaFound {
-    /// Certificate usage.
-    pub usage: u8,
-    /// Selector.
-    pub selector: u8,
-    /// Matching type.
-    pub matching: u8,
-    /// Certificate association data.
-    pub data: Vec<u8>,
 }
 
 /// One MX record.
@@ -284,12 +271,12 @@ impl Dns {
     }
 
     /// The TLSA records for SMTP at a port of a host (RFC 7672 §2.2.3).
-    pub async fn tlsa(&self, host: &str, port: u16) -> DnsFinding<TlsaFound> {
+    pub async fn tlsa(&self, host: &str, port: u16) -> DnsFinding<Tlsa> {
         let name = format!("_{port}._tcp.{host}");
         let said = self.ask(&name, RecordType::TLSA).await;
         finding(&name, said, |data| {
             let RData::TLSA(tlsa) = data else { return None };
-            Some(TlsaFound {
+            Some(Tlsa {
                 usage: tlsa.cert_usage.into(),
                 selector: tlsa.selector.into(),
                 matching: tlsa.matching.into(),

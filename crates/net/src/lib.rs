@@ -18,7 +18,7 @@ mod tls_verifier;
 pub use clock::now;
 pub use connect::{ConnectError, connect};
 pub use dns::{
-    Alias, Answer, Dns, DnsFinding, DnsServer, DnsSettings, Dnssec, MxFound, Security, TlsaFound,
+    Alias, Answer, Dns, DnsFinding, DnsServer, DnsSettings, Dnssec, MxFound, Security,
     detect_servers,
 };
 pub use files::write_private;
@@ -26,7 +26,9 @@ pub use link::{Link, Turn};
 pub use listen::bind;
 pub use proxied::proxied;
 pub use stream::Stream;
-pub use tls::{ClientTls, ServerTls, TlsLoadError};
+pub use tls::{
+    ClientTls, Hello, ServerTls, Shaken, TlsFailure, TlsFailureKind, TlsLoadError, Trust,
+};
 
 #[cfg(test)]
 mod tests;

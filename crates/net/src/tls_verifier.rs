@@ -1,6 +1,6 @@
 //! The verifiers of certificates. That of opportunistic TLS accepts every one (RFC 7435); that of
 //! `verify` asks for a chain to a trusted root, or for a certificate that the administrator has
-//! given itself.
+//! given itself. That of DANE asks for what the domain's TLSA records say.
 //!
 //! Encryption without authentication protects from the listener on the line. Since nobody is
 //! authenticated, signatures are not checked either: hosts with keys that are too old for the
@@ -8,12 +8,20 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
+use mail::Tlsa;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::CryptoProvider;
+use rustls::client::{
+    WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name,
+};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 
 #[derive(Debug)]
 pub(crate) struct AcceptAny {
@@ -122,6 +130,145 @@ impl ServerCertVerifier for Verify {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chains.supported_verify_schemes()
+    }
+}
+
+/// Asks for a certificate that one of the TLSA records matches (RFC 7672 §3.1, RFC 7671 §5).
+#[derive(Debug)]
+pub(crate) struct Dane {
+    records: Arc<[Tlsa]>,
+    names: Arc<[String]>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// No record matches.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate matches none of the domain's TLSA records")]
+struct NoMatch;
+
+fn no_match() -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(NoMatch))))
+}
+
+/// Whether it was DANE that refused.
+pub(crate) fn is_no_match(error: &CertificateError) -> bool {
+    matches!(error, CertificateError::Other(OtherError(why)) if why.is::<NoMatch>())
+}
+
+impl Dane {
+    pub(crate) const fn new(
+        records: Arc<[Tlsa]>,
+        names: Arc<[String]>,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Self {
+        Self {
+            records,
+            names,
+            algorithms,
+        }
+    }
+
+    /// A chain to the authority that a record names; the certificate then also bears the host's
+    /// name, and holds today.
+    fn verify_chain(
+        &self,
+        record: &Tlsa,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let mut roots = RootCertStore::empty();
+        for certificate in others.iter().filter(|c| matches(record, c)) {
+            // One that is no authority is of no use as a root, and no reason to give up.
+            drop(roots.add(certificate.clone().into_owned()));
+        }
+        if (record.selector, record.matching) == (0, 0) {
+            // The whole certificate stands in DNS: the host need not send it.
+            drop(roots.add(CertificateDer::from(record.data.clone())));
+        }
+        if roots.is_empty() {
+            return Err(no_match());
+        }
+        let parsed = ParsedCertificate::try_from(leaf)?;
+        let algorithms = self.algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, others, now, algorithms)?;
+        let bears = |name: &String| {
+            ServerName::try_from(name.as_str())
+                .is_ok_and(|n| verify_server_name(&parsed, &n).is_ok())
+        };
+        match self.names.iter().any(bears) {
+            true => Ok(()),
+            false => Err(Error::InvalidCertificate(CertificateError::NotValidForName)),
+        }
+    }
+}
+
+/// Whether a record speaks of this certificate.
+fn matches(record: &Tlsa, certificate: &CertificateDer<'_>) -> bool {
+    let key;
+    let selected: &[u8] = match record.selector {
+        0 => certificate,
+        _ => match ParsedCertificate::try_from(certificate) {
+            Ok(parsed) => {
+                key = parsed.subject_public_key_info();
+                &key
+            }
+            Err(_) => return false,
+        },
+    };
+    match record.matching {
+        0 => record.data == selected,
+        1 => record.data == digest::digest(&digest::SHA256, selected).as_ref(),
+        2 => record.data == digest::digest(&digest::SHA512, selected).as_ref(),
+        _ => false,
+    }
+}
+
+impl ServerCertVerifier for Dane {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        // Neither name nor date counts where the record speaks of the host's own certificate
+        // (RFC 7671 §5.1).
+        let own = |r: &&Tlsa| r.usage == 3 && matches(r, end_entity);
+        if self.records.iter().any(|r| own(&r)) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let mut why = no_match();
+        for record in self.records.iter().filter(|r| r.usage == 2) {
+            match self.verify_chain(record, end_entity, intermediates, now) {
+                Ok(()) => return Ok(ServerCertVerified::assertion()),
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
     }
 }
 

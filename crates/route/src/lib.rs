@@ -5,11 +5,13 @@
 //! [`NextHop`] or a verdict. Nothing is asked here, and nothing is remembered: the decision is
 //! made anew at every attempt.
 
+mod dane;
 mod decide;
 mod hop;
 mod rules;
 mod target;
 
+pub use dane::{Dane, usable};
 pub use decide::{DnsAnswer, Mode, MxRecord, RouteSettings, Router, Step};
 pub use hop::{Host, HostAddresses, NextHop, order_hosts};
 pub use rules::{DomainRule, Effective, Matcher, ParseMatchError, Rules};

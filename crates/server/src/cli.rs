@@ -226,7 +226,7 @@ fn check(path: Option<&PathBuf>, config: &Config) -> Result<()> {
     if let Some((certificate, key)) = &config.tls.certificate {
         net::ServerTls::load(certificate, key).context("tls.certificate and tls.private_key")?;
     }
-    net::ClientTls::new(&config.tls.extra_roots).context("tls.extra_roots")?;
+    run::client_tls(config)?;
     print(&format!("{name}: no errors.\n"));
     Ok(())
 }

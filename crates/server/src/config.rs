@@ -97,6 +97,9 @@ pub(crate) struct Outgoing {
     pub(crate) first_mx_only: bool,
     pub(crate) fail_on_5xx_greeting: bool,
     pub(crate) tls: TlsMode,
+    pub(crate) dane: bool,
+    /// Certificate and key that are shown to servers that ask.
+    pub(crate) client_identity: Option<(PathBuf, PathBuf)>,
     pub(crate) relay: Option<Relay>,
     pub(crate) failure_messages: bool,
     pub(crate) delay_notice_after: Option<Duration>,

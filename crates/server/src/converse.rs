@@ -4,8 +4,8 @@
 use deliver::{Conversion, Converted, Event as SessionEvent, Obstacle, Transaction};
 use mail::{Message, PeerHost, QueueId};
 
-use crate::shared::Shared;
 use crate::opened::Open;
+use crate::shared::Shared;
 
 pub(crate) fn log_said(
     shared: &Shared,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use deliver::{Credentials, TlsMode};
 use mail::{Address, Domain, Outcome, Reply, format_duration};
-use net::{Answer, DnsFinding, Stream};
+use net::{Answer, DnsFinding, Hello, Stream};
 use ops::Explanation;
 use route::{Host, HostAddresses, Matcher, Mode, MxRecord, NextHop, Router, Step};
 use smtp::extension::{Extension, Extensions};
@@ -21,14 +21,15 @@ use crate::event::Event;
 use crate::policy;
 use crate::resolve::answer;
 use crate::shared::{Settings, Shared};
+use crate::tls_policy::{self, Context, Need, Wanted, wanted};
 
 /// Each step of a probe is waited for this long.
 const PROBE_WAIT: Duration = Duration::from_secs(30);
 /// Hosts whose addresses are looked up; no attempt tries more.
 const HOSTS_MAX: usize = 5;
 
-/// A mail host with its addresses.
-type Reachable = (Host, Vec<IpAddr>);
+/// A mail host with its addresses, and how it is talked to.
+type Reachable = (Host, Vec<IpAddr>, Wanted);
 
 /// Explains an address.
 ///
@@ -64,9 +65,15 @@ pub(crate) async fn explain(
             return Ok(found);
         }
     };
-    let hosts = hosts(&settings, &next, &mut found).await;
-    let tls = tls(&settings, address.domain(), &next);
-    found.step("tls", tls_words(tls));
+    let mode = tls(&settings, address.domain(), &next);
+    let context = Context {
+        domain: match next.configured {
+            true => None,
+            false => tls_policy::of_domain(shared, &settings, address.domain()).await,
+        },
+        need: Need::Usual,
+    };
+    let hosts = hosts(&settings, &next, mode, &context, &mut found).await;
     limits(shared, &settings, address.domain(), &mut found);
     let obstacle = standing(shared, &settings, address.domain(), &mut found).await;
     found.verdict = match (obstacle, hosts.first()) {
@@ -74,7 +81,7 @@ pub(crate) async fn explain(
         (None, None) => "it would be deferred: no mail host has an address that may be connected \
                          to"
         .to_owned(),
-        (None, Some((host, addresses))) => {
+        (None, Some((host, addresses, _))) => {
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             format!(
                 "it would be sent to {}:{} ({})",
@@ -94,7 +101,7 @@ pub(crate) async fn explain(
                     .as_ref()
                     .filter(|_| next.relay);
                 let login = relay.and_then(|relay| relay.credentials.as_ref());
-                run_probe(&settings, &host, tls, login, &address, &mut found).await;
+                run_probe(&settings, &host, login, &address, &mut found).await;
             }
             None => found.step("probe", "there is no host to ask"),
         }
@@ -238,7 +245,13 @@ fn words<T>(finding: &DnsFinding<T>, show: impl Fn(&T) -> String) -> String {
 }
 
 /// The hosts in their order, with the addresses that may be connected to.
-async fn hosts(settings: &Settings, next: &NextHop, found: &mut Explanation) -> Vec<Reachable> {
+async fn hosts(
+    settings: &Settings,
+    next: &NextHop,
+    mode: TlsMode,
+    context: &Context,
+    found: &mut Explanation,
+) -> Vec<Reachable> {
     let mut reachable = Vec::new();
     for (place, host) in next.hosts.iter().enumerate() {
         let name = format!("{} {}:{}", host.preference, host.name, host.port);
@@ -249,13 +262,14 @@ async fn hosts(settings: &Settings, next: &NextHop, found: &mut Explanation) -> 
             );
             continue;
         }
+        let mut finding = None;
         let addresses = match host.addresses {
             HostAddresses::Literal(ip) => Ok(vec![ip]),
             HostAddresses::LookUp => {
                 let answer = settings.dns.addresses(host.name.as_str()).await;
                 let shown = words(&answer, ToString::to_string);
                 found.step("dns", format!("{} A and AAAA: {shown}", host.name));
-                match answer.answer {
+                match finding.insert(answer).answer.clone() {
                     Answer::Found(list) if settings.config.routing.is_ourselves(host, &list) => {
                         found.step(
                             "host",
@@ -275,7 +289,13 @@ async fn hosts(settings: &Settings, next: &NextHop, found: &mut Explanation) -> 
             Ok(list) => {
                 let shown: Vec<String> = list.iter().map(ToString::to_string).collect();
                 found.step("host", format!("{name}: {}", shown.join(" ")));
-                reachable.push((host.clone(), list));
+                match wanted(settings, next, mode, context, host, finding.as_ref()).await {
+                    Ok(wanted) => {
+                        found.step("tls", format!("{}: {}", host.name, wanted.words()));
+                        reachable.push((host.clone(), list, wanted));
+                    }
+                    Err(why) => found.step("tls", format!("{}: not used, {why}", host.name)),
+                }
             }
             Err(why) => found.step("host", format!("{name}: not used, {why}")),
         }
@@ -306,18 +326,6 @@ fn tls(settings: &Settings, domain: &Domain, next: &NextHop) -> TlsMode {
     }
     let rules = settings.config.rules.effective(domain);
     rules.key(|r: &RuleKeys| r.tls).unwrap_or(outgoing.tls)
-}
-
-const fn tls_words(tls: TlsMode) -> &'static str {
-    match tls {
-        TlsMode::None => "none: in clear",
-        TlsMode::Opportunistic => {
-            "opportunistic: encrypted where offered, in clear where that fails"
-        }
-        TlsMode::Require => "require: encrypted, or it waits; the host's name is not proved",
-        TlsMode::Verify => "verify: encrypted, the host proves its name, or it waits",
-        TlsMode::Implicit => "implicit: TLS from the first octet, the host proves its name",
-    }
 }
 
 fn limits(shared: &Shared, settings: &Settings, domain: &Domain, found: &mut Explanation) {
@@ -389,14 +397,13 @@ async fn standing(
 /// Talks to the host up to RCPT, and says goodbye.
 async fn run_probe(
     settings: &Settings,
-    (host, addresses): &Reachable,
-    tls: TlsMode,
+    reachable: &Reachable,
     login: Option<&Credentials>,
     recipient: &Address,
     found: &mut Explanation,
 ) {
     let mut said = Vec::new();
-    let result = probe(settings, host, addresses, tls, login, recipient, &mut said).await;
+    let result = probe(settings, reachable, login, recipient, &mut said).await;
     for line in said {
         found.step("probe", line);
     }
@@ -411,9 +418,7 @@ async fn run_probe(
 
 async fn probe(
     settings: &Settings,
-    host: &Host,
-    addresses: &[IpAddr],
-    tls: TlsMode,
+    (host, addresses, wanted): &Reachable,
     login: Option<&Credentials>,
     recipient: &Address,
     said: &mut Vec<String>,
@@ -424,14 +429,16 @@ async fn probe(
         .map_err(|e| e.to_string())?;
     let peer = tcp.peer_addr().map_err(|e| e.to_string())?;
     said.push(format!("connected to {peer}"));
-    let verify = matches!(tls, TlsMode::Verify | TlsMode::Implicit);
-    let shake = |tcp| {
-        settings
+    let tls = wanted.mode;
+    let shake = async |tcp| {
+        let shaken = settings
             .client_tls
-            .handshake(tcp, host.name.as_str(), verify, PROBE_WAIT)
+            .handshake(tcp, &wanted.name, &wanted.trust, Hello::Full, PROBE_WAIT)
+            .await;
+        shaken.map_err(|e| e.to_string())
     };
     let mut talk = match tls {
-        TlsMode::Implicit => Talk::new(shake(tcp).await?),
+        TlsMode::Implicit => Talk::new(shake(tcp).await?.stream),
         TlsMode::None | TlsMode::Opportunistic | TlsMode::Require | TlsMode::Verify => {
             Talk::new(Stream::Plain(tcp))
         }
@@ -442,12 +449,13 @@ async fn probe(
     }
     let ehlo = format!("EHLO {}", config.hostname);
     let mut offered = Extensions::parse(&talk.ask(&ehlo, said).await?);
-    let wanted = !matches!(tls, TlsMode::None | TlsMode::Implicit);
-    if wanted && offered.has(Extension::StartTls) {
+    let by_command = !matches!(tls, TlsMode::None | TlsMode::Implicit);
+    if by_command && offered.has(Extension::StartTls) {
         let reply = talk.ask("STARTTLS", said).await?;
         if let (true, Stream::Plain(tcp)) = (reply.is_positive(), talk.stream) {
-            talk = Talk::new(shake(tcp).await?);
-            said.push("TLS is on".to_owned());
+            let shaken = shake(tcp).await?;
+            said.push(format!("TLS is on: {}", shaken.cipher));
+            talk = Talk::new(shaken.stream);
             offered = Extensions::parse(&talk.ask(&ehlo, said).await?);
         } else {
             return Err("STARTTLS was offered and refused".to_owned());

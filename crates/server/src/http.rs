@@ -90,6 +90,11 @@ impl Http {
                 ["connections_in", "connections_out"].map(of).to_vec(),
             ),
             ("clear_after_failed_tls", vec![of("clear_after_failed_tls")]),
+            (
+                "tls_handshakes",
+                ["tls_handshakes", "tls_resumptions"].map(of).to_vec(),
+            ),
+            ("tls_small_hellos", vec![of("small_hellos")]),
             ("queue_recipients", vec![s.waiting]),
             ("queue_messages", vec![s.messages]),
             ("spool_written_bytes", vec![s.bytes_written]),

@@ -1,18 +1,22 @@
 //! A session of a worker, from its connection to the point where transactions can begin.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use deliver::{
-    Candidate, Event as SessionEvent, Failure, Session, SessionSettings, Stage, TlsMode,
+    Candidate, Event as SessionEvent, Failure, Session, SessionSettings, Stage, TlsMode, Way,
 };
 use mail::{EnhancedCode, Message, PeerHost, Reply, TlsUsed};
-use net::{Link, Stream};
+use net::{Hello, Link, Shaken, Stream, TlsFailure, TlsFailureKind, Trust};
 use route::Host;
 use tokio::net::TcpStream;
 
 use crate::converse::{Fitted, log_said};
 use crate::resolve::Hop;
-use crate::shared::{Settings, Shared};
+use crate::shared::{Figures, Settings, Shared};
+use crate::tls_policy::{By, Context, Wanted};
+
+/// How long the usual first message of TLS may be met with silence.
+const FULL_HELLO_WAIT: Duration = Duration::from_secs(30);
 
 /// An open session and where it leads.
 pub(crate) struct Open {
@@ -21,17 +25,50 @@ pub(crate) struct Open {
     pub(crate) host: PeerHost,
     pub(crate) name: String,
     pub(crate) since: Instant,
-    /// What was wanted of TLS when it was opened.
-    pub(crate) tls: TlsMode,
+    /// What the site's settings said of TLS when it was opened.
+    pub(crate) mode: TlsMode,
+    /// For whom it was opened, and what was wanted for them.
+    pub(crate) context: Context,
+    pub(crate) wanted: Wanted,
+    pub(crate) way: Way,
+    /// The handshake was met with silence.
+    swallowed: bool,
     /// The host has addresses of another family than the one connected to.
     pub(crate) other_family: bool,
     /// The last content that was converted for it.
     pub(crate) fitted: Option<Fitted>,
 }
 
+/// Where a connection leads, and how it is to be protected.
+pub(crate) struct Opening {
+    pub(crate) peer: PeerHost,
+    pub(crate) name: String,
+    pub(crate) other_family: bool,
+    pub(crate) mode: TlsMode,
+    pub(crate) context: Context,
+    pub(crate) wanted: Wanted,
+    pub(crate) way: Way,
+}
+
 impl Open {
-    /// Whether it can be used for a candidate of an attempt.
-    pub(crate) fn serves(&self, host: &Host, hop: &Hop, candidate: Candidate) -> bool {
+    /// A failure of TLS in the light of who wants it: a domain's policy says nothing about the host's
+    /// other mail.
+    fn by_policy(&self, mut failure: Failure) -> Failure {
+        if failure.stage != Stage::Tls {
+            return failure;
+        }
+        if self.swallowed {
+            failure.retry = Some(Way::SmallHello);
+        }
+        if self.wanted.by != By::Settings {
+            failure.stage = Stage::Policy;
+            failure.reply.text = format!("{}: {}", self.wanted.by.word(), failure.reply.text);
+        }
+        failure
+    }
+
+    /// Whether it leads where a candidate of an attempt is tried.
+    pub(crate) fn leads_to(&self, host: &Host, hop: &Hop, candidate: Candidate) -> bool {
         let v6 = self.host.address.is_some_and(|a| a.is_ipv6());
         let family = match candidate.family {
             deliver::Family::Any => true,
@@ -40,59 +77,100 @@ impl Open {
         };
         let protected = !matches!(self.session.tls(), TlsUsed::None | TlsUsed::FellBack);
         self.name == host.name.as_str()
-            && self.tls == hop.tls
+            && self.mode == hop.tls
             && family
             && self.session.is_idle()
-            && !(candidate.in_clear && protected)
+            && !(candidate.way == Way::Clear && protected)
     }
 }
 
 /// A session on a fresh connection, behind the handshake where TLS comes first.
 pub(crate) async fn begin(
+    shared: &Shared,
     settings: &Settings,
-    hop: &Hop,
-    candidate: Candidate,
     tcp: TcpStream,
-    peer: &PeerHost,
+    opening: Opening,
     session: SessionSettings,
-) -> Result<(Session, Link), Failure> {
-    let failed = |why: String| {
-        let text = format!("TLS handshake failed: {why}");
-        let reply = Reply::own(EnhancedCode::new(4, 7, 5), text);
-        Failure {
-            stage: Stage::Tls,
-            reply,
-            retry_in_clear: false,
-        }
+) -> Result<Open, Failure> {
+    let mut tls = match opening.way {
+        Way::Clear => TlsUsed::FellBack,
+        Way::Usual | Way::SmallHello => TlsUsed::None,
     };
-    if hop.tls == TlsMode::Implicit {
-        let limit = session.timeouts.helo;
-        let stream = settings
-            .client_tls
-            .handshake(tcp, &peer.name, true, limit)
-            .await;
-        let stream = stream.map_err(failed)?;
-        return Ok((
-            Session::new(session, TlsUsed::Verified, net::now()),
-            Link::new(stream),
-        ));
+    let mut stream = Stream::Plain(tcp);
+    if opening.wanted.mode == TlsMode::Implicit
+        && let Stream::Plain(tcp) = stream
+    {
+        let shaken = handshake(shared, settings, tcp, &opening.wanted, opening.way).await;
+        let shaken = shaken.map_err(|error| {
+            let text = format!("TLS handshake failed: {error}");
+            Failure {
+                stage: Stage::Tls,
+                reply: Reply::own(EnhancedCode::new(4, 7, 5), text),
+                retry: swallowed(&error, opening.way).then_some(Way::SmallHello),
+            }
+        })?;
+        tls = TlsUsed::Verified;
+        stream = shaken.stream;
     }
-    let tls = if candidate.in_clear {
-        TlsUsed::FellBack
-    } else {
-        TlsUsed::None
+    Ok(Open {
+        session: Session::new(session, tls, net::now()),
+        link: Link::new(stream),
+        host: opening.peer,
+        name: opening.name,
+        since: Instant::now(),
+        mode: opening.mode,
+        context: opening.context,
+        wanted: opening.wanted,
+        way: opening.way,
+        swallowed: false,
+        other_family: opening.other_family,
+        fitted: None,
+    })
+}
+
+/// Whether the same host deserves a try with a smaller first message.
+fn swallowed(error: &TlsFailure, way: Way) -> bool {
+    error.kind == TlsFailureKind::Silent && way == Way::Usual
+}
+
+async fn handshake(
+    shared: &Shared,
+    settings: &Settings,
+    tcp: TcpStream,
+    wanted: &Wanted,
+    way: Way,
+) -> Result<Shaken, TlsFailure> {
+    let known = shared.tls.hello(&wanted.name, net::now());
+    let hello = match way {
+        Way::SmallHello => Hello::Small,
+        Way::Usual | Way::Clear => known,
     };
-    Ok((
-        Session::new(session, tls, net::now()),
-        Link::new(Stream::Plain(tcp)),
-    ))
+    let helo = settings.config.outgoing.timeouts.helo;
+    // Who swallows the usual first message is silent for ever; a small one gets all the time.
+    let limit = match hello {
+        Hello::Full => helo.min(FULL_HELLO_WAIT),
+        Hello::Small => helo,
+    };
+    let tls = &settings.client_tls;
+    let shaken = tls
+        .handshake(tcp, &wanted.name, &wanted.trust, hello, limit)
+        .await?;
+    let figures = &shared.figures;
+    Figures::count(match shaken.resumed {
+        true => &figures.resumptions,
+        false => &figures.handshakes,
+    });
+    if hello == Hello::Small {
+        Figures::count(&figures.small_hellos);
+        shared.tls.needs_small_hello(&wanted.name, net::now());
+    }
+    Ok(shaken)
 }
 
 /// From the greeting to the point where transactions can begin.
 pub(crate) async fn greet(
     shared: &Shared,
     settings: &Settings,
-    hop: &Hop,
     open: &mut Open,
     message: &Message,
 ) -> Result<(), Failure> {
@@ -100,8 +178,8 @@ pub(crate) async fn greet(
         while let Some(event) = open.session.poll_event() {
             match event {
                 SessionEvent::Ready => return Ok(()),
-                SessionEvent::Failed(failure) => return Err(failure),
-                SessionEvent::StartTls => start_tls(settings, hop, open).await,
+                SessionEvent::Failed(failure) => return Err(open.by_policy(failure)),
+                SessionEvent::StartTls => start_tls(shared, settings, open).await,
                 SessionEvent::Said(ours, line) => {
                     log_said(shared, message, &open.host, ours, &line)
                 }
@@ -119,34 +197,29 @@ pub(crate) fn lost() -> Failure {
     Failure {
         stage: Stage::Greeting,
         reply,
-        retry_in_clear: false,
+        retry: None,
     }
 }
 
-async fn start_tls(settings: &Settings, hop: &Hop, open: &mut Open) {
-    let verify = matches!(hop.tls, TlsMode::Verify | TlsMode::Implicit);
-    let limit = settings.config.outgoing.timeouts.helo;
+async fn start_tls(shared: &Shared, settings: &Settings, open: &mut Open) {
     // The connection is given away for the handshake; a failure ends it.
     let link = std::mem::replace(&mut open.link, Link::gone());
-    let result = match link.into_stream() {
-        Some(Stream::Plain(tcp)) => {
-            settings
-                .client_tls
-                .handshake(tcp, &open.host.name, verify, limit)
-                .await
-        }
-        Some(Stream::Client(_) | Stream::Server(_)) | None => Err("no connection".to_owned()),
+    let Some(Stream::Plain(tcp)) = link.into_stream() else {
+        return open.session.tls_failed("no connection");
     };
-    match result {
-        Ok(stream) => {
-            open.link = Link::new(stream);
-            let tls = if verify {
-                TlsUsed::Verified
-            } else {
-                TlsUsed::Encrypted
+    match handshake(shared, settings, tcp, &open.wanted, open.way).await {
+        Ok(shaken) => {
+            open.link = Link::new(shaken.stream);
+            let tls = match open.wanted.trust {
+                Trust::Anyone => TlsUsed::Encrypted,
+                Trust::Roots => TlsUsed::Verified,
+                Trust::Dane { .. } => TlsUsed::Dane,
             };
             open.session.tls_established(net::now(), tls);
         }
-        Err(why) => open.session.tls_failed(&why),
+        Err(error) => {
+            open.swallowed = swallowed(&error, open.way);
+            open.session.tls_failed(&error.why);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use mail::{EnhancedCode, Reply};
-use net::Answer;
+use net::{Answer, DnsFinding};
 use route::{Host, HostAddresses};
 use tokio::net::TcpStream;
 
@@ -20,17 +20,18 @@ pub(crate) enum NoAddress {
     Because(Reply),
 }
 
-/// The addresses of a host that may be connected to.
+/// The addresses of a host that may be connected to, and what DNS said of it.
 pub(crate) async fn addresses(
     shared: &Shared,
     settings: &Settings,
     hop: &Hop,
     host: &Host,
     tried: &mut Tried,
-) -> Result<Vec<IpAddr>, NoAddress> {
+) -> Result<(Vec<IpAddr>, Option<DnsFinding<IpAddr>>), NoAddress> {
     let because = |code: (u8, u16, u16), text: String| {
         NoAddress::Because(Reply::own(EnhancedCode::new(code.0, code.1, code.2), text))
     };
+    let mut finding = None;
     let found = match host.addresses {
         HostAddresses::Literal(ip) => vec![ip],
         HostAddresses::LookUp if hop.next.configured => configured_addresses(settings, host)
@@ -42,8 +43,8 @@ pub(crate) async fn addresses(
             if found.alias.is_some() && put_last(tried, host) {
                 return Err(NoAddress::Alias);
             }
-            match found.answer {
-                Answer::Found(list) => list,
+            match &finding.insert(found).answer {
+                Answer::Found(list) => list.clone(),
                 Answer::NoData | Answer::NxDomain => {
                     let text = format!("the mail host {} has no address", host.name);
                     return Err(because((4, 4, 4), text));
@@ -59,12 +60,13 @@ pub(crate) async fn addresses(
     if !hop.next.configured && routing.is_ourselves(host, &found) {
         return Err(NoAddress::Ourselves);
     }
-    routing.usable(&hop.next, host, &found).map_err(|why| {
+    let usable = routing.usable(&hop.next, host, &found).map_err(|why| {
         because(
             (4, 4, 4),
             format!("the mail host {} is not used: {why}", host.name),
         )
-    })
+    })?;
+    Ok((usable, finding))
 }
 
 /// An MX must not be an alias (RFC 5321 §5.1), though many are: such a host is kept for when no

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use deliver::{Credentials, TlsMode};
 use mail::{Destination, Domain, Timestamp, Verdict};
-use net::{Answer, DnsFinding};
+use net::{Answer, DnsFinding, Security};
 use route::{DnsAnswer, Mode, MxRecord, NextHop, RouteSettings, Router, Step, Target};
 use schedule::Resolution;
 
 use crate::config::RuleKeys;
 use crate::controls::Slow;
 use crate::shared::{Settings, Shared};
+use crate::tls_policy::DomainTls;
 
 /// A decision holds at least this long, so that a TTL of 0 does not ask for every mail.
 const HOLDS_MIN: Duration = Duration::from_secs(1);
@@ -90,13 +91,23 @@ pub(crate) async fn decide(
     let via = given.or(via);
     let (mut router, mut step) = Router::begin(routing, domain, via.as_ref(), now);
     let mut expires = now + HOLDS_MAX;
+    let mut secure = false;
     loop {
         step = match step {
-            Step::Go(next) => return Ok((next, expires.max(now + HOLDS_MIN))),
+            Step::Go(next) => {
+                if !next.configured {
+                    let domain = domain.clone();
+                    shared.tls.set(DomainTls { domain, secure }, now);
+                }
+                return Ok((next, expires.max(now + HOLDS_MIN)));
+            }
             Step::No(verdict) => return Err(verdict),
             Step::AskMx(name) => {
                 let found = settings.dns.mx(name.as_str()).await;
                 expires = expires.min(found.valid_until);
+                // A denial counts too: where it could be forged, so could be the domain's being
+                // its own mail host (RFC 7672 §2.2.1).
+                secure = found.security == Security::Secure;
                 log_mx(shared, domain, &name, &found);
                 router.mx_answer(answer(found.answer, |mx| MxRecord {
                     preference: mx.preference,

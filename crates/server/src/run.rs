@@ -151,13 +151,21 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
     }
 }
 
+/// TLS towards other servers, as the configuration has it.
+pub(crate) fn client_tls(config: &Config) -> Result<ClientTls> {
+    let identity = config.outgoing.client_identity.as_ref();
+    let identity = identity.map(|(c, k)| (c.as_path(), k.as_path()));
+    ClientTls::new(&config.tls.extra_roots, identity)
+        .context("tls.extra_roots, outgoing.client_certificate and outgoing.client_key")
+}
+
 /// Loads everything that the configuration names.
 async fn settings(config: Config) -> Result<Settings> {
     let dns = Dns::new(&config.dns)
         .await
         .map_err(|e| anyhow!(e))
         .context("dns.servers")?;
-    let client_tls = ClientTls::new(&config.tls.extra_roots).context("tls.extra_roots")?;
+    let client_tls = client_tls(&config)?;
     let server_tls = match &config.tls.certificate {
         Some((certificate, key)) => {
             Some(ServerTls::load(certificate, key).context("tls.certificate and tls.private_key")?)

@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::guard::LoginGuard;
 use crate::journal::Journal;
 use crate::service::Manager;
+use crate::tls_policy::TlsPolicies;
 use crate::users::Logins;
 
 /// Content being received holds no more than this, beyond a megabyte a connection.
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) memory: Semaphore,
     /// What an administrator has ordered beyond single mails.
     pub(crate) controls: Controls,
+    /// What domains ask for about TLS.
+    pub(crate) tls: TlsPolicies,
     /// Failed logins.
     pub(crate) guard: LoginGuard,
     /// Bounds the slow checks of passwords.
@@ -120,6 +123,11 @@ pub(crate) struct Figures {
     pub(crate) connections_in: AtomicU64,
     pub(crate) connections_out: AtomicU64,
     pub(crate) clear_after_tls: AtomicU64,
+    /// Handshakes that began with a small first message.
+    pub(crate) small_hellos: AtomicU64,
+    /// Full handshakes, and sessions resumed instead.
+    pub(crate) handshakes: AtomicU64,
+    pub(crate) resumptions: AtomicU64,
     pub(crate) unknown_outcomes: AtomicU64,
     pub(crate) delays: Delays,
 }
@@ -158,7 +166,7 @@ impl Figures {
     }
 
     /// Every counter by its name.
-    pub(crate) fn all(&self) -> [(&'static str, u64); 9] {
+    pub(crate) fn all(&self) -> [(&'static str, u64); 12] {
         let read = |c: &AtomicU64| c.load(Ordering::Relaxed);
         [
             ("accepted", read(&self.accepted)),
@@ -169,6 +177,9 @@ impl Figures {
             ("connections_in", read(&self.connections_in)),
             ("connections_out", read(&self.connections_out)),
             ("clear_after_failed_tls", read(&self.clear_after_tls)),
+            ("small_hellos", read(&self.small_hellos)),
+            ("tls_handshakes", read(&self.handshakes)),
+            ("tls_resumptions", read(&self.resumptions)),
             ("unknown_outcomes", read(&self.unknown_outcomes)),
         ]
     }
@@ -192,6 +203,7 @@ impl Shared {
             ids: Mutex::new(ids),
             memory: Semaphore::new(CONTENT_MEGABYTES),
             controls: Controls::default(),
+            tls: TlsPolicies::default(),
             guard: LoginGuard::default(),
             hashing: Semaphore::new(cores),
             tokens: Tokens::default(),

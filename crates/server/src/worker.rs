@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deliver::{
-    Attempt, AttemptSettings, Candidate, Failure, Next, SessionSettings, Stage, TlsMode,
-    retry_after,
+    Attempt, AttemptSettings, Candidate, Failure, Next, RecipientEnd, SessionSettings, Stage,
+    TlsMode, Way, retry_after,
 };
 use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
-use net::Turn;
+use net::{DnsFinding, Turn};
 use route::{Host, order_hosts};
 use schedule::{Attempted, Report, WorkerId};
 use tokio::net::TcpStream;
@@ -21,10 +21,11 @@ use crate::batch_guard::BatchGuard;
 use crate::converse::converse;
 use crate::event::{Event, Finished, Job};
 use crate::local;
-use crate::opened::{Open, begin, greet, lost};
+use crate::opened::{Open, Opening, begin, greet, lost};
 use crate::reach::{NoAddress, a_loop, addresses, is_own};
 use crate::resolve::Hop;
 use crate::shared::{Figures, Settings, Shared};
+use crate::tls_policy::{Context, Wanted, contexts, wanted};
 use crate::transaction::transaction;
 
 /// Hosts connected to in one attempt at the most.
@@ -109,6 +110,23 @@ impl Worker {
             }
         };
         let settings = self.shared.settings();
+        let numbers = batch.recipients.iter().map(|(number, _, _)| *number);
+        let contexts = contexts(&self.shared, &settings, &hop.next, &message, numbers).await;
+        let mut came = Came::default();
+        for (context, numbers) in contexts {
+            let order = self.order(&hop, &batch);
+            let mut tried = Tried::new(&settings, order, context, numbers);
+            while let Next::Try(candidate, numbers) = tried.attempt.next() {
+                self.try_candidate(&settings, &hop, &message, candidate, &numbers, &mut tried)
+                    .await;
+            }
+            came.add(tried);
+        }
+        self.report(&batch, message, came, began)
+    }
+
+    /// The hosts in the order in which they are tried.
+    fn order(&self, hop: &Hop, batch: &schedule::Batch) -> Vec<Host> {
         // Workers of one site should not all pick the same of several equal hosts.
         let seed = batch.id.as_u64().rotate_left(32) ^ u64::from(self.id.number());
         let mut hosts = order_hosts(&hop.next.hosts, seed);
@@ -116,27 +134,7 @@ impl Worker {
             // Where a session is open, it is used; the order among the others stays.
             hosts.sort_by_key(|h| h.name.as_str() != open.name);
         }
-        let mut tried = Tried {
-            attempt: Attempt::new(
-                AttemptSettings {
-                    hosts: hosts.len(),
-                    hosts_max: HOSTS_MAX,
-                    first_only: settings.config.outgoing.first_mx_only,
-                    fail_on_5xx_greeting: settings.config.outgoing.fail_on_5xx_greeting,
-                },
-                batch.recipients.iter().map(|(number, _, _)| *number),
-            ),
-            hosts,
-            aliases: Vec::new(),
-            connecting: Duration::ZERO,
-            transcript: String::new(),
-            reports_taken: Vec::new(),
-        };
-        while let Next::Try(candidate, numbers) = tried.attempt.next() {
-            self.try_candidate(&settings, &hop, &message, candidate, &numbers, &mut tried)
-                .await;
-        }
-        self.report(&batch, message, tried, began)
+        hosts
     }
 
     /// Reads a message back; a message that cannot be read must not be forgotten.
@@ -174,12 +172,12 @@ impl Worker {
         &self,
         batch: &schedule::Batch,
         message: Arc<Message>,
-        tried: Tried,
+        mut came: Came,
         began: Instant,
     ) -> Finished {
         let now = net::now();
-        let wire = began.elapsed().saturating_sub(tried.connecting);
-        let (ends, site_failure) = tried.attempt.into_ends(now);
+        let wire = began.elapsed().saturating_sub(came.connecting);
+        let (ends, site_failure) = came.settled();
         let due: HashMap<u32, mail::Timestamp> = batch
             .recipients
             .iter()
@@ -190,7 +188,7 @@ impl Worker {
             let due = number.and_then(|n| due.get(&n)).copied().unwrap_or(started);
             verdict.timing = mail::Timing {
                 queued: started.since(due),
-                connecting: tried.connecting,
+                connecting: came.connecting,
                 wire,
             };
             verdict
@@ -211,12 +209,12 @@ impl Worker {
             report: Report {
                 attempted,
                 site_failure: site_failure.map(|v| timed(None, v)),
-                setup: tried.connecting,
+                setup: came.connecting,
                 service: wire,
                 open: self.open.is_some(),
             },
-            transcript: Some(tried.transcript),
-            reports_taken: tried.reports_taken,
+            transcript: Some(came.transcript),
+            reports_taken: came.reports_taken,
         }
     }
 
@@ -232,11 +230,7 @@ impl Worker {
         let Some(host) = tried.hosts.get(candidate.host).cloned() else {
             return;
         };
-        if !self
-            .open
-            .as_ref()
-            .is_some_and(|open| open.serves(&host, hop, candidate))
-        {
+        if !self.serves(settings, hop, &host, candidate, tried).await {
             self.quit().await;
             let before = Instant::now();
             let opened = self
@@ -288,6 +282,33 @@ impl Worker {
             .transacted(ended, &host, tls, other, net::now());
     }
 
+    /// Whether the open session can be used: it leads there, and is protected as these recipients
+    /// want it.
+    async fn serves(
+        &self,
+        settings: &Settings,
+        hop: &Hop,
+        host: &Host,
+        candidate: Candidate,
+        tried: &Tried,
+    ) -> bool {
+        let Some(open) = self.open.as_ref() else {
+            return false;
+        };
+        if !open.leads_to(host, hop, candidate) {
+            return false;
+        }
+        if open.context == tried.context {
+            return true;
+        }
+        let found = match hop.next.configured {
+            true => None,
+            false => Some(settings.dns.addresses(host.name.as_str()).await),
+        };
+        let wanted = tried.wanted(settings, hop, host, found.as_ref()).await;
+        wanted.is_ok_and(|wanted| wanted == open.wanted)
+    }
+
     /// Connects to a host; tells the attempt what went wrong otherwise.
     async fn connect(
         &self,
@@ -297,13 +318,13 @@ impl Worker {
         candidate: Candidate,
         message: &Message,
         tried: &mut Tried,
-    ) -> Option<(TcpStream, PeerHost, bool)> {
+    ) -> Option<(TcpStream, Opening)> {
         let mut peer = PeerHost {
             name: host.name.to_string(),
             address: None,
         };
-        let addresses = match addresses(&self.shared, settings, hop, host, tried).await {
-            Ok(addresses) => addresses,
+        let (addresses, found) = match addresses(&self.shared, settings, hop, host, tried).await {
+            Ok(found) => found,
             Err(NoAddress::Alias) => return None,
             Err(NoAddress::Ourselves) => {
                 let reply = a_loop(host);
@@ -317,12 +338,21 @@ impl Worker {
                 return None;
             }
         };
-        let wanted = |ip: &&IpAddr| match candidate.family {
+        let wanted = tried.wanted(settings, hop, host, found.as_ref()).await;
+        let wanted = match wanted {
+            Ok(wanted) => wanted,
+            Err(reply) => {
+                tried.note(&peer, &reply);
+                tried.attempt.withheld(&reply, peer, net::now());
+                return None;
+            }
+        };
+        let of_family = |ip: &&IpAddr| match candidate.family {
             deliver::Family::Any => true,
             deliver::Family::V4 => ip.is_ipv4(),
             deliver::Family::V6 => ip.is_ipv6(),
         };
-        let usable: Vec<IpAddr> = addresses.iter().filter(wanted).copied().collect();
+        let usable: Vec<IpAddr> = addresses.iter().filter(of_family).copied().collect();
         Figures::count(&self.shared.figures.connections_out);
         let limit = settings.config.outgoing.timeouts.connect;
         match net::connect(&usable, host.port, limit).await {
@@ -337,19 +367,21 @@ impl Worker {
                 self.log_connect(message, &peer, "connected");
                 let used_v6 = peer.address.is_some_and(|a| a.is_ipv6());
                 let other_family = addresses.iter().any(|ip| ip.is_ipv6() != used_v6);
-                Some((tcp, peer, other_family))
+                let opening = Opening {
+                    peer,
+                    name: host.name.to_string(),
+                    other_family,
+                    mode: hop.tls,
+                    context: tried.context.clone(),
+                    wanted,
+                    way: candidate.way,
+                };
+                Some((tcp, opening))
             }
             Err(error) => {
                 peer.address = error.address;
-                let reply = Reply::own(deliver::NO_ANSWER, error.why);
-                self.log_connect(message, &peer, &reply.text);
-                tried.note(&peer, &reply);
-                let failure = Failure {
-                    stage: Stage::Connect,
-                    reply,
-                    retry_in_clear: false,
-                };
-                tried.attempt.failed(&failure, peer, net::now());
+                self.log_connect(message, &peer, &error.why);
+                tried.unreachable(peer, error.why);
                 None
             }
         }
@@ -364,48 +396,37 @@ impl Worker {
         message: &Message,
         tried: &mut Tried,
     ) -> Option<Open> {
-        let (tcp, peer, other_family) = self
+        let (tcp, opening) = self
             .connect(settings, hop, host, candidate, message, tried)
             .await?;
         let session_settings = SessionSettings {
             ehlo_name: settings.config.hostname.to_string(),
-            tls: if candidate.in_clear {
-                TlsMode::None
-            } else {
-                hop.tls
+            tls: match candidate.way {
+                Way::Clear => TlsMode::None,
+                Way::Usual | Way::SmallHello => opening.wanted.mode,
             },
             credentials: hop.credentials.clone(),
             timeouts: settings.config.outgoing.timeouts,
             rate_min: RATE_MIN,
             detailed: self.is_detailed(message),
         };
-        let (session, link) =
-            match begin(settings, hop, candidate, tcp, &peer, session_settings).await {
-                Ok(begun) => begun,
-                Err(failure) => {
-                    tried.note(&peer, &failure.reply);
-                    tried.attempt.failed(&failure, peer, net::now());
-                    return None;
-                }
-            };
-        let name = host.name.to_string();
-        let mut open = Open {
-            session,
-            link,
-            host: peer,
-            name,
-            other_family,
-            since: Instant::now(),
-            tls: hop.tls,
-            fitted: None,
+        let peer = opening.peer.clone();
+        let begun = begin(&self.shared, settings, tcp, opening, session_settings).await;
+        let mut open = match begun {
+            Ok(open) => open,
+            Err(failure) => {
+                tried.note(&peer, &failure.reply);
+                tried.attempt.failed(&failure, peer, net::now());
+                return None;
+            }
         };
-        let greeted = greet(&self.shared, settings, hop, &mut open, message).await;
+        let greeted = greet(&self.shared, settings, &mut open, message).await;
         tried.transcript.push_str(&format!("= {}\n", open.host));
         tried.transcript.push_str(&open.session.take_transcript());
         match greeted {
             Ok(()) => Some(open),
             Err(failure) => {
-                if failure.retry_in_clear {
+                if failure.retry == Some(Way::Clear) {
                     Figures::count(&self.shared.figures.clear_after_tls);
                 }
                 open.link.flush(&mut open.session).await;
@@ -451,15 +472,97 @@ impl Worker {
 pub(crate) struct Tried {
     attempt: Attempt,
     pub(crate) hosts: Vec<Host>,
+    context: Context,
     /// Hosts whose name is an alias: used only when no other is left.
     pub(crate) aliases: Vec<String>,
+    numbers: Vec<u32>,
     connecting: Duration,
     pub(crate) transcript: String,
     /// Recipients delivered at a host that took their reports over.
     reports_taken: Vec<u32>,
 }
 
+/// What came of the attempts of a batch.
+#[derive(Default)]
+struct Came {
+    ends: Vec<RecipientEnd>,
+    /// Recipients for whom no host could be used, with the reason.
+    unreached: Vec<(Vec<u32>, Verdict)>,
+    connecting: Duration,
+    transcript: String,
+    reports_taken: Vec<u32>,
+}
+
+impl Came {
+    fn add(&mut self, tried: Tried) {
+        let (ends, site_failure) = tried.attempt.into_ends(net::now());
+        self.ends.extend(ends);
+        self.unreached
+            .extend(site_failure.map(|verdict| (tried.numbers, verdict)));
+        self.connecting += tried.connecting;
+        self.transcript.push_str(&tried.transcript);
+        self.reports_taken.extend(tried.reports_taken);
+    }
+
+    /// The recipients' ends; or, where nobody has one, the failure of the site.
+    fn settled(&mut self) -> (Vec<RecipientEnd>, Option<Verdict>) {
+        let mut ends = std::mem::take(&mut self.ends);
+        let mut unreached = std::mem::take(&mut self.unreached);
+        if ends.is_empty() {
+            return (ends, unreached.pop().map(|(_, verdict)| verdict));
+        }
+        for (numbers, verdict) in unreached {
+            ends.extend(numbers.into_iter().map(|number| RecipientEnd {
+                number,
+                verdict: verdict.clone(),
+            }));
+        }
+        (ends, None)
+    }
+}
+
 impl Tried {
+    fn new(settings: &Settings, hosts: Vec<Host>, context: Context, numbers: Vec<u32>) -> Self {
+        let attempt = AttemptSettings {
+            hosts: hosts.len(),
+            hosts_max: HOSTS_MAX,
+            first_only: settings.config.outgoing.first_mx_only,
+            fail_on_5xx_greeting: settings.config.outgoing.fail_on_5xx_greeting,
+        };
+        Self {
+            attempt: Attempt::new(attempt, numbers.iter().copied()),
+            hosts,
+            context,
+            aliases: Vec::new(),
+            numbers,
+            connecting: Duration::ZERO,
+            transcript: String::new(),
+            reports_taken: Vec::new(),
+        }
+    }
+
+    /// How these recipients want a host to be talked to.
+    async fn wanted(
+        &self,
+        settings: &Settings,
+        hop: &Hop,
+        host: &Host,
+        found: Option<&DnsFinding<IpAddr>>,
+    ) -> Result<Wanted, Reply> {
+        wanted(settings, &hop.next, hop.tls, &self.context, host, found).await
+    }
+
+    fn unreachable(&mut self, peer: PeerHost, why: String) {
+        let reply = Reply::own(deliver::NO_ANSWER, why);
+        self.note(&peer, &reply);
+        let failure = Failure {
+            stage: Stage::Connect,
+            reply,
+            retry: None,
+        };
+        self.attempt.failed(&failure, peer, net::now());
+    }
+
     fn note(&mut self, peer: &PeerHost, reply: &Reply) {
         self.transcript.push_str(&format!("= {peer}\n! {reply}\n"));
     }

@@ -209,6 +209,13 @@ pub(crate) struct Outgoing {
     pub(crate) smtp_port: Option<u16>,
     /// `none`, `opportunistic`, `require` or `verify`. Default: `opportunistic`.
     pub(crate) tls: Text,
+    /// Hosts whose domains publish TLSA records, and sign them, must prove themselves by these (DANE,
+    /// RFC 7672). Default: true.
+    pub(crate) dane: Option<bool>,
+    /// PEM file with a certificate chain of ours, for servers that ask for one.
+    pub(crate) client_certificate: Text,
+    /// PEM file with its private key.
+    pub(crate) client_key: Text,
     /// The largest message taken in. Default: `50MB`.
     pub(crate) max_message_size: Text,
     /// Whether senders get failure messages. Default: true.

@@ -220,6 +220,8 @@ fn outgoing(
         )?
         .unwrap_or(false),
         tls: choice(&raw.tls, place, "outgoing.tls", &TLS)?.unwrap_or_default(),
+        dane: raw.dane.unwrap_or(true),
+        client_identity: client_identity(raw, place, base)?,
         relay,
         failure_messages: raw.failure_messages.unwrap_or(true),
         delay_notice_after: match &raw.delay_notice_after {
@@ -236,6 +238,25 @@ fn outgoing(
         },
         timeouts: timeouts(&raw.timeouts, place)?,
     })
+}
+
+fn client_identity(
+    raw: &raw::Outgoing,
+    place: &Place<'_>,
+    base: &Path,
+) -> Result<Option<(PathBuf, PathBuf)>> {
+    match (&raw.client_certificate, &raw.client_key) {
+        (Some(c), Some(k)) => Ok(Some((base.join(c.get_ref()), base.join(k.get_ref())))),
+        (None, None) => Ok(None),
+        (Some(c), None) => {
+            let why = "outgoing.client_key is missing";
+            Err(place.key(c.span(), "outgoing.client_certificate", why))
+        }
+        (None, Some(k)) => {
+            let why = "outgoing.client_certificate is missing";
+            Err(place.key(k.span(), "outgoing.client_key", why))
+        }
+    }
 }
 
 fn max_connections(value: &Option<Spanned<NumberOrText>>, place: &Place<'_>) -> Result<u32> {

@@ -2,6 +2,7 @@
 //! that misbehave as the case wants. A test's name begins with the number of its case.
 
 mod conversion;
+mod dane;
 mod dialogue;
 mod durable;
 mod hosts;

@@ -392,6 +392,7 @@ const fn tls_code(tls: TlsUsed) -> u8 {
         TlsUsed::FellBack => 1,
         TlsUsed::Encrypted => 2,
         TlsUsed::Verified => 3,
+        TlsUsed::Dane => 4,
     }
 }
 
@@ -401,6 +402,7 @@ const fn tls_of(code: u8) -> Result<TlsUsed, DecodeError> {
         1 => TlsUsed::FellBack,
         2 => TlsUsed::Encrypted,
         3 => TlsUsed::Verified,
+        4 => TlsUsed::Dane,
         _ => return Err(DecodeError::Unknown("TLS state")),
     })
 }

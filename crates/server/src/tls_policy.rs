@@ -1,0 +1,342 @@
+//! How the mail of a domain must be protected at a host: what the administrator has set, what the
+//! domain asks for by DANE, and what the author asks for by REQUIRETLS or TLS-Required.
+//!
+//! It is decided for each domain and message, also where domains share a site: one domain's policy
+//! is never another's.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use deliver::TlsMode;
+use mail::{Domain, EnhancedCode, Message, Reply, Timestamp, Tlsa};
+use net::{Answer, DnsFinding, Hello, Security, Trust};
+use route::{Dane, Host, NextHop};
+
+use crate::resolve;
+use crate::shared::{Settings, Shared};
+
+/// Domains that are remembered; those of a look-up long ago are forgotten first.
+const DOMAINS_MAX: usize = 100_000;
+/// How long a host is known to need a small first message of TLS.
+const SMALL_FOR: Duration = Duration::from_secs(86_400);
+/// And how many hosts are.
+const SMALL_MAX: usize = 10_000;
+
+/// What a domain's DNS says about the protection of its mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DomainTls {
+    pub(crate) domain: Domain,
+    /// Where its mail goes is signed (DNSSEC).
+    pub(crate) secure: bool,
+}
+
+impl DomainTls {
+    /// Whether the domain asks for anything.
+    const fn asks(&self) -> bool {
+        self.secure
+    }
+}
+
+/// What the author of a message asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing.
+    Usual,
+    /// Delivery goes before the recipient domain's policies (TLS-Required: No, RFC 8689 §5).
+    Optional,
+}
+
+/// For whom a connection is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Context {
+    /// `None` where the administrator has named the server: no domain's wish counts there.
+    pub(crate) domain: Option<Arc<DomainTls>>,
+    pub(crate) need: Need,
+}
+
+/// The recipients of a batch by what their domains ask for: those of one domain, or of domains that
+/// ask for nothing, stay together.
+pub(crate) async fn contexts(
+    shared: &Shared,
+    settings: &Settings,
+    next: &NextHop,
+    message: &Message,
+    numbers: impl Iterator<Item = u32>,
+) -> Vec<(Context, Vec<u32>)> {
+    let need = need(message);
+    let mut groups: Vec<(Context, Vec<u32>)> = Vec::new();
+    for number in numbers {
+        let recipient = message.envelope.recipients.get(number as usize);
+        let domain = match recipient.filter(|_| !next.configured) {
+            Some(recipient) => of_domain(shared, settings, recipient.address.domain()).await,
+            None => None,
+        };
+        let context = Context { domain, need };
+        match groups.iter_mut().find(|(known, _)| *known == context) {
+            Some((_, group)) => group.push(number),
+            None => groups.push((context, vec![number])),
+        }
+    }
+    groups
+}
+
+/// What a domain asks for; `None` where that is nothing.
+pub(crate) async fn of_domain(
+    shared: &Shared,
+    settings: &Settings,
+    domain: &Domain,
+) -> Option<Arc<DomainTls>> {
+    let known = match shared.tls.get(domain) {
+        Some(known) => known,
+        None => {
+            // Its look-up was long ago, or the memory was full: DNS still has the answer.
+            resolve::decide(shared, settings, domain, None, net::now())
+                .await
+                .ok()?;
+            shared.tls.get(domain)?
+        }
+    };
+    known.asks().then_some(known)
+}
+
+/// Whose wish the protection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The administrator's.
+    Settings,
+    /// The domain's, by TLSA records.
+    Dane,
+}
+
+impl By {
+    /// The word for it in replies of ours.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Settings => "TLS",
+            Self::Dane => "DANE",
+        }
+    }
+}
+
+/// How a host is talked to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) mode: TlsMode,
+    pub(crate) trust: Trust,
+    /// The name that the host is asked for, and that its certificate bears.
+    pub(crate) name: String,
+    pub(crate) by: By,
+}
+
+impl Wanted {
+    /// It in words, for `explain`.
+    pub(crate) fn words(&self) -> String {
+        let Trust::Dane { records, .. } = &self.trust else {
+            return match (self.by, self.mode) {
+                (By::Dane, _) => "DANE: encrypted, or it waits; no TLSA record is of a kind that \
+                                  a mail client can use, so the host proves nothing"
+                    .to_owned(),
+                (By::Settings, TlsMode::None) => "none: in clear".to_owned(),
+                (By::Settings, TlsMode::Opportunistic) => {
+                    "opportunistic: encrypted where offered, in clear where that fails".to_owned()
+                }
+                (By::Settings, TlsMode::Require) => {
+                    "require: encrypted, or it waits; the host's name is not proved".to_owned()
+                }
+                (By::Settings, TlsMode::Verify) => {
+                    "verify: encrypted, the host proves its name, or it waits".to_owned()
+                }
+                (By::Settings, TlsMode::Implicit) => {
+                    "implicit: TLS from the first octet, the host proves its name".to_owned()
+                }
+            };
+        };
+        let kinds: Vec<String> = records
+            .iter()
+            .map(|r| format!("{} {} {}", r.usage, r.selector, r.matching))
+            .collect();
+        format!(
+            "DANE: encrypted, and the host proves itself by the TLSA records of {} ({}), or it \
+             waits",
+            self.name,
+            kinds.join(", ")
+        )
+    }
+
+    /// What the administrator has set.
+    pub(crate) fn by_settings(mode: TlsMode, host: &Host) -> Self {
+        Self {
+            mode,
+            trust: match mode {
+                TlsMode::Verify | TlsMode::Implicit => Trust::Roots,
+                TlsMode::None | TlsMode::Opportunistic | TlsMode::Require => Trust::Anyone,
+            },
+            name: host.name.to_string(),
+            by: By::Settings,
+        }
+    }
+}
+
+/// What is remembered of domains and hosts.
+#[derive(Debug, Default)]
+pub(crate) struct TlsPolicies {
+    domains: RwLock<HashMap<Domain, (Arc<DomainTls>, Timestamp)>>,
+    small: Mutex<HashMap<String, Timestamp>>,
+}
+
+impl TlsPolicies {
+    /// What is known of a domain.
+    pub(crate) fn get(&self, domain: &Domain) -> Option<Arc<DomainTls>> {
+        let known = self.domains.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(domain).map(|(tls, _)| Arc::clone(tls))
+    }
+
+    /// Remembers what a look-up has found. What is unchanged stays the same value, by which a
+    /// session knows whom it serves.
+    pub(crate) fn set(&self, found: DomainTls, now: Timestamp) -> Arc<DomainTls> {
+        let mut known = self.domains.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= DOMAINS_MAX {
+            let hour = Duration::from_secs(3600);
+            known.retain(|_, (_, at)| now.since(*at) < hour);
+            if known.len() >= DOMAINS_MAX {
+                known.clear();
+            }
+        }
+        match known.get_mut(&found.domain) {
+            Some((same, at)) if **same == found => {
+                *at = now;
+                Arc::clone(same)
+            }
+            Some(_) | None => {
+                let fresh = Arc::new(found);
+                known.insert(fresh.domain.clone(), (Arc::clone(&fresh), now));
+                fresh
+            }
+        }
+    }
+
+    /// With which first message a host is greeted.
+    pub(crate) fn hello(&self, host: &str, now: Timestamp) -> Hello {
+        let small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
+        match small.get(host) {
+            Some(until) if *until > now => Hello::Small,
+            Some(_) | None => Hello::Full,
+        }
+    }
+
+    /// A host has answered a small first message, and swallowed the usual one.
+    pub(crate) fn needs_small_hello(&self, host: &str, now: Timestamp) {
+        let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
+        if small.len() >= SMALL_MAX {
+            small.clear();
+        }
+        small.insert(host.to_owned(), now + SMALL_FOR);
+    }
+}
+
+/// What the author of a message asks for.
+pub(crate) fn need(message: &Message) -> Need {
+    let field = mail::find_header(&message.content, "TLS-Required");
+    match field.is_some_and(|f| f.value.trim_ascii().eq_ignore_ascii_case(b"no")) {
+        true => Need::Optional,
+        false => Need::Usual,
+    }
+}
+
+/// How a host is talked to for a domain's mail. `addresses` is what DNS says of the host.
+///
+/// # Errors
+/// The reason of the host's being ruled out for this mail.
+pub(crate) async fn wanted(
+    settings: &Settings,
+    next: &NextHop,
+    mode: TlsMode,
+    context: &Context,
+    host: &Host,
+    addresses: Option<&DnsFinding<IpAddr>>,
+) -> Result<Wanted, Reply> {
+    let own = Wanted::by_settings(mode, host);
+    let Some(domain) = context
+        .domain
+        .as_ref()
+        .filter(|_| !next.configured && mode != TlsMode::None && context.need != Need::Optional)
+    else {
+        return Ok(own);
+    };
+    if let Some(addresses) = addresses
+        && settings.config.outgoing.dane
+        && domain.secure
+    {
+        match dane(settings, host, addresses).await? {
+            (_, Dane::None) => {}
+            (name, Dane::Usable(records)) => {
+                return Ok(by_dane(records, name, host, &domain.domain));
+            }
+            (_, Dane::Unusable) if mode == TlsMode::Verify => {}
+            (name, Dane::Unusable) => {
+                return Ok(Wanted {
+                    mode: TlsMode::Require,
+                    trust: Trust::Anyone,
+                    name,
+                    by: By::Dane,
+                });
+            }
+        }
+    }
+    Ok(own)
+}
+
+/// The names in RFC 7672 §3.2.2: only an authority's certificates are asked for them.
+fn by_dane(records: Vec<Tlsa>, name: String, host: &Host, domain: &Domain) -> Wanted {
+    let names: Vec<String> = match records.iter().any(|r| r.usage == 2) {
+        true => {
+            let domain = domain.to_ascii().unwrap_or_else(|| domain.clone());
+            let mut names = vec![name.clone(), host.name.to_string(), domain.to_string()];
+            names.dedup();
+            names
+        }
+        false => Vec::new(),
+    };
+    Wanted {
+        mode: TlsMode::Verify,
+        trust: Trust::Dane {
+            records: records.into(),
+            names: names.into(),
+        },
+        name,
+        by: By::Dane,
+    }
+}
+
+/// The TLSA records of a host, and the name that they belong to. They are asked for only where the
+/// host's addresses, or at least its alias, are secure: hosts in unsigned zones answer such
+/// questions badly (RFC 7672 §2.2.2).
+async fn dane(
+    settings: &Settings,
+    host: &Host,
+    addresses: &DnsFinding<IpAddr>,
+) -> Result<(String, Dane), Reply> {
+    let own = host.name.to_string();
+    let names = match (&addresses.alias, addresses.security) {
+        (Some(alias), Security::Secure) => vec![alias.target.clone(), own],
+        (None, Security::Secure) => vec![own],
+        (Some(alias), _) if alias.secure => vec![own],
+        (Some(_) | None, _) => Vec::new(),
+    };
+    for name in names {
+        let found = settings.dns.tlsa(&name, host.port).await;
+        match found.answer {
+            Answer::Found(records) if found.security == Security::Secure => {
+                return Ok((name, route::usable(records)));
+            }
+            Answer::Found(_) | Answer::NoData | Answer::NxDomain => {}
+            Answer::Failed(why) => {
+                let text = format!("DANE: the TLSA lookup of {name} failed: {why}");
+                return Err(Reply::own(EnhancedCode::new(4, 7, 5), text));
+            }
+        }
+    }
+    Ok((String::new(), Dane::None))
+}

@@ -1,0 +1,284 @@
+//! DANE: C29 to C32, and what RFC 7672 says beyond them. DNS is a signed tree of zones with a root
+//! key of its own; validation is the server's.
+
+use lab::{Ca, Config, Identity, MxHost, Scratch, Sendoff, StartTls};
+
+use crate::scene::{A_WHILE, BINARY, SOON, Scene, log_lines, send};
+
+/// A world whose zones are signed; `safe.example` is a secure zone with one mail host.
+struct Signed {
+    scene: Scene,
+    host: MxHost,
+    scratch: Scratch,
+}
+
+impl Signed {
+    fn new() -> Self {
+        let scene = Scene::new();
+        scene.world.dns.sign().secure_zone("safe.example");
+        let host = scene.world.domain("safe.example");
+        Self {
+            scene,
+            host,
+            scratch: Scratch::new(),
+        }
+    }
+
+    fn config(&self) -> Config {
+        let anchor = self.scratch.path().join("root.key");
+        let keys = self.scene.world.dns.trust_anchor().unwrap_or_default();
+        std::fs::write(&anchor, keys).expect("a file of our own");
+        self.scene
+            .config()
+            .set("dns.trust_anchor", anchor.display().to_string())
+    }
+
+    fn start(&self) -> Sendoff {
+        Sendoff::start(BINARY, self.config())
+    }
+
+    fn tlsa(&self, fields: (u8, u8, u8), data: &[u8]) {
+        let port = self.scene.world.port();
+        self.scene
+            .world
+            .dns
+            .tlsa("mx.safe.example", port, fields, data);
+    }
+
+    /// Whether TLSA records were asked for.
+    fn asked_for_tlsa(&self) -> bool {
+        let asked = self.scene.world.dns.questions();
+        asked.iter().any(|(_, kind)| kind == "TLSA")
+    }
+}
+
+/// One mail arrives, and its line says how it was protected.
+fn assert_delivered(server: &Sendoff, host: &MxHost, to: &str, tls: &str) {
+    send(server, to);
+    let mails = host.wait_for(1, SOON);
+    assert_eq!(mails.len(), 1, "{}", server.log());
+    let line = server.wait_for_log(&[" delivered ", to], SOON);
+    let line = line.expect("a line about the delivery");
+    assert!(line.contains(&format!("tls={tls} ")), "{line}");
+    assert!(line.contains("attempt=1 "), "{line}");
+}
+
+/// It waits, the reason holds these words, and the host was told nothing of it.
+fn assert_deferred(server: &Sendoff, host: &MxHost, to: &str, words: &[&str]) {
+    send(server, to);
+    let line = server.wait_for_log(&[" deferred ", to], SOON);
+    let line = line.unwrap_or_else(|| panic!("no deferral: {}", server.log()));
+    for word in words {
+        assert!(line.contains(word), "`{word}` in {line}");
+    }
+    assert!(host.wait_for(1, A_WHILE).is_empty());
+    assert!(!host.lines().iter().any(|l| l.starts_with("MAIL ")));
+}
+
+#[test]
+fn c29_a_certificate_that_the_records_name_is_proof_whatever_else_is_wrong_with_it() {
+    for (selector, matching) in [(1, 1), (0, 2), (1, 0), (0, 0)] {
+        let signed = Signed::new();
+        let identity = Identity::worthless();
+        signed.host.identify(&identity);
+        let data = identity.tlsa(selector, matching);
+        signed.tlsa((3, selector, matching), &data);
+        let server = signed.start();
+        assert_delivered(&server, &signed.host, "bob@safe.example", "dane");
+    }
+}
+
+#[test]
+fn c29_an_authority_of_the_domains_own_vouches_for_names() {
+    let signed = Signed::new();
+    let ca = Ca::new();
+    signed
+        .host
+        .identify(&ca.issue_with_chain(&["mx.safe.example"]));
+    signed.tlsa((2, 1, 1), &ca.tlsa(1, 1));
+    let server = signed.start();
+    assert_delivered(&server, &signed.host, "bob@safe.example", "dane");
+
+    let signed = Signed::new();
+    signed.host.identify(&ca.issue(&["mx.safe.example"]));
+    signed.tlsa((2, 0, 0), &ca.tlsa(0, 0));
+    let server = signed.start();
+    // The authority's certificate stands in DNS; the host does not send it.
+    assert_delivered(&server, &signed.host, "bob@safe.example", "dane");
+
+    let signed = Signed::new();
+    signed
+        .host
+        .identify(&ca.issue_with_chain(&["mx.other.example"]));
+    signed.tlsa((2, 1, 1), &ca.tlsa(1, 1));
+    let server = signed.start();
+    assert_deferred(&server, &signed.host, "bob@safe.example", &["DANE"]);
+}
+
+#[test]
+fn c30_a_certificate_that_no_record_names_gets_no_mail() {
+    let signed = Signed::new();
+    signed.host.set(|b| b.starttls = StartTls::Good);
+    signed.tlsa((3, 1, 1), &[7; 32]);
+    let server = signed.start();
+    assert_deferred(
+        &server,
+        &signed.host,
+        "bob@safe.example",
+        &["DANE", "class=policy", "TLSA"],
+    );
+    let line = log_lines(&server, &[" deferred "]).swap_remove(0);
+    assert!(line.contains("4.7.5"), "{line}");
+}
+
+#[test]
+fn c30_where_the_host_offers_no_tls_it_gets_no_mail() {
+    for way in [StartTls::NotOffered, StartTls::Garbage, StartTls::Refused] {
+        let signed = Signed::new();
+        signed.host.set(|b| b.starttls = way);
+        signed.tlsa((3, 1, 1), &[7; 32]);
+        let server = signed.start();
+        assert_deferred(&server, &signed.host, "bob@safe.example", &["DANE"]);
+    }
+}
+
+#[test]
+fn c31_an_answer_about_tlsa_that_fails_defers_and_an_unsigned_zone_is_not_asked() {
+    let signed = Signed::new();
+    signed.host.set(|b| b.starttls = StartTls::Good);
+    let name = format!("_{}._tcp.mx.safe.example", signed.scene.world.port());
+    signed.scene.world.dns.servfail(&name);
+    let server = signed.start();
+    assert_deferred(
+        &server,
+        &signed.host,
+        "bob@safe.example",
+        &["DANE", "TLSA lookup", "server"],
+    );
+
+    let signed = Signed::new();
+    let dns = &signed.scene.world.dns;
+    dns.insecure_zone("plain.example");
+    let host = signed.scene.world.domain("plain.example");
+    host.set(|b| b.starttls = StartTls::SelfSigned);
+    let server = signed.start();
+    assert_delivered(&server, &host, "bob@plain.example", "encrypted");
+    assert!(!signed.asked_for_tlsa());
+}
+
+#[test]
+fn c31_a_secure_domain_with_its_host_in_an_unsigned_zone_is_not_asked_for_tlsa() {
+    let signed = Signed::new();
+    let world = &signed.scene.world;
+    world.dns.secure_zone("hosted.example");
+    world.dns.insecure_zone("provider.example");
+    world.dns.mx("hosted.example", 10, "mx.provider.example");
+    let host = world.host("mx.provider.example");
+    host.set(|b| b.starttls = StartTls::SelfSigned);
+    let server = signed.start();
+    assert_delivered(&server, &host, "bob@hosted.example", "encrypted");
+    assert!(!signed.asked_for_tlsa());
+}
+
+#[test]
+fn c32_records_that_are_not_secure_say_nothing() {
+    let signed = Signed::new();
+    let world = &signed.scene.world;
+    world.dns.insecure_zone("plain.example");
+    let host = world.domain("plain.example");
+    world
+        .dns
+        .tlsa("mx.plain.example", world.port(), (3, 1, 1), &[7; 32]);
+    let server = signed.start();
+    assert_delivered(&server, &host, "bob@plain.example", "none");
+}
+
+#[test]
+fn c32_records_of_which_none_is_usable_make_tls_mandatory_and_prove_nothing() {
+    let signed = Signed::new();
+    signed.host.set(|b| b.starttls = StartTls::SelfSigned);
+    signed.tlsa((1, 1, 1), &[7; 32]);
+    let server = signed.start();
+    assert_delivered(&server, &signed.host, "bob@safe.example", "encrypted");
+
+    let signed = Signed::new();
+    signed.tlsa((1, 1, 1), &[7; 32]);
+    let server = signed.start();
+    assert_deferred(&server, &signed.host, "bob@safe.example", &["DANE"]);
+}
+
+#[test]
+fn a_host_that_fails_its_records_is_passed_over_for_one_that_does_not() {
+    let signed = Signed::new();
+    let identity = Identity::worthless();
+    let other = signed
+        .scene
+        .world
+        .mx("safe.example", 20, "mx2.safe.example");
+    other.identify(&identity);
+    signed.host.set(|b| b.starttls = StartTls::Good);
+    signed.tlsa((3, 1, 1), &[7; 32]);
+    let port = signed.scene.world.port();
+    let dns = &signed.scene.world.dns;
+    dns.tlsa("mx2.safe.example", port, (3, 1, 1), &identity.tlsa(1, 1));
+    let server = signed.start();
+    assert_delivered(&server, &other, "bob@safe.example", "dane");
+    assert_eq!(signed.host.count(), 0);
+}
+
+#[test]
+fn domains_that_share_hosts_keep_policies_of_their_own() {
+    let signed = Signed::new();
+    let world = &signed.scene.world;
+    signed.host.set(|b| b.starttls = StartTls::Good);
+    signed.tlsa((3, 1, 1), &[7; 32]);
+    world.dns.insecure_zone("tenant.example");
+    world.dns.mx("tenant.example", 10, "mx.safe.example");
+    let server = signed.start();
+    // One message, one site, two domains: only that whose own DNS is signed asks for DANE.
+    server.send(
+        crate::scene::SENDER,
+        &["bob@safe.example", "eve@tenant.example"],
+        &crate::scene::mail("both"),
+    );
+    let mails = signed.host.wait_for(1, SOON);
+    let mail = mails.first().expect("the tenant's mail");
+    assert_eq!(mail.addresses(), ["eve@tenant.example"]);
+    assert!(
+        server
+            .wait_for_log(&[" deferred ", "bob@safe.example", "DANE"], SOON)
+            .is_some(),
+        "{}",
+        server.log()
+    );
+}
+
+#[test]
+fn c41_mail_that_puts_delivery_first_is_not_held_up_by_the_domains_records() {
+    let signed = Signed::new();
+    signed.host.set(|b| b.starttls = StartTls::Good);
+    signed.tlsa((3, 1, 1), &[7; 32]);
+    let server = signed.start();
+    let mail = format!("TLS-Required: No\r\n{}", crate::scene::mail("first"));
+    server.send(crate::scene::SENDER, &["bob@safe.example"], &mail);
+    let mails = signed.host.wait_for(1, SOON);
+    assert!(mails.first().expect("the mail").tls);
+
+    // What the administrator has set counts all the same.
+    let signed = Signed::new();
+    let config = signed.config().set("outgoing.tls", "require");
+    let server = Sendoff::start(BINARY, config);
+    server.send(crate::scene::SENDER, &["bob@safe.example"], &mail);
+    assert!(server.wait_for_log(&[" deferred "], SOON).is_some());
+    assert_eq!(signed.host.count(), 0);
+}
+
+#[test]
+fn a_host_that_swallows_the_usual_hello_is_given_a_small_one_in_the_same_attempt() {
+    let scene = Scene::new();
+    let host = scene.world.domain("narrow.example");
+    host.set(|b| b.starttls = StartTls::SmallHelloOnly);
+    let server = scene.start();
+    assert_delivered(&server, &host, "bob@narrow.example", "encrypted");
+    assert_eq!(host.connection_count(), 2);
+}

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::dns::Dns;
 use crate::host::MxHost;
 use crate::runtime::runtime;
+use crate::web::WebHost;
 
 /// Ports of hosts: below those that systems hand out to clients, so that no connection takes one.
 const PORT_MIN: u16 = 10_000;
@@ -133,6 +134,22 @@ impl World {
     pub fn mx(&self, domain: &str, preference: u16, name: &str) -> MxHost {
         self.dns.mx(domain, preference, name);
         self.host(name)
+    }
+
+    /// Starts a web server at an address of its own and the world's port, and gives these names an A
+    /// record; by HTTPS, with a certificate of the world's CA for them.
+    ///
+    /// # Panics
+    /// When the network is full.
+    #[must_use]
+    pub fn web(&self, names: &[&str]) -> WebHost {
+        let ip = self.address();
+        for name in names {
+            self.dns.a(name, ip);
+        }
+        let address = SocketAddr::new(IpAddr::V4(ip), self.port);
+        WebHost::start(address, names, Some(&self.ca))
+            .unwrap_or_else(|e| panic!("a web server cannot listen at {address}: {e}"))
     }
 
     /// Where the server under test listens.

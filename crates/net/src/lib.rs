@@ -8,6 +8,7 @@ mod clock;
 mod connect;
 mod dns;
 mod files;
+mod http;
 mod link;
 mod listen;
 mod proxied;
@@ -22,6 +23,7 @@ pub use dns::{
     detect_servers,
 };
 pub use files::write_private;
+pub use http::{HttpAnswer, HttpRequest, http};
 pub use link::{Link, Turn};
 pub use listen::bind;
 pub use proxied::proxied;

@@ -9,12 +9,14 @@ mod dane;
 mod decide;
 mod hop;
 mod rules;
+mod sts;
 mod target;
 
 pub use dane::{Dane, usable};
 pub use decide::{DnsAnswer, Mode, MxRecord, RouteSettings, Router, Step};
 pub use hop::{Host, HostAddresses, NextHop, order_hosts};
 pub use rules::{DomainRule, Effective, Matcher, ParseMatchError, Rules};
+pub use sts::{ParseStsError, STS_POLICY_MAX, StsMode, StsPolicy, sts_id};
 pub use target::{ParseTargetError, Target};
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ pub(crate) struct Outgoing {
     pub(crate) first_mx_only: bool,
     pub(crate) fail_on_5xx_greeting: bool,
     pub(crate) tls: TlsMode,
-    pub(crate) dane: bool,
+    pub(crate) published: Published,
     /// Certificate and key that are shown to servers that ask.
     pub(crate) client_identity: Option<(PathBuf, PathBuf)>,
     pub(crate) relay: Option<Relay>,
@@ -106,6 +106,15 @@ pub(crate) struct Outgoing {
     /// Whether content may be converted for a host though a DKIM signature breaks by it.
     pub(crate) convert_signed: Signatures,
     pub(crate) timeouts: Timeouts,
+}
+
+/// Which wishes of domains about TLS are obeyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Published {
+    pub(crate) dane: bool,
+    pub(crate) mta_sts: bool,
+    /// The port of policy hosts.
+    pub(crate) mta_sts_port: u16,
 }
 
 /// The relay's login and protection.

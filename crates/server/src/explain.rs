@@ -66,13 +66,7 @@ pub(crate) async fn explain(
         }
     };
     let mode = tls(&settings, address.domain(), &next);
-    let context = Context {
-        domain: match next.configured {
-            true => None,
-            false => tls_policy::of_domain(shared, &settings, address.domain()).await,
-        },
-        need: Need::Usual,
-    };
+    let context = wishes(shared, &settings, address.domain(), &next, &mut found).await;
     let hosts = hosts(&settings, &next, mode, &context, &mut found).await;
     limits(shared, &settings, address.domain(), &mut found);
     let obstacle = standing(shared, &settings, address.domain(), &mut found).await;
@@ -107,6 +101,27 @@ pub(crate) async fn explain(
         }
     }
     Ok(found)
+}
+
+/// What the domain itself asks for.
+async fn wishes(
+    shared: &Shared,
+    settings: &Settings,
+    domain: &Domain,
+    next: &NextHop,
+    found: &mut Explanation,
+) -> Context {
+    let domain = match next.configured {
+        true => None,
+        false => tls_policy::of_domain(shared, settings, domain).await,
+    };
+    if let Some(sts) = domain.as_ref().and_then(|d| d.sts.as_ref()) {
+        found.step("mta-sts", sts.words());
+    }
+    Context {
+        domain,
+        need: Need::Usual,
+    }
 }
 
 fn local(settings: &Settings, address: &Address, found: &mut Explanation) {

@@ -33,6 +33,7 @@ mod sendmail;
 mod service;
 mod shared;
 mod sockets;
+mod sts;
 mod tls_policy;
 mod told;
 mod tools;

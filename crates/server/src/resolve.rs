@@ -12,6 +12,7 @@ use schedule::Resolution;
 use crate::config::RuleKeys;
 use crate::controls::Slow;
 use crate::shared::{Settings, Shared};
+use crate::sts::Found;
 use crate::tls_policy::DomainTls;
 
 /// A decision holds at least this long, so that a TTL of 0 does not ask for every mail.
@@ -89,18 +90,49 @@ pub(crate) async fn decide(
     });
     let routing = rerouted.as_ref().unwrap_or(&config.routing);
     let via = given.or(via);
-    let (mut router, mut step) = Router::begin(routing, domain, via.as_ref(), now);
+    let decided = steps(shared, settings, routing, domain, via.as_ref(), now);
+    let sts = async {
+        match config.outgoing.published.mta_sts
+            && via.is_none()
+            && config.routing.mode == Mode::Independent
+        {
+            true => shared.sts.policy(shared, settings, domain, now).await,
+            false => (Found::None, now + HOLDS_MAX),
+        }
+    };
+    let (decided, (sts, sts_until)) = tokio::join!(decided, sts);
+    let (next, mut expires, secure) = decided?;
+    if !next.configured {
+        expires = expires.min(sts_until);
+        let found = DomainTls {
+            domain: domain.clone(),
+            secure,
+            sts: match sts {
+                Found::Policy(sts) => Some(sts),
+                // What cannot be had cannot be obeyed (RFC 8461 §3.3).
+                Found::Failed(_) | Found::None => None,
+            },
+        };
+        shared.tls.set(found, now);
+    }
+    Ok((next, expires.max(now + HOLDS_MIN)))
+}
+
+/// The router's questions, asked until it has decided; and whether DNSSEC protects the decision.
+async fn steps(
+    shared: &Shared,
+    settings: &Settings,
+    routing: &RouteSettings,
+    domain: &Domain,
+    via: Option<&Target>,
+    now: Timestamp,
+) -> Result<(NextHop, Timestamp, bool), Box<Verdict>> {
+    let (mut router, mut step) = Router::begin(routing, domain, via, now);
     let mut expires = now + HOLDS_MAX;
     let mut secure = false;
     loop {
         step = match step {
-            Step::Go(next) => {
-                if !next.configured {
-                    let domain = domain.clone();
-                    shared.tls.set(DomainTls { domain, secure }, now);
-                }
-                return Ok((next, expires.max(now + HOLDS_MIN)));
-            }
+            Step::Go(next) => return Ok((next, expires, secure)),
             Step::No(verdict) => return Err(verdict),
             Step::AskMx(name) => {
                 let found = settings.dns.mx(name.as_str()).await;

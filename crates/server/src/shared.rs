@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::guard::LoginGuard;
 use crate::journal::Journal;
 use crate::service::Manager;
+use crate::sts::StsPolicies;
 use crate::tls_policy::TlsPolicies;
 use crate::users::Logins;
 
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) controls: Controls,
     /// What domains ask for about TLS.
     pub(crate) tls: TlsPolicies,
+    /// The policies that domains publish.
+    pub(crate) sts: StsPolicies,
     /// Failed logins.
     pub(crate) guard: LoginGuard,
     /// Bounds the slow checks of passwords.
@@ -194,6 +197,7 @@ impl Shared {
         ids: IdSource,
         manager: Manager,
     ) -> Self {
+        let policies = settings.config.data_dir.join("mta-sts");
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             settings: RwLock::new(Arc::new(settings)),
@@ -204,6 +208,7 @@ impl Shared {
             memory: Semaphore::new(CONTENT_MEGABYTES),
             controls: Controls::default(),
             tls: TlsPolicies::default(),
+            sts: StsPolicies::new(policies),
             guard: LoginGuard::default(),
             hashing: Semaphore::new(cores),
             tokens: Tokens::default(),

@@ -12,10 +12,11 @@ use std::time::Duration;
 use deliver::TlsMode;
 use mail::{Domain, EnhancedCode, Message, Reply, Timestamp, Tlsa};
 use net::{Answer, DnsFinding, Hello, Security, Trust};
-use route::{Dane, Host, NextHop};
+use route::{Dane, Host, NextHop, StsMode};
 
 use crate::resolve;
 use crate::shared::{Settings, Shared};
+use crate::sts::Sts;
 
 /// Domains that are remembered; those of a look-up long ago are forgotten first.
 const DOMAINS_MAX: usize = 100_000;
@@ -30,12 +31,14 @@ pub(crate) struct DomainTls {
     pub(crate) domain: Domain,
     /// Where its mail goes is signed (DNSSEC).
     pub(crate) secure: bool,
+    /// Its published policy (MTA-STS).
+    pub(crate) sts: Option<Arc<Sts>>,
 }
 
 impl DomainTls {
     /// Whether the domain asks for anything.
     const fn asks(&self) -> bool {
-        self.secure
+        self.secure || self.sts.is_some()
     }
 }
 
@@ -108,6 +111,8 @@ pub(crate) enum By {
     Settings,
     /// The domain's, by TLSA records.
     Dane,
+    /// The domain's, by a policy that it enforces.
+    Sts,
 }
 
 impl By {
@@ -116,6 +121,7 @@ impl By {
         match self {
             Self::Settings => "TLS",
             Self::Dane => "DANE",
+            Self::Sts => "MTA-STS",
         }
     }
 }
@@ -138,6 +144,9 @@ impl Wanted {
                 (By::Dane, _) => "DANE: encrypted, or it waits; no TLSA record is of a kind that \
                                   a mail client can use, so the host proves nothing"
                     .to_owned(),
+                (By::Sts, _) => {
+                    "MTA-STS: encrypted, and the host proves its name, or it waits".to_owned()
+                }
                 (By::Settings, TlsMode::None) => "none: in clear".to_owned(),
                 (By::Settings, TlsMode::Opportunistic) => {
                     "opportunistic: encrypted where offered, in clear where that fails".to_owned()
@@ -266,7 +275,7 @@ pub(crate) async fn wanted(
         return Ok(own);
     };
     if let Some(addresses) = addresses
-        && settings.config.outgoing.dane
+        && settings.config.outgoing.published.dane
         && domain.secure
     {
         match dane(settings, host, addresses).await? {
@@ -285,7 +294,29 @@ pub(crate) async fn wanted(
             }
         }
     }
-    Ok(own)
+    match &domain.sts {
+        Some(sts) if sts.policy.mode == StsMode::Enforce => by_sts(sts, host, &domain.domain),
+        // A policy that is only tested changes nothing but the reports.
+        Some(_) | None => Ok(own),
+    }
+}
+
+/// A host that the policy does not name gets nothing; one that it names must prove its name.
+fn by_sts(sts: &Sts, host: &Host, domain: &Domain) -> Result<Wanted, Reply> {
+    if !sts.policy.names(&host.name) {
+        let text = format!(
+            "MTA-STS: the policy of {domain} does not name this host (it names {})",
+            sts.policy.mx.join(", ")
+        );
+        return Err(Reply::own(EnhancedCode::new(4, 7, 5), text));
+    }
+    let name = host.name.to_ascii().unwrap_or_else(|| host.name.clone());
+    Ok(Wanted {
+        mode: TlsMode::Verify,
+        trust: Trust::Roots,
+        name: name.to_string(),
+        by: By::Sts,
+    })
 }
 
 /// The names in RFC 7672 §3.2.2: only an authority's certificates are asked for them.

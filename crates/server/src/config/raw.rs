@@ -212,6 +212,11 @@ pub(crate) struct Outgoing {
     /// Hosts whose domains publish TLSA records, and sign them, must prove themselves by these (DANE,
     /// RFC 7672). Default: true.
     pub(crate) dane: Option<bool>,
+    /// Hosts must meet the policy that their domain publishes (MTA-STS, RFC 8461), where DANE does not
+    /// say more. Default: true.
+    pub(crate) mta_sts: Option<bool>,
+    /// The port of policy hosts. Default: 443.
+    pub(crate) mta_sts_port: Option<u16>,
     /// PEM file with a certificate chain of ours, for servers that ask for one.
     pub(crate) client_certificate: Text,
     /// PEM file with its private key.

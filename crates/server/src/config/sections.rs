@@ -18,8 +18,8 @@ use super::listeners::intake;
 use super::raw::{self, NumberOrText, OneOrMany, PlanText, Raw, Text};
 use super::values::{choice, duration, networks, size};
 use super::{
-    Config, ConnectionLimits, LocalStore, LogSettings, Outgoing, QueueFiles, Relay, RuleKeys,
-    TlsFiles,
+    Config, ConnectionLimits, LocalStore, LogSettings, Outgoing, Published, QueueFiles, Relay,
+    RuleKeys, TlsFiles,
 };
 
 type Result<T> = std::result::Result<T, ConfigError>;
@@ -220,7 +220,11 @@ fn outgoing(
         )?
         .unwrap_or(false),
         tls: choice(&raw.tls, place, "outgoing.tls", &TLS)?.unwrap_or_default(),
-        dane: raw.dane.unwrap_or(true),
+        published: Published {
+            dane: raw.dane.unwrap_or(true),
+            mta_sts: raw.mta_sts.unwrap_or(true),
+            mta_sts_port: raw.mta_sts_port.unwrap_or(443),
+        },
         client_identity: client_identity(raw, place, base)?,
         relay,
         failure_messages: raw.failure_messages.unwrap_or(true),

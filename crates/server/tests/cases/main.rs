@@ -16,6 +16,7 @@ mod resends;
 mod scene;
 mod sendmail;
 mod service;
+mod sts;
 mod tls;
 mod told;
 mod verbs;

@@ -87,9 +87,11 @@ impl Dns {
         self.record(name, RData::CNAME(CNAME(dns_name(target))))
     }
 
-    /// Adds a text record.
+    /// Adds a text record; a long text of ASCII in several strings.
     pub fn txt(&self, name: &str, text: &str) -> &Self {
-        self.record(name, RData::TXT(TXT::new(vec![text.to_owned()])))
+        let strings = text.as_bytes().chunks(255);
+        let strings = strings.map(|s| String::from_utf8_lossy(s).into_owned());
+        self.record(name, RData::TXT(TXT::new(strings.collect())))
     }
 
     /// Adds a TLSA record for SMTP at a port of a host (RFC 6698 §2.1).

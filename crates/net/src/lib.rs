@@ -22,7 +22,7 @@ pub use dns::{
     Alias, Answer, Dns, DnsFinding, DnsServer, DnsSettings, Dnssec, MxFound, Security,
     detect_servers,
 };
-pub use files::write_private;
+pub use files::{create_private, write_private};
 pub use http::{HttpAnswer, HttpRequest, http};
 pub use link::{Link, Turn};
 pub use listen::bind;

@@ -97,7 +97,11 @@ impl PrivateKey {
         }
     }
 
-    fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
+    /// Reads a key in PKCS #8.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
         if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
             return Ok(Self(Kind::Ed25519(pair)));
         }

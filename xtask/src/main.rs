@@ -9,6 +9,7 @@ mod commands;
 mod configuration;
 mod deb;
 mod dependencies;
+mod judges;
 mod licences;
 mod log_events;
 mod sizes;
@@ -25,6 +26,7 @@ const USAGE: &str = "\
 cargo xtask test    everything that must hold: format, tidy, lints, tests
 cargo xtask tidy    what the compiler does not check
 cargo xtask docs    write the pages that are generated from the code
+cargo xtask judges  fetch what tests judge by from PyPI, into the target directory
 cargo xtask deb     build the Debian package; with --debug, of the debug build
 ";
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         "docs" => configuration::write(&root())
             .and_then(|()| api::write(&root()))
             .and_then(|()| commands::write(&root())),
+        "judges" => judges::prepare(),
         "deb" => {
             let release = !std::env::args().any(|word| word == "--debug");
             deb::build(&root(), release).map(|package| say(&format!("{}\n", package.display())))
@@ -73,6 +76,7 @@ fn test() -> Result<()> {
     cargo(&[&lints[..], &["--", "-D", "warnings"]].concat())?;
     // The servers under test are this binary.
     cargo(&["build", "--locked", "--package", "server"])?;
+    judges::prepare()?;
     let has_nextest = Command::new("cargo")
         .args(["nextest", "--version"])
         .output()

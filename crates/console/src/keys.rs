@@ -14,6 +14,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use intake::{Rights, SenderMatch, Senders};
 use mail::{Address, Domain};
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +89,20 @@ impl Key {
             Err(_) => Domain::parse(own).is_ok_and(|d| a_label(&d) == a_label(sender.domain())),
         };
         self.senders.is_empty() || self.senders.iter().any(is)
+    }
+
+    /// As whom it may write, in the terms of those who sign for it.
+    pub(crate) fn rights(&self) -> Rights {
+        if self.senders.is_empty() {
+            return Rights::Any;
+        }
+        let matching = |own: &String| match own.contains('@') {
+            true => own.parse::<SenderMatch>().ok(),
+            false => format!("@{own}").parse().ok(),
+        };
+        Rights::Only(Senders::new(
+            self.senders.iter().filter_map(matching).collect(),
+        ))
     }
 }
 

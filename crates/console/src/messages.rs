@@ -314,6 +314,7 @@ async fn hand_in(
         ret: composed.ret,
         env_id: None,
         terms: composed.terms,
+        rights: caller.key.rights(),
     };
     let handed = backend.hand_in(submission, token).await;
     answer(backend.as_ref(), caller, &addresses, handed)

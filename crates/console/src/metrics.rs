@@ -58,7 +58,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 }
 
 /// Every metric but the histogram of delays and the version.
-pub(crate) const METRICS: [Metric; 23] = [
+pub(crate) const METRICS: [Metric; 24] = [
     counter(
         "messages_accepted",
         "Messages taken into the queue, reports of our own included",
@@ -72,6 +72,10 @@ pub(crate) const METRICS: [Metric; 23] = [
     counter(
         "unknown_outcomes",
         "Contents that were sent without hearing an answer",
+    ),
+    counter(
+        "messages_signed",
+        "Messages that got DKIM signatures when they were taken in or made",
     ),
     Metric {
         name: "connections",

@@ -23,7 +23,7 @@ use smtp::server::{Answer, AskKeys, AskLogin, AskRcpt, State, Step, Wire};
 
 use crate::policy::{Auth, Listener, Policy, Tls};
 use crate::relaying::{Standing, standing};
-use crate::{AcceptFailure, Event, FixUps, LoginVerdict, Request, User};
+use crate::{AcceptFailure, Event, FixUps, LoginVerdict, Request, Rights, User};
 use timing::Clock;
 
 /// How far in the future a mail may be released (FUTURERELEASE). Mail that waits longer is better
@@ -224,6 +224,18 @@ impl Session {
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.client.user.as_ref().map(|user| user.name.as_str())
+    }
+
+    /// As whom the client may write.
+    #[must_use]
+    pub fn rights(&self) -> Rights {
+        match (self.standing(), &self.client.user) {
+            (Standing::Outsider | Standing::MustLogIn, _) => Rights::None,
+            (Standing::Trusted, Some(user)) if self.policy.check_sender => {
+                Rights::Only(user.senders.clone())
+            }
+            (Standing::Trusted, _) => Rights::Any,
+        }
     }
 
     /// The TLS handshake has been made.

@@ -7,10 +7,10 @@ use mail::{
 };
 use smtp::data::{BareNewline, ChunkReader, ContentRules};
 
-use crate::FixUps;
 use crate::decision::{no_recipient, outgoing, too_many_recipients, weigh};
 use crate::policy::Policy;
 use crate::received;
+use crate::{FixUps, Rights};
 
 /// A recipient that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Submission {
     pub terms: Terms,
     /// Who hands it in.
     pub submitter: Submitter,
+    /// As whom it may write.
+    pub rights: Rights,
 }
 
 /// A mail to save.

@@ -90,6 +90,9 @@ pub struct MessageView {
     pub size: u64,
     /// Who handed it in.
     pub submitter: String,
+    /// The DKIM signatures that it got here, as `domain/selector`, while it is in the queue.
+    #[serde(default)]
+    pub signatures: Vec<String>,
     /// Its recipients that wait.
     pub waiting: Vec<QueuedView>,
     /// Its recipients that are finished.

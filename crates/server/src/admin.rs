@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
 use crate::shared::Shared;
+use crate::signing;
 use crate::{explain, orders, run};
 
 /// A request's line is no longer than this: ten thousand ids fit.
@@ -310,6 +311,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
             subject: subject(&message.content),
             size: message.content.len() as u64,
             submitter: message.envelope.submitter.name(),
+            signatures: signing::signatures(&message.content),
             waiting,
             finished,
         }));
@@ -321,6 +323,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
         subject: String::new(),
         size: h.size,
         submitter: h.submitter.clone(),
+        signatures: Vec::new(),
         waiting,
         finished,
     }))

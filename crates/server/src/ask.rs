@@ -193,8 +193,12 @@ fn finished(rows: &[ops::FinishedView]) -> String {
 
 fn message_head(m: &ops::MessageView) -> String {
     let sender = if m.sender.is_empty() { "<>" } else { &m.sender };
+    let signed = match m.signatures.is_empty() {
+        true => String::new(),
+        false => format!("Signed    {}\n", m.signatures.join(", ")),
+    };
     format!(
-        "Message   {}\nAccepted  {}\nSender    {sender}\nSubject   {}\nSize      {} octets\nFrom      {}\n\n",
+        "Message   {}\nAccepted  {}\nSender    {sender}\nSubject   {}\nSize      {} octets\nFrom      {}\n{signed}\n",
         m.id, m.accepted, m.subject, m.size, m.submitter
     )
 }

@@ -23,7 +23,7 @@ use arguments::{
 use crate::config::{Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::users::Users;
-use crate::{ask, demo, keys, logbook, run, sendmail, tools};
+use crate::{ask, demo, dkim, keys, logbook, run, sendmail, tools};
 
 /// Where the configuration is looked for when none is named.
 const CONFIG: &str = "/etc/sendoff/sendoff.toml";
@@ -160,6 +160,7 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Mx { domain } => runtime()?.block_on(tools::mx(&config, &domain, json)),
         Command::Dns(DnsCommand::List) => runtime()?.block_on(tools::dns_list(&config, json)),
         Command::Dns(DnsCommand::Test) => runtime()?.block_on(tools::dns_test(&config, json)),
+        Command::Dkim(command) => runtime()?.block_on(dkim::carry_out(&config, command, json)),
         Command::WhatSmtp { host } => runtime()?.block_on(tools::what_smtp(&config, &host, json)),
         Command::User(command) => user(&config, command, json),
         Command::Key(command) => keys::carry_out(&config, command, json),
@@ -220,6 +221,7 @@ fn check(path: Option<&PathBuf>, config: &Config) -> Result<()> {
         (Some(path), _) | (None, Some(path)) => path.display().to_string(),
         (None, None) => "the defaults (there is no configuration file)".to_owned(),
     };
+    config.check_keys()?;
     for warning in &config.warnings {
         print(&format!("Note: {warning}.\n"));
     }

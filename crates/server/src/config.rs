@@ -4,6 +4,7 @@
 //! [`Config`]. Every error names the file, the line, the key and what it may be.
 
 mod console;
+mod dkim;
 mod error;
 mod listeners;
 mod raw;
@@ -43,6 +44,11 @@ pub(crate) struct Config {
     pub(crate) outgoing: Outgoing,
     pub(crate) routing: RouteSettings,
     pub(crate) rules: Arc<Rules<RuleKeys>>,
+    /// The keys that mail is signed with.
+    pub(crate) dkim: sign::Keyring,
+    /// Why one of them cannot be used. Commands that sign nothing do not care: whoever runs them,
+    /// such as a user of `sendmail`, may not read keys.
+    unusable_key: Option<ConfigError>,
     pub(crate) dns: DnsSettings,
     pub(crate) log: LogSettings,
     pub(crate) queue: QueueFiles,
@@ -154,7 +160,7 @@ impl Config {
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
-            source,
+            source: Arc::new(source),
         })?;
         let base = path.parent().map(Path::to_owned).unwrap_or_default();
         let mut config = Self::parse(&text, path, &base)?;
@@ -167,6 +173,11 @@ impl Config {
         let place = Place { path, text };
         let raw: raw::Raw = toml::from_str(text).map_err(|error| place.syntax(&error))?;
         sections::validate(raw, &place, base)
+    }
+
+    /// Whether every key to sign with can be used.
+    pub(crate) fn check_keys(&self) -> Result<(), ConfigError> {
+        self.unusable_key.clone().map_or(Ok(()), Err)
     }
 }
 

@@ -6,6 +6,7 @@ use mail::{Message, PeerHost, QueueId};
 
 use crate::opened::Open;
 use crate::shared::Shared;
+use crate::signing;
 
 pub(crate) fn log_said(
     shared: &Shared,
@@ -47,9 +48,9 @@ async fn fitted(
     if let Some(known) = open.fitted.as_ref().filter(is_same) {
         return transaction.converted(&known.outcome);
     }
-    let signatures = shared.settings().config.outgoing.convert_signed;
+    let settings = shared.settings();
     let content = message.content.clone();
-    let work = move || deliver::convert(&content, conversion, signatures);
+    let work = move || signing::converted(&settings.config, &content, conversion);
     let outcome = match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         // As if it had happened here: the batch is deferred, and it is logged.
@@ -58,7 +59,9 @@ async fn fitted(
     if let Ok(converted) = &outcome {
         let line = shared.journal.line(net::now(), "converted");
         let line = line.field("id", message.id).field("host", &open.host);
-        line.field("what", converted).send();
+        line.field("what", converted)
+            .maybe("dkim", signing::names(&converted.content))
+            .send();
     }
     let transaction = transaction.converted(&outcome);
     open.fitted = Some(Fitted {

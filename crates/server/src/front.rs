@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use intake::{Busy, LoginVerdict, Request, Session, Tls};
+use intake::{Busy, LoginVerdict, Request, Rights, Session, Tls};
 use net::{Link, Stream, Turn};
 use smtp::sasl::{Evidence, Keys, Login};
 use tokio::io::AsyncWriteExt;
@@ -227,7 +227,11 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, p
                 return link.shutdown().await;
             }
             Some(Request::Accept(message)) => {
-                let result = accept(shared, *message, None).await;
+                let rights = match shared.settings().config.dkim.is_empty() {
+                    true => Rights::None,
+                    false => session.rights(),
+                };
+                let result = accept(shared, *message, rights, None).await;
                 session.accepted(net::now(), result);
                 link.again(session);
             }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use intake::{AcceptFailure, Submission};
+use intake::{AcceptFailure, Rights, Submission};
 use mail::{Message, QueueId, RecipientState, Reply, Status};
 use spool::{CommitError, Op};
 use tokio::sync::oneshot;
 
 use crate::event::Event;
 use crate::shared::Shared;
+use crate::signing;
 
 /// A commit takes milliseconds; when the disk hangs, the client is told to come back.
 const COMMIT_MAX: Duration = Duration::from_secs(120);
@@ -65,10 +66,11 @@ pub(crate) async fn hand_in(
     }
     let now = net::now();
     let policy = Arc::clone(&shared.settings().policy);
+    let rights = submission.rights.clone();
     let composed = policy.compose(submission, policy.fix_ups, shared.next_id(now), now)?;
     let id = composed.message.id;
     let message = composed.message.clone();
-    accept(shared, composed.message, token)
+    accept(shared, composed.message, rights, token)
         .await
         .map_err(AcceptFailure::reply)?;
     let near = policy.charge(&message);
@@ -83,17 +85,19 @@ pub(crate) async fn hand_in(
     })
 }
 
-/// Makes a message durable. Its log line and its delivery begin with that, not before.
+/// Makes a message durable, signed where its submitter may write as its author. Its log line and
+/// its delivery begin with that, not before.
 pub(crate) async fn accept(
     shared: &Arc<Shared>,
     message: Message,
+    rights: Rights,
     token: Option<String>,
 ) -> Result<(), AcceptFailure> {
     if shared.stopping.is_cancelled() {
         return Err(AcceptFailure::Stopping);
     }
     let (told, answer) = oneshot::channel();
-    let message = Arc::new(message);
+    let message = Arc::new(signing::accepted(shared, message, &rights).await);
     let (held, rule) = shared.controls.held(&message, net::now());
     if let Some(rule) = rule {
         let line = shared.journal.line(net::now(), "hold-rule");

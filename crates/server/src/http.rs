@@ -85,6 +85,7 @@ impl Http {
                     .to_vec(),
             ),
             ("unknown_outcomes", vec![of("unknown_outcomes")]),
+            ("messages_signed", vec![of("signed")]),
             (
                 "connections",
                 ["connections_in", "connections_out"].map(of).to_vec(),

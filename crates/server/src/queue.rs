@@ -29,6 +29,7 @@ use crate::recent::Recent;
 use crate::reports::{accept_op, log_report};
 use crate::resolve::{self, Hop};
 use crate::shared::{Figures, Shared};
+use crate::signing;
 use crate::worker;
 
 /// Events taken at once, so that their effects are committed together.
@@ -278,6 +279,7 @@ impl Owner {
             .maybe("to", to)
             .maybe("and-more", (more > 0).then_some(more))
             .field("size", message.content.len())
+            .maybe("dkim", signing::names(&message.content))
             .maybe("held", (!held.is_empty()).then_some(held.len()))
             .field("via", &envelope.submitter.via)
             .maybe("user", envelope.submitter.user.as_ref());

@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::outcome::{AGAIN_AFTER, End, Waiting};
 use crate::queue::failed;
 use crate::shared::Shared;
+use crate::signing;
 use crate::told::{self, Known, Told};
 
 /// The original is returned whole up to this size, in octets.
@@ -274,7 +275,7 @@ impl Reports {
                 recipient.destination = Destination::Local;
             }
         }
-        Some(report)
+        Some(signing::own(&self.shared, report))
     }
 
     /// Makes the notice that recipients are late; the queue's owner commits it together with their

@@ -161,6 +161,7 @@ pub(crate) fn client_tls(config: &Config) -> Result<ClientTls> {
 
 /// Loads everything that the configuration names.
 async fn settings(config: Config) -> Result<Settings> {
+    config.check_keys()?;
     let dns = Dns::new(&config.dns)
         .await
         .map_err(|e| anyhow!(e))

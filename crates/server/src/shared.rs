@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) guard: LoginGuard,
     /// Bounds the slow checks of passwords.
     pub(crate) hashing: Semaphore,
+    /// Bounds the signing of mail, which is slow as well.
+    pub(crate) signing: Semaphore,
     /// One mail a token at a time.
     pub(crate) tokens: Tokens,
     /// For work that begins on a thread of the spool.
@@ -132,6 +134,7 @@ pub(crate) struct Figures {
     pub(crate) handshakes: AtomicU64,
     pub(crate) resumptions: AtomicU64,
     pub(crate) unknown_outcomes: AtomicU64,
+    pub(crate) signed: AtomicU64,
     pub(crate) delays: Delays,
 }
 
@@ -169,7 +172,7 @@ impl Figures {
     }
 
     /// Every counter by its name.
-    pub(crate) fn all(&self) -> [(&'static str, u64); 12] {
+    pub(crate) fn all(&self) -> [(&'static str, u64); 13] {
         let read = |c: &AtomicU64| c.load(Ordering::Relaxed);
         [
             ("accepted", read(&self.accepted)),
@@ -184,6 +187,7 @@ impl Figures {
             ("tls_handshakes", read(&self.handshakes)),
             ("tls_resumptions", read(&self.resumptions)),
             ("unknown_outcomes", read(&self.unknown_outcomes)),
+            ("signed", read(&self.signed)),
         ]
     }
 }
@@ -211,6 +215,7 @@ impl Shared {
             sts: StsPolicies::new(policies),
             guard: LoginGuard::default(),
             hashing: Semaphore::new(cores),
+            signing: Semaphore::new(cores),
             tokens: Tokens::default(),
             runtime: tokio::runtime::Handle::current(),
             stopping: CancellationToken::new(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use intake::{Event, FixUps, Quotas, Senders, Submission};
+use intake::{Event, FixUps, Quotas, Rights, Senders, Submission};
 use mail::{ByMode, Destination, IdSource, QueueId, Submitter, Terms, Timestamp};
 
 use crate::shell::{ANN, INSIDE, OUTSIDE, Shell, address, policy};
@@ -170,6 +170,7 @@ fn a_mail_handed_in_whole_is_judged_recipient_by_recipient() {
             peer: None,
             via: "http".to_owned(),
         },
+        rights: Rights::Any,
     };
     let content = "Subject: \u{fc}\nBcc: d@x.example\n\nHi\n.\nthere";
     let composed = policy

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{demo, keys};
+use crate::{demo, dkim, keys};
 
 /// Sendoff sends mail: it takes mail in, keeps it safe, and delivers it.
 #[derive(Debug, Parser)]
@@ -60,6 +60,9 @@ pub(super) enum Command {
     /// Look at the DNS servers.
     #[command(subcommand)]
     Dns(DnsCommand),
+    /// Keys that mail is signed with (DKIM), and their records in DNS.
+    #[command(subcommand)]
+    Dkim(dkim::DkimCommand),
     /// Ask a mail server what it is and what it offers.
     WhatSmtp {
         /// HOST or HOST:PORT; port 25 unless given.

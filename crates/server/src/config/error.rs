@@ -2,15 +2,16 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Why a configuration is not used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ConfigError {
     /// The file cannot be read.
     #[error("{path}: cannot be read: {source}", path = path.display())]
     Read {
         path: PathBuf,
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// Something in it is wrong.
     #[error("{path}:{line}: {message}", path = path.display())]

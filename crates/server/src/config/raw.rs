@@ -39,6 +39,9 @@ pub(crate) struct Raw {
     pub(crate) outgoing: Outgoing,
     /// Who is asked for mail hosts.
     pub(crate) dns: Dns,
+    /// Keys that mail is signed with (DKIM); any number, and all that are in force for an author's
+    /// domain sign. `sendoff dkim generate` makes one.
+    pub(crate) dkim: Vec<Spanned<Dkim>>,
     /// Rules for destinations; any number.
     pub(crate) domain: Vec<Spanned<DomainRule>>,
     /// The log.
@@ -230,9 +233,9 @@ pub(crate) struct Outgoing {
     /// `defer` or `fail` when every host greets with 5yz. Default: `defer`.
     pub(crate) on_5xx_greeting: Text,
     /// Mail that a host cannot take as it is (8-bit content without 8BITMIME, a header outside
-    /// ASCII without SMTPUTF8) is converted even if it bears a DKIM signature, which does not hold
-    /// behind that; false: it fails with 5.6.3 or 5.6.7. Parts signed by S/MIME or PGP are never
-    /// changed. Default: true.
+    /// ASCII without SMTPUTF8) is converted even if it bears a DKIM signature of others, which does
+    /// not hold behind that; false: it fails with 5.6.3 or 5.6.7. Signatures by keys of `[[dkim]]`
+    /// are made anew. Parts signed by S/MIME or PGP are never changed. Default: true.
     pub(crate) convert_signed: Option<bool>,
     /// How long a host is waited for, at each stage (RFC 5321 §4.5.3.2).
     pub(crate) timeouts: Timeouts,
@@ -314,6 +317,35 @@ pub(crate) struct Dns {
     pub(crate) dnssec: Option<bool>,
     /// A file of DNSKEY records that are trusted for the root. Default: the root's own keys.
     pub(crate) trust_anchor: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Dkim {
+    /// The domain whose mail is signed: that of the address in From.
+    pub(crate) domain: Text,
+    /// The key's name: its record stands at `SELECTOR._domainkey.DOMAIN`.
+    pub(crate) selector: Text,
+    /// The private key: RSA from 2048 bits, or Ed25519, in PEM (PKCS #8).
+    pub(crate) key_file: Text,
+    /// It signs for subdomains too that have no key. Default: false.
+    pub(crate) subdomains: bool,
+    /// It signs from then on: a date (midnight UTC) or a time (RFC 3339). Default: at once.
+    pub(crate) from: Text,
+    /// It signs until then; leave its record published for some weeks. Default: for ever.
+    pub(crate) until: Text,
+    /// How long a signature holds (`x=`). Default: without end.
+    pub(crate) lifetime: Text,
+    /// Of header and body: `relaxed` bears changed blanks, `simple` does not. Default:
+    /// `relaxed/relaxed`.
+    pub(crate) canonicalization: Text,
+    /// Header fields that are covered, and to which none may be added. Default: From, To, Cc,
+    /// Subject, Date, Message-ID, Reply-To, In-Reply-To, References, MIME-Version, Content-Type,
+    /// Content-Transfer-Encoding.
+    pub(crate) sealed_fields: Option<Vec<String>>,
+    /// Header fields that are covered where they are. Default: Sender, the `List-` fields, the
+    /// `Resent-` fields, TLS-Required, Auto-Submitted.
+    pub(crate) covered_fields: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize, Default)]

@@ -13,6 +13,7 @@ use schedule::{Plan, Rate};
 use toml::Spanned;
 
 use super::console::console;
+use super::dkim::keyring;
 use super::error::{ConfigError, Place};
 use super::listeners::intake;
 use super::raw::{self, NumberOrText, OneOrMany, PlanText, Raw, Text};
@@ -57,6 +58,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         None => data_dir.join("users.toml"),
     };
     let timeout = duration(&raw.dns.timeout, place, "dns.timeout")?;
+    let (dkim, unusable_key) = keyring(&raw.dkim, place, base, &mut warnings)?;
     Ok(Config {
         path: None,
         console: console(&raw.console, place, &tls, &data_dir, base)?,
@@ -78,6 +80,8 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         outgoing,
         routing,
         rules: Arc::new(rules),
+        dkim,
+        unusable_key,
         dns: DnsSettings {
             servers: raw.dns.servers,
             detect_if_given_fail: raw.dns.detect_if_given_fail.unwrap_or(true),

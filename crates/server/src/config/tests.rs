@@ -117,3 +117,69 @@ fn http_beyond_loopback_needs_a_certificate() {
     assert!(address("[console]\naddress = \"8025\"").is_err());
     assert!(parse("[console]\nmetrics_networks = [\"x\"]").is_err());
 }
+
+#[test]
+fn keys_to_sign_with_are_checked_and_only_who_signs_must_read_them() {
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/../sign/src/signature/test.");
+    let table = |file: &str, more: &str| {
+        let head = "[[dkim]]\ndomain = \"a.example\"\nselector = \"s\"";
+        format!("{head}\nkey_file = \"{key}{file}.pem\"\n{more}\n")
+    };
+    let wrong = |text: &str| match parse(text) {
+        Ok(config) => config.check_keys().unwrap_err().to_string(),
+        Err(why) => why,
+    };
+    for (text, expected) in [
+        (
+            "[[dkim]]\ndomain = \"a.example\"".to_owned(),
+            "sendoff.toml:1: dkim.selector: a [[dkim]] key needs",
+        ),
+        (table("none", ""), "sendoff.toml:4: dkim.key_file: "),
+        (
+            table("rsa1024", ""),
+            "test.rsa1024.pem: its RSA key has less than 2048 bits",
+        ),
+        (table("encrypted", ""), "its key is encrypted"),
+        (
+            table("rsa", "").replace("\"s\"", "\"a b\""),
+            "sendoff.toml:3: dkim.selector: `a b` is no selector",
+        ),
+        (
+            table("rsa", "until = \"soon\""),
+            "sendoff.toml:5: dkim.until: `soon` is no time",
+        ),
+        (
+            table("rsa", "from = \"2026-01-02\"\nuntil = \"2026-01-01\""),
+            "the key never signs",
+        ),
+        (
+            table("rsa", "canonicalization = \"nofws\""),
+            "is not one of \"relaxed/relaxed\"",
+        ),
+        (
+            table("rsa", "sealed_fields = [\"To\"]"),
+            "`From` is missing",
+        ),
+        (
+            table("rsa", "covered_fields = [\"Received\"]"),
+            "no signature of it holds",
+        ),
+        (table("rsa", "").repeat(2), "stands here twice"),
+    ] {
+        let why = wrong(&text);
+        assert!(why.contains(expected), "{text}\n{why}");
+    }
+    let warned = |text: &str, words: &str| {
+        let config = parse(text).unwrap();
+        assert!(config.check_keys().is_ok());
+        config.warnings.iter().any(|w| w.contains(words))
+    };
+    assert!(warned(&table("ed25519", ""), "Ed25519 keys only"));
+    assert!(!warned(&table("rsa", ""), "Ed25519 keys only"));
+    let gap = "no key signs the mail of a.example any more";
+    assert!(warned(&table("rsa", "until = \"2020-01-01\""), gap));
+    let short = "dkim.lifetime is below 7d";
+    assert!(warned(&table("rsa", "lifetime = \"1d\""), short));
+    // Who runs `sendmail` may not read the key, and needs not.
+    assert!(parse(&table("none", "")).is_ok());
+}

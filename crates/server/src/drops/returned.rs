@@ -11,6 +11,7 @@ use spool::{CommitError, Op};
 use crate::event::Event;
 use crate::reports::{log_report, reporter};
 use crate::shared::Shared;
+use crate::signing;
 
 /// What became of the attempt to tell the sender.
 #[derive(Debug)]
@@ -77,6 +78,7 @@ pub(super) fn give_back(
             recipient.destination = Destination::Local;
         }
     }
+    let report = signing::own(shared, report);
     let op = Op::Accept {
         states: vec![report.initial_state(); report.envelope.recipients.len()],
         message: report.clone(),

@@ -3,7 +3,7 @@
 
 use base64::Engine;
 use bytes::Bytes;
-use intake::{Submission, Wanted};
+use intake::{Rights, SenderMatch, Senders, Submission, Wanted};
 use mail::{Address, Domain, EnhancedCode, Notify, Reply, Ret, Submitter, Terms, find_header};
 
 use super::directory::Taken;
@@ -66,7 +66,7 @@ pub(super) fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
     let submission = Submission {
         // What is refused goes back to who wrote it, not to whom it claims to be from.
         reverse_path: match posed {
-            Some(_) => Some(own),
+            Some(_) => Some(own.clone()),
             None => reverse_path,
         },
         recipients,
@@ -82,6 +82,10 @@ pub(super) fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
         }),
         env_id: drop.env_id.clone(),
         terms: Terms::from(&drop.asked),
+        rights: match may_choose {
+            true => Rights::Any,
+            false => Rights::Only(Senders::new(vec![SenderMatch::Address(own)])),
+        },
     };
     Ok(Submit {
         submission,

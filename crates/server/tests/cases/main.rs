@@ -4,6 +4,7 @@
 mod conversion;
 mod dane;
 mod dialogue;
+mod dkim;
 mod durable;
 mod hosts;
 mod http;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -153,8 +154,14 @@ pub(crate) fn log_lines(server: &Sendoff, texts: &[&str]) -> Vec<String> {
 
 /// What a Python script prints about a mail, as JSON: an independent judge.
 pub(crate) fn python(script: &str, content: &[u8]) -> Value {
-    let mut python = Command::new("python3")
-        .args(["-c", script])
+    judged_by("python3".as_ref(), &[script], content)
+}
+
+/// As [`python`], by this interpreter and with arguments for the script.
+pub(crate) fn judged_by(interpreter: &Path, script: &[&str], content: &[u8]) -> Value {
+    let mut python = Command::new(interpreter)
+        .arg("-c")
+        .args(script)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -11,7 +11,7 @@ use crate::scene::{
 };
 
 /// A listener with STARTTLS and the certificate of a world's CA for it.
-fn with_tls(scene: &Scene, scratch: &Scratch) -> Config {
+pub(crate) fn with_tls(scene: &Scene, scratch: &Scratch) -> Config {
     let identity = scene.world.ca.issue(&["submit.origin.example"]);
     let written = identity.write(scratch.path(), "submit");
     let (certificate, key) = written.expect("files for the certificate");
@@ -23,12 +23,12 @@ fn with_tls(scene: &Scene, scratch: &Scratch) -> Config {
         .in_table("listener", "networks", ["192.0.2.0/24"])
 }
 
-fn add_user(server: &Sendoff, name: &str) {
+pub(crate) fn add_user(server: &Sendoff, name: &str) {
     let added = server.cli_with_input(&["user", "add", name], "correct horse\n");
     assert!(added.status.success(), "{added:?}");
 }
 
-fn in_tls(scene: &Scene, server: &Sendoff) -> Client {
+pub(crate) fn in_tls(scene: &Scene, server: &Sendoff) -> Client {
     let mut client = server.client();
     let reply = client.starttls("submit.origin.example", &scene.world.ca);
     assert_eq!(reply.expect("the server answers").code, 250);

@@ -1,0 +1,170 @@
+//! Signing mail (DKIM): which mail, with which keys, and where.
+//!
+//! A mail is signed once, when it is taken in, on the octets that go to the queue and out of it.
+//! Where the library fails to sign, which is not known to happen, the mail goes out unsigned and an
+//! `error` is logged: a mail without a signature arrives in most places, a mail refused in none.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use deliver::{Conversion, Converted, Obstacle};
+use intake::Rights;
+use mail::{Address, Message, Timestamp};
+use sign::{Keyring, Signer};
+
+use crate::config::Config;
+use crate::shared::{Figures, Shared};
+
+/// The message with signatures in front, where its author's domain has keys and its submitter may
+/// write as all of its authors. Costs nothing where there are no keys.
+pub(crate) async fn accepted(shared: &Arc<Shared>, message: Message, rights: &Rights) -> Message {
+    let settings = shared.settings();
+    let keyring = &settings.config.dkim;
+    if keyring.is_empty() || *rights == Rights::None {
+        return message;
+    }
+    let signers = match signers(keyring, &message.content, rights, net::now()) {
+        Ok(signers) if signers.is_empty() => return message,
+        Ok(signers) => signers,
+        Err(why) => {
+            let line = shared.journal.line(net::now(), "unsigned");
+            line.field("id", message.id).field("why", why).send();
+            return message;
+        }
+    };
+    // Threads that may block are many; those that reckon are no more than there are cores.
+    let Ok(_turn) = shared.signing.acquire().await else {
+        return message;
+    };
+    let content = message.content.clone();
+    let work = move || with_signatures(&content, &signers, net::now());
+    let signed = match tokio::task::spawn_blocking(work).await {
+        Ok(signed) => signed.map_err(|e| e.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    put(shared, message, signed)
+}
+
+/// Signs mail of our own (reports), where the domain in its From has keys. Takes up to
+/// milliseconds: for threads that may block.
+pub(crate) fn own(shared: &Shared, message: Message) -> Message {
+    let settings = shared.settings();
+    let keyring = &settings.config.dkim;
+    if keyring.is_empty() {
+        return message;
+    }
+    match signers(keyring, &message.content, &Rights::Any, net::now()) {
+        Ok(signers) if !signers.is_empty() => {
+            let signed = with_signatures(&message.content, &signers, net::now());
+            put(shared, message, signed.map_err(|e| e.to_string()))
+        }
+        Ok(_) | Err(_) => message,
+    }
+}
+
+fn put(shared: &Shared, message: Message, signed: Result<Bytes, String>) -> Message {
+    match signed {
+        Ok(content) => {
+            Figures::count(&shared.figures.signed);
+            Message { content, ..message }
+        }
+        Err(why) => {
+            let line = shared.journal.line(net::now(), "error");
+            line.field("what", "DKIM: the mail goes out unsigned")
+                .field("id", message.id)
+                .field("why", why)
+                .send();
+            message
+        }
+    }
+}
+
+/// The keys that sign this mail; an error is why there are none, though the author's domain has
+/// some, or though it cannot be told who the author is.
+fn signers(
+    keyring: &Keyring,
+    content: &[u8],
+    rights: &Rights,
+    now: Timestamp,
+) -> Result<Vec<Arc<Signer>>, String> {
+    let authors = sign::authors(content).map_err(|why| why.to_string())?;
+    let author = sign::signing_author(&authors, content);
+    let of = |author: &Address| keyring.of(author.domain(), now);
+    let signers = author.as_ref().map(of).unwrap_or_default();
+    match rights.refused(&authors) {
+        Some(refused) if !signers.is_empty() => {
+            Err(format!("its submitter may not write as {refused}"))
+        }
+        Some(_) | None => Ok(signers),
+    }
+}
+
+fn with_signatures(
+    content: &Bytes,
+    signers: &[Arc<Signer>],
+    now: Timestamp,
+) -> Result<Bytes, sign::SignError> {
+    let signers: Vec<&Signer> = signers.iter().map(|s| &**s).collect();
+    let mut signed = sign::sign(content, &signers, now)?.into_bytes();
+    signed.reserve_exact(content.len());
+    signed.extend_from_slice(content);
+    Ok(Bytes::from(signed))
+}
+
+/// The signatures that were made here: `example.com/s1`.
+pub(crate) fn signatures(content: &[u8]) -> Vec<String> {
+    let one = |found: sign::InFront<'_>| format!("{}/{}", found.domain, found.selector);
+    sign::in_front(content).map(one).collect()
+}
+
+/// The same as the log names them.
+pub(crate) fn names(content: &[u8]) -> Option<String> {
+    let names = signatures(content);
+    (!names.is_empty()).then(|| names.join(","))
+}
+
+/// Converts a content for a host. Signatures of ours do not stand in the way: they are taken off,
+/// and what was converted is signed anew.
+pub(crate) fn converted(
+    config: &Config,
+    content: &Bytes,
+    conversion: Conversion,
+) -> Result<Converted, Obstacle> {
+    let signatures = config.outgoing.convert_signed;
+    let (bare, signers) = taken_off(&config.dkim, content, net::now());
+    let mut converted = deliver::convert(&bare, conversion, signatures)?;
+    if !signers.is_empty() {
+        match with_signatures(&converted.content, &signers, net::now()) {
+            Ok(content) => converted.content = content,
+            Err(_) => converted.signed = true,
+        }
+    }
+    Ok(converted)
+}
+
+/// The content without our signatures in front, and the keys to sign it with again: those of the
+/// same domains that are in force now, else the same ones. A signature whose domain has no key any
+/// more stays, like a stranger's.
+fn taken_off(keyring: &Keyring, content: &Bytes, now: Timestamp) -> (Bytes, Vec<Arc<Signer>>) {
+    let mut signers: Vec<Arc<Signer>> = Vec::new();
+    let mut length = 0;
+    for found in sign::in_front(content) {
+        let in_force = keyring
+            .signers()
+            .filter(|s| s.domain.as_str().eq_ignore_ascii_case(found.domain) && s.is_in_force(now));
+        let mut again: Vec<Arc<Signer>> = in_force.cloned().collect();
+        if again.is_empty() {
+            again.extend(keyring.find(found.domain, found.selector).cloned());
+        }
+        if again.is_empty() {
+            break;
+        }
+        for signer in again {
+            if !signers.iter().any(|s| Arc::ptr_eq(s, &signer)) {
+                signers.push(signer);
+            }
+        }
+        length += found.length;
+    }
+    (content.slice(length..), signers)
+}

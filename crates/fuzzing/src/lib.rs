@@ -6,6 +6,7 @@
 //! pieces reads as the whole does, and what is made stays within its bounds.
 
 mod convert;
+mod dkim;
 mod drop_file;
 mod filter;
 mod login;
@@ -52,13 +53,14 @@ mod server {
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("address", text::address),
     ("address_list", drop_file::address_list),
     ("command", protocol::command),
     ("configuration", settings::configuration),
     ("convert", convert::converted),
     ("data", protocol::data),
+    ("dkim", dkim::signed),
     ("drop_file", drop_file::drop_file),
     ("filter", filter::filter),
     ("frames", queue::frames),

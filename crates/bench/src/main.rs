@@ -7,6 +7,7 @@
 mod compare;
 mod contender;
 mod content;
+mod dkim;
 mod load;
 mod sink;
 mod table;
@@ -54,6 +55,8 @@ enum Command {
         #[command(flatten)]
         options: LoadOptions,
     },
+    /// Sign mails: what a signature costs, by the kind of key.
+    Dkim(dkim::Options),
     /// Sendoff and Postfix in one run.
     Compare(compare::Options),
 }
@@ -105,6 +108,7 @@ fn main() -> ExitCode {
         Command::Load { server, options } => send(&options, server),
         Command::Sink { port } => take(port),
         Command::Ceiling { options } => ceiling(&options),
+        Command::Dkim(options) => dkim::measure(&options),
         Command::Compare(options) => compare::compare(&options),
     };
     match result {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use mail::{Envelope, QueueId, RecipientKey, RecipientState, Timestamp, Verdict};
 
+use crate::note::Note;
+
 /// Where a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Place {
@@ -125,6 +127,8 @@ pub enum Change {
         /// Its record.
         place: Place,
     },
+    /// Something for the history alone.
+    Note(Note),
 }
 
 /// How far the logs are applied: the sequence of the last frame of either lane.

@@ -12,7 +12,9 @@ use crate::body::{self, StoredBody};
 use crate::change::{Change, MessageMeta, Place};
 use crate::lane::{LaneWriter, Need, WriteError};
 use crate::op::{Callback, CommitError, Op};
-use crate::record::{Body, MessageParts, put_control, put_done, put_message, put_recipient_state};
+use crate::record::{
+    Body, MessageParts, put_control, put_done, put_message, put_note, put_recipient_state,
+};
 use crate::segment::FRAME_HEADER;
 use crate::shared::{Pending, Shared, lock, wait};
 use crate::spool::threads::{body_files, has_large_body};
@@ -253,7 +255,11 @@ fn take(shared: &Shared) -> Vec<Pending> {
 const fn weight(op: &Op) -> usize {
     match op {
         Op::Accept { message, .. } => 512 + message.content.len(),
-        Op::AcceptStored { .. } | Op::State { .. } | Op::Done { .. } | Op::Control { .. } => 512,
+        Op::AcceptStored { .. }
+        | Op::State { .. }
+        | Op::Done { .. }
+        | Op::Control { .. }
+        | Op::Note(_) => 512,
     }
 }
 
@@ -271,7 +277,8 @@ fn place_of(change: &mut Change) -> Option<&mut Place> {
         Change::Moved { .. }
         | Change::Carried { .. }
         | Change::Gone { .. }
-        | Change::Forget { .. } => None,
+        | Change::Forget { .. }
+        | Change::Note(_) => None,
     }
 }
 
@@ -342,6 +349,10 @@ fn encode(shared: &Arc<Shared>, out: &mut Vec<u8>, op: Op) -> io::Result<Change>
             put_control(out, &name, value.as_deref());
             let place = place(out);
             Change::Control { name, value, place }
+        }
+        Op::Note(note) => {
+            put_note(out, &note);
+            Change::Note(note)
         }
     })
 }

@@ -6,7 +6,7 @@ use mail::{
     Reply, Status, Submitter, Timestamp, Verdict,
 };
 
-use crate::{Filter, HistoryFilter, Op, Page, Sort, Store};
+use crate::{Filter, HistoryFilter, LaterRow, Note, Op, Page, Sort, Store};
 
 /// A mail from `sender@here.example` for tests.
 ///
@@ -85,7 +85,9 @@ pub fn check(store: &dyn Store) {
     fill(store);
     check_queries(store);
     check_reading(store);
+    check_notes(store, false);
     check_outcomes(store);
+    check_notes(store, true);
 }
 
 fn fill(store: &dyn Store) {
@@ -115,6 +117,44 @@ fn fill(store: &dyn Store) {
     assert_eq!(store.control("pause").as_deref(), Some("all"));
     commit(vec![control(None)]);
     assert_eq!(store.control("pause"), None, "the last writer wins");
+    let entry = |name: &str, value: Option<&str>| {
+        Op::Note(Note::Entry {
+            name: name.to_owned(),
+            value: value.map(str::to_owned),
+        })
+    };
+    commit(vec![entry("book/a", Some("1")), entry("book/b", Some("2"))]);
+    commit(vec![entry("bool", Some("3")), entry("book/a", Some("4"))]);
+    commit(vec![entry("book/b", None)]);
+    let later = |n, word: &str| {
+        Op::Note(Note::Later(LaterRow {
+            key: key(1, n),
+            at: Timestamp::from_secs(1_800_000_100),
+            word: word.to_owned(),
+            text: format!("{word} {n}"),
+        }))
+    };
+    commit(vec![later(0, "bounced"), later(0, "complained")]);
+    commit(vec![later(1, "bounced")]);
+}
+
+/// What the history keeps beside outcomes.
+fn check_notes(store: &dyn Store, expired: bool) {
+    let mut found = Vec::new();
+    let each = &mut |name, value| found.push((name, value));
+    store.entries("book/", each).expect("the history answers");
+    let expected = [("book/a".to_owned(), "4".to_owned())];
+    assert_eq!(found, expected, "the last writer wins, retention or not");
+    let later = store.later(QueueId::from_u64(1));
+    let later = later.expect("the history answers");
+    let told: Vec<&str> = later.iter().map(|row| row.text.as_str()).collect();
+    let kept: &[&str] = match expired {
+        false => &["bounced 0", "complained 0", "bounced 1"],
+        true => &[],
+    };
+    assert_eq!(told, kept);
+    let none = store.later(QueueId::from_u64(2));
+    assert_eq!(none.expect("the history answers"), []);
 }
 
 /// Each filter with the recipients that it must find.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::codec::DecodeError;
 use crate::record::{
     self, Body, MessageParts, RECORD_HEADER, Record, put_control, put_done, put_gone, put_message,
-    put_recipient_state,
+    put_note, put_recipient_state,
 };
 use crate::segment::{
     FRAME_HEADER, FrameHeader, HeaderCheck, Lane, PAGE, SEGMENT_HEADER, Sealed, SegmentHeader, walk,
@@ -54,6 +54,7 @@ pub fn rewrite(kind: u8, payload: &[u8]) -> Result<Vec<u8>, DecodeError> {
         } => put_done(&mut out, key, attempts, &verdict, transcript.as_deref()),
         Record::Control { name, value } => put_control(&mut out, &name, value.as_deref()),
         Record::Gone { id } => put_gone(&mut out, id),
+        Record::Note(note) => put_note(&mut out, &note),
         Record::Other => return Ok(payload.to_vec()),
     }
     Ok(out.split_off(RECORD_HEADER))

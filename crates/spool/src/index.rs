@@ -15,6 +15,7 @@ use mail::{
 
 use crate::change::{Applied, Change, MessageMeta, Place};
 use crate::filter::Filter;
+use crate::note::LaterRow;
 
 mod memory;
 mod net;
@@ -317,7 +318,20 @@ pub trait Index: Send + Sync {
     /// When the history cannot be read.
     fn find_token_beginning(&self, prefix: &str) -> Result<Option<(String, QueueId)>, IndexError>;
 
-    /// Removes what finished before `before` from the history; returns how many recipients.
+    /// What came to be known of a message's recipients, in the order of time.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    fn later(&self, id: QueueId) -> Result<Vec<LaterRow>, IndexError>;
+
+    /// Hands over the entries whose names begin with `prefix`, in the order of names.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    fn entries(&self, prefix: &str, f: &mut dyn FnMut(String, String)) -> Result<(), IndexError>;
+
+    /// Removes what finished before `before` from the history; returns how many recipients. What
+    /// came to be known before goes as well; entries stay.
     ///
     /// # Errors
     /// When it cannot be written.

@@ -303,7 +303,8 @@ impl Keeper {
                 self.add_gone(load, place, id);
                 Ok(())
             }
-            Record::Other => Ok(()),
+            // A segment goes only after the history has what it says.
+            Record::Note(_) | Record::Other => Ok(()),
         }
     }
 
@@ -527,7 +528,8 @@ fn set_place(change: &mut Change, segment: u32, base: u32) {
         Change::Message { .. }
         | Change::State { .. }
         | Change::Done { .. }
-        | Change::Forget { .. } => {}
+        | Change::Forget { .. }
+        | Change::Note(_) => {}
     }
 }
 

@@ -14,7 +14,7 @@
 //! | `bodies/ID.body` | the content of mail ID, larger than [`Options::inline_max`] | until all its recipients are done |
 //! | `quarantine/…` | damaged parts of the log, copied, and contents of mail that may be in them | until the administrator removes them |
 //! | `index.db` | waiting recipients, in SQLite; derived from the log | deleted at will, made anew |
-//! | `history.db` | finished recipients, attempts, tokens, in SQLite; primary | for ever; rows expire |
+//! | `history.db` | finished recipients, attempts, tokens, what came to be known later, entries, in SQLite; primary | for ever; rows expire, entries do not |
 //! | `lock` | held by the one process that uses the directory | |
 //!
 //! Segment numbers rise by one over both lanes and are never used twice.
@@ -51,6 +51,7 @@
 //! | 3 Done | id (8), recipient, attempts, verdict, transcript |
 //! | 4 Control | name, value or none |
 //! | 5 Gone | id (8): all recipients have their outcome, whatever copies say |
+//! | 6 Note | 0, name, value or none; or 1, id (8), recipient, time, word, text: for the history alone, dead as soon as that has it |
 //!
 //! # Limits
 //!
@@ -123,6 +124,7 @@ pub mod index;
 mod indexer;
 mod keeper;
 mod lane;
+mod note;
 mod op;
 mod options;
 mod record;
@@ -143,6 +145,7 @@ pub use index::{
     AttemptRow, HistoryFilter, HistoryRow, Index, IndexError, MemoryIndex, Page, Row, Sort,
     SqliteIndex, Waiting,
 };
+pub use note::{LaterRow, Note};
 pub use op::{Callback, CommitError, Op};
 pub use options::Options;
 pub use replay::{OpenError, Quarantined, Recovered};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mail::{Message, QueueId, RecipientKey, RecipientState, Verdict};
 
 use crate::body::StoredBody;
+use crate::note::Note;
 
 /// One change of the durable state.
 #[derive(Debug, Clone)]
@@ -59,6 +60,8 @@ pub enum Op {
         /// Its value; `None` deletes it.
         value: Option<String>,
     },
+    /// Something for the history alone.
+    Note(Note),
 }
 
 /// Ends a text that was cut.
@@ -117,7 +120,8 @@ impl Op {
                     cut(transcript, Self::TRANSCRIPT_MAX);
                 }
             }
-            Self::Control { .. } => {}
+            Self::Note(Note::Later(row)) => cut(&mut row.text, Self::REPLY_MAX),
+            Self::Control { .. } | Self::Note(Note::Entry { .. }) => {}
         }
     }
 
@@ -128,9 +132,11 @@ impl Op {
                 Some((message.id, message.content.len() as u64))
             }
             Self::AcceptStored { message, body, .. } => Some((message.id, body.len())),
-            Self::Accept { .. } | Self::State { .. } | Self::Done { .. } | Self::Control { .. } => {
-                None
-            }
+            Self::Accept { .. }
+            | Self::State { .. }
+            | Self::Done { .. }
+            | Self::Control { .. }
+            | Self::Note(_) => None,
         }
     }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use mail::{Envelope, Message, QueueId, RecipientKey, RecipientState, Timestamp, Verdict};
 
 use crate::codec::{DecodeError, Reader, put_bytes, put_opt_str, put_str, put_varint};
+use crate::note::Note;
 
 mod values;
 
@@ -26,6 +27,7 @@ const KIND_STATE: u8 = 2;
 const KIND_DONE: u8 = 3;
 const KIND_CONTROL: u8 = 4;
 const KIND_GONE: u8 = 5;
+const KIND_NOTE: u8 = 6;
 
 /// Where the content of a message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +99,7 @@ pub(crate) enum Record<'a> {
     Gone {
         id: QueueId,
     },
+    Note(Note),
     /// A kind of a later release.
     Other,
 }
@@ -185,6 +188,10 @@ pub(crate) fn put_gone(out: &mut Vec<u8>, id: QueueId) {
     framed(out, KIND_GONE, |out| {
         out.extend_from_slice(&id.as_u64().to_le_bytes());
     });
+}
+
+pub(crate) fn put_note(out: &mut Vec<u8>, note: &Note) {
+    framed(out, KIND_NOTE, |out| note.put(out));
 }
 
 fn put_key(out: &mut Vec<u8>, key: RecipientKey) {
@@ -283,6 +290,7 @@ pub(crate) fn decode(kind: u8, payload: &[u8]) -> Result<Record<'_>, DecodeError
         KIND_GONE => Record::Gone {
             id: QueueId::from_u64(r.u64()?),
         },
+        KIND_NOTE => Record::Note(Note::get(r)?),
         _ => Record::Other,
     })
 }

@@ -27,6 +27,7 @@ use crate::replay::{OpenError, Recovered, Start, start};
 use crate::shared::{Counters, Feed, Pending, Pool, Queue, Shared, lock};
 use crate::storage::{DirStorage, Storage, read_range};
 
+mod notes;
 mod stats;
 pub(crate) mod threads;
 
@@ -294,6 +295,7 @@ impl Spool {
                 | Record::Done { .. }
                 | Record::Control { .. }
                 | Record::Gone { .. }
+                | Record::Note(_)
                 | Record::Other => Ok(None),
             },
         )
@@ -326,6 +328,7 @@ impl Spool {
                     | Record::Done { .. }
                     | Record::Control { .. }
                     | Record::Gone { .. }
+                    | Record::Note(_)
                     | Record::Other => None,
                 })
             },

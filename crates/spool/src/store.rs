@@ -9,6 +9,7 @@ use mail::{Message, QueueId, RecipientKey, RecipientState, Timestamp};
 
 use crate::filter::Filter;
 use crate::index::{AttemptRow, HistoryFilter, HistoryRow, IndexError, Page, Row, Waiting};
+use crate::note::LaterRow;
 use crate::op::{Callback, CommitError, Op};
 use crate::spool::{ReadError, Spool};
 
@@ -95,6 +96,19 @@ pub trait Store: Send + Sync {
     /// When the history cannot be written.
     fn expire_history(&self, before: Timestamp) -> Result<u64, IndexError>;
 
+    /// What came to be known of a message's recipients behind their outcomes, in the order of time.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::query`].
+    fn later(&self, id: QueueId) -> Result<Vec<LaterRow>, IndexError>;
+
+    /// Hands over every entry whose name begins with `prefix`, in the order of names. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::query`].
+    fn entries(&self, prefix: &str, f: &mut dyn FnMut(String, String)) -> Result<(), IndexError>;
+
     /// The administrator's setting of this name.
     fn control(&self, name: &str) -> Option<String>;
 }
@@ -155,6 +169,14 @@ impl Store for Spool {
 
     fn expire_history(&self, before: Timestamp) -> Result<u64, IndexError> {
         Self::expire_history(self, before)
+    }
+
+    fn later(&self, id: QueueId) -> Result<Vec<LaterRow>, IndexError> {
+        Self::later(self, id)
+    }
+
+    fn entries(&self, prefix: &str, f: &mut dyn FnMut(String, String)) -> Result<(), IndexError> {
+        Self::entries(self, prefix, f)
     }
 
     fn control(&self, name: &str) -> Option<String> {

@@ -323,6 +323,8 @@ impl Table {
                 }
                 Effect::Kept
             }
+            // It lives in the history.
+            Change::Note(_) => Effect::Kept,
         }
     }
 

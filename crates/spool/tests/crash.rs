@@ -14,14 +14,15 @@ use mail::{Outcome, RecipientKey, RecipientState, Timestamp};
 use proptest::prelude::*;
 use sim::{Fault, Rng, SimDisk};
 use spool::conformance::{message, verdict};
-use spool::{CommitError, HistoryFilter, MemoryIndex, Op, Options, Spool};
+use spool::{CommitError, HistoryFilter, MemoryIndex, Note, Op, Options, Spool};
 
-/// Waiting recipients with their attempts, and settings.
+/// Waiting recipients with their attempts, settings, and entries of the history.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Model {
     waiting: BTreeMap<RecipientKey, u32>,
     done: BTreeMap<RecipientKey, u32>,
     controls: BTreeMap<String, String>,
+    entries: BTreeMap<String, String>,
 }
 
 impl Model {
@@ -50,7 +51,15 @@ impl Model {
                         None => self.controls.remove(name),
                     };
                 }
-                Op::AcceptStored { .. } => unreachable!("not in this workload"),
+                Op::Note(Note::Entry { name, value }) => {
+                    match value {
+                        Some(value) => self.entries.insert(name.clone(), value.clone()),
+                        None => self.entries.remove(name),
+                    };
+                }
+                Op::AcceptStored { .. } | Op::Note(Note::Later(_)) => {
+                    unreachable!("not in this workload")
+                }
             }
         }
     }
@@ -139,6 +148,12 @@ impl World {
         }
     }
 
+    fn entry(&mut self) -> Op {
+        let name = format!("book-{}", self.rng.below(3));
+        let value = self.rng.one_in(2).then(|| self.next_id.to_string());
+        Op::Note(Note::Entry { name, value })
+    }
+
     fn ops(&mut self) -> Vec<Op> {
         let choice = self.rng.below(10);
         match (choice, self.pick()) {
@@ -157,7 +172,7 @@ impl World {
                     transcript: None,
                 }]
             }
-            (6, Some(key)) => vec![Self::done(key), self.accept()],
+            (6, Some(key)) => vec![Self::done(key), self.accept(), self.entry()],
             (7, _) => {
                 let name = format!("pause-{}", self.rng.below(3));
                 let value = self.rng.one_in(2).then(|| self.next_id.to_string());
@@ -204,9 +219,13 @@ impl World {
                 controls.insert(name, value);
             }
         }
+        let mut entries = BTreeMap::new();
+        let mut each = |name, value| drop(entries.insert(name, value));
+        spool.entries("book-", &mut each).unwrap();
         Model {
             waiting,
             controls,
+            entries,
             done: BTreeMap::new(),
         }
     }
@@ -219,7 +238,9 @@ impl World {
         }
         let spool = self.open().unwrap();
         let found = self.found(&spool);
-        let same = |m: &Model| m.waiting == found.waiting && m.controls == found.controls;
+        let same = |m: &Model| {
+            m.waiting == found.waiting && m.controls == found.controls && m.entries == found.entries
+        };
         if let Some(after) = self.unknown.take().filter(same) {
             self.model = after;
         }

@@ -4,8 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
     Applied, Arc, AttemptRow, BTreeMap, Batch, Filter, HistoryFilter, HistoryRow, Index,
-    IndexError, Known, MessageMeta, NetMessage, Page, Place, QueueId, RecipientKey, RecipientState,
-    Row, Sort, Timestamp, Waiting, row,
+    IndexError, Known, LaterRow, MessageMeta, NetMessage, Page, Place, QueueId, RecipientKey,
+    RecipientState, Row, Sort, Timestamp, Waiting, row,
 };
 
 /// An index that lives as long as this value, and so survives the spool that used it: as two
@@ -23,6 +23,8 @@ struct Inner {
     history: BTreeMap<RecipientKey, HistoryRow>,
     attempts: BTreeMap<(RecipientKey, u64), AttemptRow>,
     tokens: BTreeMap<String, QueueId>,
+    entries: BTreeMap<String, String>,
+    later: BTreeMap<(RecipientKey, u64, String), LaterRow>,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,16 @@ impl Inner {
             if let Some(token) = &f.token {
                 self.tokens.insert(token.clone(), f.id);
             }
+        }
+        for (name, value) in &batch.entries {
+            match value {
+                Some(value) => drop(self.entries.insert(name.clone(), value.clone())),
+                None => drop(self.entries.remove(name)),
+            }
+        }
+        for (sequence, row) in &batch.later {
+            let name = (row.key, *sequence, row.word.clone());
+            self.later.insert(name, row.clone());
         }
     }
 
@@ -290,11 +302,28 @@ impl Index for MemoryIndex {
         Ok(first.map(|(token, id)| (token.clone(), *id)))
     }
 
+    fn later(&self, id: QueueId) -> Result<Vec<LaterRow>, IndexError> {
+        let inner = self.lock();
+        let rows = inner.later.values().filter(|row| row.key.id == id);
+        let mut found: Vec<LaterRow> = rows.cloned().collect();
+        found.sort_by_key(|row| row.at);
+        Ok(found)
+    }
+
+    fn entries(&self, prefix: &str, f: &mut dyn FnMut(String, String)) -> Result<(), IndexError> {
+        let inner = self.lock();
+        let from = inner.entries.range(prefix.to_owned()..);
+        let found = from.take_while(|(name, _)| name.starts_with(prefix));
+        found.for_each(|(name, value)| f(name.clone(), value.clone()));
+        Ok(())
+    }
+
     fn expire(&self, before: Timestamp) -> Result<u64, IndexError> {
         let mut inner = self.lock();
         let had = inner.history.len();
         inner.history.retain(|_, row| row.verdict.at >= before);
         inner.attempts.retain(|_, row| row.verdict.at >= before);
+        inner.later.retain(|_, row| row.at >= before);
         Ok((had - inner.history.len()) as u64)
     }
 }

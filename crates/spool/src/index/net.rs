@@ -4,6 +4,7 @@ use super::{
     Applied, Arc, BTreeMap, Change, MessageMeta, Place, QueueId, RecipientKey, RecipientState,
     Verdict,
 };
+use crate::note::{LaterRow, Note};
 
 /// What a batch does to one message.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +75,10 @@ pub struct Batch {
     pub attempts: Vec<Attempt>,
     /// The settings that changed.
     pub controls: BTreeMap<String, (Option<String>, Place)>,
+    /// For the history: its entries that changed.
+    pub entries: BTreeMap<String, Option<String>>,
+    /// For the history: what came to be known, each with the sequence of its frame.
+    pub later: Vec<(u64, LaterRow)>,
 }
 
 /// Adds changes, each with the sequence of its frame, to a batch.
@@ -106,13 +111,7 @@ impl Batch {
                 place,
                 from,
                 inlined,
-            } => {
-                let message = self.messages.entry(id).or_default();
-                message.place = Some((place, from));
-                for n in inlined {
-                    message.recipients.entry(n).or_default().place = Some(Place::NONE);
-                }
-            }
+            } => self.add_moved(id, (place, from), inlined),
             Change::State {
                 key,
                 state,
@@ -163,6 +162,22 @@ impl Batch {
             Change::Control { name, value, place } => {
                 self.controls.insert(name, (value, place));
             }
+            Change::Note(note) => self.add_note(sequence, note),
+        }
+    }
+
+    fn add_moved(&mut self, id: QueueId, place: (Place, u32), inlined: Vec<u32>) {
+        let message = self.messages.entry(id).or_default();
+        message.place = Some(place);
+        for n in inlined {
+            message.recipients.entry(n).or_default().place = Some(Place::NONE);
+        }
+    }
+
+    fn add_note(&mut self, sequence: u64, note: Note) {
+        match note {
+            Note::Entry { name, value } => drop(self.entries.insert(name, value)),
+            Note::Later(row) => self.later.push((sequence, row)),
         }
     }
 

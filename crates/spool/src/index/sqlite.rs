@@ -12,12 +12,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::{
-    Applied, AttemptRow, Batch, Filter, HistoryFilter, HistoryRow, Index, IndexError, Known, Page,
-    Place, QueueId, RecipientKey, Row, Timestamp, Waiting,
+    Applied, AttemptRow, Batch, Filter, HistoryFilter, HistoryRow, Index, IndexError, Known,
+    LaterRow, Page, Place, QueueId, RecipientKey, Row, Timestamp, Waiting,
 };
 use crate::record::{terms_from, verdict_from};
 
 mod condition;
+mod notes;
 mod write;
 
 use condition::{history_condition, order_by, waiting_condition};
@@ -26,7 +27,7 @@ const INDEX_FILE: &str = "index.db";
 const HISTORY_FILE: &str = "history.db";
 /// Raised when the tables change: an index of another version is made anew.
 const INDEX_VERSION: i64 = 2;
-const HISTORY_VERSION: i64 = 1;
+const HISTORY_VERSION: i64 = 2;
 
 const DONE: i64 = 2;
 
@@ -61,6 +62,14 @@ CREATE TABLE attempt (id INTEGER NOT NULL, n INTEGER NOT NULL, sequence INTEGER 
   PRIMARY KEY (id, n, sequence)) WITHOUT ROWID;
 CREATE TABLE token (token TEXT PRIMARY KEY, id INTEGER NOT NULL, at INTEGER NOT NULL)
   WITHOUT ROWID;
+";
+
+/// What version 2 of the history has besides.
+const HISTORY_TABLES_2: &str = "
+CREATE TABLE entry (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE later (id INTEGER NOT NULL, n INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  word TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
+  PRIMARY KEY (id, n, sequence, word)) WITHOUT ROWID;
 ";
 
 /// The header's application id of an index that was closed in order: what stands in it was written
@@ -223,8 +232,10 @@ fn open_history(dir: &Path) -> Result<Connection, IndexError> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
     match version {
         0 => {
-            make_tables(&connection, HISTORY_TABLES, HISTORY_VERSION)?;
+            let tables = format!("{HISTORY_TABLES} {HISTORY_TABLES_2}");
+            make_tables(&connection, &tables, HISTORY_VERSION)?;
         }
+        1 => make_tables(&connection, HISTORY_TABLES_2, HISTORY_VERSION)?,
         HISTORY_VERSION => {}
         other => {
             return Err(IndexError::Damaged(format!(
@@ -540,6 +551,14 @@ impl Index for SqliteIndex {
         Ok(first.map(|(token, id)| (token, QueueId::from_u64(id as u64))))
     }
 
+    fn later(&self, id: QueueId) -> Result<Vec<LaterRow>, IndexError> {
+        notes::later(&self.reader().history, id)
+    }
+
+    fn entries(&self, prefix: &str, f: &mut dyn FnMut(String, String)) -> Result<(), IndexError> {
+        notes::entries(&self.reader().history, prefix, f)
+    }
+
     fn expire(&self, before: Timestamp) -> Result<u64, IndexError> {
         let files = self.writer();
         let before = params![time_to_sql(before)];
@@ -552,6 +571,9 @@ impl Index for SqliteIndex {
         files
             .history
             .execute("DELETE FROM token WHERE at < ?", before)?;
+        files
+            .history
+            .execute("DELETE FROM later WHERE at < ?", before)?;
         Ok(removed as u64)
     }
 }

@@ -67,6 +67,30 @@ fn every_record_is_read_back_as_written() {
 }
 
 #[test]
+fn notes_are_read_back_as_written() {
+    let key = RecipientKey {
+        id: QueueId::from_u64(9),
+        recipient: 1,
+    };
+    let mut out = Vec::new();
+    let notes = [
+        Note::Entry {
+            name: "book/a".to_owned(),
+            value: None,
+        },
+        Note::Later(crate::LaterRow {
+            key,
+            at: Timestamp::from_secs(70),
+            word: "bounced".to_owned(),
+            text: "550 no".to_owned(),
+        }),
+    ];
+    notes.iter().for_each(|note| put_note(&mut out, note));
+    let read: Vec<_> = records(&out).map(|(_, _, r)| r.unwrap()).collect();
+    assert_eq!(read, notes.map(Record::Note));
+}
+
+#[test]
 fn a_record_with_fields_of_a_later_release_is_still_read() {
     let mut out = Vec::new();
     framed(&mut out, KIND_GONE, |out| {

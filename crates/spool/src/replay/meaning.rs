@@ -48,6 +48,7 @@ pub(super) fn hot_change(record: Record<'_>, place: Place) -> Option<Change> {
         },
         Record::Control { name, value } => Change::Control { name, value, place },
         Record::Gone { id } => Change::Gone { id, place },
+        Record::Note(note) => Change::Note(note),
         Record::Other => return None,
     })
 }
@@ -102,6 +103,7 @@ pub(super) fn cold_change(
                 .flatten()
         }
         Record::Gone { .. } => hot_change(record, place),
-        Record::Other => None,
+        // The cold lane holds none.
+        Record::Note(_) | Record::Other => None,
     }
 }

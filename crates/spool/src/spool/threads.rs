@@ -84,7 +84,8 @@ fn store_bodies(shared: &Arc<Shared>, pending: Pending) {
             | Op::AcceptStored { .. }
             | Op::State { .. }
             | Op::Done { .. }
-            | Op::Control { .. }) => stored.push(op),
+            | Op::Control { .. }
+            | Op::Note(_)) => stored.push(op),
         }
     }
     enqueue(shared, Pending { ops: stored, done });

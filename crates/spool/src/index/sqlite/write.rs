@@ -15,7 +15,8 @@ pub(super) fn history(
 ) -> Result<(), IndexError> {
     let brings = |m: &NetMessage| m.meta.as_ref().is_some_and(|m| m.token.is_some());
     let tokens = batch.messages.values().any(brings);
-    if batch.finished.is_empty() && batch.attempts.is_empty() && !tokens {
+    let notes = !batch.entries.is_empty() || !batch.later.is_empty();
+    if batch.finished.is_empty() && batch.attempts.is_empty() && !tokens && !notes {
         return Ok(());
     }
     let transaction = history.transaction()?;
@@ -43,6 +44,9 @@ pub(super) fn history(
         }
     }
     drop(token);
+    if notes {
+        super::notes::insert(&transaction, batch)?;
+    }
     Ok(transaction.commit()?)
 }
 
@@ -102,7 +106,7 @@ fn about(meta: &MessageMeta, n: u32) -> Option<About> {
     ))
 }
 
-const fn number(id: QueueId) -> i64 {
+pub(super) const fn number(id: QueueId) -> i64 {
     id.as_u64() as i64
 }
 

@@ -1,0 +1,33 @@
+//! Reading what the history keeps beside outcomes.
+
+use mail::QueueId;
+
+use super::Spool;
+use crate::index::IndexError;
+use crate::note::LaterRow;
+
+impl Spool {
+    /// What came to be known of a message's recipients behind their outcomes, in the order of time.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn later(&self, id: QueueId) -> Result<Vec<LaterRow>, IndexError> {
+        self.flush_index()?;
+        self.shared.index.later(id)
+    }
+
+    /// Hands over every entry of the history whose name begins with `prefix`, in the order of names.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn entries(
+        &self,
+        prefix: &str,
+        f: &mut dyn FnMut(String, String),
+    ) -> Result<(), IndexError> {
+        self.flush_index()?;
+        self.shared.index.entries(prefix, f)
+    }
+}

@@ -6,6 +6,7 @@
 //! report.
 
 mod explain;
+pub mod read;
 mod report;
 mod text;
 

@@ -39,6 +39,15 @@ fn original(content: &str) -> Message {
     }
 }
 
+/// A report of ours on a refused mail.
+pub(crate) fn failure_message() -> String {
+    report(
+        &original("Subject: x\r\n\r\nbody\r\n"),
+        &refused("no such user"),
+    )
+    .unwrap()
+}
+
 fn refused(text: &str) -> Verdict {
     let reply = Reply::new(550, Some(EnhancedCode::new(5, 1, 1)), text);
     Verdict {

@@ -32,6 +32,11 @@ mod raw;
 mod router;
 mod serve;
 mod server;
+#[expect(
+    unused_qualifications,
+    reason = "written by the macro that makes the document"
+)]
+mod suppressions;
 
 pub use backend::{Backend, HandedIn, Later, Settings};
 pub use keys::{Key, KeysError, KeysFile, Scope};

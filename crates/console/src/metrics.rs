@@ -58,7 +58,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 }
 
 /// Every metric but the histogram of delays and the version.
-pub(crate) const METRICS: [Metric; 24] = [
+pub(crate) const METRICS: [Metric; 26] = [
     counter(
         "messages_accepted",
         "Messages taken into the queue, reports of our own included",
@@ -97,6 +97,13 @@ pub(crate) const METRICS: [Metric; 24] = [
         "tls_small_hellos",
         "Handshakes with hosts that swallow the usual first message of TLS",
     ),
+    Metric {
+        name: "returned",
+        kind: Kind::Counter,
+        help: "What came to our return paths: bounces, complaints, and what could not be read",
+        label: Some(("kind", &["bounced", "complained", "unreadable"])),
+    },
+    gauge("suppressed_recipients", "Entries of the suppression list"),
     gauge(
         "queue_recipients",
         "Recipients that wait, in the queue on disk",

@@ -104,6 +104,7 @@ impl Modify for Key {
         (name = "messages", description = "Mail from programs"),
         (name = "queue", description = "What waits, and why"),
         (name = "sites", description = "Where mail goes"),
+        (name = "suppressions", description = "Recipients that nothing is sent to any more"),
         (name = "server", description = "The server as a whole"),
         (name = "watching", description = "For monitoring; without a key, from console.metrics_networks"),
     ),

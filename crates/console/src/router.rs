@@ -20,7 +20,7 @@ use crate::keys::Keys;
 use crate::messages::Turns;
 use crate::openapi::Document;
 use crate::problem::Problem;
-use crate::{health, messages, orders, queue, server};
+use crate::{health, messages, orders, queue, server, suppressions};
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -95,6 +95,8 @@ fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
         .routes(routes!(orders::set_hold_rule, orders::remove_hold_rule))
         .routes(routes!(orders::explain))
         .routes(routes!(orders::history))
+        .routes(routes!(suppressions::list, suppressions::add))
+        .routes(routes!(suppressions::remove))
         .routes(routes!(server::stats))
         .routes(routes!(server::reload))
         .routes(routes!(document));

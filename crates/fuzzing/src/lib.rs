@@ -11,6 +11,7 @@ mod drop_file;
 mod filter;
 mod login;
 mod octets;
+mod paths;
 mod protocol;
 mod queue;
 mod report;
@@ -53,7 +54,7 @@ mod server {
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 18] = [
     ("address", text::address),
     ("address_list", drop_file::address_list),
     ("command", protocol::command),
@@ -66,9 +67,11 @@ pub const TARGETS: [Target; 16] = [
     ("frames", queue::frames),
     ("header", text::header),
     ("login", login::login),
+    ("paths", paths::paths_target),
     ("record", queue::record),
     ("reply", protocol::reply),
     ("report", report::report),
+    ("returned", paths::returned),
     ("sendmail_text", drop_file::sendmail_text),
 ];
 

@@ -9,11 +9,16 @@ use mail::{
 use smtp::data::ContentError;
 
 use crate::FixUps;
+use crate::paths::Stands;
 use crate::policy::Policy;
 
 impl Policy {
-    /// The recipient that an address means, behind the rules that rewrite.
-    pub(crate) fn addressed(&self, given: &Address) -> Result<Recipient, Reply> {
+    /// The recipient that an address means, behind the rules that rewrite. An address of ours that
+    /// stands for somebody else's is told apart by its signature.
+    pub(crate) fn addressed(&self, given: &Address, now: Timestamp) -> Result<Recipient, Reply> {
+        if self.paths.contains(given.domain()) {
+            return self.stands_for(given, now);
+        }
         let rewritten = self.rewriting.apply(given);
         let address = rewritten.as_ref().unwrap_or(given);
         Ok(Recipient {
@@ -23,6 +28,35 @@ impl Policy {
             notify: Notify::UNSET,
             destination: self.destination(address)?,
         })
+    }
+
+    fn stands_for(&self, given: &Address, now: Timestamp) -> Result<Recipient, Reply> {
+        Ok(match self.paths.read(given, now)? {
+            // What it is about is found when it is stored.
+            Stands::Return(..) | Stands::Feedback => Recipient {
+                destination: Destination::Local,
+                ..Recipient::new(given.clone())
+            },
+            Stands::Other(author) => Recipient {
+                given: Some(given.clone()),
+                destination: self.destination(&author)?,
+                ..Recipient::new(author)
+            },
+        })
+    }
+
+    /// Whether mail of this sender and user to a recipient is refused because it is suppressed.
+    pub(crate) fn check_suppressed(
+        &self,
+        recipient: &Recipient,
+        sender: Option<&Address>,
+        user: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), Reply> {
+        match recipient.destination {
+            Destination::Outgoing => self.suppressed.check(&recipient.address, sender, user, now),
+            Destination::Local => Ok(()),
+        }
     }
 
     fn destination(&self, address: &Address) -> Result<Destination, Reply> {

@@ -10,6 +10,7 @@
 mod decision;
 mod event;
 mod fix_up;
+mod paths;
 mod policy;
 mod quota;
 mod received;
@@ -18,14 +19,17 @@ mod rewriting;
 mod rights;
 mod session;
 mod submission;
+mod suppression;
 mod user;
 
 pub use event::{AcceptFailure, Event, LoginVerdict, Request};
 pub use fix_up::FixUps;
+pub use paths::{Keys, ParseKeyError, Paths, ReturnPaths, Srs, Stands};
 pub use policy::{Auth, Limits, Listener, LocalDomains, Policy, PolicyError, Timeouts, Tls};
 pub use quota::{ParseQuotaError, Quota, Quotas, Usage};
 pub use rewriting::{DomainMatch, ParseDomainMatchError, RewriteRule, Rewriting};
 pub use rights::Rights;
 pub use session::{Busy, FUTURE_MAX, NextId, Session, busy};
 pub use submission::{Composed, Submission, Wanted};
+pub use suppression::{Cause, ParseScopeError, Scope, Suppressed, Suppression, SuppressionFilter};
 pub use user::{ParseSenderMatchError, SenderMatch, Senders, User};

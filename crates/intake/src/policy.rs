@@ -10,7 +10,7 @@ use mail::{Address, Domain};
 use smtp::data::{BareNewline, ContentRules};
 use smtp::extension::{Extension, Extensions};
 
-use crate::{FixUps, Quotas, Rewriting, Usage};
+use crate::{FixUps, Paths, Quotas, Rewriting, Suppressed, Usage};
 
 /// Everything that decides what is accepted.
 #[derive(Debug, Clone)]
@@ -41,6 +41,10 @@ pub struct Policy {
     pub fix_ups: FixUps,
     /// Whether there is a certificate, so that TLS can be offered.
     pub tls_available: bool,
+    /// Addresses of ours that stand for somebody else's.
+    pub paths: Paths,
+    /// Recipients that nothing is sent to any more.
+    pub suppressed: Arc<Suppressed>,
 }
 
 /// One listener.
@@ -185,6 +189,8 @@ impl Policy {
             usage: Arc::default(),
             fix_ups: FixUps::ALL,
             tls_available: false,
+            paths: Paths::default(),
+            suppressed: Arc::default(),
         }
     }
 

@@ -69,8 +69,8 @@ impl Policy {
     ///
     /// # Errors
     /// The refusal.
-    pub fn takes(&self, address: &Address) -> Result<(), Reply> {
-        self.addressed(address).map(drop)
+    pub fn takes(&self, address: &Address, now: Timestamp) -> Result<(), Reply> {
+        self.addressed(address, now).map(drop)
     }
 
     /// Counts the recipients of a mail that was accepted whole. What is worth telling: a quota that
@@ -100,7 +100,10 @@ impl Policy {
         let mut taken: Vec<Recipient> = Vec::with_capacity(submission.recipients.len());
         let mut verdicts = Vec::with_capacity(submission.recipients.len());
         for wanted in &submission.recipients {
-            let recipient = self.addressed(&wanted.address).and_then(|recipient| {
+            let recipient = self.addressed(&wanted.address, now).and_then(|recipient| {
+                let sender = submission.reverse_path.as_ref();
+                let user = submission.submitter.user.as_deref();
+                self.check_suppressed(&recipient, sender, user, now)?;
                 let is_new = taken.iter().all(|r| r.address != recipient.address);
                 match is_new && taken.len() >= self.limits.recipients {
                     true => Err(too_many_recipients()),

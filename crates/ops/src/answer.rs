@@ -97,6 +97,9 @@ pub struct MessageView {
     pub waiting: Vec<QueuedView>,
     /// Its recipients that are finished.
     pub finished: Vec<AttemptView>,
+    /// What came to be known behind their ends: bounces and complaints.
+    #[serde(default)]
+    pub later: Vec<LaterView>,
 }
 
 /// One attempt, or the end of a recipient.
@@ -238,6 +241,42 @@ pub struct FinishedView {
     pub end: AttemptView,
 }
 
+/// An entry of the suppression list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SuppressionView {
+    /// The recipient.
+    pub recipient: String,
+    /// Whose mail is kept back: `all`, `@domain`, a sender's address, or `user:NAME`.
+    pub scope: String,
+    /// `failure`, `complaint` or `administrator`.
+    pub cause: String,
+    /// The answer of the host, the kind of the complaint, or an administrator's words.
+    pub reason: String,
+    /// Since when.
+    pub since: String,
+    /// Until when; none: until it is taken off.
+    pub expires: Option<String>,
+    /// The message that put it there.
+    pub message: Option<String>,
+    /// How often that happened.
+    pub count: u32,
+    /// It keeps mail back; false while failures are only counted.
+    pub in_force: bool,
+}
+
+/// What came to be known of a recipient behind its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LaterView {
+    /// The recipient.
+    pub recipient: String,
+    /// When.
+    pub at: String,
+    /// `bounced`, `complained`, `reported` (late, delivered, relayed), or `returned` (not readable).
+    pub event: String,
+    /// The particulars.
+    pub text: String,
+}
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -276,6 +315,13 @@ pub enum Answer {
     Explained(Box<Explanation>),
     /// Finished recipients.
     History(Vec<FinishedView>),
+    /// Entries of the suppression list.
+    Suppressions {
+        /// A page of them, by recipient.
+        entries: Vec<SuppressionView>,
+        /// How many match in all.
+        matching: u64,
+    },
     /// So many of so many are done; another answer follows.
     Progress {
         /// Done.

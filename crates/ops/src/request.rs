@@ -179,6 +179,25 @@ pub enum Request {
         /// On for so many seconds; `None`: until it is switched off.
         seconds: Option<u64>,
     },
+    /// The suppression list.
+    Suppressions {
+        /// Which of its entries.
+        #[serde(default)]
+        selection: SuppressionSelection,
+        /// How many at the most.
+        limit: u64,
+        /// How many are passed over first.
+        offset: u64,
+    },
+    /// Put recipients on the suppression list, 1000 at the most.
+    Suppress(Vec<NewSuppression>),
+    /// Take a recipient off the suppression list.
+    Unsuppress {
+        /// The recipient.
+        recipient: String,
+        /// From this scope; none: from all.
+        scope: Option<String>,
+    },
     /// Read the configuration again.
     Reload,
     /// Figures.
@@ -229,10 +248,89 @@ impl Request {
                 Address::parse(address).map(drop).map_err(|e| e.to_string())
             }
             Self::History { selection, .. } => selection.filter().map(drop),
+            Self::Suppressions { selection, .. } => selection.check(),
+            Self::Suppress(new) => new.iter().try_for_each(NewSuppression::check),
+            Self::Unsuppress { recipient, scope } => {
+                check_address(Some(recipient))?;
+                check_scope(scope.as_deref())
+            }
             Self::Sites | Self::HoldRules | Self::Detailed { .. } | Self::Reload | Self::Stats => {
                 Ok(())
             }
         }
+    }
+}
+
+fn check_address(text: Option<&str>) -> Result<(), String> {
+    let parsed = text.map(Address::parse).transpose();
+    parsed
+        .map(drop)
+        .map_err(|e| format!("{}: {e}", text.unwrap_or_default()))
+}
+
+/// The words for why a recipient is suppressed.
+const CAUSES: [&str; 3] = ["failure", "complaint", "administrator"];
+
+fn check_scope(text: Option<&str>) -> Result<(), String> {
+    let wrong = |text: &str| {
+        format!(
+            "`{text}` is no scope: write `all`, `@domain` for a domain's senders, a sender's \
+             address, or `user:NAME`"
+        )
+    };
+    let Some(text) = text.filter(|text| *text != "all") else {
+        return Ok(());
+    };
+    if let Some(user) = text.strip_prefix("user:") {
+        let bad = |c: char| c.is_control() || c == ' ';
+        let good = !user.is_empty() && !user.contains(bad);
+        return good.then_some(()).ok_or_else(|| wrong(text));
+    }
+    let good = match text.strip_prefix('@') {
+        Some(domain) => Domain::parse(domain).is_ok(),
+        None => Address::parse(text).is_ok(),
+    };
+    good.then_some(()).ok_or_else(|| wrong(text))
+}
+
+fn check_cause(word: Option<&str>) -> Result<(), String> {
+    match word {
+        Some(word) if !CAUSES.contains(&word) => {
+            Err(format!("`{word}` is no cause: use {}", CAUSES.join(", ")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl SuppressionSelection {
+    fn check(&self) -> Result<(), String> {
+        check_address(self.recipient.as_deref())?;
+        check_scope(self.scope.as_deref())?;
+        check_cause(self.cause.as_deref())
+    }
+}
+
+impl NewSuppression {
+    fn check(&self) -> Result<(), String> {
+        check_address(Some(&self.recipient))?;
+        check_scope(self.scope.as_deref())?;
+        check_cause(self.cause.as_deref())?;
+        if let Some(text) = self.expires.as_deref().filter(|text| !text.is_empty())
+            && Timestamp::parse_rfc3339(text).is_none()
+        {
+            mail::parse_duration(text).map_err(|e| {
+                format!("expires: `{text}` is neither a time (RFC 3339) nor a length: {e}")
+            })?;
+        }
+        if let Some(text) = self.since.as_deref()
+            && Timestamp::parse_rfc3339(text).is_none()
+        {
+            return Err(format!("since: `{text}` is no time (RFC 3339)"));
+        }
+        if let Some(id) = self.message.as_deref() {
+            parse_id(id).map_err(|why| format!("message: {why}"))?;
+        }
+        Ok(())
     }
 }
 
@@ -270,6 +368,46 @@ fn check_hold_rule(name: &str, filter: Option<&str>) -> Result<(), String> {
             }
         }
     }
+}
+
+/// Which entries of the suppression list.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SuppressionSelection {
+    /// Whose recipient or scope holds this text.
+    pub text: Option<String>,
+    /// Of this recipient.
+    pub recipient: Option<String>,
+    /// With this scope: `all`, `@domain`, a sender's address, `user:NAME`.
+    pub scope: Option<String>,
+    /// With this cause: failure, complaint or administrator.
+    pub cause: Option<String>,
+}
+
+/// An entry for the suppression list; what an export wrote is read as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(example = json!({ "recipient": "anna@example.com", "reason": "asked by phone" }))]
+pub struct NewSuppression {
+    /// The recipient.
+    pub recipient: String,
+    /// Whose mail is kept back: `all` (so if it is left out), `@domain` for a domain's senders, a
+    /// sender's address, or `user:NAME`.
+    pub scope: Option<String>,
+    /// Why: at most 300 octets are kept.
+    pub reason: Option<String>,
+    /// Until when (RFC 3339), or how long, such as `30d`; none: until it is taken off.
+    pub expires: Option<String>,
+    /// `failure`, `complaint` or `administrator` (so if it is left out).
+    pub cause: Option<String>,
+    /// Since when (RFC 3339); none: from now on.
+    pub since: Option<String>,
+    /// The message that it is about.
+    pub message: Option<String>,
+    /// How often it happened.
+    pub count: Option<u32>,
+    /// Whether it keeps mail back; so if it is left out.
+    pub in_force: Option<bool>,
 }
 
 /// Which finished recipients.

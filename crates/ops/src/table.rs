@@ -1,6 +1,6 @@
 //! Answers as tables for a terminal.
 
-use crate::answer::{AttemptView, QueuedView, SiteView};
+use crate::answer::{AttemptView, LaterView, QueuedView, SiteView, SuppressionView};
 
 /// Columns aligned, two spaces between them, the last one free.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -124,4 +124,55 @@ pub fn attempts_table(rows: &[AttemptView]) -> String {
         }
     }
     out
+}
+
+/// What came to be known behind a recipient's end.
+#[must_use]
+pub fn later_table(rows: &[LaterView]) -> String {
+    let line = |l: &LaterView| {
+        let at = short_time(&l.at);
+        format!("{at} {} {}: {}\n", l.recipient, l.event, l.text)
+    };
+    rows.iter().map(line).collect()
+}
+
+/// Entries of the suppression list.
+#[must_use]
+pub fn suppressions_table(rows: &[SuppressionView], matching: u64) -> String {
+    if rows.is_empty() {
+        return "Nobody is on the list.\n".to_owned();
+    }
+    let head = [
+        "RECIPIENT",
+        "MAIL OF",
+        "CAUSE",
+        "SINCE (UTC)",
+        "UNTIL (UTC)",
+        "TIMES",
+        "MESSAGE",
+        "REASON",
+    ];
+    let cells = |s: &SuppressionView| {
+        vec![
+            s.recipient.clone(),
+            s.scope.clone(),
+            match s.in_force {
+                true => s.cause.clone(),
+                false => format!("{} (counted only)", s.cause),
+            },
+            short_time(&s.since),
+            s.expires
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), short_time),
+            s.count.to_string(),
+            s.message.clone().unwrap_or_else(|| "-".to_owned()),
+            s.reason.clone(),
+        ]
+    };
+    let mut text = table(&head, &rows.iter().map(cells).collect::<Vec<_>>());
+    let more = matching.saturating_sub(rows.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("{more} more match (--offset).\n"));
+    }
+    text
 }

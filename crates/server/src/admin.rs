@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail::{QueueId, RecipientKey, Timestamp, find_header};
-use ops::{Answer, AttemptView, MessageView, QueuedView, Request, Selection, TraceView, Verb};
+use ops::{
+    Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView, Verb,
+};
 use route::Target;
 use spool::{HistoryFilter, HistoryRow, Page};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -19,8 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
 use crate::shared::Shared;
-use crate::signing;
-use crate::{explain, orders, run};
+use crate::{explain, orders, run, signing, suppression};
 
 /// A request's line is no longer than this: ten thousand ids fit.
 const REQUEST_MAX: u64 = 1 << 20;
@@ -157,6 +158,15 @@ pub(crate) async fn carry_out(
             limit,
             offset,
         } => orders::history(shared, selection, offset, limit).await,
+        Request::Suppressions {
+            selection,
+            limit,
+            offset,
+        } => suppression::list(shared, &selection, offset, limit),
+        Request::Suppress(new) => suppression::add(shared, new, who).await,
+        Request::Unsuppress { recipient, scope } => {
+            suppression::remove(shared, recipient, scope, who).await
+        }
         Request::Detailed { only, on, seconds } => {
             Ok(Answer::Done(detailed(shared, only, on, seconds, who)))
         }
@@ -280,12 +290,27 @@ fn parse_id(text: &str) -> Result<QueueId, String> {
 async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, String> {
     let queue_id = parse_id(id)?;
     let waiting = list(shared, Selection::Ids(vec![id.to_owned()]), Page::ALL).await?;
-    let (message, history) = blocking(shared, move |shared| {
+    let (message, history, later) = blocking(shared, move |shared| {
         let message = shared.spool.read(queue_id).map_err(|e| e.to_string())?;
         let history = history(shared, queue_id)?;
-        Ok((message, history))
+        let later = shared.spool.later(queue_id).map_err(|e| e.to_string())?;
+        Ok((message, history, later))
     })
     .await?;
+    let named = |row: spool::LaterRow| {
+        let number = row.key.recipient;
+        let finished = history.iter().find(|h| h.key.recipient == number);
+        let waits = waiting.iter().find(|w| w.number == number);
+        let name = finished.map(|h| &h.recipient);
+        let name = name.or_else(|| waits.map(|w| &w.recipient)).cloned();
+        LaterView {
+            recipient: name.unwrap_or_else(|| format!("#{number}")),
+            at: row.at.to_string(),
+            event: row.word,
+            text: row.text,
+        }
+    };
+    let later: Vec<LaterView> = later.into_iter().map(named).collect();
     let finished = history
         .iter()
         .map(|h| {
@@ -314,6 +339,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
             signatures: signing::signatures(&message.content),
             waiting,
             finished,
+            later,
         }));
     }
     Ok(history.first().map(|h| MessageView {
@@ -326,6 +352,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
         signatures: Vec::new(),
         waiting,
         finished,
+        later,
     }))
 }
 
@@ -481,6 +508,8 @@ fn stats(shared: &Shared) -> Answer {
     for (name, value) in shared.figures.all() {
         figures.insert(name.to_owned(), value.into());
     }
+    let listed = shared.settings().policy.suppressed.len() as u64;
+    figures.insert("suppressed_recipients".to_owned(), listed.into());
     let s = shared.spool.stats();
     let spool = [
         ("waiting", s.waiting),

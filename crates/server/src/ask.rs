@@ -23,7 +23,7 @@ pub(crate) struct Unreachable {
     why: std::io::Error,
 }
 
-fn ask(config: &Config, request: &Request) -> Result<Answer> {
+pub(crate) fn ask(config: &Config, request: &Request) -> Result<Answer> {
     let path = socket_path(&config.data_dir);
     let unreachable = |why| Unreachable {
         path: path.clone(),
@@ -105,8 +105,9 @@ fn as_text(answer: Answer) -> String {
         Answer::Count(n) => format!("{n}\n"),
         Answer::Message(m) => message(&m),
         Answer::Trace(trace) => {
+            let later = trace.message.as_ref().map(later).unwrap_or_default();
             let head = trace.message.map(|m| message_head(&m)).unwrap_or_default();
-            format!("{head}{}", ops::attempts_table(&trace.attempts))
+            format!("{head}{}{later}", ops::attempts_table(&trace.attempts))
         }
         Answer::Acted {
             changed,
@@ -140,6 +141,7 @@ fn as_text(answer: Answer) -> String {
         Answer::Site(view) => domain(&view),
         Answer::Explained(explanation) => explanation.text(),
         Answer::History(rows) => finished(&rows),
+        Answer::Suppressions { entries, matching } => ops::suppressions_table(&entries, matching),
         Answer::Progress { done, of } => format!("{done} of {of}\n"),
         Answer::Stats(figures) => figures
             .iter()
@@ -203,6 +205,14 @@ fn message_head(m: &ops::MessageView) -> String {
     )
 }
 
+/// What came to be known behind the end.
+fn later(m: &ops::MessageView) -> String {
+    match m.later.is_empty() {
+        true => String::new(),
+        false => format!("\nBehind the end:\n{}", ops::later_table(&m.later)),
+    }
+}
+
 fn message(m: &ops::MessageView) -> String {
     let mut text = message_head(m);
     if !m.waiting.is_empty() {
@@ -212,5 +222,6 @@ fn message(m: &ops::MessageView) -> String {
         text.push_str("\nFinished:\n");
         text.push_str(&ops::attempts_table(&m.finished));
     }
+    text.push_str(&later(m));
     text
 }

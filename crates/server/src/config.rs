@@ -7,6 +7,7 @@ mod console;
 mod dkim;
 mod error;
 mod listeners;
+pub(crate) mod paths;
 mod raw;
 mod sections;
 mod sendmail;
@@ -25,6 +26,7 @@ use schedule::{Plan, Rate};
 
 pub(crate) use console::ConsoleSettings;
 pub(crate) use error::{ConfigError, Place};
+pub(crate) use paths::{PathSettings, SuppressionSettings};
 pub(crate) use sendmail::SendmailSettings;
 
 /// The whole configuration, validated.
@@ -53,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) log: LogSettings,
     pub(crate) queue: QueueFiles,
     pub(crate) sendmail: SendmailSettings,
+    pub(crate) paths: PathSettings,
+    pub(crate) suppression: SuppressionSettings,
     /// What works but deserves a word: shown by `check` and at the start.
     pub(crate) warnings: Vec<String>,
 }

@@ -53,7 +53,9 @@ pub(crate) async fn hand_in(
                 let asked = submission.recipients.iter();
                 return Ok(HandedIn {
                     id,
-                    recipients: asked.map(|r| policy.takes(&r.address)).collect(),
+                    recipients: asked
+                        .map(|r| policy.takes(&r.address, net::now()))
+                        .collect(),
                     duplicate: true,
                 });
             }

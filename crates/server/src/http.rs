@@ -76,6 +76,7 @@ impl Http {
             all.iter().find(|(n, _)| *n == name).map_or(0, |(_, v)| *v)
         };
         let s = self.0.spool.stats();
+        let listed = self.0.settings().policy.suppressed.len() as u64;
         let mut values = vec![
             ("messages_accepted", vec![of("accepted")]),
             (
@@ -96,6 +97,13 @@ impl Http {
                 ["tls_handshakes", "tls_resumptions"].map(of).to_vec(),
             ),
             ("tls_small_hellos", vec![of("small_hellos")]),
+            (
+                "returned",
+                ["bounced", "complained", "unreadable_bounces"]
+                    .map(of)
+                    .to_vec(),
+            ),
+            ("suppressed_recipients", vec![listed]),
             ("queue_recipients", vec![s.waiting]),
             ("queue_messages", vec![s.messages]),
             ("spool_written_bytes", vec![s.bytes_written]),

@@ -16,6 +16,7 @@ use smtp::extension::{Extension, Extensions};
 use smtp::reply::ReplyParser;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::bounces;
 use crate::config::LocalStore;
 use crate::event::{Finished, Job};
 use crate::shared::Shared;
@@ -103,7 +104,7 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
     };
     let keys: Vec<RecipientKey> = job.batch.keys().collect();
     let results = match &message {
-        Some(message) => store_message(shared, message, &keys).await,
+        Some(message) => stored_or_read(shared, message, &keys).await,
         None => vec![later("the message cannot be read from the queue"); keys.len()],
     };
     let attempted = keys
@@ -126,6 +127,36 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
         transcript: None,
         reports_taken: Vec::new(),
     }
+}
+
+/// What each recipient's answer is: mail to addresses of ours that stand for somebody else's is read
+/// here, the rest is stored.
+async fn stored_or_read(
+    shared: &Arc<Shared>,
+    message: &Arc<Message>,
+    keys: &[RecipientKey],
+) -> Vec<(Reply, Option<PeerHost>)> {
+    let policy = Arc::clone(&shared.settings().policy);
+    let is_ours = |key: &RecipientKey| {
+        let recipient = message.envelope.recipients.get(key.recipient as usize);
+        recipient.is_some_and(|r| policy.paths.contains(r.address.domain()))
+    };
+    if !keys.iter().any(is_ours) {
+        return store_message(shared, message, keys).await;
+    }
+    let others: Vec<RecipientKey> = keys.iter().filter(|k| !is_ours(k)).copied().collect();
+    let mut stored = match others.is_empty() {
+        true => Vec::new().into_iter(),
+        false => store_message(shared, message, &others).await.into_iter(),
+    };
+    let mut results = Vec::with_capacity(keys.len());
+    for key in keys {
+        results.push(match is_ours(key) {
+            true => (bounces::take(shared, message, key.recipient).await, None),
+            false => stored.next().unwrap_or_else(|| later("no answer")),
+        });
+    }
+    results
 }
 
 fn verdict((reply, host): (Reply, Option<PeerHost>), wire: Duration) -> Verdict {

@@ -3,6 +3,7 @@
 mod admin;
 mod ask;
 mod batch_guard;
+mod bounces;
 mod cli;
 mod config;
 mod controls;
@@ -36,6 +37,7 @@ mod shared;
 mod signing;
 mod sockets;
 mod sts;
+mod suppression;
 mod tls_policy;
 mod told;
 mod tools;

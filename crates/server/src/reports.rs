@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use intake::Suppression;
 use mail::{
     Address, BodyType, Class, Destination, EnhancedCode, Envelope, Message, Outcome, QueueId,
     Recipient, RecipientKey, RecipientState, Reply, Submitter, Verdict,
@@ -17,6 +18,7 @@ use crate::outcome::{AGAIN_AFTER, End, Waiting};
 use crate::queue::failed;
 use crate::shared::Shared;
 use crate::signing;
+use crate::suppression::{self, About};
 use crate::told::{self, Known, Told};
 
 /// The original is returned whole up to this size, in octets.
@@ -189,7 +191,7 @@ impl Reports {
             None => Vec::new(),
         };
         ops.extend(reports.iter().map(accept_op));
-        self.commit(ops)?;
+        self.commit_with_suppressions(message.as_deref(), ends, ops)?;
         for end in ends {
             let told = Told {
                 key: end.key,
@@ -216,6 +218,35 @@ impl Reports {
             line.field("why", why).send();
         }
         self.enqueue(id, reports);
+        Ok(())
+    }
+
+    /// Commits ends together with what they put on the suppression list.
+    fn commit_with_suppressions(
+        &self,
+        message: Option<&Message>,
+        ends: &[End],
+        mut ops: Vec<Op>,
+    ) -> Result<(), Failure> {
+        if !self.shared.settings().config.suppression.enabled {
+            return self.commit(ops);
+        }
+        let turn = self.shared.suppression.take();
+        let entry = |end: &End| {
+            let message = message?;
+            let about = About::of(message.id, &message.envelope, end.key.recipient)?;
+            suppression::of_end(&self.shared, about, &end.verdict)
+        };
+        let entries: Vec<Suppression> = ends.iter().filter_map(entry).collect();
+        if entries.is_empty() {
+            drop(turn);
+            return self.commit(ops);
+        }
+        ops.extend(entries.iter().map(suppression::keep));
+        self.commit(ops)?;
+        for entry in entries {
+            suppression::put(&self.shared, entry);
+        }
         Ok(())
     }
 

@@ -1,5 +1,8 @@
 //! Starting, reloading and stopping the server.
 
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -23,6 +26,7 @@ use crate::queue::{Ended, Owner};
 use crate::service::{self, Manager};
 use crate::shared::{Settings, Shared};
 use crate::sockets;
+use crate::suppression;
 use crate::users::Logins;
 
 /// How often damage that was found on disk is told.
@@ -174,7 +178,16 @@ async fn settings(config: Config) -> Result<Settings> {
         None => None,
     };
     let logins = Logins::new(config.users_file.clone(), own_domains(&config))?;
-    let policy = Arc::new(config.intake.clone());
+    let mut policy = config.intake.clone();
+    if !policy.paths.is_empty() {
+        policy.paths.keys = secrets(&config.paths.secrets).with_context(|| {
+            format!(
+                "return_path.secrets_file {}",
+                config.paths.secrets.display()
+            )
+        })?;
+    }
+    let policy = Arc::new(policy);
     Ok(Settings {
         config,
         policy,
@@ -183,6 +196,36 @@ async fn settings(config: Config) -> Result<Settings> {
         server_tls,
         logins,
     })
+}
+
+/// The secrets of return paths; made where there are none yet.
+fn secrets(path: &Path) -> Result<intake::Keys> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => return Ok(text.parse()?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut secret = [0u8; 32];
+    SystemRandom::new()
+        .fill(&mut secret)
+        .map_err(|_| anyhow!("the system has no random numbers"))?;
+    let mut text = String::new();
+    secret
+        .iter()
+        .for_each(|octet| text.push_str(&format!("{octet:02x}")));
+    text.push('\n');
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    // A return path that is out in the world must be believed behind a crash too.
+    file.sync_all()?;
+    if let Some(directory) = path.parent() {
+        std::fs::File::open(directory)?.sync_all()?;
+    }
+    Ok(text.parse()?)
 }
 
 /// Where users whose names have no domain may send from: the domains that are delivered to here,
@@ -210,6 +253,10 @@ async fn restore(
     for (name, value) in &recovered.controls {
         shared.controls.restore(name, value);
     }
+    let handles = Arc::clone(shared);
+    tokio::task::spawn_blocking(move || suppression::restore(&handles))
+        .await?
+        .context("loading the suppression list")?;
     let mut owner = Owner::new(Arc::clone(shared), tasks.clone());
     for name in recovered.controls.keys() {
         if let Some(domain) = name
@@ -262,6 +309,14 @@ async fn forget_history(shared: Arc<Shared>) {
         let handles = Arc::clone(&shared);
         let before = net::now() - shared.settings().config.queue.history;
         let done = tokio::task::spawn_blocking(move || handles.spool.expire_history(before)).await;
+        let handles = Arc::clone(&shared);
+        let over = tokio::task::spawn_blocking(move || suppression::expire(&handles)).await;
+        if let Ok(Err(why)) = over {
+            let line = shared.journal.line(net::now(), "error");
+            line.field("what", "suppression list")
+                .field("why", why)
+                .send();
+        }
         if let Ok(Err(error)) = done {
             let line = shared
                 .journal
@@ -382,6 +437,7 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
     let mut config = config;
     // What was used of a quota stays used.
     config.intake.usage = Arc::clone(&old.policy.usage);
+    config.intake.suppressed = Arc::clone(&old.policy.suppressed);
     let settings = settings(config).await.map_err(|e| format!("{e:#}"))?;
     shared.replace_settings(settings);
     shared.tell(Event::Reloaded);

@@ -19,6 +19,7 @@ use crate::guard::LoginGuard;
 use crate::journal::Journal;
 use crate::service::Manager;
 use crate::sts::StsPolicies;
+use crate::suppression::Turn;
 use crate::tls_policy::TlsPolicies;
 use crate::users::Logins;
 
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) tls: TlsPolicies,
     /// The policies that domains publish.
     pub(crate) sts: StsPolicies,
+    /// One change of the suppression list at a time.
+    pub(crate) suppression: Turn,
     /// Failed logins.
     pub(crate) guard: LoginGuard,
     /// Bounds the slow checks of passwords.
@@ -77,21 +80,21 @@ pub(crate) struct Tokens {
 
 /// The turn of one mail under its token; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Turn<'a> {
+pub(crate) struct TokenTurn<'a> {
     tokens: &'a Tokens,
     token: String,
 }
 
 impl Tokens {
     /// Waits until no other mail is being handed in under this token.
-    pub(crate) async fn enter(&self, token: &str) -> Turn<'_> {
+    pub(crate) async fn enter(&self, token: &str) -> TokenTurn<'_> {
         loop {
             let left = self.left.notified();
             tokio::pin!(left);
             // From here on nobody's leaving is missed.
             left.as_mut().enable();
             if self.take(token) {
-                return Turn {
+                return TokenTurn {
                     tokens: self,
                     token: token.to_owned(),
                 };
@@ -107,7 +110,7 @@ impl Tokens {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for TokenTurn<'_> {
     fn drop(&mut self) {
         let busy = &self.tokens.busy;
         let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,6 +138,10 @@ pub(crate) struct Figures {
     pub(crate) resumptions: AtomicU64,
     pub(crate) unknown_outcomes: AtomicU64,
     pub(crate) signed: AtomicU64,
+    pub(crate) bounced: AtomicU64,
+    pub(crate) complained: AtomicU64,
+    pub(crate) unreadable_bounces: AtomicU64,
+    pub(crate) suppressed: AtomicU64,
     pub(crate) delays: Delays,
 }
 
@@ -172,7 +179,7 @@ impl Figures {
     }
 
     /// Every counter by its name.
-    pub(crate) fn all(&self) -> [(&'static str, u64); 13] {
+    pub(crate) fn all(&self) -> [(&'static str, u64); 17] {
         let read = |c: &AtomicU64| c.load(Ordering::Relaxed);
         [
             ("accepted", read(&self.accepted)),
@@ -188,6 +195,10 @@ impl Figures {
             ("tls_resumptions", read(&self.resumptions)),
             ("unknown_outcomes", read(&self.unknown_outcomes)),
             ("signed", read(&self.signed)),
+            ("bounced", read(&self.bounced)),
+            ("complained", read(&self.complained)),
+            ("unreadable_bounces", read(&self.unreadable_bounces)),
+            ("suppressed", read(&self.suppressed)),
         ]
     }
 }
@@ -213,6 +224,7 @@ impl Shared {
             controls: Controls::default(),
             tls: TlsPolicies::default(),
             sts: StsPolicies::new(policies),
+            suppression: Turn::default(),
             guard: LoginGuard::default(),
             hashing: Semaphore::new(cores),
             signing: Semaphore::new(cores),

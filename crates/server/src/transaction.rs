@@ -3,12 +3,22 @@
 use std::time::Duration;
 
 use deliver::{Transaction, TransactionRecipient};
+use intake::Policy;
 use mail::{Address, BodyType, ByMode, DeliverBy, Message, Timestamp, body_offset, utf8_xtext};
 use smtp::command::ByTime;
 
-/// What is to be handed over for these recipients, by their numbers.
-pub(crate) fn transaction(message: &Message, numbers: &[u32], now: Timestamp) -> Transaction {
+/// What is to be handed over for these recipients, by their numbers: for those of them that have the
+/// first one's return path. The others are still to be tried behind it.
+pub(crate) fn transaction(
+    policy: &Policy,
+    message: &Message,
+    numbers: &[u32],
+    now: Timestamp,
+) -> Transaction {
     let envelope = &message.envelope;
+    let first = numbers.first().copied().unwrap_or_default();
+    let rewritten = policy.paths.on_the_wire(message, first, &policy.local);
+    let alike = |n: &&u32| policy.paths.are_alike(message, first, **n, &policy.local);
     let terms = envelope.terms;
     let recipient = |number: &u32| {
         let r = envelope.recipients.get(*number as usize)?;
@@ -27,8 +37,8 @@ pub(crate) fn transaction(message: &Message, numbers: &[u32], now: Timestamp) ->
         .get(..body_offset(&message.content))
         .unwrap_or_default();
     Transaction {
-        reverse_path: envelope.reverse_path.clone(),
-        recipients: numbers.iter().filter_map(recipient).collect(),
+        reverse_path: rewritten.or_else(|| envelope.reverse_path.clone()),
+        recipients: numbers.iter().filter(alike).filter_map(recipient).collect(),
         content: message.content.clone(),
         eight_bit,
         utf8_header: envelope.smtputf8 && eight_bit && !header.is_ascii(),

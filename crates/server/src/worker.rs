@@ -248,7 +248,7 @@ impl Worker {
         let Some(open) = &mut self.open else { return };
         open.session.set_detailed(detailed);
         let reused = open.session.transactions() > 0;
-        let transaction = transaction(message, numbers, net::now());
+        let transaction = transaction(&settings.policy, message, numbers, net::now());
         let ended = converse(&self.shared, open, message, transaction).await;
         tried.transcript.push_str(&open.session.take_transcript());
         let closed = !open.session.is_idle();

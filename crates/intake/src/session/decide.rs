@@ -6,7 +6,7 @@ use mail::{
     Address, DeliverBy, Destination, EnhancedCode, Envelope, Message, QueueId, Recipient, Reply,
     Submitter, Terms, Timestamp, format_duration,
 };
-use smtp::command::{ForwardPath, Hold, MailParams, RcptTo};
+use smtp::command::{ForwardPath, Hold, MailParams};
 use smtp::data::ContentError;
 use smtp::server::{
     Ask, AskAuth, AskContent, AskMail, AskRcpt, AskStartTls, ReceivedContent, Step,
@@ -95,7 +95,7 @@ impl Session {
     fn rcpt(&mut self, now: Timestamp, ask: AskRcpt) -> Option<Step> {
         let so_far = &ask.envelope().recipients;
         let is_full = so_far.len() >= self.policy.limits.recipients;
-        let taken = self.recipient(&ask.to).and_then(|recipient| {
+        let taken = self.recipient(now, &ask).and_then(|recipient| {
             let is_new = || so_far.iter().all(|r| r.address != recipient.address);
             if is_full && is_new() {
                 return Err(too_many_recipients());
@@ -105,7 +105,9 @@ impl Session {
         });
         match taken {
             Ok(recipient)
-                if recipient.destination == Destination::Local && self.policy.local.store_knows =>
+                if recipient.destination == Destination::Local
+                    && self.policy.local.store_knows
+                    && !self.policy.paths.contains(recipient.address.domain()) =>
             {
                 let address = recipient.address.clone();
                 self.requests.push_back(Request::CheckRecipient(address));
@@ -143,17 +145,27 @@ impl Session {
 
     /// The recipient that RCPT names, after rewriting. Whether the client may send there is judged
     /// before.
-    fn recipient(&self, to: &RcptTo) -> Result<Recipient, Reply> {
+    fn recipient(&self, now: Timestamp, ask: &AskRcpt) -> Result<Recipient, Reply> {
+        let (to, sender) = (&ask.to, ask.envelope().reverse_path.as_ref());
         let given = match &to.forward_path {
             ForwardPath::Address(address) => address,
             ForwardPath::Postmaster => &self.policy.postmaster,
         };
-        let is_local = self.policy.local.contains(given.domain());
+        // Of these only what was signed here gets further.
+        let stands = self.policy.paths.contains(given.domain());
+        let is_local = stands || self.policy.local.contains(given.domain());
         judge(self.standing(), is_local, self.can_log_in())?;
+        let recipient = self.policy.addressed(given, now)?;
+        if stands && recipient.given.is_some() && sender.is_some() {
+            // What comes back by SRS is a report; anything else could be anybody's mail.
+            return Err(only_reports());
+        }
+        let policy = &self.policy;
+        policy.check_suppressed(&recipient, sender, self.user(), now)?;
         Ok(Recipient {
             orcpt: to.params.orcpt.clone(),
             notify: to.params.notify,
-            ..self.policy.addressed(given)?
+            ..recipient
         })
     }
 
@@ -268,6 +280,11 @@ fn terms(params: &MailParams, now: Timestamp) -> Result<Terms, Reply> {
         deliver_by,
         priority: params.priority.unwrap_or_default(),
     })
+}
+
+fn only_reports() -> Reply {
+    let text = "This SRS address takes reports only (MAIL FROM:<>): write to its owner instead";
+    Reply::new(550, Some(EnhancedCode::new(5, 7, 1)), text)
 }
 
 fn named(id: QueueId, envelope: &Envelope) -> String {

@@ -1,8 +1,11 @@
 //! What holds for every listener, every client and every cut of the stream.
 
 use intake::{
-    Auth, FixUps, Listener, LocalDomains, Policy, Quotas, RewriteRule, Rewriting, Senders, Tls,
+    Auth, FixUps, Listener, LocalDomains, Paths, Policy, Quotas, ReturnPaths, RewriteRule,
+    Rewriting, Senders, Srs, Tls,
 };
+use std::time::Duration;
+
 use mail::Message;
 use proptest::prelude::*;
 use smtp::extension::{Extension, Extensions};
@@ -86,6 +89,29 @@ struct Settings {
     quotas: Quotas,
     rules: Vec<RewriteRule>,
     extensions: bool,
+    /// Return paths and SRS.
+    paths: bool,
+}
+
+/// Return paths and SRS, with a secret that no client knows.
+fn paths() -> Paths {
+    Paths {
+        return_paths: Some(ReturnPaths {
+            domain: "bounces.example".parse().unwrap(),
+            per_recipient: true,
+            senders: Senders::any(),
+            users: Vec::new(),
+            valid: Duration::from_secs(86_400),
+            feedback: None,
+        }),
+        srs: Some(Srs {
+            domain: "srs.example".parse().unwrap(),
+            valid_days: 1000,
+            relays: Vec::new(),
+            own_domains: Vec::new(),
+        }),
+        keys: "8c6f2a9b5d7e1043f6a8b0c2d4e6f801".parse().unwrap(),
+    }
 }
 
 impl Settings {
@@ -94,6 +120,9 @@ impl Settings {
         policy.quotas = self.quotas.clone();
         policy.rewriting = Rewriting::new(self.rules.clone());
         policy.fix_ups = self.fix_ups;
+        if self.paths {
+            policy.paths = paths();
+        }
         if self.extensions {
             let all = Extension::ALL.into_iter();
             policy.extensions = all.fold(policy.extensions.clone(), Extensions::with);
@@ -133,16 +162,20 @@ fn settings() -> impl Strategy<Value = Settings> {
         ]),
         prop::sample::subsequence(rules, 0..5),
         any::<bool>(),
+        any::<bool>(),
     )
         .prop_map(
-            |(proxies, fix_ups, check_sender, senders, quotas, rules, extensions)| Settings {
-                proxies,
-                fix_ups,
-                check_sender,
-                senders,
-                quotas,
-                rules,
-                extensions,
+            |(proxies, fix_ups, check_sender, senders, quotas, rules, extensions, paths)| {
+                Settings {
+                    proxies,
+                    fix_ups,
+                    check_sender,
+                    senders,
+                    quotas,
+                    rules,
+                    extensions,
+                    paths,
+                }
             },
         )
 }
@@ -179,6 +212,10 @@ proptest! {
         to in prop::sample::select(vec![
             "c@d.example", "c@local.example.d.example", "c@xlocal.example", "\"x@local.example\"@d.example",
             "x%d.example@e.example", "@local.example:c@d.example", "c@[192.0.2.1]", "c@[IPv6:::1]",
+            // What only this server may have made, and has not.
+            "x@bounces.example", "b+06fhz3m8000.0.0123456789abcdef@bounces.example",
+            "SRS0=01234567=AB=d.example=c@srs.example", "SRS1=01234567=d.example==x=AB=e.example=c@srs.example",
+            "SRS0=01234567=AB=local.example=c@bounces.example",
         ]),
         logins in prop::collection::vec(prop::sample::select(WRONG_LOGINS.to_vec()), 0..2),
     ) {

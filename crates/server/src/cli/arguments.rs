@@ -79,6 +79,9 @@ pub(super) enum Command {
     /// The log of the running server.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Recipients that nothing is sent to any more.
+    #[command(subcommand)]
+    Suppression(super::suppression::SuppressionCommand),
     /// Figures of the running server.
     Stats,
     /// Write a man page for each command into a directory.

@@ -70,6 +70,7 @@ pub(super) fn intake(
         LocalStore::Maildir(_) => !raw.local.create.unwrap_or(true),
         LocalStore::LmtpTcp(_) | LocalStore::LmtpUnix(_) => true,
     };
+    policy.paths = super::paths::paths(raw, place)?;
     policy.rewriting = rewriting(&raw.domain, place)?;
     limits(raw, place, &mut policy)?;
     policy.check().map_err(|error| {

@@ -37,6 +37,13 @@ pub(crate) struct Raw {
     pub(crate) intake: Intake,
     /// Mail that leaves.
     pub(crate) outgoing: Outgoing,
+    /// The sender that other servers see instead of the author, so that bounces come here and are
+    /// read; reports of this server go to the author as ever.
+    pub(crate) return_path: ReturnPath,
+    /// Sender rewriting (SRS) for mail that comes in for a local domain and leaves again.
+    pub(crate) srs: SenderRewriting,
+    /// Recipients that nothing is sent to any more.
+    pub(crate) suppression: Suppression,
     /// Who is asked for mail hosts.
     pub(crate) dns: Dns,
     /// Keys that mail is signed with (DKIM); any number, and all that are in force for an author's
@@ -241,6 +248,67 @@ pub(crate) struct Outgoing {
     pub(crate) timeouts: Timeouts,
     /// The server that everything goes to in relay mode.
     pub(crate) relay: Option<Spanned<Relay>>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ReturnPath {
+    /// The domain of the return paths, of its own, whose MX is this server; empty: the author stays
+    /// the sender. Default: empty.
+    pub(crate) domain: Text,
+    /// `recipient`: one for each recipient, each in a transaction of its own, so that a bounce tells
+    /// whose it is; `message`: one for a message. Default: `recipient`.
+    pub(crate) per: Text,
+    /// Senders whose mail gets one: addresses, `@domain`, or `*`. Default: `["*"]`.
+    pub(crate) senders: Option<Vec<Spanned<String>>>,
+    /// Users whose mail gets one, whatever its sender is. Default: none.
+    pub(crate) users: Vec<String>,
+    /// How long behind a mail's acceptance its bounces are taken. Default: `14d`.
+    pub(crate) valid: Text,
+    /// The local part, at `domain`, that takes complaints of feedback loops, from anybody; empty:
+    /// none. Default: empty.
+    pub(crate) feedback: Text,
+    /// Who gets complaints as they come in; empty: they are read and counted only. Default: empty.
+    pub(crate) complaints_to: Text,
+    /// Secrets in hexadecimal, one a line: the first signs return paths and SRS addresses, each is
+    /// believed. Made where it is not there. Default: `return-path.key` in `data_dir`.
+    pub(crate) secrets_file: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SenderRewriting {
+    /// The domain of the rewritten senders, whose MX is this server; empty: senders stay. It may be
+    /// that of `[return_path]`. Default: empty.
+    pub(crate) domain: Text,
+    /// How long reports are taken for one. Default: `21d`.
+    pub(crate) valid: Text,
+    /// Networks of servers that hand on mail of others: what they send by here is rewritten as well.
+    /// Default: none.
+    pub(crate) relays: Vec<Spanned<String>>,
+    /// Domains that this server may send for, beside the local ones: their senders stay. Default:
+    /// none.
+    pub(crate) own_domains: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Suppression {
+    /// Whether failures and complaints put recipients on the list. What administrators put there
+    /// counts in any case. Default: false.
+    pub(crate) enabled: bool,
+    /// The enhanced codes of failures that do. Default: `["5.1.1", "5.1.6", "5.1.10"]`: no such
+    /// mailbox, moved, takes no mail.
+    pub(crate) codes: Option<Vec<Spanned<String>>>,
+    /// After so many failures. Default: 1.
+    pub(crate) after: Number,
+    /// Whether complaints do. Default: true.
+    pub(crate) complaints: Option<bool>,
+    /// How long they stay; empty: until somebody takes them off. Default: `30d`.
+    pub(crate) expires: Text,
+    /// Whose mail is kept back: `sender_domain`, `sender`, `user` or `all`. Default:
+    /// `sender_domain`.
+    pub(crate) scope: Text,
 }
 
 #[derive(Debug, Deserialize)]

@@ -65,6 +65,8 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         log: log(&raw.log, place, &data_dir, base)?,
         queue: queue_files(&raw.queue, place)?,
         sendmail: super::sendmail::settings(&raw.sendmail, &data_dir, base),
+        paths: super::paths::settings(&raw.return_path, place, &data_dir, base)?,
+        suppression: super::paths::suppression(&raw.suppression, place)?,
         hostname,
         data_dir,
         postmaster,

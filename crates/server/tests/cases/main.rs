@@ -14,6 +14,7 @@ mod lookups;
 mod relay;
 mod reports;
 mod resends;
+mod returns;
 mod scene;
 mod sendmail;
 mod service;

@@ -1,0 +1,145 @@
+//! The suppression list: recipients that nothing is sent to.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use ops::{Answer, NewSuppression, Request, SuppressionSelection, SuppressionView};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::{Admin, Reader};
+use crate::body::{self, Params, Part};
+use crate::openapi::{BodyRefusals, NotFound, Refusals};
+use crate::problem::Problem;
+use crate::router::Console;
+use crate::server::{Done, done};
+
+/// Entries in one answer.
+const LIMIT_MAX: u64 = 1000;
+
+/// Which entries.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entries {
+    /// A text that stands in recipient or scope.
+    text: Option<String>,
+    /// The recipient.
+    recipient: Option<String>,
+    /// `all`, `@domain`, a sender's address, or `user:NAME`.
+    scope: Option<String>,
+    /// `failure`, `complaint` or `administrator`.
+    cause: Option<String>,
+    /// How many at the most.
+    #[serde(default = "hundred")]
+    #[param(minimum = 0, maximum = 1000, default = 100)]
+    limit: u64,
+    /// How many are passed over first.
+    #[serde(default)]
+    #[param(minimum = 0, maximum = 1_000_000_000, default = 0)]
+    offset: u64,
+}
+
+const fn hundred() -> u64 {
+    100
+}
+
+/// A part of the suppression list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Suppressions {
+    /// The entries, by recipient.
+    suppressions: Vec<SuppressionView>,
+    /// How many match in all.
+    matching: u64,
+}
+
+/// List recipients that nothing is sent to
+#[utoipa::path(
+    get, path = "/suppressions", tag = "suppressions", operation_id = "list_suppressions",
+    security(("key" = ["read"])), params(Entries),
+    responses((status = 200, description = "The entries", body = Suppressions), Refusals)
+)]
+pub(crate) async fn list(
+    Reader(caller): Reader,
+    State(console): State<Console>,
+    Params(asked): Params<Entries>,
+) -> Result<Json<Suppressions>, Problem> {
+    body::page(asked.limit, LIMIT_MAX, asked.offset)?;
+    let request = Request::Suppressions {
+        selection: SuppressionSelection {
+            text: asked.text,
+            recipient: asked.recipient,
+            scope: asked.scope,
+            cause: asked.cause,
+        },
+        limit: asked.limit,
+        offset: asked.offset,
+    };
+    let list = console.ask(&caller, "recipient", request, |answer| {
+        if let Answer::Suppressions { entries, matching } = answer {
+            Some(Suppressions {
+                suppressions: entries,
+                matching,
+            })
+        } else {
+            None
+        }
+    });
+    list.await.map(Json)
+}
+
+/// Send nothing to a recipient any more; what is queued already still goes
+#[utoipa::path(
+    post, path = "/suppressions", tag = "suppressions", operation_id = "suppress",
+    security(("key" = ["admin"])),
+    request_body(content = NewSuppression, description = "The recipient"),
+    responses(
+        (status = 200, description = "It is in force", body = Done),
+        BodyRefusals,
+        Refusals
+    )
+)]
+pub(crate) async fn add(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Done>, Problem> {
+    let new: NewSuppression = body::small_json(&headers, body).await?;
+    done(&console, &caller, "recipient", Request::Suppress(vec![new])).await
+}
+
+/// From which scope a recipient is taken off.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OfScope {
+    /// The scope; none: all of them.
+    scope: Option<String>,
+}
+
+/// Take a recipient off the list: mail to it is taken again at once
+#[utoipa::path(
+    delete, path = "/suppressions/{recipient}", tag = "suppressions",
+    operation_id = "unsuppress",
+    security(("key" = ["admin"])),
+    params(("recipient" = String, Path, description = "The recipient"), OfScope),
+    responses(
+        (status = 200, description = "It is off the list", body = Done),
+        NotFound,
+        Refusals
+    )
+)]
+pub(crate) async fn remove(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Part(recipient): Part,
+    Params(from): Params<OfScope>,
+) -> Result<Json<Done>, Problem> {
+    let request = Request::Unsuppress {
+        recipient,
+        scope: from.scope,
+    };
+    done(&console, &caller, "recipient", request).await
+}

@@ -1,0 +1,180 @@
+//! `sendoff suppression`: the list of recipients that nothing is sent to.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Subcommand;
+use ops::{Answer, NewSuppression, Request, SuppressionSelection};
+
+use super::print;
+use crate::ask;
+use crate::config::Config;
+
+/// Entries that are asked for, or handed in, at once.
+const PAGE: usize = 500;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SuppressionCommand {
+    /// List recipients that nothing is sent to, by whom and why.
+    List {
+        /// Only those whose recipient or scope holds this text.
+        text: Option<String>,
+        /// Only with this cause: failure, complaint or administrator.
+        #[arg(long)]
+        cause: Option<String>,
+        /// Only with this scope: all, @domain, a sender's address, user:NAME.
+        #[arg(long)]
+        scope: Option<String>,
+        /// How many at the most.
+        #[arg(long, default_value_t = 1000)]
+        limit: u64,
+        /// How many to pass over first.
+        #[arg(long, default_value_t = 0)]
+        offset: u64,
+    },
+    /// Show the entries of one recipient.
+    Show {
+        /// The recipient.
+        recipient: String,
+    },
+    /// Send nothing to recipients any more; what is queued already still goes.
+    Add {
+        /// The recipients.
+        #[arg(required = true)]
+        recipients: Vec<String>,
+        /// Whose mail is kept back: all, @domain for a domain's senders, a sender's address,
+        /// user:NAME.
+        #[arg(long, default_value = "all")]
+        scope: String,
+        /// Why, in your words.
+        #[arg(long)]
+        reason: Option<String>,
+        /// How long, such as 30d, or until when, such as 2026-01-31T08:00:00Z; without: until it is
+        /// taken off.
+        #[arg(long)]
+        expires: Option<String>,
+    },
+    /// Take a recipient off the list: mail to it is taken again at once.
+    Remove {
+        /// The recipient.
+        recipient: String,
+        /// Only from this scope.
+        #[arg(long)]
+        scope: Option<String>,
+    },
+    /// Print the whole list, one entry a line, in JSON.
+    Export,
+    /// Put the entries of a file on the list: what export printed, or an address a line.
+    Import {
+        /// The file; - is standard input.
+        file: PathBuf,
+        /// Whose mail is kept back from plain addresses.
+        #[arg(long, default_value = "all")]
+        scope: String,
+    },
+}
+
+pub(super) fn carry_out(config: &Config, command: SuppressionCommand, json: bool) -> Result<()> {
+    let request = match command {
+        SuppressionCommand::List {
+            text,
+            cause,
+            scope,
+            limit,
+            offset,
+        } => Request::Suppressions {
+            selection: SuppressionSelection {
+                text,
+                cause,
+                scope,
+                recipient: None,
+            },
+            limit,
+            offset,
+        },
+        SuppressionCommand::Show { recipient } => Request::Suppressions {
+            selection: SuppressionSelection {
+                recipient: Some(recipient),
+                ..SuppressionSelection::default()
+            },
+            limit: 1000,
+            offset: 0,
+        },
+        SuppressionCommand::Add {
+            recipients,
+            scope,
+            reason,
+            expires,
+        } => {
+            let entry = |recipient| NewSuppression {
+                recipient,
+                scope: Some(scope.clone()),
+                reason: reason.clone(),
+                expires: expires.clone(),
+                ..NewSuppression::default()
+            };
+            Request::Suppress(recipients.into_iter().map(entry).collect())
+        }
+        SuppressionCommand::Remove { recipient, scope } => Request::Unsuppress { recipient, scope },
+        SuppressionCommand::Export => return export(config),
+        SuppressionCommand::Import { file, scope } => return import(config, &file, &scope),
+    };
+    ask::show(config, &request, json)
+}
+
+fn export(config: &Config) -> Result<()> {
+    let mut offset = 0;
+    loop {
+        let request = Request::Suppressions {
+            selection: SuppressionSelection::default(),
+            limit: PAGE as u64,
+            offset,
+        };
+        let Answer::Suppressions { entries, .. } = ask::ask(config, &request)? else {
+            return Err(anyhow!("the server gave another answer than was asked for"));
+        };
+        for entry in &entries {
+            print(&format!("{}\n", serde_json::to_string(entry)?));
+        }
+        offset += entries.len() as u64;
+        if entries.len() < PAGE {
+            return Ok(());
+        }
+    }
+}
+
+fn import(config: &Config, file: &std::path::Path, scope: &str) -> Result<()> {
+    let mut text = String::new();
+    match file.as_os_str() == "-" {
+        true => std::io::stdin().read_to_string(&mut text).map(drop)?,
+        false => {
+            let read = std::fs::read_to_string(file);
+            text = read.with_context(|| format!("reading {}", file.display()))?;
+        }
+    }
+    let mut entries = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        entries.push(match line.starts_with('{') {
+            true => serde_json::from_str(line)
+                .with_context(|| format!("{} line {number}", file.display()))?,
+            false => NewSuppression {
+                recipient: line.to_owned(),
+                scope: Some(scope.to_owned()),
+                ..NewSuppression::default()
+            },
+        });
+    }
+    // Looked at as a whole first, so that a mistake in it changes nothing.
+    let whole = Request::Suppress(entries.clone());
+    whole.check().map_err(|why| anyhow!(why))?;
+    for part in entries.chunks(PAGE) {
+        ask::ask(config, &Request::Suppress(part.to_vec()))?;
+    }
+    print(&format!("{} on the suppression list.\n", entries.len()));
+    Ok(())
+}

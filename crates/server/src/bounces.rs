@@ -315,7 +315,7 @@ fn settle(
 }
 
 fn note(original: &Original, finding: &Finding, report: &Message) -> Option<Op> {
-    let code = finding.code.map(|c| format!(" {c}")).unwrap_or_default();
+    let code = finding.code.map(|c| format!("{c} ")).unwrap_or_default();
     let host = match finding.host.is_empty() {
         true => String::new(),
         false => format!(" by {}", finding.host),
@@ -329,7 +329,7 @@ fn note(original: &Original, finding: &Finding, report: &Message) -> Option<Op> 
         },
         at: report.accepted,
         word: finding.kind.word().to_owned(),
-        text: format!("{}{code}{host} {}", finding.text, mark(report.id)),
+        text: format!("{code}{}{host} {}", finding.text, mark(report.id)),
     })))
 }
 
@@ -352,7 +352,8 @@ fn suppressed(
         Returned::Complaint(c) if c.kind == "not-spam" => None,
         Returned::Complaint(c) => suppression::of_complaint(shared, about, &c.kind),
         Returned::Status(_) if finding.kind == Kind::Bounced => {
-            suppression::of_bounce(shared, about, finding.code, &finding.text)
+            let text = finding.text.trim_start_matches("failed: ");
+            suppression::of_bounce(shared, about, finding.code, text)
         }
         Returned::Status(_) | Returned::Unreadable => None,
     }

@@ -57,6 +57,7 @@ pub(crate) async fn explain(
         local(&settings, &address, &mut found);
         return Ok(found);
     }
+    suppressions(&settings, &address, &mut found);
     rules(&settings, address.domain(), &mut found);
     let next = match next_hop(&settings, address.domain(), &mut found).await {
         Ok(next) => next,
@@ -121,6 +122,24 @@ async fn wishes(
     Context {
         domain,
         need: Need::Usual,
+    }
+}
+
+/// Whose mail to it is not taken at all.
+fn suppressions(settings: &Settings, address: &Address, found: &mut Explanation) {
+    let filter = intake::SuppressionFilter {
+        recipient: Some(address.clone()),
+        ..intake::SuppressionFilter::default()
+    };
+    let (entries, _) = settings.policy.suppressed.list(&filter, 0, 10);
+    for entry in entries.iter().filter(|entry| entry.in_force) {
+        let (scope, cause) = (&entry.scope, entry.cause.word());
+        let since = entry.since;
+        let text = format!(
+            "mail of {scope} is refused since {since} ({cause}: {})",
+            entry.reason
+        );
+        found.step("suppression", text);
     }
 }
 

@@ -57,13 +57,22 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         Some(text) => base.join(text.get_ref()),
         None => data_dir.join("users.toml"),
     };
+    let queue = queue_files(&raw.queue, place)?;
+    let paths = policy.paths.return_paths.as_ref();
+    if paths.is_some_and(|paths| paths.valid > queue.history) {
+        warnings.push(
+            "return_path.valid is longer than queue.history: a bounce of a mail that the history has \
+             forgotten goes to the postmaster"
+                .to_owned(),
+        );
+    }
     let timeout = duration(&raw.dns.timeout, place, "dns.timeout")?;
     let (dkim, unusable_key) = keyring(&raw.dkim, place, base, &mut warnings)?;
     Ok(Config {
         path: None,
         console: console(&raw.console, place, &tls, &data_dir, base)?,
         log: log(&raw.log, place, &data_dir, base)?,
-        queue: queue_files(&raw.queue, place)?,
+        queue,
         sendmail: super::sendmail::settings(&raw.sendmail, &data_dir, base),
         paths: super::paths::settings(&raw.return_path, place, &data_dir, base)?,
         suppression: super::paths::suppression(&raw.suppression, place)?,

@@ -122,7 +122,7 @@ fn a_bounce_is_matched_told_remembered_and_ends_in_a_refusal_until_it_is_release
     for command in [["queue", "show"], ["queue", "trace"]] {
         let shown = server.run(&[command[0], command[1], &id]);
         assert!(
-            shown.contains("gone@there.example bounced: failed"),
+            shown.contains("gone@there.example bounced: 5.1.1 failed"),
             "{shown}"
         );
         assert!(shown.contains("5.1.1"), "{shown}");

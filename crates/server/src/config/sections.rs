@@ -66,7 +66,6 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
                 .to_owned(),
         );
     }
-    let timeout = duration(&raw.dns.timeout, place, "dns.timeout")?;
     let (dkim, unusable_key) = keyring(&raw.dkim, place, base, &mut warnings)?;
     Ok(Config {
         path: None,
@@ -93,14 +92,19 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         rules: Arc::new(rules),
         dkim,
         unusable_key,
-        dns: DnsSettings {
-            servers: raw.dns.servers,
-            detect_if_given_fail: raw.dns.detect_if_given_fail.unwrap_or(true),
-            timeout: timeout.unwrap_or(Duration::from_secs(5)),
-            dnssec: raw.dns.dnssec.unwrap_or(true),
-            trust_anchor: raw.dns.trust_anchor.map(|t| base.join(t.into_inner())),
-        },
+        dns: dns(raw.dns, place, base)?,
         warnings,
+    })
+}
+
+fn dns(raw: raw::Dns, place: &Place<'_>, base: &Path) -> Result<DnsSettings> {
+    let timeout = duration(&raw.timeout, place, "dns.timeout")?;
+    Ok(DnsSettings {
+        servers: raw.servers,
+        detect_if_given_fail: raw.detect_if_given_fail.unwrap_or(true),
+        timeout: timeout.unwrap_or(Duration::from_secs(5)),
+        dnssec: raw.dnssec.unwrap_or(true),
+        trust_anchor: raw.trust_anchor.map(|t| base.join(t.into_inner())),
     })
 }
 

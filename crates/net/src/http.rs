@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Method, Request};
+use hyper::http::uri::InvalidUri;
+use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -33,6 +34,44 @@ pub struct HttpRequest<'a> {
     pub headers: Vec<(&'a str, String)>,
     /// Octets of the answer's content at the most.
     pub answer_max: usize,
+}
+
+/// A URL of the web, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebUrl {
+    /// By HTTPS.
+    pub tls: bool,
+    /// The server's name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Path and query.
+    pub path: String,
+}
+
+impl WebUrl {
+    /// Takes an `http` or `https` URL apart.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| format!("`{text}` is no URL of the web: {why}");
+        let uri: Uri = text
+            .parse()
+            .map_err(|e: InvalidUri| wrong(&e.to_string()))?;
+        let tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            Some(_) | None => return Err(wrong("it begins with neither https:// nor http://")),
+        };
+        let host = uri.host().filter(|host| !host.is_empty());
+        Ok(Self {
+            tls,
+            host: host.ok_or_else(|| wrong("it names no host"))?.to_owned(),
+            port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            path: uri.path_and_query().map_or("/", |p| p.as_str()).to_owned(),
+        })
+    }
 }
 
 /// What came back, whatever its status.

@@ -23,7 +23,7 @@ pub use dns::{
     detect_servers,
 };
 pub use files::{create_private, write_private};
-pub use http::{HttpAnswer, HttpRequest, http};
+pub use http::{HttpAnswer, HttpRequest, WebUrl, http};
 pub use link::{Link, Turn};
 pub use listen::bind;
 pub use proxied::proxied;

@@ -9,9 +9,13 @@ mod explain;
 pub mod read;
 mod report;
 mod text;
+mod tls_report;
 
 pub use explain::explain;
 pub use report::{Kind, Reported, Reporter};
+pub use tls_report::{
+    ReportTo, TlsFailed, TlsPolicyKind, TlsReporter, TlsResult, TlsSession, report_to, tls_report,
+};
 
 #[cfg(test)]
 mod tests;

@@ -52,6 +52,7 @@ pub(crate) struct Config {
     /// such as a user of `sendmail`, may not read keys.
     unusable_key: Option<ConfigError>,
     pub(crate) dns: DnsSettings,
+    pub(crate) tls_reports: TlsReportSettings,
     pub(crate) log: LogSettings,
     pub(crate) queue: QueueFiles,
     pub(crate) sendmail: SendmailSettings,
@@ -125,6 +126,16 @@ pub(crate) struct Published {
     pub(crate) mta_sts: bool,
     /// The port of policy hosts.
     pub(crate) mta_sts_port: u16,
+}
+
+/// Reports on TLS to the domains that want them.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsReportSettings {
+    pub(crate) enabled: bool,
+    pub(crate) organization: String,
+    pub(crate) contact: String,
+    pub(crate) from: Address,
+    pub(crate) delay: Duration,
 }
 
 /// The relay's login and protection.

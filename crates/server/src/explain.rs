@@ -328,7 +328,9 @@ async fn hosts(
                         found.step("tls", format!("{}: {}", host.name, wanted.words()));
                         reachable.push((host.clone(), list, wanted));
                     }
-                    Err(why) => found.step("tls", format!("{}: not used, {why}", host.name)),
+                    Err(why) => {
+                        found.step("tls", format!("{}: not used, {}", host.name, why.reply))
+                    }
                 }
             }
             Err(why) => found.step("host", format!("{name}: not used, {why}")),

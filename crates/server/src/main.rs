@@ -39,6 +39,8 @@ mod sockets;
 mod sts;
 mod suppression;
 mod tls_policy;
+mod tls_reports;
+mod tls_seen;
 mod told;
 mod tools;
 mod transaction;

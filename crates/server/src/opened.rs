@@ -1,5 +1,6 @@
 //! A session of a worker, from its connection to the point where transactions can begin.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use deliver::{
@@ -31,8 +32,12 @@ pub(crate) struct Open {
     pub(crate) context: Context,
     pub(crate) wanted: Wanted,
     pub(crate) way: Way,
-    /// The handshake was met with silence.
-    swallowed: bool,
+    /// Our address.
+    pub(crate) from: Option<IpAddr>,
+    /// Why the handshake failed.
+    pub(crate) tls_failure: Option<TlsFailure>,
+    /// Whether the host could have proved its name, where a policy in testing wants to know.
+    pub(crate) proof: Option<Result<(), TlsFailure>>,
     /// The host has addresses of another family than the one connected to.
     pub(crate) other_family: bool,
     /// The last content that was converted for it.
@@ -43,6 +48,7 @@ pub(crate) struct Open {
 pub(crate) struct Opening {
     pub(crate) peer: PeerHost,
     pub(crate) name: String,
+    pub(crate) from: Option<IpAddr>,
     pub(crate) other_family: bool,
     pub(crate) mode: TlsMode,
     pub(crate) context: Context,
@@ -57,7 +63,8 @@ impl Open {
         if failure.stage != Stage::Tls {
             return failure;
         }
-        if self.swallowed {
+        let error = self.tls_failure.as_ref();
+        if error.is_some_and(|error| swallowed(error, self.way)) {
             failure.retry = Some(Way::SmallHello);
         }
         if self.wanted.by != By::Settings {
@@ -122,7 +129,9 @@ pub(crate) async fn begin(
         context: opening.context,
         wanted: opening.wanted,
         way: opening.way,
-        swallowed: false,
+        from: opening.from,
+        tls_failure: None,
+        proof: None,
         other_family: opening.other_family,
         fitted: None,
     })
@@ -209,6 +218,10 @@ async fn start_tls(shared: &Shared, settings: &Settings, open: &mut Open) {
     };
     match handshake(shared, settings, tcp, &open.wanted, open.way).await {
         Ok(shaken) => {
+            if open.context.is_tested() {
+                let tls = &settings.client_tls;
+                open.proof = Some(tls.would_prove(&shaken.stream, &open.wanted.name));
+            }
             open.link = Link::new(shaken.stream);
             let tls = match open.wanted.trust {
                 Trust::Anyone => TlsUsed::Encrypted,
@@ -218,8 +231,8 @@ async fn start_tls(shared: &Shared, settings: &Settings, open: &mut Open) {
             open.session.tls_established(net::now(), tls);
         }
         Err(error) => {
-            open.swallowed = swallowed(&error, open.way);
             open.session.tls_failed(&error.why);
+            open.tls_failure = Some(error);
         }
     }
 }

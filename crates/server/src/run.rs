@@ -27,6 +27,7 @@ use crate::service::{self, Manager};
 use crate::shared::{Settings, Shared};
 use crate::sockets;
 use crate::suppression;
+use crate::tls_reports;
 use crate::users::Logins;
 
 /// How often damage that was found on disk is told.
@@ -90,6 +91,8 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     tokio::spawn(look_for_damage(Arc::clone(&shared)));
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared)));
+    tasks.spawn(tls_reports::keep(Arc::clone(&shared)));
+    tokio::spawn(tls_reports::send(Arc::clone(&shared)));
     tokio::spawn(signals(Arc::clone(&shared), stop));
     shared.manager.ready();
     tokio::spawn(service::keep_telling(Arc::clone(&shared)));

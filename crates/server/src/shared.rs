@@ -21,6 +21,7 @@ use crate::service::Manager;
 use crate::sts::StsPolicies;
 use crate::suppression::Turn;
 use crate::tls_policy::TlsPolicies;
+use crate::tls_reports::TlsReports;
 use crate::users::Logins;
 
 /// Content being received holds no more than this, beyond a megabyte a connection.
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) tls: TlsPolicies,
     /// The policies that domains publish.
     pub(crate) sts: StsPolicies,
+    /// What came of TLS, for the domains that want to know.
+    pub(crate) tls_reports: TlsReports,
     /// One change of the suppression list at a time.
     pub(crate) suppression: Turn,
     /// Failed logins.
@@ -213,6 +216,7 @@ impl Shared {
         manager: Manager,
     ) -> Self {
         let policies = settings.config.data_dir.join("mta-sts");
+        let tls_reports = settings.config.data_dir.join("tls-reports");
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             settings: RwLock::new(Arc::new(settings)),
@@ -224,6 +228,7 @@ impl Shared {
             controls: Controls::default(),
             tls: TlsPolicies::default(),
             sts: StsPolicies::new(policies),
+            tls_reports: TlsReports::new(tls_reports),
             suppression: Turn::default(),
             guard: LoginGuard::default(),
             hashing: Semaphore::new(cores),

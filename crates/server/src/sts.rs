@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use mail::{Domain, Timestamp};
 use net::{Answer, HttpRequest, http};
+use notify::{TlsFailed, TlsPolicyKind, TlsResult, TlsSession};
 use route::{STS_POLICY_MAX, StsMode, StsPolicy, sts_id};
 
 use crate::shared::{Settings, Shared};
@@ -131,8 +132,9 @@ impl StsPolicies {
                     log(shared, &domain, &format!("fetched, {}", kept.sts.words()));
                     known.kept = Some(kept);
                 }
-                Err(why) => {
+                Err((result, why)) => {
                     log(shared, &domain, &format!("cannot be fetched: {why}"));
+                    report(shared, settings, &domain, result, &why, now);
                     known.failed = Some((id, now, why));
                 }
             }
@@ -251,9 +253,10 @@ fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
 }
 
 /// Fetches the policy (RFC 8461 §3.3): HTTPS with a certificate for the policy's host, no redirect.
-async fn fetch(settings: &Settings, domain: &Domain) -> Result<StsPolicy, String> {
+async fn fetch(settings: &Settings, domain: &Domain) -> Result<StsPolicy, (TlsResult, String)> {
     let host = format!("mta-sts.{domain}");
-    let addresses = web_addresses(settings, &host).await?;
+    let not_had = |why: String| (TlsResult::StsPolicyFetchError, why);
+    let addresses = web_addresses(settings, &host).await.map_err(not_had)?;
     let request = HttpRequest {
         host: &host,
         port: settings.config.outgoing.published.mta_sts_port,
@@ -263,17 +266,46 @@ async fn fetch(settings: &Settings, domain: &Domain) -> Result<StsPolicy, String
         headers: Vec::new(),
         answer_max: STS_POLICY_MAX,
     };
-    let answer = http(&settings.client_tls, &addresses, request, FETCH_WAIT).await?;
+    let answer = http(&settings.client_tls, &addresses, request, FETCH_WAIT).await;
+    let answer = answer.map_err(|why| match why.starts_with("TLS") {
+        true => (TlsResult::StsWebpkiInvalid, why),
+        false => not_had(why),
+    })?;
     if answer.status != 200 {
-        return Err(format!("{host} answered {}", answer.status));
+        return Err(not_had(format!("{host} answered {}", answer.status)));
     }
     if answer.content_type != "text/plain" {
-        return Err(format!(
-            "{host} sent `{}`, not text/plain",
-            answer.content_type
-        ));
+        let why = format!("{host} sent `{}`, not text/plain", answer.content_type);
+        return Err((TlsResult::StsPolicyInvalid, why));
     }
-    StsPolicy::parse(&answer.content).map_err(|e| e.to_string())
+    StsPolicy::parse(&answer.content).map_err(|e| (TlsResult::StsPolicyInvalid, e.to_string()))
+}
+
+/// Counts a policy that could not be had, for the report to its domain.
+fn report(
+    shared: &Shared,
+    settings: &Settings,
+    domain: &Domain,
+    result: TlsResult,
+    why: &str,
+    now: Timestamp,
+) {
+    if settings.config.tls_reports.enabled {
+        let session = TlsSession {
+            domain: domain.to_string(),
+            kind: TlsPolicyKind::Sts,
+            policy: Vec::new(),
+            mx: Vec::new(),
+            failed: Some(TlsFailed {
+                result,
+                from: None,
+                host: None,
+                to: None,
+                why: why.to_owned(),
+            }),
+        };
+        shared.tls_reports.count(session, now);
+    }
 }
 
 /// The addresses of a web server that DNS names, but for those that DNS may not send us to.

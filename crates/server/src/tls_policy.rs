@@ -59,6 +59,14 @@ pub(crate) struct Context {
     pub(crate) need: Need,
 }
 
+impl Context {
+    /// Whether a policy that is only tested wants to know what it would have found.
+    pub(crate) fn is_tested(&self) -> bool {
+        let sts = self.domain.as_ref().and_then(|d| d.sts.as_ref());
+        sts.is_some_and(|sts| sts.policy.mode == StsMode::Testing)
+    }
+}
+
 /// The recipients of a batch by what their domains ask for: those of one domain, or of domains that
 /// ask for nothing, stay together.
 pub(crate) async fn contexts(
@@ -124,6 +132,13 @@ impl By {
             Self::Sts => "MTA-STS",
         }
     }
+}
+
+/// Why a host gets nothing of this mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RuledOut {
+    pub(crate) reply: Reply,
+    pub(crate) by: By,
 }
 
 /// How a host is talked to.
@@ -265,7 +280,7 @@ pub(crate) async fn wanted(
     context: &Context,
     host: &Host,
     addresses: Option<&DnsFinding<IpAddr>>,
-) -> Result<Wanted, Reply> {
+) -> Result<Wanted, RuledOut> {
     let own = Wanted::by_settings(mode, host);
     let Some(domain) = context
         .domain
@@ -302,13 +317,16 @@ pub(crate) async fn wanted(
 }
 
 /// A host that the policy does not name gets nothing; one that it names must prove its name.
-fn by_sts(sts: &Sts, host: &Host, domain: &Domain) -> Result<Wanted, Reply> {
+fn by_sts(sts: &Sts, host: &Host, domain: &Domain) -> Result<Wanted, RuledOut> {
     if !sts.policy.names(&host.name) {
         let text = format!(
             "MTA-STS: the policy of {domain} does not name this host (it names {})",
             sts.policy.mx.join(", ")
         );
-        return Err(Reply::own(EnhancedCode::new(4, 7, 5), text));
+        return Err(RuledOut {
+            reply: Reply::own(EnhancedCode::new(4, 7, 5), text),
+            by: By::Sts,
+        });
     }
     let name = host.name.to_ascii().unwrap_or_else(|| host.name.clone());
     Ok(Wanted {
@@ -348,7 +366,7 @@ async fn dane(
     settings: &Settings,
     host: &Host,
     addresses: &DnsFinding<IpAddr>,
-) -> Result<(String, Dane), Reply> {
+) -> Result<(String, Dane), RuledOut> {
     let own = host.name.to_string();
     let names = match (&addresses.alias, addresses.security) {
         (Some(alias), Security::Secure) => vec![alias.target.clone(), own],
@@ -365,7 +383,10 @@ async fn dane(
             Answer::Found(_) | Answer::NoData | Answer::NxDomain => {}
             Answer::Failed(why) => {
                 let text = format!("DANE: the TLSA lookup of {name} failed: {why}");
-                return Err(Reply::own(EnhancedCode::new(4, 7, 5), text));
+                return Err(RuledOut {
+                    reply: Reply::own(EnhancedCode::new(4, 7, 5), text),
+                    by: By::Dane,
+                });
             }
         }
     }

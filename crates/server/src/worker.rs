@@ -25,7 +25,8 @@ use crate::opened::{Open, Opening, begin, greet, lost};
 use crate::reach::{NoAddress, a_loop, addresses, is_own};
 use crate::resolve::Hop;
 use crate::shared::{Figures, Settings, Shared};
-use crate::tls_policy::{Context, Wanted, contexts, wanted};
+use crate::tls_policy::{Context, RuledOut, Wanted, contexts, wanted};
+use crate::tls_seen::Seen;
 use crate::transaction::transaction;
 
 /// Hosts connected to in one attempt at the most.
@@ -341,9 +342,10 @@ impl Worker {
         let wanted = tried.wanted(settings, hop, host, found.as_ref()).await;
         let wanted = match wanted {
             Ok(wanted) => wanted,
-            Err(reply) => {
-                tried.note(&peer, &reply);
-                tried.attempt.withheld(&reply, peer, net::now());
+            Err(ruled) => {
+                self.seen(message, tried, &peer, None).ruled_out(&ruled);
+                tried.note(&peer, &ruled.reply);
+                tried.attempt.withheld(&ruled.reply, peer, net::now());
                 return None;
             }
         };
@@ -370,6 +372,7 @@ impl Worker {
                 let opening = Opening {
                     peer,
                     name: host.name.to_string(),
+                    from: tcp.local_addr().ok().map(|a| a.ip()),
                     other_family,
                     mode: hop.tls,
                     context: tried.context.clone(),
@@ -423,6 +426,13 @@ impl Worker {
         let greeted = greet(&self.shared, settings, &mut open, message).await;
         tried.transcript.push_str(&format!("= {}\n", open.host));
         tried.transcript.push_str(&open.session.take_transcript());
+        let reported = !hop.next.configured && hop.tls != TlsMode::None;
+        let seen = self.seen(message, tried, &open.host, open.from);
+        match &greeted {
+            Ok(()) if reported => seen.opened(&open),
+            Err(failure) if reported => seen.failed(&open, failure),
+            Ok(()) | Err(_) => {}
+        }
         match greeted {
             Ok(()) => Some(open),
             Err(failure) => {
@@ -433,6 +443,24 @@ impl Worker {
                 tried.attempt.failed(&failure, open.host, net::now());
                 None
             }
+        }
+    }
+
+    /// For the reports on TLS.
+    fn seen<'a>(
+        &'a self,
+        message: &'a Message,
+        tried: &'a Tried,
+        host: &'a PeerHost,
+        from: Option<IpAddr>,
+    ) -> Seen<'a> {
+        Seen {
+            shared: &self.shared,
+            message,
+            numbers: &tried.numbers,
+            context: &tried.context,
+            host,
+            from,
         }
     }
 
@@ -548,7 +576,7 @@ impl Tried {
         hop: &Hop,
         host: &Host,
         found: Option<&DnsFinding<IpAddr>>,
-    ) -> Result<Wanted, Reply> {
+    ) -> Result<Wanted, RuledOut> {
         wanted(settings, &hop.next, hop.tls, &self.context, host, found).await
     }
 

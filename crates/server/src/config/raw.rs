@@ -46,6 +46,7 @@ pub(crate) struct Raw {
     pub(crate) suppression: Suppression,
     /// Who is asked for mail hosts.
     pub(crate) dns: Dns,
+    pub(crate) tls_reports: TlsReports,
     /// Keys that mail is signed with (DKIM); any number, and all that are in force for an author's
     /// domain sign. `sendoff dkim generate` makes one.
     pub(crate) dkim: Vec<Spanned<Dkim>>,
@@ -414,6 +415,23 @@ pub(crate) struct Dkim {
     /// Header fields that are covered where they are. Default: Sender, the `List-` fields, the
     /// `Resent-` fields, TLS-Required, Auto-Submitted.
     pub(crate) covered_fields: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TlsReports {
+    /// Tell domains that ask for it, once a day, what came of TLS with their hosts (TLS-RPT, RFC 8460).
+    /// Default: true.
+    pub(crate) enabled: Option<bool>,
+    /// The organisation that reports. Default: `hostname`.
+    pub(crate) organization: Text,
+    /// Whom to ask about a report: an address or a URL. Default: `postmaster`.
+    pub(crate) contact: Text,
+    /// Whom reports by mail are from; sign its domain (`[[dkim]]`). Default: `postmaster`.
+    pub(crate) from: Text,
+    /// Reports are sent within this time behind midnight (UTC), each server at a moment of its own.
+    /// Default: `4h`.
+    pub(crate) delay: Text,
 }
 
 #[derive(Debug, Deserialize, Default)]

@@ -20,7 +20,7 @@ use super::raw::{self, NumberOrText, OneOrMany, PlanText, Raw, Text};
 use super::values::{choice, duration, networks, size};
 use super::{
     Config, ConnectionLimits, LocalStore, LogSettings, Outgoing, Published, QueueFiles, Relay,
-    RuleKeys, TlsFiles,
+    RuleKeys, TlsFiles, TlsReportSettings,
 };
 
 type Result<T> = std::result::Result<T, ConfigError>;
@@ -47,6 +47,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         None => Address::new("postmaster", hostname.clone())
             .map_err(|e| place.key(0..0, "postmaster", e))?,
     };
+    let tls_reports = tls_reports(&raw.tls_reports, place, &hostname, &postmaster)?;
     let tls = tls_files(&raw.tls, place, base)?;
     let local = local_store(&raw.local, place, base)?;
     let (addresses, policy) = intake(&raw, place, &hostname, &postmaster, &tls, &local)?;
@@ -93,6 +94,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         dkim,
         unusable_key,
         dns: dns(raw.dns, place, base)?,
+        tls_reports,
         warnings,
     })
 }
@@ -105,6 +107,27 @@ fn dns(raw: raw::Dns, place: &Place<'_>, base: &Path) -> Result<DnsSettings> {
         timeout: timeout.unwrap_or(Duration::from_secs(5)),
         dnssec: raw.dnssec.unwrap_or(true),
         trust_anchor: raw.trust_anchor.map(|t| base.join(t.into_inner())),
+    })
+}
+
+fn tls_reports(
+    raw: &raw::TlsReports,
+    place: &Place<'_>,
+    hostname: &Domain,
+    postmaster: &Address,
+) -> Result<TlsReportSettings> {
+    let given = |text: &Text| text.as_ref().map(|t| t.get_ref().clone());
+    Ok(TlsReportSettings {
+        enabled: raw.enabled.unwrap_or(true),
+        organization: given(&raw.organization).unwrap_or_else(|| hostname.to_string()),
+        contact: given(&raw.contact).unwrap_or_else(|| postmaster.to_string()),
+        from: match &raw.from {
+            Some(text) => Address::parse(text.get_ref())
+                .map_err(|e| place.key(text.span(), "tls_reports.from", e))?,
+            None => postmaster.clone(),
+        },
+        delay: duration(&raw.delay, place, "tls_reports.delay")?
+            .unwrap_or(Duration::from_secs(4 * 3600)),
     })
 }
 

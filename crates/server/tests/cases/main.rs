@@ -20,6 +20,7 @@ mod sendmail;
 mod service;
 mod sts;
 mod tls;
+mod tls_reports;
 mod told;
 mod verbs;
 mod ways_in;

@@ -100,6 +100,10 @@ pub(crate) struct NewMessage {
     #[serde(default)]
     #[schema(minimum = -9, maximum = 9)]
     pub(crate) priority: i8,
+    /// Only servers that prove who they are, and promise to hand it on in the same way, get it
+    /// (REQUIRETLS, RFC 8689); where there is none it comes back. Default: false.
+    #[serde(default)]
+    pub(crate) require_tls: bool,
 }
 
 /// A file.
@@ -250,6 +254,7 @@ fn terms(message: &NewMessage, now: Timestamp) -> Result<Terms, Problem> {
             trace: false,
         }),
         priority: message.priority,
+        require_tls: message.require_tls,
     })
 }
 

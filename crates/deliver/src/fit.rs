@@ -13,6 +13,11 @@ pub(crate) fn refusal(transaction: &Transaction, host: &Extensions) -> Option<Re
     let own = |detail: (u16, u16), text: String| {
         Some(Reply::own(EnhancedCode::new(5, detail.0, detail.1), text))
     };
+    if transaction.require_tls && !host.has(Extension::RequireTls) {
+        let text = "the mail must not leave protected paths (REQUIRETLS), which the host does not \
+                    promise";
+        return own((7, 30), text.to_owned());
+    }
     let size = transaction.content.len();
     if let Some(limit) = host.size_limit()
         && size as u64 > limit

@@ -68,6 +68,7 @@ fn transaction(recipients: &[&str], content: &'static str) -> Transaction {
         env_id: None,
         priority: None,
         deliver_by: None,
+        require_tls: false,
     }
 }
 
@@ -233,6 +234,16 @@ fn a_421_in_mid_session_loses_nobody() {
         [(Outcome::Deferred, 421, Fate::NextHost); 2]
     );
     assert_eq!(s.poll_event(), Some(Event::Closed));
+}
+
+#[test]
+fn recipients_of_more_domains_than_the_host_takes_together_go_in_transactions_of_their_own() {
+    let mut s = ready("250-mx\r\n250-PIPELINING\r\n250 LIMITS RCPTDOMAINMAX=1\r\n");
+    let to = ["a@x.example", "b@x.example", "c@y.example", "d@x.example"];
+    s.start(NOW, transaction(&to, "hi\r\n"));
+    let sent = said(&mut s);
+    assert_eq!(sent.matches("RCPT TO:<").count(), 2, "{sent}");
+    assert!(sent.contains("<a@x.example>") && sent.contains("<b@x.example>"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use mail::{Address, BodyType, Notify, Outcome, Reply, Ret};
 use smtp::command::{self, ByTime, MailParams, RcptParams};
 use smtp::dot_stuffing;
-use smtp::extension::{Extension, Extensions};
+use smtp::extension::{Extension, Extensions, Limits};
 
 use crate::convert::Obstacle;
 use crate::fit;
@@ -36,6 +36,8 @@ pub struct Transaction {
     pub priority: Option<i8>,
     /// BY.
     pub deliver_by: Option<ByTime>,
+    /// REQUIRETLS.
+    pub require_tls: bool,
 }
 
 /// One recipient of it.
@@ -138,11 +140,8 @@ impl Running {
                 None => {}
             }
         }
-        let max = host
-            .limits
-            .recipients_max
-            .map_or(usize::MAX, |m| m as usize);
         let to_try: Vec<usize> = (0..n).filter(|i| running.is_open(*i)).collect();
+        let max = running.together(&to_try, host.limits);
         if to_try.is_empty() {
             return running;
         }
@@ -163,6 +162,27 @@ impl Running {
         }
         running.to_send.push_back(Expect::Content);
         running
+    }
+
+    /// How many of these recipients the host takes in one transaction, as it has stated (RFC 9422
+    /// §4.2, §4.3).
+    fn together(&self, to_try: &[usize], limits: Limits) -> usize {
+        let limit = |max: Option<u32>| max.map_or(usize::MAX, |max| max.max(1) as usize);
+        let domains_max = limit(limits.recipient_domains_max);
+        let mut domains = Vec::new();
+        let fits = |i: &&usize| {
+            let recipient = self.transaction.recipients.get(**i);
+            let domain = recipient.map(|r| r.address.domain());
+            if !domains.contains(&domain) {
+                domains.push(domain);
+            }
+            domains.len() <= domains_max
+        };
+        let of_few_domains = match domains_max {
+            usize::MAX => to_try.len(),
+            _ => to_try.iter().take_while(fits).count(),
+        };
+        of_few_domains.min(limit(limits.recipients_max))
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -264,6 +284,7 @@ impl Running {
             env_id: t.env_id.clone().filter(|_| dsn),
             priority: t.priority.filter(|_| host.has(Extension::MtPriority)),
             deliver_by: t.deliver_by.filter(|_| host.has(Extension::DeliverBy)),
+            require_tls: t.require_tls,
             ..MailParams::default()
         };
         command::mail_from(out, ascii_sender.as_ref(), &params);

@@ -483,6 +483,10 @@ impl Session {
             offered = offered.with(Extension::Auth);
             offered.auth = MECHANISMS.map(str::to_owned).to_vec();
         }
+        if self.client.tls {
+            // Asked in clear it would be no protection (RFC 8689 §2).
+            offered = offered.with(Extension::RequireTls);
+        }
         if self.standing() == Standing::Trusted {
             let terms = [
                 Extension::FutureRelease,

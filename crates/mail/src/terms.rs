@@ -1,4 +1,4 @@
-//! What a submitter asked about the time and order of a delivery.
+//! What a submitter asked about the time, order and protection of a delivery.
 
 use crate::Timestamp;
 
@@ -22,7 +22,7 @@ pub struct DeliverBy {
     pub trace: bool,
 }
 
-/// What a submitter asked about the time and order of a delivery; the default is nothing.
+/// What a submitter asked about the time, order and protection of a delivery; the default is nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Terms {
     /// FUTURERELEASE: not tried before (RFC 4865).
@@ -31,6 +31,8 @@ pub struct Terms {
     pub deliver_by: Option<DeliverBy>,
     /// MT-PRIORITY, -9 to 9 (RFC 6710 §4); 0 when not given.
     pub priority: i8,
+    /// REQUIRETLS: not handed to a server that would not keep it encrypted all the way (RFC 8689).
+    pub require_tls: bool,
 }
 
 impl Terms {

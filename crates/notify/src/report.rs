@@ -317,6 +317,8 @@ impl Reporter {
         let ascii = content.is_ascii();
         let full = kind == Kind::Failed
             && content.len() <= self.original_max
+            // The way back may be in clear (RFC 8689 §5).
+            && !original.envelope.terms.require_tls
             && match original.envelope.ret {
                 Some(Ret::Full) => true,
                 Some(Ret::Headers) => false,

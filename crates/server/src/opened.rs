@@ -70,6 +70,11 @@ impl Open {
         if self.wanted.by != By::Settings {
             failure.stage = Stage::Policy;
             failure.reply.text = format!("{}: {}", self.wanted.by.word(), failure.reply.text);
+            // Silence may pass; a host that has no TLS, or another name, stays like that.
+            let silent = error.is_some_and(|error| error.kind == TlsFailureKind::Silent);
+            if self.wanted.by == By::RequireTls && !silent {
+                failure.reply.enhanced = Some(EnhancedCode::new(5, 7, 30));
+            }
         }
         failure
     }

@@ -49,6 +49,8 @@ pub(crate) enum Need {
     Usual,
     /// Delivery goes before the recipient domain's policies (TLS-Required: No, RFC 8689 §5).
     Optional,
+    /// Only a host that proves who it is gets the mail (REQUIRETLS, RFC 8689 §4.2).
+    Required,
 }
 
 /// For whom a connection is wanted.
@@ -121,6 +123,8 @@ pub(crate) enum By {
     Dane,
     /// The domain's, by a policy that it enforces.
     Sts,
+    /// The author's.
+    RequireTls,
 }
 
 impl By {
@@ -130,6 +134,7 @@ impl By {
             Self::Settings => "TLS",
             Self::Dane => "DANE",
             Self::Sts => "MTA-STS",
+            Self::RequireTls => "REQUIRETLS",
         }
     }
 }
@@ -159,6 +164,11 @@ impl Wanted {
                 (By::Dane, _) => "DANE: encrypted, or it waits; no TLSA record is of a kind that \
                                   a mail client can use, so the host proves nothing"
                     .to_owned(),
+                (By::RequireTls, _) => {
+                    "REQUIRETLS: encrypted, and the host proves its name, or the \
+                                        mail comes back"
+                        .to_owned()
+                }
                 (By::Sts, _) => {
                     "MTA-STS: encrypted, and the host proves its name, or it waits".to_owned()
                 }
@@ -262,6 +272,9 @@ impl TlsPolicies {
 
 /// What the author of a message asks for.
 pub(crate) fn need(message: &Message) -> Need {
+    if message.envelope.terms.require_tls {
+        return Need::Required;
+    }
     let field = mail::find_header(&message.content, "TLS-Required");
     match field.is_some_and(|f| f.value.trim_ascii().eq_ignore_ascii_case(b"no")) {
         true => Need::Optional,
@@ -282,12 +295,15 @@ pub(crate) async fn wanted(
     addresses: Option<&DnsFinding<IpAddr>>,
 ) -> Result<Wanted, RuledOut> {
     let own = Wanted::by_settings(mode, host);
-    let Some(domain) = context
-        .domain
-        .as_ref()
-        .filter(|_| !next.configured && mode != TlsMode::None && context.need != Need::Optional)
-    else {
-        return Ok(own);
+    let required = context.need == Need::Required;
+    let off = mode == TlsMode::None && !required || context.need == Need::Optional;
+    let Some(domain) = context.domain.as_ref().filter(|_| !next.configured && !off) else {
+        return match required {
+            // An administrator has named the server: it is known without DNS.
+            true if next.configured => Ok(proved(&own, host)),
+            true => Err(unprotected(host)),
+            false => Ok(own),
+        };
     };
     if let Some(addresses) = addresses
         && settings.config.outgoing.published.dane
@@ -298,7 +314,7 @@ pub(crate) async fn wanted(
             (name, Dane::Usable(records)) => {
                 return Ok(by_dane(records, name, host, &domain.domain));
             }
-            (_, Dane::Unusable) if mode == TlsMode::Verify => {}
+            (_, Dane::Unusable) if mode == TlsMode::Verify || required => {}
             (name, Dane::Unusable) => {
                 return Ok(Wanted {
                     mode: TlsMode::Require,
@@ -311,8 +327,39 @@ pub(crate) async fn wanted(
     }
     match &domain.sts {
         Some(sts) if sts.policy.mode == StsMode::Enforce => by_sts(sts, host, &domain.domain),
+        Some(sts) if required && sts.policy.names(&host.name) => Ok(proved(&own, host)),
+        Some(_) | None if required && domain.secure => Ok(proved(&own, host)),
+        Some(_) | None if required => Err(unprotected(host)),
         // A policy that is only tested changes nothing but the reports.
         Some(_) | None => Ok(own),
+    }
+}
+
+/// The host proves its name, or the mail comes back.
+fn proved(own: &Wanted, host: &Host) -> Wanted {
+    let name = host.name.to_ascii().unwrap_or_else(|| host.name.clone());
+    Wanted {
+        mode: match own.mode {
+            TlsMode::Implicit => TlsMode::Implicit,
+            TlsMode::None | TlsMode::Opportunistic | TlsMode::Require | TlsMode::Verify => {
+                TlsMode::Verify
+            }
+        },
+        trust: Trust::Roots,
+        name: name.to_string(),
+        by: By::RequireTls,
+    }
+}
+
+/// Nothing says that this is the domain's host, but DNS that anyone could forge (RFC 8689 §4.2.1).
+fn unprotected(host: &Host) -> RuledOut {
+    let text = format!(
+        "REQUIRETLS: neither DNSSEC nor MTA-STS says that {} is the domain's mail host",
+        host.name
+    );
+    RuledOut {
+        reply: Reply::own(EnhancedCode::new(5, 7, 30), text),
+        by: By::RequireTls,
     }
 }
 

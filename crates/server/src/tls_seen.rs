@@ -32,11 +32,11 @@ impl Seen<'_> {
     pub(crate) fn ruled_out(&self, ruled: &RuledOut) {
         let result = match ruled.by {
             By::Dane => TlsResult::DnssecInvalid,
-            By::Sts | By::Settings => TlsResult::ValidationFailure,
+            By::Sts | By::Settings | By::RequireTls => TlsResult::ValidationFailure,
         };
         let policy = match ruled.by {
             By::Dane => (TlsPolicyKind::Tlsa, Vec::new(), Vec::new()),
-            By::Sts | By::Settings => self.policy(None),
+            By::Sts | By::Settings | By::RequireTls => self.policy(None),
         };
         self.count(policy, Some((result, ruled.reply.text.clone())));
     }

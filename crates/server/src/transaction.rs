@@ -47,6 +47,7 @@ pub(crate) fn transaction(
         env_id: envelope.env_id.clone(),
         priority: Some(terms.priority).filter(|p| *p != 0),
         deliver_by: terms.deliver_by.map(|by| by_time(by, now)),
+        require_tls: terms.require_tls,
     }
 }
 

@@ -255,8 +255,11 @@ impl Worker {
         let closed = !open.session.is_idle();
         let (host, tls, other) = (open.host.clone(), open.session.tls(), open.other_family);
         let reports_taken = open.session.host().has(smtp::extension::Extension::Dsn);
+        let stated = open.session.host().limits.mails_max;
+        let transactions_max =
+            stated.map_or(TRANSACTIONS_MAX, |max| max.clamp(1, TRANSACTIONS_MAX));
         let used_up =
-            open.session.transactions() >= TRANSACTIONS_MAX || open.since.elapsed() > AGE_MAX;
+            open.session.transactions() >= transactions_max || open.since.elapsed() > AGE_MAX;
         if closed || used_up {
             self.quit().await;
         }

@@ -50,13 +50,13 @@ impl Extension {
         Self::Chunking,
         Self::BinaryMime,
         Self::Dsn,
+        Self::RequireTls,
         Self::StartTls,
         Self::Auth,
         Self::Limits,
         Self::DeliverBy,
         Self::MtPriority,
         Self::FutureRelease,
-        Self::RequireTls,
     ];
 
     /// The keyword in the answer to EHLO.

@@ -279,6 +279,7 @@ fn terms(params: &MailParams, now: Timestamp) -> Result<Terms, Reply> {
         not_before: not_before.filter(|at| *at > now),
         deliver_by,
         priority: params.priority.unwrap_or_default(),
+        require_tls: params.require_tls,
     })
 }
 

@@ -48,6 +48,7 @@ pub(crate) struct Asked {
     by_notify: bool,
     by_trace: bool,
     priority: i8,
+    require_tls: bool,
 }
 
 impl From<Terms> for Asked {
@@ -59,6 +60,7 @@ impl From<Terms> for Asked {
             by_notify: by.is_some_and(|by| by.mode == ByMode::Notify),
             by_trace: by.is_some_and(|by| by.trace),
             priority: terms.priority,
+            require_tls: terms.require_tls,
         }
     }
 }
@@ -76,6 +78,7 @@ impl From<&Asked> for Terms {
                 trace: asked.by_trace,
             }),
             priority: asked.priority.clamp(-9, 9),
+            require_tls: asked.require_tls,
         }
     }
 }
@@ -215,6 +218,7 @@ mod tests {
             return_full: Some(false),
             env_id: None,
             asked: Terms {
+                require_tls: true,
                 not_before: Some(Timestamp::from_secs(1)),
                 deliver_by: None,
                 priority: -3,

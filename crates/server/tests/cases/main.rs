@@ -13,6 +13,7 @@ mod local;
 mod lookups;
 mod relay;
 mod reports;
+mod require_tls;
 mod resends;
 mod returns;
 mod scene;

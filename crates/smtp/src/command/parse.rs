@@ -342,6 +342,12 @@ fn mail_params(text: &str, offered: &Extensions) -> Result<MailParams, ParseComm
             "MT-PRIORITY" if offered.has(Extension::MtPriority) => {
                 params.priority = Some(priority(given)?);
             }
+            "REQUIRETLS" if offered.has(Extension::RequireTls) => {
+                if value.is_some() {
+                    return Err(wrong("REQUIRETLS", "nothing: it has no value"));
+                }
+                params.require_tls = true;
+            }
             "BY" if offered.has(Extension::DeliverBy) => params.deliver_by = Some(by_time(given)?),
             "HOLDFOR" | "HOLDUNTIL" if offered.has(Extension::FutureRelease) => {
                 if params.hold.is_some() {

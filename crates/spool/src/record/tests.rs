@@ -19,6 +19,7 @@ fn every_record_is_read_back_as_written() {
             trace: true,
         }),
         priority: -3,
+        require_tls: true,
     };
     let state = RecipientState {
         status: Status::Held,

@@ -84,6 +84,7 @@ const TERMS_NOT_BEFORE: u8 = 1;
 const TERMS_BY: u8 = 2;
 const TERMS_BY_RETURN: u8 = 4;
 const TERMS_BY_TRACE: u8 = 8;
+const TERMS_REQUIRE_TLS: u8 = 16;
 
 pub(super) fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
     let mut flags = 0;
@@ -98,6 +99,9 @@ pub(super) fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
         if by.trace {
             flags |= TERMS_BY_TRACE;
         }
+    }
+    if terms.require_tls {
+        flags |= TERMS_REQUIRE_TLS;
     }
     out.push(flags);
     out.extend_from_slice(&terms.priority.to_le_bytes());
@@ -127,6 +131,7 @@ pub(super) fn get_terms(r: &mut Reader<'_>) -> Result<Terms, DecodeError> {
             trace: flags & TERMS_BY_TRACE != 0,
         }),
         priority,
+        require_tls: flags & TERMS_REQUIRE_TLS != 0,
     })
 }
 

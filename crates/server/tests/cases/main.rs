@@ -11,6 +11,7 @@ mod http;
 mod load;
 mod local;
 mod lookups;
+mod old_tls;
 mod relay;
 mod reports;
 mod require_tls;

@@ -13,6 +13,7 @@ mod login;
 mod octets;
 mod paths;
 mod protocol;
+mod published;
 mod queue;
 mod report;
 mod settings;
@@ -54,7 +55,7 @@ mod server {
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     ("address", text::address),
     ("address_list", drop_file::address_list),
     ("command", protocol::command),
@@ -68,6 +69,7 @@ pub const TARGETS: [Target; 18] = [
     ("header", text::header),
     ("login", login::login),
     ("paths", paths::paths_target),
+    ("published", published::published),
     ("record", queue::record),
     ("reply", protocol::reply),
     ("report", report::report),

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use hickory_resolver::TokioResolver;
@@ -105,7 +107,9 @@ impl Upstream {
         if let Some(known) = self.known_denial(&key) {
             return known;
         }
-        let result = validating.lookup(name, kind).await;
+        let Some(result) = contained(validating.lookup(name, kind)).await else {
+            return broken();
+        };
         if is_bogus(&result) && self.has_turned().await {
             return said(self.plain.lookup(name, kind).await, false);
         }
@@ -165,11 +169,14 @@ impl Upstream {
             return false;
         };
         validating.clear_lookup_cache(".", RecordType::DNSKEY);
-        let standing = match validating.lookup(".", RecordType::DNSKEY).await {
-            Ok(lookup) if secure(lookup.answers()) => Standing::Passes,
+        let asked = contained(validating.lookup(".", RecordType::DNSKEY)).await;
+        let standing = match asked {
+            Some(Ok(lookup)) if secure(lookup.answers()) => Standing::Passes,
             // An answer, but not a signed one.
-            Ok(_) | Err(NetError::Dns(_)) => Standing::Strips(Instant::now() + STRIPS_FOR),
-            Err(_) => Standing::Unknown,
+            Some(Ok(_) | Err(NetError::Dns(_))) | None => {
+                Standing::Strips(Instant::now() + STRIPS_FOR)
+            }
+            Some(Err(_)) => Standing::Unknown,
         };
         *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
         !matches!(standing, Standing::Strips(_))
@@ -191,6 +198,33 @@ impl Upstream {
             }
         }
         denied.insert(key, said);
+    }
+}
+
+/// What a look-up came to; `None` when the library broke on an answer. Validation is new there, what
+/// it reads comes from strangers, and one odd answer must not end more than its own look-up.
+async fn contained<T>(lookup: impl Future<Output = T>) -> Option<T> {
+    let mut lookup = Box::pin(lookup);
+    std::future::poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| lookup.as_mut().poll(cx)));
+        match polled {
+            Ok(polled) => polled.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
+/// The answer to a question that cannot be asked without breaking the library. Not a reason to ask
+/// without validation: then any server could have it so.
+fn broken() -> Said {
+    Said {
+        records: Vec::new(),
+        outcome: Outcome::Failed(
+            "DNSSEC validation broke on the answer, which is a fault of this server".to_owned(),
+        ),
+        security: Security::Unchecked,
+        valid_until: Instant::now() + NEGATIVE_TTL,
     }
 }
 
@@ -306,4 +340,21 @@ fn words(error: &NetError) -> String {
         return "no DNS server could be reached".to_owned();
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_up_that_breaks_is_an_answer_that_failed() {
+        assert_eq!(contained(async { 7 }).await, Some(7));
+        let breaks = async {
+            tokio::task::yield_now().await;
+            assert!(std::env::args().count() == 0, "the library's own assertion");
+            7
+        };
+        assert_eq!(contained(breaks).await, None);
+        assert!(matches!(broken().outcome, Outcome::Failed(_)));
+    }
 }

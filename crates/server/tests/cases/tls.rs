@@ -98,3 +98,32 @@ fn c27_where_tls_is_to_be_verified_the_host_must_prove_its_name() {
     let mails = host.wait_for(1, SOON);
     assert!(mails.first().unwrap().tls);
 }
+
+#[test]
+fn a_host_that_is_met_again_resumes_its_session() {
+    let scene = Scene::new();
+    let host = scene.world.domain("again.example");
+    host.set(|b| {
+        b.starttls = StartTls::Good;
+        b.mails_per_connection = Some(1);
+    });
+    let config = scene
+        .config()
+        .rule("again.example", "max_connections", 1)
+        .set("outgoing.timeouts.idle", "1s");
+    let server = Sendoff::start(BINARY, config);
+    for number in 1..=5 {
+        send(&server, "bob@again.example");
+        assert_eq!(host.wait_for(number, SOON).len(), number);
+    }
+    let stats = server.run(&["stats", "--json"]);
+    let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
+    let count = |name: &str| {
+        let found = stats.pointer(&format!("/counters/{name}"));
+        found
+            .or_else(|| stats.get(name))
+            .and_then(serde_json::Value::as_u64)
+    };
+    assert_eq!(count("tls_handshakes"), Some(1), "{stats}");
+    assert_eq!(count("tls_resumptions"), Some(4), "{stats}");
+}

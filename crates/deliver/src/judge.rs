@@ -15,8 +15,19 @@
 //! Exceptions: a refusal for reputation is tried by another address family first; "too many
 //! recipients" behind accepted ones opens a further transaction and charges nothing; a content or
 //! an address that this host cannot take is tried at the next host, which may.
+//!
+//! What the book of rules knows of a reply comes on top ([`known`]):
+//!
+//! | the book says | answer of a host | becomes |
+//! |---|---|---|
+//! | `treat_as = "deferred"` | final | deferred, next host |
+//! | `treat_as = "failed"` | deferred | final |
+//! | kind `blocked` | final | another address family first |
+//! | another kind but `auth_policy`, `policy`, `unknown` | final, for reputation by its code | final at once |
 
-use mail::{Class, EnhancedCode, Outcome, Reply};
+use mail::{Class, EnhancedCode, Outcome, Reply, ReplyKind};
+
+use crate::replies::{Known, TreatAs};
 
 /// Where in the dialogue an answer came, or failed to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +143,46 @@ pub fn judge(stage: Stage, reply: &Reply) -> Judgement {
     }
 }
 
+/// A judgement about a message or a recipient, with what the book of rules knows of the reply.
+/// Whatever is no refusal by a host (a success, a lost connection, what was not even tried), and what
+/// opens a further transaction, stays as it is.
+#[must_use]
+pub fn known(before: Judgement, reply: &Reply, known: Known<'_>) -> Judgement {
+    let about = matches!(before.class, Class::Message | Class::Recipient);
+    if !about || reply.code < 400 || before.fate == Fate::Again {
+        return before;
+    }
+    let treat_as = known.rule.and_then(|rule| rule.treat_as);
+    match (before.outcome, treat_as) {
+        (Outcome::Failed, Some(TreatAs::Deferred)) => {
+            judgement(before.class, Outcome::Deferred, Fate::NextHost)
+        }
+        (Outcome::Deferred, Some(TreatAs::Failed)) => {
+            judgement(before.class, Outcome::Failed, Fate::Stands)
+        }
+        (Outcome::Failed, _) => {
+            let fate = match known.kind {
+                ReplyKind::Blocked => Fate::OtherFamily,
+                // Reverse DNS and SPF are about the address, too.
+                ReplyKind::Policy | ReplyKind::AuthPolicy | ReplyKind::Unknown => before.fate,
+                ReplyKind::Greylisted
+                | ReplyKind::RateLimited
+                | ReplyKind::Content
+                | ReplyKind::MailboxFull
+                | ReplyKind::NoSuchUser
+                | ReplyKind::InactiveUser
+                | ReplyKind::RelayDenied
+                | ReplyKind::MessageTooLarge
+                | ReplyKind::Dns
+                | ReplyKind::Tls
+                | ReplyKind::ServerTrouble => Fate::Stands,
+            };
+            Judgement { fate, ..before }
+        }
+        (Outcome::Deferred | Outcome::Delivered | Outcome::Expired, _) => before,
+    }
+}
+
 /// 452, and 552 from servers that follow RFC 821 (RFC 5321 §4.5.3.1.10), unless the text or the
 /// enhanced code speaks of something else, such as a full mailbox.
 fn too_many_recipients(reply: &Reply) -> bool {
@@ -160,6 +211,7 @@ pub(crate) const LOST: EnhancedCode = EnhancedCode::new(4, 4, 2);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replies::{ReplyBook, RuleFile, read_reply};
 
     #[test]
     fn the_table_holds() {
@@ -233,6 +285,49 @@ mod tests {
                 "{stage:?} {text}"
             );
         }
+    }
+
+    #[test]
+    fn what_the_book_knows_comes_on_top_of_the_table() {
+        use Fate::{NextHost, OtherFamily, Stands};
+        use Outcome::{Deferred, Delivered, Failed};
+        let built_in = ReplyBook::built_in().unwrap().rules;
+        let own = "[[rule]]\nid = \"x\"\nkind = \"policy\"\ntext = [\"never again\"]\ntreat_as = \"failed\"";
+        let own = RuleFile::parse(own).unwrap().rules;
+        let book = ReplyBook::new(own, built_in, &[]);
+        let cases = [
+            (
+                "550 5.7.1 Greylisted, try again in 5 minutes",
+                Deferred,
+                NextHost,
+            ),
+            ("451 4.7.1 never again", Failed, Stands),
+            ("451 4.7.1 Greylisted", Deferred, NextHost),
+            (
+                "554 5.7.1 blocked using zen.spamhaus.org",
+                Failed,
+                OtherFamily,
+            ),
+            ("550 blocked using zen.spamhaus.org", Failed, OtherFamily),
+            ("550 5.7.25 no reverse DNS", Failed, OtherFamily),
+            ("550 5.7.1 no such user", Failed, Stands),
+            ("550 5.7.1 go away", Failed, OtherFamily),
+            ("250 2.0.0 never again", Delivered, Stands),
+        ];
+        for (text, outcome, fate) in cases {
+            let reply = read_reply(text);
+            let before = judge(Stage::Content, &reply);
+            let after = known(before, &reply, book.classify(&reply, None));
+            assert_eq!((after.outcome, after.fate), (outcome, fate), "{text}");
+            assert_eq!(after.class, before.class);
+        }
+        // Whose host nobody could talk to, or whose session was lost, is not spoken of by a rule.
+        let lost = Reply::own(LOST, "never again");
+        let before = judge(Stage::Content, &lost);
+        assert_eq!(known(before, &lost, book.classify(&lost, None)), before);
+        let many = read_reply("452 4.5.3 Too many recipients");
+        let before = judge(Stage::Rcpt { accepted: 5 }, &many);
+        assert_eq!(known(before, &many, book.classify(&many, None)), before);
     }
 
     #[test]

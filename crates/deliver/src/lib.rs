@@ -13,6 +13,7 @@ mod convert;
 mod fit;
 mod hint;
 mod judge;
+mod replies;
 mod session;
 mod tls_mode;
 mod transaction;
@@ -21,7 +22,10 @@ mod transcript;
 pub use attempt::{Attempt, AttemptSettings, Candidate, Family, Next, RecipientEnd, Way};
 pub use convert::{Conversion, Converted, Obstacle, Signatures, convert, needed};
 pub use hint::retry_after;
-pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge};
+pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge, known};
+pub use replies::{
+    ActionText, Known, ReplyBook, ReplyRule, RuleError, RuleFile, TreatAs, read_reply,
+};
 pub use session::{Credentials, Event, Failure, Session, SessionSettings, Timeouts};
 pub use tls_mode::TlsMode;
 pub use transaction::{Ended, Transaction, TransactionRecipient};

@@ -15,6 +15,7 @@ mod paths;
 mod protocol;
 mod published;
 mod queue;
+mod replies;
 mod report;
 mod settings;
 mod text;
@@ -55,7 +56,7 @@ mod server {
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     ("address", text::address),
     ("address_list", drop_file::address_list),
     ("command", protocol::command),
@@ -71,6 +72,7 @@ pub const TARGETS: [Target; 19] = [
     ("paths", paths::paths_target),
     ("published", published::published),
     ("record", queue::record),
+    ("replies", replies::replies),
     ("reply", protocol::reply),
     ("report", report::report),
     ("returned", paths::returned),

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use mail::ReplyKind;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::encode;
@@ -58,7 +59,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 }
 
 /// Every metric but the histogram of delays and the version.
-pub(crate) const METRICS: [Metric; 26] = [
+pub(crate) const METRICS: [Metric; 27] = [
     counter(
         "messages_accepted",
         "Messages taken into the queue, reports of our own included",
@@ -68,6 +69,12 @@ pub(crate) const METRICS: [Metric; 26] = [
         kind: Kind::Counter,
         help: "Outcomes of attempts, one for each recipient",
         label: Some(("outcome", &["delivered", "deferred", "failed", "expired"])),
+    },
+    Metric {
+        name: "refusals",
+        kind: Kind::Counter,
+        help: "Attempts that did not succeed, one for each recipient, by what the answer was about",
+        label: Some(("kind", &ReplyKind::WORDS)),
     },
     counter(
         "unknown_outcomes",

@@ -38,6 +38,10 @@ pub struct QueuedView {
     pub last_reply: String,
     /// The host that gave it.
     pub last_host: Option<String>,
+    /// What the last answer is about, such as `greylisted` or `mailbox_full`; `unknown` where no rule
+    /// knows it.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// Who handed it in.
     pub submitter: String,
 }
@@ -70,6 +74,7 @@ impl QueuedView {
             next_event: next.map(|t| t.to_string()),
             last_reply: row.last_reply,
             last_host: row.last_host,
+            kind: None,
             submitter: row.submitter,
         }
     }
@@ -117,6 +122,9 @@ pub struct AttemptView {
     pub host: Option<String>,
     /// The answer.
     pub reply: String,
+    /// What it is about, such as `greylisted` or `mailbox_full`; none for a delivery.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// How the connection was protected.
     pub tls: String,
     /// From being due to the attempt, connecting, on the wire: milliseconds.
@@ -142,6 +150,7 @@ impl AttemptView {
             outcome: verdict.outcome.to_string(),
             host: verdict.host.as_ref().map(ToString::to_string),
             reply: verdict.reply.to_string(),
+            kind: None,
             tls: verdict.tls.word().to_owned(),
             delays_ms: [
                 ms(verdict.timing.queued),
@@ -179,6 +188,9 @@ pub struct SiteView {
     pub due: usize,
     /// The answer that closed it last.
     pub last_failure: Option<String>,
+    /// The rule by which it is slowed or paused for a time, and the cause.
+    #[serde(default)]
+    pub action: Option<String>,
 }
 
 impl From<schedule::SiteView> for SiteView {
@@ -195,6 +207,7 @@ impl From<schedule::SiteView> for SiteView {
             idle: site.idle,
             due: site.recipients,
             last_failure: site.last_failure.map(|r| r.to_string()),
+            action: None,
         }
     }
 }

@@ -58,7 +58,11 @@ pub fn queue_table(rows: &[QueuedView]) -> String {
     let cells = |r: &QueuedView| {
         let why = match r.last_reply.is_empty() {
             true => r.reason.clone(),
-            false => format!("{} — last answer: {}", r.reason, r.last_reply),
+            false => {
+                let kind = r.kind.as_deref().map(|kind| format!(" ({kind})"));
+                let kind = kind.unwrap_or_default();
+                format!("{} — last answer: {}{kind}", r.reason, r.last_reply)
+            }
         };
         vec![
             r.id.clone(),
@@ -86,7 +90,7 @@ pub fn sites_table(rows: &[SiteView]) -> String {
         "WINDOW",
         "STANDING",
         "SITE",
-        "LAST FAILURE",
+        "ACTION OR LAST FAILURE",
     ];
     let cells = |s: &SiteView| {
         vec![
@@ -96,7 +100,10 @@ pub fn sites_table(rows: &[SiteView]) -> String {
             s.window.to_string(),
             s.standing.clone(),
             s.site.clone(),
-            s.last_failure.clone().unwrap_or_default(),
+            match (&s.action, &s.last_failure) {
+                (Some(action), _) => action.clone(),
+                (None, failure) => failure.clone().unwrap_or_default(),
+            },
         ]
     };
     table(&head, &rows.iter().map(cells).collect::<Vec<_>>())
@@ -112,9 +119,11 @@ pub fn attempts_table(rows: &[AttemptView]) -> String {
             .as_deref()
             .map(|h| format!(" at {h}"))
             .unwrap_or_default();
+        let kind = a.kind.as_ref().map(|kind| format!(" ({kind})"));
+        let kind = kind.unwrap_or_default();
         let [queued, connecting, wire] = a.delays_ms;
         out.push_str(&format!(
-            "{} {} {}{host}: {}\n  attempt {}, TLS {}, waited {queued} ms, connecting {connecting} ms, on the wire {wire} ms\n",
+            "{} {} {}{host}: {}{kind}\n  attempt {}, TLS {}, waited {queued} ms, connecting {connecting} ms, on the wire {wire} ms\n",
             short_time(&a.at), a.recipient, a.outcome, a.reply, a.attempt, a.tls,
         ));
         for line in a.transcript.iter().flat_map(|t| t.lines()) {

@@ -41,7 +41,7 @@ pub use plan::{ParsePlanError, Plan};
 pub use rate::{ParseRateError, Rate};
 pub use scheduler::Scheduler;
 pub use settle::{Attempted, Report};
-pub use site::{SiteView, StandingView};
+pub use site::{SiteOrder, SiteView, StandingView};
 pub use verbs::Cancelled;
 pub use wait::{Reason, Wait};
 

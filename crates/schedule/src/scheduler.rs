@@ -31,7 +31,7 @@ pub struct Scheduler {
     pub(crate) workers: Slab<Worker>,
     submitters: HashMap<String, u32>,
     timers: BinaryHeap<Reverse<(Timestamp, Slot)>>,
-    site_timers: BinaryHeap<Reverse<(Timestamp, u32)>>,
+    pub(crate) site_timers: BinaryHeap<Reverse<(Timestamp, u32)>>,
     lookups: VecDeque<u32>,
     lookups_active: u32,
     /// Sites that may have work, in turn.
@@ -413,14 +413,11 @@ impl Scheduler {
             }
             site.window.probe();
         }
-        if let Some(rate) = site.limits.rate {
-            let at = site.meter.next_at(rate);
-            if at > now {
-                self.site_timers.push(Reverse((at, id)));
-                return None;
-            }
+        if let Some(at) = site.not_before(now).filter(|at| *at > now) {
+            self.site_timers.push(Reverse((at, id)));
+            return None;
         }
-        if site.busy >= site.window.room() {
+        if site.busy >= site.room(now) {
             return None;
         }
         let (worker, fresh) = match site.idle.pop() {
@@ -493,9 +490,7 @@ impl Scheduler {
         site.given = Some(message);
         site.used = now;
         site.patient_since = None;
-        if let Some(rate) = site.limits.rate {
-            site.meter.count(now, rate, 1);
-        }
+        site.count(now);
         self.workers.get_mut(worker as usize)?.batch = slots;
         Some(Action::Run {
             worker: WorkerId(worker),

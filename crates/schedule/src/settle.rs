@@ -1,5 +1,6 @@
 //! What an attempt's end means for a recipient, and for its site.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mail::{
@@ -9,7 +10,7 @@ use mail::{
 
 use crate::action::{Action, Settled, WorkerId};
 use crate::entry::{CANCELLED, Entry, HELD, NOTIFIED, Phase, SILENT, Slot, TERMS};
-use crate::plan::mix;
+use crate::plan::{Plan, mix};
 use crate::scheduler::Scheduler;
 
 /// One recipient's end of an attempt.
@@ -21,6 +22,8 @@ pub struct Attempted {
     pub verdict: Verdict,
     /// The server named a time to come back after.
     pub retry_after: Option<Duration>,
+    /// The plan that such an answer is re-sent by, instead of its domain's.
+    pub plan: Option<Arc<Plan>>,
 }
 
 /// What a worker reports of a batch.
@@ -57,7 +60,7 @@ impl Scheduler {
         let (site, batch) = (w.site, std::mem::take(&mut w.batch));
         for attempted in &report.attempted {
             if let Some(slot) = self.entries.find(attempted.key) {
-                self.settle(now, slot, &attempted.verdict, attempted.retry_after);
+                self.settle(now, slot, &attempted.verdict, Some(attempted));
             }
         }
         let left: Vec<Slot> = batch
@@ -146,7 +149,7 @@ impl Scheduler {
         now: Timestamp,
         slot: Slot,
         verdict: &Verdict,
-        retry_after: Option<Duration>,
+        attempted: Option<&Attempted>,
     ) -> Option<Timestamp> {
         let entry = self.entries.get_mut(slot)?;
         entry.attempts = entry.attempts.saturating_add(1);
@@ -161,7 +164,9 @@ impl Scheduler {
         let policy = &self.domains.get(entry.domain as usize)?.policy;
         let seed =
             self.settings.seed ^ mix(entry.key().id.as_u64()) ^ u64::from(entry.key().recipient);
-        let Some(wait) = policy.plan.wait_after(u32::from(entry.attempts), seed) else {
+        let plan = attempted.and_then(|a| a.plan.as_ref());
+        let plan = plan.unwrap_or(&policy.plan);
+        let Some(wait) = plan.wait_after(u32::from(entry.attempts), seed) else {
             self.end(
                 slot,
                 Verdict {
@@ -186,7 +191,8 @@ impl Scheduler {
             return None;
         }
         let entry = self.entries.get_mut(slot)?;
-        entry.due = now + wait.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
+        let asked = attempted.and_then(|a| a.retry_after).unwrap_or_default();
+        entry.due = now + wait.max(asked.min(RETRY_AFTER_MAX));
         let due = entry.due;
         let state = RecipientState {
             last: Some(verdict.clone()),

@@ -35,6 +35,22 @@ pub(crate) struct Site {
     pub(crate) last_failure: Option<Reply>,
     /// When something was last sent to it.
     pub(crate) used: Timestamp,
+    /// What was ordered for it, for a time.
+    pub(crate) order: Option<SiteOrder>,
+}
+
+/// What one site may be given for a time, instead of what its domains say, where it is less. It ends
+/// by itself, and costs nobody an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SiteOrder {
+    /// It ends then.
+    pub until: Timestamp,
+    /// Nothing at all.
+    pub paused: bool,
+    /// Messages in a time.
+    pub rate: Option<Rate>,
+    /// Connections at once.
+    pub connections: Option<u32>,
 }
 
 /// What one site may be given at once; the smallest of what its domains say.
@@ -97,6 +113,43 @@ impl Site {
             given: None,
             last_failure: None,
             used: Timestamp::ZERO,
+            order: None,
+        }
+    }
+
+    /// What was ordered for it and is not over.
+    pub(crate) fn order(&self, now: Timestamp) -> Option<SiteOrder> {
+        self.order.filter(|order| order.until > now)
+    }
+
+    /// The slower of its rates.
+    fn rate(&self, now: Timestamp) -> Option<Rate> {
+        let ordered = self.order(now).and_then(|order| order.rate);
+        let rates = [ordered, self.limits.rate].into_iter().flatten();
+        rates.max_by_key(|rate| rate.per / rate.count.max(1))
+    }
+
+    /// When one more message may go as far as its rate and a pause are concerned.
+    pub(crate) fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
+        let paused = self.order(now).filter(|order| order.paused);
+        let by_rate = self.rate(now).map(|rate| self.meter.next_at(rate));
+        paused
+            .map(|order| order.until)
+            .into_iter()
+            .chain(by_rate)
+            .max()
+    }
+
+    /// Connections that it may have busy.
+    pub(crate) fn room(&self, now: Timestamp) -> u32 {
+        let ordered = self.order(now).and_then(|order| order.connections);
+        self.window.room().min(ordered.unwrap_or(u32::MAX))
+    }
+
+    /// Counts a message against its rate.
+    pub(crate) fn count(&mut self, now: Timestamp) {
+        if let Some(rate) = self.rate(now) {
+            self.meter.count(now, rate, 1);
         }
     }
 

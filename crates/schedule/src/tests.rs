@@ -160,6 +160,7 @@ impl World {
                     key,
                     verdict: verdict.clone(),
                     retry_after: None,
+                    plan: None,
                 };
                 report.attempted = batch.keys().map(attempted).collect();
             }
@@ -717,4 +718,53 @@ fn the_rest_of_a_message_stays_with_the_session_that_began_it() {
     assert_eq!(world.finals().len(), 1000);
     assert_eq!(world.log.len(), 10);
     assert_eq!(world.scheduler.workers.len(), 1);
+}
+
+#[test]
+fn an_order_limits_a_site_for_its_time_and_costs_no_attempt() {
+    let mut world = World::default_plan();
+    world.site("x.example", good);
+    // The site must be known to be ordered; who orders again when it is, is the caller's part.
+    assert!(!world.scheduler.order_site("x.example", None));
+    world.mail("u", "x.example", 1);
+    world.run_for(minutes(1));
+    let start = world.now;
+    let order = |until, paused, rate, connections| {
+        Some(SiteOrder {
+            until,
+            paused,
+            rate,
+            connections,
+        })
+    };
+    let paused = order(start + minutes(30), true, None, None);
+    assert!(world.scheduler.order_site("x.example", paused));
+    for n in 0..40 {
+        world.mail(&format!("u{n}"), "x.example", 1);
+    }
+    world.run_for(minutes(29));
+    assert_eq!(world.log.len(), 1);
+    let key = RecipientKey {
+        id: QueueId::from_u64(2),
+        recipient: 0,
+    };
+    let wait = world.scheduler.wait(key, world.now).unwrap();
+    assert_eq!(wait.reason, Reason::SitePaused);
+    assert_eq!(wait.next, Some(start + minutes(30)));
+    // A slower order takes its place, and ends by itself.
+    let slow = order(
+        start + minutes(40),
+        false,
+        Some(Rate::parse("1/min").unwrap()),
+        Some(1),
+    );
+    assert!(world.scheduler.order_site("x.example", slow));
+    world.run_for(minutes(10));
+    let slowed = world.log.len() - 1;
+    assert!((9..=11).contains(&slowed), "{slowed}");
+    world.run_for(minutes(3));
+    assert_eq!(world.log.len(), 41);
+    let all = world.finals();
+    assert_eq!(all.len(), 41);
+    assert!(all.iter().all(|end| *end == (Outcome::Delivered, 1)));
 }

@@ -3,15 +3,16 @@
 //! Each changes what is in memory; making it durable, before the administrator is answered, is the
 //! caller's part: the state to commit is what the verb returns.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use mail::{Destination, Domain, RecipientKey, RecipientState, Timestamp};
 
-use crate::action::{PolicyOf, SiteId};
+use crate::action::{PolicyOf, SiteId, WorkerId};
 use crate::domain::{DomainEntry, Lookup};
 use crate::entry::{CANCELLED, HELD, Phase, SILENT, Slot};
 use crate::scheduler::Scheduler;
-use crate::site::SiteView;
+use crate::site::{SiteOrder, SiteView};
 
 /// What became of the wish to end a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,6 +224,30 @@ impl Scheduler {
         };
         let site = found.site().and_then(|id| self.sites.get(id as usize));
         (found.paused, site.map(SiteView::from))
+    }
+
+    /// The name of the site that a worker sends to.
+    #[must_use]
+    pub fn site_of(&self, worker: WorkerId) -> Option<Arc<str>> {
+        let worker = self.workers.get(worker.0 as usize)?;
+        let site = self.sites.get(worker.site as usize)?;
+        Some(Arc::clone(&site.key))
+    }
+
+    /// Limits a site for a time, or lets it go; whether it is known. Who makes a site known anew
+    /// orders it anew: the schedule forgets sites that nothing waits for.
+    pub fn order_site(&mut self, site: &str, order: Option<SiteOrder>) -> bool {
+        let is_it = |(_, s): &(usize, &mut crate::site::Site)| &*s.key == site;
+        let Some((id, found)) = self.sites.iter_mut().find(is_it) else {
+            return false;
+        };
+        found.order = order;
+        let id = u32::try_from(id).unwrap_or(u32::MAX);
+        if let Some(order) = order {
+            self.site_timers.push(Reverse((order.until, id)));
+        }
+        self.make_runnable(id);
+        true
     }
 
     /// Every site, those with the most waiting first.

@@ -46,7 +46,9 @@ pub enum Reason {
     SiteConnections(u32),
     /// All connections of the server are busy.
     AllConnections(u32),
-    /// The rate set for the domain.
+    /// Its site is left alone for a time.
+    SitePaused,
+    /// The rate set for the domain, or for its site.
     Rate,
     /// It is its turn in a moment.
     NextUp,
@@ -77,6 +79,9 @@ impl fmt::Display for Reason {
                 write!(f, "all {n} connections that its host is given are busy")
             }
             Self::AllConnections(n) => write!(f, "all {n} outgoing connections are busy"),
+            Self::SitePaused => {
+                f.write_str("its mail hosts are left alone for a time (sendoff site list)")
+            }
             Self::Rate => f.write_str("the message rate set for its domain is reached"),
             Self::NextUp => f.write_str("it is sent in a moment"),
             Self::InFlight => f.write_str("it is being sent right now"),
@@ -137,17 +142,17 @@ impl Scheduler {
         if let Standing::CoolingOff { until } = site.window.standing {
             return (Reason::CoolingOff, Some(until));
         }
-        if let Some(rate) = site.limits.rate {
-            let at = site.meter.next_at(rate);
-            if at > now {
-                return (Reason::Rate, Some(at));
-            }
+        if let Some(at) = site.not_before(now).filter(|at| *at > now) {
+            return match site.order(now) {
+                Some(order) if order.paused => (Reason::SitePaused, Some(order.until)),
+                Some(_) | None => (Reason::Rate, Some(at)),
+            };
         }
-        if site.busy >= site.window.room() {
+        if site.busy >= site.room(now) {
             return match site.window.standing {
                 Standing::Probing => (Reason::Probing, None),
                 Standing::Open | Standing::CoolingOff { .. } => {
-                    (Reason::SiteConnections(site.window.room()), None)
+                    (Reason::SiteConnections(site.room(now)), None)
                 }
             };
         }

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
 use crate::shared::Shared;
-use crate::{explain, orders, run, signing, suppression};
+use crate::{explain, known, orders, run, signing, suppression};
 
 /// A request's line is no longer than this: ten thousand ids fit.
 const REQUEST_MAX: u64 = 1 << 20;
@@ -265,10 +265,11 @@ async fn list(
     let waits = told
         .await
         .map_err(|_| "the server is stopping".to_owned())?;
+    let settings = shared.settings();
     Ok(rows
         .into_iter()
         .zip(waits)
-        .map(|(row, wait)| QueuedView::new(row, wait))
+        .map(|(row, wait)| known::waiting(&settings, QueuedView::new(row, wait)))
         .collect())
 }
 
@@ -311,10 +312,12 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
         }
     };
     let later: Vec<LaterView> = later.into_iter().map(named).collect();
+    let settings = shared.settings();
     let finished = history
         .iter()
         .map(|h| {
-            AttemptView::new(
+            known::attempt(
+                &settings,
                 h.recipient.clone(),
                 h.attempts,
                 &h.verdict,
@@ -374,11 +377,12 @@ async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
             .iter()
             .map(|h| (h.key.recipient, h.recipient.clone())),
     );
+    let settings = shared.settings();
     let mut attempts: Vec<AttemptView> = Vec::with_capacity(rows.len() + history.len());
     for row in rows {
         let named = names.iter().find(|(n, _)| *n == row.key.recipient);
         let name = named.map_or_else(|| format!("#{}", row.key.recipient), |(_, n)| n.clone());
-        let view = AttemptView::new(name, row.attempts, &row.verdict, row.transcript);
+        let view = known::attempt(&settings, name, row.attempts, &row.verdict, row.transcript);
         // A hold or release writes the state anew, with the same last attempt in it.
         let same = |a: &AttemptView| a.recipient == view.recipient && a.attempt == view.attempt;
         if !attempts.iter().any(same) {
@@ -388,7 +392,7 @@ async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
     attempts.extend(
         history
             .into_iter()
-            .map(|h| AttemptView::new(h.recipient, h.attempts, &h.verdict, h.transcript)),
+            .map(|h| known::attempt(&settings, h.recipient, h.attempts, &h.verdict, h.transcript)),
     );
     attempts.sort_by(|a, b| a.at.cmp(&b.at));
     if message.is_none() && attempts.is_empty() {
@@ -498,7 +502,7 @@ async fn sites(shared: &Arc<Shared>) -> Result<Answer, String> {
         .await
         .map_err(|_| "the server is stopping".to_owned())?;
     Ok(Answer::Sites {
-        sites: sites.into_iter().map(Into::into).collect(),
+        sites: shared.reactions.views(sites),
         paused: paused.iter().map(ToString::to_string).collect(),
     })
 }

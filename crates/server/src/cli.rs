@@ -5,6 +5,7 @@
 
 mod arguments;
 mod reference;
+mod replies;
 pub(crate) mod suppression;
 
 use std::io::{IsTerminal, Read, Write};
@@ -166,6 +167,7 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::User(command) => user(&config, command, json),
         Command::Key(command) => keys::carry_out(&config, command, json),
         Command::Log(command) => log(&config, command, json),
+        Command::Replies(command) => replies::carry_out(&config, &command, json),
         Command::Suppression(command) => suppression::carry_out(&config, command, json),
         Command::Stats => ask::show(&config, &Request::Stats, json),
         // Carried out above, before a configuration is needed.

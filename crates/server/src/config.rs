@@ -9,6 +9,7 @@ mod error;
 mod listeners;
 pub(crate) mod paths;
 mod raw;
+pub(crate) mod replies;
 mod sections;
 mod sendmail;
 mod values;
@@ -27,6 +28,7 @@ use schedule::{Plan, Rate};
 pub(crate) use console::ConsoleSettings;
 pub(crate) use error::{ConfigError, Place};
 pub(crate) use paths::{PathSettings, SuppressionSettings};
+pub(crate) use replies::Replies;
 pub(crate) use sendmail::SendmailSettings;
 
 /// The whole configuration, validated.
@@ -58,6 +60,7 @@ pub(crate) struct Config {
     pub(crate) sendmail: SendmailSettings,
     pub(crate) paths: PathSettings,
     pub(crate) suppression: SuppressionSettings,
+    pub(crate) replies: Arc<Replies>,
     /// What works but deserves a word: shown by `check` and at the start.
     pub(crate) warnings: Vec<String>,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mail::{Domain, Message, QueueId, RecipientKey};
 use ops::Verb;
-use schedule::{Batch, DomainId, Report, Resolution, SiteView, Wait, WorkerId};
+use schedule::{Batch, DomainId, Report, Resolution, SiteOrder, SiteView, Wait, WorkerId};
 use tokio::sync::oneshot;
 
 use crate::resolve::Hop;
@@ -37,6 +37,8 @@ pub(crate) enum Event {
     Gauges(oneshot::Sender<Gauges>),
     /// Pause or resume a domain.
     Pause(Domain, bool, oneshot::Sender<()>),
+    /// Limit a site for a time, or let it go.
+    Order(Arc<str>, Option<SiteOrder>),
     /// These recipients of a message are late, and this is the notice to its sender, if one goes.
     Late(QueueId, Vec<RecipientKey>, Option<Box<Message>>),
     /// Somebody wants to know whether this loop turns; the number of recipients in the queue.

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use crate::config::{LocalStore, RuleKeys};
 use crate::event::Event;
 use crate::policy;
+use crate::reactions;
 use crate::resolve::answer;
 use crate::shared::{Settings, Shared};
 use crate::tls_policy::{self, Context, Need, Wanted, wanted};
@@ -405,11 +406,10 @@ async fn standing(
     let (ask, told) = oneshot::channel();
     shared.tell(Event::Domain(domain.clone(), ask));
     let (paused, site) = told.await.unwrap_or((false, None));
-    let site = site.map(ops::SiteView::from);
+    let site = site.map(|site| shared.reactions.view(site));
     match &site {
         Some(site) => {
-            let failure = site.last_failure.as_ref();
-            let failure = failure.map_or_else(String::new, |f| format!("; last failure: {f}"));
+            let failure = reactions::said(site);
             found.step(
                 "site",
                 format!(
@@ -426,7 +426,7 @@ async fn standing(
     if paused {
         return Some(format!("{domain} is paused (sendoff site resume {domain})"));
     }
-    site.filter(|site| site.standing.starts_with("cooling"))
+    site.filter(reactions::is_shut)
         .map(|site| format!("its site is {}", site.standing))
 }
 

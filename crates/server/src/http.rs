@@ -85,6 +85,7 @@ impl Http {
                     .map(of)
                     .to_vec(),
             ),
+            ("refusals", figures.refusals().to_vec()),
             ("unknown_outcomes", vec![of("unknown_outcomes")]),
             ("messages_signed", vec![of("signed")]),
             (

@@ -114,6 +114,7 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
             key: *key,
             verdict: verdict(reply, began.elapsed()),
             retry_after: None,
+            plan: None,
         })
         .collect();
     let report = Report {

@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 use crate::admin::blocking;
 use crate::controls::{Controls, Slow};
 use crate::event::Event;
+use crate::known;
+use crate::reactions;
 use crate::shared::Shared;
 
 fn stopping<T>(_: T) -> String {
@@ -46,6 +48,9 @@ pub(crate) async fn pause(
     let (ask, told) = oneshot::channel();
     shared.tell(Event::Pause(domain.clone(), on, ask));
     told.await.map_err(stopping)?;
+    if !on {
+        take_back(shared, &domain, who).await?;
+    }
     let verb = if on { "pause" } else { "resume" };
     let line = shared.journal.line(net::now(), "action").field("who", who);
     line.field("verb", verb).field("domain", &domain).send();
@@ -85,6 +90,9 @@ pub(crate) async fn slow(
     .await?;
     shared.controls.set_slow(domain.clone(), slow);
     shared.tell(Event::Reloaded);
+    if slow.is_none() {
+        take_back(shared, &domain, who).await?;
+    }
     let line = shared.journal.line(net::now(), "action").field("who", who);
     line.field("verb", "slow")
         .field("domain", &domain)
@@ -94,6 +102,21 @@ pub(crate) async fn slow(
         Some(slow) => format!("{domain} is slowed: {slow}."),
         None => format!("{domain} is not slowed any more."),
     }))
+}
+
+/// Takes back what a rule has ordered for the site of a domain, or of a host of this name.
+async fn take_back(shared: &Arc<Shared>, domain: &Domain, who: &str) -> Result<(), String> {
+    let (ask, told) = oneshot::channel();
+    shared.tell(Event::Domain(domain.clone(), ask));
+    let (_, site) = told.await.map_err(stopping)?;
+    let site = site.map(|site| site.key);
+    for site in reactions::undo(shared, domain.as_str(), site.as_deref()) {
+        keep(shared, reactions::control(&site), None).await?;
+        shared.tell(Event::Order(Arc::clone(&site), None));
+        let line = shared.journal.line(net::now(), "action").field("who", who);
+        line.field("verb", "resume").field("site", &site).send();
+    }
+    Ok(())
 }
 
 /// The rules that hold new mail.
@@ -154,7 +177,7 @@ pub(crate) async fn site(shared: &Arc<Shared>, domain: &str) -> Result<Answer, S
         waiting: waiting.await?,
         paused,
         slowed: shared.controls.slow(&domain).map(|slow| slow.to_string()),
-        site: site.map(Into::into),
+        site: site.map(|site| shared.reactions.view(site)),
         domain: domain.to_string(),
     })))
 }
@@ -171,13 +194,20 @@ pub(crate) async fn history(
         let found = shared.spool.history(&filter, offset, limit);
         found.map_err(|e| e.to_string())
     });
+    let settings = shared.settings();
     let view = |row: HistoryRow| FinishedView {
         id: row.key.id.to_string(),
         sender: row.sender,
         accepted: row.accepted.to_string(),
         size: row.size,
         submitter: row.submitter,
-        end: ops::AttemptView::new(row.recipient, row.attempts, &row.verdict, row.transcript),
+        end: known::attempt(
+            &settings,
+            row.recipient,
+            row.attempts,
+            &row.verdict,
+            row.transcript,
+        ),
     };
     let rows = rows.await?;
     Ok(Answer::History(rows.into_iter().map(view).collect()))

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::event::{Event, Finished, Gauges, Job};
 use crate::outcome::{End, Outcomes, Spoken};
 use crate::policy;
+use crate::reactions;
 use crate::recent::Recent;
 use crate::reports::{accept_op, log_report};
 use crate::resolve::{self, Hop};
@@ -179,11 +180,7 @@ impl Owner {
         match event {
             Event::Accepted(message, held) => self.accepted(now, message, &held),
             Event::Resolved(domain, resolution, hop) => {
-                if let (Some(site), Some(hop)) =
-                    (self.scheduler.resolved(now, domain, resolution), hop)
-                {
-                    self.hops.insert(site, hop);
-                }
+                self.resolved(now, domain, resolution, hop);
             }
             Event::Greeted(worker) => self.scheduler.greeted(worker),
             Event::Finished(worker, finished) => self.finished(now, worker, *finished, outcomes),
@@ -230,6 +227,7 @@ impl Owner {
                 // Whoever asked may have hung up.
                 answer.send(()).unwrap_or_default();
             }
+            Event::Order(site, order) => drop(self.scheduler.order_site(&site, order)),
             Event::Alive(answer) => drop(answer.send(self.scheduler.len())),
             Event::Reloaded => {
                 let settings = self.shared.settings();
@@ -239,12 +237,43 @@ impl Owner {
                 ));
                 self.scheduler
                     .policies_changed(now, policy::settings(&settings.config));
+                self.end_orders(now, true);
             }
             Event::Fatal(why) => self.fatal = Some(why),
             Event::Stop => {
                 self.scheduler.stop();
                 self.stopping_until.get_or_insert(now + STOP_WITHIN);
             }
+        }
+    }
+
+    fn resolved(
+        &mut self,
+        now: Timestamp,
+        domain: DomainId,
+        resolution: Resolution,
+        hop: Option<Arc<Hop>>,
+    ) {
+        let key = match &resolution {
+            Resolution::Site { key, .. } => Some(Arc::clone(key)),
+            Resolution::Unroutable(_) => None,
+        };
+        let site = self.scheduler.resolved(now, domain, resolution);
+        if let (Some(site), Some(hop)) = (site, hop) {
+            self.hops.insert(site, hop);
+        }
+        // The schedule may have forgotten the site since it was ordered.
+        if let Some(key) = key
+            && let Some(order) = self.shared.reactions.order(&key)
+        {
+            self.scheduler.order_site(&key, Some(order));
+        }
+    }
+
+    /// Lets sites go whose orders are over.
+    fn end_orders(&mut self, now: Timestamp, gone: bool) {
+        for site in reactions::over(&self.shared, now, gone) {
+            self.scheduler.order_site(&site, None);
         }
     }
 
@@ -317,6 +346,13 @@ impl Owner {
         outcomes: &mut Outcomes,
     ) {
         let open = finished.report.open;
+        if let Some(site) = self.scheduler.site_of(worker) {
+            let (message, report) = (finished.message.as_deref(), &finished.report);
+            let order = reactions::seen(&self.shared, now, &site, message, report);
+            if order.is_some() {
+                self.scheduler.order_site(&site, order);
+            }
+        }
         if let Some(message) = finished.message {
             let spoken = Spoken {
                 transcript: finished.transcript,
@@ -371,6 +407,7 @@ impl Owner {
     }
 
     fn pump(&mut self) {
+        self.end_orders(net::now(), false);
         self.collect(net::now(), Outcomes::default());
     }
 
@@ -500,6 +537,7 @@ pub(crate) fn internal_error(batch: &Batch, why: &str) -> Report {
         key,
         verdict: verdict.clone(),
         retry_after: None,
+        plan: None,
     };
     Report {
         attempted: batch.keys().map(attempted).collect(),

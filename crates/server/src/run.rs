@@ -255,6 +255,7 @@ async fn restore(
 ) -> Result<Owner> {
     for (name, value) in &recovered.controls {
         shared.controls.restore(name, value);
+        shared.reactions.restore(name, value);
     }
     let handles = Arc::clone(shared);
     tokio::task::spawn_blocking(move || suppression::restore(&handles))

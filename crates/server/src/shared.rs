@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use console::DELAY_BOUNDS;
-use mail::{IdSource, QueueId, Timestamp};
+use mail::{IdSource, QueueId, ReplyKind, Timestamp};
 use net::{ClientTls, Dns, ServerTls};
 use spool::Spool;
 use tokio::sync::{Semaphore, mpsc};
@@ -17,6 +17,7 @@ use crate::controls::Controls;
 use crate::event::Event;
 use crate::guard::LoginGuard;
 use crate::journal::Journal;
+use crate::reactions::Reactions;
 use crate::service::Manager;
 use crate::sts::StsPolicies;
 use crate::suppression::Turn;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) memory: Semaphore,
     /// What an administrator has ordered beyond single mails.
     pub(crate) controls: Controls,
+    /// What was ordered by itself for sites.
+    pub(crate) reactions: Reactions,
     /// What domains ask for about TLS.
     pub(crate) tls: TlsPolicies,
     /// The policies that domains publish.
@@ -145,6 +148,8 @@ pub(crate) struct Figures {
     pub(crate) complained: AtomicU64,
     pub(crate) unreadable_bounces: AtomicU64,
     pub(crate) suppressed: AtomicU64,
+    /// Answers that were no success, by their kind.
+    pub(crate) kinds: [AtomicU64; ReplyKind::ALL.len()],
     pub(crate) delays: Delays,
 }
 
@@ -179,6 +184,11 @@ impl Figures {
     /// Counts one.
     pub(crate) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Answers that were no success, in the order of [`ReplyKind::ALL`].
+    pub(crate) fn refusals(&self) -> [u64; ReplyKind::ALL.len()] {
+        self.kinds.each_ref().map(|c| c.load(Ordering::Relaxed))
     }
 
     /// Every counter by its name.
@@ -226,6 +236,7 @@ impl Shared {
             ids: Mutex::new(ids),
             memory: Semaphore::new(CONTENT_MEGABYTES),
             controls: Controls::default(),
+            reactions: Reactions::default(),
             tls: TlsPolicies::default(),
             sts: StsPolicies::new(policies),
             tls_reports: TlsReports::new(tls_reports),

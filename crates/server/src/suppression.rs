@@ -177,7 +177,12 @@ pub(crate) fn of_end(shared: &Shared, about: About<'_>, verdict: &Verdict) -> Op
         .reply
         .enhanced
         .is_some_and(|c| rules.codes.contains(&c));
-    (rules.enabled && speaks && listed)
+    let of_kind = || {
+        let host = verdict.host.as_ref().map(|host| host.name.as_str());
+        let known = settings.config.replies.book.classify(&verdict.reply, host);
+        rules.kinds.contains(&known.kind)
+    };
+    (rules.enabled && speaks && (listed || !rules.kinds.is_empty() && of_kind()))
         .then(|| by_rule(shared, about, Cause::Failure, &verdict.reply.to_string()))
         .flatten()
 }

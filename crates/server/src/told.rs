@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mail::{Message, Outcome, QueueId, RecipientKey, Timestamp, Verdict};
 
+use crate::known;
 use crate::outcome::Spoken;
 use crate::shared::{Figures, Shared};
 
@@ -80,6 +81,20 @@ pub(crate) fn write(shared: &Shared, told: &Told, message: Option<&Message>) {
     let delays = [t.queued, t.connecting, t.wire].map(|d| d.as_millis());
     let [queued, connecting, wire] = delays;
     let unknown = v.unknown_outcome.then_some("the host may have it");
+    let settings = shared.settings();
+    let refused = v.outcome != Outcome::Delivered;
+    let known = refused.then(|| known::of(&settings, v));
+    if let Some(known) = &known
+        && let Some(counter) = figures.kinds.get(known.kind.place())
+    {
+        Figures::count(counter);
+    }
+    let rule = known.and_then(|k| k.rule);
+    // Said only where the rule decided otherwise than the code.
+    let against = rule.and_then(|r| r.treat_as).filter(|treat_as| {
+        let word = treat_as.word();
+        word == v.outcome.word() && v.reply.is_permanent() == (word == "deferred")
+    });
     let class = (v.outcome != Outcome::Delivered).then(|| v.class.word());
     let line = shared
         .journal
@@ -94,6 +109,9 @@ pub(crate) fn write(shared: &Shared, told: &Told, message: Option<&Message>) {
         .maybe("next", told.next)
         .maybe("unknown-outcome", unknown)
         .maybe("class", class)
+        .maybe("kind", known.map(|k| k.kind))
+        .maybe("rule", rule.map(|r| &r.id))
+        .maybe("treated-as", against.map(|t| t.word()))
         .field("reply", &v.reply)
         .send();
 }

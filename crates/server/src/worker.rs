@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use deliver::{
     Attempt, AttemptSettings, Candidate, Failure, Next, RecipientEnd, SessionSettings, Stage,
-    TlsMode, Way, retry_after,
+    TlsMode, Way,
 };
 use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
 use net::{DnsFinding, Turn};
@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use crate::batch_guard::BatchGuard;
 use crate::converse::converse;
 use crate::event::{Event, Finished, Job};
+use crate::known;
 use crate::local;
 use crate::opened::{Open, Opening, begin, greet, lost};
 use crate::reach::{NoAddress, a_loop, addresses, is_own};
@@ -161,6 +162,7 @@ impl Worker {
             key,
             verdict: verdict.clone(),
             retry_after: None,
+            plan: None,
         };
         Err(Report {
             attempted: batch.keys().map(attempted).collect(),
@@ -194,17 +196,12 @@ impl Worker {
             };
             verdict
         };
-        let attempted = ends
-            .into_iter()
-            .map(|end| Attempted {
-                key: mail::RecipientKey {
-                    id: batch.id,
-                    recipient: end.number,
-                },
-                retry_after: retry_after(&end.verdict.reply),
-                verdict: timed(Some(end.number), end.verdict),
-            })
-            .collect();
+        let settings = self.shared.settings();
+        let attempted = |end: RecipientEnd| {
+            let verdict = timed(Some(end.number), end.verdict);
+            known::attempted(&settings, &message, end.number, verdict)
+        };
+        let attempted = ends.into_iter().map(attempted).collect();
         Finished {
             message: Some(message),
             report: Report {
@@ -266,6 +263,7 @@ impl Worker {
         let Some(ended) = ended else {
             return tried.attempt.failed(&lost(), host, net::now());
         };
+        let ended = known::revised(settings, ended, &host);
         // 421 is how a host ends a session that it has had enough of.
         let unheard = |e: &deliver::Ended| matches!(e.reply.code, 0 | 421) && !e.unknown_outcome;
         let stale = reused && closed && !ended.is_empty() && ended.iter().all(unheard);

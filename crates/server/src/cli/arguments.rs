@@ -79,6 +79,9 @@ pub(super) enum Command {
     /// The log of the running server.
     #[command(subcommand)]
     Log(LogCommand),
+    /// What is known of other servers' answers, and done about them.
+    #[command(subcommand)]
+    Replies(super::replies::RepliesCommand),
     /// Recipients that nothing is sent to any more.
     #[command(subcommand)]
     Suppression(super::suppression::SuppressionCommand),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use intake::{Paths, ReturnPaths, SenderMatch, Senders, Srs};
-use mail::{Address, Domain, EnhancedCode};
+use mail::{Address, Domain, EnhancedCode, ReplyKind};
 use toml::Spanned;
 
 use super::error::{ConfigError, Place};
@@ -32,6 +32,7 @@ pub(crate) struct PathSettings {
 pub(crate) struct SuppressionSettings {
     pub(crate) enabled: bool,
     pub(crate) codes: Vec<EnhancedCode>,
+    pub(crate) kinds: Vec<ReplyKind>,
     pub(crate) after: u32,
     pub(crate) complaints: bool,
     pub(crate) expires: Option<Duration>,
@@ -186,6 +187,12 @@ pub(super) fn suppression(
             .map(|(subject, detail)| EnhancedCode::new(5, subject, detail))
             .to_vec(),
     };
+    let kind = |text: &Spanned<String>| {
+        ReplyKind::of_word(text.get_ref()).ok_or_else(|| {
+            let why = format!("write one of {}", ReplyKind::WORDS.join(", "));
+            place.key(text.span(), "suppression.kinds", why)
+        })
+    };
     let scopes = [
         ("all", ScopeKind::All),
         ("sender_domain", ScopeKind::SenderDomain),
@@ -203,6 +210,7 @@ pub(super) fn suppression(
     Ok(SuppressionSettings {
         enabled: raw.enabled,
         codes,
+        kinds: raw.kinds.iter().map(kind).collect::<Result<_>>()?,
         after,
         complaints: raw.complaints.unwrap_or(true),
         expires,

@@ -44,6 +44,8 @@ pub(crate) struct Raw {
     pub(crate) srs: SenderRewriting,
     /// Recipients that nothing is sent to any more.
     pub(crate) suppression: Suppression,
+    /// What is known of the answers of other servers, and done about them.
+    pub(crate) replies: Replies,
     /// Who is asked for mail hosts.
     pub(crate) dns: Dns,
     pub(crate) tls_reports: TlsReports,
@@ -301,6 +303,8 @@ pub(crate) struct Suppression {
     /// The enhanced codes of failures that do. Default: `["5.1.1", "5.1.6", "5.1.10"]`: no such
     /// mailbox, moved, takes no mail.
     pub(crate) codes: Option<Vec<Spanned<String>>>,
+    /// Kinds of failures that do, whatever their code is, such as `["no_such_user"]`. Default: none.
+    pub(crate) kinds: Vec<Spanned<String>>,
     /// After so many failures. Default: 1.
     pub(crate) after: Number,
     /// Whether complaints do. Default: true.
@@ -310,6 +314,19 @@ pub(crate) struct Suppression {
     /// Whose mail is kept back: `sender_domain`, `sender`, `user` or `all`. Default:
     /// `sender_domain`.
     pub(crate) scope: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Replies {
+    /// A file of rules and actions of your own, in force before those that come with Sendoff; one with
+    /// the same `id` takes its place (docs/replies.md). Default: none.
+    pub(crate) rules: Text,
+    /// Rules and actions that are switched off, by `id`. Default: none.
+    pub(crate) disable: Vec<Spanned<String>>,
+    /// Whether the actions that come with Sendoff are in force: sites of large providers are slowed for
+    /// half an hour when they limit the rate. Default: true.
+    pub(crate) actions: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -76,6 +76,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         sendmail: super::sendmail::settings(&raw.sendmail, &data_dir, base),
         paths: super::paths::settings(&raw.return_path, place, &data_dir, base)?,
         suppression: super::paths::suppression(&raw.suppression, place)?,
+        replies: Arc::new(super::replies::replies(&raw.replies, place, base)?),
         hostname,
         data_dir,
         postmaster,

@@ -13,6 +13,7 @@ mod local;
 mod lookups;
 mod old_tls;
 mod relay;
+mod replies;
 mod reports;
 mod require_tls;
 mod resends;

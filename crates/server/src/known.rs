@@ -1,0 +1,93 @@
+//! What the book of rules knows of an answer, where it makes a difference: how the answer is taken,
+//! when it is tried again, what is shown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deliver::{Ended, Known, retry_after};
+use mail::{Message, Outcome, PeerHost, RecipientKey, Verdict};
+use ops::{AttemptView, QueuedView};
+use schedule::{Attempted, Plan};
+
+use crate::shared::Settings;
+
+/// What a verdict's reply is about.
+pub(crate) fn of<'a>(settings: &'a Settings, verdict: &Verdict) -> Known<'a> {
+    let host = verdict.host.as_ref().map(|host| host.name.as_str());
+    settings.config.replies.book.classify(&verdict.reply, host)
+}
+
+/// How a transaction ended, with what the rules say of its answers.
+pub(crate) fn revised(settings: &Settings, mut ended: Vec<Ended>, host: &PeerHost) -> Vec<Ended> {
+    let book = &settings.config.replies.book;
+    let refused = |end: &&mut Ended| end.judgement.outcome != Outcome::Delivered;
+    for end in ended.iter_mut().filter(refused) {
+        let known = book.classify(&end.reply, Some(&host.name));
+        end.judgement = deliver::known(end.judgement, &end.reply, known);
+    }
+    ended
+}
+
+/// The end of an attempt for a recipient of a message, by its number, with what the rules and the host
+/// say of the next one.
+pub(crate) fn attempted(
+    settings: &Settings,
+    message: &Message,
+    number: u32,
+    verdict: Verdict,
+) -> Attempted {
+    let recipient = message.envelope.recipients.get(number as usize);
+    let domain = recipient.map_or("", |r| r.address.domain().as_str());
+    let (retry_after, plan) = next(settings, &verdict, domain);
+    Attempted {
+        key: RecipientKey {
+            id: message.id,
+            recipient: number,
+        },
+        retry_after,
+        plan,
+        verdict,
+    }
+}
+
+/// The least wait, and the plan, for a recipient that was answered so.
+fn next(
+    settings: &Settings,
+    verdict: &Verdict,
+    domain: &str,
+) -> (Option<Duration>, Option<Arc<Plan>>) {
+    if verdict.outcome != Outcome::Deferred {
+        return (None, None);
+    }
+    let known = of(settings, verdict);
+    let wait = known.rule.and_then(|rule| rule.wait);
+    let wait = wait.max(retry_after(&verdict.reply));
+    let host = verdict.host.as_ref().map(|host| host.name.as_str());
+    let plan = settings.config.replies.plan(known.kind, host, domain);
+    (wait, plan.map(Arc::clone))
+}
+
+/// An attempt as it is shown, with the kind of its answer.
+pub(crate) fn attempt(
+    settings: &Settings,
+    recipient: String,
+    attempt: u32,
+    verdict: &Verdict,
+    transcript: Option<String>,
+) -> AttemptView {
+    let mut view = AttemptView::new(recipient, attempt, verdict, transcript);
+    if verdict.outcome != Outcome::Delivered {
+        view.kind = Some(of(settings, verdict).kind.to_string());
+    }
+    view
+}
+
+/// A waiting recipient with the kind of its last answer.
+pub(crate) fn waiting(settings: &Settings, mut view: QueuedView) -> QueuedView {
+    if !view.last_reply.is_empty() {
+        let book = &settings.config.replies.book;
+        let known = book.classify_written(&view.last_reply, view.last_host.as_deref());
+        view.kind = Some(known.kind.to_string());
+    }
+    view
+}

@@ -7,6 +7,7 @@
 mod clock;
 mod connect;
 mod dns;
+mod egress;
 mod files;
 mod http;
 mod link;
@@ -17,11 +18,12 @@ mod tls;
 mod tls_verifier;
 
 pub use clock::now;
-pub use connect::{ConnectError, connect};
+pub use connect::{ConnectError, Connected, connect, connect_by};
 pub use dns::{
     Alias, Answer, Dns, DnsFinding, DnsServer, DnsSettings, Dnssec, MxFound, Security,
     detect_servers,
 };
+pub use egress::{Path, Proxy, ProxyProtocol};
 pub use files::{create_private, write_private};
 pub use http::{HttpAnswer, HttpRequest, WebUrl, http};
 pub use link::{Link, Turn};

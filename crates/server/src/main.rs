@@ -46,6 +46,7 @@ mod tls_seen;
 mod told;
 mod tools;
 mod transaction;
+mod tried;
 mod users;
 mod worker;
 

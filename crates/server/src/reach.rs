@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::resolve::{Hop, log_addresses};
 use crate::shared::{Settings, Shared};
-use crate::worker::Tried;
+use crate::tried::Tried;
 
 /// Why a host is not connected to.
 pub(crate) enum NoAddress {

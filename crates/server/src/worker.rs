@@ -6,12 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deliver::{
-    Attempt, AttemptSettings, Candidate, Failure, Next, RecipientEnd, SessionSettings, Stage,
-    TlsMode, Way,
-};
+use deliver::{Candidate, Next, SessionSettings, TlsMode, Way};
 use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
-use net::{DnsFinding, Turn};
+use net::Turn;
 use route::{Host, order_hosts};
 use schedule::{Attempted, Report, WorkerId};
 use tokio::net::TcpStream;
@@ -26,12 +23,11 @@ use crate::opened::{Open, Opening, begin, greet, lost};
 use crate::reach::{NoAddress, a_loop, addresses, is_own};
 use crate::resolve::Hop;
 use crate::shared::{Figures, Settings, Shared};
-use crate::tls_policy::{Context, RuledOut, Wanted, contexts, wanted};
+use crate::tls_policy::contexts;
 use crate::tls_seen::Seen;
 use crate::transaction::transaction;
+use crate::tried::{Came, Tried};
 
-/// Hosts connected to in one attempt at the most.
-const HOSTS_MAX: usize = 5;
 /// Transactions of one session at the most: some servers mind more, and the hosts of a site should
 /// all be used.
 const TRANSACTIONS_MAX: u32 = 100;
@@ -494,105 +490,5 @@ impl Worker {
             open.session.quit(net::now());
             open.link.flush(&mut open.session).await;
         }
-    }
-}
-
-/// One attempt under way.
-pub(crate) struct Tried {
-    attempt: Attempt,
-    pub(crate) hosts: Vec<Host>,
-    context: Context,
-    /// Hosts whose name is an alias: used only when no other is left.
-    pub(crate) aliases: Vec<String>,
-    numbers: Vec<u32>,
-    connecting: Duration,
-    pub(crate) transcript: String,
-    /// Recipients delivered at a host that took their reports over.
-    reports_taken: Vec<u32>,
-}
-
-/// What came of the attempts of a batch.
-#[derive(Default)]
-struct Came {
-    ends: Vec<RecipientEnd>,
-    /// Recipients for whom no host could be used, with the reason.
-    unreached: Vec<(Vec<u32>, Verdict)>,
-    connecting: Duration,
-    transcript: String,
-    reports_taken: Vec<u32>,
-}
-
-impl Came {
-    fn add(&mut self, tried: Tried) {
-        let (ends, site_failure) = tried.attempt.into_ends(net::now());
-        self.ends.extend(ends);
-        self.unreached
-            .extend(site_failure.map(|verdict| (tried.numbers, verdict)));
-        self.connecting += tried.connecting;
-        self.transcript.push_str(&tried.transcript);
-        self.reports_taken.extend(tried.reports_taken);
-    }
-
-    /// The recipients' ends; or, where nobody has one, the failure of the site.
-    fn settled(&mut self) -> (Vec<RecipientEnd>, Option<Verdict>) {
-        let mut ends = std::mem::take(&mut self.ends);
-        let mut unreached = std::mem::take(&mut self.unreached);
-        if ends.is_empty() {
-            return (ends, unreached.pop().map(|(_, verdict)| verdict));
-        }
-        for (numbers, verdict) in unreached {
-            ends.extend(numbers.into_iter().map(|number| RecipientEnd {
-                number,
-                verdict: verdict.clone(),
-            }));
-        }
-        (ends, None)
-    }
-}
-
-impl Tried {
-    fn new(settings: &Settings, hosts: Vec<Host>, context: Context, numbers: Vec<u32>) -> Self {
-        let attempt = AttemptSettings {
-            hosts: hosts.len(),
-            hosts_max: HOSTS_MAX,
-            first_only: settings.config.outgoing.first_mx_only,
-            fail_on_5xx_greeting: settings.config.outgoing.fail_on_5xx_greeting,
-        };
-        Self {
-            attempt: Attempt::new(attempt, numbers.iter().copied()),
-            hosts,
-            context,
-            aliases: Vec::new(),
-            numbers,
-            connecting: Duration::ZERO,
-            transcript: String::new(),
-            reports_taken: Vec::new(),
-        }
-    }
-
-    /// How these recipients want a host to be talked to.
-    async fn wanted(
-        &self,
-        settings: &Settings,
-        hop: &Hop,
-        host: &Host,
-        found: Option<&DnsFinding<IpAddr>>,
-    ) -> Result<Wanted, RuledOut> {
-        wanted(settings, &hop.next, hop.tls, &self.context, host, found).await
-    }
-
-    fn unreachable(&mut self, peer: PeerHost, why: String) {
-        let reply = Reply::own(deliver::NO_ANSWER, why);
-        self.note(&peer, &reply);
-        let failure = Failure {
-            stage: Stage::Connect,
-            reply,
-            retry: None,
-        };
-        self.attempt.failed(&failure, peer, net::now());
-    }
-
-    fn note(&mut self, peer: &PeerHost, reply: &Reply) {
-        self.transcript.push_str(&format!("= {peer}\n! {reply}\n"));
     }
 }

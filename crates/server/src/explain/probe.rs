@@ -1,0 +1,186 @@
+//! A probe: the mail host is asked up to RCPT.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use deliver::{Credentials, TlsMode};
+use mail::{Address, Reply};
+use net::{Hello, Stream};
+use ops::Explanation;
+use smtp::extension::{Extension, Extensions};
+use smtp::reply::ReplyParser;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::Reachable;
+use crate::shared::Settings;
+
+/// Each step of a probe is waited for this long.
+const PROBE_WAIT: Duration = Duration::from_secs(30);
+
+/// Talks to the host up to RCPT, and says goodbye.
+pub(super) async fn run_probe(
+    settings: &Settings,
+    reachable: &Reachable,
+    login: Option<&Credentials>,
+    recipient: &Address,
+    found: &mut Explanation,
+) {
+    let mut said = Vec::new();
+    let result = probe(settings, reachable, login, recipient, &mut said).await;
+    for line in said {
+        found.step("probe", line);
+    }
+    match result {
+        Ok(reply) if reply.is_positive() => {
+            found.step("probe", "the host takes mail for this address");
+        }
+        Ok(reply) => found.step("probe", format!("the host does not take it: {reply}")),
+        Err(why) => found.step("probe", format!("it ended: {why}")),
+    }
+}
+
+async fn probe(
+    settings: &Settings,
+    (host, addresses, wanted): &Reachable,
+    login: Option<&Credentials>,
+    recipient: &Address,
+    said: &mut Vec<String>,
+) -> Result<Reply, String> {
+    let config = &settings.config;
+    let tcp = net::connect(addresses, host.port, PROBE_WAIT)
+        .await
+        .map_err(|e| e.to_string())?;
+    let peer = tcp.peer_addr().map_err(|e| e.to_string())?;
+    said.push(format!("connected to {peer}"));
+    let tls = wanted.mode;
+    let shake = async |tcp| {
+        let shaken = settings
+            .client_tls
+            .handshake(tcp, &wanted.name, &wanted.trust, Hello::Full, PROBE_WAIT)
+            .await;
+        shaken.map_err(|e| e.to_string())
+    };
+    let mut talk = match tls {
+        TlsMode::Implicit => Talk::new(shake(tcp).await?.stream),
+        TlsMode::None | TlsMode::Opportunistic | TlsMode::Require | TlsMode::Verify => {
+            Talk::new(Stream::Plain(tcp))
+        }
+    };
+    let greeting = talk.read(said).await?;
+    if !greeting.is_positive() {
+        return Ok(greeting);
+    }
+    let ehlo = format!("EHLO {}", config.hostname);
+    let mut offered = Extensions::parse(&talk.ask(&ehlo, said).await?);
+    let by_command = !matches!(tls, TlsMode::None | TlsMode::Implicit);
+    if by_command && offered.has(Extension::StartTls) {
+        let reply = talk.ask("STARTTLS", said).await?;
+        if let (true, Stream::Plain(tcp)) = (reply.is_positive(), talk.stream) {
+            let shaken = shake(tcp).await?;
+            said.push(format!("TLS is on: {}", shaken.cipher));
+            talk = Talk::new(shaken.stream);
+            offered = Extensions::parse(&talk.ask(&ehlo, said).await?);
+        } else {
+            return Err("STARTTLS was offered and refused".to_owned());
+        }
+    } else if matches!(tls, TlsMode::Require | TlsMode::Verify) {
+        return Err("TLS is required, and the host does not offer it".to_owned());
+    }
+    if let Some(login) = login {
+        let reply = talk.log_in(login, &offered, said).await?;
+        if !reply.is_positive() {
+            return Ok(reply);
+        }
+    }
+    let utf8 = match !recipient.is_ascii() && offered.has(Extension::SmtpUtf8) {
+        true => " SMTPUTF8",
+        false => "",
+    };
+    let shown = match utf8.is_empty() {
+        true => recipient.to_ascii().unwrap_or_else(|| recipient.clone()),
+        false => recipient.clone(),
+    };
+    let sender = &config.postmaster;
+    let reply = talk
+        .ask(&format!("MAIL FROM:<{sender}>{utf8}"), said)
+        .await?;
+    if !reply.is_positive() {
+        return Ok(reply);
+    }
+    let reply = talk.ask(&format!("RCPT TO:<{shown}>"), said).await?;
+    // The answer is known; whether the goodbye is heard makes no difference.
+    drop(talk.ask("QUIT", said).await);
+    Ok(reply)
+}
+
+struct Talk {
+    stream: Stream,
+    input: BytesMut,
+}
+
+impl Talk {
+    fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            input: BytesMut::new(),
+        }
+    }
+
+    /// Logs in at a relay, which takes nothing otherwise; never in clear.
+    async fn log_in(
+        &mut self,
+        login: &Credentials,
+        offered: &Extensions,
+        said: &mut Vec<String>,
+    ) -> Result<Reply, String> {
+        if matches!(self.stream, Stream::Plain(_)) || !offered.has_auth("PLAIN") {
+            return Err(
+                "a probe logs in by AUTH PLAIN over TLS, which the relay does not offer \
+                        here"
+                    .to_owned(),
+            );
+        }
+        use base64::Engine;
+        let secret = format!("\0{}\0{}", login.username, login.password);
+        let secret = base64::engine::general_purpose::STANDARD.encode(secret);
+        said.push("> AUTH PLAIN (credentials not shown)".to_owned());
+        self.write(&format!("AUTH PLAIN {secret}")).await?;
+        self.read(said).await
+    }
+
+    async fn ask(&mut self, command: &str, said: &mut Vec<String>) -> Result<Reply, String> {
+        said.push(format!("> {command}"));
+        self.write(command).await?;
+        self.read(said).await
+    }
+
+    async fn write(&mut self, command: &str) -> Result<(), String> {
+        let line = format!("{command}\r\n");
+        let written = self.stream.write_all(line.as_bytes()).await;
+        written.map_err(|e| e.to_string())?;
+        self.stream.flush().await.map_err(|e| e.to_string())
+    }
+
+    async fn read(&mut self, said: &mut Vec<String>) -> Result<Reply, String> {
+        let mut parser = ReplyParser::new();
+        loop {
+            let fed = parser.feed(&mut self.input);
+            if let Some(reply) = fed.map_err(|e| e.to_string())? {
+                said.push(format!("< {}", reply.to_string().replace('\n', " / ")));
+                return Ok(reply);
+            }
+            let read = self.stream.read_buf(&mut self.input);
+            match tokio::time::timeout(PROBE_WAIT, read).await {
+                Ok(Ok(0)) => return Err("the host closed the connection".to_owned()),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error.to_string()),
+                Err(_) => {
+                    return Err(format!(
+                        "the host said nothing for {} s",
+                        PROBE_WAIT.as_secs()
+                    ));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! One attempt under way, and what came of those of a batch.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use deliver::{Attempt, AttemptSettings, Failure, RecipientEnd, Stage};
+use mail::{PeerHost, Reply, Verdict};
+use net::DnsFinding;
+use route::Host;
+
+use crate::resolve::Hop;
+use crate::shared::Settings;
+use crate::tls_policy::{Context, RuledOut, Wanted, wanted};
+
+/// Hosts connected to in one attempt at the most.
+const HOSTS_MAX: usize = 5;
+
+/// One attempt under way.
+pub(crate) struct Tried {
+    pub(crate) attempt: Attempt,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) context: Context,
+    /// Hosts whose name is an alias: used only when no other is left.
+    pub(crate) aliases: Vec<String>,
+    pub(crate) numbers: Vec<u32>,
+    pub(crate) connecting: Duration,
+    pub(crate) transcript: String,
+    /// Recipients delivered at a host that took their reports over.
+    pub(crate) reports_taken: Vec<u32>,
+}
+
+/// What came of the attempts of a batch.
+#[derive(Default)]
+pub(crate) struct Came {
+    ends: Vec<RecipientEnd>,
+    /// Recipients for whom no host could be used, with the reason.
+    unreached: Vec<(Vec<u32>, Verdict)>,
+    pub(crate) connecting: Duration,
+    pub(crate) transcript: String,
+    pub(crate) reports_taken: Vec<u32>,
+}
+
+impl Came {
+    pub(crate) fn add(&mut self, tried: Tried) {
+        let (ends, site_failure) = tried.attempt.into_ends(net::now());
+        self.ends.extend(ends);
+        self.unreached
+            .extend(site_failure.map(|verdict| (tried.numbers, verdict)));
+        self.connecting += tried.connecting;
+        self.transcript.push_str(&tried.transcript);
+        self.reports_taken.extend(tried.reports_taken);
+    }
+
+    /// The recipients' ends; or, where nobody has one, the failure of the site.
+    pub(crate) fn settled(&mut self) -> (Vec<RecipientEnd>, Option<Verdict>) {
+        let mut ends = std::mem::take(&mut self.ends);
+        let mut unreached = std::mem::take(&mut self.unreached);
+        if ends.is_empty() {
+            return (ends, unreached.pop().map(|(_, verdict)| verdict));
+        }
+        for (numbers, verdict) in unreached {
+            ends.extend(numbers.into_iter().map(|number| RecipientEnd {
+                number,
+                verdict: verdict.clone(),
+            }));
+        }
+        (ends, None)
+    }
+}
+
+impl Tried {
+    pub(crate) fn new(
+        settings: &Settings,
+        hosts: Vec<Host>,
+        context: Context,
+        numbers: Vec<u32>,
+    ) -> Self {
+        let attempt = AttemptSettings {
+            hosts: hosts.len(),
+            hosts_max: HOSTS_MAX,
+            first_only: settings.config.outgoing.first_mx_only,
+            fail_on_5xx_greeting: settings.config.outgoing.fail_on_5xx_greeting,
+        };
+        Self {
+            attempt: Attempt::new(attempt, numbers.iter().copied()),
+            hosts,
+            context,
+            aliases: Vec::new(),
+            numbers,
+            connecting: Duration::ZERO,
+            transcript: String::new(),
+            reports_taken: Vec::new(),
+        }
+    }
+
+    /// How these recipients want a host to be talked to.
+    pub(crate) async fn wanted(
+        &self,
+        settings: &Settings,
+        hop: &Hop,
+        host: &Host,
+        found: Option<&DnsFinding<IpAddr>>,
+    ) -> Result<Wanted, RuledOut> {
+        wanted(settings, &hop.next, hop.tls, &self.context, host, found).await
+    }
+
+    pub(crate) fn unreachable(&mut self, peer: PeerHost, why: String) {
+        let reply = Reply::own(deliver::NO_ANSWER, why);
+        self.note(&peer, &reply);
+        let failure = Failure {
+            stage: Stage::Connect,
+            reply,
+            retry: None,
+        };
+        self.attempt.failed(&failure, peer, net::now());
+    }
+
+    pub(crate) fn note(&mut self, peer: &PeerHost, reply: &Reply) {
+        self.transcript.push_str(&format!("= {peer}\n! {reply}\n"));
+    }
+}

@@ -59,7 +59,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 }
 
 /// Every metric but the histogram of delays and the version.
-pub(crate) const METRICS: [Metric; 27] = [
+pub(crate) const METRICS: [Metric; 29] = [
     counter(
         "messages_accepted",
         "Messages taken into the queue, reports of our own included",
@@ -122,6 +122,11 @@ pub(crate) const METRICS: [Metric; 27] = [
         "Recipients that are due and wait for a connection",
     ),
     gauge("sites", "Sites that mail goes to"),
+    gauge("sources", "Addresses that mail leaves from, as configured"),
+    gauge(
+        "sources_out_of_service",
+        "Those of them that cannot be used at present",
+    ),
     Metric {
         name: "sessions",
         kind: Kind::Gauge,

@@ -87,6 +87,7 @@ fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
         .routes(routes!(queue::content))
         .routes(routes!(queue::act))
         .routes(routes!(server::sites))
+        .routes(routes!(server::sources))
         .routes(routes!(server::pause))
         .routes(routes!(server::resume))
         .routes(routes!(orders::site))

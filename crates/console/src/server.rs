@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use ops::{Answer, Request, SiteView};
+use ops::{Answer, Request, SiteView, SourceView};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -55,6 +55,32 @@ pub(crate) async fn sites(
         Some(Sites { sites, paused })
     });
     sites.await.map(Json)
+}
+
+/// The addresses that mail leaves from
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Sources {
+    /// In the order of the configuration.
+    sources: Vec<SourceView>,
+}
+
+/// List the addresses that mail leaves from
+#[utoipa::path(
+    get, path = "/sources", tag = "server", operation_id = "list_sources",
+    security(("key" = ["read"])),
+    responses((status = 200, description = "The addresses, and how they fare", body = Sources), Refusals)
+)]
+pub(crate) async fn sources(
+    Reader(caller): Reader,
+    State(console): State<Console>,
+) -> Result<Json<Sources>, Problem> {
+    let sources = console.ask(&caller, "", Request::Sources, |answer| {
+        let Answer::Sources(sources) = answer else {
+            return None;
+        };
+        Some(Sources { sources })
+    });
+    sources.await.map(Json)
 }
 
 /// Stop sending to a domain; its mail waits

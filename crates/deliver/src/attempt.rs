@@ -1,5 +1,7 @@
 //! One attempt: the recipients of one message at one next hop, host after host.
 
+use std::net::IpAddr;
+
 use mail::{Class, EnhancedCode, Outcome, PeerHost, Reply, Timestamp, TlsUsed, Verdict};
 
 use crate::judge::{Fate, Judgement};
@@ -8,6 +10,8 @@ use crate::transaction::Ended;
 
 /// Octets of a reply's text that are kept.
 const REPLY_MAX: usize = 2048;
+/// How often a host is tried from elsewhere: a host that does not want us is not to be pestered.
+const DETOURS_MAX: u8 = 3;
 
 /// Which addresses of a host are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,17 @@ pub struct Candidate {
     pub family: Family,
     /// How it is protected.
     pub way: Way,
+    /// How many of our own addresses were refused there for their reputation: the next one is used.
+    pub source: u8,
+}
+
+/// From where else a host could be tried that refuses us for our reputation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Elsewhere {
+    /// Over the other address family.
+    pub family: bool,
+    /// From the next address of ours.
+    pub source: bool,
 }
 
 /// What the shell does next.
@@ -83,6 +98,39 @@ struct Open {
     host: usize,
     /// Which addresses of that host are left to it.
     family: Family,
+    /// How many addresses of ours that host has refused.
+    source: u8,
+    /// How often that host was tried from elsewhere.
+    detours: u8,
+}
+
+impl Open {
+    const fn turn_to(&mut self, host: usize) {
+        self.host = host;
+        self.family = Family::Any;
+        self.source = 0;
+        self.detours = 0;
+    }
+
+    /// Turns to the same host from elsewhere; false: from nowhere else.
+    fn detour(&mut self, elsewhere: Elsewhere, used: Option<IpAddr>) -> bool {
+        let Some(used) = used.filter(|_| self.detours < DETOURS_MAX) else {
+            return false;
+        };
+        if elsewhere.family && self.family == Family::Any {
+            self.family = match used.is_ipv6() {
+                true => Family::V4,
+                false => Family::V6,
+            };
+        } else if elsewhere.source {
+            self.family = Family::Any;
+            self.source += 1;
+        } else {
+            return false;
+        }
+        self.detours += 1;
+        true
+    }
 }
 
 /// One try for the recipients of one message.
@@ -109,6 +157,8 @@ impl Attempt {
             so_far: None,
             host: 0,
             family: Family::Any,
+            source: 0,
+            detours: 0,
         };
         Self {
             settings,
@@ -127,7 +177,7 @@ impl Attempt {
     #[must_use]
     pub fn next(&self) -> Next {
         let mut here = self.open.iter().filter(|o| o.host == self.host);
-        let Some(family) = here.clone().map(|o| o.family).next() else {
+        let Some((family, source)) = here.clone().map(|o| (o.family, o.source)).next() else {
             return Next::Over;
         };
         if self.is_tried_out() {
@@ -137,10 +187,11 @@ impl Attempt {
             host: self.host,
             family,
             way: self.way,
+            source,
         };
         let numbers = here
             .by_ref()
-            .filter(|o| o.family == family)
+            .filter(|o| (o.family, o.source) == (family, source))
             .map(|o| o.number);
         Next::Try(candidate, numbers.collect())
     }
@@ -236,8 +287,7 @@ impl Attempt {
             {
                 open.so_far = Some(verdict.clone());
             }
-            open.host += 1;
-            open.family = Family::Any;
+            open.turn_to(open.host + 1);
         }
     }
 
@@ -246,14 +296,13 @@ impl Attempt {
         self.greeted = true;
     }
 
-    /// A transaction ended at the current host. `other_family` says whether the host has an
-    /// address of another family than the one used.
+    /// A transaction ended at the current host. `elsewhere` says from where else it could be tried.
     pub fn transacted(
         &mut self,
         ended: Vec<Ended>,
         host: &PeerHost,
         tls: TlsUsed,
-        other_family: bool,
+        elsewhere: Elsewhere,
         at: Timestamp,
     ) {
         let used = host.address.map(|a| a.ip());
@@ -280,15 +329,10 @@ impl Attempt {
                 Fate::Again => {}
                 Fate::NextHost if !self.settings.first_only => {
                     open.so_far = Some(verdict);
-                    open.host += 1;
-                    open.family = Family::Any;
+                    open.turn_to(open.host + 1);
                 }
-                Fate::OtherFamily
-                    if other_family && open.family == Family::Any && used.is_some() =>
-                {
+                Fate::OtherFamily if open.detour(elsewhere, used) => {
                     open.so_far = Some(verdict);
-                    let v6 = used.is_some_and(|ip| ip.is_ipv6());
-                    open.family = if v6 { Family::V4 } else { Family::V6 };
                 }
                 Fate::Stands | Fate::NextHost | Fate::OtherFamily => {
                     self.open.swap_remove(place);
@@ -298,7 +342,7 @@ impl Attempt {
         }
         // Those for whom this connection still serves come first.
         self.open
-            .sort_by_key(|o| (o.family != Family::Any, o.number));
+            .sort_by_key(|o| (o.source, o.family != Family::Any, o.number));
         self.advance();
     }
 

@@ -12,7 +12,8 @@
 //! | DATA | message, next host | message, final | host, next host |
 //! | behind the content | message, next host | message, final | message, unknown: no other host |
 //!
-//! Exceptions: a refusal for reputation is tried by another address family first; "too many
+//! Exceptions: a refusal for reputation is tried from elsewhere first (another address family, another
+//! address of ours); "too many
 //! recipients" behind accepted ones opens a further transaction and charges nothing; a content or
 //! an address that this host cannot take is tried at the next host, which may.
 //!
@@ -66,7 +67,8 @@ pub enum Fate {
     Stands,
     /// The next host is tried; the verdict stands if there is none.
     NextHost,
-    /// The same host over another address family is tried, if there is one; else it stands.
+    /// The same host is tried over another address family or from another address of ours, if there
+    /// is one; else it stands.
     OtherFamily,
     /// A further transaction in the same session; nothing is charged.
     Again,

@@ -19,7 +19,9 @@ mod tls_mode;
 mod transaction;
 mod transcript;
 
-pub use attempt::{Attempt, AttemptSettings, Candidate, Family, Next, RecipientEnd, Way};
+pub use attempt::{
+    Attempt, AttemptSettings, Candidate, Elsewhere, Family, Next, RecipientEnd, Way,
+};
 pub use convert::{Conversion, Converted, Obstacle, Signatures, convert, needed};
 pub use hint::retry_after;
 pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge, known};

@@ -7,6 +7,10 @@ use smtp::machine::Machine;
 use crate::*;
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+const OTHER_FAMILY: Elsewhere = Elsewhere {
+    family: true,
+    source: false,
+};
 const PLAIN_EHLO: &str = "250 mx\r\n";
 const PIPELINING: &str = "250-mx\r\n250 PIPELINING\r\n";
 const FULL: &str =
@@ -536,7 +540,13 @@ fn a_dead_host_is_passed_over_in_the_same_attempt() {
         answer(0, Stage::Content, 250, "ok"),
         answer(1, Stage::Content, 250, "ok"),
     ];
-    a.transacted(ok.to_vec(), &host("mx2"), TlsUsed::None, false, NOW);
+    a.transacted(
+        ok.to_vec(),
+        &host("mx2"),
+        TlsUsed::None,
+        Elsewhere::default(),
+        NOW,
+    );
     assert_eq!(a.next(), Next::Over);
     let (ends, site) = a.into_ends(NOW);
     assert!(site.is_none() && ends.iter().all(|e| e.verdict.outcome == Outcome::Delivered));
@@ -551,7 +561,13 @@ fn a_4xx_at_rcpt_tries_the_next_host_and_a_5xx_does_not() {
         answer(0, rcpt, 451, "later"),
         answer(1, rcpt, 550, "5.1.1 who"),
     ];
-    a.transacted(answers, &host("mx1"), TlsUsed::None, false, NOW);
+    a.transacted(
+        answers,
+        &host("mx1"),
+        TlsUsed::None,
+        Elsewhere::default(),
+        NOW,
+    );
     assert_eq!(candidate(&a), (1, Family::Any, vec![0]));
     a.failed(&refused(Stage::Greeting, 421), host("mx2"), NOW);
     let (ends, site) = a.into_ends(NOW);
@@ -580,13 +596,19 @@ fn those_that_were_refused_here_are_not_tried_here_again() {
         ),
         answer(1, Stage::Rcpt { accepted: 0 }, 450, "4.2.0 later"),
     ];
-    a.transacted(answers, &host("mx1"), TlsUsed::None, false, NOW);
+    a.transacted(
+        answers,
+        &host("mx1"),
+        TlsUsed::None,
+        Elsewhere::default(),
+        NOW,
+    );
     assert_eq!(candidate(&a), (0, Family::Any, vec![0]));
     a.transacted(
         vec![answer(0, Stage::Content, 250, "ok")],
         &host("mx1"),
         TlsUsed::None,
-        false,
+        Elsewhere::default(),
         NOW,
     );
     assert_eq!(candidate(&a), (1, Family::Any, vec![1]));
@@ -607,6 +629,36 @@ fn all_hosts_down_is_the_failure_of_the_site() {
 }
 
 #[test]
+fn a_refusal_for_reputation_is_tried_from_other_addresses_of_ours_and_not_for_ever() {
+    let everywhere = Elsewhere {
+        family: true,
+        source: true,
+    };
+    let mut a = attempt(1);
+    a.greeted();
+    let blocked = |number| vec![answer(number, Stage::Rcpt { accepted: 0 }, 550, "5.7.1 no")];
+    let way = |a: &Attempt| match a.next() {
+        Next::Try(candidate, numbers) => Some((candidate.source, candidate.family, numbers)),
+        Next::Over => None,
+    };
+    a.transacted(blocked(0), &v6("mx"), TlsUsed::None, everywhere, NOW);
+    // Who was not refused keeps the connection.
+    assert_eq!(way(&a), Some((0, Family::Any, vec![1])));
+    let taken = vec![answer(1, Stage::Content, 250, "ok")];
+    a.transacted(taken, &v6("mx"), TlsUsed::None, everywhere, NOW);
+    assert_eq!(way(&a), Some((0, Family::V4, vec![0])));
+    a.transacted(blocked(0), &host("mx"), TlsUsed::None, everywhere, NOW);
+    assert_eq!(way(&a), Some((1, Family::Any, vec![0])));
+    a.transacted(blocked(0), &v6("mx"), TlsUsed::None, everywhere, NOW);
+    assert_eq!(way(&a), Some((1, Family::V4, vec![0])));
+    a.transacted(blocked(0), &host("mx"), TlsUsed::None, everywhere, NOW);
+    assert_eq!(way(&a), None);
+    let (ends, _) = a.into_ends(NOW);
+    let failed = ends.iter().find(|e| e.number == 0);
+    assert_eq!(failed.map(|e| e.verdict.outcome), Some(Outcome::Failed));
+}
+
+#[test]
 fn a_refusal_for_reputation_is_tried_over_the_other_family_first() {
     let mut a = attempt(1);
     a.greeted();
@@ -616,9 +668,9 @@ fn a_refusal_for_reputation_is_tried_over_the_other_family_first() {
             answer(1, Stage::Content, 250, "ok"),
         ]
     };
-    a.transacted(blocked(), &v6("mx"), TlsUsed::None, true, NOW);
+    a.transacted(blocked(), &v6("mx"), TlsUsed::None, OTHER_FAMILY, NOW);
     assert_eq!(candidate(&a), (0, Family::V4, vec![0]));
-    a.transacted(blocked(), &host("mx"), TlsUsed::None, true, NOW);
+    a.transacted(blocked(), &host("mx"), TlsUsed::None, OTHER_FAMILY, NOW);
     assert_eq!(a.next(), Next::Over);
     let (ends, _) = a.into_ends(NOW);
     assert_eq!(
@@ -643,7 +695,8 @@ fn a_failed_handshake_is_followed_by_clear_text_at_the_same_host() {
             Candidate {
                 host: 0,
                 family: Family::Any,
-                way: Way::Clear
+                way: Way::Clear,
+                source: 0
             },
             vec![0, 1]
         )
@@ -661,7 +714,13 @@ fn first_mx_only_stops_at_the_first_that_talks() {
         answer(0, Stage::Mail, 451, "later"),
         answer(1, Stage::Mail, 451, "later"),
     ];
-    a.transacted(answers, &host("mx1"), TlsUsed::None, false, NOW);
+    a.transacted(
+        answers,
+        &host("mx1"),
+        TlsUsed::None,
+        Elsewhere::default(),
+        NOW,
+    );
     assert_eq!(a.next(), Next::Over);
     assert_eq!(a.into_ends(NOW).0.len(), 2);
 }

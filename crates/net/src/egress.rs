@@ -93,7 +93,7 @@ pub(crate) async fn open(path: &Path, port: u16) -> Result<TcpStream, Blocked> {
             .map_err(unusable)?
             .map_err(Blocked::BySocks)?,
         ProxyProtocol::Proxy => {
-            let from = path.from.map_or(to.ip(), |from| from);
+            let from = path.from.unwrap_or_else(|| to.ip());
             let address = ProxiedAddress::stream(SocketAddr::new(from, 0), to);
             let mut header = Vec::with_capacity(64);
             let written = ProxyHeader::with_address(address).encode_v2(&mut header);

@@ -107,6 +107,31 @@ pub struct MessageView {
     pub later: Vec<LaterView>,
 }
 
+/// An address that mail leaves from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SourceView {
+    /// Its name.
+    pub name: String,
+    /// The address.
+    pub address: String,
+    /// The pools that it is in.
+    pub pools: Vec<String>,
+    /// The name said in EHLO.
+    pub ehlo: String,
+    /// Its share of a pool's messages.
+    pub weight: u32,
+    /// The proxy that connects from it.
+    pub proxy: Option<String>,
+    /// `in service` or `out of service`.
+    pub state: String,
+    /// Why it is out of service.
+    pub why: Option<String>,
+    /// Until when it is left alone.
+    pub until: Option<String>,
+    /// Connections from it since the start.
+    pub connections: u64,
+}
+
 /// One attempt, or the end of a recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttemptView {
@@ -320,6 +345,8 @@ pub enum Answer {
         /// Domains that are paused.
         paused: Vec<String>,
     },
+    /// The addresses that mail leaves from.
+    Sources(Vec<SourceView>),
     /// The rules that hold new mail: name and filter.
     HoldRules(Vec<HoldRuleView>),
     /// What is known of where a domain's mail goes.

@@ -14,10 +14,12 @@ mod table;
 pub use act::{Acted, act, verdict_of_admin};
 pub use answer::{
     Answer, AttemptView, DomainView, FinishedView, HoldRuleView, LaterView, MessageView,
-    QueuedView, SiteView, SuppressionView, TraceView,
+    QueuedView, SiteView, SourceView, SuppressionView, TraceView,
 };
 pub use explain::{Explanation, Step};
 pub use request::{
     HistorySelection, NewSuppression, Order, Request, Selection, SuppressionSelection, Verb,
 };
-pub use table::{attempts_table, later_table, queue_table, sites_table, suppressions_table};
+pub use table::{
+    attempts_table, later_table, queue_table, sites_table, sources_table, suppressions_table,
+};

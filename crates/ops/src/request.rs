@@ -132,6 +132,8 @@ pub enum Request {
     Export(String),
     /// The sites mail goes to.
     Sites,
+    /// The addresses that mail leaves from.
+    Sources,
     /// What is known of the site that a domain's mail goes to.
     Site(String),
     /// Stop (true) or let go the mail for a domain.
@@ -254,9 +256,12 @@ impl Request {
                 check_address(Some(recipient))?;
                 check_scope(scope.as_deref())
             }
-            Self::Sites | Self::HoldRules | Self::Detailed { .. } | Self::Reload | Self::Stats => {
-                Ok(())
-            }
+            Self::Sites
+            | Self::Sources
+            | Self::HoldRules
+            | Self::Detailed { .. }
+            | Self::Reload
+            | Self::Stats => Ok(()),
         }
     }
 }

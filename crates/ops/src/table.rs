@@ -1,6 +1,6 @@
 //! Answers as tables for a terminal.
 
-use crate::answer::{AttemptView, LaterView, QueuedView, SiteView, SuppressionView};
+use crate::answer::{AttemptView, LaterView, QueuedView, SiteView, SourceView, SuppressionView};
 
 /// Columns aligned, two spaces between them, the last one free.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -104,6 +104,43 @@ pub fn sites_table(rows: &[SiteView]) -> String {
                 (Some(action), _) => action.clone(),
                 (None, failure) => failure.clone().unwrap_or_default(),
             },
+        ]
+    };
+    table(&head, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+/// Source addresses.
+#[must_use]
+pub fn sources_table(rows: &[SourceView]) -> String {
+    if rows.is_empty() {
+        return "No source addresses are set: the system chooses.\n".to_owned();
+    }
+    let head = [
+        "NAME",
+        "ADDRESS",
+        "EHLO",
+        "WEIGHT",
+        "CONNECTIONS",
+        "STATE",
+        "POOLS",
+        "WHY",
+    ];
+    let cells = |s: &SourceView| {
+        vec![
+            s.name.clone(),
+            match &s.proxy {
+                Some(proxy) => format!("{} by {proxy}", s.address),
+                None => s.address.clone(),
+            },
+            s.ehlo.clone(),
+            s.weight.to_string(),
+            s.connections.to_string(),
+            match &s.until {
+                Some(until) => format!("{} until {}", s.state, short_time(until)),
+                None => s.state.clone(),
+            },
+            s.pools.join(", "),
+            s.why.clone().unwrap_or_default(),
         ]
     };
     table(&head, &rows.iter().map(cells).collect::<Vec<_>>())

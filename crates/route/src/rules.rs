@@ -35,6 +35,12 @@ impl Matcher {
         }
     }
 
+    /// Whether it matches.
+    #[must_use]
+    pub fn matches(&self, domain: &Domain) -> bool {
+        self.weight(domain.as_str()).is_some()
+    }
+
     /// How closely it matches; `None` when it does not.
     fn weight(&self, domain: &str) -> Option<usize> {
         match self {

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
 use crate::shared::Shared;
-use crate::{explain, known, orders, run, signing, suppression};
+use crate::{explain, known, orders, run, signing, sources, suppression};
 
 /// A request's line is no longer than this: ten thousand ids fit.
 const REQUEST_MAX: u64 = 1 << 20;
@@ -141,6 +141,7 @@ pub(crate) async fn carry_out(
         Request::Act { verb, selection } => act(shared, verb, selection, who, progress).await,
         Request::Export(id) => export(shared, &id).await,
         Request::Sites => sites(shared).await,
+        Request::Sources => Ok(Answer::Sources(sources::views(shared))),
         Request::Pause(domain, on) => orders::pause(shared, &domain, on, who).await,
         Request::Site(domain) => orders::site(shared, &domain).await,
         Request::Slow {

@@ -133,6 +133,7 @@ fn as_text(answer: Answer) -> String {
             }
             text
         }
+        Answer::Sources(sources) => ops::sources_table(&sources),
         Answer::HoldRules(rules) if rules.is_empty() => "No rule holds new mail.\n".to_owned(),
         Answer::HoldRules(rules) => rules
             .iter()

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use arguments::{
     Cli, Command, DnsCommand, HoldCommand, LogCommand, QueueCommand, Selected, SiteCommand, Sort,
-    UserCommand,
+    SourceCommand, UserCommand,
 };
 
 use crate::config::{Config, ConfigError};
@@ -129,6 +129,7 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Check => check(cli.config.as_ref(), &config),
         Command::Reload => ask::show(&config, &Request::Reload, json),
         Command::Queue(command) => queue(&config, command, json),
+        Command::Source(SourceCommand::List) => ask::show(&config, &Request::Sources, json),
         Command::Site(SiteCommand::List) => ask::show(&config, &Request::Sites, json),
         Command::Site(SiteCommand::Pause { domain }) => {
             ask::show(&config, &Request::Pause(domain, true), json)

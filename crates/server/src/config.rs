@@ -12,6 +12,7 @@ mod raw;
 pub(crate) mod replies;
 mod sections;
 mod sendmail;
+pub(crate) mod sources;
 mod values;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ pub(crate) use error::{ConfigError, Place};
 pub(crate) use paths::{PathSettings, SuppressionSettings};
 pub(crate) use replies::Replies;
 pub(crate) use sendmail::SendmailSettings;
+pub(crate) use sources::Sources;
 
 /// The whole configuration, validated.
 #[derive(Debug, Clone)]
@@ -48,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) outgoing: Outgoing,
     pub(crate) routing: RouteSettings,
     pub(crate) rules: Arc<Rules<RuleKeys>>,
+    /// The addresses that mail leaves from.
+    pub(crate) sources: Sources,
     /// The keys that mail is signed with.
     pub(crate) dkim: sign::Keyring,
     /// Why one of them cannot be used. Commands that sign nothing do not care: whoever runs them,
@@ -160,6 +164,8 @@ pub(crate) struct RuleKeys {
     pub(crate) max_connections: Option<u32>,
     pub(crate) max_message_rate: Option<Option<Rate>>,
     pub(crate) max_recipients: Option<u32>,
+    /// The pool of addresses that mail leaves from.
+    pub(crate) sources: Option<String>,
 }
 
 /// The log.

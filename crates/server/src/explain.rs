@@ -21,6 +21,7 @@ use crate::policy;
 use crate::reactions;
 use crate::resolve::answer;
 use crate::shared::{Settings, Shared};
+use crate::sources;
 use crate::tls_policy::{self, Context, Need, Wanted, wanted};
 
 /// Hosts whose addresses are looked up; no attempt tries more.
@@ -68,6 +69,10 @@ pub(crate) async fn explain(
     let context = wishes(shared, &settings, address.domain(), &next, &mut found).await;
     let hosts = hosts(&settings, &next, mode, &context, &mut found).await;
     limits(shared, &settings, address.domain(), &mut found);
+    found.step(
+        "source",
+        sources::explained(shared, &settings.config, address.domain()),
+    );
     let obstacle = standing(shared, &settings, address.domain(), &mut found).await;
     found.verdict = match (obstacle, hosts.first()) {
         (Some(why), _) => format!("it would wait: {why}"),

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::event::{Event, Gauges};
 use crate::shared::Shared;
-use crate::{admin, hand_in};
+use crate::{admin, hand_in, sources};
 
 /// The queue's owner answers within this time, or mail is not well taken in.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
@@ -77,6 +77,7 @@ impl Http {
         };
         let s = self.0.spool.stats();
         let listed = self.0.settings().policy.suppressed.len() as u64;
+        let (sources, out_of_service) = sources::counts(&self.0);
         let mut values = vec![
             ("messages_accepted", vec![of("accepted")]),
             (
@@ -118,6 +119,8 @@ impl Http {
             ("spool_segments_reclaimed", vec![s.reclaimed]),
             ("spool_damaged", vec![s.damaged]),
             ("spool_index_backlog", vec![s.index_backlog]),
+            ("sources", vec![sources]),
+            ("sources_out_of_service", vec![out_of_service]),
             ("ready", vec![u64::from(ready)]),
         ];
         if let Some(g) = gauges {

@@ -127,6 +127,7 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
         report,
         transcript: None,
         reports_taken: Vec::new(),
+        sources: Vec::new(),
     }
 }
 

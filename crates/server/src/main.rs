@@ -38,6 +38,7 @@ mod service;
 mod shared;
 mod signing;
 mod sockets;
+mod sources;
 mod sts;
 mod suppression;
 mod tls_policy;

@@ -1,6 +1,7 @@
 //! A session of a worker, from its connection to the point where transactions can begin.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deliver::{
@@ -11,6 +12,7 @@ use net::{Hello, Link, Shaken, Stream, TlsFailure, TlsFailureKind, Trust};
 use route::Host;
 use tokio::net::TcpStream;
 
+use crate::config::sources::Source;
 use crate::converse::{Fitted, log_said};
 use crate::resolve::Hop;
 use crate::shared::{Figures, Settings, Shared};
@@ -40,6 +42,8 @@ pub(crate) struct Open {
     pub(crate) proof: Option<Result<(), TlsFailure>>,
     /// The host has addresses of another family than the one connected to.
     pub(crate) other_family: bool,
+    /// The address of ours that it was opened from, where that was chosen.
+    pub(crate) source: Option<Arc<Source>>,
     /// The last content that was converted for it.
     pub(crate) fitted: Option<Fitted>,
 }
@@ -54,6 +58,7 @@ pub(crate) struct Opening {
     pub(crate) context: Context,
     pub(crate) wanted: Wanted,
     pub(crate) way: Way,
+    pub(crate) source: Option<Arc<Source>>,
 }
 
 impl Open {
@@ -138,6 +143,7 @@ pub(crate) async fn begin(
         tls_failure: None,
         proof: None,
         other_family: opening.other_family,
+        source: opening.source,
         fitted: None,
     })
 }

@@ -43,6 +43,8 @@ pub(crate) struct Spoken {
     pub(crate) transcript: Option<String>,
     /// Recipients (by number) whose host took the delivery reports over (RFC 3461).
     pub(crate) reports_taken: Vec<u32>,
+    /// The sources that recipients (by number) were tried from, where one was chosen.
+    pub(crate) sources: Vec<(u32, Arc<str>)>,
 }
 
 /// An administrator who waits for it, and the counts to answer with.

@@ -357,6 +357,7 @@ impl Owner {
             let spoken = Spoken {
                 transcript: finished.transcript,
                 reports_taken: finished.reports_taken,
+                sources: finished.sources,
             };
             outcomes.know(message, spoken);
         }

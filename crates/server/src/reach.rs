@@ -1,12 +1,13 @@
 //! Where a mail host can be reached: its addresses, and which of them may be used.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use mail::{EnhancedCode, Reply};
 use net::{Answer, DnsFinding};
 use route::{Host, HostAddresses};
 use tokio::net::TcpStream;
 
+use crate::config::sources::Source;
 use crate::resolve::{Hop, log_addresses};
 use crate::shared::{Settings, Shared};
 use crate::tried::Tried;
@@ -113,11 +114,18 @@ async fn configured_addresses(settings: &Settings, host: &Host) -> Result<Vec<Ip
 }
 
 /// Whether a connection has led to this server.
-pub(crate) fn is_own(settings: &Settings, tcp: &TcpStream) -> bool {
-    match (tcp.local_addr(), tcp.peer_addr()) {
-        (Ok(ours), Ok(theirs)) => settings.config.routing.is_own_connection(ours.ip(), theirs),
-        _ => false,
+pub(crate) fn is_own(settings: &Settings, tcp: &TcpStream, source: Option<&Source>) -> bool {
+    let (Ok(ours), Ok(theirs)) = (tcp.local_addr(), tcp.peer_addr()) else {
+        return false;
+    };
+    let routing = &settings.config.routing;
+    if source.is_none() {
+        return routing.is_own_connection(ours.ip(), theirs);
     }
+    // From an address that was chosen, the connection does not stay on one: the system is asked
+    // whether the other one is this computer's too.
+    let is_ours = || UdpSocket::bind(SocketAddr::new(theirs.ip(), 0)).is_ok();
+    routing.is_own_connection(theirs.ip(), theirs) && is_ours()
 }
 
 /// What is said of a mail that loops.

@@ -182,6 +182,7 @@ impl Reports {
                 transcript,
             });
         }
+        let spoken = self.known.get(&id).map(|(_, spoken)| &**spoken);
         let kinds = [Kind::Failed, Kind::Relayed, Kind::Delivered];
         let reports: Vec<Message> = match &message {
             Some(m) => kinds
@@ -199,7 +200,7 @@ impl Reports {
                 attempts: end.attempts,
                 next: None,
             };
-            told::write(&self.shared, &told, message.as_deref());
+            told::write(&self.shared, &told, message.as_deref(), spoken);
         }
         let failed = ends.iter().any(|e| e.verdict.outcome != Outcome::Delivered);
         let null = message

@@ -26,6 +26,8 @@ pub(crate) struct Hop {
     pub(crate) next: NextHop,
     pub(crate) tls: TlsMode,
     pub(crate) credentials: Option<Credentials>,
+    /// The pool of source addresses that a rule for the domain names.
+    pub(crate) sources: Option<String>,
     /// Mail for local domains: not sent, but stored.
     pub(crate) local: bool,
 }
@@ -49,6 +51,7 @@ pub(crate) async fn resolve(
             next,
             tls: TlsMode::None,
             credentials: None,
+            sources: None,
             local: true,
         };
         let site = Resolution::Site {
@@ -218,18 +221,17 @@ fn hop(settings: &Settings, domain: &Domain, next: NextHop) -> Hop {
             next,
             tls: relay.map_or(outgoing.tls, |r| r.tls),
             credentials: relay.and_then(|r| r.credentials.clone()),
+            sources: None,
             local: false,
         };
     }
-    let rule = settings
-        .config
-        .rules
-        .effective(domain)
-        .key(|r: &RuleKeys| r.tls);
+    let rules = settings.config.rules.effective(domain);
+    let rule = rules.key(|r: &RuleKeys| r.tls);
     Hop {
         next,
         tls: rule.unwrap_or(outgoing.tls),
         credentials: None,
+        sources: rules.key(|r: &RuleKeys| r.sources.clone()),
         local: false,
     }
 }
@@ -260,6 +262,9 @@ fn site_key(settings: &Settings, domain: &Domain, hop: &Hop, slow: Option<Slow>)
         rules
             .key(|r: &RuleKeys| r.tls)
             .map(|tls| format!(" tls={tls:?}").to_lowercase()),
+        rules
+            .key(|r: &RuleKeys| r.sources.clone())
+            .map(|pool| format!(" sources={pool}")),
         slow.map(|slow| format!(" slowed {slow}")),
     ];
     let own: String = own.into_iter().flatten().collect();

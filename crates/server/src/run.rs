@@ -444,6 +444,7 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
     config.intake.suppressed = Arc::clone(&old.policy.suppressed);
     let settings = settings(config).await.map_err(|e| format!("{e:#}"))?;
     shared.replace_settings(settings);
+    shared.sources.forget_troubles();
     shared.tell(Event::Reloaded);
     Ok(words.join("\n"))
 }

@@ -19,6 +19,7 @@ use crate::guard::LoginGuard;
 use crate::journal::Journal;
 use crate::reactions::Reactions;
 use crate::service::Manager;
+use crate::sources::SourceStates;
 use crate::sts::StsPolicies;
 use crate::suppression::Turn;
 use crate::tls_policy::TlsPolicies;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) tls_reports: TlsReports,
     /// One change of the suppression list at a time.
     pub(crate) suppression: Turn,
+    /// How the addresses fare that mail leaves from.
+    pub(crate) sources: SourceStates,
     /// Failed logins.
     pub(crate) guard: LoginGuard,
     /// Bounds the slow checks of passwords.
@@ -241,6 +244,7 @@ impl Shared {
             sts: StsPolicies::new(policies),
             tls_reports: TlsReports::new(tls_reports),
             suppression: Turn::default(),
+            sources: SourceStates::default(),
             guard: LoginGuard::default(),
             hashing: Semaphore::new(cores),
             signing: Semaphore::new(cores),

@@ -27,7 +27,7 @@ pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
     let mut unknown = Vec::new();
     for line in told {
         match known.get(&line.key.id) {
-            Some((message, _)) => write(shared, &line, Some(message)),
+            Some((message, spoken)) => write(shared, &line, Some(message), Some(spoken)),
             None => unknown.push(line),
         }
     }
@@ -45,7 +45,7 @@ pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
                     read = handles.spool.read(line.key.id).ok().flatten();
                 }
                 // One that has ended meanwhile is named by its id, which says enough.
-                write(&handles, &line, read.as_ref());
+                write(&handles, &line, read.as_ref(), None);
             }
         });
     if let Err(error) = spawned {
@@ -58,7 +58,12 @@ pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
 }
 
 /// Writes one line.
-pub(crate) fn write(shared: &Shared, told: &Told, message: Option<&Message>) {
+pub(crate) fn write(
+    shared: &Shared,
+    told: &Told,
+    message: Option<&Message>,
+    spoken: Option<&Spoken>,
+) {
     let v = &told.verdict;
     let figures = &shared.figures;
     Figures::count(match v.outcome {
@@ -100,9 +105,11 @@ pub(crate) fn write(shared: &Shared, told: &Told, message: Option<&Message>) {
         .journal
         .line(v.at, v.outcome.word())
         .field("id", told.key.id);
+    let source = spoken.and_then(|s| s.sources.iter().find(|(n, _)| *n == number));
     line.maybe("from", from)
         .field("to", to)
         .maybe("host", v.host.as_ref())
+        .maybe("source", source.map(|(_, name)| name))
         .field("tls", v.tls.word())
         .field("attempt", told.attempts)
         .field("delays", format_args!("{queued}/{connecting}/{wire}ms"))

@@ -1,15 +1,18 @@
 //! One attempt under way, and what came of those of a batch.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deliver::{Attempt, AttemptSettings, Failure, RecipientEnd, Stage};
-use mail::{PeerHost, Reply, Verdict};
+use mail::{EnhancedCode, PeerHost, Reply, Verdict};
 use net::DnsFinding;
 use route::Host;
 
+use crate::reach::{a_loop, is_own};
 use crate::resolve::Hop;
 use crate::shared::Settings;
+use crate::sources::{Leaving, Reached, Unreached};
 use crate::tls_policy::{Context, RuledOut, Wanted, wanted};
 
 /// Hosts connected to in one attempt at the most.
@@ -27,6 +30,8 @@ pub(crate) struct Tried {
     pub(crate) transcript: String,
     /// Recipients delivered at a host that took their reports over.
     pub(crate) reports_taken: Vec<u32>,
+    /// From where they are sent.
+    pub(crate) leaving: Leaving,
 }
 
 /// What came of the attempts of a batch.
@@ -38,6 +43,8 @@ pub(crate) struct Came {
     pub(crate) connecting: Duration,
     pub(crate) transcript: String,
     pub(crate) reports_taken: Vec<u32>,
+    /// The sources that recipients were tried from last.
+    pub(crate) sources: Vec<(u32, Arc<str>)>,
 }
 
 impl Came {
@@ -49,6 +56,7 @@ impl Came {
         self.connecting += tried.connecting;
         self.transcript.push_str(&tried.transcript);
         self.reports_taken.extend(tried.reports_taken);
+        self.sources.extend(tried.leaving.used);
     }
 
     /// The recipients' ends; or, where nobody has one, the failure of the site.
@@ -90,6 +98,7 @@ impl Tried {
             connecting: Duration::ZERO,
             transcript: String::new(),
             reports_taken: Vec::new(),
+            leaving: Leaving::default(),
         }
     }
 
@@ -102,6 +111,42 @@ impl Tried {
         found: Option<&DnsFinding<IpAddr>>,
     ) -> Result<Wanted, RuledOut> {
         wanted(settings, &hop.next, hop.tls, &self.context, host, found).await
+    }
+
+    /// The connection, where it can be used; the attempt is told what is wrong otherwise.
+    pub(crate) fn reached(
+        &mut self,
+        settings: &Settings,
+        hop: &Hop,
+        host: &Host,
+        peer: &PeerHost,
+        reached: Result<Reached, Unreached>,
+    ) -> Option<Reached> {
+        match reached {
+            Ok(reached)
+                if !hop.next.configured
+                    && is_own(settings, &reached.tcp, reached.source.as_deref()) =>
+            {
+                let address = None;
+                let name = peer.name.clone();
+                self.led_here(host, PeerHost { name, address });
+            }
+            Ok(reached) => return Some(reached),
+            Err(Unreached::Host(_, why)) => self.unreachable(peer.clone(), why),
+            Err(Unreached::Ours(why)) => {
+                let reply = Reply::own(EnhancedCode::new(4, 3, 5), why);
+                self.note(peer, &reply);
+                self.attempt.withheld(&reply, peer.clone(), net::now());
+            }
+        }
+        None
+    }
+
+    /// The host is this server.
+    pub(crate) fn led_here(&mut self, host: &Host, peer: PeerHost) {
+        let reply = a_loop(host);
+        self.note(&peer, &reply);
+        self.attempt.ourselves(&reply, peer, net::now());
     }
 
     pub(crate) fn unreachable(&mut self, peer: PeerHost, why: String) {

@@ -20,9 +20,10 @@ use crate::event::{Event, Finished, Job};
 use crate::known;
 use crate::local;
 use crate::opened::{Open, Opening, begin, greet, lost};
-use crate::reach::{NoAddress, a_loop, addresses, is_own};
+use crate::reach::{NoAddress, addresses};
 use crate::resolve::Hop;
 use crate::shared::{Figures, Settings, Shared};
+use crate::sources::{self, Choice, Unreached};
 use crate::tls_policy::contexts;
 use crate::tls_seen::Seen;
 use crate::transaction::transaction;
@@ -104,6 +105,7 @@ impl Worker {
                     report,
                     transcript: None,
                     reports_taken: Vec::new(),
+                    sources: Vec::new(),
                 };
             }
         };
@@ -111,9 +113,11 @@ impl Worker {
         let numbers = batch.recipients.iter().map(|(number, _, _)| *number);
         let contexts = contexts(&self.shared, &settings, &hop.next, &message, numbers).await;
         let mut came = Came::default();
+        let choice = Choice::of(&settings.config, &hop, &message);
         for (context, numbers) in contexts {
             let order = self.order(&hop, &batch);
             let mut tried = Tried::new(&settings, order, context, numbers);
+            tried.leaving.choice.clone_from(&choice);
             while let Next::Try(candidate, numbers) = tried.attempt.next() {
                 self.try_candidate(&settings, &hop, &message, candidate, &numbers, &mut tried)
                     .await;
@@ -209,6 +213,7 @@ impl Worker {
             },
             transcript: Some(came.transcript),
             reports_taken: came.reports_taken,
+            sources: came.sources,
         }
     }
 
@@ -233,20 +238,22 @@ impl Worker {
             tried.connecting += before.elapsed();
             match opened {
                 Some(open) => self.open = Some(open),
-                None => return,
+                None => return tried.leaving.gave_up(numbers),
             }
             tried.attempt.greeted();
             self.shared.tell(Event::Greeted(self.id));
         }
         let detailed = self.is_detailed(message);
         let Some(open) = &mut self.open else { return };
+        tried.leaving.tried_by(open.source.as_ref(), numbers);
         open.session.set_detailed(detailed);
         let reused = open.session.transactions() > 0;
         let transaction = transaction(&settings.policy, message, numbers, net::now());
         let ended = converse(&self.shared, open, message, transaction).await;
         tried.transcript.push_str(&open.session.take_transcript());
         let closed = !open.session.is_idle();
-        let (host, tls, other) = (open.host.clone(), open.session.tls(), open.other_family);
+        let (host, tls) = (open.host.clone(), open.session.tls());
+        let elsewhere = tried.leaving.elsewhere(&self.shared, candidate, open);
         let reports_taken = open.session.host().has(smtp::extension::Extension::Dsn);
         let stated = open.session.host().limits.mails_max;
         let transactions_max =
@@ -277,7 +284,7 @@ impl Worker {
         tried.attempt.greeted();
         tried
             .attempt
-            .transacted(ended, &host, tls, other, net::now());
+            .transacted(ended, &host, tls, elsewhere, net::now());
     }
 
     /// Whether the open session can be used: it leads there, and is protected as these recipients
@@ -293,7 +300,10 @@ impl Worker {
         let Some(open) = self.open.as_ref() else {
             return false;
         };
-        if !open.leads_to(host, hop, candidate) {
+        let source = open.source.as_ref();
+        if !open.leads_to(host, hop, candidate)
+            || !tried.leaving.fits(&self.shared, candidate, source)
+        {
             return false;
         }
         if open.context == tried.context {
@@ -325,9 +335,7 @@ impl Worker {
             Ok(found) => found,
             Err(NoAddress::Alias) => return None,
             Err(NoAddress::Ourselves) => {
-                let reply = a_loop(host);
-                tried.note(&peer, &reply);
-                tried.attempt.ourselves(&reply, peer, net::now());
+                tried.led_here(host, peer);
                 return None;
             }
             Err(NoAddress::Because(reply)) => {
@@ -354,37 +362,32 @@ impl Worker {
         let usable: Vec<IpAddr> = addresses.iter().filter(of_family).copied().collect();
         Figures::count(&self.shared.figures.connections_out);
         let limit = settings.config.outgoing.timeouts.connect;
-        match net::connect(&usable, host.port, limit).await {
-            Ok(tcp) if !hop.next.configured && is_own(settings, &tcp) => {
-                let reply = a_loop(host);
-                tried.note(&peer, &reply);
-                tried.attempt.ourselves(&reply, peer, net::now());
-                None
-            }
-            Ok(tcp) => {
-                peer.address = tcp.peer_addr().ok();
-                self.log_connect(message, &peer, "connected");
-                let used_v6 = peer.address.is_some_and(|a| a.is_ipv6());
-                let other_family = addresses.iter().any(|ip| ip.is_ipv6() != used_v6);
-                let opening = Opening {
-                    peer,
-                    name: host.name.to_string(),
-                    from: tcp.local_addr().ok().map(|a| a.ip()),
-                    other_family,
-                    mode: hop.tls,
-                    context: tried.context.clone(),
-                    wanted,
-                    way: candidate.way,
-                };
-                Some((tcp, opening))
-            }
-            Err(error) => {
-                peer.address = error.address;
-                self.log_connect(message, &peer, &error.why);
-                tried.unreachable(peer, error.why);
-                None
-            }
+        let leaving = &mut tried.leaving;
+        let reached = leaving.connect(&self.shared, candidate, &usable, host.port, limit);
+        let reached = reached.await;
+        peer.address = match &reached {
+            Ok(reached) => reached.peer,
+            Err(unreached) => unreached.address(),
+        };
+        if let Err(Unreached::Host(_, why)) = &reached {
+            self.log_connect(message, &peer, why);
         }
+        let reached = tried.reached(settings, hop, host, &peer, reached)?;
+        self.log_connect(message, &peer, "connected");
+        let used_v6 = peer.address.is_some_and(|a| a.is_ipv6());
+        let other_family = addresses.iter().any(|ip| ip.is_ipv6() != used_v6);
+        let opening = Opening {
+            peer,
+            name: host.name.to_string(),
+            from: reached.local(),
+            other_family,
+            mode: hop.tls,
+            context: tried.context.clone(),
+            wanted,
+            way: candidate.way,
+            source: reached.source,
+        };
+        Some((reached.tcp, opening))
     }
 
     async fn open_session(
@@ -400,7 +403,10 @@ impl Worker {
             .connect(settings, hop, host, candidate, message, tried)
             .await?;
         let session_settings = SessionSettings {
-            ehlo_name: settings.config.hostname.to_string(),
+            ehlo_name: match &opening.source {
+                Some(source) => source.ehlo.to_string(),
+                None => settings.config.hostname.to_string(),
+            },
             tls: match candidate.way {
                 Way::Clear => TlsMode::None,
                 Way::Usual | Way::SmallHello => opening.wanted.mode,
@@ -421,7 +427,8 @@ impl Worker {
             }
         };
         let greeted = greet(&self.shared, settings, &mut open, message).await;
-        tried.transcript.push_str(&format!("= {}\n", open.host));
+        let from = sources::words(open.source.as_ref());
+        tried.transcript += &format!("= {}{from}\n", open.host);
         tried.transcript.push_str(&open.session.take_transcript());
         let reported = !hop.next.configured && hop.tls != TlsMode::None;
         let seen = self.seen(message, tried, &open.host, open.from);

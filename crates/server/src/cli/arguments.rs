@@ -41,6 +41,9 @@ pub(super) enum Command {
     /// Look at, pause and resume, where mail goes.
     #[command(subcommand)]
     Site(SiteCommand),
+    /// Look at the addresses that mail leaves from.
+    #[command(subcommand, alias = "sources")]
+    Source(SourceCommand),
     /// Rules that hold new mail.
     #[command(subcommand)]
     Hold(HoldCommand),
@@ -263,6 +266,12 @@ pub(super) enum SiteCommand {
         /// The domain.
         domain: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SourceCommand {
+    /// List them, and say which are out of service and why.
+    List,
 }
 
 #[derive(Debug, Subcommand)]

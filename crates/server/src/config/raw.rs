@@ -52,6 +52,11 @@ pub(crate) struct Raw {
     /// Keys that mail is signed with (DKIM); any number, and all that are in force for an author's
     /// domain sign. `sendoff dkim generate` makes one.
     pub(crate) dkim: Vec<Spanned<Dkim>>,
+    /// Addresses that mail leaves from; any number.
+    pub(crate) source: Vec<Spanned<Source>>,
+    /// Which mail leaves from which pool of them; any number, and the first that matches decides. A
+    /// `[[domain]]` rule with `sources` goes before.
+    pub(crate) source_rule: Vec<Spanned<SourceRule>>,
     /// Rules for destinations; any number.
     pub(crate) domain: Vec<Spanned<DomainRule>>,
     /// The log.
@@ -214,6 +219,9 @@ pub(crate) struct Outgoing {
     pub(crate) max_connections_per_site: Number,
     /// Networks that DNS may not send us to. Default: loopback and unspecified.
     pub(crate) refuse_networks: Option<Vec<Spanned<String>>>,
+    /// Pools of `[[source]]`, sources by name, or addresses of this computer that mail leaves from
+    /// where no rule says otherwise; empty: the system chooses. Default: empty.
+    pub(crate) source_addresses: Vec<Spanned<String>>,
     /// Only the first MX that accepts the connection. Default: false.
     pub(crate) first_mx_only: bool,
     /// Ask the parent domain's MX where there is none. Default: false.
@@ -479,6 +487,47 @@ pub(crate) struct DomainRule {
     pub(crate) max_message_rate: Text,
     /// Recipients of a transaction; 0: no limit of its own.
     pub(crate) max_recipients: Number,
+    /// The pool of `[[source]]` addresses that its mail leaves from, whoever sends it.
+    pub(crate) sources: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Source {
+    /// Its name, in the log and for administrators. Default: the address.
+    pub(crate) name: Text,
+    /// An IPv4 or IPv6 address of this computer, or of the proxy. Mail to hosts with IPv4 needs an
+    /// IPv4 address in the pool, and mail to hosts with IPv6 alone one of IPv6.
+    pub(crate) address: Text,
+    /// The name said in EHLO by connections from it; the address's name in DNS should be the same.
+    /// Default: `hostname`.
+    pub(crate) ehlo: Text,
+    /// Addresses of one pool stand for one another. Default: `default`.
+    pub(crate) pool: Text,
+    /// Its share of the pool's messages, 0 to 1000; 0: only where no other serves. Default: 1.
+    pub(crate) weight: Number,
+    /// A proxy that connects from the address: `socks5://ADDRESS:PORT`, or `proxy://ADDRESS:PORT`
+    /// for the PROXY protocol (version 2). Default: none.
+    pub(crate) proxy: Text,
+    /// Log in at the SOCKS5 proxy under this name.
+    pub(crate) proxy_username: Text,
+    /// The password there.
+    pub(crate) proxy_password: Text,
+    /// A file that holds the password.
+    pub(crate) proxy_password_file: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SourceRule {
+    /// The sender's domain: `domain`, `.domain` for its subdomains, or `*`.
+    pub(crate) sender_domain: Text,
+    /// The user who handed the mail in.
+    pub(crate) user: Text,
+    /// A header field, with its value (`X-Stream: news`) or with any (`X-Stream`).
+    pub(crate) header: Text,
+    /// The pool that such mail leaves from; all that is given above must hold.
+    pub(crate) pool: Text,
 }
 
 #[derive(Debug, Deserialize, Default)]

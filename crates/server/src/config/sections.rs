@@ -67,6 +67,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
                 .to_owned(),
         );
     }
+    let sources = super::sources::sources(&raw, place, &hostname, base, &mut warnings)?;
     let (dkim, unusable_key) = keyring(&raw.dkim, place, base, &mut warnings)?;
     Ok(Config {
         path: None,
@@ -92,6 +93,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         outgoing,
         routing,
         rules: Arc::new(rules),
+        sources,
         dkim,
         unusable_key,
         dns: dns(raw.dns, place, base)?,
@@ -507,6 +509,7 @@ fn rules(list: &[Spanned<raw::DomainRule>], place: &Place<'_>) -> Result<Rules<R
             max_connections: number(&rule.max_connections),
             max_message_rate: rate,
             max_recipients: number(&rule.max_recipients),
+            sources: rule.sources.as_ref().map(|s| s.get_ref().clone()),
         };
         found.push(DomainRule { matcher, set });
     }

@@ -21,6 +21,7 @@ mod returns;
 mod scene;
 mod sendmail;
 mod service;
+mod sources;
 mod sts;
 mod tls;
 mod tls_reports;

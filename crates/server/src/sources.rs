@@ -1,0 +1,609 @@
+//! From which address a mail leaves: from a pool that the rules name, chosen by weight among those
+//! that are in service. An address that cannot be used is out of service for a time, and said so.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use deliver::{Candidate, Elsewhere};
+use mail::{Domain, Message, Timestamp, format_duration};
+use net::Path;
+use ops::SourceView;
+use route::Mode;
+use tokio::net::TcpStream;
+
+use crate::config::sources::{Pool, Source};
+use crate::config::{Config, RuleKeys};
+use crate::opened::Open;
+use crate::resolve::Hop;
+use crate::shared::Shared;
+
+/// How long an address is out of service at first; each failure behind it doubles that.
+const OUT_FIRST: Duration = Duration::from_secs(60);
+/// And at the most.
+const OUT_MAX: Duration = Duration::from_secs(3600);
+
+/// How the sources fare. Nothing of it outlives the server: it is found out anew.
+#[derive(Debug, Default)]
+pub(crate) struct SourceStates {
+    states: Mutex<HashMap<Arc<str>, State>>,
+    /// Sources with trouble: where there are none, nobody takes the lock.
+    troubled: AtomicUsize,
+}
+
+/// How one source fares.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    pub(crate) connections: u64,
+    pub(crate) trouble: Option<Trouble>,
+}
+
+/// An address could not be used, and has not been used since.
+#[derive(Debug, Clone)]
+pub(crate) struct Trouble {
+    pub(crate) why: String,
+    pub(crate) until: Timestamp,
+    wait: Duration,
+}
+
+impl SourceStates {
+    fn with<T>(&self, work: impl FnOnce(&mut HashMap<Arc<str>, State>) -> T) -> T {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut states);
+        let troubled = states.values().filter(|s| s.trouble.is_some()).count();
+        self.troubled.store(troubled, Ordering::Relaxed);
+        result
+    }
+
+    /// How a source fares.
+    pub(crate) fn of(&self, source: &Source) -> State {
+        self.with(|states| states.get(&source.name).cloned().unwrap_or_default())
+    }
+
+    /// Why it is out of service, if it is.
+    pub(crate) fn trouble(&self, source: &Source, now: Timestamp) -> Option<Trouble> {
+        if self.troubled.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.of(source).trouble.filter(|t| t.until > now)
+    }
+
+    /// It cannot be used: for how long it is left alone, where that is news.
+    fn failed(&self, source: &Source, why: &str, now: Timestamp) -> Option<Duration> {
+        self.with(|states| {
+            let state = states.entry(Arc::clone(&source.name)).or_default();
+            let wait = match &state.trouble {
+                // Connections that were begun together fail together.
+                Some(trouble) if trouble.until > now => return None,
+                Some(trouble) => (trouble.wait * 2).min(OUT_MAX),
+                None => OUT_FIRST,
+            };
+            state.trouble = Some(Trouble {
+                why: why.to_owned(),
+                until: now + wait,
+                wait,
+            });
+            Some(wait)
+        })
+    }
+
+    /// It was connected from. Whether it had trouble before.
+    fn worked(&self, source: &Source) -> bool {
+        self.with(|states| {
+            let state = states.entry(Arc::clone(&source.name)).or_default();
+            state.connections += 1;
+            state.trouble.take().is_some()
+        })
+    }
+
+    /// All are in service again: the configuration was read anew, perhaps to mend them.
+    pub(crate) fn forget_troubles(&self) {
+        self.with(|states| states.values_mut().for_each(|s| s.trouble = None));
+    }
+}
+
+/// The pool for a message to a destination, and the order in which its sources are used for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Choice {
+    pool: Arc<Pool>,
+    order: Vec<Arc<Source>>,
+}
+
+/// Which pool the mail of a message leaves from, and why; none: the system chooses the address.
+pub(crate) fn pool<'a>(
+    config: &'a Config,
+    by_domain: Option<&str>,
+    message: &Message,
+) -> Option<&'a Arc<Pool>> {
+    let sources = &config.sources;
+    let named = by_domain.and_then(|name| sources.pools.get(name));
+    named
+        .or_else(|| {
+            let rule = sources.rules.iter().find(|rule| {
+                let envelope = &message.envelope;
+                let sender = envelope.reverse_path.as_ref();
+                let by_sender = rule
+                    .sender_domain
+                    .as_ref()
+                    .is_none_or(|m| sender.is_some_and(|s| m.matches(s.domain())));
+                let user = envelope.submitter.user.as_deref();
+                let by_user = rule.user.as_deref().is_none_or(|u| user == Some(u));
+                let by_header = rule.header.as_ref().is_none_or(|(name, value)| {
+                    has_field(&message.content, name, value.as_deref())
+                });
+                by_sender && by_user && by_header
+            });
+            rule.map(|rule| &rule.pool)
+        })
+        .or(sources.default.as_ref())
+}
+
+fn has_field(content: &[u8], name: &str, value: Option<&str>) -> bool {
+    let is_it = |text: &[u8]| {
+        value.is_none_or(|v| text.trim_ascii().eq_ignore_ascii_case(v.trim().as_bytes()))
+    };
+    mail::Headers::new(content).any(|field| field.is(name) && is_it(field.value))
+}
+
+impl Choice {
+    /// For a message to a next hop; none: the system chooses the address.
+    pub(crate) fn of(config: &Config, hop: &Hop, message: &Message) -> Option<Self> {
+        let pool = pool(config, hop.sources.as_deref(), message)?;
+        Some(Self::in_order(Arc::clone(pool), message.id.as_u64()))
+    }
+
+    /// The sources of a pool in the order for a seed. Each stands first for a share of the seeds that
+    /// is its weight's, and the same seed finds the same order as long as the pool is the same: who
+    /// greylists sees a mail come again from where it came (weighted rendezvous hashing).
+    pub(crate) fn in_order(pool: Arc<Pool>, seed: u64) -> Self {
+        let mut order = pool.sources.clone();
+        if order.len() > 1 {
+            order.sort_by(|a, b| share(b, seed).total_cmp(&share(a, seed)));
+        }
+        Self { pool, order }
+    }
+
+    /// The sources of IPv4 and IPv6 that are used when so many of each were refused.
+    fn turn(&self, states: &SourceStates, turn: u8, now: Timestamp) -> [Option<&Arc<Source>>; 2] {
+        [false, true].map(|v6| {
+            let of_family = self.order.iter().filter(|s| s.address.is_ipv6() == v6);
+            let mut in_service = of_family.filter(|s| states.trouble(s, now).is_none());
+            in_service.nth(turn.into())
+        })
+    }
+
+    /// Whether a session from `source` is one that a candidate would be tried from.
+    fn uses(&self, states: &SourceStates, turn: u8, source: Option<&Arc<Source>>) -> bool {
+        let now = net::now();
+        source.is_some() && self.turn(states, turn, now).contains(&source)
+    }
+
+    /// Why nothing can be sent to these addresses.
+    fn none_left(&self, states: &SourceStates, to: &[IpAddr], turn: u8, now: Timestamp) -> String {
+        let pool = &self.pool.name;
+        let fits = |s: &&Arc<Source>| to.iter().any(|ip| ip.is_ipv6() == s.address.is_ipv6());
+        let mut fitting = self.order.iter().filter(fits);
+        if turn > 0 {
+            return format!("the pool {pool} has no further source address");
+        }
+        let trouble = |s: &Arc<Source>| {
+            let trouble = states.trouble(s, now)?;
+            Some(format!(
+                "{} is out of service until {}: {}",
+                s.name, trouble.until, trouble.why
+            ))
+        };
+        match fitting.find_map(trouble) {
+            Some(why) => format!("no source address of the pool {pool} is in service: {why}"),
+            None => {
+                let family = match to.iter().any(IpAddr::is_ipv6) {
+                    true => "IPv6",
+                    false => "IPv4",
+                };
+                format!(
+                    "the host has addresses of {family} only, and the pool {pool} has no source \
+                     address of it"
+                )
+            }
+        }
+    }
+}
+
+/// From where mail to a domain leaves, as far as that is known without the mail.
+pub(crate) fn explained(shared: &Shared, config: &Config, domain: &Domain) -> String {
+    let relay = matches!(config.routing.mode, Mode::Relay(_));
+    let rules = config.rules.effective(domain);
+    let named = rules
+        .key(|r: &RuleKeys| r.sources.clone())
+        .filter(|_| !relay);
+    let sources = &config.sources;
+    let by_rule = named.and_then(|name| sources.pools.get(&name));
+    let now = net::now();
+    let usable = |pool: &Arc<Pool>| {
+        let usable = pool.sources.iter();
+        let usable = usable.filter(|s| shared.sources.trouble(s, now).is_none());
+        let words: Vec<String> = usable
+            .map(|s| format!("{} as {} (weight {})", s.address, s.ehlo, s.weight))
+            .collect();
+        match words.is_empty() {
+            true => format!("pool {}: no address is in service", pool.name),
+            false => format!("pool {}: {}", pool.name, words.join(", ")),
+        }
+    };
+    if let Some(pool) = by_rule {
+        return format!("{} (domain.sources)", usable(pool));
+    }
+    let default = sources.default.as_ref();
+    let mut words = default.map_or_else(|| "the system chooses".to_owned(), usable);
+    for rule in &sources.rules {
+        words.push_str(&format!("\nmail {}: {}", rule.words(), usable(&rule.pool)));
+    }
+    words
+}
+
+/// How far a source stands in front for a seed.
+fn share(source: &Source, seed: u64) -> f64 {
+    let mix = |n: u64| {
+        let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        n ^ (n >> 31)
+    };
+    let name = source.name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+    });
+    // 32 bits are exact in a float, and enough; never 0 or 1.
+    let drawn = u32::try_from(mix(mix(seed) ^ name) >> 32).unwrap_or(u32::MAX);
+    let drawn = (f64::from(drawn) + 0.5) / 4_294_967_296.0;
+    -f64::from(source.weight) / drawn.ln()
+}
+
+/// A connection with a host.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) tcp: TcpStream,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) source: Option<Arc<Source>>,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(crate) enum Unreached {
+    /// The host does not answer.
+    Host(Option<SocketAddr>, String),
+    /// There is no address of ours to connect from.
+    Ours(String),
+}
+
+impl Reached {
+    /// Our address that the host sees.
+    pub(crate) fn local(&self) -> Option<IpAddr> {
+        match &self.source {
+            Some(source) => Some(source.address),
+            None => self.tcp.local_addr().ok().map(|a| a.ip()),
+        }
+    }
+}
+
+impl Unreached {
+    /// The host's address that was tried last.
+    pub(crate) const fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Host(address, _) => *address,
+            Self::Ours(_) => None,
+        }
+    }
+}
+
+/// From where the recipients of one attempt are sent.
+#[derive(Debug, Default)]
+pub(crate) struct Leaving {
+    /// None: the system chooses.
+    pub(crate) choice: Option<Choice>,
+    /// The source that each was tried from last.
+    pub(crate) used: Vec<(u32, Arc<str>)>,
+    /// The source of the last connection.
+    last: Option<Arc<Source>>,
+}
+
+impl Leaving {
+    /// Whether an open session's source is one that the candidate is to be tried from.
+    pub(crate) fn fits(
+        &self,
+        shared: &Shared,
+        candidate: Candidate,
+        source: Option<&Arc<Source>>,
+    ) -> bool {
+        match &self.choice {
+            None => source.is_none(),
+            Some(choice) => choice.uses(&shared.sources, candidate.source, source),
+        }
+    }
+
+    /// Connects to one of the addresses of a host.
+    pub(crate) async fn connect(
+        &mut self,
+        shared: &Shared,
+        candidate: Candidate,
+        to: &[IpAddr],
+        port: u16,
+        limit: Duration,
+    ) -> Result<Reached, Unreached> {
+        self.last = None;
+        let turn = candidate.source;
+        let reached = connect(shared, self.choice.as_ref(), turn, to, port, limit).await?;
+        self.last.clone_from(&reached.source);
+        Ok(reached)
+    }
+
+    /// These recipients are tried from a source.
+    pub(crate) fn tried_by(&mut self, source: Option<&Arc<Source>>, numbers: &[u32]) {
+        if let Some(source) = source {
+            self.used.retain(|(n, _)| !numbers.contains(n));
+            let from = numbers.iter().map(|n| (*n, Arc::clone(&source.name)));
+            self.used.extend(from);
+        }
+    }
+
+    /// The last connection was of no use to them.
+    pub(crate) fn gave_up(&mut self, numbers: &[u32]) {
+        let last = self.last.take();
+        self.tried_by(last.as_ref(), numbers);
+    }
+
+    /// From where else a host can be tried that has refused a source for its reputation.
+    pub(crate) fn elsewhere(
+        &self,
+        shared: &Shared,
+        candidate: Candidate,
+        open: &Open,
+    ) -> Elsewhere {
+        let used_v6 = open.host.address.is_some_and(|a| a.is_ipv6());
+        let other_family = open.other_family;
+        let Some(choice) = &self.choice else {
+            return Elsewhere {
+                family: other_family,
+                source: false,
+            };
+        };
+        let now = net::now();
+        let in_turn = |turn: u8| {
+            let [v4, v6] = choice.turn(&shared.sources, turn, now);
+            // Of the family that was used, and of the other one.
+            match used_v6 {
+                true => (v6.is_some(), v4.is_some()),
+                false => (v4.is_some(), v6.is_some()),
+            }
+        };
+        let (same, other) = in_turn(candidate.source.saturating_add(1));
+        Elsewhere {
+            family: other_family && in_turn(candidate.source).1,
+            source: same || other_family && other,
+        }
+    }
+}
+
+/// For a transcript: from where.
+pub(crate) fn words(source: Option<&Arc<Source>>) -> String {
+    source.map_or_else(String::new, |s| format!(" from {} ({})", s.address, s.name))
+}
+
+async fn connect(
+    shared: &Shared,
+    choice: Option<&Choice>,
+    turn: u8,
+    to: &[IpAddr],
+    port: u16,
+    limit: Duration,
+) -> Result<Reached, Unreached> {
+    let Some(choice) = choice else {
+        let connected = net::connect(to, port, limit).await;
+        let tcp = connected.map_err(|e| Unreached::Host(e.address, e.why))?;
+        return Ok(Reached {
+            peer: tcp.peer_addr().ok(),
+            tcp,
+            source: None,
+        });
+    };
+    let states = &shared.sources;
+    let mut failure = None;
+    // Each round takes a source out of service, so there is an end.
+    for _ in 0..=choice.order.len() {
+        let now = net::now();
+        let [v4, v6] = choice.turn(states, turn, now);
+        let from = |ip: &IpAddr| if ip.is_ipv6() { v6 } else { v4 };
+        let ways: Vec<(&Arc<Source>, Path)> = to
+            .iter()
+            .filter_map(|ip| from(ip).map(|source| (source, way(source, *ip))))
+            .collect();
+        if ways.is_empty() {
+            let none = || Unreached::Ours(choice.none_left(states, to, turn, now));
+            return Err(failure.unwrap_or_else(none));
+        }
+        let paths: Vec<Path> = ways.iter().map(|(_, path)| path.clone()).collect();
+        let connected = net::connect_by(&paths, port, limit).await;
+        let broken = match &connected {
+            Ok(connected) => &connected.broken,
+            Err(error) => &error.broken,
+        };
+        for (place, why) in broken {
+            if let Some((source, _)) = ways.get(*place) {
+                out_of_service(shared, source, why);
+            }
+        }
+        match connected {
+            Ok(connected) => {
+                let source = ways
+                    .get(connected.path)
+                    .map(|(source, _)| Arc::clone(source));
+                if let Some(source) = &source {
+                    in_service(shared, source);
+                }
+                return Ok(Reached {
+                    tcp: connected.tcp,
+                    peer: Some(connected.peer),
+                    source,
+                });
+            }
+            Err(error) if error.broken.len() < paths.len() => {
+                let again = !error.broken.is_empty();
+                let reached = Unreached::Host(error.address, error.why);
+                if !again {
+                    return Err(reached);
+                }
+                // A host that did not answer one address of ours may answer the next.
+                failure = Some(reached);
+            }
+            Err(_) => {}
+        }
+    }
+    Err(failure.unwrap_or_else(|| Unreached::Ours(choice.none_left(states, to, turn, net::now()))))
+}
+
+fn way(source: &Source, to: IpAddr) -> Path {
+    Path {
+        to,
+        from: Some(source.address),
+        proxy: source.proxy.clone(),
+    }
+}
+
+fn out_of_service(shared: &Shared, source: &Source, why: &str) {
+    let now = net::now();
+    if let Some(wait) = shared.sources.failed(source, why, now) {
+        let line = shared.journal.line(now, "source");
+        line.field("name", &source.name)
+            .field("address", source.address)
+            .field("what", "out of service")
+            .field("for", format_duration(wait))
+            .field("why", why)
+            .send();
+    }
+}
+
+fn in_service(shared: &Shared, source: &Source) {
+    if shared.sources.worked(source) {
+        let line = shared.journal.line(net::now(), "source");
+        line.field("name", &source.name)
+            .field("address", source.address)
+            .field("what", "back in service")
+            .send();
+    }
+}
+
+/// How many sources there are, and how many of them are out of service.
+pub(crate) fn counts(shared: &Shared) -> (u64, u64) {
+    let settings = shared.settings();
+    let all = &settings.config.sources.all;
+    let now = net::now();
+    let out = all
+        .iter()
+        .filter(|s| shared.sources.trouble(s, now).is_some());
+    (all.len() as u64, out.count() as u64)
+}
+
+/// All sources, and how they fare.
+pub(crate) fn views(shared: &Shared) -> Vec<SourceView> {
+    let settings = shared.settings();
+    let sources = &settings.config.sources;
+    let now = net::now();
+    let view = |source: &Arc<Source>| {
+        let state = shared.sources.of(source);
+        let trouble = state.trouble.filter(|t| t.until > now);
+        let pools = sources.pools.values().chain(&sources.default);
+        let pools = pools.filter(|pool| pool.sources.contains(source));
+        let mut pools: Vec<String> = pools.map(|pool| pool.name.clone()).collect();
+        pools.dedup();
+        SourceView {
+            name: source.name.to_string(),
+            address: source.address.to_string(),
+            pools,
+            ehlo: source.ehlo.to_string(),
+            weight: source.weight,
+            proxy: source.proxy.as_ref().map(|p| p.address.to_string()),
+            state: match trouble {
+                Some(_) => "out of service",
+                None => "in service",
+            }
+            .to_owned(),
+            until: trouble.as_ref().map(|t| t.until.to_string()),
+            why: trouble.map(|t| t.why),
+            connections: state.connections,
+        }
+    };
+    sources.all.iter().map(view).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(name: &str, address: &str, weight: u32) -> Arc<Source> {
+        Arc::new(Source {
+            name: name.into(),
+            address: address.parse().unwrap(),
+            ehlo: Domain::parse("out.example").unwrap(),
+            weight,
+            proxy: None,
+        })
+    }
+
+    fn pool(sources: Vec<Arc<Source>>) -> Arc<Pool> {
+        let name = "p".to_owned();
+        Arc::new(Pool { name, sources })
+    }
+
+    #[test]
+    fn shares_follow_the_weights_and_the_same_mail_finds_the_same_source() {
+        let heavy = source("heavy", "192.0.2.1", 3);
+        let light = source("light", "192.0.2.2", 1);
+        let reserve = source("reserve", "192.0.2.3", 0);
+        let all = pool(vec![heavy.clone(), light, reserve.clone()]);
+        let states = SourceStates::default();
+        let first = |pool: &Arc<Pool>, seed| {
+            let choice = Choice::in_order(Arc::clone(pool), seed);
+            choice.turn(&states, 0, Timestamp::from_secs(9))[0].cloned()
+        };
+        let heavies = (0..4000).filter(|n| first(&all, *n) == Some(heavy.clone()));
+        let heavies = heavies.count();
+        assert!((2850..3150).contains(&heavies), "{heavies}");
+        assert!((0..4000).all(|n| first(&all, n) != Some(reserve.clone())));
+        // Another source in the pool takes some, and the others keep theirs.
+        let more = [all.sources.clone(), vec![source("new", "192.0.2.4", 2)]].concat();
+        let more = pool(more);
+        let kept = |n: u64| {
+            let now = first(&more, n);
+            now == first(&all, n) || now.is_some_and(|s| &*s.name == "new")
+        };
+        assert!((0..4000).all(kept));
+    }
+
+    #[test]
+    fn out_of_service_means_for_a_minute_then_longer_until_it_works() {
+        let states = SourceStates::default();
+        let one = source("one", "192.0.2.1", 1);
+        let choice = Choice::in_order(pool(vec![one.clone()]), 7);
+        let at = |s: u64| Timestamp::from_secs(1000 + s);
+        assert!(choice.turn(&states, 0, at(0))[0].is_some());
+        assert_eq!(states.failed(&one, "no", at(0)), Some(OUT_FIRST));
+        assert_eq!(states.failed(&one, "no", at(1)), None);
+        assert!(choice.turn(&states, 0, at(59))[0].is_none());
+        assert!(choice.turn(&states, 0, at(60))[0].is_some());
+        assert_eq!(states.failed(&one, "no", at(60)), Some(OUT_FIRST * 2));
+        assert!(states.worked(&one));
+        assert!(!states.worked(&one));
+        assert_eq!(states.failed(&one, "no", at(61)), Some(OUT_FIRST));
+        let waits = (0..9).map(|n| states.failed(&one, "no", at(10_000 * (n + 1))));
+        assert_eq!(waits.last(), Some(Some(OUT_MAX)));
+    }
+
+    #[test]
+    fn a_field_is_matched_by_name_and_value_whatever_the_case() {
+        let content = b"From: a@b.example\r\nX-Stream:  News \r\n\r\nX-Body: yes\r\n";
+        assert!(has_field(content, "x-stream", Some("news")));
+        assert!(has_field(content, "X-Stream", None));
+        assert!(!has_field(content, "X-Stream", Some("bulk")));
+        assert!(!has_field(content, "X-Body", None));
+    }
+}

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deliver::{Candidate, Next, SessionSettings, TlsMode, Way};
+use deliver::{Candidate, Next, RecipientEnd, SessionSettings, TlsMode, Way};
 use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
 use net::Turn;
 use route::{Host, order_hosts};

@@ -30,22 +30,10 @@ const ADVISED_SPAN: Duration = Duration::from_secs(4 * 86_400);
 
 pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Config> {
     let mut warnings = Vec::new();
-    let hostname = match &raw.hostname {
-        Some(text) => {
-            Domain::parse(text.get_ref()).map_err(|e| place.key(text.span(), "hostname", e))?
-        }
-        None => computer_name(),
-    };
+    let (hostname, postmaster) = names(&raw, place)?;
     let data_dir = match &raw.data_dir {
         Some(text) => base.join(text.get_ref()),
         None => PathBuf::from("/var/lib/sendoff"),
-    };
-    let postmaster = match &raw.postmaster {
-        Some(text) => {
-            Address::parse(text.get_ref()).map_err(|e| place.key(text.span(), "postmaster", e))?
-        }
-        None => Address::new("postmaster", hostname.clone())
-            .map_err(|e| place.key(0..0, "postmaster", e))?,
     };
     let tls_reports = tls_reports(&raw.tls_reports, place, &hostname, &postmaster)?;
     let tls = tls_files(&raw.tls, place, base)?;
@@ -100,6 +88,24 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         tls_reports,
         warnings,
     })
+}
+
+/// Our own name, and whom people write to about this server.
+fn names(raw: &Raw, place: &Place<'_>) -> Result<(Domain, Address)> {
+    let hostname = match &raw.hostname {
+        Some(text) => {
+            Domain::parse(text.get_ref()).map_err(|e| place.key(text.span(), "hostname", e))?
+        }
+        None => computer_name(),
+    };
+    let postmaster = match &raw.postmaster {
+        Some(text) => {
+            Address::parse(text.get_ref()).map_err(|e| place.key(text.span(), "postmaster", e))?
+        }
+        None => Address::new("postmaster", hostname.clone())
+            .map_err(|e| place.key(0..0, "postmaster", e))?,
+    };
+    Ok((hostname, postmaster))
 }
 
 fn dns(raw: raw::Dns, place: &Place<'_>, base: &Path) -> Result<DnsSettings> {

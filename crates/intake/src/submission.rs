@@ -69,8 +69,15 @@ impl Policy {
     ///
     /// # Errors
     /// The refusal.
-    pub fn takes(&self, address: &Address, now: Timestamp) -> Result<(), Reply> {
-        self.addressed(address, now).map(drop)
+    pub fn takes(
+        &self,
+        address: &Address,
+        sender: Option<&Address>,
+        user: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), Reply> {
+        let recipient = self.addressed(address, now)?;
+        self.check_suppressed(&recipient, sender, user, now)
     }
 
     /// Counts the recipients of a mail that was accepted whole. What is worth telling: a quota that

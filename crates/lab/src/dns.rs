@@ -136,6 +136,12 @@ impl Dns {
         self
     }
 
+    /// Takes all signatures out of the answers from now on, as some routers do.
+    pub fn strip(&self) -> &Self {
+        self.zone().tree = None;
+        self
+    }
+
     /// The root's key, as a file of trust anchors has it; `None` while nothing is signed.
     #[must_use]
     pub fn trust_anchor(&self) -> Option<String> {

@@ -144,3 +144,25 @@ async fn a_trust_anchor_that_is_none_is_named() {
     let error = Dns::new(&settings(&server, Some(path))).await.unwrap_err();
     assert!(error.contains("root.key"), "{error}");
 }
+
+#[tokio::test]
+async fn servers_that_have_passed_signatures_on_are_not_at_once_believed_to_strip_them() {
+    let tree = Tree::new();
+    let dns = tree.dns().await;
+    assert_eq!(dns.mx("secure.example").await.security, Security::Secure);
+    tree.server.strip();
+    // A forged answer could look the same: the mail waits, and is not sent as if nothing were signed.
+    let host = dns.addresses("mx.secure.example").await;
+    assert!(matches!(host.answer, Answer::Failed(_)), "{host:?}");
+    assert_eq!(dns.dnssec().await, Dnssec::Validated);
+}
+
+#[tokio::test]
+async fn an_error_about_the_roots_keys_says_nothing_about_signatures() {
+    let tree = Tree::new();
+    tree.server.servfail(".");
+    let dns = tree.dns().await;
+    assert_eq!(dns.dnssec().await, Dnssec::NoAnswer);
+    let mx = dns.mx("secure.example").await;
+    assert!(matches!(mx.answer, Answer::Failed(_)), "{mx:?}");
+}

@@ -117,13 +117,23 @@ async fn wishes(
 ) -> Context {
     let domain = match next.configured {
         true => None,
-        false => tls_policy::of_domain(shared, settings, domain).await,
+        false => match tls_policy::of_domain(shared, settings, domain).await {
+            Ok(domain) => domain,
+            Err(why) => {
+                found.step(
+                    "tls",
+                    format!("what the domain asks for is not known: {why}"),
+                );
+                None
+            }
+        },
     };
     if let Some(sts) = domain.as_ref().and_then(|d| d.sts.as_ref()) {
         found.step("mta-sts", sts.words());
     }
     Context {
         domain,
+        unknown: None,
         need: Need::Usual,
     }
 }

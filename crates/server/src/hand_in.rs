@@ -51,10 +51,12 @@ pub(crate) async fn hand_in(
             Ok(Some(id)) => {
                 let policy = Arc::clone(&shared.settings().policy);
                 let asked = submission.recipients.iter();
+                let sender = submission.reverse_path.as_ref();
+                let user = submission.submitter.user.as_deref();
                 return Ok(HandedIn {
                     id,
                     recipients: asked
-                        .map(|r| policy.takes(&r.address, net::now()))
+                        .map(|r| policy.takes(&r.address, sender, user, net::now()))
                         .collect(),
                     duplicate: true,
                 });

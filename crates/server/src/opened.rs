@@ -75,11 +75,26 @@ impl Open {
         if self.wanted.by != By::Settings {
             failure.stage = Stage::Policy;
             failure.reply.text = format!("{}: {}", self.wanted.by.word(), failure.reply.text);
-            // Silence may pass; a host that has no TLS, or another name, stays like that.
-            let silent = error.is_some_and(|error| error.kind == TlsFailureKind::Silent);
-            if self.wanted.by == By::RequireTls && !silent {
-                failure.reply.enhanced = Some(EnhancedCode::new(5, 7, 30));
-            }
+            // A host that has no TLS, or another name, stays like that; a lost connection does not.
+            let lasting = match error.map(|error| error.kind) {
+                Some(
+                    TlsFailureKind::Untrusted
+                    | TlsFailureKind::Expired
+                    | TlsFailureKind::WrongName
+                    | TlsFailureKind::NoMatch,
+                ) => true,
+                Some(TlsFailureKind::Silent | TlsFailureKind::Other) => false,
+                None => {
+                    let not_offered = EnhancedCode::new(4, 7, 4);
+                    failure.reply.enhanced == Some(not_offered) || failure.reply.is_permanent()
+                }
+            };
+            let code = match self.wanted.by == By::RequireTls && lasting {
+                true => EnhancedCode::new(5, 7, 30),
+                false => EnhancedCode::new(4, 7, 5),
+            };
+            // A policy makes mail wait, also where the host's own answer is final.
+            failure.reply = Reply::own(code, std::mem::take(&mut failure.reply.text));
         }
         failure
     }
@@ -110,8 +125,8 @@ pub(crate) async fn begin(
     session: SessionSettings,
 ) -> Result<Open, Failure> {
     let mut tls = match opening.way {
-        Way::Clear => TlsUsed::FellBack,
-        Way::Usual | Way::SmallHello => TlsUsed::None,
+        Way::Clear if !opening.wanted.mode.is_mandatory() => TlsUsed::FellBack,
+        Way::Clear | Way::Usual | Way::SmallHello => TlsUsed::None,
     };
     let mut stream = Stream::Plain(tcp);
     if opening.wanted.mode == TlsMode::Implicit

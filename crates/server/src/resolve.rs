@@ -104,12 +104,14 @@ pub(crate) async fn decide(
         }
     };
     let (decided, (sts, sts_until)) = tokio::join!(decided, sts);
-    let (next, mut expires, secure) = decided?;
+    let (next, mut expires, security) = decided?;
     if !next.configured {
         expires = expires.min(sts_until);
+        let validated = security != Security::Unchecked || !config.dns.dnssec;
         let found = DomainTls {
             domain: domain.clone(),
-            secure,
+            secure: security == Security::Secure,
+            doubtful: !validated || matches!(sts, Found::Failed(_)),
             sts: match sts {
                 Found::Policy(sts) => Some(sts),
                 // What cannot be had cannot be obeyed (RFC 8461 §3.3).
@@ -129,20 +131,20 @@ async fn steps(
     domain: &Domain,
     via: Option<&Target>,
     now: Timestamp,
-) -> Result<(NextHop, Timestamp, bool), Box<Verdict>> {
+) -> Result<(NextHop, Timestamp, Security), Box<Verdict>> {
     let (mut router, mut step) = Router::begin(routing, domain, via, now);
     let mut expires = now + HOLDS_MAX;
-    let mut secure = false;
+    let mut security = Security::Insecure;
     loop {
         step = match step {
-            Step::Go(next) => return Ok((next, expires, secure)),
+            Step::Go(next) => return Ok((next, expires, security)),
             Step::No(verdict) => return Err(verdict),
             Step::AskMx(name) => {
                 let found = settings.dns.mx(name.as_str()).await;
                 expires = expires.min(found.valid_until);
                 // A denial counts too: where it could be forged, so could be the domain's being
                 // its own mail host (RFC 7672 §2.2.1).
-                secure = found.security == Security::Secure;
+                security = found.security;
                 log_mx(shared, domain, &name, &found);
                 router.mx_answer(answer(found.answer, |mx| MxRecord {
                     preference: mx.preference,

@@ -1,7 +1,5 @@
 //! Starting, reloading and stopping the server.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -217,14 +215,8 @@ fn secrets(path: &Path) -> Result<intake::Keys> {
         .iter()
         .for_each(|octet| text.push_str(&format!("{octet:02x}")));
     text.push('\n');
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    // A return path that is out in the world must be believed behind a crash too.
-    file.sync_all()?;
+    // Whole or not at all: a return path that is out in the world must be believed behind a crash too.
+    net::create_private(path, &text)?;
     if let Some(directory) = path.parent() {
         std::fs::File::open(directory)?.sync_all()?;
     }

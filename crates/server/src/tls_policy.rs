@@ -33,12 +33,14 @@ pub(crate) struct DomainTls {
     pub(crate) secure: bool,
     /// Its published policy (MTA-STS).
     pub(crate) sts: Option<Arc<Sts>>,
+    /// More could be known: DNS was not validated though it should be, or a policy was not to be had.
+    pub(crate) doubtful: bool,
 }
 
 impl DomainTls {
     /// Whether the domain asks for anything.
     const fn asks(&self) -> bool {
-        self.secure || self.sts.is_some()
+        self.secure || self.sts.is_some() || self.doubtful
     }
 }
 
@@ -58,6 +60,8 @@ pub(crate) enum Need {
 pub(crate) struct Context {
     /// `None` where the administrator has named the server: no domain's wish counts there.
     pub(crate) domain: Option<Arc<DomainTls>>,
+    /// Why it cannot be said now what the domain asks for.
+    pub(crate) unknown: Option<String>,
     pub(crate) need: Need,
 }
 
@@ -75,6 +79,7 @@ pub(crate) async fn contexts(
     shared: &Shared,
     settings: &Settings,
     next: &NextHop,
+    mode: TlsMode,
     message: &Message,
     numbers: impl Iterator<Item = u32>,
 ) -> Vec<(Context, Vec<u32>)> {
@@ -82,11 +87,23 @@ pub(crate) async fn contexts(
     let mut groups: Vec<(Context, Vec<u32>)> = Vec::new();
     for number in numbers {
         let recipient = message.envelope.recipients.get(number as usize);
-        let domain = match recipient.filter(|_| !next.configured) {
+        let asked = match recipient.filter(|_| !next.configured) {
             Some(recipient) => of_domain(shared, settings, recipient.address.domain()).await,
-            None => None,
+            None => Ok(None),
         };
-        let context = Context { domain, need };
+        let (domain, unknown) = match asked {
+            Ok(domain) => (domain, None),
+            Err(why) => (None, Some(why)),
+        };
+        let obeyed = |domain: &Arc<DomainTls>| {
+            let dane = settings.config.outgoing.published.dane && domain.secure;
+            dane && mode != TlsMode::None || domain.sts.is_some() || need == Need::Required
+        };
+        let context = Context {
+            domain: domain.filter(obeyed),
+            unknown,
+            need,
+        };
         match groups.iter_mut().find(|(known, _)| *known == context) {
             Some((_, group)) => group.push(number),
             None => groups.push((context, vec![number])),
@@ -96,22 +113,27 @@ pub(crate) async fn contexts(
 }
 
 /// What a domain asks for; `None` where that is nothing.
+///
+/// # Errors
+/// Why it cannot be said: then nothing may be sent as if it asked for nothing.
 pub(crate) async fn of_domain(
     shared: &Shared,
     settings: &Settings,
     domain: &Domain,
-) -> Option<Arc<DomainTls>> {
+) -> Result<Option<Arc<DomainTls>>, String> {
     let known = match shared.tls.get(domain) {
         Some(known) => known,
         None => {
             // Its look-up was long ago, or the memory was full: DNS still has the answer.
-            resolve::decide(shared, settings, domain, None, net::now())
-                .await
-                .ok()?;
-            shared.tls.get(domain)?
+            let decided = resolve::decide(shared, settings, domain, None, net::now()).await;
+            decided.map_err(|verdict| verdict.reply.text.clone())?;
+            match shared.tls.get(domain) {
+                Some(known) => known,
+                None => return Err(format!("what is known of {domain} was forgotten")),
+            }
         }
     };
-    known.asks().then_some(known)
+    Ok(known.asks().then_some(known))
 }
 
 /// Whose wish the protection is.
@@ -235,7 +257,12 @@ impl TlsPolicies {
             let hour = Duration::from_secs(3600);
             known.retain(|_, (_, at)| now.since(*at) < hour);
             if known.len() >= DOMAINS_MAX {
-                known.clear();
+                // Half of them; which, makes no difference: DNS knows them again.
+                let mut kept = false;
+                known.retain(|_, _| {
+                    kept = !kept;
+                    kept
+                });
             }
         }
         match known.get_mut(&found.domain) {
@@ -297,11 +324,18 @@ pub(crate) async fn wanted(
     let own = Wanted::by_settings(mode, host);
     let required = context.need == Need::Required;
     let off = mode == TlsMode::None && !required || context.need == Need::Optional;
+    if let Some(why) = context.unknown.as_ref().filter(|_| !off) {
+        let text = format!("what the domain asks about TLS cannot be looked up now: {why}");
+        return Err(RuledOut {
+            reply: Reply::own(EnhancedCode::new(4, 7, 5), text),
+            by: By::Settings,
+        });
+    }
     let Some(domain) = context.domain.as_ref().filter(|_| !next.configured && !off) else {
         return match required {
             // An administrator has named the server: it is known without DNS.
             true if next.configured => Ok(proved(&own, host)),
-            true => Err(unprotected(host)),
+            true => Err(unprotected(host, false)),
             false => Ok(own),
         };
     };
@@ -329,7 +363,7 @@ pub(crate) async fn wanted(
         Some(sts) if sts.policy.mode == StsMode::Enforce => by_sts(sts, host, &domain.domain),
         Some(sts) if required && sts.policy.names(&host.name) => Ok(proved(&own, host)),
         Some(_) | None if required && domain.secure => Ok(proved(&own, host)),
-        Some(_) | None if required => Err(unprotected(host)),
+        Some(_) | None if required => Err(unprotected(host, domain.doubtful)),
         // A policy that is only tested changes nothing but the reports.
         Some(_) | None => Ok(own),
     }
@@ -352,13 +386,17 @@ fn proved(own: &Wanted, host: &Host) -> Wanted {
 }
 
 /// Nothing says that this is the domain's host, but DNS that anyone could forge (RFC 8689 §4.2.1).
-fn unprotected(host: &Host) -> RuledOut {
+fn unprotected(host: &Host, doubtful: bool) -> RuledOut {
     let text = format!(
         "REQUIRETLS: neither DNSSEC nor MTA-STS says that {} is the domain's mail host",
         host.name
     );
     RuledOut {
-        reply: Reply::own(EnhancedCode::new(5, 7, 30), text),
+        // What could not be asked today may be answered at the next try.
+        reply: match doubtful {
+            true => Reply::own(EnhancedCode::new(4, 7, 5), text),
+            false => Reply::own(EnhancedCode::new(5, 7, 30), text),
+        },
         by: By::RequireTls,
     }
 }

@@ -6,7 +6,7 @@
 //! been sent is noted in `DAY.sent`, so that a restart sends no report twice; both files go when the
 //! day is done with.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -178,10 +178,14 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
 /// Sends the reports of days that are over, each at a time of its own behind the day's end, so that
 /// the whole world does not report at midnight.
 pub(crate) async fn send(shared: Arc<Shared>) {
+    // Domains that are done with, so that the next look at a day asks only for the others.
+    let mut done: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     loop {
         let settings = shared.settings();
         let now = net::now();
-        for day in shared.tls_reports.over(now) {
+        let days = shared.tls_reports.over(now);
+        done.retain(|day, _| days.contains(day));
+        for day in days {
             let Some(begin) = Timestamp::parse_rfc3339(&format!("{day}T00:00:00Z")) else {
                 continue;
             };
@@ -189,7 +193,14 @@ pub(crate) async fn send(shared: Arc<Shared>) {
             if !settings.config.tls_reports.enabled {
                 drop(shared.tls_reports.forget(&day));
             } else if now.since(begin + DAY) >= spread(&settings, delay)
-                && let Err(error) = report_day(&shared, &settings, &day, begin).await
+                && let Err(error) = report_day(
+                    &shared,
+                    &settings,
+                    &day,
+                    begin,
+                    done.entry(day.clone()).or_default(),
+                )
+                .await
             {
                 trouble(&shared, &day, &error.to_string());
             }
@@ -215,6 +226,7 @@ async fn report_day(
     settings: &Settings,
     day: &str,
     begin: Timestamp,
+    done: &mut BTreeSet<String>,
 ) -> std::io::Result<()> {
     let handles = Arc::clone(shared);
     let name = day.to_owned();
@@ -226,15 +238,22 @@ async fn report_day(
     let too_late = net::now().since(begin + DAY) > GIVEN_UP;
     let mut open = false;
     for (domain, counts) in domains {
+        if done.contains(&domain) {
+            continue;
+        }
         let record = settings.dns.txt(&format!("_smtp._tls.{domain}")).await;
         let targets = match &record.answer {
             Answer::Found(texts) => report_to(texts),
-            Answer::NoData | Answer::NxDomain => continue,
+            Answer::NoData | Answer::NxDomain => {
+                done.insert(domain);
+                continue;
+            }
             Answer::Failed(_) => {
                 open = true;
                 continue;
             }
         };
+        let mut all = true;
         for target in targets {
             let report = Report::new(settings, day, &domain, target);
             if sent.contains(&report.what) {
@@ -248,11 +267,14 @@ async fn report_day(
                     line.field("what", done).send();
                 }
                 Err(why) => {
-                    open = true;
+                    (open, all) = (true, false);
                     let what = format!("not handed over to {}: {why}", report.name());
                     line.field("what", what).send();
                 }
             }
+        }
+        if all {
+            done.insert(domain);
         }
     }
     match open && !too_late {

@@ -111,7 +111,15 @@ impl Worker {
         };
         let settings = self.shared.settings();
         let numbers = batch.recipients.iter().map(|(number, _, _)| *number);
-        let contexts = contexts(&self.shared, &settings, &hop.next, &message, numbers).await;
+        let contexts = contexts(
+            &self.shared,
+            &settings,
+            &hop.next,
+            hop.tls,
+            &message,
+            numbers,
+        )
+        .await;
         let mut came = Came::default();
         let choice = Choice::of(&settings.config, &hop, &message);
         for (context, numbers) in contexts {
@@ -408,8 +416,9 @@ impl Worker {
                 None => settings.config.hostname.to_string(),
             },
             tls: match candidate.way {
-                Way::Clear => TlsMode::None,
-                Way::Usual | Way::SmallHello => opening.wanted.mode,
+                // A policy that has come up since the handshake failed forbids clear text.
+                Way::Clear if !opening.wanted.mode.is_mandatory() => TlsMode::None,
+                Way::Clear | Way::Usual | Way::SmallHello => opening.wanted.mode,
             },
             credentials: hop.credentials.clone(),
             timeouts: settings.config.outgoing.timeouts,

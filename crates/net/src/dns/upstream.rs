@@ -31,6 +31,11 @@ const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(300);
 const NEGATIVE_TTL: Duration = Duration::from_secs(60);
 /// Servers that strip signatures are looked at anew after this time.
 const STRIPS_FOR: Duration = Duration::from_secs(600);
+/// Servers that have passed signatures on are believed to strip them after this time without: a
+/// single forged answer must not switch validation off.
+const DOUBTED_FOR: Duration = Duration::from_secs(600);
+/// Servers that say nothing of use are not asked about DNSSEC again before this time is over.
+const SILENT_FOR: Duration = Duration::from_secs(20);
 
 /// What the servers said, with how far it can be trusted.
 #[derive(Debug, Clone)]
@@ -53,7 +58,10 @@ pub(super) enum Outcome {
 #[derive(Debug, Clone, Copy)]
 enum Standing {
     Unknown,
-    Passes,
+    /// They do not answer; until then that is not asked again.
+    Silent(Instant),
+    /// They do, and since when they seem not to, and when that was last looked at.
+    Passes(Option<(Instant, Instant)>),
     /// Until then they are asked without validation.
     Strips(Instant),
 }
@@ -126,10 +134,10 @@ impl Upstream {
             return Dnssec::Off;
         }
         let validating = self.is_validating().await;
-        match (validating, self.known_standing()) {
-            (true, Some(_)) => Dnssec::Validated,
-            (true, None) => Dnssec::NoAnswer,
-            (false, _) => Dnssec::Stripped,
+        match validating {
+            true if matches!(self.standing(), Standing::Passes(_)) => Dnssec::Validated,
+            true => Dnssec::NoAnswer,
+            false => Dnssec::Stripped,
         }
     }
 
@@ -145,38 +153,59 @@ impl Upstream {
         }
     }
 
+    fn standing(&self) -> Standing {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn known_standing(&self) -> Option<bool> {
-        match *self.standing.lock().unwrap_or_else(PoisonError::into_inner) {
-            Standing::Passes => Some(true),
+        match self.standing() {
+            Standing::Passes(_) => Some(true),
+            Standing::Silent(until) if Instant::now() < until => Some(true),
             Standing::Strips(until) if Instant::now() < until => Some(false),
-            Standing::Strips(_) | Standing::Unknown => None,
+            Standing::Strips(_) | Standing::Silent(_) | Standing::Unknown => None,
         }
     }
 
     /// A bogus answer: is it the domain's fault, or have the servers begun to strip signatures?
     async fn has_turned(&self) -> bool {
         let _turn = self.asking.lock().await;
-        match self.known_standing() {
-            Some(false) => true,
-            Some(true) | None => !self.look().await,
-        }
+        let lately = match self.standing() {
+            Standing::Strips(until) if Instant::now() < until => return true,
+            Standing::Passes(Some((_, looked))) => looked.elapsed() < SILENT_FOR,
+            Standing::Silent(until) => Instant::now() < until,
+            Standing::Passes(None) | Standing::Strips(_) | Standing::Unknown => false,
+        };
+        !lately && !self.look().await
     }
 
-    /// Asks for the root's keys, which are signed. Servers that give no answer at all stay unknown,
-    /// and count as passing: validation then fails for what it is, and says so.
+    /// Asks for the root's keys, which are signed. Servers that give no answer of use count as passing:
+    /// validation then fails for what it is, and says so.
     async fn look(&self) -> bool {
         let Some(validating) = &self.validating else {
             return false;
         };
         validating.clear_lookup_cache(".", RecordType::DNSKEY);
         let asked = contained(validating.lookup(".", RecordType::DNSKEY)).await;
-        let standing = match asked {
-            Some(Ok(lookup)) if secure(lookup.answers()) => Standing::Passes,
-            // An answer, but not a signed one.
-            Some(Ok(_) | Err(NetError::Dns(_))) | None => {
-                Standing::Strips(Instant::now() + STRIPS_FOR)
+        let now = Instant::now();
+        let answered = matches!(&asked, Some(Ok(lookup)) if secure(lookup.answers()));
+        let unsigned = match asked {
+            Some(Ok(lookup)) => !secure(lookup.answers()),
+            // Old servers do not know what a question about signatures is.
+            Some(Err(NetError::Dns(DnsError::ResponseCode(code)))) => {
+                matches!(code, ResponseCode::FormErr | ResponseCode::NotImp)
             }
-            Some(Err(_)) => Standing::Unknown,
+            Some(Err(NetError::Dns(_))) => true,
+            Some(Err(_)) | None => false,
+        };
+        let standing = match (unsigned, self.standing()) {
+            (true, Standing::Passes(None)) => Standing::Passes(Some((now, now))),
+            (true, Standing::Passes(Some((since, _)))) if since.elapsed() < DOUBTED_FOR => {
+                Standing::Passes(Some((since, now)))
+            }
+            (true, _) => Standing::Strips(now + STRIPS_FOR),
+            (false, _) if answered => Standing::Passes(None),
+            (false, Standing::Passes(doubt)) => Standing::Passes(doubt),
+            (false, _) => Standing::Silent(now + SILENT_FOR),
         };
         *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
         !matches!(standing, Standing::Strips(_))

@@ -157,3 +157,16 @@ fn another_host_that_promises_it_is_used_in_the_same_attempt() {
     assert_eq!(other.wait_for(1, SOON).len(), 1, "{}", server.log());
     assert_eq!(safe.host.count(), 0);
 }
+
+#[test]
+fn what_may_be_better_tomorrow_makes_the_mail_wait() {
+    for way in [StartTls::Refused, StartTls::Closed, StartTls::Garbage] {
+        let safe = Safe::new();
+        safe.host.set(|b| b.starttls = way);
+        let server = safe.start(starttls);
+        hand_in(&safe, &server, "bob@safe.example", &mail("secret"));
+        let line = server.wait_for_log(&[" deferred ", "REQUIRETLS"], SOON);
+        assert!(line.is_some(), "{way:?}: {}", server.log());
+        assert_eq!(safe.host.count(), 0);
+    }
+}

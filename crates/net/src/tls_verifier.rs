@@ -235,8 +235,8 @@ impl ServerCertVerifier for Dane {
     ) -> Result<ServerCertVerified, Error> {
         // Neither name nor date counts where the record speaks of the host's own certificate
         // (RFC 7671 §5.1).
-        let own = |r: &&Tlsa| r.usage == 3 && matches(r, end_entity);
-        if self.records.iter().any(|r| own(&r)) {
+        let own = |r: &Tlsa| r.usage == 3 && matches(r, end_entity);
+        if self.records.iter().any(own) {
             return Ok(ServerCertVerified::assertion());
         }
         let mut why = no_match();

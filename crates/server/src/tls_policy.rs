@@ -251,7 +251,7 @@ impl TlsPolicies {
 
     /// Remembers what a look-up has found. What is unchanged stays the same value, by which a
     /// session knows whom it serves.
-    pub(crate) fn set(&self, found: DomainTls, now: Timestamp) -> Arc<DomainTls> {
+    pub(crate) fn set(&self, found: DomainTls, now: Timestamp) {
         let mut known = self.domains.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= DOMAINS_MAX {
             let hour = Duration::from_secs(3600);
@@ -266,14 +266,9 @@ impl TlsPolicies {
             }
         }
         match known.get_mut(&found.domain) {
-            Some((same, at)) if **same == found => {
-                *at = now;
-                Arc::clone(same)
-            }
+            Some((same, at)) if **same == found => *at = now,
             Some(_) | None => {
-                let fresh = Arc::new(found);
-                known.insert(fresh.domain.clone(), (Arc::clone(&fresh), now));
-                fresh
+                known.insert(found.domain.clone(), (Arc::new(found), now));
             }
         }
     }

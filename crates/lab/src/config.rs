@@ -15,6 +15,14 @@ pub enum Value {
     Flag(bool),
     /// A list of strings.
     List(Vec<String>),
+    /// A list of numbers.
+    Numbers(Vec<i64>),
+}
+
+impl<const N: usize> From<[i64; N]> for Value {
+    fn from(numbers: [i64; N]) -> Self {
+        Self::Numbers(numbers.to_vec())
+    }
 }
 
 impl From<&str> for Value {
@@ -75,6 +83,7 @@ impl Value {
                 let list: Vec<String> = list.iter().map(|t| quoted(t)).collect();
                 format!("[{}]", list.join(", "))
             }
+            Self::Numbers(numbers) => format!("{numbers:?}"),
         }
     }
 }

@@ -130,6 +130,30 @@ pub struct SourceView {
     pub until: Option<String>,
     /// Connections from it since the start.
     pub connections: u64,
+    /// How its warm-up goes, while it lasts.
+    pub warm_up: Option<WarmUpView>,
+}
+
+/// How the warm-up of an address goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WarmUpView {
+    /// Which day of the plan, from 1; 0: it has not begun.
+    pub day: usize,
+    /// Of how many.
+    pub of: usize,
+    /// Mails that may go to each site today.
+    pub limit: u32,
+    /// The sites with the most mails today.
+    pub sites: Vec<WarmSiteView>,
+}
+
+/// What a site has got from an address today.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WarmSiteView {
+    /// The site: its mail hosts.
+    pub site: String,
+    /// Mails that it took.
+    pub sent: u32,
 }
 
 /// One attempt, or the end of a recipient.

@@ -14,7 +14,7 @@ mod table;
 pub use act::{Acted, act, verdict_of_admin};
 pub use answer::{
     Answer, AttemptView, DomainView, FinishedView, HoldRuleView, LaterView, MessageView,
-    QueuedView, SiteView, SourceView, SuppressionView, TraceView,
+    QueuedView, SiteView, SourceView, SuppressionView, TraceView, WarmSiteView, WarmUpView,
 };
 pub use explain::{Explanation, Step};
 pub use request::{

@@ -1,6 +1,8 @@
 //! Answers as tables for a terminal.
 
-use crate::answer::{AttemptView, LaterView, QueuedView, SiteView, SourceView, SuppressionView};
+use crate::answer::{
+    AttemptView, LaterView, QueuedView, SiteView, SourceView, SuppressionView, WarmUpView,
+};
 
 /// Columns aligned, two spaces between them, the last one free.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -123,6 +125,7 @@ pub fn sources_table(rows: &[SourceView]) -> String {
         "CONNECTIONS",
         "STATE",
         "POOLS",
+        "WARM-UP",
         "WHY",
     ];
     let cells = |s: &SourceView| {
@@ -140,10 +143,20 @@ pub fn sources_table(rows: &[SourceView]) -> String {
                 None => s.state.clone(),
             },
             s.pools.join(", "),
+            s.warm_up.as_ref().map(warm_up).unwrap_or_default(),
             s.why.clone().unwrap_or_default(),
         ]
     };
     table(&head, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+fn warm_up(w: &WarmUpView) -> String {
+    if w.day == 0 {
+        return "not begun".to_owned();
+    }
+    let most = w.sites.first().map(|site| format!(", most {}", site.sent));
+    let most = most.unwrap_or_default();
+    format!("day {} of {}: {} a site{most}", w.day, w.of, w.limit)
 }
 
 /// Attempts, with their transcripts below them.

@@ -24,6 +24,8 @@ pub struct Attempted {
     pub retry_after: Option<Duration>,
     /// The plan that such an answer is re-sent by, instead of its domain's.
     pub plan: Option<Arc<Plan>>,
+    /// A limit of our own lets it wait until then: nothing was tried, and no attempt is charged.
+    pub not_before: Option<Timestamp>,
 }
 
 /// What a worker reports of a batch.
@@ -151,6 +153,9 @@ impl Scheduler {
         verdict: &Verdict,
         attempted: Option<&Attempted>,
     ) -> Option<Timestamp> {
+        if let Some(until) = attempted.and_then(|a| a.not_before) {
+            return self.postpone(now, slot, verdict, until);
+        }
         let entry = self.entries.get_mut(slot)?;
         entry.attempts = entry.attempts.saturating_add(1);
         if verdict.outcome != Outcome::Deferred {
@@ -190,10 +195,40 @@ impl Scheduler {
             );
             return None;
         }
-        let entry = self.entries.get_mut(slot)?;
         let asked = attempted.and_then(|a| a.retry_after).unwrap_or_default();
-        entry.due = now + wait.max(asked.min(RETRY_AFTER_MAX));
-        let due = entry.due;
+        self.wait_until(
+            now,
+            slot,
+            verdict,
+            now + wait.max(asked.min(RETRY_AFTER_MAX)),
+        )
+    }
+
+    /// Nothing was tried, because a limit of our own lets the recipient wait.
+    fn postpone(
+        &mut self,
+        now: Timestamp,
+        slot: Slot,
+        verdict: &Verdict,
+        until: Timestamp,
+    ) -> Option<Timestamp> {
+        let held = self.entries.get(slot)?.has(HELD);
+        if self.end_if_cancelled(now, slot) || !held && self.expire_if_old(now, slot) {
+            return None;
+        }
+        self.wait_until(now, slot, verdict, until)
+    }
+
+    fn wait_until(
+        &mut self,
+        now: Timestamp,
+        slot: Slot,
+        verdict: &Verdict,
+        due: Timestamp,
+    ) -> Option<Timestamp> {
+        let entry = self.entries.get_mut(slot)?;
+        entry.due = due;
+        let key = entry.key();
         let state = RecipientState {
             last: Some(verdict.clone()),
             ..self.state_of(slot)?

@@ -17,6 +17,8 @@ type Behaviour = Box<dyn FnMut(&Batch, usize) -> Answer>;
 enum Answer {
     Outcome(Outcome),
     SiteDown,
+    /// A limit of our own: nothing is tried until then.
+    NotBefore(Timestamp),
 }
 
 struct World {
@@ -153,7 +155,12 @@ impl World {
                 report.open = false;
                 report.site_failure = Some(verdict(Outcome::Deferred, Class::Host, self.now));
             }
-            Answer::Outcome(outcome) => {
+            Answer::Outcome(_) | Answer::NotBefore(_) => {
+                let (outcome, not_before) = match answer {
+                    Answer::Outcome(outcome) => (outcome, None),
+                    Answer::NotBefore(at) => (Outcome::Deferred, Some(at)),
+                    Answer::SiteDown => unreachable!(),
+                };
                 self.scheduler.greeted(worker);
                 let verdict = verdict(outcome, Class::Recipient, self.now);
                 let attempted = |key| Attempted {
@@ -161,6 +168,7 @@ impl World {
                     verdict: verdict.clone(),
                     retry_after: None,
                     plan: None,
+                    not_before,
                 };
                 report.attempted = batch.keys().map(attempted).collect();
             }
@@ -266,6 +274,34 @@ fn five_hundred_mails_to_a_dead_host_use_one_connection_a_round_and_run_out_as_o
         .filter(|f| **f == (Outcome::Failed, 6))
         .count();
     assert_eq!(failed, 500);
+}
+
+#[test]
+fn a_limit_of_our_own_lets_mail_wait_uncharged_and_its_lifetime_still_ends_it() {
+    let mut policy = policy(Plan::fixed(5, minutes(5)));
+    policy.lifetime = Some(minutes(300));
+    let mut w = World::new(Settings::default(), policy);
+    let opens = w.now + minutes(60);
+    w.site("slow.example", move |_, _| Answer::NotBefore(opens));
+    w.mail("s", "slow.example", 2);
+    w.run_for(minutes(59));
+    assert_eq!(w.log.len(), 1, "nothing is tried before the time");
+    let waiting = |settled: &Settled| match settled {
+        Settled::Waiting { state, .. } => (state.attempts, state.due),
+        Settled::Final { .. } => panic!("{settled:?}"),
+    };
+    let states: Vec<_> = w.settled.iter().map(|(_, s)| waiting(s)).collect();
+    assert_eq!(states, [(0, opens); 2]);
+    w.site("slow.example", deferring);
+    w.run_for(minutes(2));
+    assert_eq!(
+        w.settled.iter().skip(2).map(|(_, s)| waiting(s).0).max(),
+        Some(1)
+    );
+    let never = w.now + minutes(10_000);
+    w.site("slow.example", move |_, _| Answer::NotBefore(never));
+    w.run_for(minutes(300));
+    assert_eq!(w.finals(), [(Outcome::Expired, 1); 2]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod sections;
 mod sendmail;
 pub(crate) mod sources;
 mod values;
+pub(crate) mod warm_up;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

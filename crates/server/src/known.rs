@@ -46,6 +46,7 @@ pub(crate) fn attempted(
         },
         retry_after,
         plan,
+        not_before: None,
         verdict,
     }
 }

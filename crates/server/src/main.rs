@@ -49,6 +49,7 @@ mod tools;
 mod transaction;
 mod tried;
 mod users;
+mod warm_up;
 mod worker;
 
 #[global_allocator]

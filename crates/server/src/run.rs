@@ -27,6 +27,7 @@ use crate::sockets;
 use crate::suppression;
 use crate::tls_reports;
 use crate::users::Logins;
+use crate::warm_up;
 
 /// How often damage that was found on disk is told.
 const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
@@ -62,6 +63,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     let (events, received) = mpsc::unbounded_channel();
     let ids = IdSource::above(recovered.highest.unwrap_or(QueueId::from_u64(0)));
     let shared = Arc::new(Shared::new(settings, spool, journal, events, ids, manager));
+    warm_up::begin(&shared);
     let tasks = TaskTracker::new();
     let owner = restore(&shared, &recovered, &tasks).await?;
     let door =
@@ -459,6 +461,7 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
     let flushed = tokio::task::spawn_blocking(move || {
         // Every outcome that was reported is on disk, and in the log, before the end.
         handles.spool.drain();
+        warm_up::end(&handles);
         handles.spool.flush_index()
     })
     .await;

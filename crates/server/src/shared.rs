@@ -25,6 +25,7 @@ use crate::suppression::Turn;
 use crate::tls_policy::TlsPolicies;
 use crate::tls_reports::TlsReports;
 use crate::users::Logins;
+use crate::warm_up::WarmUps;
 
 /// Content being received holds no more than this, beyond a megabyte a connection.
 const CONTENT_MEGABYTES: usize = 1024;
@@ -64,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) suppression: Turn,
     /// How the addresses fare that mail leaves from.
     pub(crate) sources: SourceStates,
+    pub(crate) warm_ups: WarmUps,
     /// Failed logins.
     pub(crate) guard: LoginGuard,
     /// Bounds the slow checks of passwords.
@@ -229,6 +231,7 @@ impl Shared {
         manager: Manager,
     ) -> Self {
         let policies = settings.config.data_dir.join("mta-sts");
+        let warm_ups = settings.config.data_dir.join("warm-up");
         let tls_reports = settings.config.data_dir.join("tls-reports");
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
@@ -245,6 +248,7 @@ impl Shared {
             tls_reports: TlsReports::new(tls_reports),
             suppression: Turn::default(),
             sources: SourceStates::default(),
+            warm_ups: WarmUps::new(warm_ups),
             guard: LoginGuard::default(),
             hashing: Semaphore::new(cores),
             signing: Semaphore::new(cores),

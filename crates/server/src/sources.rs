@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deliver::{Candidate, Elsewhere};
-use mail::{Domain, Message, Timestamp, format_duration};
+use deliver::{Candidate, Elsewhere, Ended};
+use mail::{Domain, EnhancedCode, Message, Outcome, Reply, Timestamp, format_duration};
 use net::Path;
 use ops::SourceView;
 use route::Mode;
@@ -109,6 +109,23 @@ impl SourceStates {
 pub(crate) struct Choice {
     pool: Arc<Pool>,
     order: Vec<Arc<Source>>,
+    /// Where a plan keeps mail from leaving that another address could not take.
+    later: Option<Later>,
+}
+
+/// Mail of a family waits for the next day of a warm-up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Later {
+    pub(crate) v6: bool,
+    pub(crate) why: String,
+    pub(crate) until: Timestamp,
+}
+
+impl Later {
+    /// As an answer of ours.
+    pub(crate) fn reply(&self) -> Reply {
+        Reply::own(EnhancedCode::new(4, 4, 5), &*self.why)
+    }
 }
 
 /// Which pool the mail of a message leaves from, and why; none: the system chooses the address.
@@ -162,7 +179,19 @@ impl Choice {
         if order.len() > 1 {
             order.sort_by(|a, b| share(b, seed).total_cmp(&share(a, seed)));
         }
-        Self { pool, order }
+        let later = None;
+        Self { pool, order, later }
+    }
+
+    /// Its sources, in their order.
+    pub(crate) fn order(&self) -> &[Arc<Source>] {
+        &self.order
+    }
+
+    /// The same pool, with these of its sources alone.
+    pub(crate) fn only(&self, order: Vec<Arc<Source>>, later: Option<Later>) -> Self {
+        let pool = Arc::clone(&self.pool);
+        Self { pool, order, later }
     }
 
     /// The sources of IPv4 and IPv6 that are used when so many of each were refused.
@@ -225,7 +254,11 @@ pub(crate) fn explained(shared: &Shared, config: &Config, domain: &Domain) -> St
         let usable = pool.sources.iter();
         let usable = usable.filter(|s| shared.sources.trouble(s, now).is_none());
         let words: Vec<String> = usable
-            .map(|s| format!("{} as {} (weight {})", s.address, s.ehlo, s.weight))
+            .map(|s| {
+                let day = s.warm_day(now).map(|day| format!(", {}", day.words()));
+                let day = day.unwrap_or_default();
+                format!("{} as {} (weight {}{day})", s.address, s.ehlo, s.weight)
+            })
             .collect();
         match words.is_empty() {
             true => format!("pool {}: no address is in service", pool.name),
@@ -274,6 +307,8 @@ pub(crate) enum Unreached {
     Host(Option<SocketAddr>, String),
     /// There is no address of ours to connect from.
     Ours(String),
+    /// There will be one on the next day of a warm-up.
+    Later(Later),
 }
 
 impl Reached {
@@ -291,7 +326,7 @@ impl Unreached {
     pub(crate) const fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Host(address, _) => *address,
-            Self::Ours(_) => None,
+            Self::Ours(_) | Self::Later(_) => None,
         }
     }
 }
@@ -303,6 +338,8 @@ pub(crate) struct Leaving {
     pub(crate) choice: Option<Choice>,
     /// The source that each was tried from last.
     pub(crate) used: Vec<(u32, Arc<str>)>,
+    /// What was taken from each source.
+    pub(crate) sent: Vec<(Arc<str>, u32)>,
     /// The source of the last connection.
     last: Option<Arc<Source>>,
 }
@@ -343,6 +380,16 @@ impl Leaving {
             self.used.retain(|(n, _)| !numbers.contains(n));
             let from = numbers.iter().map(|n| (*n, Arc::clone(&source.name)));
             self.used.extend(from);
+        }
+    }
+
+    /// A host has taken what these answers speak of.
+    pub(crate) fn answered(&mut self, source: Option<&Arc<Source>>, ended: &[Ended]) {
+        let taken = |e: &&Ended| e.judgement.outcome == Outcome::Delivered || e.unknown_outcome;
+        let count = ended.iter().filter(taken).count();
+        if let Some(source) = source {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            self.sent.push((Arc::clone(&source.name), count));
         }
     }
 
@@ -418,7 +465,11 @@ async fn connect(
             .filter_map(|ip| from(ip).map(|source| (source, way(source, *ip))))
             .collect();
         if ways.is_empty() {
-            let none = || Unreached::Ours(choice.none_left(states, to, turn, now));
+            let fits = |l: &&Later| turn == 0 && to.iter().any(|ip| ip.is_ipv6() == l.v6);
+            let none = || match choice.later.as_ref().filter(fits) {
+                Some(later) => Unreached::Later(later.clone()),
+                None => Unreached::Ours(choice.none_left(states, to, turn, now)),
+            };
             return Err(failure.unwrap_or_else(none));
         }
         let paths: Vec<Path> = ways.iter().map(|(_, path)| path.clone()).collect();
@@ -530,6 +581,7 @@ pub(crate) fn views(shared: &Shared) -> Vec<SourceView> {
             until: trouble.as_ref().map(|t| t.until.to_string()),
             why: trouble.map(|t| t.why),
             connections: state.connections,
+            warm_up: shared.warm_ups.view(source, now),
         }
     };
     sources.all.iter().map(view).collect()
@@ -546,6 +598,7 @@ mod tests {
             ehlo: Domain::parse("out.example").unwrap(),
             weight,
             proxy: None,
+            warm_up: None,
         })
     }
 

@@ -150,7 +150,7 @@ fn append(path: &Path, text: &[u8]) -> std::io::Result<()> {
 }
 
 /// `2026-11-22`, in UTC.
-fn day(at: Timestamp) -> String {
+pub(crate) fn day(at: Timestamp) -> String {
     let mut text = at.to_string();
     text.truncate(10);
     text

@@ -12,7 +12,7 @@ use route::Host;
 use crate::reach::{a_loop, is_own};
 use crate::resolve::Hop;
 use crate::shared::Settings;
-use crate::sources::{Leaving, Reached, Unreached};
+use crate::sources::{Later, Leaving, Reached, Unreached};
 use crate::tls_policy::{Context, RuledOut, Wanted, wanted};
 
 /// Hosts connected to in one attempt at the most.
@@ -32,6 +32,8 @@ pub(crate) struct Tried {
     pub(crate) reports_taken: Vec<u32>,
     /// From where they are sent.
     pub(crate) leaving: Leaving,
+    /// A plan keeps them from leaving before its next day.
+    later: Option<Later>,
 }
 
 /// What came of the attempts of a batch.
@@ -40,6 +42,8 @@ pub(crate) struct Came {
     ends: Vec<RecipientEnd>,
     /// Recipients for whom no host could be used, with the reason.
     unreached: Vec<(Vec<u32>, Verdict)>,
+    /// Recipients who wait for another day of a warm-up, uncharged.
+    later: Vec<(Vec<u32>, Later)>,
     pub(crate) connecting: Duration,
     pub(crate) transcript: String,
     pub(crate) reports_taken: Vec<u32>,
@@ -49,7 +53,20 @@ pub(crate) struct Came {
 
 impl Came {
     pub(crate) fn add(&mut self, tried: Tried) {
-        let (ends, site_failure) = tried.attempt.into_ends(net::now());
+        let (mut ends, mut site_failure) = tried.attempt.into_ends(net::now());
+        if let Some(later) = tried.later {
+            // Who has an answer of a host has it; the others were kept here.
+            let reply = later.reply();
+            let kept = |verdict: &Verdict| verdict.reply == reply;
+            let numbers = match site_failure.take_if(|verdict| kept(verdict)) {
+                Some(_) => tried.numbers.clone(),
+                None => ends
+                    .extract_if(.., |e| kept(&e.verdict))
+                    .map(|e| e.number)
+                    .collect(),
+            };
+            self.wait(later, numbers);
+        }
         self.ends.extend(ends);
         self.unreached
             .extend(site_failure.map(|verdict| (tried.numbers, verdict)));
@@ -57,6 +74,17 @@ impl Came {
         self.transcript.push_str(&tried.transcript);
         self.reports_taken.extend(tried.reports_taken);
         self.sources.extend(tried.leaving.used);
+    }
+
+    /// These recipients wait for another day.
+    pub(crate) fn wait(&mut self, later: Later, numbers: Vec<u32>) {
+        self.transcript.push_str(&format!("! {}\n", later.reply()));
+        self.later.push((numbers, later));
+    }
+
+    /// Who waits for another day, and until when.
+    pub(crate) fn waiting(&mut self) -> Vec<(Vec<u32>, Later)> {
+        std::mem::take(&mut self.later)
     }
 
     /// The recipients' ends; or, where nobody has one, the failure of the site.
@@ -99,6 +127,7 @@ impl Tried {
             transcript: String::new(),
             reports_taken: Vec::new(),
             leaving: Leaving::default(),
+            later: None,
         }
     }
 
@@ -137,6 +166,11 @@ impl Tried {
                 let reply = Reply::own(EnhancedCode::new(4, 3, 5), why);
                 self.note(peer, &reply);
                 self.attempt.withheld(&reply, peer.clone(), net::now());
+            }
+            Err(Unreached::Later(later)) => {
+                self.attempt
+                    .withheld(&later.reply(), peer.clone(), net::now());
+                self.later = Some(later);
             }
         }
         None

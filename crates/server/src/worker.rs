@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deliver::{Candidate, Next, RecipientEnd, SessionSettings, TlsMode, Way};
-use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
+use mail::{EnhancedCode, Message, Outcome, PeerHost, QueueId, RecipientKey, Reply, Verdict};
 use net::Turn;
 use route::{Host, order_hosts};
 use schedule::{Attempted, Report, WorkerId};
@@ -23,11 +23,12 @@ use crate::opened::{Open, Opening, begin, greet, lost};
 use crate::reach::{NoAddress, addresses};
 use crate::resolve::Hop;
 use crate::shared::{Figures, Settings, Shared};
-use crate::sources::{self, Choice, Unreached};
+use crate::sources::{self, Choice, Later, Unreached};
 use crate::tls_policy::contexts;
 use crate::tls_seen::Seen;
 use crate::transaction::transaction;
 use crate::tried::{Came, Tried};
+use crate::warm_up::{Share, shares};
 
 /// Transactions of one session at the most: some servers mind more, and the hosts of a site should
 /// all be used.
@@ -85,6 +86,22 @@ struct Worker {
     open: Option<Open>,
 }
 
+/// Those who wait for another day of a warm-up.
+fn waits(id: QueueId, waiting: Vec<(Vec<u32>, Later)>) -> impl Iterator<Item = Attempted> {
+    waiting.into_iter().flat_map(move |(numbers, later)| {
+        let class = mail::Class::Policy;
+        let verdict = Verdict::own(Outcome::Deferred, class, later.reply(), net::now());
+        let attempted = move |recipient| Attempted {
+            key: RecipientKey { id, recipient },
+            verdict: verdict.clone(),
+            retry_after: None,
+            plan: None,
+            not_before: Some(later.until),
+        };
+        numbers.into_iter().map(attempted)
+    })
+}
+
 impl Worker {
     async fn send(&mut self, job: Job) -> Finished {
         let began = Instant::now();
@@ -123,14 +140,25 @@ impl Worker {
         let mut came = Came::default();
         let choice = Choice::of(&settings.config, &hop, &message);
         for (context, numbers) in contexts {
-            let order = self.order(&hop, &batch);
-            let mut tried = Tried::new(&settings, order, context, numbers);
-            tried.leaving.choice.clone_from(&choice);
-            while let Next::Try(candidate, numbers) = tried.attempt.next() {
-                self.try_candidate(&settings, &hop, &message, candidate, &numbers, &mut tried)
-                    .await;
+            let site = || hop.next.site_key();
+            for share in shares(&self.shared, choice.as_ref(), site, numbers).await {
+                let (choice, given, numbers) = match share {
+                    Share::Go(choice, given, numbers) => (choice, given, numbers),
+                    Share::Wait(later, numbers) => {
+                        came.wait(later, numbers);
+                        continue;
+                    }
+                };
+                let order = self.order(&hop, &batch);
+                let mut tried = Tried::new(&settings, order, context.clone(), numbers);
+                tried.leaving.choice = choice;
+                while let Next::Try(candidate, numbers) = tried.attempt.next() {
+                    self.try_candidate(&settings, &hop, &message, candidate, &numbers, &mut tried)
+                        .await;
+                }
+                self.shared.warm_ups.settle(&given, &tried.leaving.sent);
+                came.add(tried);
             }
-            came.add(tried);
         }
         self.report(&batch, message, came, began)
     }
@@ -171,6 +199,7 @@ impl Worker {
             verdict: verdict.clone(),
             retry_after: None,
             plan: None,
+            not_before: None,
         };
         Err(Report {
             attempted: batch.keys().map(attempted).collect(),
@@ -188,6 +217,7 @@ impl Worker {
     ) -> Finished {
         let now = net::now();
         let wire = began.elapsed().saturating_sub(came.connecting);
+        let waiting = came.waiting();
         let (ends, site_failure) = came.settled();
         let due: HashMap<u32, mail::Timestamp> = batch
             .recipients
@@ -209,7 +239,8 @@ impl Worker {
             let verdict = timed(Some(end.number), end.verdict);
             known::attempted(&settings, &message, end.number, verdict)
         };
-        let attempted = ends.into_iter().map(attempted).collect();
+        let attempted = ends.into_iter().map(attempted);
+        let attempted = attempted.chain(waits(message.id, waiting)).collect();
         Finished {
             message: Some(message),
             report: Report {
@@ -261,6 +292,7 @@ impl Worker {
         tried.transcript.push_str(&open.session.take_transcript());
         let closed = !open.session.is_idle();
         let (host, tls) = (open.host.clone(), open.session.tls());
+        let source = open.source.clone();
         let elsewhere = tried.leaving.elsewhere(&self.shared, candidate, open);
         let reports_taken = open.session.host().has(smtp::extension::Extension::Dsn);
         let stated = open.session.host().limits.mails_max;
@@ -275,6 +307,7 @@ impl Worker {
             return tried.attempt.failed(&lost(), host, net::now());
         };
         let ended = known::revised(settings, ended, &host);
+        tried.leaving.answered(source.as_ref(), &ended);
         // 421 is how a host ends a session that it has had enough of.
         let unheard = |e: &deliver::Ended| matches!(e.reply.code, 0 | 421) && !e.unknown_outcome;
         let stale = reused && closed && !ended.is_empty() && ended.iter().all(unheard);

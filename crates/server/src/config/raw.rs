@@ -506,6 +506,14 @@ pub(crate) struct Source {
     pub(crate) pool: Text,
     /// Its share of the pool's messages, 0 to 1000; 0: only where no other serves. Default: 1.
     pub(crate) weight: Number,
+    /// The first day of its warm-up, in UTC, such as `2026-12-01`. Before that day nothing leaves from
+    /// it, and on each day of the plan only so much to each site; what is more leaves from others of the
+    /// pool, or waits for the next day where there is none. Default: none, no bound.
+    pub(crate) warm_up: Text,
+    /// How many mails may leave to each site on the first day, the second, and so on; behind the last day
+    /// there is no bound. A mail to two recipients at a site is two. Default: 50, and twice as many each
+    /// day for 12 days.
+    pub(crate) warm_up_plan: Vec<Spanned<u32>>,
     /// A proxy that connects from the address: `socks5://ADDRESS:PORT`, or `proxy://ADDRESS:PORT`
     /// for the PROXY protocol (version 2). Default: none.
     pub(crate) proxy: Text,

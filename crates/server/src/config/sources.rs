@@ -5,13 +5,14 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
-use mail::Domain;
+use mail::{Domain, Timestamp};
 use net::{Proxy, ProxyProtocol};
 use route::Matcher;
 use toml::Spanned;
 
 use super::error::{ConfigError, Place};
 use super::raw::{self, Raw};
+use super::warm_up::{WarmDay, WarmUp, warm_up};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
@@ -32,6 +33,15 @@ pub(crate) struct Source {
     /// Its share among those of its pool; 0: only where no other serves.
     pub(crate) weight: u32,
     pub(crate) proxy: Option<Arc<Proxy>>,
+    /// How much may leave from it on its first days.
+    pub(crate) warm_up: Option<WarmUp>,
+}
+
+impl Source {
+    /// The day of its warm-up; none: it sends without a bound.
+    pub(crate) fn warm_day(&self, now: Timestamp) -> Option<WarmDay> {
+        self.warm_up.as_ref()?.day(now)
+    }
 }
 
 /// Addresses that stand for one another.
@@ -122,6 +132,8 @@ pub(super) fn sources(
     }
     found.all.iter().for_each(|s| warnings.extend(not_ours(s)));
     warnings.extend(unused(raw, &found));
+    let pools = found.pools.values().chain(&found.default);
+    warnings.extend(pools.filter_map(only_warming));
     Ok(found)
 }
 
@@ -136,6 +148,19 @@ fn not_ours(source: &Source) -> Option<String> {
          computer has it",
         source.address, source.name
     ))
+}
+
+/// Mail beyond the plan would wait for a day, which hardly anybody means.
+fn only_warming(pool: &Arc<Pool>) -> Option<String> {
+    let now = net::now();
+    let warming = |s: &Arc<Source>| s.warm_day(now).is_some();
+    pool.sources.iter().all(warming).then(|| {
+        format!(
+            "every source address of the pool {} is in its warm-up: what is more than its plan allows \
+             waits for the next day; add an address without warm_up to the pool to send it from there",
+            pool.name
+        )
+    })
 }
 
 fn unused(raw: &Raw, found: &Sources) -> Option<String> {
@@ -199,6 +224,7 @@ fn source(
         ehlo,
         weight,
         proxy: proxy(entry, place, base)?.map(Arc::new),
+        warm_up: warm_up(raw, place)?,
     })
 }
 
@@ -344,6 +370,7 @@ fn default_pool(
                     ehlo: hostname.clone(),
                     weight: 1,
                     proxy: None,
+                    warm_up: None,
                 });
                 found.all.push(Arc::clone(&source));
                 vec![source]

@@ -76,6 +76,10 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ("[local]\ndeliver = \"mbox:/x\"", "is no store"),
         ("x = [", "sendoff.toml:1:"),
     ];
+    assert_refused(&cases);
+}
+
+fn assert_refused(cases: &[(&str, &str)]) {
     for (text, expected) in cases {
         let error = parse(text).expect_err(text);
         assert!(
@@ -83,6 +87,60 @@ fn errors_name_file_line_key_and_what_is_allowed() {
             "{text}\n said: {error}\n not:  {expected}"
         );
     }
+}
+
+#[test]
+fn errors_about_source_addresses_do_so_too() {
+    assert_refused(&[
+        (
+            "[[source]]\nname = \"a\"",
+            "a [[source]] needs the key address",
+        ),
+        (
+            "[[source]]\naddress = \"mail.example\"",
+            "sendoff.toml:2: source.address: `mail.example` is no address to send from",
+        ),
+        (
+            "[[source]]\naddress = \"127.0.0.1\"\nweight = 1001",
+            "sendoff.toml:3: source.weight: a weight is a number from 0 to 1000",
+        ),
+        (
+            "[[source]]\naddress = \"127.0.0.1\"\nproxy = \"socks4://10.0.0.1\"",
+            "sendoff.toml:3: source.proxy: `socks4://10.0.0.1` is of no known kind",
+        ),
+        (
+            "[[source]]\naddress = \"127.0.0.1\"\nproxy = \"proxy://10.0.0.1\"",
+            "has no address with a port",
+        ),
+        (
+            "[[source]]\naddress = \"127.0.0.1\"\nwarm_up = \"tomorrow\"",
+            "sendoff.toml:3: source.warm_up: `tomorrow` is no day",
+        ),
+        (
+            "[[source]]\naddress = \"127.0.0.1\"\nwarm_up_plan = [5]",
+            "sendoff.toml:3: source.warm_up_plan: a plan needs its first day",
+        ),
+        (
+            "[[source]]\naddress = \"127.0.0.1\"\nwarm_up = \"2026-12-01\"\nwarm_up_plan = [\n5,\n0]",
+            "sendoff.toml:6: source.warm_up_plan: 0 would let mail wait",
+        ),
+        (
+            "[[source]]\naddress = \"127.0.0.1\"\n[[source]]\naddress = \"127.0.0.1\"",
+            "there are two sources of the name `127.0.0.1`",
+        ),
+        (
+            "[outgoing]\nsource_addresses = [\"news\"]",
+            "outgoing.source_addresses: `news` is no pool, no [[source]] and no address",
+        ),
+        (
+            "[[source]]\naddress = \"127.0.0.1\"\n[[source_rule]]\nuser = \"a\"\npool = \"b\"",
+            "sendoff.toml:5: source_rule.pool: there is no pool `b`: there are default",
+        ),
+        (
+            "[[source]]\naddress = \"127.0.0.1\"\n[[source_rule]]\npool = \"default\"",
+            "needs sender_domain, user or header",
+        ),
+    ]);
 }
 
 #[test]

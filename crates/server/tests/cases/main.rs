@@ -27,5 +27,6 @@ mod tls;
 mod tls_reports;
 mod told;
 mod verbs;
+mod warm_up;
 mod ways_in;
 mod web;

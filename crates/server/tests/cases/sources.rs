@@ -2,11 +2,16 @@
 //! used, and another one tried where one is refused.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::thread;
 
-use lab::{Config, MxHost, Received, Sendoff, Value, Verb};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use lab::{Config, MxHost, Received, Scratch, Sendoff, Value, Verb};
 
 use crate::scene::{BINARY, SENDER, SOON, Scene, eventually, log_lines, mail, send, send_many};
+use crate::ways_in::{add_user, in_tls, with_tls};
 
 /// A source with its EHLO name.
 fn source(config: Config, name: &str, address: Ipv4Addr, keys: &[(&str, Value)]) -> Config {
@@ -276,4 +281,148 @@ fn a_refusal_for_reputation_is_followed_by_a_try_from_another_address() {
     eventually("the second address said its own name", SOON, || {
         said_ehlo(&host, "good.out.example")
     });
+}
+
+#[test]
+fn a_second_address_delivers_what_the_first_was_refused_for_its_reputation() {
+    let scene = Scene::new();
+    let host = scene.world.domain("picky.example");
+    let (bad, good) = (scene.world.address(), scene.world.address());
+    host.set(|b| {
+        let refusal = "554 5.7.1 your address has a bad name";
+        b.reply_times(Verb::Rcpt, "", refusal, 1);
+    });
+    let config = source(scene.config(), "bad", bad, &[("weight", 1000.into())]);
+    let config = source(config, "good", good, &[("weight", 0.into())]);
+    let config = config.set("outgoing.source_addresses", ["default"]);
+    let server = Sendoff::start(BINARY, config);
+    send(&server, "bob@picky.example");
+    assert_eq!(peers(&host.wait_for(1, SOON)), [IpAddr::V4(good)]);
+    let line = server.wait_for_log(&[" delivered ", "bob@picky.example"], SOON);
+    let line = line.unwrap();
+    assert!(
+        line.contains(" source=good ") && line.contains(" attempt=1 "),
+        "{line}"
+    );
+}
+
+#[test]
+fn the_mail_of_a_user_leaves_from_the_pool_of_its_rule() {
+    let scene = Scene::new();
+    let host = scene.world.domain("good.example");
+    let (usual, hers) = (scene.world.address(), scene.world.address());
+    let scratch = Scratch::new();
+    let config = with_tls(&scene, &scratch);
+    let config = source(config, "usual", usual, &[("pool", "usual".into())]);
+    let config = source(config, "hers", hers, &[("pool", "hers".into())]);
+    let config = config.set("outgoing.source_addresses", ["usual"]);
+    let rule = [("user", Value::from("ann")), ("pool", "hers".into())];
+    let server = Sendoff::start(BINARY, config.table("source_rule", &rule));
+    for (user, expected) in [("ann", hers), ("bob", usual)] {
+        add_user(&server, user);
+        server.run(&["user", "senders", user, SENDER]);
+        let mut client = in_tls(&scene, &server);
+        let login = BASE64.encode(format!("\0{user}\0correct horse"));
+        client.expect(&format!("AUTH PLAIN {login}"), 235).unwrap();
+        let reply = client.send_mail(SENDER, &["bob@good.example"], mail("m").as_bytes());
+        assert_eq!(reply.unwrap().code, 250);
+        assert_eq!(
+            peers(&host.wait_for(1, SOON)),
+            [IpAddr::V4(expected)],
+            "{user}"
+        );
+        host.forget();
+    }
+}
+
+/// A proxy that takes one connection after another, and speaks either protocol.
+fn proxy(address: Ipv4Addr, socks: bool) -> SocketAddr {
+    let listener = TcpListener::bind((address, 0)).expect("a free port");
+    let at = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let Ok(client) = client else { return };
+            thread::spawn(move || forward(client, socks));
+        }
+    });
+    at
+}
+
+fn read<const N: usize>(client: &mut TcpStream) -> io::Result<[u8; N]> {
+    let mut octets = [0; N];
+    client.read_exact(&mut octets)?;
+    Ok(octets)
+}
+
+fn forward(mut client: TcpStream, socks: bool) -> io::Result<()> {
+    let (ip, port): ([u8; 4], [u8; 2]) = if socks {
+        let [version, _, method] = read(&mut client)?;
+        assert_eq!((version, method), (5, 0), "version 5, without a login");
+        client.write_all(&[5, 0])?;
+        assert_eq!(
+            read(&mut client)?,
+            [5, 1, 0, 1],
+            "CONNECT to an IPv4 address"
+        );
+        let to = (read(&mut client)?, read(&mut client)?);
+        client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
+        to
+    } else {
+        read::<12>(&mut client)?;
+        let [version, family, ..]: [u8; 4] = read(&mut client)?;
+        assert_eq!((version, family), (0x21, 0x11), "PROXY of TCP over IPv4");
+        let from: [u8; 4] = read(&mut client)?;
+        assert_eq!(from, [192, 0, 2, 7]);
+        let to = read(&mut client)?;
+        read::<2>(&mut client)?;
+        (to, read(&mut client)?)
+    };
+    let mut host = TcpStream::connect((Ipv4Addr::from(ip), u16::from_be_bytes(port)))?;
+    let (mut back, mut forth) = (client.try_clone()?, host.try_clone()?);
+    thread::spawn(move || io::copy(&mut client, &mut forth));
+    io::copy(&mut host, &mut back)?;
+    back.shutdown(std::net::Shutdown::Both)
+}
+
+#[test]
+fn a_proxy_connects_by_socks_or_hears_the_address_by_the_proxy_protocol() {
+    for socks in [true, false] {
+        let scene = Scene::new();
+        let host = scene.world.domain("good.example");
+        let at = proxy(scene.world.address(), socks);
+        let scheme = if socks { "socks5" } else { "proxy" };
+        let by = format!("{scheme}://{at}");
+        // The address is the proxy's: this computer does not have it.
+        let theirs = Ipv4Addr::new(192, 0, 2, 7);
+        let config = source(scene.config(), "far", theirs, &[("proxy", by.into())]);
+        let config = config.set("outgoing.source_addresses", ["default"]);
+        let server = Sendoff::start(BINARY, config);
+        send(&server, "bob@good.example");
+        let mails = host.wait_for(1, SOON);
+        assert_eq!(mails.len(), 1, "{scheme}");
+        assert!(said_ehlo(&host, "far.out.example"), "{scheme}");
+        let list = server.run(&["source", "list"]);
+        assert!(list.contains(&format!("192.0.2.7 by {at}")), "{list}");
+        let line = server.wait_for_log(&[" delivered ", "bob@good.example"], SOON);
+        assert!(line.unwrap().contains(" source=far "));
+    }
+}
+
+#[test]
+fn a_proxy_that_is_not_there_takes_its_address_out_of_service() {
+    let scene = Scene::new();
+    let host = scene.world.domain("good.example");
+    let (ip, nobody) = (scene.world.address(), scene.world.address());
+    let by = format!("socks5://{nobody}:1");
+    let keys = [("proxy", by.into()), ("weight", 1000.into())];
+    let config = source(scene.config(), "far", Ipv4Addr::new(192, 0, 2, 7), &keys);
+    let config = source(config, "near", ip, &[("weight", 0.into())]);
+    let config = config.set("outgoing.source_addresses", ["default"]);
+    let server = Sendoff::start(BINARY, config);
+    send(&server, "bob@good.example");
+    assert_eq!(peers(&host.wait_for(1, SOON)), [IpAddr::V4(ip)]);
+    let said = log_lines(&server, &[" source name=far ", "out of service"]);
+    assert_eq!(said.len(), 1, "{said:?}");
+    let told = said.iter().all(|l| l.contains(&nobody.to_string()));
+    assert!(told, "{said:?}");
 }

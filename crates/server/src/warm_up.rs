@@ -1,0 +1,419 @@
+//! Warm-up: a new address sends each site only so much a day, as its plan says; what is more leaves from
+//! the older addresses of its pool, or waits for the next day where there is none.
+//!
+//! What has left is counted in memory. A file, `warm-up/DAY.jsonl` below the data directory, holds how far
+//! the counts may have come: it is written ahead in steps, so that neither a mail costs a write nor a
+//! crash lets more leave than the plan allows. An end in order writes what it really was.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mail::Timestamp;
+use ops::{WarmSiteView, WarmUpView};
+use serde::{Deserialize, Serialize};
+
+use crate::config::sources::Source;
+use crate::config::warm_up::{WarmDay, end_of_day};
+use crate::shared::Shared;
+use crate::sources::{Choice, Later};
+use crate::tls_reports::day;
+
+/// A day's count is written ahead by this part of what the day allows.
+const AHEAD: u32 = 20;
+/// Sites shown for an address at the most.
+const SITES_SHOWN: usize = 10;
+
+/// What has left from the addresses that are in their warm-up, today.
+#[derive(Debug)]
+pub(crate) struct WarmUps {
+    directory: PathBuf,
+    today: Mutex<Today>,
+}
+
+#[derive(Debug, Default)]
+struct Today {
+    day: String,
+    /// By source and site.
+    counts: HashMap<(Arc<str>, Arc<str>), Count>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    /// Taken by hosts of the site.
+    sent: u32,
+    /// Given to attempts that are under way.
+    given: u32,
+    /// What the file says: never less than the two above.
+    noted: u32,
+    /// That the day's mails are used up was said.
+    told: bool,
+}
+
+impl Today {
+    fn used(&self, source: &Source, site: &Arc<str>) -> u32 {
+        let key = (Arc::clone(&source.name), Arc::clone(site));
+        self.counts.get(&key).map_or(0, |c| c.sent + c.given)
+    }
+
+    /// Gives an attempt `count` mails; what the file must say then, where it does not.
+    fn give(&mut self, source: &Source, site: &Arc<str>, limit: u32, count: u32) -> Option<Line> {
+        let key = (Arc::clone(&source.name), Arc::clone(site));
+        let entry = self.counts.entry(key).or_default();
+        entry.given += count;
+        let needed = entry.sent + entry.given;
+        (needed > entry.noted).then(|| Line {
+            source: source.name.to_string(),
+            site: site.to_string(),
+            count: (needed + limit / AHEAD).min(limit).max(needed),
+        })
+    }
+}
+
+/// A line of a day's file: the highest count of a source and site is in force.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    source: String,
+    site: String,
+    count: u32,
+}
+
+/// Recipients that leave together, or wait.
+#[derive(Debug)]
+pub(crate) enum Share {
+    /// From one of these.
+    Go(Option<Choice>, Given, Vec<u32>),
+    /// Every address has sent what its plan allows.
+    Wait(Later, Vec<u32>),
+}
+
+/// What plans gave to an attempt; `WarmUps::settle` wants it back.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    sources: Vec<Arc<Source>>,
+    site: Option<Arc<str>>,
+    day: String,
+    count: u32,
+}
+
+/// What the plans let leave at once.
+#[derive(Debug, Default)]
+struct Portion {
+    order: Vec<Arc<Source>>,
+    /// Those of them that are warming up; the first of their family each.
+    warm: Vec<(Arc<Source>, WarmDay)>,
+    /// So many mails.
+    count: u32,
+    /// One that would have been used if its day's mails were not used up.
+    used_up: Option<(Arc<Source>, WarmDay)>,
+    /// What the file must say before they leave.
+    lines: Vec<Line>,
+}
+
+impl WarmUps {
+    /// The files are in this directory, which is made when there is something to count.
+    pub(crate) fn new(directory: PathBuf) -> Self {
+        let today = Mutex::default();
+        Self { directory, today }
+    }
+
+    fn today(&self) -> MutexGuard<'_, Today> {
+        self.today.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file(&self, day: &str) -> PathBuf {
+        self.directory.join(format!("{day}.jsonl"))
+    }
+
+    /// Reads what has left today already, and forgets days that are over; blocks.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    fn load(&self, now: Timestamp) -> std::io::Result<()> {
+        let name = day(now);
+        let text = match std::fs::read_to_string(self.file(&name)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        let mut counts: HashMap<_, Count> = HashMap::new();
+        // A line that a crash cut off was not relied on.
+        for line in text
+            .lines()
+            .filter_map(|l| serde_json::from_str::<Line>(l).ok())
+        {
+            let count = counts
+                .entry((line.source.into(), line.site.into()))
+                .or_default();
+            count.noted = count.noted.max(line.count);
+            count.sent = count.noted;
+        }
+        *self.today() = Today {
+            day: name.clone(),
+            counts,
+        };
+        self.forget_all_but(&name);
+        Ok(())
+    }
+
+    fn forget_all_but(&self, today: &str) {
+        let Ok(entries) = std::fs::read_dir(&self.directory) else {
+            return;
+        };
+        let keep = format!("{today}.jsonl");
+        for entry in entries.flatten().filter(|e| e.file_name() != keep.as_str()) {
+            // What stays is a small file that nobody reads.
+            drop(std::fs::remove_file(entry.path()));
+        }
+    }
+
+    /// Writes what has really left; blocks.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn save(&self) -> std::io::Result<()> {
+        let today = self.today();
+        if today.counts.is_empty() {
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        for ((source, site), count) in &today.counts {
+            let line = Line {
+                source: source.to_string(),
+                site: site.to_string(),
+                count: count.sent + count.given,
+            };
+            serde_json::to_writer(&mut text, &line)?;
+            text.push(b'\n');
+        }
+        std::fs::create_dir_all(&self.directory)?;
+        let new = self.directory.join("new");
+        let mut file = std::fs::File::create(&new)?;
+        file.write_all(&text)?;
+        file.sync_data()?;
+        std::fs::rename(new, self.file(&today.day))
+    }
+
+    /// Begins another day where it is time.
+    fn turn(&self, now: Timestamp) -> MutexGuard<'_, Today> {
+        let mut today = self.today();
+        let name = day(now);
+        if today.day < name {
+            today.counts.clear();
+            today.day = name;
+        }
+        today
+    }
+
+    /// Gives as many of `wanted` mails as may leave at once, from the addresses that may be used.
+    fn portion(&self, shared: &Shared, choice: &Choice, site: &Arc<str>, wanted: u32) -> Portion {
+        let now = net::now();
+        let mut today = self.turn(now);
+        let mut portion = Portion {
+            count: wanted,
+            ..Portion::default()
+        };
+        for v6 in [false, true] {
+            let first = portion.order.len();
+            for source in choice.order().iter().filter(|s| s.address.is_ipv6() == v6) {
+                let Some(day) = source.warm_day(now) else {
+                    portion.order.push(Arc::clone(source));
+                    continue;
+                };
+                // A new address stands in front or nowhere: no older one overflows to it.
+                let in_front = portion.order.len() == first;
+                if !in_front || shared.sources.trouble(source, now).is_some() {
+                    continue;
+                }
+                match day.limit.saturating_sub(today.used(source, site)) {
+                    0 => portion.used_up = Some((Arc::clone(source), day)),
+                    left => {
+                        portion.count = portion.count.min(left);
+                        portion.order.push(Arc::clone(source));
+                        portion.warm.push((Arc::clone(source), day));
+                    }
+                }
+            }
+        }
+        for (source, day) in &portion.warm {
+            let line = today.give(source, site, day.limit, portion.count);
+            portion.lines.extend(line);
+        }
+        portion
+    }
+
+    /// Writes a line down, and relies on it; blocks.
+    fn note(&self, day: &str, line: Line) -> std::io::Result<()> {
+        let mut text = serde_json::to_vec(&line)?;
+        text.push(b'\n');
+        let path = self.file(day);
+        if !path.exists() {
+            std::fs::create_dir_all(&self.directory)?;
+            self.forget_all_but(day);
+        }
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)?;
+        file.write_all(&text)?;
+        file.sync_data()?;
+        let mut today = self.today();
+        if today.day == day
+            && let Some(count) = today
+                .counts
+                .get_mut(&(line.source.into(), line.site.into()))
+        {
+            count.noted = count.noted.max(line.count);
+        }
+        Ok(())
+    }
+
+    /// An attempt is over: hosts took so many from each of these sources; the rest is given back.
+    pub(crate) fn settle(&self, given: &Given, sent: &[(Arc<str>, u32)]) {
+        let Some(site) = &given.site else { return };
+        let mut today = self.today();
+        if today.day != given.day {
+            return;
+        }
+        for source in &given.sources {
+            let key = (Arc::clone(&source.name), Arc::clone(site));
+            if let Some(count) = today.counts.get_mut(&key) {
+                let of_it = sent.iter().filter(|(name, _)| *name == source.name);
+                count.given = count.given.saturating_sub(given.count);
+                count.sent += of_it.map(|(_, n)| n).sum::<u32>();
+            }
+        }
+    }
+
+    /// For the first time today.
+    fn is_news(&self, source: &Source, site: &Arc<str>) -> bool {
+        let mut today = self.today();
+        let key = (Arc::clone(&source.name), Arc::clone(site));
+        let count = today.counts.entry(key).or_default();
+        !std::mem::replace(&mut count.told, true)
+    }
+
+    /// How an address fares in its warm-up; none: it has no plan, or the plan is over.
+    pub(crate) fn view(&self, source: &Source, now: Timestamp) -> Option<WarmUpView> {
+        let day = source.warm_day(now)?;
+        let today = self.turn(now);
+        let of_it = today
+            .counts
+            .iter()
+            .filter(|((name, _), _)| *name == source.name);
+        let mut sites: Vec<WarmSiteView> = of_it
+            .map(|((_, site), count)| WarmSiteView {
+                site: site.to_string(),
+                sent: count.sent,
+            })
+            .filter(|view| view.sent > 0)
+            .collect();
+        sites.sort_by(|a, b| b.sent.cmp(&a.sent).then_with(|| a.site.cmp(&b.site)));
+        sites.truncate(SITES_SHOWN);
+        Some(WarmUpView {
+            day: day.number,
+            of: day.of,
+            limit: day.limit,
+            sites,
+        })
+    }
+}
+
+/// Divides recipients of a message among the addresses of their pool, as far as plans say how many may
+/// leave from which. Where no address of the pool is in its warm-up, that is one share.
+pub(crate) async fn shares(
+    shared: &Arc<Shared>,
+    choice: Option<&Choice>,
+    site: impl FnOnce() -> Arc<str>,
+    mut numbers: Vec<u32>,
+) -> Vec<Share> {
+    let now = net::now();
+    let warming = choice.filter(|c| c.order().iter().any(|s| s.warm_day(now).is_some()));
+    let Some(choice) = warming else {
+        return vec![Share::Go(choice.cloned(), Given::default(), numbers)];
+    };
+    let site = site();
+    let mut shares = Vec::new();
+    while !numbers.is_empty() {
+        let wanted = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+        let portion = shared.warm_ups.portion(shared, choice, &site, wanted);
+        let used_up = portion.used_up.as_ref();
+        let later = used_up.map(|(source, day)| later(shared, source, *day, &site));
+        if let Some(later) = &later
+            && portion.order.is_empty()
+        {
+            shares.push(Share::Wait(later.clone(), numbers));
+            break;
+        }
+        let day = day(now);
+        for line in portion.lines {
+            write_ahead(shared, day.clone(), line).await;
+        }
+        let given = Given {
+            sources: portion.warm.into_iter().map(|(source, _)| source).collect(),
+            site: Some(Arc::clone(&site)),
+            day,
+            count: portion.count,
+        };
+        let rest = numbers.split_off(numbers.len().min(portion.count as usize));
+        let choice = choice.only(portion.order, later);
+        shares.push(Share::Go(Some(choice), given, numbers));
+        numbers = rest;
+    }
+    shares
+}
+
+/// A disk that refuses this must not stop the mail: then a crash may forget what has left.
+async fn write_ahead(shared: &Arc<Shared>, day: String, line: Line) {
+    let handles = Arc::clone(shared);
+    let written = tokio::task::spawn_blocking(move || handles.warm_ups.note(&day, line)).await;
+    if let Ok(Err(error)) = written {
+        trouble(shared, &error);
+    }
+}
+
+/// Reads what has left today before this start; blocks.
+pub(crate) fn begin(shared: &Shared) {
+    if let Err(error) = shared.warm_ups.load(net::now()) {
+        trouble(shared, &error);
+    }
+}
+
+/// Writes what has left today; blocks.
+pub(crate) fn end(shared: &Shared) {
+    if let Err(error) = shared.warm_ups.save() {
+        trouble(shared, &error);
+    }
+}
+
+/// The counts of warm-ups could not be read or written.
+fn trouble(shared: &Shared, error: &std::io::Error) {
+    let line = shared.journal.line(net::now(), "error");
+    let line = line.field("what", "the counts of warm-ups");
+    line.field("why", error).send();
+}
+
+fn later(shared: &Shared, source: &Source, day: WarmDay, site: &Arc<str>) -> Later {
+    let now = net::now();
+    let until = end_of_day(now);
+    if day.number > 0 && shared.warm_ups.is_news(source, site) {
+        let line = shared.journal.line(now, "source");
+        line.field("name", &source.name)
+            .field("address", source.address)
+            .field("what", "the day's mails of its warm-up are used up")
+            .field("site", site)
+            .field("limit", day.limit)
+            .send();
+    }
+    Later {
+        v6: source.address.is_ipv6(),
+        why: format!(
+            "the source address {} has sent what is allowed today ({}), and the pool has no older one \
+             to send from; the mail waits until {until}",
+            source.name,
+            day.words()
+        ),
+        until,
+    }
+}

@@ -35,6 +35,7 @@ mod resolve;
 mod run;
 mod sendmail;
 mod service;
+mod sessions;
 mod shared;
 mod signing;
 mod sockets;

@@ -209,6 +209,15 @@ impl Choice {
         source.is_some() && self.turn(states, turn, now).contains(&source)
     }
 
+    /// Whether a session from `source` is where the mail would leave first.
+    pub(crate) fn begins_with(&self, source: Option<&Arc<Source>>) -> bool {
+        source.is_some_and(|source| {
+            let mut of_family = self.order.iter();
+            let v6 = source.address.is_ipv6();
+            of_family.find(|s| s.address.is_ipv6() == v6) == Some(source)
+        })
+    }
+
     /// Why nothing can be sent to these addresses.
     fn none_left(&self, states: &SourceStates, to: &[IpAddr], turn: u8, now: Timestamp) -> String {
         let pool = &self.pool.name;

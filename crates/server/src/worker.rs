@@ -22,6 +22,7 @@ use crate::local;
 use crate::opened::{Open, Opening, begin, greet, lost};
 use crate::reach::{NoAddress, addresses};
 use crate::resolve::Hop;
+use crate::sessions::Sessions;
 use crate::shared::{Figures, Settings, Shared};
 use crate::sources::{self, Choice, Later, Unreached};
 use crate::tls_policy::contexts;
@@ -43,15 +44,15 @@ pub(crate) async fn run(shared: Arc<Shared>, id: WorkerId, mut jobs: mpsc::Unbou
     let mut worker = Worker {
         shared,
         id,
-        open: None,
+        sessions: Sessions::default(),
     };
     loop {
-        let job = match &mut worker.open {
+        let job = match &mut worker.sessions.open {
             None => jobs.recv().await,
             Some(open) => tokio::select! {
                 job = jobs.recv() => job,
                 () = idle(open) => {
-                    worker.open = None;
+                    worker.sessions.open = None;
                     worker.shared.tell(Event::Closed(id));
                     continue;
                 }
@@ -66,7 +67,9 @@ pub(crate) async fn run(shared: Arc<Shared>, id: WorkerId, mut jobs: mpsc::Unbou
         };
         guard.finish(finished);
     }
-    worker.quit().await;
+    for open in worker.sessions.drain() {
+        quit(open).await;
+    }
 }
 
 /// Watches an idle session until it ends, by its host or by its own time-out.
@@ -83,7 +86,7 @@ async fn idle(open: &mut Open) {
 struct Worker {
     shared: Arc<Shared>,
     id: WorkerId,
-    open: Option<Open>,
+    sessions: Sessions,
 }
 
 /// Those who wait for another day of a warm-up.
@@ -126,6 +129,9 @@ impl Worker {
                 };
             }
         };
+        for old in self.sessions.old() {
+            quit(old).await;
+        }
         let settings = self.shared.settings();
         let numbers = batch.recipients.iter().map(|(number, _, _)| *number);
         let contexts = contexts(
@@ -149,7 +155,7 @@ impl Worker {
                         continue;
                     }
                 };
-                let order = self.order(&hop, &batch);
+                let order = self.order(&hop, &batch, choice.as_ref());
                 let mut tried = Tried::new(&settings, order, context.clone(), numbers);
                 tried.leaving.choice = choice;
                 while let Next::Try(candidate, numbers) = tried.attempt.next() {
@@ -160,16 +166,22 @@ impl Worker {
                 came.add(tried);
             }
         }
+        self.sessions.use_one();
         self.report(&batch, message, came, began)
     }
 
     /// The hosts in the order in which they are tried.
-    fn order(&self, hop: &Hop, batch: &schedule::Batch) -> Vec<Host> {
+    fn order(&self, hop: &Hop, batch: &schedule::Batch, choice: Option<&Choice>) -> Vec<Host> {
         // Workers of one site should not all pick the same of several equal hosts.
         let seed = batch.id.as_u64().rotate_left(32) ^ u64::from(self.id.number());
         let mut hosts = order_hosts(&hop.next.hosts, seed);
-        if let Some(open) = &self.open {
-            // Where a session is open, it is used; the order among the others stays.
+        // Where a session is open, it is used; the order among the others stays.
+        let mut sessions = self.sessions.all();
+        let open = match choice {
+            Some(choice) => sessions.find(|open| choice.begins_with(open.source.as_ref())),
+            None => sessions.next(),
+        };
+        if let Some(open) = open {
             hosts.sort_by_key(|h| h.name.as_str() != open.name);
         }
         hosts
@@ -203,7 +215,7 @@ impl Worker {
         };
         Err(Report {
             attempted: batch.keys().map(attempted).collect(),
-            open: self.open.is_some(),
+            open: self.sessions.open.is_some(),
             ..Report::default()
         })
     }
@@ -248,7 +260,7 @@ impl Worker {
                 site_failure: site_failure.map(|v| timed(None, v)),
                 setup: came.connecting,
                 service: wire,
-                open: self.open.is_some(),
+                open: self.sessions.open.is_some(),
             },
             transcript: Some(came.transcript),
             reports_taken: came.reports_taken,
@@ -268,22 +280,24 @@ impl Worker {
         let Some(host) = tried.hosts.get(candidate.host).cloned() else {
             return;
         };
-        if !self.serves(settings, hop, &host, candidate, tried).await {
-            self.quit().await;
+        if !self.resume(settings, hop, &host, candidate, tried).await {
+            self.make_way(hop).await;
             let before = Instant::now();
             let opened = self
                 .open_session(settings, hop, &host, candidate, message, tried)
                 .await;
             tried.connecting += before.elapsed();
             match opened {
-                Some(open) => self.open = Some(open),
+                Some(open) => self.sessions.open = Some(open),
                 None => return tried.leaving.gave_up(numbers),
             }
             tried.attempt.greeted();
             self.shared.tell(Event::Greeted(self.id));
         }
         let detailed = self.is_detailed(message);
-        let Some(open) = &mut self.open else { return };
+        let Some(open) = &mut self.sessions.open else {
+            return;
+        };
         tried.leaving.tried_by(open.source.as_ref(), numbers);
         open.session.set_detailed(detailed);
         let reused = open.session.transactions() > 0;
@@ -300,8 +314,10 @@ impl Worker {
             stated.map_or(TRANSACTIONS_MAX, |max| max.clamp(1, TRANSACTIONS_MAX));
         let used_up =
             open.session.transactions() >= transactions_max || open.since.elapsed() > AGE_MAX;
-        if closed || used_up {
-            self.quit().await;
+        if (closed || used_up)
+            && let Some(open) = self.sessions.open.take()
+        {
+            quit(open).await;
         }
         let Some(ended) = ended else {
             return tried.attempt.failed(&lost(), host, net::now());
@@ -328,19 +344,59 @@ impl Worker {
             .transacted(ended, &host, tls, elsewhere, net::now());
     }
 
-    /// Whether the open session can be used: it leads there, and is protected as these recipients
-    /// want it.
-    async fn serves(
-        &self,
+    /// Goes on with a session that can be used, if there is one.
+    async fn resume(
+        &mut self,
         settings: &Settings,
         hop: &Hop,
         host: &Host,
         candidate: Candidate,
         tried: &Tried,
     ) -> bool {
-        let Some(open) = self.open.as_ref() else {
-            return false;
+        if let Some(open) = &self.sessions.open
+            && self
+                .serves(open, settings, hop, host, candidate, tried)
+                .await
+        {
+            return true;
+        }
+        for place in 0..self.sessions.aside() {
+            if let Some(open) = self.sessions.get(place)
+                && self
+                    .serves(open, settings, hop, host, candidate, tried)
+                    .await
+            {
+                if let Some(gone) = self.sessions.take(place) {
+                    quit(gone).await;
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Ends the session in use, or puts it aside where mail leaves from several addresses. A server that
+    /// is configured may count all of ours as one client.
+    async fn make_way(&mut self, hop: &Hop) {
+        let gone = match hop.next.configured {
+            true => self.sessions.open.take(),
+            false => self.sessions.put_aside(),
         };
+        if let Some(gone) = gone {
+            quit(gone).await;
+        }
+    }
+
+    /// Whether a session can be used: it leads there, and is protected as these recipients want it.
+    async fn serves(
+        &self,
+        open: &Open,
+        settings: &Settings,
+        hop: &Hop,
+        host: &Host,
+        candidate: Candidate,
+        tried: &Tried,
+    ) -> bool {
         let source = open.source.as_ref();
         if !open.leads_to(host, hop, candidate)
             || !tried.leaving.fits(&self.shared, candidate, source)
@@ -532,12 +588,10 @@ impl Worker {
             line.field("host", peer).field("what", what).send();
         }
     }
+}
 
-    /// Says goodbye, without making anybody wait for it.
-    async fn quit(&mut self) {
-        if let Some(mut open) = self.open.take() {
-            open.session.quit(net::now());
-            open.link.flush(&mut open.session).await;
-        }
-    }
+/// Says goodbye, without making anybody wait for it.
+async fn quit(mut open: Open) {
+    open.session.quit(net::now());
+    open.link.flush(&mut open.session).await;
 }

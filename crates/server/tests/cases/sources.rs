@@ -81,6 +81,28 @@ fn weights_share_the_mail_out() {
 }
 
 #[test]
+fn mail_that_leaves_from_several_addresses_keeps_a_session_of_each() {
+    let scene = Scene::new();
+    let host = scene.world.domain("good.example");
+    let mut config = scene.config();
+    for name in ["a", "b", "c"] {
+        config = source(config, name, scene.world.address(), &[]);
+    }
+    let config = config.set("outgoing.source_addresses", ["default"]).rule(
+        "good.example",
+        "max_connections",
+        1,
+    );
+    let server = Sendoff::start(BINARY, config);
+    send_many(&server, 60, |n| format!("user{n}@good.example"));
+    let mails = host.wait_for(60, SOON);
+    assert_eq!(mails.len(), 60);
+    let from: BTreeSet<IpAddr> = peers(&mails).into_iter().collect();
+    assert_eq!(from.len(), 3);
+    assert_eq!(host.connection_count(), 3);
+}
+
+#[test]
 fn c56_a_mail_that_was_deferred_comes_again_from_where_it_came_across_a_restart() {
     let scene = Scene::new();
     let host = scene.world.domain("grey.example");

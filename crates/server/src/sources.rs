@@ -1,6 +1,8 @@
 //! From which address a mail leaves: from a pool that the rules name, chosen by weight among those
 //! that are in service. An address that cannot be used is out of service for a time, and said so.
 
+mod shown;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,14 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deliver::{Candidate, Elsewhere, Ended};
-use mail::{Domain, EnhancedCode, Message, Outcome, Reply, Timestamp, format_duration};
+use mail::{EnhancedCode, Message, Outcome, Reply, Timestamp, format_duration};
 use net::Path;
-use ops::SourceView;
-use route::Mode;
 use tokio::net::TcpStream;
 
+pub(crate) use self::shown::{counts, explained, views};
+use crate::config::Config;
 use crate::config::sources::{Pool, Source};
-use crate::config::{Config, RuleKeys};
 use crate::opened::Open;
 use crate::resolve::Hop;
 use crate::shared::Shared;
@@ -247,42 +248,6 @@ impl Choice {
             }
         }
     }
-}
-
-/// From where mail to a domain leaves, as far as that is known without the mail.
-pub(crate) fn explained(shared: &Shared, config: &Config, domain: &Domain) -> String {
-    let relay = matches!(config.routing.mode, Mode::Relay(_));
-    let rules = config.rules.effective(domain);
-    let named = rules
-        .key(|r: &RuleKeys| r.sources.clone())
-        .filter(|_| !relay);
-    let sources = &config.sources;
-    let by_rule = named.and_then(|name| sources.pools.get(&name));
-    let now = net::now();
-    let usable = |pool: &Arc<Pool>| {
-        let usable = pool.sources.iter();
-        let usable = usable.filter(|s| shared.sources.trouble(s, now).is_none());
-        let words: Vec<String> = usable
-            .map(|s| {
-                let day = s.warm_day(now).map(|day| format!(", {}", day.words()));
-                let day = day.unwrap_or_default();
-                format!("{} as {} (weight {}{day})", s.address, s.ehlo, s.weight)
-            })
-            .collect();
-        match words.is_empty() {
-            true => format!("pool {}: no address is in service", pool.name),
-            false => format!("pool {}: {}", pool.name, words.join(", ")),
-        }
-    };
-    if let Some(pool) = by_rule {
-        return format!("{} (domain.sources)", usable(pool));
-    }
-    let default = sources.default.as_ref();
-    let mut words = default.map_or_else(|| "the system chooses".to_owned(), usable);
-    for rule in &sources.rules {
-        words.push_str(&format!("\nmail {}: {}", rule.words(), usable(&rule.pool)));
-    }
-    words
 }
 
 /// How far a source stands in front for a seed.
@@ -552,52 +517,10 @@ fn in_service(shared: &Shared, source: &Source) {
     }
 }
 
-/// How many sources there are, and how many of them are out of service.
-pub(crate) fn counts(shared: &Shared) -> (u64, u64) {
-    let settings = shared.settings();
-    let all = &settings.config.sources.all;
-    let now = net::now();
-    let out = all
-        .iter()
-        .filter(|s| shared.sources.trouble(s, now).is_some());
-    (all.len() as u64, out.count() as u64)
-}
-
-/// All sources, and how they fare.
-pub(crate) fn views(shared: &Shared) -> Vec<SourceView> {
-    let settings = shared.settings();
-    let sources = &settings.config.sources;
-    let now = net::now();
-    let view = |source: &Arc<Source>| {
-        let state = shared.sources.of(source);
-        let trouble = state.trouble.filter(|t| t.until > now);
-        let pools = sources.pools.values().chain(&sources.default);
-        let pools = pools.filter(|pool| pool.sources.contains(source));
-        let mut pools: Vec<String> = pools.map(|pool| pool.name.clone()).collect();
-        pools.dedup();
-        SourceView {
-            name: source.name.to_string(),
-            address: source.address.to_string(),
-            pools,
-            ehlo: source.ehlo.to_string(),
-            weight: source.weight,
-            proxy: source.proxy.as_ref().map(|p| p.address.to_string()),
-            state: match trouble {
-                Some(_) => "out of service",
-                None => "in service",
-            }
-            .to_owned(),
-            until: trouble.as_ref().map(|t| t.until.to_string()),
-            why: trouble.map(|t| t.why),
-            connections: state.connections,
-            warm_up: shared.warm_ups.view(source, now),
-        }
-    };
-    sources.all.iter().map(view).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use mail::Domain;
+
     use super::*;
 
     fn source(name: &str, address: &str, weight: u32) -> Arc<Source> {

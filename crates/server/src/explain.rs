@@ -99,7 +99,7 @@ pub(crate) async fn explain(
                     .as_ref()
                     .filter(|_| next.relay);
                 let login = relay.and_then(|relay| relay.credentials.as_ref());
-                run_probe(&settings, &host, login, &address, &mut found).await;
+                run_probe(shared, &settings, &host, login, &address, &mut found).await;
             }
             None => found.step("probe", "there is no host to ask"),
         }

@@ -14,7 +14,7 @@ use mail::{EnhancedCode, Message, Outcome, Reply, Timestamp, format_duration};
 use net::Path;
 use tokio::net::TcpStream;
 
-pub(crate) use self::shown::{counts, explained, views};
+pub(crate) use self::shown::{connect_for, counts, explained, views};
 use crate::config::Config;
 use crate::config::sources::{Pool, Source};
 use crate::opened::Open;

@@ -12,13 +12,15 @@ use smtp::reply::ReplyParser;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Reachable;
-use crate::shared::Settings;
+use crate::shared::{Settings, Shared};
+use crate::sources;
 
 /// Each step of a probe is waited for this long.
 const PROBE_WAIT: Duration = Duration::from_secs(30);
 
 /// Talks to the host up to RCPT, and says goodbye.
 pub(super) async fn run_probe(
+    shared: &Shared,
     settings: &Settings,
     reachable: &Reachable,
     login: Option<&Credentials>,
@@ -26,7 +28,7 @@ pub(super) async fn run_probe(
     found: &mut Explanation,
 ) {
     let mut said = Vec::new();
-    let result = probe(settings, reachable, login, recipient, &mut said).await;
+    let result = probe(shared, settings, reachable, login, recipient, &mut said).await;
     for line in said {
         found.step("probe", line);
     }
@@ -40,6 +42,7 @@ pub(super) async fn run_probe(
 }
 
 async fn probe(
+    shared: &Shared,
     settings: &Settings,
     (host, addresses, wanted): &Reachable,
     login: Option<&Credentials>,
@@ -47,11 +50,14 @@ async fn probe(
     said: &mut Vec<String>,
 ) -> Result<Reply, String> {
     let config = &settings.config;
-    let tcp = net::connect(addresses, host.port, PROBE_WAIT)
-        .await
-        .map_err(|e| e.to_string())?;
-    let peer = tcp.peer_addr().map_err(|e| e.to_string())?;
-    said.push(format!("connected to {peer}"));
+    let domain = recipient.domain();
+    let reached = sources::connect_for(shared, config, domain, addresses, host.port).await?;
+    let peer = reached
+        .peer
+        .map_or_else(String::new, |peer| format!(" to {peer}"));
+    let from = sources::words(reached.source.as_ref());
+    said.push(format!("connected{peer}{from}"));
+    let tcp = reached.tcp;
     let tls = wanted.mode;
     let shake = async |tcp| {
         let shaken = settings
@@ -70,7 +76,8 @@ async fn probe(
     if !greeting.is_positive() {
         return Ok(greeting);
     }
-    let ehlo = format!("EHLO {}", config.hostname);
+    let name = reached.source.as_ref().map(|source| &source.ehlo);
+    let ehlo = format!("EHLO {}", name.unwrap_or(&config.hostname));
     let mut offered = Extensions::parse(&talk.ask(&ehlo, said).await?);
     let by_command = !matches!(tls, TlsMode::None | TlsMode::Implicit);
     if by_command && offered.has(Extension::StartTls) {

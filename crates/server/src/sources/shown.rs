@@ -1,24 +1,21 @@
 //! What administrators are shown of the addresses that mail leaves from.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use mail::Domain;
 use ops::SourceView;
 use route::Mode;
 
+use super::{Choice, Reached, Unreached, connect};
 use crate::config::sources::{Pool, Source};
 use crate::config::{Config, RuleKeys};
 use crate::shared::Shared;
 
 /// From where mail to a domain leaves, as far as that is known without the mail.
 pub(crate) fn explained(shared: &Shared, config: &Config, domain: &Domain) -> String {
-    let relay = matches!(config.routing.mode, Mode::Relay(_));
-    let rules = config.rules.effective(domain);
-    let named = rules
-        .key(|r: &RuleKeys| r.sources.clone())
-        .filter(|_| !relay);
     let sources = &config.sources;
-    let by_rule = named.and_then(|name| sources.pools.get(&name));
+    let by_rule = by_domain(config, domain);
     let now = net::now();
     let usable = |pool: &Arc<Pool>| {
         let usable = pool.sources.iter();
@@ -44,6 +41,37 @@ pub(crate) fn explained(shared: &Shared, config: &Config, domain: &Domain) -> St
         words.push_str(&format!("\nmail {}: {}", rule.words(), usable(&rule.pool)));
     }
     words
+}
+
+/// Connects as mail to a domain would, as far as that is known without the mail.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(crate) async fn connect_for(
+    shared: &Shared,
+    config: &Config,
+    domain: &Domain,
+    to: &[IpAddr],
+    port: u16,
+) -> Result<Reached, String> {
+    let pool = by_domain(config, domain).or(config.sources.default.as_ref());
+    let choice = pool.map(|pool| Choice::in_order(Arc::clone(pool), net::now().as_millis()));
+    let limit = config.outgoing.timeouts.connect;
+    let reached = connect(shared, choice.as_ref(), 0, to, port, limit).await;
+    reached.map_err(|unreached| match unreached {
+        Unreached::Host(_, why) | Unreached::Ours(why) => why,
+        Unreached::Later(later) => later.why,
+    })
+}
+
+/// The pool that the rules name for a domain.
+fn by_domain<'a>(config: &'a Config, domain: &Domain) -> Option<&'a Arc<Pool>> {
+    let relay = matches!(config.routing.mode, Mode::Relay(_));
+    let rules = config.rules.effective(domain);
+    let named = rules
+        .key(|r: &RuleKeys| r.sources.clone())
+        .filter(|_| !relay)?;
+    config.sources.pools.get(&named)
 }
 
 /// How many sources there are, and how many of them are out of service.

@@ -45,6 +45,9 @@ fn mail_leaves_from_the_address_that_is_set_with_its_name_and_both_are_told() {
     assert!(said_ehlo(&host, "one.out.example"), "{:?}", host.lines());
     let line = server.wait_for_log(&[" delivered ", "bob@good.example"], SOON);
     assert!(line.unwrap().contains(" source=one "));
+    let probe = server.run(&["explain", "bob@good.example", "--probe"]);
+    assert!(probe.contains(&format!(" from {ip} (one)")), "{probe}");
+    assert!(probe.contains("EHLO one.out.example"), "{probe}");
 }
 
 #[test]

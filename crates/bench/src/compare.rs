@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::contender::Contender;
+use crate::dkim;
 use crate::load::{self, Client, Load};
 use crate::sink::{Board, Sink};
 use crate::table::{Row, Table};
@@ -57,6 +58,9 @@ pub(crate) struct Options {
     /// A connection for every mail.
     #[arg(long)]
     reconnect: bool,
+    /// Mail is signed on both sides, by OpenDKIM in front of Postfix: one RSA key of 2048 bits.
+    #[arg(long)]
+    dkim: bool,
     /// The server's binary. Default: `sendoff` beside this one.
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -88,14 +92,17 @@ pub(crate) fn compare(options: &Options) -> Result<()> {
     std::fs::create_dir_all(&directory)?;
     let world = World::new(options.domains, &directory)?;
     let port = world.sink.port;
+    let key = options.dkim.then(dkim::rsa_key).transpose()?;
+    let key = key.as_deref();
     let mut servers = vec![Contender::sendoff(
         &binary,
         &directory.join("sendoff"),
         world.dns.address(),
         port,
+        key,
     )?];
     if !options.alone {
-        servers.push(Contender::postfix(&directory.join("postfix"), port)?);
+        servers.push(Contender::postfix(&directory.join("postfix"), port, key)?);
     }
     let result = measure(options, &world, &servers);
     for server in servers {
@@ -206,10 +213,10 @@ fn cell(
     let load = load_of(options, server, size, clients);
     let tally = Arc::new(Tally::new(mails));
     world.board.put(Arc::clone(&tally));
-    usage::forget_peak(server.root);
+    server.forget_peak();
     rustix::fs::sync();
     let disk = usage::disk_written(&world.disk)?;
-    let before = usage::cpu(server.root);
+    let before = server.cpu();
     let sink = usage::thread_cpu(world.sink.thread);
     let (busy, begun) = (usage::machine_busy(), Instant::now());
 
@@ -219,13 +226,20 @@ fn cell(
     rest(server);
 
     let (busy, lasted) = (usage::machine_busy().saturating_sub(busy), begun.elapsed());
-    let after = usage::cpu(server.root);
+    let after = server.cpu();
     rustix::fs::sync();
     let disk = usage::disk_written(&world.disk)?.saturating_sub(disk);
     let sink = usage::thread_cpu(world.sink.thread).saturating_sub(sink);
     let cpu = after.saturating_sub(before);
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let others = busy.saturating_sub(cpu + sent.cpu + sink);
+    if tally.signed() != if options.dkim { mails } else { 0 } {
+        bail!(
+            "{}: {} of {mails} mails are signed",
+            server.name,
+            tally.signed()
+        );
+    }
     let latency = tally.between(Moment::Begun, Moment::Accepted);
     Ok(Row {
         server: server.name,
@@ -239,8 +253,8 @@ fn cell(
         sink_cpu: sink,
         others_share: others.as_secs_f64() / lasted.as_secs_f64() / as_f64(cores),
         disk_written: disk,
-        peak: usage::peak(server.root),
-        proportional: usage::proportional(server.root),
+        peak: server.peak(),
+        proportional: server.proportional(),
         p50: quantile(&latency, 0.5),
         p99: quantile(&latency, 0.99),
         duplicates: tally.duplicates(),
@@ -272,10 +286,10 @@ fn wait_for_delivery(server: &Contender, tally: &Tally) -> Result<()> {
 /// Waits until the server has done what is left to do behind the last delivery.
 fn rest(server: &Contender) {
     let begin = Instant::now();
-    let mut before = usage::cpu(server.root);
+    let mut before = server.cpu();
     while begin.elapsed() < REST_MAX {
         thread::sleep(REST_LOOK);
-        let now = usage::cpu(server.root);
+        let now = server.cpu();
         if now.saturating_sub(before) < REST_CPU {
             return;
         }

@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -10,9 +12,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::usage;
+
 const SENDOFF: &str = include_str!("../../../bench/sendoff.toml");
 const POSTFIX_MAIN: &str = include_str!("../../../bench/postfix/main.cf");
+const OPENDKIM: &str = include_str!("../../../bench/opendkim/opendkim.conf");
 const POSTFIX_MASTER: &str = include_str!("../../../bench/postfix/master.cf");
+
+/// Behind the configuration of Sendoff where it signs.
+const SIGNING: &str = r#"
+[[dkim]]
+domain = "sender.test"
+selector = "bench"
+key_file = "bench.pem"
+"#;
 
 /// A server accepts within this time.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -25,32 +38,40 @@ pub(crate) struct Contender {
     pub(crate) name: &'static str,
     /// Where mail is handed in.
     pub(crate) address: SocketAddr,
-    /// The process that all others descend from.
-    pub(crate) root: u32,
+    /// The processes that all others descend from.
+    roots: Vec<u32>,
     kind: Kind,
 }
 
 #[derive(Debug)]
 enum Kind {
     Sendoff(Child),
-    Postfix { config: PathBuf },
+    Postfix {
+        config: PathBuf,
+        signer: Option<Child>,
+    },
 }
 
 impl Contender {
-    /// Starts Sendoff: MX look-ups at `dns`, delivery to port `port`.
+    /// Starts Sendoff: MX look-ups at `dns`, delivery to port `port`, mail signed where there is a key.
     pub(crate) fn sendoff(
         binary: &Path,
         directory: &Path,
         dns: SocketAddr,
         port: u16,
+        key: Option<&str>,
     ) -> Result<Self> {
         fresh(directory)?;
         let address = free_address()?;
-        let config = SENDOFF
+        let mut config = SENDOFF
             .replace("@DIRECTORY@", &directory.display().to_string())
             .replace("@LISTEN@", &address.to_string())
             .replace("@DNS@", &dns.to_string())
             .replace("@PORT@", &port.to_string());
+        if let Some(key) = key {
+            key_file(directory, key)?;
+            config.push_str(SIGNING);
+        }
         let file = directory.join("sendoff.toml");
         fs::write(&file, config)?;
         let child = Command::new(binary)
@@ -64,15 +85,16 @@ impl Contender {
         let server = Self {
             name: "Sendoff",
             address,
-            root: child.id(),
+            roots: vec![child.id()],
             kind: Kind::Sendoff(child),
         };
         server.wait_until_it_accepts()?;
         Ok(server)
     }
 
-    /// Starts Postfix: everything goes to port `port`, without asking DNS.
-    pub(crate) fn postfix(directory: &Path, port: u16) -> Result<Self> {
+    /// Starts Postfix: everything goes to port `port`, without asking DNS; OpenDKIM signs where there is
+    /// a key.
+    pub(crate) fn postfix(directory: &Path, port: u16, key: Option<&str>) -> Result<Self> {
         fresh(directory)?;
         let address = free_address()?;
         let filled = |text: &str| {
@@ -82,7 +104,19 @@ impl Contender {
         };
         let config = directory.join("etc");
         fs::create_dir(&config)?;
-        fs::write(config.join("main.cf"), filled(POSTFIX_MAIN))?;
+        let mut main = filled(POSTFIX_MAIN);
+        let signer = match key {
+            Some(key) => {
+                let (signer, socket) = opendkim(directory, key)?;
+                main.push_str(&format!(
+                    "\nsmtpd_milters = unix:{}\nmilter_default_action = tempfail\n",
+                    socket.display()
+                ));
+                Some(signer)
+            }
+            None => None,
+        };
+        fs::write(config.join("main.cf"), main)?;
         fs::write(config.join("master.cf"), filled(POSTFIX_MASTER))?;
         fs::create_dir(directory.join("queue"))?;
         fs::create_dir(directory.join("data"))?;
@@ -94,8 +128,11 @@ impl Contender {
         let server = Self {
             name: "Postfix",
             address,
-            root: pid.trim().parse().context("Postfix' process number")?,
-            kind: Kind::Postfix { config },
+            roots: [pid.trim().parse().context("Postfix' process number")?]
+                .into_iter()
+                .chain(signer.as_ref().map(Child::id))
+                .collect(),
+            kind: Kind::Postfix { config, signer },
         };
         server.wait_until_it_accepts()?;
         Ok(server)
@@ -104,7 +141,13 @@ impl Contender {
     /// Ends it.
     pub(crate) fn stop(self) -> Result<()> {
         match self.kind {
-            Kind::Postfix { config } => run(postfix_command(&config, "stop")),
+            Kind::Postfix { config, signer } => {
+                if let Some(mut signer) = signer {
+                    signer.kill()?;
+                    signer.wait()?;
+                }
+                run(postfix_command(&config, "stop"))
+            }
             Kind::Sendoff(mut child) => {
                 run(Command::new("kill").arg(child.id().to_string()))?;
                 let begin = Instant::now();
@@ -120,6 +163,27 @@ impl Contender {
         }
     }
 
+    /// User and system time of its processes.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.roots.iter().map(|root| usage::cpu(*root)).sum()
+    }
+
+    /// Forgets the peaks of memory so far.
+    pub(crate) fn forget_peak(&self) {
+        self.roots.iter().for_each(|root| usage::forget_peak(*root));
+    }
+
+    /// Peak of resident memory, in bytes: the sum of its processes'.
+    pub(crate) fn peak(&self) -> u64 {
+        self.roots.iter().map(|root| usage::peak(*root)).sum()
+    }
+
+    /// Resident memory now, in bytes, what is shared counted once.
+    pub(crate) fn proportional(&self) -> u64 {
+        let of = |root: &u32| usage::proportional(*root);
+        self.roots.iter().map(of).sum()
+    }
+
     fn wait_until_it_accepts(&self) -> Result<()> {
         let begin = Instant::now();
         while TcpStream::connect(self.address).is_err() {
@@ -130,6 +194,41 @@ impl Contender {
         }
         Ok(())
     }
+}
+
+/// The key that both sides sign with, in the form of each side's tools.
+fn key_file(directory: &Path, key: &str) -> Result<PathBuf> {
+    let file = directory.join("bench.pem");
+    fs::write(&file, key)?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// Starts OpenDKIM; its process, and the socket that it listens on.
+fn opendkim(directory: &Path, key: &str) -> Result<(Child, PathBuf)> {
+    let key = key_file(directory, key)?;
+    let milter = directory.join("milter");
+    fs::create_dir(&milter)?;
+    run(Command::new("chown").arg("opendkim").arg(key).arg(&milter))?;
+    let text = OPENDKIM.replace("@DIRECTORY@", &directory.display().to_string());
+    let file = directory.join("opendkim.conf");
+    fs::write(&file, text)?;
+    let child = Command::new("/usr/sbin/opendkim")
+        .arg("-f")
+        .arg("-x")
+        .arg(&file)
+        .stdin(Stdio::null())
+        .spawn()
+        .context("/usr/sbin/opendkim: install OpenDKIM first")?;
+    let begin = Instant::now();
+    let socket = milter.join("opendkim");
+    while UnixStream::connect(&socket).is_err() {
+        if begin.elapsed() > START_MAX {
+            bail!("OpenDKIM does not accept at {}", socket.display());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok((child, socket))
 }
 
 /// An empty directory.

@@ -60,12 +60,22 @@ impl Content {
     }
 }
 
-/// The number of a mail, from its content or the beginning of it.
-pub(crate) fn number_of(content: &[u8]) -> Option<usize> {
+/// What a server made of a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    pub(crate) number: usize,
+    /// It bears a DKIM signature.
+    pub(crate) signed: bool,
+}
+
+/// Which mail it is, from its content or the beginning of it.
+pub(crate) fn arrived(content: &[u8]) -> Option<Arrived> {
     let header = content.get(..HEADER_MAX).unwrap_or(content);
     let place = memmem::find(header, FIELD)? + FIELD.len();
     let digits = header.get(place..place + DIGITS)?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    let signed = memmem::find(header.get(..place)?, b"DKIM-Signature:").is_some();
+    Some(Arrived { number, signed })
 }
 
 #[cfg(test)]
@@ -81,7 +91,10 @@ mod tests {
             assert!(bytes.ends_with(b"x\r\n.\r\n"), "the dot is behind a line");
             let mut received = b"Received: from somewhere\r\n".to_vec();
             received.extend_from_slice(&bytes);
-            assert_eq!(number_of(&received), Some(4711));
+            let (number, signed) = (4711, false);
+            assert_eq!(arrived(&received), Some(Arrived { number, signed }));
+            received.splice(..0, *b"DKIM-Signature: v=1\r\n");
+            assert!(arrived(&received).unwrap().signed);
         }
     }
 

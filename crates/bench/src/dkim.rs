@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use clap::Args;
 use mail::{Domain, Timestamp};
 use sign::{Canonicalization, Fields, PrivateKey, Signer};
@@ -77,10 +79,29 @@ fn thread_cpu() -> Duration {
 }
 
 fn rsa(size: KeySize) -> Result<PrivateKey> {
+    PrivateKey::from_pkcs8(rsa_der(size)?.as_ref()).context("an RSA key")
+}
+
+fn rsa_der(size: KeySize) -> Result<Pkcs8V1Der<'static>> {
     let failed = |_| anyhow!("no RSA key could be made");
-    let pair = KeyPair::generate(size).map_err(failed)?;
-    let der: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
-    PrivateKey::from_pkcs8(der.as_ref()).context("an RSA key")
+    KeyPair::generate(size)
+        .and_then(|pair| pair.as_der())
+        .map_err(failed)
+}
+
+/// A new RSA key of 2048 bits, in PEM.
+pub(crate) fn rsa_key() -> Result<String> {
+    let der = rsa_der(KeySize::Rsa2048)?;
+    let text = BASE64.encode(der.as_ref());
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .collect();
+    let lines = lines.join("\n");
+    Ok(format!(
+        "-----BEGIN PRIVATE KEY-----\n{lines}\n-----END PRIVATE KEY-----\n"
+    ))
 }
 
 fn signer(key: PrivateKey) -> Result<Signer> {

@@ -13,7 +13,7 @@ use memchr::{memchr, memmem};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::content::number_of;
+use crate::content::{Arrived, arrived};
 use crate::tally::{Moment, Tally};
 
 /// Connections that wait to be taken.
@@ -35,10 +35,13 @@ impl Board {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tally);
     }
 
-    fn note(&self, number: Option<usize>) {
+    fn note(&self, mail: Option<Arrived>) {
         let tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(tally), Some(number)) = (&*tally, number) {
-            tally.note(number, Moment::Delivered);
+        if let (Some(tally), Some(mail)) = (&*tally, mail) {
+            if mail.signed {
+                tally.note_signed(mail.number);
+            }
+            tally.note(mail.number, Moment::Delivered);
         }
     }
 }
@@ -116,7 +119,7 @@ async fn serve(mut stream: TcpStream, board: &Board) -> io::Result<()> {
         if stream.read_buf(&mut peer.input).await? == 0 {
             return Ok(());
         }
-        let go_on = peer.take(&mut replies, |number| board.note(number));
+        let go_on = peer.take(&mut replies, |mail| board.note(mail));
         stream.write_all(&replies).await?;
         replies.clear();
         if !go_on {
@@ -143,12 +146,12 @@ struct Peer {
     /// Octets of content in which there is no end.
     searched: usize,
     expecting: Expecting,
-    number: Option<usize>,
+    mail: Option<Arrived>,
 }
 
 impl Peer {
     /// Takes all that can be taken of the input and answers it; false at the end of the session.
-    fn take(&mut self, replies: &mut Vec<u8>, mut arrived: impl FnMut(Option<usize>)) -> bool {
+    fn take(&mut self, replies: &mut Vec<u8>, mut note: impl FnMut(Option<Arrived>)) -> bool {
         let mut input = std::mem::take(&mut self.input);
         let mut used = 0;
         let mut go_on = true;
@@ -162,10 +165,8 @@ impl Peer {
                     }
                     None => None,
                 },
-                Expecting::Content => self.content(rest, replies, &mut arrived),
-                Expecting::Chunk { size, last } => {
-                    self.chunk(rest, size, last, replies, &mut arrived)
-                }
+                Expecting::Content => self.content(rest, replies, &mut note),
+                Expecting::Chunk { size, last } => self.chunk(rest, size, last, replies, &mut note),
             };
             match taken {
                 Some(taken) => used += taken,
@@ -195,7 +196,7 @@ impl Peer {
             },
             b"QUIT" => b"221 2.0.0 bye\r\n",
             b"MAIL" | b"RSET" => {
-                self.number = None;
+                self.mail = None;
                 b"250 2.0.0 ok\r\n"
             }
             _ => b"250 2.0.0 ok\r\n",
@@ -208,7 +209,7 @@ impl Peer {
         &mut self,
         rest: &[u8],
         replies: &mut Vec<u8>,
-        arrived: &mut impl FnMut(Option<usize>),
+        note: &mut impl FnMut(Option<Arrived>),
     ) -> Option<usize> {
         const END: &[u8] = b"\r\n.\r\n";
         let unseen = rest.get(self.searched..).unwrap_or_default();
@@ -217,7 +218,7 @@ impl Peer {
             self.searched = rest.len().saturating_sub(END.len() - 1);
             return None;
         };
-        arrived(number_of(rest));
+        note(arrived(rest));
         replies.extend_from_slice(b"250 2.0.0 taken\r\n");
         self.expecting = Expecting::Command;
         Some(self.searched + end + END.len())
@@ -229,12 +230,12 @@ impl Peer {
         size: usize,
         last: bool,
         replies: &mut Vec<u8>,
-        arrived: &mut impl FnMut(Option<usize>),
+        note: &mut impl FnMut(Option<Arrived>),
     ) -> Option<usize> {
         let chunk = rest.get(..size)?;
-        self.number = self.number.or_else(|| number_of(chunk));
+        self.mail = self.mail.or_else(|| arrived(chunk));
         if last {
-            arrived(self.number.take());
+            note(self.mail.take());
         }
         replies.extend_from_slice(b"250 2.0.0 taken\r\n");
         self.expecting = Expecting::Command;
@@ -262,7 +263,7 @@ mod tests {
         let (mut numbers, mut replies) = (Vec::new(), Vec::new());
         for piece in input.chunks(piece) {
             peer.input.extend_from_slice(piece);
-            peer.take(&mut replies, |n| numbers.push(n));
+            peer.take(&mut replies, |m| numbers.push(m.map(|m| m.number)));
         }
         let text = String::from_utf8_lossy(&replies).into_owned();
         let codes = text.lines().filter_map(|l| l.chars().next()).collect();

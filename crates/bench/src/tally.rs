@@ -14,6 +14,7 @@ pub(crate) struct Tally {
     mails: Vec<Times>,
     delivered: AtomicUsize,
     duplicates: AtomicUsize,
+    signed: AtomicUsize,
 }
 
 /// Nanoseconds since the origin.
@@ -43,6 +44,7 @@ impl Tally {
             mails: (0..mails).map(|_| Times::default()).collect(),
             delivered: AtomicUsize::new(0),
             duplicates: AtomicUsize::new(0),
+            signed: AtomicUsize::new(0),
         }
     }
 
@@ -61,6 +63,18 @@ impl Tally {
             };
             counter.fetch_add(1, Ordering::Release);
         }
+    }
+
+    /// Notes that a mail of the run bore a DKIM signature.
+    pub(crate) fn note_signed(&self, number: usize) {
+        if number < self.mails.len() {
+            self.signed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many mails came signed, repetitions too.
+    pub(crate) fn signed(&self) -> usize {
+        self.signed.load(Ordering::Relaxed)
     }
 
     /// How many mails the run has.

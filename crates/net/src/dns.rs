@@ -1,6 +1,7 @@
 //! Asking DNS: servers found on this computer or given, with fallback and a cache that obeys TTLs.
 //! Answers are validated here (DNSSEC, RFC 4035), not by the servers.
 
+mod chain;
 mod upstream;
 
 use std::fmt;

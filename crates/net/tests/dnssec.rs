@@ -80,6 +80,38 @@ async fn what_is_signed_is_secure_and_what_is_not_is_told_apart_from_it() {
 }
 
 #[tokio::test]
+async fn each_link_of_the_chain_is_asked_for_once() {
+    let tree = Tree::new();
+    tree.server.secure_zone("other.example");
+    tree.server.mx("other.example", 10, "mx.secure.example");
+    let dns = tree.dns().await;
+    // Together, so that each needs what the others are asking for.
+    let (mx, addresses, tlsa, txt) = tokio::join!(
+        dns.mx("secure.example"),
+        dns.addresses("mx.secure.example"),
+        dns.tlsa("mx.secure.example", 25),
+        dns.txt("_mta-sts.secure.example"),
+    );
+    let all = [mx.security, addresses.security, tlsa.security, txt.security];
+    assert_eq!(all, [Security::Secure; 4]);
+    assert_eq!(dns.mx("other.example").await.security, Security::Secure);
+    let mut asked = tree.server.questions();
+    asked.retain(|(_, kind)| kind == "DNSKEY" || kind == "DS");
+    asked.sort();
+    let expected = [
+        ("", "DNSKEY"),
+        ("example", "DNSKEY"),
+        ("example", "DS"),
+        ("other.example", "DNSKEY"),
+        ("other.example", "DS"),
+        ("secure.example", "DNSKEY"),
+        ("secure.example", "DS"),
+    ];
+    let asked: Vec<(&str, &str)> = asked.iter().map(|(n, k)| (&**n, &**k)).collect();
+    assert_eq!(asked, expected);
+}
+
+#[tokio::test]
 async fn a_bogus_answer_is_none() {
     let tree = Tree::new();
     let dns = tree.dns().await;

@@ -8,18 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use hickory_resolver::TokioResolver;
+use hickory_resolver::Resolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig, ResolverOpts,
     ServerOrderingStrategy,
 };
 use hickory_resolver::lookup::Lookup;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
 
+use super::chain::{Chain, Provider};
 use super::{DnsSettings, Dnssec, Security};
 
 /// Answers kept in memory.
@@ -68,8 +68,10 @@ enum Standing {
 
 /// The servers of one origin.
 pub(super) struct Upstream {
-    plain: TokioResolver,
-    validating: Option<TokioResolver>,
+    plain: Resolver<Provider>,
+    validating: Option<Resolver<Provider>>,
+    /// What was said of the zones above the names that were asked for.
+    chain: Chain,
     standing: Mutex<Standing>,
     /// Who finds out about the standing; the others wait.
     asking: tokio::sync::Mutex<()>,
@@ -90,13 +92,15 @@ impl Upstream {
         if servers.is_empty() {
             return Ok(None);
         }
+        let chain = Chain::default();
         let validating = match anchors {
-            Some(anchors) => Some(build(servers, settings, Some(Arc::clone(anchors)))?),
+            Some(anchors) => Some(build(servers, settings, Some(Arc::clone(anchors)), &chain)?),
             None => None,
         };
         Ok(Some(Self {
-            plain: build(servers, settings, None)?,
+            plain: build(servers, settings, None, &chain)?,
             validating,
+            chain,
             standing: Mutex::new(Standing::Unknown),
             asking: tokio::sync::Mutex::new(()),
             denied: Mutex::new(HashMap::new()),
@@ -118,8 +122,12 @@ impl Upstream {
         let Some(result) = contained(validating.lookup(name, kind)).await else {
             return broken();
         };
-        if is_bogus(&result) && self.has_turned().await {
-            return said(self.plain.lookup(name, kind).await, false);
+        if is_bogus(&result) {
+            // The next one is not to be told the same again: it may have been forged, or cut.
+            self.chain.forget(name);
+            if self.has_turned().await {
+                return said(self.plain.lookup(name, kind).await, false);
+            }
         }
         let said = said(result, true);
         if matches!(said.outcome, Outcome::NoData | Outcome::NxDomain) {
@@ -185,6 +193,7 @@ impl Upstream {
             return false;
         };
         validating.clear_lookup_cache(".", RecordType::DNSKEY);
+        self.chain.forget(".");
         let asked = contained(validating.lookup(".", RecordType::DNSKEY)).await;
         let now = Instant::now();
         let answered = matches!(&asked, Some(Ok(lookup)) if secure(lookup.answers()));
@@ -320,7 +329,8 @@ fn build(
     servers: &[SocketAddr],
     settings: &DnsSettings,
     anchors: Option<Arc<TrustAnchors>>,
-) -> Result<TokioResolver, String> {
+    chain: &Chain,
+) -> Result<Resolver<Provider>, String> {
     let name_server = |address: &SocketAddr| {
         let connection = |protocol| {
             let mut connection = ConnectionConfig::new(protocol);
@@ -346,8 +356,8 @@ fn build(
     options.try_tcp_on_error = true;
     options.preserve_intermediates = true;
     options.edns_payload_len = 1232;
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        .with_options(options);
+    let mut builder =
+        Resolver::builder_with_config(config, Provider::new(chain.clone())).with_options(options);
     if let Some(anchors) = anchors {
         builder = builder.with_trust_anchor(anchors);
     }

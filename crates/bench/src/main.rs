@@ -10,6 +10,7 @@ mod content;
 mod dkim;
 mod load;
 mod sink;
+mod sites;
 mod table;
 mod tally;
 mod usage;
@@ -57,6 +58,8 @@ enum Command {
     },
     /// Sign mails: what a signature costs, by the kind of key.
     Dkim(dkim::Options),
+    /// What protection costs at a new site, at a known one, and over a new connection.
+    Sites(sites::Options),
     /// Sendoff and Postfix in one run.
     Compare(compare::Options),
 }
@@ -109,6 +112,7 @@ fn main() -> ExitCode {
         Command::Sink { port } => take(port),
         Command::Ceiling { options } => ceiling(&options),
         Command::Dkim(options) => dkim::measure(&options),
+        Command::Sites(options) => sites::measure(&options),
         Command::Compare(options) => compare::compare(&options),
     };
     match result {

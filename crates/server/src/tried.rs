@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deliver::{Attempt, AttemptSettings, Failure, RecipientEnd, Stage};
-use mail::{EnhancedCode, PeerHost, Reply, Verdict};
+use mail::{EnhancedCode, Outcome, PeerHost, QueueId, RecipientKey, Reply, Verdict};
 use net::DnsFinding;
 use route::Host;
+use schedule::Attempted;
 
 use crate::reach::{a_loop, is_own};
 use crate::resolve::Hop;
@@ -197,4 +198,23 @@ impl Tried {
     pub(crate) fn note(&mut self, peer: &PeerHost, reply: &Reply) {
         self.transcript.push_str(&format!("= {peer}\n! {reply}\n"));
     }
+}
+
+/// Those who wait for another day of a warm-up.
+pub(crate) fn waits(
+    id: QueueId,
+    waiting: Vec<(Vec<u32>, Later)>,
+) -> impl Iterator<Item = Attempted> {
+    waiting.into_iter().flat_map(move |(numbers, later)| {
+        let class = mail::Class::Policy;
+        let verdict = Verdict::own(Outcome::Deferred, class, later.reply(), net::now());
+        let attempted = move |recipient| Attempted {
+            key: RecipientKey { id, recipient },
+            verdict: verdict.clone(),
+            retry_after: None,
+            plan: None,
+            not_before: Some(later.until),
+        };
+        numbers.into_iter().map(attempted)
+    })
 }

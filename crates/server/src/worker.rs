@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deliver::{Candidate, Next, RecipientEnd, SessionSettings, TlsMode, Way};
-use mail::{EnhancedCode, Message, Outcome, PeerHost, QueueId, RecipientKey, Reply, Verdict};
+use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
 use net::Turn;
 use route::{Host, order_hosts};
 use schedule::{Attempted, Report, WorkerId};
@@ -24,11 +24,11 @@ use crate::reach::{NoAddress, addresses};
 use crate::resolve::Hop;
 use crate::sessions::Sessions;
 use crate::shared::{Figures, Settings, Shared};
-use crate::sources::{self, Choice, Later, Unreached};
+use crate::sources::{self, Choice, Unreached};
 use crate::tls_policy::contexts;
 use crate::tls_seen::Seen;
 use crate::transaction::transaction;
-use crate::tried::{Came, Tried};
+use crate::tried::{Came, Tried, waits};
 use crate::warm_up::{Share, shares};
 
 /// Transactions of one session at the most: some servers mind more, and the hosts of a site should
@@ -87,22 +87,6 @@ struct Worker {
     shared: Arc<Shared>,
     id: WorkerId,
     sessions: Sessions,
-}
-
-/// Those who wait for another day of a warm-up.
-fn waits(id: QueueId, waiting: Vec<(Vec<u32>, Later)>) -> impl Iterator<Item = Attempted> {
-    waiting.into_iter().flat_map(move |(numbers, later)| {
-        let class = mail::Class::Policy;
-        let verdict = Verdict::own(Outcome::Deferred, class, later.reply(), net::now());
-        let attempted = move |recipient| Attempted {
-            key: RecipientKey { id, recipient },
-            verdict: verdict.clone(),
-            retry_after: None,
-            plan: None,
-            not_before: Some(later.until),
-        };
-        numbers.into_iter().map(attempted)
-    })
 }
 
 impl Worker {

@@ -418,6 +418,9 @@ async fn act(
         Selection::Filter(text) => text.clone(),
         Selection::All => "all".to_owned(),
     };
+    if matches!(verb, Verb::Retry(_)) {
+        shared.tls.forget_failures();
+    }
     let keys = keys(shared, selection).await?;
     let (mut changed, mut unchanged, mut in_flight) = (0, 0, 0);
     for part in parts(&keys) {

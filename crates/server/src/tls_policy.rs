@@ -24,6 +24,9 @@ const DOMAINS_MAX: usize = 100_000;
 const SMALL_FOR: Duration = Duration::from_secs(86_400);
 /// And how many hosts are.
 const SMALL_MAX: usize = 10_000;
+/// How long it is known that a host fails a domain's policy, and of how many.
+const FAILED_FOR: Duration = Duration::from_secs(30);
+const FAILED_MAX: usize = 10_000;
 
 /// What a domain's DNS says about the protection of its mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,6 +169,8 @@ impl By {
 pub(crate) struct RuledOut {
     pub(crate) reply: Reply,
     pub(crate) by: By,
+    /// Another mail has just found that out: it is counted already.
+    pub(crate) known: bool,
 }
 
 /// How a host is talked to.
@@ -240,6 +245,8 @@ impl Wanted {
 pub(crate) struct TlsPolicies {
     domains: RwLock<HashMap<Domain, (Arc<DomainTls>, Timestamp)>>,
     small: Mutex<HashMap<String, Timestamp>>,
+    /// What was wrong with a host for a domain's policy, and until when that is not found out again.
+    failed: Mutex<HashMap<(Domain, String), (Reply, Timestamp)>>,
 }
 
 impl TlsPolicies {
@@ -273,6 +280,33 @@ impl TlsPolicies {
         }
     }
 
+    /// A host does not do what a domain's policy asks for: the domain's other mail need not find that out
+    /// by itself for a while, connection by connection.
+    pub(crate) fn failed(&self, domain: &Domain, host: &str, reply: &Reply, until: Timestamp) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.len() >= FAILED_MAX {
+            failed.clear();
+        }
+        let key = (domain.clone(), host.to_owned());
+        failed.insert(key, (reply.clone(), until));
+    }
+
+    /// What was just found wrong with a host for a domain's policy.
+    pub(crate) fn just_failed(&self, domain: &Domain, host: &str, now: Timestamp) -> Option<Reply> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_empty() {
+            return None;
+        }
+        let (reply, until) = failed.get(&(domain.clone(), host.to_owned()))?;
+        (*until > now).then(|| reply.clone())
+    }
+
+    /// What was found wrong may be mended: it is found out anew.
+    pub(crate) fn forget_failures(&self) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.clear();
+    }
+
     /// With which first message a host is greeted.
     pub(crate) fn hello(&self, host: &str, now: Timestamp) -> Hello {
         let small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
@@ -290,6 +324,12 @@ impl TlsPolicies {
         }
         small.insert(host.to_owned(), now + SMALL_FOR);
     }
+}
+
+/// How long it is known that a host fails a domain's policy: well over before a mail is sent again.
+pub(crate) fn failed_for(settings: &Settings) -> Duration {
+    let wait = settings.config.outgoing.plan.wait_after(1, 0);
+    (wait.unwrap_or(FAILED_FOR) / 2).min(FAILED_FOR)
 }
 
 /// What the author of a message asks for.
@@ -324,6 +364,7 @@ pub(crate) async fn wanted(
         return Err(RuledOut {
             reply: Reply::own(EnhancedCode::new(4, 7, 5), text),
             by: By::Settings,
+            known: false,
         });
     }
     let Some(domain) = context.domain.as_ref().filter(|_| !next.configured && !off) else {
@@ -393,6 +434,7 @@ fn unprotected(host: &Host, doubtful: bool) -> RuledOut {
             false => Reply::own(EnhancedCode::new(5, 7, 30), text),
         },
         by: By::RequireTls,
+        known: false,
     }
 }
 
@@ -406,6 +448,7 @@ fn by_sts(sts: &Sts, host: &Host, domain: &Domain) -> Result<Wanted, RuledOut> {
         return Err(RuledOut {
             reply: Reply::own(EnhancedCode::new(4, 7, 5), text),
             by: By::Sts,
+            known: false,
         });
     }
     let name = host.name.to_ascii().unwrap_or_else(|| host.name.clone());
@@ -466,6 +509,7 @@ async fn dane(
                 return Err(RuledOut {
                     reply: Reply::own(EnhancedCode::new(4, 7, 5), text),
                     by: By::Dane,
+                    known: false,
                 });
             }
         }

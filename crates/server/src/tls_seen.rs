@@ -12,7 +12,7 @@ use route::StsMode;
 
 use crate::opened::Open;
 use crate::shared::Shared;
-use crate::tls_policy::{By, Context, RuledOut, Wanted};
+use crate::tls_policy::{By, Context, RuledOut, Wanted, failed_for};
 
 /// Domains of one message for which a session is counted.
 const DOMAINS_MAX: usize = 20;
@@ -30,6 +30,9 @@ pub(crate) struct Seen<'a> {
 impl Seen<'_> {
     /// A host was not connected to, because a policy rules it out.
     pub(crate) fn ruled_out(&self, ruled: &RuledOut) {
+        if ruled.known {
+            return;
+        }
         let result = match ruled.by {
             By::Dane => TlsResult::DnssecInvalid,
             By::Sts | By::Settings | By::RequireTls => TlsResult::ValidationFailure,
@@ -60,6 +63,11 @@ impl Seen<'_> {
         let of_tls = matches!(failure.stage, Stage::Tls | Stage::Policy);
         if !of_tls || failure.retry == Some(Way::SmallHello) {
             return;
+        }
+        if let (Stage::Policy, Some(domain)) = (failure.stage, &self.context.domain) {
+            let until = net::now() + failed_for(&self.shared.settings());
+            let tls = &self.shared.tls;
+            tls.failed(&domain.domain, &open.name, &failure.reply, until);
         }
         let failed = match &open.tls_failure {
             Some(error) => (result_of(error), error.why.clone()),

@@ -12,9 +12,9 @@ use schedule::Attempted;
 
 use crate::reach::{a_loop, is_own};
 use crate::resolve::Hop;
-use crate::shared::Settings;
+use crate::shared::{Settings, Shared};
 use crate::sources::{Later, Leaving, Reached, Unreached};
-use crate::tls_policy::{Context, RuledOut, Wanted, wanted};
+use crate::tls_policy::{By, Context, RuledOut, Wanted, wanted};
 
 /// Hosts connected to in one attempt at the most.
 const HOSTS_MAX: usize = 5;
@@ -135,12 +135,29 @@ impl Tried {
     /// How these recipients want a host to be talked to.
     pub(crate) async fn wanted(
         &self,
+        shared: &Shared,
         settings: &Settings,
         hop: &Hop,
         host: &Host,
         found: Option<&DnsFinding<IpAddr>>,
     ) -> Result<Wanted, RuledOut> {
-        wanted(settings, &hop.next, hop.tls, &self.context, host, found).await
+        let wanted = wanted(settings, &hop.next, hop.tls, &self.context, host, found).await?;
+        let domain = match wanted.by {
+            By::Dane | By::Sts => self.context.domain.as_ref(),
+            By::Settings | By::RequireTls => None,
+        };
+        let failed = domain.and_then(|domain| {
+            let tls = &shared.tls;
+            tls.just_failed(&domain.domain, host.name.as_str(), net::now())
+        });
+        match failed {
+            Some(reply) => Err(RuledOut {
+                reply,
+                by: wanted.by,
+                known: true,
+            }),
+            None => Ok(wanted),
+        }
     }
 
     /// The connection, where it can be used; the attempt is told what is wrong otherwise.

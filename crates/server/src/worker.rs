@@ -394,7 +394,9 @@ impl Worker {
             true => None,
             false => Some(settings.dns.addresses(host.name.as_str()).await),
         };
-        let wanted = tried.wanted(settings, hop, host, found.as_ref()).await;
+        let wanted = tried
+            .wanted(&self.shared, settings, hop, host, found.as_ref())
+            .await;
         wanted.is_ok_and(|wanted| wanted == open.wanted)
     }
 
@@ -425,7 +427,9 @@ impl Worker {
                 return None;
             }
         };
-        let wanted = tried.wanted(settings, hop, host, found.as_ref()).await;
+        let wanted = tried
+            .wanted(&self.shared, settings, hop, host, found.as_ref())
+            .await;
         let wanted = match wanted {
             Ok(wanted) => wanted,
             Err(ruled) => {

@@ -3,7 +3,7 @@
 
 use lab::{Ca, Config, Identity, MxHost, Scratch, Sendoff, StartTls};
 
-use crate::scene::{A_WHILE, BINARY, SOON, Scene, log_lines, send};
+use crate::scene::{A_WHILE, BINARY, SOON, Scene, eventually, log_lines, send, send_many};
 
 /// A world whose zones are signed; `safe.example` is a secure zone with one mail host.
 struct Signed {
@@ -224,6 +224,30 @@ fn a_host_that_fails_its_records_is_passed_over_for_one_that_does_not() {
     let server = signed.start();
     assert_delivered(&server, &other, "bob@safe.example", "dane");
     assert_eq!(signed.host.count(), 0);
+}
+
+#[test]
+fn a_host_that_fails_its_records_is_not_asked_again_for_every_mail() {
+    let signed = Signed::new();
+    let (right, wrong) = (Identity::worthless(), Identity::worthless());
+    signed.host.identify(&wrong);
+    signed.tlsa((3, 1, 1), &right.tlsa(1, 1));
+    let config = signed.config().set("outgoing.resend_wait", "1h").rule(
+        "safe.example",
+        "max_connections",
+        1,
+    );
+    let server = Sendoff::start(BINARY, config);
+    send_many(&server, 20, |n| format!("user{n}@safe.example"));
+    eventually("all of them wait", SOON, || {
+        log_lines(&server, &[" deferred ", "DANE", "attempt=1 "]).len() == 20
+    });
+    let asked = signed.host.connection_count();
+    assert!(asked < 5, "{asked} connections");
+    // Mended, they go when they are told to.
+    signed.host.identify(&right);
+    server.run(&["queue", "retry", "--all", "--yes"]);
+    assert_eq!(signed.host.wait_for(20, SOON).len(), 20);
 }
 
 #[test]

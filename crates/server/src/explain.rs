@@ -18,6 +18,7 @@ use self::probe::run_probe;
 use crate::config::{LocalStore, RuleKeys};
 use crate::event::Event;
 use crate::policy;
+use crate::reach::named_in_dns;
 use crate::reactions;
 use crate::resolve::answer;
 use crate::shared::{Settings, Shared};
@@ -336,6 +337,9 @@ async fn hosts(
             Ok(list) => {
                 let shown: Vec<String> = list.iter().map(ToString::to_string).collect();
                 found.step("host", format!("{name}: {}", shown.join(" ")));
+                if next.configured {
+                    finding = named_in_dns(settings, mode, host).await;
+                }
                 match wanted(settings, next, mode, context, host, finding.as_ref()).await {
                     Ok(wanted) => {
                         found.step("tls", format!("{}: {}", host.name, wanted.words()));

@@ -1,9 +1,11 @@
 //! Where a mail host can be reached: its addresses, and which of them may be used.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
+use deliver::TlsMode;
 use mail::{EnhancedCode, Reply};
-use net::{Answer, DnsFinding};
+use net::{Answer, DnsFinding, Dnssec};
 use route::{Host, HostAddresses};
 use tokio::net::TcpStream;
 
@@ -11,6 +13,9 @@ use crate::config::sources::Source;
 use crate::resolve::{Hop, log_addresses};
 use crate::shared::{Settings, Shared};
 use crate::tried::Tried;
+
+/// How long DNS is waited for where it may only say more of a server that is known without.
+const DNS_WAIT: Duration = Duration::from_secs(3);
 
 /// Why a host is not connected to.
 pub(crate) enum NoAddress {
@@ -35,9 +40,11 @@ pub(crate) async fn addresses(
     let mut finding = None;
     let found = match host.addresses {
         HostAddresses::Literal(ip) => vec![ip],
-        HostAddresses::LookUp if hop.next.configured => configured_addresses(settings, host)
-            .await
-            .map_err(|why| because((4, 4, 3), why))?,
+        HostAddresses::LookUp if hop.next.configured => {
+            finding = named_in_dns(settings, hop.tls, host).await;
+            let found = configured_addresses(settings, host).await;
+            found.map_err(|why| because((4, 4, 3), why))?
+        }
         HostAddresses::LookUp => {
             let found = settings.dns.addresses(host.name.as_str()).await;
             log_addresses(shared, &host.name, host.name.as_str(), &found);
@@ -88,6 +95,31 @@ fn put_last(tried: &mut Tried, host: &Host) -> bool {
     ));
     tried.hosts.push(host);
     true
+}
+
+/// What DNS says of a server that the administrator named, where it may say by DANE how the server proves
+/// itself (RFC 7672 §2.2.2). Without a DNS server that validates, nothing is asked, and nothing waits
+/// for long.
+pub(crate) async fn named_in_dns(
+    settings: &Settings,
+    tls: TlsMode,
+    host: &Host,
+) -> Option<DnsFinding<IpAddr>> {
+    let asks = match tls {
+        TlsMode::Opportunistic | TlsMode::Require => settings.config.outgoing.published.dane,
+        TlsMode::None | TlsMode::Verify | TlsMode::Implicit => false,
+    };
+    let dns = &settings.dns;
+    if !asks || dns.servers().is_empty() {
+        return None;
+    }
+    let validated = async { dns.dnssec().await == Dnssec::Validated };
+    let validated = tokio::time::timeout(DNS_WAIT, validated).await;
+    if validated != Ok(true) {
+        return None;
+    }
+    let asked = dns.addresses(host.name.as_str());
+    tokio::time::timeout(DNS_WAIT, asked).await.ok()
 }
 
 /// A server that the administrator named is found by DNS, or by what the system knows: Relay Mode

@@ -372,7 +372,10 @@ pub(crate) async fn wanted(
             // An administrator has named the server: it is known without DNS.
             true if next.configured => Ok(proved(&own, host)),
             true => Err(unprotected(host, false)),
-            false => Ok(own),
+            false => match addresses.filter(|_| next.configured && !off) {
+                Some(addresses) => by_its_records(settings, host, addresses, own).await,
+                None => Ok(own),
+            },
         };
     };
     if let Some(addresses) = addresses
@@ -386,12 +389,7 @@ pub(crate) async fn wanted(
             }
             (_, Dane::Unusable) if mode == TlsMode::Verify || required => {}
             (name, Dane::Unusable) => {
-                return Ok(Wanted {
-                    mode: TlsMode::Require,
-                    trust: Trust::Anyone,
-                    name,
-                    by: By::Dane,
-                });
+                return Ok(encrypted(name));
             }
         }
     }
@@ -402,6 +400,30 @@ pub(crate) async fn wanted(
         Some(_) | None if required => Err(unprotected(host, domain.doubtful)),
         // A policy that is only tested changes nothing but the reports.
         Some(_) | None => Ok(own),
+    }
+}
+
+/// A server that an administrator has named, and that says itself how it proves who it is.
+async fn by_its_records(
+    settings: &Settings,
+    host: &Host,
+    addresses: &DnsFinding<IpAddr>,
+    own: Wanted,
+) -> Result<Wanted, RuledOut> {
+    Ok(match dane(settings, host, addresses).await? {
+        (_, Dane::None) => own,
+        (name, Dane::Usable(records)) => by_dane(records, name, host, &host.name),
+        (name, Dane::Unusable) => encrypted(name),
+    })
+}
+
+/// TLS is announced, by records that prove nothing to a mail client (RFC 7672 §2.2).
+const fn encrypted(name: String) -> Wanted {
+    Wanted {
+        mode: TlsMode::Require,
+        trust: Trust::Anyone,
+        name,
+        by: By::Dane,
     }
 }
 

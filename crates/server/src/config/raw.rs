@@ -231,7 +231,7 @@ pub(crate) struct Outgoing {
     /// `none`, `opportunistic`, `require` or `verify`. Default: `opportunistic`.
     pub(crate) tls: Text,
     /// Hosts whose domains publish TLSA records, and sign them, must prove themselves by these (DANE,
-    /// RFC 7672). Default: true.
+    /// RFC 7672); a relay, or the server of a Via SMTP rule, by those of its own name. Default: true.
     pub(crate) dane: Option<bool>,
     /// Hosts must meet the policy that their domain publishes (MTA-STS, RFC 8461), where DANE does not
     /// say more. Default: true.

@@ -251,6 +251,36 @@ fn a_host_that_fails_its_records_is_not_asked_again_for_every_mail() {
 }
 
 #[test]
+fn a_server_that_a_rule_names_proves_itself_by_records_of_its_own() {
+    let signed = Signed::new();
+    let world = &signed.scene.world;
+    let (right, wrong) = (Identity::worthless(), Identity::worthless());
+    world.dns.secure_zone("partner.example");
+    let relay = world.host("relay.partner.example");
+    relay.identify(&right);
+    let port = world.port();
+    let data = right.tlsa(1, 1);
+    world
+        .dns
+        .tlsa("relay.partner.example", port, (3, 1, 1), &data);
+    let config = signed.config().rule(
+        "safe.example",
+        "via_smtp",
+        format!("relay.partner.example:{port}"),
+    );
+    let server = Sendoff::start(BINARY, config);
+    assert_delivered(&server, &relay, "bob@safe.example", "dane");
+    let explained = server.run(&["explain", "bob@safe.example"]);
+    let words = "by the TLSA records of relay.partner.example";
+    assert!(explained.contains(words), "{explained}");
+    relay.identify(&wrong);
+    relay.stop().start();
+    relay.forget();
+    assert_deferred(&server, &relay, "eve@safe.example", &["DANE"]);
+    assert!(signed.host.received().is_empty());
+}
+
+#[test]
 fn domains_that_share_hosts_keep_policies_of_their_own() {
     let signed = Signed::new();
     let world = &signed.scene.world;

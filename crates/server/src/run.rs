@@ -308,7 +308,11 @@ async fn forget_history(shared: Arc<Shared>) {
         let before = net::now() - shared.settings().config.queue.history;
         let done = tokio::task::spawn_blocking(move || handles.spool.expire_history(before)).await;
         let handles = Arc::clone(&shared);
-        let over = tokio::task::spawn_blocking(move || suppression::expire(&handles)).await;
+        let over = tokio::task::spawn_blocking(move || {
+            handles.sts.sweep(net::now());
+            suppression::expire(&handles)
+        });
+        let over = over.await;
         if let Ok(Err(why)) = over {
             let line = shared.journal.line(net::now(), "error");
             line.field("what", "suppression list")

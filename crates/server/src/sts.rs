@@ -148,6 +148,18 @@ impl StsPolicies {
         (found, record.valid_until)
     }
 
+    /// Removes the files of policies that do not hold any more; blocks. A file that is none of ours stays.
+    pub(crate) fn sweep(&self, now: Timestamp) {
+        let entries = std::fs::read_dir(&self.directory).into_iter().flatten();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let kept = std::fs::read(&path).ok().and_then(|text| parse(&text));
+            if kept.is_some_and(|kept| !kept.holds(now)) {
+                // It is looked at again in an hour.
+                drop(std::fs::remove_file(path));
+            }
+        }
+    }
+
     fn path(&self, domain: &Domain) -> PathBuf {
         self.directory.join(domain.as_str())
     }
@@ -352,5 +364,17 @@ mod tests {
         assert!(parse(b"id: 1\nfetched: never\nversion: STSv1\n").is_none());
         let (begin, end) = (kept.fetched, kept.fetched + Duration::from_secs(86_400));
         assert!(kept.holds(begin) && !kept.holds(end));
+        let scratch = lab::Scratch::new();
+        let (ours, other) = (
+            scratch.path().join("a.example"),
+            scratch.path().join("note"),
+        );
+        std::fs::write(&ours, kept.text()).unwrap();
+        std::fs::write(&other, "no policy").unwrap();
+        let policies = StsPolicies::new(scratch.path().to_owned());
+        policies.sweep(begin);
+        assert!(ours.exists());
+        policies.sweep(end);
+        assert!(!ours.exists() && other.exists());
     }
 }

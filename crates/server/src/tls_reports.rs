@@ -263,7 +263,11 @@ async fn report_day(
             let line = line.field("domain", &domain).field("day", day);
             match report.send(shared, settings, begin, &counts).await {
                 Ok(done) => {
-                    shared.tls_reports.note_sent(day, &report.what)?;
+                    let (handles, day) = (Arc::clone(shared), day.to_owned());
+                    let noted = tokio::task::spawn_blocking(move || {
+                        handles.tls_reports.note_sent(&day, &report.what)
+                    });
+                    noted.await.map_err(std::io::Error::other)??;
                     line.field("what", done).send();
                 }
                 Err(why) => {
@@ -330,9 +334,12 @@ impl Report {
             contact: own.contact.clone(),
         };
         let end = begin + (DAY - Duration::from_secs(1));
-        let text = tls_report(&reporter, &self.id, (begin, end), counts);
-        let text = text.map_err(|e| e.to_string())?;
-        let content = gzip(text.as_bytes()).map_err(|e| e.to_string())?;
+        let (id, counts) = (self.id.clone(), counts.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            let text = tls_report(&reporter, &id, (begin, end), &counts);
+            gzip(text.map_err(|e| e.to_string())?.as_bytes()).map_err(|e| e.to_string())
+        });
+        let content = made.await.map_err(|e| e.to_string())??;
         match &self.target {
             ReportTo::Mail(address) => {
                 let mail = self.mail(settings, address, &content);

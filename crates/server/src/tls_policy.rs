@@ -112,7 +112,49 @@ pub(crate) async fn contexts(
             None => groups.push((context, vec![number])),
         }
     }
+    let only_signed = |context: &Context| {
+        let domain = context.domain.as_ref();
+        need != Need::Required && domain.is_some_and(|d| d.sts.is_none())
+    };
+    let several = groups.iter().filter(|(c, _)| only_signed(c)).count() > 1;
+    if several && !any_may_have_records(settings, next).await {
+        join(&mut groups, only_signed);
+    }
     groups
+}
+
+/// Whether DANE can be about any host of a next hop: otherwise signed domains ask for nothing there.
+async fn any_may_have_records(settings: &Settings, next: &NextHop) -> bool {
+    for host in &next.hosts {
+        let addresses = settings.dns.addresses(host.name.as_str()).await;
+        let alias = addresses.alias.as_ref().is_some_and(|alias| alias.secure);
+        // What could not be looked up may be secure when it is tried.
+        let unknown = matches!(addresses.answer, Answer::Failed(_));
+        if alias || unknown || addresses.security == Security::Secure {
+            return true;
+        }
+    }
+    false
+}
+
+/// Puts those together, with those whose domains ask for nothing, who ask for nothing there.
+fn join(groups: &mut Vec<(Context, Vec<u32>)>, idle: impl Fn(&Context) -> bool) {
+    let Some((context, _)) = groups.iter().find(|(context, _)| idle(context)) else {
+        return;
+    };
+    let nothing = Context {
+        domain: None,
+        ..context.clone()
+    };
+    let mut joined = Vec::new();
+    groups.retain_mut(|(context, numbers)| {
+        let joins = *context == nothing || idle(context);
+        if joins {
+            joined.append(numbers);
+        }
+        !joins
+    });
+    groups.push((nothing, joined));
 }
 
 /// What a domain asks for; `None` where that is nothing.

@@ -308,6 +308,40 @@ fn domains_that_share_hosts_keep_policies_of_their_own() {
 }
 
 #[test]
+fn signed_domains_at_a_host_without_records_get_one_copy_together() {
+    let signed = Signed::new();
+    let world = &signed.scene.world;
+    world.dns.insecure_zone("hosting.example");
+    let host = world.host("mx.hosting.example");
+    host.set(|b| b.starttls = StartTls::Good);
+    let mut recipients = vec!["eve@unsigned.example".to_owned()];
+    world.dns.insecure_zone("unsigned.example");
+    for name in ["a", "b", "c"] {
+        world.dns.secure_zone(&format!("{name}.example"));
+        recipients.push(format!("bob@{name}.example"));
+    }
+    for to in &recipients {
+        let domain = to.split_once('@').map_or("", |(_, domain)| domain);
+        world.dns.mx(domain, 10, "mx.hosting.example");
+    }
+    let server = signed.start();
+    // The domains are known, and share a site.
+    for to in &recipients {
+        send(&server, to);
+    }
+    assert_eq!(host.wait_for(4, SOON).len(), 4);
+    host.forget();
+    let to: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    server.send(crate::scene::SENDER, &to, &crate::scene::mail("to all"));
+    let mails = host.wait_for(1, SOON);
+    let mut reached = mails.first().expect("a mail").addresses();
+    reached.sort_unstable();
+    let mut expected = to;
+    expected.sort_unstable();
+    assert_eq!(reached, expected);
+}
+
+#[test]
 fn c41_mail_that_puts_delivery_first_is_not_held_up_by_the_domains_records() {
     let signed = Signed::new();
     signed.host.set(|b| b.starttls = StartTls::Good);

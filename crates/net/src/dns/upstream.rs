@@ -36,6 +36,9 @@ const STRIPS_FOR: Duration = Duration::from_secs(600);
 const DOUBTED_FOR: Duration = Duration::from_secs(600);
 /// Servers that say nothing of use are not asked about DNSSEC again before this time is over.
 const SILENT_FOR: Duration = Duration::from_secs(20);
+/// Servers that answer, but have never said anything of use about the root's keys, are used without
+/// validation after this time: in a network of its own there may be no root, and its mail must not wait.
+const SILENT_MAX: Duration = Duration::from_secs(60);
 
 /// What the servers said, with how far it can be trusted.
 #[derive(Debug, Clone)]
@@ -58,8 +61,9 @@ pub(super) enum Outcome {
 #[derive(Debug, Clone, Copy)]
 enum Standing {
     Unknown,
-    /// They do not answer; until then that is not asked again.
-    Silent(Instant),
+    /// They do not answer; until then that is not asked again. And since when they have answered other
+    /// questions.
+    Silent(Instant, Option<Instant>),
     /// They do, and since when they seem not to, and when that was last looked at.
     Passes(Option<(Instant, Instant)>),
     /// Until then they are asked without validation.
@@ -75,6 +79,8 @@ pub(super) struct Upstream {
     standing: Mutex<Standing>,
     /// Who finds out about the standing; the others wait.
     asking: tokio::sync::Mutex<()>,
+    /// How long an answer about the root's keys is waited for.
+    look_limit: Duration,
     /// The resolver keeps no denial that it has validated.
     denied: Mutex<HashMap<(String, RecordType), Said>>,
 }
@@ -103,6 +109,7 @@ impl Upstream {
             chain,
             standing: Mutex::new(Standing::Unknown),
             asking: tokio::sync::Mutex::new(()),
+            look_limit: settings.timeout,
             denied: Mutex::new(HashMap::new()),
         }))
     }
@@ -114,6 +121,11 @@ impl Upstream {
         };
         if !self.is_validating().await {
             return said(self.plain.lookup(name, kind).await, false);
+        }
+        if let Standing::Silent(..) = self.standing()
+            && let Some(said) = self.unvalidated(name, kind).await
+        {
+            return said;
         }
         let key = (name.to_ascii_lowercase(), kind);
         if let Some(known) = self.known_denial(&key) {
@@ -134,6 +146,52 @@ impl Upstream {
             self.keep_denial(key, said.clone());
         }
         said
+    }
+
+    /// The answer of servers that have said nothing of use about the root's keys; none: they have now.
+    async fn unvalidated(&self, name: &str, kind: RecordType) -> Option<Said> {
+        let answer = said(self.plain.lookup(name, kind).await, false);
+        if matches!(answer.outcome, Outcome::Failed(_)) {
+            return Some(answer);
+        }
+        let left = SILENT_MAX.saturating_sub(self.answering_since()?.elapsed());
+        if !left.is_zero() {
+            return Some(Said {
+                records: Vec::new(),
+                outcome: Outcome::Failed(format!(
+                    "the DNS server says nothing of use about the root's keys (DNSSEC); its answers are \
+                     used without validation in {} s if it goes on like that, or at once with dns.dnssec \
+                     = false",
+                    left.as_secs() + 1
+                )),
+                security: Security::Unchecked,
+                valid_until: Instant::now(),
+            });
+        }
+        let _turn = self.asking.lock().await;
+        // What lasted may just be over: then nothing is used without.
+        if matches!(self.standing(), Standing::Silent(..)) {
+            self.look().await;
+        }
+        match self.standing() {
+            Standing::Passes(_) => return None,
+            Standing::Strips(_) | Standing::Silent(..) | Standing::Unknown => {}
+        }
+        self.stand(Standing::Strips(Instant::now() + STRIPS_FOR));
+        Some(answer)
+    }
+
+    /// Since when silent servers have answered other questions: since now, where that is the first one.
+    fn answering_since(&self) -> Option<Instant> {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *standing {
+            Standing::Silent(_, since) => Some(*since.get_or_insert_with(Instant::now)),
+            Standing::Passes(_) | Standing::Strips(_) | Standing::Unknown => None,
+        }
+    }
+
+    fn stand(&self, new: Standing) {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
     /// How the servers stand to DNSSEC.
@@ -168,9 +226,9 @@ impl Upstream {
     fn known_standing(&self) -> Option<bool> {
         match self.standing() {
             Standing::Passes(_) => Some(true),
-            Standing::Silent(until) if Instant::now() < until => Some(true),
+            Standing::Silent(until, _) if Instant::now() < until => Some(true),
             Standing::Strips(until) if Instant::now() < until => Some(false),
-            Standing::Strips(_) | Standing::Silent(_) | Standing::Unknown => None,
+            Standing::Strips(_) | Standing::Silent(..) | Standing::Unknown => None,
         }
     }
 
@@ -180,7 +238,7 @@ impl Upstream {
         let lately = match self.standing() {
             Standing::Strips(until) if Instant::now() < until => return true,
             Standing::Passes(Some((_, looked))) => looked.elapsed() < SILENT_FOR,
-            Standing::Silent(until) => Instant::now() < until,
+            Standing::Silent(until, _) => Instant::now() < until,
             Standing::Passes(None) | Standing::Strips(_) | Standing::Unknown => false,
         };
         !lately && !self.look().await
@@ -194,7 +252,9 @@ impl Upstream {
         };
         validating.clear_lookup_cache(".", RecordType::DNSKEY);
         self.chain.forget(".");
-        let asked = contained(validating.lookup(".", RecordType::DNSKEY)).await;
+        let asked = contained(validating.lookup(".", RecordType::DNSKEY));
+        let asked = tokio::time::timeout(self.look_limit, asked).await;
+        let asked = asked.unwrap_or(Some(Err(NetError::Timeout)));
         let now = Instant::now();
         let answered = matches!(&asked, Some(Ok(lookup)) if secure(lookup.answers()));
         let unsigned = match asked {
@@ -214,9 +274,12 @@ impl Upstream {
             (true, _) => Standing::Strips(now + STRIPS_FOR),
             (false, _) if answered => Standing::Passes(None),
             (false, Standing::Passes(doubt)) => Standing::Passes(doubt),
-            (false, _) => Standing::Silent(now + SILENT_FOR),
+            // They are as they were.
+            (false, Standing::Strips(_)) => Standing::Strips(now + STRIPS_FOR),
+            (false, Standing::Silent(_, since)) => Standing::Silent(now + SILENT_FOR, since),
+            (false, Standing::Unknown) => Standing::Silent(now + SILENT_FOR, None),
         };
-        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+        self.stand(standing);
         !matches!(standing, Standing::Strips(_))
     }
 
@@ -384,6 +447,40 @@ fn words(error: &NetError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_network_without_a_root_is_used_without_validation_when_that_lasts() {
+        let server = lab::Dns::start();
+        server.mx("office.example", 10, "mx.office.example");
+        server.servfail(".");
+        let settings = DnsSettings {
+            servers: Vec::new(),
+            detect_if_given_fail: false,
+            timeout: Duration::from_secs(5),
+            dnssec: true,
+            trust_anchor: None,
+        };
+        let anchors = Arc::new(TrustAnchors::default());
+        let upstream = Upstream::new(&[server.address()], &settings, Some(&anchors));
+        let upstream = upstream.unwrap().unwrap();
+        let early = upstream.ask("office.example.", RecordType::MX).await;
+        let expected = "about the root's keys (DNSSEC); its answers are used without validation in";
+        assert!(
+            matches!(&early.outcome, Outcome::Failed(why) if why.contains(expected)),
+            "{early:?}"
+        );
+        let long_ago = Instant::now().checked_sub(SILENT_MAX).unwrap();
+        upstream.stand(Standing::Silent(
+            Instant::now() + SILENT_FOR,
+            Some(long_ago),
+        ));
+        let late = upstream.ask("office.example.", RecordType::MX).await;
+        assert_eq!(
+            (late.outcome, late.security),
+            (Outcome::Found, Security::Unchecked)
+        );
+        assert_eq!(upstream.dnssec().await, Dnssec::Stripped);
+    }
 
     #[tokio::test]
     async fn a_look_up_that_breaks_is_an_answer_that_failed() {

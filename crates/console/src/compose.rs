@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use intake::{FUTURE_MAX, Wanted};
-use mail::{Address, ByMode, DeliverBy, Notify, Ret, Terms, Timestamp};
+use mail::{Address, BodyType, ByMode, DeliverBy, Notify, Ret, Terms, Timestamp};
 use mail_builder::MessageBuilder;
 use mail_builder::headers::address::Address as Written;
 use mail_builder::headers::content_type::ContentType;
@@ -162,6 +162,7 @@ pub(crate) struct Composed {
     pub(crate) authors: Vec<Address>,
     pub(crate) recipients: Vec<Wanted>,
     pub(crate) content: Bytes,
+    pub(crate) body_type: BodyType,
     pub(crate) ret: Option<Ret>,
     pub(crate) terms: Terms,
 }
@@ -216,6 +217,7 @@ pub(crate) fn compose(
     let content = builder.body(body(message)?).write_to_vec();
     let content = content.map_err(|e| Problem::unavailable(e.to_string()))?;
     Ok(Composed {
+        body_type: BodyType::SevenBit,
         reverse_path,
         authors: vec![from.address],
         recipients,

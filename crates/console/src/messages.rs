@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body::Body as _;
 use intake::Submission;
-use mail::{Address, Reply, Submitter};
+use mail::{Address, BodyType, Reply, Submitter};
 use serde::Serialize;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use utoipa::ToSchema;
@@ -109,6 +109,7 @@ impl Turns {
     params(
         ("from" = Option<String>, Query, description = "Only with message/rfc822: the reverse-path. Default: the address in From"),
         ("to" = Option<Vec<String>>, Query, description = "Only with message/rfc822: the recipients. Default: those in To, Cc and Bcc"),
+        ("body" = Option<String>, Query, description = "Only with message/rfc822: `BINARYMIME` keeps every octet of the body as it is (RFC 3030). Default: lines, which may end in LF"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters", min_length = 1, max_length = 255, pattern = "^[!-~]{1,255}$"),
     ),
     request_body(content(
@@ -170,28 +171,37 @@ enum Form {
     Whole {
         from: Option<String>,
         to: Vec<String>,
+        body: BodyType,
     },
 }
 
 impl Form {
     fn of(kind: &str, parameters: Vec<(String, String)>) -> Result<Self, Problem> {
-        let (mut from, mut to) = (None, Vec::new());
+        let (mut from, mut to, mut body_type) = (None, Vec::new(), None);
         let is_json = kind == "application/json";
         for (name, value) in parameters {
             match name.as_str() {
-                "from" | "to" if is_json => {
-                    let why = "with JSON, sender and recipients stand in the body";
+                "from" | "to" | "body" if is_json => {
+                    let why = "with JSON, everything stands in the body";
                     return Err(Problem::field(name, why));
                 }
                 "from" if from.is_none() => from = Some(value),
                 "from" => return Err(Problem::field("from", "it is given twice")),
                 "to" => to.push(value),
+                "body" if body_type.is_some() => {
+                    return Err(Problem::field("body", "it is given twice"));
+                }
+                "body" => body_type = Some(declared(&value)?),
                 _ => return Err(Problem::field(name, "there is no such parameter")),
             }
         }
         match kind {
             "application/json" => Ok(Self::Json),
-            "message/rfc822" => Ok(Self::Whole { from, to }),
+            "message/rfc822" => Ok(Self::Whole {
+                from,
+                to,
+                body: body_type.unwrap_or_default(),
+            }),
             _ => Err(body::unsupported("application/json or message/rfc822")),
         }
     }
@@ -203,8 +213,18 @@ impl Form {
                 let id = format!("{}@{hostname}", random_name()?);
                 compose(message, net::now(), &id)
             }
-            Self::Whole { from, to } => raw::read(octets, from.as_deref(), &to),
+            Self::Whole { from, to, body } => raw::read(octets, from.as_deref(), &to, body),
         }
+    }
+}
+
+/// What the body of a whole mail is declared to be, in the words of SMTP.
+fn declared(value: &str) -> Result<BodyType, Problem> {
+    match value.to_ascii_uppercase().as_str() {
+        "7BIT" => Ok(BodyType::SevenBit),
+        "8BITMIME" => Ok(BodyType::EightBitMime),
+        "BINARYMIME" => Ok(BodyType::BinaryMime),
+        _ => Err(Problem::field("body", "it is 7BIT, 8BITMIME or BINARYMIME")),
     }
 }
 
@@ -303,6 +323,7 @@ async fn hand_in(
         .map(|r| r.address.clone())
         .collect();
     let submission = Submission {
+        body_type: composed.body_type,
         reverse_path: composed.reverse_path,
         recipients: composed.recipients,
         content: composed.content,

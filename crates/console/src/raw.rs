@@ -1,14 +1,19 @@
 //! A mail that comes whole (RFC 5322): who sends it and who gets it, and its Bcc taken out.
 
 use bytes::Bytes;
-use mail::{Address, Headers, Notify, Terms};
+use mail::{Address, BodyType, Headers, Notify, Terms};
 
 use crate::compose::{Composed, wanted};
 use crate::mailbox::{Mailbox, parse_list};
 use crate::problem::Problem;
 
 /// Reads the mail. `from` and `to` come from the request's parameters and win over the header.
-pub(crate) fn read(content: &[u8], from: Option<&str>, to: &[String]) -> Result<Composed, Problem> {
+pub(crate) fn read(
+    content: &[u8],
+    from: Option<&str>,
+    to: &[String],
+    body_type: BodyType,
+) -> Result<Composed, Problem> {
     let mut authors = field(content, "From")?;
     if authors.is_empty() {
         let problem = Problem::field("From", "the mail has no From field with an address");
@@ -42,6 +47,7 @@ pub(crate) fn read(content: &[u8], from: Option<&str>, to: &[String]) -> Result<
         authors: authors.into_iter().map(|m| m.address).collect(),
         recipients,
         content: without_bcc(content),
+        body_type,
         ret: None,
         terms: Terms::default(),
     })
@@ -79,7 +85,7 @@ mod tests {
     fn recipients_come_from_the_header_and_bcc_is_gone() {
         let mail = b"From: Ann <ann@a.example>\nTo: b@b.example\nBcc: c@c.example,\n\
             \td@d.example\nCc: b@b.example\nSubject: x\n\nBcc: stays\nbody";
-        let read = read(mail, None, &[]).unwrap();
+        let read = read(mail, None, &[], BodyType::SevenBit).unwrap();
         let to = read.recipients.iter().map(|r| r.address.to_string());
         let to: Vec<String> = to.collect();
         assert_eq!(to, ["b@b.example", "c@c.example", "d@d.example"]);
@@ -97,16 +103,16 @@ mod tests {
             "e@e.example, f@f.example".to_owned(),
             "g@g.example".to_owned(),
         ];
-        let found = read(mail, Some(""), &to).unwrap();
+        let found = read(mail, Some(""), &to, BodyType::SevenBit).unwrap();
         assert_eq!(found.recipients.len(), 3);
         assert_eq!(found.reverse_path, None);
         assert_eq!(found.authors.len(), 2);
         assert!(
-            read(b"To: b@b.example\r\n\r\nx", None, &[]).is_err(),
+            read(b"To: b@b.example\r\n\r\nx", None, &[], BodyType::SevenBit).is_err(),
             "no From"
         );
         assert!(
-            read(b"From: a@b.example\r\n\r\nx", None, &[]).is_err(),
+            read(b"From: a@b.example\r\n\r\nx", None, &[], BodyType::SevenBit).is_err(),
             "no To"
         );
     }

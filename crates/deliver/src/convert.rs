@@ -1,6 +1,8 @@
-//! Down-conversion: a content in the form that a host without 8BITMIME or SMTPUTF8 can take
-//! (RFC 6152 §3, RFC 2045 §6, RFC 2047, RFC 6857).
+//! Down-conversion: a content in the form that a host without BINARYMIME, 8BITMIME or SMTPUTF8 can
+//! take (RFC 3030 §3, RFC 6152 §3, RFC 2045 §6, RFC 2047, RFC 6857).
 //!
+//! A host without BINARYMIME gets lines: text with its line ends mended, all else in base64, octet
+//! for octet.
 //! A host without 8BITMIME gets every octet in ASCII: parts in quoted-printable or base64, header
 //! fields in encoded words. A host with 8BITMIME and without SMTPUTF8 gets the header in ASCII and
 //! the body as it is. What is ASCII already is never touched, and what has been signed as a part
@@ -12,15 +14,16 @@ mod entity;
 mod field;
 mod folded;
 mod lexer;
+mod lines;
 mod parameters;
 
 use std::fmt;
 
 use bytes::Bytes;
-use mail::Headers;
+use mail::{BodyType, Headers};
 use smtp::extension::{Extension, Extensions};
 
-use entity::{Extent, Place, Walk};
+use entity::{Goal, Place, Walk};
 
 use crate::transaction::Transaction;
 
@@ -31,6 +34,29 @@ pub enum Conversion {
     Header,
     /// Everything in ASCII, for a host without 8BITMIME.
     Whole,
+    /// A binary body in lines, which may have octets above 127.
+    Lines,
+    /// The same, and the header in ASCII.
+    LinesAndHeader,
+    /// A binary body and the header in lines of ASCII.
+    LinesInAscii,
+}
+
+impl Conversion {
+    const fn goal(self) -> Goal {
+        let (header, ascii, lines) = match self {
+            Self::Header => (true, false, false),
+            Self::Whole => (true, true, false),
+            Self::Lines => (false, false, true),
+            Self::LinesAndHeader => (true, false, true),
+            Self::LinesInAscii => (true, true, true),
+        };
+        Goal {
+            header,
+            ascii,
+            lines,
+        }
+    }
 }
 
 /// Whether a content may be changed that bears a DKIM signature, which does not hold behind it.
@@ -55,6 +81,20 @@ pub struct Converted {
     pub signed: bool,
     /// It still has octets above 127.
     pub eight_bit: bool,
+    /// What was done.
+    pub conversion: Conversion,
+}
+
+impl Converted {
+    /// What the content needs now that needed `before`.
+    #[must_use]
+    pub const fn body_type(&self, before: BodyType) -> BodyType {
+        match (before, self.conversion, self.eight_bit) {
+            (BodyType::BinaryMime, Conversion::Header | Conversion::Whole, _) => before,
+            (_, _, true) => BodyType::EightBitMime,
+            (_, _, false) => BodyType::SevenBit,
+        }
+    }
 }
 
 impl fmt::Display for Converted {
@@ -87,13 +127,24 @@ impl fmt::Display for Obstacle {
 /// What must be done to the content for a host with these extensions; `None`: nothing.
 #[must_use]
 pub fn needed(transaction: &Transaction, host: &Extensions) -> Option<Conversion> {
-    if transaction.eight_bit && !host.has(Extension::EightBitMime) {
-        Some(Conversion::Whole)
-    } else if transaction.utf8_header && !host.has(Extension::SmtpUtf8) {
-        Some(Conversion::Header)
-    } else {
-        None
+    let header = transaction.utf8_header && !host.has(Extension::SmtpUtf8);
+    let eight_bit = host.has(Extension::EightBitMime);
+    match transaction.body {
+        BodyType::BinaryMime if !takes_binary(host) => Some(match (eight_bit, header) {
+            (false, _) => Conversion::LinesInAscii,
+            (true, true) => Conversion::LinesAndHeader,
+            (true, false) => Conversion::Lines,
+        }),
+        BodyType::EightBitMime if !eight_bit => Some(Conversion::Whole),
+        BodyType::SevenBit | BodyType::EightBitMime | BodyType::BinaryMime => {
+            header.then_some(Conversion::Header)
+        }
     }
+}
+
+/// Whether a host takes content that is not made of lines (RFC 3030 §3).
+pub(crate) const fn takes_binary(host: &Extensions) -> bool {
+    host.has(Extension::BinaryMime) && host.has(Extension::Chunking)
 }
 
 impl Transaction {
@@ -103,7 +154,7 @@ impl Transaction {
     pub fn converted(mut self, outcome: &Result<Converted, Obstacle>) -> Self {
         if let Ok(converted) = outcome {
             self.content = converted.content.clone();
-            self.eight_bit = converted.eight_bit;
+            self.body = converted.body_type(self.body);
             self.utf8_header = false;
         }
         self.conversion = Some(outcome.as_ref().map(ToString::to_string).map_err(|o| *o));
@@ -137,18 +188,16 @@ pub fn convert(
             "it is signed (DKIM), and the setting outgoing.convert_signed forbids it",
         ));
     }
-    let extent = match conversion {
-        Conversion::Header => Extent::Header,
-        Conversion::Whole => Extent::Whole,
-    };
-    let mut walk = Walk::new(content.len());
-    walk.entity(content, Place::Message, extent, 0)?;
+    let mut walk = Walk::new(content.len(), conversion.goal());
+    walk.entity(content, Place::Message, 0)?;
+    walk.end();
     Ok(Converted {
         eight_bit: !walk.out.is_ascii(),
         content: Bytes::from(walk.out),
         parts: walk.parts,
         fields: walk.fields,
         signed,
+        conversion,
     })
 }
 

@@ -3,9 +3,10 @@
 //! Content is converted before (`convert`); what a host cannot take even so is refused here with the
 //! right code and never sent raw (RFC 1870 §6.1, RFC 6152 §3, RFC 6531 §3.2).
 
-use mail::{Address, EnhancedCode, Reply};
+use mail::{Address, BodyType, EnhancedCode, Reply};
 use smtp::extension::{Extension, Extensions};
 
+use crate::convert::takes_binary;
 use crate::transaction::Transaction;
 
 /// Why the whole transaction cannot be given to a host with these extensions.
@@ -25,7 +26,11 @@ pub(crate) fn refusal(transaction: &Transaction, host: &Extensions) -> Option<Re
         let text = format!("the message has {size} octets, the host takes {limit} (SIZE)");
         return own((3, 4), text);
     }
-    if transaction.eight_bit && !host.has(Extension::EightBitMime) {
+    if transaction.body == BodyType::BinaryMime && !takes_binary(host) {
+        let text = "the message has a binary body, which the host does not take (no BINARYMIME)";
+        return own((6, 3), with_obstacle(transaction, text));
+    }
+    if transaction.body == BodyType::EightBitMime && !host.has(Extension::EightBitMime) {
         let text = "the message has 8-bit content, which the host does not take (no 8BITMIME)";
         return own((6, 3), with_obstacle(transaction, text));
     }

@@ -65,7 +65,7 @@ fn transaction(recipients: &[&str], content: &'static str) -> Transaction {
         reverse_path: Some(Address::parse("s@a.example").unwrap()),
         recipients: recipients.iter().enumerate().map(recipient).collect(),
         content: Bytes::from_static(content.as_bytes()),
-        eight_bit: !content.is_ascii(),
+        body: mail::BodyType::default().needed(content.as_ref()),
         utf8_header: false,
         conversion: None,
         ret: None,

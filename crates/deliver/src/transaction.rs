@@ -22,8 +22,8 @@ pub struct Transaction {
     pub recipients: Vec<TransactionRecipient>,
     /// Header and body.
     pub content: Bytes,
-    /// The content has octets above 127.
-    pub eight_bit: bool,
+    /// What the content needs to be carried.
+    pub body: BodyType,
     /// The header has, so that only SMTPUTF8 can carry it.
     pub utf8_header: bool,
     /// What was done to the content for this host, or why it could not be.
@@ -277,8 +277,13 @@ impl Running {
         let dsn = host.has(Extension::Dsn);
         let params = MailParams {
             size: host.has(Extension::Size).then_some(t.content.len() as u64),
-            body: (t.eight_bit && host.has(Extension::EightBitMime))
-                .then_some(BodyType::EightBitMime),
+            body: match t.body {
+                BodyType::SevenBit => None,
+                BodyType::EightBitMime => {
+                    Some(BodyType::EightBitMime).filter(|_| host.has(Extension::EightBitMime))
+                }
+                BodyType::BinaryMime => Some(BodyType::BinaryMime),
+            },
             smtputf8: utf8 && host.has(Extension::SmtpUtf8),
             ret: t.ret.filter(|_| dsn),
             env_id: t.env_id.clone().filter(|_| dsn),
@@ -312,7 +317,10 @@ impl Running {
     ) {
         let content = &self.transaction.content;
         if self.chunking {
-            let content = dot_stuffing::canonical(content);
+            let content = match self.transaction.body {
+                BodyType::SevenBit | BodyType::EightBitMime => dot_stuffing::canonical(content),
+                BodyType::BinaryMime => content.clone(),
+            };
             command::bdat(commands, content.len(), true);
             log.sent(commands);
             out.push_back(commands.split().freeze());

@@ -1,4 +1,4 @@
-//! Contents made fit for hosts without 8BITMIME or SMTPUTF8.
+//! Contents made fit for hosts without BINARYMIME, 8BITMIME or SMTPUTF8.
 
 use bytes::Bytes;
 use deliver::{Conversion, Signatures, convert};
@@ -25,9 +25,44 @@ pub(crate) fn converted(input: &[u8]) {
         match conversion {
             Conversion::Header => assert!(header.is_ascii(), "the header is not ASCII"),
             Conversion::Whole => assert!(out.is_ascii(), "it is not ASCII"),
+            Conversion::Lines | Conversion::LinesAndHeader | Conversion::LinesInAscii => {}
         }
         if content.is_ascii() {
             assert_eq!((out, made.parts, made.fields), (&content, 0, 0));
+        }
+        let again = convert(out, conversion, Signatures::MayBreak);
+        let again = again.expect("what was converted is converted");
+        assert_eq!(&again.content, out, "converting again changes it");
+    }
+    binary(&Bytes::copy_from_slice(input));
+}
+
+/// What is made of a binary content is lines, in ASCII where it must be, of a size in proportion, and
+/// is not changed by converting it again.
+fn binary(content: &Bytes) {
+    for conversion in [
+        Conversion::Lines,
+        Conversion::LinesAndHeader,
+        Conversion::LinesInAscii,
+    ] {
+        let Ok(made) = convert(content, conversion, Signatures::MayBreak) else {
+            continue;
+        };
+        let out = &made.content;
+        assert!(smtp::dot_stuffing::is_canonical(out), "CR or LF alone");
+        assert!(out.ends_with(b"\r\n") && !out.contains(&0));
+        assert!(
+            out.len() <= content.len() * 20 + 4000,
+            "{} octets",
+            out.len()
+        );
+        assert_eq!(made.eight_bit, !out.is_ascii());
+        let (header, body) = out.split_at(body_offset(out));
+        assert!(mail::are_lines(body), "the body is not made of lines");
+        match conversion {
+            Conversion::LinesInAscii => assert!(out.is_ascii(), "it is not ASCII"),
+            Conversion::LinesAndHeader => assert!(header.is_ascii(), "the header is not ASCII"),
+            Conversion::Header | Conversion::Whole | Conversion::Lines => {}
         }
         let again = convert(out, conversion, Signatures::MayBreak);
         let again = again.expect("what was converted is converted");

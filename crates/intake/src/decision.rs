@@ -7,6 +7,7 @@ use mail::{
     Timestamp, body_offset, is_ascii, received_count,
 };
 use smtp::data::ContentError;
+use smtp::dot_stuffing::is_canonical;
 
 use crate::FixUps;
 use crate::paths::Stands;
@@ -94,12 +95,38 @@ pub(crate) fn weigh(
     }
     let mended = fix_ups.apply(&content, &policy.hostname, id, now);
     let content = mended.map_or(content, Bytes::from);
-    envelope.body_type = match is_ascii(&content) {
-        true => BodyType::SevenBit,
-        false => BodyType::EightBitMime,
+    envelope.body_type = envelope.body_type.needed(&content);
+    let content = match envelope.body_type {
+        BodyType::SevenBit | BodyType::EightBitMime => content,
+        BodyType::BinaryMime => with_header_of_lines(policy, content)?,
     };
     envelope.smtputf8 = envelope.smtputf8 && needs_smtputf8(envelope, &content);
     Ok(content)
+}
+
+/// Whatever the body is, the header consists of lines (RFC 3030 §3): others would read it otherwise
+/// than it is read here.
+fn with_header_of_lines(policy: &Policy, content: Bytes) -> Result<Bytes, Reply> {
+    let length = body_offset(&content);
+    let header = content.get(..length).unwrap_or_default();
+    if !is_canonical(header) || header.contains(&0) {
+        let enhanced = EnhancedCode::new(5, 6, 0);
+        let text = "The mail's header has a CR or LF that stands alone, or a NUL: only the body of a \
+                    BINARYMIME message may";
+        return Err(Reply::new(550, Some(enhanced), text));
+    }
+    let line_max = policy.limits.line_length;
+    if header
+        .split(|b| *b == b'\n')
+        .any(|line| line.len() > line_max + 1)
+    {
+        return Err(ContentError::LineTooLong(line_max).reply());
+    }
+    match header.ends_with(b"\r\n") {
+        true => Ok(content),
+        // It ends within the header.
+        false => Ok(Bytes::from([header, b"\r\n"].concat())),
+    }
 }
 
 /// RFC 6531 §3.1: a mail needs SMTPUTF8 for an address that has no form in ASCII, or for a header

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use mail::{Address, Domain};
+use mail::{Address, BodyType, Domain};
 use smtp::data::{BareNewline, ContentRules};
 use smtp::extension::{Extension, Extensions};
 
@@ -171,6 +171,7 @@ impl Policy {
             Extension::SmtpUtf8,
             Extension::EnhancedStatusCodes,
             Extension::Chunking,
+            Extension::BinaryMime,
             Extension::Dsn,
         ];
         Self {
@@ -213,11 +214,12 @@ impl Policy {
         Ok(())
     }
 
-    pub(crate) const fn content_rules(&self) -> ContentRules {
+    pub(crate) const fn content_rules(&self, declared: BodyType) -> ContentRules {
         ContentRules {
             size_max: self.limits.message_size,
             line_max: self.limits.line_length,
             bare_newline: self.bare_newline,
+            binary: matches!(declared, BodyType::BinaryMime),
         }
     }
 }

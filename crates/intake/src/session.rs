@@ -496,6 +496,10 @@ impl Session {
             offered = terms.into_iter().fold(offered, Extensions::with);
             offered.future_release_max_secs = Some(FUTURE_MAX.as_secs());
         }
+        if !offered.has(Extension::Chunking) {
+            // RFC 3030 §3: it can come in chunks only.
+            offered = offered.without(Extension::BinaryMime);
+        }
         self.offered = offered;
     }
 }

@@ -3,7 +3,8 @@
 
 use bytes::{Bytes, BytesMut};
 use mail::{
-    Address, Envelope, Message, Notify, QueueId, Recipient, Reply, Ret, Submitter, Terms, Timestamp,
+    Address, BodyType, Envelope, Message, Notify, QueueId, Recipient, Reply, Ret, Submitter, Terms,
+    Timestamp,
 };
 use smtp::data::{BareNewline, ChunkReader, ContentRules};
 
@@ -43,6 +44,8 @@ pub struct Submission {
     pub recipients: Vec<Wanted>,
     /// Header and body. Lines may end in LF.
     pub content: Bytes,
+    /// What the body is declared to be: of a binary one every octet is kept.
+    pub body_type: BodyType,
     /// How much of it a failure message returns.
     pub ret: Option<Ret>,
     /// ENVID in its xtext form.
@@ -135,13 +138,13 @@ impl Policy {
         let mut envelope = Envelope {
             reverse_path: submission.reverse_path,
             recipients: taken,
+            body_type: submission.body_type,
             // Decided by what the content needs.
             smtputf8: true,
             ret: submission.ret,
             env_id: submission.env_id,
             terms: submission.terms,
             submitter: submission.submitter,
-            ..Envelope::default()
         };
         let sender = envelope.reverse_path.as_ref();
         let user = envelope.submitter.user.as_deref();
@@ -150,7 +153,7 @@ impl Policy {
         let field = received::handed_in(&self.hostname, &envelope, id, now);
         let rules = ContentRules {
             bare_newline: BareNewline::Normalise,
-            ..self.content_rules()
+            ..self.content_rules(submission.body_type)
         };
         let length = submission.content.len() as u64;
         let mut reader = ChunkReader::new(rules, field, length);

@@ -29,6 +29,10 @@ pub(crate) fn refusal(behaviour: &Behaviour, params: &str, tls: bool) -> Option<
         if !offered {
             return Some("555 5.5.4 a parameter that was not offered");
         }
+        let binary = value.eq_ignore_ascii_case("BINARYMIME");
+        if binary && !(behaviour.offers("BINARYMIME", tls) && behaviour.offers("CHUNKING", tls)) {
+            return Some("555 5.5.4 BINARYMIME was not offered");
+        }
         let too_large = || Some(value.parse::<u64>().ok()? > size_limit(behaviour, tls)?);
         if word.eq_ignore_ascii_case("SIZE") && too_large() == Some(true) {
             return Some("552 5.3.4 too large");

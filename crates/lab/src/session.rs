@@ -299,6 +299,13 @@ impl Session<'_> {
         if self.mail.as_ref().is_none_or(|m| m.recipients.is_empty()) {
             return Ok(reply("503 5.5.1 no valid recipients"));
         }
+        if self
+            .mail
+            .as_ref()
+            .is_some_and(|m| m.params.contains("BODY=BINARYMIME"))
+        {
+            return Ok(reply("503 5.5.1 binary mail comes by BDAT"));
+        }
         if !behaviour.reply_delay.is_zero() {
             tokio::time::sleep(behaviour.reply_delay).await;
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
-use crate::{Address, QueueId, RecipientState, Terms, Timestamp};
+use crate::{Address, QueueId, RecipientState, Terms, Timestamp, are_lines};
 
 /// What the BODY parameter of MAIL declared (RFC 6152, RFC 3030).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,6 +14,26 @@ pub enum BodyType {
     SevenBit,
     /// BODY=8BITMIME.
     EightBitMime,
+    /// BODY=BINARYMIME: the body is not made of lines.
+    BinaryMime,
+}
+
+impl BodyType {
+    /// What a content needs that was declared to be this. Lines in ASCII need nothing, and what is
+    /// declared binary may turn out to be lines. Long lines are taken for lines where nothing else
+    /// was declared.
+    #[must_use]
+    pub fn needed(self, content: &[u8]) -> Self {
+        let is_lines = match self {
+            Self::SevenBit | Self::EightBitMime => true,
+            Self::BinaryMime => are_lines(content) && content.ends_with(b"\r\n"),
+        };
+        match (is_lines, content.is_ascii()) {
+            (false, _) => Self::BinaryMime,
+            (true, false) => Self::EightBitMime,
+            (true, true) => Self::SevenBit,
+        }
+    }
 }
 
 /// How much of the original a failure message returns (RFC 3461 §4.3).
@@ -227,6 +247,26 @@ pub struct RecipientKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_content_needs_is_what_it_is() {
+        use BodyType::{BinaryMime, EightBitMime, SevenBit};
+        for (declared, content, needed) in [
+            (SevenBit, "a\r\n", SevenBit),
+            (SevenBit, "\u{fc}\r\n", EightBitMime),
+            (EightBitMime, "a\r\n", SevenBit),
+            (BinaryMime, "a\r\n", SevenBit),
+            (BinaryMime, "\u{fc}\r\n", EightBitMime),
+            (BinaryMime, "a", BinaryMime),
+            (BinaryMime, "a\nb\r\n", BinaryMime),
+            (BinaryMime, "a\0\r\n", BinaryMime),
+        ] {
+            assert_eq!(declared.needed(content.as_bytes()), needed, "{content:?}");
+        }
+        let long = format!("{}\r\n", "x".repeat(999));
+        assert_eq!(BinaryMime.needed(long.as_bytes()), BinaryMime);
+        assert_eq!(EightBitMime.needed(long.as_bytes()), SevenBit);
+    }
 
     #[test]
     fn notify_defaults_to_failure_and_delay() {

@@ -92,6 +92,30 @@ pub fn body_offset(message: &[u8]) -> usize {
     message.len()
 }
 
+/// The longest line of a body, without its CRLF (RFC 5321 §4.5.3.1.6).
+pub const LINE_MAX: usize = 998;
+
+/// Whether content is made of lines as servers carry them (RFC 2045 §2.8): none is longer than
+/// [`LINE_MAX`], no CR or LF stands alone, and there is no NUL. The last line may lack its end.
+#[must_use]
+pub fn are_lines(content: &[u8]) -> bool {
+    let mut rest = content;
+    loop {
+        let end = memchr::memchr3(b'\r', b'\n', 0, rest);
+        let (line, behind) = rest
+            .split_at_checked(end.unwrap_or(rest.len()))
+            .unwrap_or((rest, b""));
+        if line.len() > LINE_MAX {
+            return false;
+        }
+        match behind {
+            [] => return true,
+            [b'\r', b'\n', ..] => rest = behind.get(2..).unwrap_or_default(),
+            _ => return false,
+        }
+    }
+}
+
 /// Whether every octet has its high bit clear.
 #[must_use]
 pub const fn is_ascii(message: &[u8]) -> bool {

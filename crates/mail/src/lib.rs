@@ -25,7 +25,9 @@ pub use duration::{ParseDurationError, format_duration, parse_duration};
 pub use envelope::{
     BodyType, Destination, Envelope, Message, Notify, Recipient, RecipientKey, Ret, Submitter,
 };
-pub use header::{Header, Headers, body_offset, find_header, is_ascii, received_count};
+pub use header::{
+    Header, Headers, LINE_MAX, are_lines, body_offset, find_header, is_ascii, received_count,
+};
 pub use outcome::{Class, Outcome, PeerHost, Timing, TlsUsed, Verdict};
 pub use queue_id::{IdSource, ParseQueueIdError, QueueId};
 pub use quoted_printable::quoted_printable;

@@ -316,6 +316,8 @@ impl Reporter {
         let content = &original.content;
         let ascii = content.is_ascii();
         let full = kind == Kind::Failed
+            // What is not made of lines can stand in no report.
+            && original.envelope.body_type != BodyType::BinaryMime
             && content.len() <= self.original_max
             // The way back may be in clear (RFC 8689 §5).
             && !original.envelope.terms.require_tls

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use deliver::Obstacle;
 use mail::{
-    Address, Class, EnhancedCode, Message, Outcome, PeerHost, RecipientKey, Reply, Timing, Verdict,
+    Address, BodyType, Class, EnhancedCode, Message, Outcome, PeerHost, RecipientKey, Reply,
+    Timing, Verdict,
 };
 use route::Target;
 use schedule::{Attempted, Report};
@@ -16,10 +18,11 @@ use smtp::extension::{Extension, Extensions};
 use smtp::reply::ReplyParser;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::binary;
 use crate::bounces;
 use crate::config::LocalStore;
 use crate::event::{Finished, Job};
-use crate::shared::Shared;
+use crate::shared::{Settings, Shared};
 
 /// Each answer of an LMTP server is waited for this long.
 const LMTP_WAIT: Duration = Duration::from_secs(120);
@@ -214,9 +217,13 @@ async fn store_message(
         LocalStore::Maildir(template) => {
             let (template, message) = (template.clone(), Arc::clone(message));
             let count = keys.len();
+            let handles = Arc::clone(&settings);
             let stored = tokio::task::spawn_blocking(move || {
+                // What cannot be made lines is kept as it is: a file takes everything.
+                let lines = binary::in_lines(&handles.config, &message);
+                let content = lines.unwrap_or_else(|_| message.content.clone());
                 let one = |address: &Option<Address>| match address {
-                    Some(address) => maildir(&template, &hostname, &message, address),
+                    Some(address) => maildir(&template, &hostname, &message, &content, address),
                     None => later("the recipient is not in its message"),
                 };
                 recipients.iter().map(one).collect::<Vec<_>>()
@@ -228,13 +235,13 @@ async fn store_message(
         LocalStore::LmtpTcp(target) => {
             let (name, result) = (
                 target.to_string(),
-                lmtp_tcp(target, &hostname, message, &recipients).await,
+                lmtp_tcp(&settings, target, message, &recipients).await,
             );
             finish_lmtp(result, &name, keys.len())
         }
         LocalStore::LmtpUnix(path) => {
             let result = match tokio::net::UnixStream::connect(path).await {
-                Ok(stream) => lmtp(stream, &hostname, message, &recipients).await,
+                Ok(stream) => lmtp(&settings, stream, message, &recipients).await,
                 Err(error) => Err(error),
             };
             finish_lmtp(result, &path.display().to_string(), keys.len())
@@ -261,12 +268,12 @@ fn finish_lmtp(
 }
 
 async fn lmtp_tcp(
+    settings: &Arc<Settings>,
     target: &Target,
-    hostname: &str,
-    message: &Message,
+    message: &Arc<Message>,
     recipients: &[Option<Address>],
 ) -> io::Result<Vec<Reply>> {
-    lmtp(lmtp_connect(target).await?, hostname, message, recipients).await
+    lmtp(settings, lmtp_connect(target).await?, message, recipients).await
 }
 
 async fn lmtp_connect(target: &Target) -> io::Result<tokio::net::TcpStream> {
@@ -313,16 +320,37 @@ fn utf8_parameter(offered: &Extensions, addresses: &[Address], ascii_header: boo
 /// One LMTP transaction: as SMTP, but each accepted recipient gets an answer of its own behind
 /// the content. An answer that has come stands, whatever happens to the connection then.
 async fn lmtp(
+    settings: &Arc<Settings>,
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    hostname: &str,
-    message: &Message,
+    message: &Arc<Message>,
     recipients: &[Option<Address>],
 ) -> io::Result<Vec<Reply>> {
-    let (mut talk, offered) = Talk::begin(stream, hostname).await?;
+    let hostname = settings.config.hostname.to_string();
+    let (mut talk, offered) = Talk::begin(stream, &hostname).await?;
+    let takes_binary = offered.has(Extension::BinaryMime) && offered.has(Extension::Chunking);
+    let as_it_is = message.envelope.body_type == BodyType::BinaryMime && takes_binary;
+    let content = match as_it_is {
+        true => message.content.clone(),
+        false => match in_lines(settings, message).await? {
+            Ok(content) => content,
+            Err(obstacle) => {
+                let text = format!(
+                    "the message has a binary body, which the local store does not take (no \
+                     BINARYMIME), and it cannot be converted: {obstacle}"
+                );
+                let reply = Reply::own(EnhancedCode::new(5, 6, 3), text);
+                return Ok(vec![reply; recipients.len()]);
+            }
+        },
+    };
     let sender = message.envelope.sender();
-    let body = match !message.content.is_ascii() && offered.has(Extension::EightBitMime) {
-        true => " BODY=8BITMIME",
-        false => "",
+    let body = match (
+        as_it_is,
+        !content.is_ascii() && offered.has(Extension::EightBitMime),
+    ) {
+        (true, _) => " BODY=BINARYMIME",
+        (false, true) => " BODY=8BITMIME",
+        (false, false) => "",
     };
     let mut addresses: Vec<Address> = recipients.iter().flatten().cloned().collect();
     addresses.extend(message.envelope.reverse_path.clone());
@@ -340,7 +368,11 @@ async fn lmtp(
         });
     }
     if replies.iter().any(Reply::is_positive) {
-        let mut trouble = talk.hand_over(&message.content).await.err();
+        let handed = match as_it_is {
+            true => talk.hand_over_whole(&content).await,
+            false => talk.hand_over(&content).await,
+        };
+        let mut trouble = handed.err();
         for reply in replies.iter_mut().filter(|r| r.is_positive()) {
             if trouble.is_none() {
                 match talk.read().await {
@@ -360,6 +392,21 @@ async fn lmtp(
     // Everything is said; whether the server hears the goodbye makes no difference.
     drop(talk.write(b"QUIT\r\n").await);
     Ok(replies)
+}
+
+/// The content in lines. A large one takes a while, so it is made on a thread that may block.
+async fn in_lines(
+    settings: &Arc<Settings>,
+    message: &Arc<Message>,
+) -> io::Result<Result<Bytes, Obstacle>> {
+    if message.envelope.body_type != BodyType::BinaryMime {
+        return Ok(Ok(message.content.clone()));
+    }
+    let (settings, message) = (Arc::clone(settings), Arc::clone(message));
+    let work = move || binary::in_lines(&settings.config, &message);
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)
 }
 
 struct Talk<S> {
@@ -393,7 +440,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             .unwrap_or_else(|_| timed_out())
     }
 
-    async fn hand_over(&mut self, content: &bytes::Bytes) -> io::Result<()> {
+    async fn hand_over(&mut self, content: &Bytes) -> io::Result<()> {
         let reply = self.ask("DATA\r\n").await?;
         if reply.code != 354 {
             return Err(io::Error::other(format!("it answered {reply}")));
@@ -402,6 +449,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             self.write(&part).await?;
         }
         Ok(())
+    }
+
+    /// As one chunk (RFC 3030).
+    async fn hand_over_whole(&mut self, content: &[u8]) -> io::Result<()> {
+        let command = format!("BDAT {} LAST\r\n", content.len());
+        self.write(command.as_bytes()).await?;
+        self.write(content).await
     }
 
     async fn ask(&mut self, command: &str) -> io::Result<Reply> {
@@ -433,13 +487,14 @@ fn maildir(
     template: &str,
     hostname: &str,
     message: &Message,
+    content: &[u8],
     address: &Address,
 ) -> (Reply, Option<PeerHost>) {
     let Some(path) = maildir_path(template, address) else {
         let reply = Reply::own(EnhancedCode::new(5, 1, 1), "no mailbox can have that name");
         return (reply, None);
     };
-    match write_maildir(&path, hostname, message, address) {
+    match write_maildir(&path, hostname, message, content, address) {
         Ok(()) => {
             let reply = Reply::new(
                 250,
@@ -472,6 +527,7 @@ fn write_maildir(
     dir: &Path,
     hostname: &str,
     message: &Message,
+    content: &[u8],
     address: &Address,
 ) -> io::Result<()> {
     for part in ["tmp", "new", "cur"] {
@@ -495,7 +551,7 @@ fn write_maildir(
         "Return-Path: <{}>\r\nDelivered-To: {address}\r\n",
         message.envelope.sender()
     )?;
-    file.write_all(&message.content)?;
+    file.write_all(content)?;
     file.sync_all()?;
     std::fs::rename(&temporary, dir.join("new").join(&name))?;
     std::fs::File::open(dir.join("new"))?.sync_all()

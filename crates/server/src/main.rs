@@ -3,6 +3,7 @@
 mod admin;
 mod ask;
 mod batch_guard;
+mod binary;
 mod bounces;
 mod cli;
 mod config;

@@ -13,6 +13,7 @@ use mail::{
 use notify::{Kind, Reported, Reporter};
 use spool::{CommitError, Filter, Op, Page, ReadError};
 
+use crate::binary;
 use crate::event::Event;
 use crate::outcome::{AGAIN_AFTER, End, Waiting};
 use crate::queue::failed;
@@ -264,7 +265,7 @@ impl Reports {
         })
     }
 
-    fn report(&self, kind: Kind, message: &Message, ends: &[End]) -> Option<Message> {
+    fn report(&self, kind: Kind, message: &Arc<Message>, ends: &[End]) -> Option<Message> {
         let (reporter, failures_wanted) = reporter(&self.shared);
         let belongs = |end: &End, stays: bool| match (end.verdict.outcome, kind) {
             (Outcome::Delivered, Kind::Delivered) => stays,
@@ -295,10 +296,11 @@ impl Reports {
         &self,
         reporter: &Reporter,
         kind: Kind,
-        message: &Message,
+        message: &Arc<Message>,
         reported: &[Reported<'_>],
     ) -> Option<Message> {
         let now = net::now();
+        let message = &*binary::to_return(message);
         let mut report = reporter.report(kind, message, reported, self.shared.next_id(now), now)?;
         let settings = self.shared.settings();
         for recipient in &mut report.envelope.recipients {

@@ -31,7 +31,6 @@ pub(crate) fn transaction(
             orcpt: r.orcpt.clone().or(given),
         })
     };
-    let eight_bit = envelope.body_type == BodyType::EightBitMime;
     let header = message
         .content
         .get(..body_offset(&message.content))
@@ -40,8 +39,10 @@ pub(crate) fn transaction(
         reverse_path: rewritten.or_else(|| envelope.reverse_path.clone()),
         recipients: numbers.iter().filter(alike).filter_map(recipient).collect(),
         content: message.content.clone(),
-        eight_bit,
-        utf8_header: envelope.smtputf8 && eight_bit && !header.is_ascii(),
+        body: envelope.body_type,
+        utf8_header: envelope.smtputf8
+            && envelope.body_type != BodyType::SevenBit
+            && !header.is_ascii(),
         conversion: None,
         ret: envelope.ret,
         env_id: envelope.env_id.clone(),

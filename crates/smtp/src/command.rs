@@ -103,6 +103,7 @@ pub fn mail_from(out: &mut BytesMut, reverse_path: Option<&Address>, params: &Ma
     match params.body {
         Some(BodyType::SevenBit) => append(out, format_args!(" BODY=7BIT")),
         Some(BodyType::EightBitMime) => append(out, format_args!(" BODY=8BITMIME")),
+        Some(BodyType::BinaryMime) => append(out, format_args!(" BODY=BINARYMIME")),
         None => {}
     }
     if params.smtputf8 {

@@ -4,7 +4,8 @@
 //! that `.CRLF` at once is an empty mail. A bare CR or LF never counts as a line's end: it is
 //! refused once the content has been read to its end, or made CRLF, by the rules. What comes out
 //! has lines that end in CRLF throughout. A content that broke a rule is read on and thrown away,
-//! because the reply has its place only behind the end.
+//! because the reply has its place only behind the end. A binary content comes in chunks, and none of
+//! its octets is looked at.
 
 use bytes::{Buf, Bytes, BytesMut};
 use mail::{EnhancedCode, Reply};
@@ -34,6 +35,9 @@ pub struct ContentRules {
     pub line_max: usize,
     /// What is done with a bare CR or LF.
     pub bare_newline: BareNewline,
+    /// The content is not made of lines (RFC 3030 §3): of chunks every octet is kept, and of these
+    /// rules its size alone counts.
+    pub binary: bool,
 }
 
 /// The rule that content broke; of several the last in this order, so that the answer does not
@@ -322,7 +326,7 @@ impl ChunkReader {
         self.content.error
     }
 
-    /// The prefix and the content; a last line without CRLF gets one.
+    /// The prefix and the content; a last line without CRLF gets one, unless the content is binary.
     ///
     /// # Errors
     /// When the content broke a rule.
@@ -336,6 +340,10 @@ impl ChunkReader {
     }
 
     fn take(&mut self, chunk: &[u8]) {
+        if self.content.rules.binary {
+            self.content.push(chunk);
+            return;
+        }
         let mut rest = chunk;
         if self.after_cr && !rest.is_empty() {
             self.after_cr = false;

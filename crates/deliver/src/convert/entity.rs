@@ -1,12 +1,17 @@
-//! Walking the MIME structure (RFC 2046) and encoding what is outside ASCII (RFC 2045 §6).
+//! Walking the MIME structure (RFC 2046) and encoding what is outside ASCII, or is not made of lines
+//! (RFC 2045 §6).
 //!
 //! Every octet that need not change is copied as it is. Parts of a signed whole are never changed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mail::{Header, Headers, body_offset, quoted_printable};
+use mail::{Header, Headers, are_lines, body_offset, quoted_printable};
 use memchr::memchr;
 
+use super::lines::{
+    crlf, delimiters, holds_any, ignored, is_clean, mend_base64, mend_quoted_printable,
+    names_binary,
+};
 use super::parameters::{ContentType, bare};
 use super::{Obstacle, field};
 
@@ -39,21 +44,37 @@ enum Treatment {
     Message,
     /// Blocks of fields, as in a report.
     Fields,
+    /// Text, once its line ends are mended.
+    Text,
     QuotedPrintable,
+    /// Octet for octet.
     Base64,
+    /// The line ends mended before.
+    Base64OfText,
+    /// It is made of lines, and said to be binary.
+    Relabel,
     /// It is in quoted-printable already, with octets that it may not have.
     MendQuotedPrintable,
     /// The same of base64, whose readers ignore them.
     MendBase64,
 }
 
-/// Which octets are converted.
+/// What must hold behind the conversion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extent {
-    /// The first header.
-    Header,
-    /// Everything.
-    Whole,
+pub(super) struct Goal {
+    /// The first header is in ASCII.
+    pub(super) header: bool,
+    /// Everything is.
+    pub(super) ascii: bool,
+    /// Bodies are made of lines.
+    pub(super) lines: bool,
+}
+
+impl Goal {
+    /// Whether a body can stay.
+    fn met_by(self, body: &[u8]) -> bool {
+        (!self.ascii || body.is_ascii()) && (!self.lines || are_lines(body))
+    }
 }
 
 /// A conversion under way.
@@ -62,16 +83,21 @@ pub(super) struct Walk {
     pub(super) out: Vec<u8>,
     pub(super) parts: usize,
     pub(super) fields: usize,
+    goal: Goal,
     seen: usize,
+    /// Boundaries of the multiparts around what is walked through, where lines are made.
+    boundaries: Vec<Vec<u8>>,
 }
 
 impl Walk {
-    pub(super) fn new(length: usize) -> Self {
+    pub(super) fn new(length: usize, goal: Goal) -> Self {
         Self {
             out: Vec::with_capacity(length + length / 4),
             parts: 0,
             fields: 0,
+            goal,
             seen: 0,
+            boundaries: Vec::new(),
         }
     }
 
@@ -80,25 +106,58 @@ impl Walk {
         &mut self,
         raw: &[u8],
         place: Place,
-        extent: Extent,
         depth: usize,
     ) -> Result<(), Obstacle> {
         self.seen += 1;
         if depth > DEPTH_MAX || self.seen > PARTS_MAX {
             return Err(Obstacle("its parts are nested too deep, or too many"));
         }
-        if raw.is_ascii() {
+        let ascii_header = match depth {
+            0 => self.goal.header,
+            _ => self.goal.ascii,
+        };
+        let (header, body) = raw.split_at_checked(body_offset(raw)).unwrap_or((raw, b""));
+        let header_fits =
+            (!ascii_header || header.is_ascii()) && (!self.goal.lines || is_clean(header));
+        let fits = self.goal.met_by(body);
+        let is_mislabelled = self.goal.lines && names_binary(raw);
+        if header_fits && fits && !is_mislabelled {
             self.out.extend_from_slice(raw);
             return Ok(());
         }
-        let (header, body) = raw.split_at_checked(body_offset(raw)).unwrap_or((raw, b""));
-        let treatment = match extent {
-            Extent::Header => Treatment::Keep,
-            Extent::Whole if body.is_ascii() => Treatment::Keep,
-            Extent::Whole => treatment(header, body, place)?,
+        let mended;
+        let header = match header_fits || !self.goal.lines {
+            true => header,
+            false => {
+                mended =
+                    self.lines_of(header, "a header in it has a CR or NUL that stands alone")?;
+                &mended
+            }
         };
-        self.header(header, body, place, &treatment)?;
+        let treatment = match (fits, is_mislabelled) {
+            (true, false) => Treatment::Keep,
+            (true, true) => relabelled(header, place),
+            (false, _) => self.treatment(header, body, place)?,
+        };
+        self.header(header, body, place, &treatment, ascii_header)?;
         self.body(body, &treatment, depth)
+    }
+
+    /// Makes lines of octets whose meaning does not depend on how they end.
+    fn lines_of(&self, octets: &[u8], obstacle: &'static str) -> Result<Vec<u8>, Obstacle> {
+        let mended = crlf(octets).into_owned();
+        let is_safe = octets == mended || !holds_any(&mended, &self.boundaries);
+        match is_clean(&mended) && is_safe {
+            true => Ok(mended),
+            false => Err(Obstacle(obstacle)),
+        }
+    }
+
+    /// The end of the message.
+    pub(super) fn end(&mut self) {
+        if self.goal.lines && !self.out.ends_with(b"\r\n") {
+            self.out.extend_from_slice(b"\r\n");
+        }
     }
 
     fn header(
@@ -107,18 +166,21 @@ impl Walk {
         body: &[u8],
         place: Place,
         treatment: &Treatment,
+        ascii: bool,
     ) -> Result<(), Obstacle> {
-        let label = label(treatment);
+        let label = label(treatment, self.goal, body);
         let (mut length, mut labelled, mut has_version, mut has_type) = (0, false, false, false);
         for field in Headers::new(header) {
             length += field.raw.len();
             has_version |= field.is("MIME-Version");
             if field.is("Content-Transfer-Encoding") && label.is_some() {
                 // One field is enough; what is 7bit by default needs none.
-                let is_right = label == Some("7bit") && bare_word(&field) == "7bit";
+                let word = bare_word(&field);
+                let is_right = label == Some(word.as_str())
+                    || (label == Some("8bit") && word == "7bit" && body.is_ascii());
                 match (labelled, is_right) {
                     (true, _) => {}
-                    (false, true) => self.field(&field)?,
+                    (false, true) => self.field(&field, ascii)?,
                     (false, false) => {
                         self.line("Content-Transfer-Encoding", label.unwrap_or_default());
                     }
@@ -132,12 +194,12 @@ impl Walk {
                 .then(|| charset_for(&field, body, treatment))
                 .flatten()
             {
-                Some(charset) => self.with_charset(&field, charset)?,
-                None => self.field(&field)?,
+                Some(charset) => self.with_charset(&field, charset, ascii)?,
+                None => self.field(&field, ascii)?,
             }
         }
         let rest = header.get(length..).unwrap_or_default();
-        if !rest.is_ascii() {
+        if (ascii && !rest.is_ascii()) || (self.goal.lines && !are_lines(rest)) {
             return Err(Obstacle("its header has a line that is no field"));
         }
         // What is added stands before the empty line, behind which only a broken header goes on.
@@ -145,11 +207,12 @@ impl Walk {
             if place == Place::Message && !has_version {
                 self.line("MIME-Version", "1.0");
             }
-            if !has_type && matches!(treatment, Treatment::QuotedPrintable | Treatment::Base64) {
+            if !has_type && is_encoded(treatment) {
                 let charset = charset_of(body);
                 self.line("Content-Type", &format!("text/plain; charset={charset}"));
             }
-            if let (false, Some(label)) = (labelled, label.filter(|l| *l != "7bit")) {
+            let needed = |l: &&str| *l != "7bit" && (*l != "8bit" || !body.is_ascii());
+            if let (false, Some(label)) = (labelled, label.filter(needed)) {
                 self.line("Content-Transfer-Encoding", label);
             }
         }
@@ -162,8 +225,8 @@ impl Walk {
             .extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
     }
 
-    fn field(&mut self, field: &Header<'_>) -> Result<(), Obstacle> {
-        if field.raw.is_ascii() {
+    fn field(&mut self, field: &Header<'_>, ascii: bool) -> Result<(), Obstacle> {
+        if !ascii || field.raw.is_ascii() {
             self.out.extend_from_slice(field.raw);
         } else {
             self.fields += 1;
@@ -172,8 +235,13 @@ impl Walk {
         Ok(())
     }
 
-    fn with_charset(&mut self, field: &Header<'_>, charset: &str) -> Result<(), Obstacle> {
-        self.field(field)?;
+    fn with_charset(
+        &mut self,
+        field: &Header<'_>,
+        charset: &str,
+        ascii: bool,
+    ) -> Result<(), Obstacle> {
+        self.field(field, ascii)?;
         while self
             .out
             .last()
@@ -188,20 +256,33 @@ impl Walk {
 
     fn body(&mut self, body: &[u8], treatment: &Treatment, depth: usize) -> Result<(), Obstacle> {
         match treatment {
-            Treatment::Keep => self.out.extend_from_slice(body),
+            Treatment::Keep | Treatment::Relabel => self.out.extend_from_slice(body),
             Treatment::Parts { boundary, digest } => {
                 return self.parts(body, boundary, *digest, depth);
             }
             Treatment::Message => {
-                return self.entity(body, Place::Message, Extent::Whole, depth + 1);
+                return self.entity(body, Place::Message, depth + 1);
+            }
+            Treatment::Fields if self.goal.lines => {
+                let why = "a report in it is not made of lines";
+                let mended = self.lines_of(body, why)?;
+                return match are_lines(&mended) {
+                    true => self.blocks(&mended),
+                    false => Err(Obstacle(why)),
+                };
             }
             Treatment::Fields => return self.blocks(body),
+            Treatment::Text => self.out.extend_from_slice(&crlf(body)),
+            Treatment::Base64OfText => self.base64(&crlf(body)),
             Treatment::QuotedPrintable => self.out.extend_from_slice(&quoted_printable(body)),
             Treatment::Base64 => self.base64(body),
-            Treatment::MendQuotedPrintable => mend_quoted_printable(&mut self.out, body),
-            Treatment::MendBase64 => self.out.extend(body.iter().filter(|b| b.is_ascii())),
+            Treatment::MendQuotedPrintable => {
+                mend_quoted_printable(&mut self.out, body, self.goal.lines);
+            }
+            Treatment::MendBase64 => mend_base64(&mut self.out, body, self.goal.lines),
         }
-        self.parts += usize::from(*treatment != Treatment::Keep);
+        let is_kept = matches!(treatment, Treatment::Keep | Treatment::Relabel);
+        self.parts += usize::from(!is_kept);
         Ok(())
     }
 
@@ -227,36 +308,55 @@ impl Walk {
         } else {
             Place::Part
         };
-        let (mut at, mut begin, mut inside, mut found) = (0, 0, false, false);
-        while at < body.len() {
-            let rest = body.get(at..).unwrap_or_default();
-            let end = memchr(b'\n', rest).map_or(body.len(), |n| at + n + 1);
-            let line = body.get(at..end).unwrap_or_default();
-            if let Some(is_last) = delimits(line, boundary) {
-                let piece = body.get(begin..at).unwrap_or_default();
-                match inside {
-                    true => self.part(piece, place, depth)?,
-                    false => self.outside(piece),
+        let lines = self.goal.lines;
+        let mut found = delimiters(body, boundary, lines, PARTS_MAX + 2);
+        if found.is_empty() && lines {
+            // It came in without line ends of its own kind.
+            found = delimiters(body, boundary, false, PARTS_MAX + 2);
+        }
+        if found.is_empty() {
+            return match self.goal.met_by(body) {
+                true => {
+                    self.out.extend_from_slice(body);
+                    Ok(())
                 }
-                self.out.extend_from_slice(line);
-                (begin, inside, found) = (end, !is_last, true);
-                if is_last {
-                    break;
-                }
+                false => Err(Obstacle("a multipart has no part")),
+            };
+        }
+        if lines {
+            self.boundaries.push(boundary.to_vec());
+        }
+        let (mut begin, mut inside) = (0, false);
+        for delimiter in found {
+            let piece = body.get(begin..delimiter.begin).unwrap_or_default();
+            match inside {
+                true => self.part(piece, place, depth)?,
+                false => self.outside(piece),
             }
-            at = end;
+            let line = body.get(delimiter.begin..delimiter.end);
+            self.delimiter(line.unwrap_or_default());
+            (begin, inside) = (delimiter.end, !delimiter.is_last);
         }
         let piece = body.get(begin..).unwrap_or_default();
-        if !found {
-            return Err(Obstacle("a multipart has no part"));
-        }
         match inside {
             // The end of the last part is missing: readers take it to go on to the end.
-            true => self.entity(piece, place, Extent::Whole, depth + 1),
-            false => {
-                self.outside(piece);
-                Ok(())
-            }
+            true => self.entity(piece, place, depth + 1)?,
+            false => self.outside(piece),
+        }
+        if lines {
+            self.boundaries.pop();
+        }
+        Ok(())
+    }
+
+    fn delimiter(&mut self, line: &[u8]) {
+        if !self.goal.lines || are_lines(line) {
+            self.out.extend_from_slice(line);
+            return;
+        }
+        self.out.extend_from_slice(line.trim_ascii_end());
+        if line.ends_with(b"\n") {
+            self.out.extend_from_slice(b"\r\n");
         }
     }
 
@@ -264,16 +364,34 @@ impl Walk {
     fn part(&mut self, piece: &[u8], place: Place, depth: usize) -> Result<(), Obstacle> {
         let content = piece.strip_suffix(b"\n").unwrap_or(piece);
         let content = content.strip_suffix(b"\r").unwrap_or(content);
-        self.entity(content, place, Extent::Whole, depth + 1)?;
+        self.entity(content, place, depth + 1)?;
         let end = piece.get(content.len()..).unwrap_or_default();
-        self.out.extend_from_slice(end);
+        match self.goal.lines && !end.is_empty() {
+            true => self.out.extend_from_slice(b"\r\n"),
+            false => self.out.extend_from_slice(end),
+        }
         Ok(())
     }
 
     /// Before the first delimiter and behind the last stands what readers ignore (RFC 2046
     /// §5.1.1).
     fn outside(&mut self, text: &[u8]) {
-        let shown = |b: &u8| if b.is_ascii() { *b } else { b'?' };
+        let mended;
+        let mut text = text;
+        if self.goal.lines && !are_lines(text) {
+            mended = ignored(text);
+            text = match holds_any(&mended, &self.boundaries) {
+                true => b"\r\n",
+                false => &mended,
+            };
+        }
+        let shown = |b: &u8| {
+            if self.goal.ascii && !b.is_ascii() {
+                b'?'
+            } else {
+                *b
+            }
+        };
         self.out.extend(text.iter().map(shown));
     }
 
@@ -289,7 +407,7 @@ impl Walk {
             };
             let (raw, behind) = rest.split_at_checked(length).unwrap_or((rest, b""));
             match found {
-                _ if raw.is_ascii() => self.out.extend_from_slice(raw),
+                _ if !self.goal.ascii || raw.is_ascii() => self.out.extend_from_slice(raw),
                 Some(found) => {
                     self.fields += 1;
                     self.out.extend_from_slice(&field::convert_text(&found)?);
@@ -303,13 +421,24 @@ impl Walk {
 }
 
 /// The Content-Transfer-Encoding that goes with a treatment, where it changes.
-const fn label(treatment: &Treatment) -> Option<&'static str> {
+fn label(treatment: &Treatment, goal: Goal, body: &[u8]) -> Option<&'static str> {
     match treatment {
         Treatment::Keep | Treatment::MendQuotedPrintable | Treatment::MendBase64 => None,
-        Treatment::Parts { .. } | Treatment::Message | Treatment::Fields => Some("7bit"),
+        Treatment::Parts { .. } | Treatment::Message | Treatment::Fields => {
+            Some(if goal.ascii { "7bit" } else { "8bit" })
+        }
+        Treatment::Text | Treatment::Relabel => Some(if body.is_ascii() { "7bit" } else { "8bit" }),
         Treatment::QuotedPrintable => Some("quoted-printable"),
-        Treatment::Base64 => Some("base64"),
+        Treatment::Base64 | Treatment::Base64OfText => Some("base64"),
     }
+}
+
+/// Whether a body is in another encoding now.
+const fn is_encoded(treatment: &Treatment) -> bool {
+    matches!(
+        treatment,
+        Treatment::QuotedPrintable | Treatment::Base64 | Treatment::Base64OfText
+    )
 }
 
 fn bare_word(field: &Header<'_>) -> String {
@@ -322,8 +451,8 @@ fn bare_word(field: &Header<'_>) -> String {
     String::from_utf8_lossy(&bare(&value)).to_ascii_lowercase()
 }
 
-/// What becomes of a body outside ASCII.
-fn treatment(header: &[u8], body: &[u8], place: Place) -> Result<Treatment, Obstacle> {
+/// What an entity says of itself: its type, and the word of its encoding.
+fn described(header: &[u8], place: Place) -> (ContentType, String) {
     let mut fields = Headers::new(header);
     let found = fields.find(|f| f.is("Content-Type"));
     let found = found.and_then(|f| ContentType::parse(f.value));
@@ -333,57 +462,93 @@ fn treatment(header: &[u8], body: &[u8], place: Place) -> Result<Treatment, Obst
     });
     let encoding = Headers::new(header).find(|f| f.is("Content-Transfer-Encoding"));
     let encoding = encoding.map(|f| bare_word(&f)).unwrap_or_default();
-    match (kind.main.as_str(), kind.sub.as_str()) {
-        ("multipart", "signed") => {
-            return Err(Obstacle(
-                "a part of it is signed (multipart/signed), and must not be changed",
-            ));
-        }
-        ("multipart", sub) => {
-            return match kind.boundary.clone().filter(|b| !b.is_empty()) {
-                Some(boundary) => Ok(Treatment::Parts {
-                    boundary,
-                    digest: sub == "digest",
-                }),
-                None => Err(Obstacle("a multipart has no boundary")),
-            };
-        }
-        ("message", "rfc822" | "news") => return Ok(Treatment::Message),
-        ("message", "partial") => {
-            return Err(Obstacle(
-                "it is a fragment (message/partial), and must not be changed",
-            ));
-        }
-        // RFC 6532 §3.5 allows their encoding; of all others RFC 2046 §5.2 does not.
-        (
-            "message",
-            "global"
-            | "global-headers"
-            | "global-delivery-status"
-            | "global-disposition-notification",
-        ) => {}
-        ("message", _) => return Ok(Treatment::Fields),
-        _ => {}
-    }
-    Ok(match encoding.as_str() {
-        "" | "7bit" | "8bit" | "binary" => leaf(&kind, body),
-        "quoted-printable" => Treatment::MendQuotedPrintable,
-        "base64" => Treatment::MendBase64,
-        _ => {
-            return Err(Obstacle(
-                "a part of it has an encoding that is not known here",
-            ));
-        }
-    })
+    (kind, encoding)
 }
 
-/// Text stays readable where it is mostly ASCII; everything else takes less room in base64.
-fn leaf(kind: &ContentType, body: &[u8]) -> Treatment {
-    let high = body.iter().filter(|b| !b.is_ascii()).count();
-    let is_text = matches!(kind.main.as_str(), "text" | "message");
-    match is_text && high <= body.len() / 2 && memchr(0, body).is_none() {
-        true => Treatment::QuotedPrintable,
-        false => Treatment::Base64,
+/// What becomes of a body that is made of lines, and may be said to be binary, or have a part that
+/// is: a host that takes lines is told so. What has been signed stays as it is, its labels too.
+fn relabelled(header: &[u8], place: Place) -> Treatment {
+    let (kind, encoding) = described(header, place);
+    match (kind.main.as_str(), kind.sub.as_str()) {
+        ("multipart", "signed") | ("message", "partial") => Treatment::Keep,
+        ("multipart", sub) => match kind.boundary.filter(|b| !b.is_empty()) {
+            Some(boundary) => Treatment::Parts {
+                boundary,
+                digest: sub == "digest",
+            },
+            None => Treatment::Keep,
+        },
+        ("message", "rfc822" | "news") => Treatment::Message,
+        _ if encoding == "binary" => Treatment::Relabel,
+        _ => Treatment::Keep,
+    }
+}
+
+impl Walk {
+    /// What becomes of a body that cannot stay as it is.
+    fn treatment(&self, header: &[u8], body: &[u8], place: Place) -> Result<Treatment, Obstacle> {
+        let (kind, encoding) = described(header, place);
+        match (kind.main.as_str(), kind.sub.as_str()) {
+            ("multipart", "signed") => {
+                return Err(Obstacle(
+                    "a part of it is signed (multipart/signed), and must not be changed",
+                ));
+            }
+            ("multipart", sub) => {
+                return match kind.boundary.clone().filter(|b| !b.is_empty()) {
+                    Some(boundary) => Ok(Treatment::Parts {
+                        boundary,
+                        digest: sub == "digest",
+                    }),
+                    None => Err(Obstacle("a multipart has no boundary")),
+                };
+            }
+            ("message", "rfc822" | "news") => return Ok(Treatment::Message),
+            ("message", "partial") => {
+                return Err(Obstacle(
+                    "it is a fragment (message/partial), and must not be changed",
+                ));
+            }
+            // RFC 6532 §3.5 allows their encoding; of all others RFC 2046 §5.2 does not.
+            (
+                "message",
+                "global"
+                | "global-headers"
+                | "global-delivery-status"
+                | "global-disposition-notification",
+            ) => {}
+            ("message", _) => return Ok(Treatment::Fields),
+            _ => {}
+        }
+        Ok(match encoding.as_str() {
+            "" | "7bit" | "8bit" | "binary" => self.leaf(&kind, body),
+            "quoted-printable" => Treatment::MendQuotedPrintable,
+            "base64" => Treatment::MendBase64,
+            _ => {
+                return Err(Obstacle(
+                    "a part of it has an encoding that is not known here",
+                ));
+            }
+        })
+    }
+
+    /// Text stays readable where it is mostly ASCII; everything else takes less room in base64.
+    /// Where lines are made, text with a NUL is no text, and neither is text in which a mended line
+    /// end could make a delimiter.
+    fn leaf(&self, kind: &ContentType, body: &[u8]) -> Treatment {
+        let is_text = matches!(kind.main.as_str(), "text" | "message") && memchr(0, body).is_none();
+        if !is_text || (self.goal.lines && holds_any(body, &self.boundaries)) {
+            return Treatment::Base64;
+        }
+        if self.goal.lines && self.goal.met_by(&crlf(body)) {
+            return Treatment::Text;
+        }
+        let high = body.iter().filter(|b| !b.is_ascii()).count();
+        match (high <= body.len() / 2, self.goal.lines) {
+            (true, _) => Treatment::QuotedPrintable,
+            (false, true) => Treatment::Base64OfText,
+            (false, false) => Treatment::Base64,
+        }
     }
 }
 
@@ -398,51 +563,6 @@ fn charset_of(body: &[u8]) -> &'static str {
 /// The charset that a Content-Type of plain text lacks.
 fn charset_for(field: &Header<'_>, body: &[u8], treatment: &Treatment) -> Option<&'static str> {
     let kind = ContentType::parse(field.value)?;
-    let encoded = matches!(treatment, Treatment::QuotedPrintable | Treatment::Base64);
-    (encoded && kind.is("text", "plain") && !kind.has_charset).then(|| charset_of(body))
-}
-
-/// Whether the line is a delimiter of this boundary, and the last one (RFC 2046 §5.1.1).
-fn delimits(line: &[u8], boundary: &[u8]) -> Option<bool> {
-    let rest = line.strip_prefix(b"--")?.strip_prefix(boundary)?;
-    let (rest, is_last) = match rest.strip_prefix(b"--") {
-        Some(rest) => (rest, true),
-        None => (rest, false),
-    };
-    rest.trim_ascii().is_empty().then_some(is_last)
-}
-
-/// Encodes the octets outside ASCII alone, and breaks the lines that become too long.
-fn mend_quoted_printable(out: &mut Vec<u8>, body: &[u8]) {
-    let mut column = 0;
-    let mut rest = body;
-    while let Some(first) = rest.first().copied() {
-        let length = match rest {
-            [b'=', b'\r', b'\n', ..] => 3,
-            [b'=', b'\n', ..] | [b'\r', b'\n', ..] => 2,
-            [b'=', a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => 3,
-            _ => 1,
-        };
-        let (token, behind) = rest.split_at_checked(length).unwrap_or((rest, b""));
-        let code;
-        let token = match first.is_ascii() {
-            true => token,
-            false => {
-                code = format!("={first:02X}");
-                code.as_bytes()
-            }
-        };
-        if token.ends_with(b"\n") {
-            column = 0;
-            out.extend_from_slice(token);
-        } else {
-            if column + token.len() > 75 && !matches!(behind, [b'\r' | b'\n', ..] | []) {
-                out.extend_from_slice(b"=\r\n");
-                column = 0;
-            }
-            out.extend_from_slice(token);
-            column += token.len();
-        }
-        rest = behind;
-    }
+    (is_encoded(treatment) && kind.is("text", "plain") && !kind.has_charset)
+        .then(|| charset_of(body))
 }

@@ -507,6 +507,180 @@ fn addresses_keep_their_names() {
     }
 }
 
+/// Converted for a host that takes lines of 8 bits, and for one that takes 7.
+fn lines(content: impl Into<Vec<u8>>) -> [Vec<u8>; 2] {
+    let content = content.into();
+    [Conversion::Lines, Conversion::LinesInAscii].map(|conversion| {
+        let out = converted(content.clone(), conversion).unwrap().content;
+        assert!(mail::are_lines(&out) && out.ends_with(b"\r\n"), "{out:?}");
+        assert!(conversion == Conversion::Lines || out.is_ascii(), "{out:?}");
+        out.to_vec()
+    })
+}
+
+#[test]
+fn of_a_binary_text_the_line_ends_are_mended() {
+    let mail = |body: &str| {
+        let kind = "text/plain; charset=utf-8";
+        let head = format!("MIME-Version: 1.0\r\nContent-Type: {kind}\r\n");
+        lines(format!(
+            "{head}Content-Transfer-Encoding: binary\r\n\r\n{body}"
+        ))
+        .map(|out| {
+            let text = String::from_utf8(out).unwrap();
+            text.split_once("Encoding: ").unwrap().1.to_owned()
+        })
+    };
+    let long = "x".repeat(999);
+    for (body, eight, seven) in [
+        ("a\nb\r\n.\n", "7bit\r\n\r\na\r\nb\r\n.\r\n", None),
+        (
+            "an \u{fc}",
+            "8bit\r\n\r\nan \u{fc}\r\n",
+            Some("quoted-printable\r\n\r\nan =C3=BC\r\n"),
+        ),
+        ("a\rb", "quoted-printable\r\n\r\na=0Db\r\n", None),
+        ("a\0b", "base64\r\n\r\nYQBi\r\n", None),
+    ] {
+        let [got_eight, got_seven] = mail(body);
+        assert_eq!(got_eight, eight);
+        assert_eq!(got_seven, seven.unwrap_or(eight));
+    }
+    let [eight, _] = mail(&long);
+    assert!(eight.starts_with("quoted-printable"), "{eight}");
+    assert_eq!(
+        eight.replace("=\r\n", ""),
+        format!("quoted-printable\r\n\r\n{long}\r\n")
+    );
+}
+
+#[test]
+fn what_is_lines_already_loses_nothing_but_its_label() {
+    let mail = |label: &str| {
+        format!(
+            "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\
+             Content-Transfer-Encoding: {label}\r\n\r\n--b\r\nContent-Type: text/plain\r\n\
+             Content-Transfer-Encoding: {label}\r\n\r\nBinary words\r\n--b--\r\n"
+        )
+    };
+    for out in lines(mail("BINARY")) {
+        let text = String::from_utf8(out).unwrap();
+        let composite = match text.contains("8bit") {
+            true => mail("7bit").replacen("7bit", "8bit", 1),
+            false => mail("7bit"),
+        };
+        assert_eq!(text, composite);
+    }
+    for out in lines(mail("7bit")) {
+        assert_eq!(String::from_utf8(out).unwrap(), mail("7bit"));
+    }
+}
+
+#[test]
+fn signed_parts_in_a_binary_mail_stay_or_stand_in_the_way() {
+    let signed = |text: &str| {
+        format!(
+            "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\
+             Content-Type: multipart/signed; boundary=b; protocol=\"application/pkcs7-signature\"\r\n\
+             Content-Transfer-Encoding: binary\r\n\r\n\
+             --b\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: binary\r\n\r\n{text}\r\n\
+             --b\r\nContent-Type: application/pkcs7-signature\r\n\
+             Content-Transfer-Encoding: base64\r\n\r\nAAAA\r\n--b--\r\n\
+             --o\r\nContent-Type: application/x\r\n\r\n\0\n\r\n--o--\r\n"
+        )
+    };
+    for out in lines(signed("mine")) {
+        let text = String::from_utf8(out).unwrap();
+        let whole = signed("mine");
+        let part = whole.split("--o\r\n").nth(1).unwrap();
+        assert!(text.contains(part), "{text}");
+        assert!(text.contains("base64\r\n\r\nAAo="), "{text}");
+    }
+    for text in ["bare\nlf", "nul\0", "cr\r."] {
+        let refused = converted(signed(text), Conversion::Lines).unwrap_err();
+        assert!(refused.to_string().contains("signed"), "{refused}");
+    }
+}
+
+#[test]
+fn an_opaque_signature_is_encoded_and_stays_the_same_octets() {
+    // S/MIME whose text is inside (RFC 8551 §3.5.2): the octets count, not how they travel.
+    let octets: Vec<u8> = (0..=255).collect();
+    let mut mail = b"MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; \
+        smime-type=signed-data; name=smime.p7m\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+        .to_vec();
+    mail.extend_from_slice(&octets);
+    for read in judged(&lines(mail)) {
+        assert_eq!(read.leaves, [octets.clone()]);
+        assert_eq!(read.defects, "[]");
+    }
+}
+
+#[test]
+fn a_multipart_whose_lines_end_in_lf_alone_is_understood() {
+    let mail = "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+        --b\nContent-Type: text/plain\n\none\ntwo\n--b\nContent-Type: message/rfc822\n\n\
+        Subject: in\n\ninner\n--b--\n";
+    for out in lines(mail) {
+        assert_eq!(
+            String::from_utf8(out)
+                .unwrap()
+                .replace("Content-Transfer-Encoding: 7bit\r\n", ""),
+            mail.replace("\r\n", "\n").replace('\n', "\r\n")
+        );
+    }
+    // In a part of a multipart that has its own ends, an LF and what looks like a delimiter is data.
+    let inside = "text\n--b\nmore";
+    let mail = format!(
+        "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+         --b\r\nContent-Type: text/plain\r\n\r\n{inside}\r\n--b--\r\n"
+    );
+    for read in judged(&lines(mail)) {
+        assert_eq!(read.leaves, [inside.as_bytes()]);
+    }
+}
+
+#[test]
+fn a_header_with_a_nul_in_a_nested_message_is_an_obstacle() {
+    let mail = "Content-Type: message/rfc822\r\n\r\nSubject: a\0b\r\n\r\ntext\n";
+    let refused = converted(mail, Conversion::Lines).unwrap_err();
+    assert!(refused.to_string().contains("NUL"), "{refused}");
+}
+
+#[test]
+fn parts_of_a_binary_mail_read_the_same() {
+    let octets = prop::collection::vec(any::<u8>(), 0..300);
+    let samples = samples((text(), octets), SAMPLES);
+    let build = |first: &str, second: &[u8]| {
+        let mut content = b"MIME-Version: 1.0\r\n\
+            Content-Type: multipart/mixed; boundary=BOUND\r\n\r\n\
+            --BOUND\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+            .to_vec();
+        content.extend_from_slice(first.replace("\r\n", "\n").as_bytes());
+        content.extend_from_slice(
+            b"\xc3\xbc\r\n--BOUND\r\nContent-Type: application/x\r\n\
+            Content-Transfer-Encoding: binary\r\n\r\n",
+        );
+        content.extend_from_slice(second);
+        content.extend_from_slice(b"\0\r\n--BOUND--");
+        content
+    };
+    let mails: Vec<Vec<u8>> = samples
+        .iter()
+        .flat_map(|(first, second)| lines(build(first, second)))
+        .collect();
+    let expected = samples
+        .into_iter()
+        .flat_map(|sample| [sample.clone(), sample]);
+    for (read, (first, mut second)) in judged(&mails).into_iter().zip(expected) {
+        let first = format!("{first}\u{fc}").replace("\r\n", "\n");
+        assert_eq!(String::from_utf8(read.leaves[0].clone()).unwrap(), first);
+        second.push(0);
+        assert_eq!(read.leaves[1], second);
+        assert_eq!(read.defects, "[]");
+    }
+}
+
 proptest! {
     #[test]
     fn nothing_makes_it_panic_or_leave_an_octet(
@@ -524,7 +698,7 @@ proptest! {
         octets in prop::collection::vec(any::<u8>(), 0..40),
     ) {
         let content = [pieces.concat(), octets].concat();
-        for conversion in [Conversion::Whole, Conversion::Header] {
+        for conversion in [Conversion::Whole, Conversion::Header, Conversion::LinesInAscii] {
             if let Ok(done) = converted(content.clone(), conversion) {
                 prop_assert!(conversion == Conversion::Header || done.content.is_ascii());
             }

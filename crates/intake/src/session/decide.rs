@@ -179,7 +179,8 @@ impl Session {
             logged_in: self.client.user.is_some(),
         };
         let field = received::field(arrival, &ask.envelope, id, now);
-        ask.begin(id, self.policy.content_rules(), field)
+        let rules = self.policy.content_rules(ask.envelope.body_type);
+        ask.begin(id, rules, field)
     }
 
     fn received(&mut self, now: Timestamp, received: ReceivedContent) -> Option<Step> {

@@ -19,6 +19,7 @@ const PIECES: &[&str] = &[
     "MAIL FROM:<a@b.example>\r\n",
     "MAIL FROM:<> BODY=8BITMIME SIZE=10\r\n",
     "MAIL FROM:<a@b.example> SIZE=9999999\r\n",
+    "MAIL FROM:<a@b.example> BODY=BINARYMIME\r\n",
     "RCPT TO:<c@d.example>\r\n",
     "RCPT TO:<e@local.example>\r\n",
     "RCPT TO:<\r\n",
@@ -28,6 +29,7 @@ const PIECES: &[&str] = &[
     "BDAT 3\r\na\r\n",
     "BDAT 4 LAST\r\nb\r\nc",
     "BDAT 0 LAST\r\n",
+    "BDAT 5 LAST\r\n\r\n\n\0\r",
     "BDAT 2\r\n\r\r",
     "RSET\r\n",
     "NOOP\r\n",
@@ -281,5 +283,55 @@ proptest! {
         let (field, kept) = kept.split_at(kept.len() - content.len());
         prop_assert_eq!(kept, content.as_bytes());
         prop_assert!(field.ends_with(b" +0000\r\n"));
+    }
+
+    #[test]
+    fn a_binary_mail_is_kept_octet_for_octet(
+        body in prop::collection::vec(any::<u8>(), 0..300),
+        cuts in prop::collection::vec(0usize..400, 0..4),
+        piece in 1usize..50,
+    ) {
+        let content = [b"S: x\r\n\r\n", body.as_slice()].concat();
+        let mut wire = b"EHLO c\r\nMAIL FROM:<a@b.example> BODY=BINARYMIME\r\nRCPT TO:<c@d.example>\r\n"
+            .to_vec();
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|at| at.min(content.len())).collect();
+        cuts.sort_unstable();
+        let mut at = 0;
+        for cut in cuts {
+            wire.extend(format!("BDAT {}\r\n", cut - at).as_bytes());
+            wire.extend(&content[at..cut]);
+            at = cut;
+        }
+        wire.extend(format!("BDAT {} LAST\r\n", content.len() - at).as_bytes());
+        wire.extend(&content[at..]);
+        let (_, accepted, _) = session(&wire, piece, false);
+        prop_assert_eq!(accepted.len(), 1);
+        prop_assert!(accepted[0].content.ends_with(&content));
+    }
+
+    #[test]
+    fn binary_mail_is_offered_with_chunks_alone_and_taken_where_it_is_offered(
+        (tls, auth, networks, tls_available, _) in listener(),
+        settings in settings(),
+        without in prop::sample::subsequence(
+            vec![Extension::Chunking, Extension::BinaryMime, Extension::EightBitMime], 0..3,
+        ),
+        peer in prop::sample::select(vec![INSIDE, OUTSIDE]),
+    ) {
+        let mut policy = policy();
+        policy.tls_available = tls_available;
+        settings.put_into(&mut policy);
+        policy.extensions = without.iter().fold(policy.extensions.clone(), |e, x| e.without(*x));
+        policy.listeners[0] = Listener {
+            tls, auth, networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
+            proxies: Vec::new(), fix_ups: settings.fix_ups,
+        };
+        let mut shell = Shell::with_tls(policy, peer, tls == Tls::Implicit);
+        let offer = shell.say("EHLO c\r\n");
+        let (chunks, binary) = (offer.contains("CHUNKING"), offer.contains("BINARYMIME"));
+        prop_assert!(chunks || !binary, "{}", offer);
+        let said = shell.say("MAIL FROM:<a@b.example> BODY=BINARYMIME\r\n");
+        let unknown = said.starts_with("555");
+        prop_assert_eq!(unknown, !binary || without.contains(&Extension::EightBitMime), "{}", said);
     }
 }

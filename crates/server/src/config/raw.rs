@@ -251,7 +251,7 @@ pub(crate) struct Outgoing {
     /// `defer` or `fail` when every host greets with 5yz. Default: `defer`.
     pub(crate) on_5xx_greeting: Text,
     /// Mail that a host cannot take as it is (8-bit content without 8BITMIME, a header outside
-    /// ASCII without SMTPUTF8) is converted even if it bears a DKIM signature of others, which does
+    /// ASCII without SMTPUTF8, a binary body without BINARYMIME) is converted even if it bears a DKIM signature of others, which does
     /// not hold behind that; false: it fails with 5.6.3 or 5.6.7. Signatures by keys of `[[dkim]]`
     /// are made anew. Parts signed by S/MIME or PGP are never changed. Default: true.
     pub(crate) convert_signed: Option<bool>,

@@ -289,6 +289,7 @@ async fn queue(
     for (recipients, number) in ready.submission.recipients.chunks(at_once).zip(0u32..) {
         let part = Part {
             submission: Submission {
+                body_type: mail::BodyType::SevenBit,
                 recipients: recipients.to_vec(),
                 ..ready.submission.clone()
             },

@@ -64,6 +64,7 @@ pub(super) fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
         }
     };
     let submission = Submission {
+        body_type: mail::BodyType::SevenBit,
         // What is refused goes back to who wrote it, not to whom it claims to be from.
         reverse_path: match posed {
             Some(_) => Some(own.clone()),

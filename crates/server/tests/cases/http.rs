@@ -207,6 +207,49 @@ fn a_whole_mail_goes_to_whom_it_names_and_bcc_is_taken_out() {
 }
 
 #[test]
+fn a_whole_binary_mail_keeps_every_octet_of_its_body() {
+    let scene = Scene::new();
+    let host = scene.world.domain("there.example");
+    host.set(|b| {
+        b.extensions(&["CHUNKING", "BINARYMIME", "8BITMIME"]);
+    });
+    let (server, web) = Web::start(&scene, scene.config());
+    let web = web.with_key(&server, "send", &[]);
+    let head = format!("From: <{SENDER}>\r\nTo: <bob@there.example>\r\n\r\n");
+    let body = b"a\nb\rc\0\xff\r\n.\r\nend";
+    let mail = [head.as_bytes(), body].concat();
+    let path = format!("{MESSAGES}?body=BINARYMIME");
+    web.post(&path, "message/rfc822", &mail).expect(202);
+    let received = host.wait_for(1, SOON);
+    let first = received.first().unwrap();
+    assert!(
+        first.content.ends_with(&mail[head.len() - 2..]),
+        "{first:?}"
+    );
+    assert!(first.mail_params.contains("BODY=BINARYMIME"));
+    // In lines, as ever, where nothing is said.
+    web.post(MESSAGES, "message/rfc822", &mail).expect(202);
+    let received = host.wait_for(2, SOON);
+    let second = received.get(1).unwrap();
+    assert!(
+        second
+            .content
+            .ends_with(b"\r\n\r\na\r\nb\r\nc\0\xff\r\n.\r\nend\r\n")
+    );
+    let path = format!("{MESSAGES}?body=QUATERNARY");
+    web.post(&path, "message/rfc822", &mail)
+        .problem(400, "bad-field");
+    let lf = mail
+        .iter()
+        .copied()
+        .filter(|b| *b != b'\r')
+        .collect::<Vec<u8>>();
+    let path = format!("{MESSAGES}?body=BINARYMIME");
+    web.post(&path, "message/rfc822", &lf)
+        .problem(422, "refused");
+}
+
+#[test]
 fn the_same_request_is_one_mail_also_when_many_come_at_once() {
     let scene = Scene::new();
     let (server, web) = keeping(&scene);

@@ -328,7 +328,9 @@ fn mail_params(text: &str, offered: &Extensions) -> Result<MailParams, ParseComm
         let given = value.unwrap_or_default();
         match name.as_str() {
             "SIZE" if offered.has(Extension::Size) => params.size = Some(size(given)?),
-            "BODY" if offered.has(Extension::EightBitMime) => params.body = Some(body(given)?),
+            "BODY" if offered.has(Extension::EightBitMime) => {
+                params.body = Some(body(given, offered)?)
+            }
             "SMTPUTF8" if offered.has(Extension::SmtpUtf8) && value.is_none() => {
                 params.smtputf8 = true;
             }
@@ -397,13 +399,17 @@ fn size(given: &str) -> Result<u64, ParseCommandError> {
     Ok(given.parse().unwrap_or(u64::MAX))
 }
 
-fn body(given: &str) -> Result<BodyType, ParseCommandError> {
+fn body(given: &str, offered: &Extensions) -> Result<BodyType, ParseCommandError> {
+    // What is not made of lines can only come in chunks (RFC 3030 §3).
+    let binary = offered.has(Extension::BinaryMime) && offered.has(Extension::Chunking);
     match given.to_ascii_uppercase().as_str() {
         "7BIT" => Ok(BodyType::SevenBit),
         "8BITMIME" => Ok(BodyType::EightBitMime),
+        "BINARYMIME" if binary => Ok(BodyType::BinaryMime),
         "BINARYMIME" => Err(ParseCommandError::UnknownParameter(
             "BODY=BINARYMIME".into(),
         )),
+        _ if binary => Err(wrong("BODY", "7BIT, 8BITMIME or BINARYMIME")),
         _ => Err(wrong("BODY", "7BIT or 8BITMIME")),
     }
 }

@@ -7,6 +7,7 @@ const RULES: ContentRules = ContentRules {
     size_max: 1000,
     line_max: 100,
     bare_newline: BareNewline::Normalise,
+    binary: false,
 };
 const REFUSE: ContentRules = ContentRules {
     bare_newline: BareNewline::Refuse,
@@ -173,6 +174,29 @@ fn an_endless_flood_is_noticed() {
 
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop::sample::select(b".\r\n\r\n.a".to_vec()), 0..120)
+}
+
+#[test]
+fn of_a_binary_content_every_octet_is_kept_and_its_size_counts() {
+    let rules = ContentRules {
+        binary: true,
+        ..REFUSE
+    };
+    for step in [1, 2, 3, 1000] {
+        for wire in [
+            &b"a\nb\rc\0\r\n.\r\n\xff"[..],
+            b"\r",
+            b"",
+            &[b'x'; 1000],
+            b"a\r\n.",
+        ] {
+            assert_eq!(read_chunks(wire, rules, step).unwrap(), wire);
+        }
+        assert_eq!(
+            read_chunks(&[0; 1001], rules, step),
+            Err(ContentError::TooLarge(1000))
+        );
+    }
 }
 
 proptest! {

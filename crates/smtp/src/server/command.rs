@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mail::{Address, EnhancedCode, Envelope, Recipient, Reply};
+use mail::{Address, BodyType, EnhancedCode, Envelope, Recipient, Reply};
 
 use super::content::{AskContent, SkipChunk, Transfer};
 use super::login::AskAuth;
@@ -150,6 +150,10 @@ impl ExpectRcpt {
         step_command(self, wire, |state, command, wire| match command {
             Command::Rcpt(to) => state.rcpt(to),
             Command::Data => match state.envelope.recipients.is_empty() {
+                // RFC 3030 §3: what is not made of lines would not survive it.
+                _ if state.envelope.body_type == BodyType::BinaryMime => {
+                    Step::Reply(state.into(), chunks_only())
+                }
                 true => Step::Reply(state.into(), no_recipients()),
                 false => state.transfer(Transfer::Data),
             },
@@ -187,6 +191,14 @@ impl ExpectRcpt {
             transfer,
         }))
     }
+}
+
+fn chunks_only() -> Reply {
+    Reply::new(
+        503,
+        Some(EnhancedCode::new(5, 5, 1)),
+        "A mail with BODY=BINARYMIME comes by BDAT, not by DATA",
+    )
 }
 
 fn no_recipients() -> Reply {

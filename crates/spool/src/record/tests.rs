@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::conformance::{message, verdict};
-use mail::{ByMode, DeliverBy, Outcome, Status, Terms};
+use mail::{BodyType, ByMode, DeliverBy, Outcome, Status, Terms};
 
 #[test]
 fn every_record_is_read_back_as_written() {
@@ -11,6 +11,7 @@ fn every_record_is_read_back_as_written() {
         &["a@one.example", "b@two.example"],
         b"Subject: x\r\n\r\nbody\r\n",
     );
+    m.envelope.body_type = BodyType::BinaryMime;
     m.envelope.terms = Terms {
         not_before: Some(Timestamp::from_secs(50)),
         deliver_by: Some(DeliverBy {

@@ -13,7 +13,11 @@ use crate::codec::{DecodeError, Reader, put_opt_str, put_str, put_varint};
 
 pub(super) fn put_envelope(out: &mut Vec<u8>, envelope: &Envelope) {
     put_opt_address(out, envelope.reverse_path.as_ref());
-    out.push(u8::from(envelope.body_type == BodyType::EightBitMime));
+    out.push(match envelope.body_type {
+        BodyType::SevenBit => 0,
+        BodyType::EightBitMime => 1,
+        BodyType::BinaryMime => 2,
+    });
     out.push(u8::from(envelope.smtputf8));
     out.push(match envelope.ret {
         None => 0,
@@ -39,6 +43,7 @@ pub(super) fn get_envelope(r: &mut Reader<'_>) -> Result<Envelope, DecodeError> 
     let body_type = match r.u8()? {
         0 => BodyType::SevenBit,
         1 => BodyType::EightBitMime,
+        2 => BodyType::BinaryMime,
         _ => return Err(DecodeError::Unknown("body type")),
     };
     let smtputf8 = r.u8()? != 0;

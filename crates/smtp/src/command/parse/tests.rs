@@ -134,7 +134,6 @@ fn each_error_has_its_reply() {
         ("MAIL FROM:<> SIZE=x", "501 5.5.4"),
         ("MAIL FROM:<> SIZE=1 size=2", "501 5.5.4"),
         ("MAIL FROM:<> BODY=9BIT", "501 5.5.4"),
-        ("MAIL FROM:<> BODY=BINARYMIME", "555 5.5.4"),
         ("MAIL FROM:<> FROB=1", "555 5.5.4"),
         ("MAIL FROM:<> RET=ALL", "501 5.5.4"),
         ("MAIL FROM:<> ENVID=a+2b", "501 5.5.4"),
@@ -239,5 +238,19 @@ fn terms_of_time_and_order_are_read() {
             answer,
             Err(ParseCommandError::UnknownParameter(_))
         ));
+    }
+}
+
+#[test]
+fn binary_bodies_need_chunks() {
+    let line = b"MAIL FROM:<> BODY=binarymime";
+    let Ok(Command::Mail(mail)) = Command::parse(line, &everything()) else {
+        panic!("it is not taken");
+    };
+    assert_eq!(mail.params.body, Some(BodyType::BinaryMime));
+    for missing in [Extension::BinaryMime, Extension::Chunking] {
+        let refused = Command::parse(line, &everything().without(missing));
+        let reply = refused.unwrap_err().reply().to_string();
+        assert!(reply.starts_with("555 5.5.4"), "{reply}");
     }
 }

@@ -182,6 +182,105 @@ fn c47_a_signed_part_is_never_changed_and_another_host_may_take_it() {
 }
 
 #[test]
+fn c47_signed_parts_within_others_are_neither_changed_nor_sent_in_seven_bits() {
+    let scene = Scene::new();
+    let old = scene.world.domain("old.example");
+    old.set(|b| {
+        b.extensions(&["PIPELINING"]);
+    });
+    let server = scene.start();
+    let smime = |text: &str| {
+        format!(
+            "Content-Type: multipart/signed; boundary=s; micalg=sha-256;\r\n \
+             protocol=\"application/pkcs7-signature\"\r\n\r\n\
+             --s\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Transfer-Encoding: 8bit\r\n\r\n{text} \r\n\r\n--s\r\n\
+             Content-Type: application/pkcs7-signature; name=smime.p7s\r\n\
+             Content-Transfer-Encoding: base64\r\n\r\nAAAA\r\n--s--\r\n"
+        )
+    };
+    let beside = |part: &str| {
+        format!(
+            "From: J\u{fc}rgen <{SENDER}>\r\nMIME-Version: 1.0\r\n\
+             Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n{part}\
+             --o\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nunsigned \u{fc}\r\n--o--\r\n"
+        )
+    };
+    // What is signed is ASCII: it arrives octet for octet, while all around it is converted.
+    let signed = smime("signed text");
+    send_with(
+        &server,
+        "BODY=8BITMIME",
+        &["<bob@old.example>"],
+        beside(&signed).as_bytes(),
+    );
+    let mails = old.wait_for(1, SOON);
+    let got = mails.first().unwrap();
+    assert!(got.content.is_ascii(), "{}", got.text());
+    assert!(got.text().contains(&signed), "{}", got.text());
+    assert!(got.text().contains("unsigned =C3=BC"), "{}", got.text());
+    // What is signed is not: nothing of the mail is changed, and its sender is told why. The same
+    // holds for one in a mail that is attached.
+    let signed = smime("signed \u{fc}");
+    let attached = format!("Content-Type: message/rfc822\r\n\r\nSubject: in\r\n{signed}");
+    for (name, part) in [("eve", &signed), ("zoe", &attached)] {
+        let to = format!("<{name}@old.example>");
+        send_with(&server, "BODY=8BITMIME", &[&to], beside(part).as_bytes());
+        let line = server.wait_for_log(&[" failed ", name], SOON).unwrap();
+        assert!(
+            line.contains("5.6.3") && line.contains("multipart/signed"),
+            "{line}"
+        );
+    }
+    let reports = scene.origin.wait_for(2, SOON);
+    for report in &reports {
+        let text = report.text();
+        assert!(
+            text.contains("cannot be converted") && text.contains("signed"),
+            "{text}"
+        );
+    }
+    assert_eq!(old.count(), 1);
+}
+
+#[test]
+fn c47_what_is_signed_or_encrypted_inside_octets_travels_in_base64() {
+    let scene = Scene::new();
+    let old = scene.world.domain("old.example");
+    old.set(|b| {
+        b.extensions(&[]);
+    });
+    let server = scene.start();
+    // The octets of PKCS #7 count, not how they travel (RFC 8551 §3.3); likewise OpenPGP's.
+    let kinds = [
+        "application/pkcs7-mime; smime-type=signed-data",
+        "multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=e",
+    ];
+    let octets: Vec<u8> = (128..=255).collect();
+    for (kind, count) in kinds.iter().zip(1..) {
+        let is_pgp = kind.contains("pgp");
+        let mut content =
+            format!("From: <{SENDER}>\r\nMIME-Version: 1.0\r\nContent-Type: {kind}\r\n\r\n");
+        if is_pgp {
+            content.push_str(
+                "--e\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n\
+                 --e\r\nContent-Type: application/octet-stream\r\n\r\n",
+            );
+        }
+        let mut content = content.into_bytes();
+        content.extend_from_slice(&octets);
+        content.extend_from_slice(if is_pgp { b"\r\n--e--\r\n" } else { b"\r\n" });
+        send_with(&server, "BODY=8BITMIME", &["<bob@old.example>"], &content);
+        let mails = old.wait_for(count, SOON);
+        let json = read(mails.last().unwrap());
+        let part = if is_pgp { "/parts/1" } else { "/parts/0" };
+        let got = at(&json, &format!("{part}/octets")).as_str().unwrap();
+        let sent: String = octets.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(got.strip_suffix("0d0a").unwrap_or(got), sent);
+    }
+}
+
+#[test]
 fn c47_whether_a_dkim_signature_may_break_is_a_setting() {
     let scene = Scene::new();
     let host = scene.world.domain("old.example");

@@ -136,7 +136,9 @@ impl Walk {
         };
         let treatment = match (fits, is_mislabelled) {
             (true, false) => Treatment::Keep,
-            (true, true) => relabelled(header, place),
+            // What ends within its header says nothing of a body.
+            (true, true) if !body.is_empty() => relabelled(header, place),
+            (true, true) => Treatment::Keep,
             (false, _) => self.treatment(header, body, place)?,
         };
         self.header(header, body, place, &treatment, ascii_header)?;

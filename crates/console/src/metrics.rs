@@ -59,7 +59,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 }
 
 /// Every metric but the histogram of delays and the version.
-pub(crate) const METRICS: [Metric; 29] = [
+pub(crate) const METRICS: [Metric; 30] = [
     counter(
         "messages_accepted",
         "Messages taken into the queue, reports of our own included",
@@ -120,6 +120,10 @@ pub(crate) const METRICS: [Metric; 29] = [
     gauge(
         "due_recipients",
         "Recipients that are due and wait for a connection",
+    ),
+    gauge(
+        "future_recipients",
+        "Recipients whose first attempt is set for later",
     ),
     gauge("sites", "Sites that mail goes to"),
     gauge("sources", "Addresses that mail leaves from, as configured"),

@@ -26,6 +26,10 @@ pub struct QueuedView {
     pub attempts: u32,
     /// The earliest time of the next attempt.
     pub due: String,
+    /// The time that its first attempt is set for, by its submitter or an administrator; none where it
+    /// was to go at once, and behind the first attempt.
+    #[serde(default)]
+    pub release: Option<String>,
     /// When the message was accepted.
     pub accepted: String,
     /// Octets.
@@ -54,6 +58,8 @@ impl QueuedView {
             Some(wait) => (wait.reason.to_string(), wait.next),
             None => ("its end is being recorded".to_owned(), None),
         };
+        let untried = row.attempts == 0 && row.last_reply.is_empty();
+        let release = (untried && row.due > row.accepted).then(|| row.due.to_string());
         Self {
             id: row.key.id.to_string(),
             number: row.key.recipient,
@@ -68,6 +74,7 @@ impl QueuedView {
             domain: row.domain,
             attempts: row.attempts,
             due: row.due.to_string(),
+            release,
             accepted: row.accepted.to_string(),
             size: row.size,
             reason,

@@ -3,7 +3,7 @@
 use mail::{Address, Domain, Outcome, QueueId, RecipientKey, Timestamp};
 use schedule::Rate;
 use serde::{Deserialize, Serialize};
-use spool::{Filter, HistoryFilter, Spool};
+use spool::{Filter, HistoryFilter, Kinds, Spool};
 use utoipa::ToSchema;
 
 /// Which recipients a verb is about.
@@ -214,7 +214,10 @@ impl Request {
     /// What is wrong, in words for its author.
     pub fn check(&self) -> Result<(), String> {
         match self {
-            Self::List { selection, .. } => selection.filter().map(drop),
+            Self::List { selection, .. } => match selection {
+                Selection::Ids(ids) if ids.len() != 1 => Err(ONE_ID.to_owned()),
+                Selection::Ids(_) | Selection::Filter(_) | Selection::All => selection.check(),
+            },
             Self::Count(selection) => selection.check(),
             Self::Act { verb, selection } => {
                 if let Verb::Reroute(Some(to)) = verb
@@ -343,6 +346,8 @@ fn check_domain(text: &str) -> Result<(), String> {
     Domain::parse(text).map(drop).map_err(|e| e.to_string())
 }
 
+const ONE_ID: &str = "a list takes one id, a filter, or everything";
+
 /// Connections that a domain can be slowed to.
 const CONNECTIONS_MAX: u32 = 100_000;
 /// Octets of a server's name.
@@ -363,6 +368,10 @@ fn check_hold_rule(name: &str, filter: Option<&str>) -> Result<(), String> {
         Some(text) if text.len() > RULE_FILTER_MAX => Err("the filter is too long".to_owned()),
         Some(text) => {
             let filter = Filter::parse(text).map_err(|e| e.to_string())?;
+            if filter.names_kinds() {
+                let why = "a kind is what a reply is about, and new mail has none yet";
+                return Err(why.to_owned());
+            }
             match filter.terms().is_empty() {
                 true => Err(
                     "an empty filter would hold all mail: pause what is meant, or set \
@@ -488,11 +497,15 @@ impl Selection {
     ///
     /// # Errors
     /// What is wrong with the selection, in words for its author.
-    pub fn keys(&self, spool: &Spool, now: Timestamp) -> Result<Vec<RecipientKey>, String> {
+    pub fn keys(
+        &self,
+        spool: &Spool,
+        kinds: &Kinds,
+        now: Timestamp,
+    ) -> Result<Vec<RecipientKey>, String> {
         let find = |filter: &Filter| spool.keys(filter, now).map_err(|e| e.to_string());
         match self {
-            Self::All => find(&Filter::all()),
-            Self::Filter(text) => find(&Filter::parse(text).map_err(|e| e.to_string())?),
+            Self::All | Self::Filter(_) => find(&self.filter(kinds)?),
             Self::Ids(ids) => {
                 let mut keys = Vec::with_capacity(ids.len());
                 for text in ids {
@@ -509,17 +522,20 @@ impl Selection {
         }
     }
 
-    /// The filter that lists what it means.
+    /// The filter that lists what it means, with what finds the kinds of replies.
     ///
     /// # Errors
     /// What is wrong with it; several ids cannot be one filter.
-    pub fn filter(&self) -> Result<Filter, String> {
+    pub fn filter(&self, kinds: &Kinds) -> Result<Filter, String> {
         match self {
             Self::All => Ok(Filter::all()),
-            Self::Filter(text) => Filter::parse(text).map_err(|e| e.to_string()),
+            Self::Filter(text) => {
+                let filter = Filter::parse(text).map_err(|e| e.to_string())?;
+                Ok(filter.with_kinds(kinds.clone()))
+            }
             Self::Ids(ids) => match ids.as_slice() {
                 [one] => one.parse().map(Filter::id).map_err(|e| format!("{e}")),
-                _ => Err("a list takes one id, a filter, or everything".to_owned()),
+                _ => Err(ONE_ID.to_owned()),
             },
         }
     }

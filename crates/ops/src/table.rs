@@ -48,11 +48,17 @@ pub fn queue_table(rows: &[QueuedView]) -> String {
     if rows.is_empty() {
         return "The queue is empty.\n".to_owned();
     }
+    // A list of mail for the future is about that time alone.
+    let is_future = rows.iter().all(|r| r.release.is_some());
     let head = [
         "ID",
         "STATE",
         "TRIED",
-        "NEXT (UTC)",
+        if is_future {
+            "RELEASE (UTC)"
+        } else {
+            "NEXT (UTC)"
+        },
         "SENDER",
         "RECIPIENT",
         "WHY NOT YET",
@@ -70,7 +76,10 @@ pub fn queue_table(rows: &[QueuedView]) -> String {
             r.id.clone(),
             r.state.clone(),
             r.attempts.to_string(),
-            short_time(r.next_event.as_deref().unwrap_or(&r.due)),
+            short_time(match (is_future, &r.next_event) {
+                (true, _) | (false, None) => &r.due,
+                (false, Some(next)) => next,
+            }),
             sender(&r.sender),
             r.recipient.clone(),
             why,

@@ -47,6 +47,8 @@ pub(crate) const CANCELLED: u8 = 4;
 pub(crate) const SILENT: u8 = 8;
 /// Something was asked about its time or order: it stands in the table of terms.
 pub(crate) const TERMS: u8 = 16;
+/// Its first attempt is set for later.
+pub(crate) const FUTURE: u8 = 32;
 
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -106,6 +108,8 @@ pub(crate) struct Entries {
     /// Slots by the hash of their entry's key: the key itself stands in the entry.
     by_key: HashTable<u32>,
     generation: u32,
+    /// Entries that are marked so.
+    future: usize,
 }
 
 /// Queue ids are ours and spread well: one mixing does, where a hasher that guards against chosen
@@ -117,6 +121,16 @@ const fn hash(key: RecipientKey) -> u64 {
 fn at(chunks: &[Box<[Option<Entry>]>], index: u32) -> Option<&Entry> {
     let index = index as usize;
     chunks.get(index / CHUNK)?.get(index % CHUNK)?.as_ref()
+}
+
+/// When a recipient's time in the queue begins. An administrator may have set the first attempt for
+/// later than its submitter did.
+fn begins(new: &NewRecipient) -> Timestamp {
+    let asked = new.terms.begins(new.accepted);
+    match new.state.attempts {
+        0 => asked.max(new.state.due),
+        _ => asked,
+    }
 }
 
 impl Entries {
@@ -133,7 +147,7 @@ impl Entries {
         self.generation = self.generation.wrapping_add(1);
         let mut entry = Entry {
             id: new.key.id.as_u64(),
-            accepted: new.terms.begins(new.accepted),
+            accepted: begins(new),
             due: new.state.due,
             recipient: new.key.recipient,
             domain,
@@ -202,7 +216,31 @@ impl Entries {
             known.remove();
         }
         self.free.push(slot.index);
-        self.place(slot.index)?.take()
+        let entry = self.place(slot.index)?.take();
+        if entry.as_ref().is_some_and(|e| e.has(FUTURE)) {
+            self.future -= 1;
+        }
+        entry
+    }
+
+    /// Marks an entry whose first attempt is set for later, or takes that back.
+    pub(crate) fn mark_future(&mut self, slot: Slot, now: Timestamp) {
+        let Some(entry) = self.get_mut(slot) else {
+            return;
+        };
+        let is = entry.attempts == 0 && entry.phase == Phase::Waiting && entry.due > now;
+        let was = entry.has(FUTURE);
+        entry.set(FUTURE, is);
+        match (was, is) {
+            (false, true) => self.future += 1,
+            (true, false) => self.future -= 1,
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Recipients whose first attempt is set for later.
+    pub(crate) const fn future(&self) -> usize {
+        self.future
     }
 
     pub(crate) fn len(&self) -> usize {

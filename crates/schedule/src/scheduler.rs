@@ -259,13 +259,11 @@ impl Scheduler {
             return;
         };
         entry.phase = Phase::Waiting;
-        if entry.has(HELD) {
-            return;
-        }
-        let due = entry.due;
-        let Some(entry) = self.entries.get(slot) else {
+        self.entries.mark_future(slot, now);
+        let Some(entry) = self.entries.get(slot).filter(|e| !e.has(HELD)) else {
             return;
         };
+        let due = entry.due;
         let others = [self.expiry(entry), self.notice_at(entry)];
         let at = others.into_iter().flatten().fold(due, Timestamp::min);
         if at <= now && due <= now {
@@ -318,6 +316,7 @@ impl Scheduler {
 
     /// Hands a due recipient to its site, or to its domain while the site is not known.
     pub(crate) fn make_due(&mut self, now: Timestamp, slot: Slot) {
+        self.entries.mark_future(slot, now);
         let Some(entry) = self.entries.get_mut(slot) else {
             return;
         };

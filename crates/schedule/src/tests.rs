@@ -804,3 +804,44 @@ fn an_order_limits_a_site_for_its_time_and_costs_no_attempt() {
     assert_eq!(all.len(), 41);
     assert!(all.iter().all(|end| *end == (Outcome::Delivered, 1)));
 }
+
+#[test]
+fn recipients_of_the_future_are_counted_until_they_are_due_or_gone() {
+    let mut world = World::default_plan();
+    let now = world.now;
+    let key = |n| RecipientKey {
+        id: QueueId::from_u64(n),
+        recipient: 0,
+    };
+    for n in 1..=4u64 {
+        let new = NewRecipient {
+            key: key(n),
+            domain: Domain::parse("x.example").unwrap(),
+            destination: Destination::Outgoing,
+            submitter: "u".to_owned(),
+            accepted: now,
+            terms: mail::Terms::default(),
+            state: RecipientState {
+                due: now + minutes(n * 10),
+                attempts: u32::from(n == 4),
+                ..RecipientState::default()
+            },
+        };
+        world.scheduler.insert(now, &new);
+    }
+    let scheduler = &mut world.scheduler;
+    assert_eq!(scheduler.future(), 3, "one has been tried");
+    scheduler.hold(key(1));
+    assert_eq!(scheduler.future(), 3);
+    scheduler.retry(now, key(1), now);
+    assert_eq!(scheduler.future(), 2, "a held one whose time is now");
+    scheduler.retry(now, key(1), now + minutes(5));
+    assert_eq!(scheduler.future(), 3);
+    scheduler.retry(now, key(2), now);
+    assert_eq!(scheduler.future(), 2);
+    scheduler.cancel(key(1), false);
+    assert_eq!(scheduler.future(), 1);
+    let later = now + minutes(31);
+    while scheduler.poll(later).is_some() {}
+    assert_eq!(scheduler.future(), 0);
+}

@@ -85,11 +85,16 @@ impl Scheduler {
         }
         entry.due = at;
         entry.phase = Phase::Waiting;
+        if entry.attempts == 0 {
+            // Its time in the queue begins with its first attempt, wherever that is moved.
+            entry.accepted = entry.accepted.max(at);
+        }
         let (domain, held) = (entry.domain, entry.has(HELD));
         let slot = self.entries.renew(slot)?;
         let state = self.state_of(slot);
-        if !held {
-            self.set_timer(slot, now);
+        match held {
+            true => self.entries.mark_future(slot, now),
+            false => self.set_timer(slot, now),
         }
         if at <= now
             && let Some(site) = self.domains.get(domain as usize).and_then(|d| d.site())

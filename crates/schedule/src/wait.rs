@@ -90,6 +90,12 @@ impl fmt::Display for Reason {
 }
 
 impl Scheduler {
+    /// Recipients whose first attempt is set for later, those that are held included.
+    #[must_use]
+    pub const fn future(&self) -> usize {
+        self.entries.future()
+    }
+
     /// Why this recipient has not been sent yet; `None` when it is not here.
     #[must_use]
     pub fn wait(&self, key: RecipientKey, now: Timestamp) -> Option<Wait> {

@@ -177,7 +177,7 @@ pub(crate) async fn carry_out(
             line.field("verb", "reload").send();
             Ok(Answer::Done(warnings))
         }
-        Request::Stats => Ok(stats(shared)),
+        Request::Stats => stats(shared).await,
     }
 }
 
@@ -230,7 +230,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 async fn keys(shared: &Arc<Shared>, selection: Selection) -> Result<Vec<RecipientKey>, String> {
     blocking(shared, move |shared| {
-        selection.keys(&shared.spool, net::now())
+        let kinds = known::kinds(&shared.settings());
+        selection.keys(&shared.spool, &kinds, net::now())
     })
     .await
 }
@@ -240,7 +241,7 @@ async fn count(shared: &Arc<Shared>, selection: Selection) -> Result<u64, String
         return Ok(keys(shared, selection).await?.len() as u64);
     }
     blocking(shared, move |shared| {
-        let filter = selection.filter()?;
+        let filter = selection.filter(&known::kinds(&shared.settings()))?;
         let counted = shared.spool.count(&filter, net::now());
         counted.map_err(|e| e.to_string())
     })
@@ -253,7 +254,7 @@ async fn list(
     page: Page,
 ) -> Result<Vec<QueuedView>, String> {
     let rows = blocking(shared, move |shared| {
-        let filter = selection.filter()?;
+        let filter = selection.filter(&known::kinds(&shared.settings()))?;
         shared
             .spool
             .query(&filter, page, net::now())
@@ -511,7 +512,12 @@ async fn sites(shared: &Arc<Shared>) -> Result<Answer, String> {
     })
 }
 
-fn stats(shared: &Shared) -> Answer {
+async fn stats(shared: &Shared) -> Result<Answer, String> {
+    let (ask, told) = oneshot::channel();
+    shared.tell(Event::Gauges(ask));
+    let gauges = told
+        .await
+        .map_err(|_| "the server is stopping".to_owned())?;
     let mut figures = serde_json::Map::new();
     for (name, value) in shared.figures.all() {
         figures.insert(name.to_owned(), value.into());
@@ -521,6 +527,7 @@ fn stats(shared: &Shared) -> Answer {
     let s = shared.spool.stats();
     let spool = [
         ("waiting", s.waiting),
+        ("future", gauges.future),
         ("messages", s.messages),
         ("spool_bytes_written", s.bytes_written),
         ("spool_bytes_moved", s.bytes_moved),
@@ -533,5 +540,5 @@ fn stats(shared: &Shared) -> Answer {
     for (name, value) in spool {
         figures.insert(name.to_owned(), value.into());
     }
-    Answer::Stats(figures)
+    Ok(Answer::Stats(figures))
 }

@@ -252,24 +252,36 @@ impl Selected {
     }
 }
 
+impl From<Sort> for Order {
+    fn from(sort: Sort) -> Self {
+        match sort {
+            Sort::Id => Self::Id,
+            Sort::Due => Self::Due,
+            Sort::Domain => Self::Domain,
+            Sort::Size => Self::Size,
+            Sort::Attempts => Self::Attempts,
+        }
+    }
+}
+
 fn queue(config: &Config, command: QueueCommand, json: bool) -> Result<()> {
     let (verb, change) = match command {
         QueueCommand::List {
-            selected,
+            mut selected,
+            future,
             sort,
             reverse,
             limit,
             offset,
             count,
         } => {
+            if future {
+                let asked = selected.filter.unwrap_or_default();
+                selected.filter = Some(format!("state:future {asked}"));
+            }
             let selection = selected.selection(true)?;
-            let order = match sort {
-                Sort::Id => Order::Id,
-                Sort::Due => Order::Due,
-                Sort::Domain => Order::Domain,
-                Sort::Size => Order::Size,
-                Sort::Attempts => Order::Attempts,
-            };
+            let usual = if future { Sort::Due } else { Sort::Id };
+            let order = Order::from(sort.unwrap_or(usual));
             let request = match count {
                 true => Request::Count(selection),
                 false => Request::List {

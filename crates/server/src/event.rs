@@ -56,6 +56,8 @@ pub(crate) enum Event {
 pub(crate) struct Gauges {
     pub(crate) recipients: u64,
     pub(crate) due: u64,
+    /// Recipients whose first attempt is set for later.
+    pub(crate) future: u64,
     pub(crate) sites: u64,
     pub(crate) busy: u64,
     pub(crate) idle: u64,

@@ -127,6 +127,7 @@ impl Http {
             values.extend([
                 ("scheduled_recipients", vec![g.recipients]),
                 ("due_recipients", vec![g.due]),
+                ("future_recipients", vec![g.future]),
                 ("sites", vec![g.sites]),
                 ("sessions", vec![g.busy, g.idle]),
                 ("paused_domains", vec![g.paused]),

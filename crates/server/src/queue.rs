@@ -283,6 +283,7 @@ impl Owner {
         Gauges {
             recipients: self.scheduler.len() as u64,
             due: sum(|s| s.recipients as u64),
+            future: self.scheduler.future() as u64,
             sites: sites.len() as u64,
             busy: sum(|s| s.busy.into()),
             idle: sum(|s| s.idle.into()),

@@ -6,7 +6,7 @@ use mail::{
     Reply, Status, Submitter, Timestamp, Verdict,
 };
 
-use crate::{Filter, HistoryFilter, LaterRow, Note, Op, Page, Sort, Store};
+use crate::{Filter, HistoryFilter, Kinds, LaterRow, Note, Op, Page, Sort, Store};
 
 /// A mail from `sender@here.example` for tests.
 ///
@@ -158,7 +158,7 @@ fn check_notes(store: &dyn Store, expired: bool) {
 }
 
 /// Each filter with the recipients that it must find.
-const FILTERS: [(&str, &[(u64, u32)]); 19] = [
+const FILTERS: [(&str, &[(u64, u32)]); 22] = [
     ("", &[(1, 0), (1, 1), (2, 0)]),
     ("id:00000000001", &[(1, 0), (1, 1)]),
     ("domain:two.example", &[(2, 0)]),
@@ -170,6 +170,9 @@ const FILTERS: [(&str, &[(u64, u32)]); 19] = [
     ("state:held", &[(1, 1)]),
     ("state:waiting", &[(1, 0), (2, 0)]),
     ("state:local", &[]),
+    ("state:future", &[]),
+    ("kind:mailbox_full", &[(1, 1)]),
+    ("-kind:mailbox_full", &[(1, 0), (2, 0)]),
     ("reply:\"mailbox FULL\"", &[(1, 1)]),
     ("user:anna", &[(1, 0), (1, 1), (2, 0)]),
     ("attempts>2", &[(1, 1)]),
@@ -182,7 +185,11 @@ const FILTERS: [(&str, &[(u64, u32)]); 19] = [
 
 fn check_queries(store: &dyn Store) {
     for (text, expected) in FILTERS {
-        let filter = Filter::parse(text).expect("a filter");
+        let kinds = Kinds::new(|reply, _| match reply.contains("full") {
+            true => mail::ReplyKind::MailboxFull,
+            false => mail::ReplyKind::Unknown,
+        });
+        let filter = Filter::parse(text).expect("a filter").with_kinds(kinds);
         let keys = store.keys(&filter, NOW).expect("the index answers");
         let expected: Vec<_> = expected.iter().map(|(id, n)| key(*id, *n)).collect();
         assert_eq!(keys, expected, "`{text}`");

@@ -3,9 +3,11 @@
 //!
 //! Terms are joined by "and". A term that begins with `-` excludes what it matches.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Destination, QueueId, Status, Timestamp, parse_duration};
+use mail::{Destination, QueueId, ReplyKind, Status, Timestamp, parse_duration};
 
 use crate::index::Row;
 
@@ -13,7 +15,35 @@ use crate::index::Row;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     terms: Vec<(bool, Term)>,
+    kinds: Option<Kinds>,
 }
+
+/// How the kind of a last reply is found, by the reply and the host that gave it: it is never kept.
+#[derive(Clone)]
+pub struct Kinds(Arc<KindOf>);
+
+type KindOf = dyn Fn(&str, Option<&str>) -> ReplyKind + Send + Sync;
+
+impl Kinds {
+    /// By this function.
+    pub fn new(of: impl Fn(&str, Option<&str>) -> ReplyKind + Send + Sync + 'static) -> Self {
+        Self(Arc::new(of))
+    }
+}
+
+impl fmt::Debug for Kinds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kinds")
+    }
+}
+
+impl PartialEq for Kinds {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Kinds {}
 
 /// One condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +61,11 @@ pub enum Term {
     Status(Status),
     /// `state:local`, `state:outgoing`.
     Destination(Destination),
+    /// `state:future` its first attempt is set for later: its submitter or an administrator wants it
+    /// so.
+    Future,
+    /// `kind:` what the last reply is about; what has none has no kind either.
+    Kind(ReplyKind),
     /// `reply:` the last reply holds this text.
     Reply(String),
     /// `user:` exactly this submitter.
@@ -69,7 +104,7 @@ impl Comparison {
 pub enum ParseFilterError {
     /// A word without a known name in front.
     #[error(
-        "`{0}` is not a term of a filter: write one of id: from: to: domain: state: reply: user: age> age< size> size< attempts> attempts< due> due<"
+        "`{0}` is not a term of a filter: write one of id: from: to: domain: state: reply: kind: user: age> age< size> size< attempts> attempts< due> due<"
     )]
     Term(String),
     /// A value that the term cannot have.
@@ -112,6 +147,38 @@ impl Filter {
         self
     }
 
+    /// This filter, which finds the kinds of replies so. Without, no reply has a kind.
+    #[must_use]
+    pub fn with_kinds(mut self, kinds: Kinds) -> Self {
+        self.kinds = Some(kinds);
+        self
+    }
+
+    /// Whether it asks for kinds of replies.
+    #[must_use]
+    pub fn names_kinds(&self) -> bool {
+        self.terms.iter().any(|(_, t)| matches!(t, Term::Kind(_)))
+    }
+
+    /// Whether a recipient matches what the filter says of kinds, whatever else it says.
+    pub(crate) fn fits_kinds(&self, row: &Row) -> bool {
+        let kind = self.kind(row);
+        let mut named = self.terms.iter().filter_map(|(wanted, term)| {
+            let kind = if let Term::Kind(kind) = term {
+                Some(*kind)
+            } else {
+                None
+            };
+            kind.map(|kind| (wanted, kind))
+        });
+        named.all(|(wanted, named)| (kind == Some(named)) == *wanted)
+    }
+
+    fn kind(&self, row: &Row) -> Option<ReplyKind> {
+        let kinds = self.kinds.as_ref().filter(|_| !row.last_reply.is_empty())?;
+        Some(kinds.0(&row.last_reply, row.last_host.as_deref()))
+    }
+
     /// The conditions, each with whether it must hold (or must not).
     #[must_use]
     pub fn terms(&self) -> &[(bool, Term)] {
@@ -138,7 +205,8 @@ impl Filter {
     #[must_use]
     pub fn matches(&self, row: &Row, now: Timestamp) -> bool {
         let holds = |(wanted, term): &(bool, Term)| term_matches(term, row, now) == *wanted;
-        self.terms.iter().all(holds)
+        let kinds = |(_, term): &&(bool, Term)| !matches!(term, Term::Kind(_));
+        self.terms.iter().filter(kinds).all(holds) && (!self.names_kinds() || self.fits_kinds(row))
     }
 }
 
@@ -151,6 +219,9 @@ fn term_matches(term: &Term, row: &Row, now: Timestamp) -> bool {
         Term::Domain(domain) => domain_matches(domain, &row.domain),
         Term::Status(status) => row.status == *status,
         Term::Destination(destination) => row.destination == *destination,
+        Term::Future => row.attempts == 0 && row.last_reply.is_empty() && row.due > now,
+        // It is looked at apart.
+        Term::Kind(_) => true,
         Term::Reply(text) => contains(&row.last_reply, text),
         Term::Submitter(name) => row.submitter == *name,
         Term::Age(than, age) => than.holds(&now.since(row.accepted), age),
@@ -251,7 +322,18 @@ fn parse_text_term(name: &str, value: &str) -> Option<Result<Term, String>> {
             "held" => Term::Status(Status::Held),
             "local" => Term::Destination(Destination::Local),
             "outgoing" => Term::Destination(Destination::Outgoing),
-            _ => return Some(Err("a state is waiting, held, local or outgoing".to_owned())),
+            "future" => Term::Future,
+            _ => {
+                let words = "a state is waiting, held, local, outgoing or future";
+                return Some(Err(words.to_owned()));
+            }
+        },
+        "kind" => match ReplyKind::of_word(value) {
+            Some(kind) => Term::Kind(kind),
+            None => {
+                let words = ReplyKind::WORDS.join(", ");
+                return Some(Err(format!("a kind is one of {words}")));
+            }
         },
         _ => return None,
     }))
@@ -286,7 +368,11 @@ mod tests {
             ("colour:red", "is not a term of a filter"),
             (
                 "state:asleep",
-                "a state is waiting, held, local or outgoing",
+                "a state is waiting, held, local, outgoing or future",
+            ),
+            (
+                "kind:grey",
+                "a kind is one of greylisted, rate_limited, blocked",
             ),
             ("age>soon", "is not a length of time"),
             ("size>big", "write a size"),

@@ -277,11 +277,28 @@ pub trait Index: Send + Sync {
     /// When it cannot be read.
     fn scan(&self, f: &mut dyn FnMut(Waiting<'_>)) -> Result<(), IndexError>;
 
+    /// Hands over a page of the waiting recipients that match, one behind the other: no more is
+    /// held in memory at once.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn each(
+        &self,
+        filter: &Filter,
+        page: Page,
+        now: Timestamp,
+        f: &mut dyn FnMut(Row),
+    ) -> Result<(), IndexError>;
+
     /// A page of the waiting recipients that match.
     ///
     /// # Errors
     /// When it cannot be read.
-    fn query(&self, filter: &Filter, page: Page, now: Timestamp) -> Result<Vec<Row>, IndexError>;
+    fn query(&self, filter: &Filter, page: Page, now: Timestamp) -> Result<Vec<Row>, IndexError> {
+        let mut rows = Vec::new();
+        self.each(filter, page, now, &mut |row| rows.push(row))?;
+        Ok(rows)
+    }
 
     /// How many waiting recipients match.
     ///

@@ -140,7 +140,7 @@ pub use body::{BodyWriter, StoredBody};
 pub use change::{Applied, Change, MessageMeta, Place};
 pub use codec::DecodeError;
 pub use damage::{Damage, Damaged};
-pub use filter::Filter;
+pub use filter::{Filter, Kinds};
 pub use index::{
     AttemptRow, HistoryFilter, HistoryRow, Index, IndexError, MemoryIndex, Page, Row, Sort,
     SqliteIndex, Waiting,

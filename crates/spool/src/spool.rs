@@ -410,8 +410,11 @@ impl Spool {
     /// # Errors
     /// When the index cannot be read.
     pub fn keys(&self, filter: &Filter, now: Timestamp) -> Result<Vec<RecipientKey>, IndexError> {
-        let rows = self.query(filter, Page::ALL, now)?;
-        Ok(rows.into_iter().map(|row| row.key).collect())
+        self.flush_index()?;
+        let mut keys = Vec::new();
+        let mut take = |row: Row| keys.push(row.key);
+        self.shared.index.each(filter, Page::ALL, now, &mut take)?;
+        Ok(keys)
     }
 
     /// Finished recipients, the latest message first.

@@ -119,9 +119,12 @@ pub(super) enum QueueCommand {
     List {
         #[command(flatten)]
         selected: Selected,
-        /// In which order.
-        #[arg(long, value_enum, default_value = "id")]
-        sort: Sort,
+        /// Only what is to go out at a later time, in the order of that time.
+        #[arg(long, conflicts_with_all = ["ids", "all"])]
+        future: bool,
+        /// In which order; by id where nothing is said.
+        #[arg(long, value_enum)]
+        sort: Option<Sort>,
         /// The largest, or latest, first.
         #[arg(long)]
         reverse: bool,
@@ -208,7 +211,7 @@ pub(super) struct Selected {
     /// Message ids, or id/number for one recipient.
     pub(super) ids: Vec<String>,
     /// A filter, such as 'domain:example.com age>1h'.
-    #[arg(long, conflicts_with = "ids")]
+    #[arg(long, conflicts_with = "ids", allow_hyphen_values = true)]
     pub(super) filter: Option<String>,
     /// Everything.
     #[arg(long, conflicts_with_all = ["ids", "filter"])]

@@ -7,6 +7,7 @@ mod dane;
 mod dialogue;
 mod dkim;
 mod durable;
+mod future;
 mod hosts;
 mod http;
 mod load;

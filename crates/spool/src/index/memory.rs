@@ -251,7 +251,13 @@ impl Index for MemoryIndex {
         Ok(())
     }
 
-    fn query(&self, filter: &Filter, page: Page, now: Timestamp) -> Result<Vec<Row>, IndexError> {
+    fn each(
+        &self,
+        filter: &Filter,
+        page: Page,
+        now: Timestamp,
+        f: &mut dyn FnMut(Row),
+    ) -> Result<(), IndexError> {
         let inner = self.lock();
         let rows = inner.rows().map(|(_, _, row)| row);
         let mut rows: Vec<Row> = rows.filter(|row| filter.matches(row, now)).collect();
@@ -259,7 +265,9 @@ impl Index for MemoryIndex {
         if page.descending {
             rows.reverse();
         }
-        Ok(window(rows.into_iter(), page.offset, page.limit))
+        let page = window(rows.into_iter(), page.offset, page.limit);
+        page.into_iter().for_each(f);
+        Ok(())
     }
 
     fn count(&self, filter: &Filter, now: Timestamp) -> Result<u64, IndexError> {

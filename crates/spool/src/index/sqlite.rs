@@ -19,9 +19,10 @@ use crate::record::{terms_from, verdict_from};
 
 mod condition;
 mod notes;
+mod waiting;
 mod write;
 
-use condition::{history_condition, order_by, waiting_condition};
+use condition::history_condition;
 
 const INDEX_FILE: &str = "index.db";
 const HISTORY_FILE: &str = "history.db";
@@ -457,33 +458,18 @@ impl Index for SqliteIndex {
         Ok(())
     }
 
-    fn query(&self, filter: &Filter, page: Page, now: Timestamp) -> Result<Vec<Row>, IndexError> {
-        let condition = waiting_condition(filter, now);
-        let sql = format!(
-            "SELECT {WAITING_COLUMNS} FROM {WAITING_TABLES} WHERE {} ORDER BY {} LIMIT {} OFFSET {}",
-            condition.sql,
-            order_by(page),
-            to_sql(page.limit),
-            to_sql(page.offset),
-        );
-        let files = self.reader();
-        let mut statement = files.index.prepare_cached(&sql)?;
-        let parameters = rusqlite::params_from_iter(condition.parameters);
-        let rows = statement.query_map(parameters, waiting_row)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    fn each(
+        &self,
+        filter: &Filter,
+        page: Page,
+        now: Timestamp,
+        f: &mut dyn FnMut(Row),
+    ) -> Result<(), IndexError> {
+        waiting::each(self, filter, page, now, f)
     }
 
     fn count(&self, filter: &Filter, now: Timestamp) -> Result<u64, IndexError> {
-        let condition = waiting_condition(filter, now);
-        let sql = format!(
-            "SELECT count(*) FROM {WAITING_TABLES} WHERE {}",
-            condition.sql
-        );
-        let files = self.reader();
-        let mut statement = files.index.prepare_cached(&sql)?;
-        let parameters = rusqlite::params_from_iter(condition.parameters);
-        let count: i64 = statement.query_row(parameters, |r| r.get(0))?;
-        Ok(count.unsigned_abs())
+        waiting::count(self, filter, now)
     }
 
     fn history(

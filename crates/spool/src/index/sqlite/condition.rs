@@ -26,6 +26,13 @@ pub(super) fn waiting_condition(filter: &Filter, now: Timestamp) -> Condition {
         parameters: Vec::new(),
     };
     for (wanted, term) in filter.terms() {
+        if let Term::Kind(_) = term {
+            // Found for each row apart; what was never answered has none.
+            if *wanted {
+                condition.and(true, "r.last_reply <> ''", None);
+            }
+            continue;
+        }
         let (sql, parameter) = term_condition(term, now);
         condition.and(*wanted, &sql, parameter);
     }
@@ -51,6 +58,11 @@ fn term_condition(term: &Term, now: Timestamp) -> (String, Option<Value>) {
             let local = *destination == mail::Destination::Local;
             (format!("r.destination = {}", i32::from(local)), None)
         }
+        Term::Future => (
+            format!("r.attempts = 0 AND r.last_reply = '' AND r.due > {now}"),
+            None,
+        ),
+        Term::Kind(_) => ("1".to_owned(), None),
         Term::Reply(part) => text("instr(lower(r.last_reply), ?) > 0", part),
         Term::Submitter(name) => (
             "m.submitter = ?".to_owned(),

@@ -245,6 +245,20 @@ impl Suppressed {
         }
     }
 
+    /// Every entry of a recipient, in force or not.
+    #[must_use]
+    pub fn of(&self, recipient: &Address) -> Vec<Suppression> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let recipient = normal(recipient);
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let from = Bound::Included((recipient.clone(), Scope::All));
+        let behind = entries.range((from, Bound::Unbounded));
+        let same = behind.take_while(|((address, _), _)| *address == recipient);
+        same.map(|(_, entry)| entry.clone()).collect()
+    }
+
     /// An entry, in force or not.
     #[must_use]
     pub fn get(&self, recipient: &Address, scope: &Scope) -> Option<Suppression> {

@@ -30,7 +30,7 @@ pub use header::{
 };
 pub use outcome::{Class, Outcome, PeerHost, Timing, TlsUsed, Verdict};
 pub use queue_id::{IdSource, ParseQueueIdError, QueueId};
-pub use quoted_printable::quoted_printable;
+pub use quoted_printable::{from_quoted_printable, quoted_printable};
 pub use recipient_state::{RecipientState, Status};
 pub use reply::{EnhancedCode, ParseEnhancedCodeError, Reply};
 pub use reply_kind::ReplyKind;

@@ -20,6 +20,42 @@ pub fn quoted_printable(text: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The octets of a text in quoted-printable, read as far as it goes (RFC 2045 §6.7): blanks at the end
+/// of a line are dropped, and what is no code stands for itself.
+#[must_use]
+pub fn from_quoted_printable(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for line in text.split_inclusive(|b| *b == b'\n') {
+        let (line, end) = match line.strip_suffix(b"\n") {
+            Some(line) => (line.strip_suffix(b"\r").unwrap_or(line), &b"\r\n"[..]),
+            None => (line, &b""[..]),
+        };
+        let line = line.trim_ascii_end();
+        let (line, end) = match line.strip_suffix(b"=") {
+            Some(soft) => (soft, &b""[..]),
+            None => (line, end),
+        };
+        let mut rest = line;
+        while let Some((first, behind)) = rest.split_first() {
+            let code = behind.get(..2).filter(|_| *first == b'=');
+            let code = code.and_then(|c| std::str::from_utf8(c).ok());
+            let is_code = |c: &&str| c.bytes().all(|b| b.is_ascii_hexdigit());
+            match code.filter(is_code).map(|c| u8::from_str_radix(c, 16)) {
+                Some(Ok(octet)) => {
+                    out.push(octet);
+                    rest = behind.get(2..).unwrap_or_default();
+                }
+                Some(Err(_)) | None => {
+                    out.push(*first);
+                    rest = behind;
+                }
+            }
+        }
+        out.extend_from_slice(end);
+    }
+    out
+}
+
 fn write_line(out: &mut Vec<u8>, line: &[u8]) {
     let mut column = 0;
     let endangered = line == b"." || line.starts_with(b"From ");
@@ -73,6 +109,28 @@ mod tests {
             ("a\rb\r\n", "a=0Db\r\n"),
         ] {
             assert_eq!(encoded(text.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn what_was_encoded_is_read_and_what_is_odd_stands_for_itself() {
+        for text in [
+            "",
+            "a\r\n",
+            "Gr\u{fc}\u{df}e = 1 \r\n.\r\n",
+            &"\u{e4}x".repeat(90),
+        ] {
+            let read = from_quoted_printable(&quoted_printable(text.as_bytes()));
+            assert_eq!(read, text.as_bytes());
+        }
+        for (text, expected) in [
+            ("a=\nb", "ab"),
+            ("a= \r\nb", "ab"),
+            ("=zz=4", "=zz=4"),
+            ("=c3=BC  \nx", "\u{fc}\r\nx"),
+            ("=", ""),
+        ] {
+            assert_eq!(from_quoted_printable(text.as_bytes()), expected.as_bytes());
         }
     }
 

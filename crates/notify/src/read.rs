@@ -3,7 +3,11 @@
 //! It is a stranger's text, read as far as it goes and never trusted: which message it is about says
 //! the signed address that it came to. Texts that are kept are cut and made printable.
 
-use mail::{Address, EnhancedCode, Headers, body_offset, find_header};
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use mail::{Address, EnhancedCode, Headers, body_offset, find_header, from_quoted_printable};
 
 use crate::text::printable;
 
@@ -99,27 +103,27 @@ pub struct Complaint {
 pub fn read(content: &[u8]) -> Returned {
     let mut status = None;
     let mut feedback = None;
-    let mut returned_header: &[u8] = &[];
+    let mut returned_header = Cow::default();
     for part in parts(content) {
-        let body = part.get(body_offset(part)..).unwrap_or_default();
+        let body = || decoded(part);
         match media_type(part).as_str() {
             "message/delivery-status" | "message/global-delivery-status" => {
-                status.get_or_insert(body);
+                status.get_or_insert_with(body);
             }
             "message/feedback-report" => {
-                feedback.get_or_insert(body);
+                feedback.get_or_insert_with(body);
             }
             "message/rfc822"
             | "message/global"
             | "text/rfc822-headers"
-            | "message/global-headers" => returned_header = body,
+            | "message/global-headers" => returned_header = body(),
             _ => {}
         }
     }
     if let Some(fields) = feedback {
-        return Returned::Complaint(Box::new(complaint(fields, returned_header)));
+        return Returned::Complaint(Box::new(complaint(&fields, &returned_header)));
     }
-    let fates = status.map(fates).unwrap_or_default();
+    let fates = status.map(|fields| fates(&fields)).unwrap_or_default();
     match fates.is_empty() {
         false => Returned::Status(fates),
         true => Returned::Unreadable,
@@ -137,6 +141,24 @@ fn text(octets: &[u8]) -> String {
     let mut text = printable(&words.join(" "));
     text.truncate(TEXT_MAX);
     text
+}
+
+/// The body of a part, its encoding undone. RFC 3464 §2.1.1 wants none, and some servers use one all
+/// the same.
+fn decoded(part: &[u8]) -> Cow<'_, [u8]> {
+    let body = part.get(body_offset(part)..).unwrap_or_default();
+    let encoding = value(part, "Content-Transfer-Encoding").unwrap_or_default();
+    match encoding.trim().to_ascii_lowercase().as_str() {
+        "quoted-printable" => Cow::Owned(from_quoted_printable(body)),
+        "base64" => {
+            let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+            let text: Vec<u8> = body.iter().copied().filter(is_base64).collect();
+            // What is no base64 is read as it stands.
+            let octets = STANDARD_NO_PAD.decode(&text);
+            octets.map_or(Cow::Borrowed(body), Cow::Owned)
+        }
+        _ => Cow::Borrowed(body),
+    }
 }
 
 /// The media type of an entity, in lower case.

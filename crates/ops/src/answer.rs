@@ -308,6 +308,9 @@ pub struct FinishedView {
     /// How it ended.
     #[serde(flatten)]
     pub end: AttemptView,
+    /// What came to be known behind its end: bounces, complaints, suppression.
+    #[serde(default)]
+    pub later: Vec<LaterView>,
 }
 
 /// An entry of the suppression list.
@@ -340,7 +343,8 @@ pub struct LaterView {
     pub recipient: String,
     /// When.
     pub at: String,
-    /// `bounced`, `complained`, `reported` (late, delivered, relayed), or `returned` (not readable).
+    /// `bounced`, `complained`, `reported` (late, delivered, relayed), `returned` (not readable), or, in
+    /// a list of what is finished, `suppressed`.
     pub event: String,
     /// The particulars.
     pub text: String,

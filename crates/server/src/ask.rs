@@ -186,10 +186,17 @@ fn finished(rows: &[ops::FinishedView]) -> String {
             &row.sender
         };
         let end = &row.end;
-        format!(
+        let mut text = format!(
             "{} {} {:<9} {sender} -> {}: {}\n",
             end.at, row.id, end.outcome, end.recipient, end.reply
-        )
+        );
+        for later in &row.later {
+            text.push_str(&format!(
+                "    {} {}: {}\n",
+                later.at, later.event, later.text
+            ));
+        }
+        text
     };
     rows.iter().map(line).collect()
 }

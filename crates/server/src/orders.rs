@@ -1,13 +1,15 @@
 //! Orders of an administrator beyond single mails: rules that hold, domains that are paused or
 //! slowed. Each is durable before it is answered.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use mail::Domain;
-use ops::{Answer, DomainView, FinishedView, HistorySelection, HoldRuleView};
+use intake::Suppression;
+use mail::{Address, Domain, QueueId, RecipientKey};
+use ops::{Answer, DomainView, FinishedView, HistorySelection, HoldRuleView, LaterView};
 use route::Mode;
 use schedule::Rate;
-use spool::{Filter, HistoryRow, Op};
+use spool::{Filter, HistoryRow, LaterRow, Op};
 use tokio::sync::oneshot;
 
 use crate::admin::blocking;
@@ -15,7 +17,7 @@ use crate::controls::{Controls, Slow};
 use crate::event::Event;
 use crate::known;
 use crate::reactions;
-use crate::shared::Shared;
+use crate::shared::{Settings, Shared};
 
 fn stopping<T>(_: T) -> String {
     "the server is stopping".to_owned()
@@ -192,10 +194,20 @@ pub(crate) async fn history(
     let rows = blocking(shared, move |shared| {
         let filter = selection.filter()?;
         let found = shared.spool.history(&filter, offset, limit);
-        found.map_err(|e| e.to_string())
+        let found = found.map_err(|e| e.to_string())?;
+        let mut ids: Vec<QueueId> = found.iter().map(|row| row.key.id).collect();
+        ids.dedup();
+        let later = shared.spool.later_of(&ids).map_err(|e| e.to_string())?;
+        Ok((found, later))
     });
+    let (rows, later) = rows.await?;
+    let mut of_recipient: HashMap<RecipientKey, Vec<LaterRow>> = HashMap::new();
+    for row in later {
+        of_recipient.entry(row.key).or_default().push(row);
+    }
     let settings = shared.settings();
     let view = |row: HistoryRow| FinishedView {
+        later: behind(&settings, &row, of_recipient.remove(&row.key)),
         id: row.key.id.to_string(),
         sender: row.sender,
         accepted: row.accepted.to_string(),
@@ -209,6 +221,29 @@ pub(crate) async fn history(
             row.transcript,
         ),
     };
-    let rows = rows.await?;
-    Ok(Answer::History(rows.into_iter().map(view).collect()))
+    let mut view = view;
+    Ok(Answer::History(rows.into_iter().map(&mut view).collect()))
+}
+
+/// What is known of a recipient behind its end: what others reported, and whether its end or one of
+/// these has put it on the suppression list, where it still is.
+fn behind(settings: &Settings, row: &HistoryRow, later: Option<Vec<LaterRow>>) -> Vec<LaterView> {
+    let view = |event: LaterRow| LaterView {
+        recipient: row.recipient.clone(),
+        at: event.at.to_string(),
+        event: event.word,
+        text: event.text,
+    };
+    let mut events: Vec<LaterView> = later.into_iter().flatten().map(view).collect();
+    if let Ok(address) = Address::parse(&row.recipient) {
+        let found = settings.policy.suppressed.of(&address);
+        let by_it = |entry: &&Suppression| entry.in_force && entry.message == Some(row.key.id);
+        events.extend(found.iter().filter(by_it).map(|entry| LaterView {
+            recipient: row.recipient.clone(),
+            at: entry.since.to_string(),
+            event: "suppressed".to_owned(),
+            text: format!("for mail of {}: {}", entry.scope, entry.reason),
+        }));
+    }
+    events
 }

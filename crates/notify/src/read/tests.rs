@@ -142,3 +142,32 @@ fn what_is_no_report_is_said_to_be_none() {
         "cut off, it is read so far"
     );
 }
+
+#[test]
+fn parts_in_an_encoding_are_read_as_those_without() {
+    use base64::engine::general_purpose::STANDARD;
+    let expected = read(POSTFIX.as_bytes());
+    let begin = POSTFIX.find("Reporting-MTA").unwrap();
+    let end = begin + POSTFIX[begin..].find("\r\n--4F3C21").unwrap();
+    let fields = &POSTFIX[begin..end];
+    let wrapped: Vec<String> = STANDARD
+        .encode(fields)
+        .as_bytes()
+        .chunks(60)
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect();
+    let quoted = String::from_utf8(mail::quoted_printable(fields.as_bytes())).unwrap();
+    for (encoding, body) in [
+        ("Base64", wrapped.join("\r\n")),
+        ("base64", STANDARD.encode(fields).replace('=', "")),
+        ("quoted-printable", quoted.replace("gone@", "g=6Fne@")),
+        ("7bit", fields.to_owned()),
+    ] {
+        let label = format!("delivery-status\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n");
+        let report = POSTFIX
+            .replace(fields, &body)
+            .replace("delivery-status\r\n\r\n", &label);
+        assert_ne!(report, POSTFIX);
+        assert_eq!(read(report.as_bytes()), expected, "{encoding}");
+    }
+}

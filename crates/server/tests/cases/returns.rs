@@ -132,6 +132,7 @@ fn a_bounce_is_matched_told_remembered_and_ends_in_a_refusal_until_it_is_release
     assert_eq!(listed[0]["recipient"], "gone@there.example");
     assert_eq!(listed[0]["scope"], "@origin.example");
     assert_eq!(listed[0]["message"], id.as_str());
+    assert_listed_as_bounced(&server);
 
     let refused = hand_in(&server, SENDER, "Gone@there.example", &mail("again"));
     assert!(refused.starts_with("550"), "{refused}");
@@ -150,6 +151,9 @@ fn a_bounce_is_matched_told_remembered_and_ends_in_a_refusal_until_it_is_release
     );
     assert!(other.starts_with("250"), "others may send: {other}");
     server.run(&["suppression", "remove", "gone@there.example"]);
+    let listed = server.run(&["queue", "history", "--outcome", "delivered"]);
+    assert!(listed.contains("bounced: 5.1.1"), "{listed}");
+    assert!(!listed.contains("suppressed:"), "it is no more: {listed}");
     let taken = hand_in(&server, SENDER, "gone@there.example", &mail("again"));
     assert!(taken.starts_with("250"), "{taken}");
     assert!(!log_lines(&server, &[" action ", "unsuppress", "uid="]).is_empty());
@@ -159,6 +163,26 @@ fn a_bounce_is_matched_told_remembered_and_ends_in_a_refusal_until_it_is_release
         1,
         "the author is told once"
     );
+}
+
+/// A list of what is finished says of a delivered mail that it came back, and what that led to.
+fn assert_listed_as_bounced(server: &Sendoff) {
+    let text = server.run(&["queue", "history", "--outcome", "delivered", "--json"]);
+    let rows: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+    let later = |row: &Value| row.get("later").and_then(Value::as_array).cloned();
+    let events: Vec<Value> = rows.iter().filter_map(later).flatten().collect();
+    let words: Vec<&str> = events
+        .iter()
+        .filter_map(|event| event.get("event")?.as_str())
+        .collect();
+    assert_eq!(words, ["bounced", "suppressed"], "{text}");
+    let listed = server.run(&["queue", "history", "--recipient", "gone@there.example"]);
+    for part in [
+        " bounced: 5.1.1 failed",
+        " suppressed: for mail of @origin.example",
+    ] {
+        assert!(listed.contains(part), "{listed}");
+    }
 }
 
 #[test]

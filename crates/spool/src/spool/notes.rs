@@ -17,6 +17,19 @@ impl Spool {
         self.shared.index.later(id)
     }
 
+    /// The same of several messages, in their order. Blocks.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn later_of(&self, ids: &[QueueId]) -> Result<Vec<LaterRow>, IndexError> {
+        self.flush_index()?;
+        let mut rows = Vec::new();
+        for id in ids {
+            rows.append(&mut self.shared.index.later(*id)?);
+        }
+        Ok(rows)
+    }
+
     /// Hands over every entry of the history whose name begins with `prefix`, in the order of names.
     /// Blocks.
     ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mail::Reply;
 
 /// Words that make a text one about coming back; without, a length of time says how fast was too fast.
-const ABOUT: [&str; 8] = [
+const ABOUT: [&str; 10] = [
     "again",
     "retry",
     "retries",
@@ -14,6 +14,8 @@ const ABOUT: [&str; 8] = [
     "wait",
     "resend",
     "reconnect",
+    "greylisted",
+    "greylisting",
 ];
 /// Words in front of a wait.
 const IN_FRONT: [&str; 13] = [
@@ -129,7 +131,7 @@ mod tests {
             ),
             ("Try again after 12:30", None),
             ("Try again after 12:30:00:00", None),
-            ("Greylisted for 5 minutes, retry", Some(300)),
+            ("Greylisted for 5 minutes", Some(300)),
             (
                 "Too many connections in 60 seconds, please try again in 10 minutes",
                 Some(60),

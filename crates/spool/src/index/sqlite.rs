@@ -4,7 +4,6 @@
 //! primary: it is written first, and a segment of the log goes only after its records are in it.
 //! Both sync at the end of every batch.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,66 +17,17 @@ use super::{
 use crate::record::{terms_from, verdict_from};
 
 mod condition;
+mod files;
 mod notes;
 mod waiting;
 mod write;
 
 use condition::history_condition;
-
-const INDEX_FILE: &str = "index.db";
-const HISTORY_FILE: &str = "history.db";
-/// Raised when the tables change: an index of another version is made anew.
-const INDEX_VERSION: i64 = 2;
-const HISTORY_VERSION: i64 = 2;
+use files::{
+    CLOSED, HISTORY_FILE, INDEX_FILE, connect, open_history, open_index, remove_index, set_mark,
+};
 
 const DONE: i64 = 2;
-
-const INDEX_TABLES: &str = "
-CREATE TABLE position (spool INTEGER NOT NULL, hot INTEGER NOT NULL, cold INTEGER NOT NULL);
-CREATE TABLE message (id INTEGER PRIMARY KEY, seg INTEGER NOT NULL, off INTEGER NOT NULL,
-  len INTEGER NOT NULL, copy INTEGER NOT NULL, body_file INTEGER NOT NULL,
-  gone_seg INTEGER NOT NULL, gone_off INTEGER NOT NULL, gone_len INTEGER NOT NULL,
-  sender TEXT NOT NULL, submitter TEXT NOT NULL, accepted INTEGER NOT NULL,
-  size INTEGER NOT NULL, terms BLOB);
-CREATE TABLE recipient (id INTEGER NOT NULL, n INTEGER NOT NULL, recipient TEXT NOT NULL,
-  domain TEXT NOT NULL, destination INTEGER NOT NULL, notify INTEGER NOT NULL,
-  status INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL,
-  delay_notified INTEGER NOT NULL, seg INTEGER NOT NULL, off INTEGER NOT NULL,
-  len INTEGER NOT NULL, last_reply TEXT NOT NULL, last_host TEXT, route TEXT,
-  PRIMARY KEY (id, n))
-  WITHOUT ROWID;
-CREATE INDEX recipient_domain ON recipient (domain);
-CREATE INDEX recipient_due ON recipient (due);
-CREATE TABLE control (name TEXT PRIMARY KEY, value TEXT, seg INTEGER NOT NULL,
-  off INTEGER NOT NULL, len INTEGER NOT NULL) WITHOUT ROWID;
-";
-
-const HISTORY_TABLES: &str = "
-CREATE TABLE history (id INTEGER NOT NULL, n INTEGER NOT NULL, sender TEXT NOT NULL,
-  recipient TEXT NOT NULL, accepted INTEGER NOT NULL, size INTEGER NOT NULL,
-  submitter TEXT NOT NULL, attempts INTEGER NOT NULL, at INTEGER NOT NULL,
-  outcome INTEGER NOT NULL, verdict BLOB NOT NULL, transcript TEXT, PRIMARY KEY (id, n))
-  WITHOUT ROWID;
-CREATE TABLE attempt (id INTEGER NOT NULL, n INTEGER NOT NULL, sequence INTEGER NOT NULL,
-  attempts INTEGER NOT NULL, at INTEGER NOT NULL, verdict BLOB NOT NULL, transcript TEXT,
-  PRIMARY KEY (id, n, sequence)) WITHOUT ROWID;
-CREATE TABLE token (token TEXT PRIMARY KEY, id INTEGER NOT NULL, at INTEGER NOT NULL)
-  WITHOUT ROWID;
-";
-
-/// What version 2 of the history has besides.
-const HISTORY_TABLES_2: &str = "
-CREATE TABLE entry (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE later (id INTEGER NOT NULL, n INTEGER NOT NULL, sequence INTEGER NOT NULL,
-  word TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
-  PRIMARY KEY (id, n, sequence, word)) WITHOUT ROWID;
-";
-
-/// The header's application id of an index that was closed in order: what stands in it was written
-/// by SQLite to the end, and is not checked page by page, which takes minutes for many millions of
-/// recipients. Taken back before an index is used.
-const CLOSED: i64 = 0x5e0d_0ff1;
-const IN_USE: i64 = 0;
 
 /// The index of a real server.
 pub struct SqliteIndex {
@@ -156,59 +106,6 @@ impl SqliteIndex {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, IndexError> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(std::time::Duration::from_secs(10))?;
-    // A large log is written back rarely, so a page that many batches touch is written once.
-    connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-         PRAGMA wal_autocheckpoint = 8192; PRAGMA journal_size_limit = 67108864;
-         PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;",
-    )?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
-}
-
-/// In one transaction: a crash leaves all of the tables with their version, or none.
-fn make_tables(connection: &Connection, tables: &str, version: i64) -> Result<(), IndexError> {
-    let whole = format!("BEGIN IMMEDIATE; {tables} PRAGMA user_version = {version}; COMMIT;");
-    Ok(connection.execute_batch(&whole)?)
-}
-
-fn open_index(dir: &Path) -> Result<Connection, IndexError> {
-    let connection = connect(&dir.join(INDEX_FILE))?;
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-    match version {
-        0 => {
-            make_tables(&connection, INDEX_TABLES, INDEX_VERSION)?;
-        }
-        INDEX_VERSION => {
-            let mark: i64 = connection.query_row("PRAGMA application_id", [], |r| r.get(0))?;
-            if mark == CLOSED {
-                set_mark(&connection, IN_USE)?;
-            } else {
-                quick_check(&connection)?;
-            }
-        }
-        other => return Err(IndexError::Damaged(format!("version {other}"))),
-    }
-    Ok(connection)
-}
-
-fn quick_check(connection: &Connection) -> Result<(), IndexError> {
-    let check: String = connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
-    if check == "ok" {
-        Ok(())
-    } else {
-        Err(IndexError::Damaged(check))
-    }
-}
-
-/// Durable on return, as every transaction.
-fn set_mark(connection: &Connection, mark: i64) -> Result<(), IndexError> {
-    Ok(connection.execute_batch(&format!("PRAGMA application_id = {mark};"))?)
-}
-
 impl Drop for SqliteIndex {
     fn drop(&mut self) {
         if !self.doubtful.load(Ordering::Relaxed) {
@@ -216,35 +113,6 @@ impl Drop for SqliteIndex {
             drop(set_mark(&self.writer().index, CLOSED));
         }
     }
-}
-
-fn remove_index(dir: &Path) -> Result<(), IndexError> {
-    for suffix in ["", "-wal", "-shm"] {
-        match fs::remove_file(dir.join(format!("{INDEX_FILE}{suffix}"))) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(())
-}
-
-fn open_history(dir: &Path) -> Result<Connection, IndexError> {
-    let connection = connect(&dir.join(HISTORY_FILE))?;
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-    match version {
-        0 => {
-            let tables = format!("{HISTORY_TABLES} {HISTORY_TABLES_2}");
-            make_tables(&connection, &tables, HISTORY_VERSION)?;
-        }
-        1 => make_tables(&connection, HISTORY_TABLES_2, HISTORY_VERSION)?,
-        HISTORY_VERSION => {}
-        other => {
-            return Err(IndexError::Damaged(format!(
-                "{HISTORY_FILE} has version {other}, this release knows {HISTORY_VERSION}"
-            )));
-        }
-    }
-    Ok(connection)
 }
 
 fn place(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Place> {

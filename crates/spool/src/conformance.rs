@@ -6,7 +6,10 @@ use mail::{
     Reply, Status, Submitter, Timestamp, Verdict,
 };
 
-use crate::{Filter, HistoryFilter, Kinds, LaterRow, Note, Op, Page, Sort, Store};
+use crate::{
+    Event, EventKinds, EventWish, Filter, Happened, HistoryFilter, Kinds, LaterRow, Note, Op, Page, Sort,
+    Store,
+};
 
 /// A mail from `sender@here.example` for tests.
 ///
@@ -82,12 +85,151 @@ fn accept(id: u64, recipients: &[&str], content: &[u8]) -> Op {
 /// # Panics
 /// When the store does not conform.
 pub fn check(store: &dyn Store) {
+    let wish = EventWish {
+        kinds: EventKinds::ALL,
+        entries: "book/".to_owned(),
+    };
+    assert_eq!(
+        events(store),
+        [""; 0],
+        "nothing is kept unless it is wished for"
+    );
+    store.keep_events(&wish).expect("the history is written");
     fill(store);
     check_queries(store);
     check_reading(store);
     check_notes(store, false);
+    check_past(store);
     check_outcomes(store);
     check_notes(store, true);
+    check_events(store);
+}
+
+/// An event in a few words.
+#[must_use]
+pub fn words(event: &Event) -> String {
+    let about = event.about.as_ref();
+    let key = about.map(|a| format!("{}/{} ", a.key.id.as_u64(), a.key.recipient));
+    let what = match &event.what {
+        Happened::Accepted => "accepted".to_owned(),
+        Happened::Deferred { attempts, .. } => format!("deferred {attempts}"),
+        Happened::Ended { attempts, verdict } => format!("{} {attempts}", verdict.outcome),
+        Happened::Later { word, .. } => word.clone(),
+        Happened::Entry { name, value } => format!("{name}={value}"),
+    };
+    format!("{}{what}", key.unwrap_or_default())
+}
+
+fn events(store: &dyn Store) -> Vec<String> {
+    let found = store.events(0, u64::MAX).expect("the history answers");
+    let places: Vec<u64> = found.iter().map(|e| e.place).collect();
+    assert!(places.is_sorted_by(|a, b| a < b), "places rise: {places:?}");
+    found.iter().map(|stored| words(&stored.event)).collect()
+}
+
+/// What the history can tell anew of what happened so far.
+fn check_past(store: &dyn Store) {
+    let all = (Timestamp::ZERO, Timestamp::MAX);
+    let mut told: Vec<Event> = Vec::new();
+    let mut after = QueueId::from_u64(0);
+    loop {
+        let part = store
+            .past_events(all, after, 1)
+            .expect("the history answers");
+        told.extend(part.events);
+        match part.next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    let kept = store.events(0, u64::MAX).expect("the history answers");
+    for event in &told {
+        let same = kept.iter().any(|stored| stored.event == *event);
+        assert!(same, "{event:?} is told anew as it was told");
+    }
+    let of_recipients = kept.iter().filter(|stored| stored.event.about.is_some());
+    assert_eq!(told.len(), of_recipients.count());
+    let verdicts = Timestamp::from_secs(1_800_000_100);
+    let span = (verdicts, verdicts + std::time::Duration::from_millis(1));
+    let part = store.past_events(span, QueueId::from_u64(0), 100);
+    let part = part.expect("the history answers");
+    let mut told: Vec<String> = part.events.iter().map(words).collect();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "1/0 bounced",
+            "1/0 complained",
+            "1/1 bounced",
+            "1/1 deferred 3"
+        ]
+    );
+    assert_eq!(part.next, None);
+}
+
+/// Every change is one event, in the order of the commits, until it is forgotten.
+fn check_events(store: &dyn Store) {
+    let all = [
+        "1/0 accepted",
+        "1/1 accepted",
+        "2/0 accepted",
+        "1/1 deferred 3",
+        "book/a=1",
+        "book/b=2",
+        "book/a=4",
+        "1/0 bounced",
+        "1/0 complained",
+        "1/1 bounced",
+        "1/1 failed 4",
+        "3/0 accepted",
+        "1/0 failed 4",
+    ];
+    assert_eq!(events(store), all);
+    let stored = store.events(0, u64::MAX).expect("the history answers");
+    let last = stored.last().expect("an event");
+    let about = last.event.about.as_ref().expect("a recipient");
+    assert_eq!(
+        (about.sender.as_str(), about.recipient.as_str(), about.size),
+        ("sender@here.example", "a@one.example", 5)
+    );
+    assert_eq!(about.origin.user.as_deref(), Some("anna"));
+    assert_eq!(about.origin.via, "smtp");
+    let bounds = store.event_bounds().expect("the history answers");
+    assert_eq!((bounds.kept, bounds.last), (13, last.place));
+    let place = |n: usize| stored.get(n).map_or(0, |e| e.place);
+    let forget = |upto, before, limit| {
+        let forgotten = store.forget_events(upto, before, limit);
+        forgotten.expect("the history is written")
+    };
+    assert_eq!(forget(u64::MAX, Timestamp::ZERO, 100), 0, "none is so old");
+    assert_eq!(
+        forget(place(2), Timestamp::MAX, 2),
+        2,
+        "so many at the most"
+    );
+    assert_eq!(forget(place(2), Timestamp::MAX, 100), 1, "up to the place");
+    assert_eq!(forget(u64::MAX, Timestamp::MAX, 100), 10);
+    let bounds = store.event_bounds().expect("the history answers");
+    assert_eq!(
+        (bounds.kept, bounds.last),
+        (0, last.place),
+        "no place is given twice"
+    );
+    store
+        .commit_wait(vec![accept(4, &["e@four.example"], b"more")])
+        .expect("durable");
+    let more = store.events(last.place, 10).expect("the history answers");
+    assert_eq!(
+        more.iter().map(|e| e.place).collect::<Vec<_>>(),
+        [last.place + 1]
+    );
+    store
+        .keep_events(&EventWish::default())
+        .expect("the history is written");
+    store
+        .commit_wait(vec![accept(5, &["e@four.example"], b"more")])
+        .expect("durable");
+    assert_eq!(events(store), ["4/0 accepted"], "no wish, no event");
 }
 
 fn fill(store: &dyn Store) {

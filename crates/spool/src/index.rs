@@ -14,16 +14,18 @@ use mail::{
 };
 
 use crate::change::{Applied, Change, MessageMeta, Place};
+use crate::event::{EventBounds, EventWish, PastEvents, StoredEvent};
 use crate::filter::Filter;
 use crate::note::LaterRow;
 
+mod events;
 mod memory;
 mod net;
 mod sqlite;
 
 pub use memory::MemoryIndex;
 pub(crate) use net::net_effect;
-pub use net::{Attempt, Batch, Finished, NetMessage, NetRecipient};
+pub use net::{Attempt, Batch, Finished, Happening, Kind, NetMessage, NetRecipient};
 pub use sqlite::SqliteIndex;
 
 /// Why the index did not do what was asked.
@@ -353,6 +355,47 @@ pub trait Index: Send + Sync {
     /// # Errors
     /// When it cannot be written.
     fn expire(&self, before: Timestamp) -> Result<u64, IndexError>;
+
+    /// Which events are kept.
+    fn event_wish(&self) -> EventWish;
+
+    /// Keeps these events from now on, `from` being how far the index is. Durable on return. What is
+    /// kept already stays.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn keep_events(&self, wish: &EventWish, from: Applied) -> Result<(), IndexError>;
+
+    /// Events behind a place, in their order.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn events(&self, after: u64, limit: u64) -> Result<Vec<StoredEvent>, IndexError>;
+
+    /// Which events there are.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn event_bounds(&self) -> Result<EventBounds, IndexError>;
+
+    /// Removes events up to a place, of these the ones in front of the first that is not older than
+    /// `before`, and so many at the most; returns how many.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn forget_events(&self, upto: u64, before: Timestamp, limit: u64) -> Result<u64, IndexError>;
+
+    /// What is known of the time from `since` to `until`, as events: those of about `limit` recipients
+    /// of the messages behind `after`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn past_events(
+        &self,
+        span: (Timestamp, Timestamp),
+        after: QueueId,
+        limit: u64,
+    ) -> Result<PastEvents, IndexError>;
 }
 
 /// The row of a waiting recipient, from the envelope and its state.

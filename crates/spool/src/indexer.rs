@@ -49,7 +49,9 @@ impl Shared {
             }
             (std::mem::take(&mut feed.changes), feed.fed)
         };
-        let batch = net_effect(refused.take().unwrap_or_default(), changes, fed);
+        let kinds = self.index.event_wish().kinds;
+        let batch = net_effect(refused.take().unwrap_or_default(), changes, fed, kinds);
+        let tells = !batch.events.is_empty();
         let applied = self.index.apply(&batch);
         let mut feed = lock(&self.feed);
         feed.failed = match applied {
@@ -70,6 +72,10 @@ impl Shared {
                 .retain(|_, (_, sequence)| *sequence > fed.hot);
         }
         self.feed_changed.notify_all();
+        if worked && tells {
+            let woken = lock(&self.event_listener).clone();
+            woken.inspect(|listener| listener());
+        }
         worked
     }
 

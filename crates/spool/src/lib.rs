@@ -14,7 +14,7 @@
 //! | `bodies/ID.body` | the content of mail ID, larger than [`Options::inline_max`] | until all its recipients are done |
 //! | `quarantine/…` | damaged parts of the log, copied, and contents of mail that may be in them | until the administrator removes them |
 //! | `index.db` | waiting recipients, in SQLite; derived from the log | deleted at will, made anew |
-//! | `history.db` | finished recipients, attempts, tokens, what came to be known later, entries, in SQLite; primary | for ever; rows expire, entries do not |
+//! | `history.db` | finished recipients, attempts, tokens, what came to be known later, entries, events for others, in SQLite; primary | for ever; rows expire, entries do not, events go when all have them |
 //! | `lock` | held by the one process that uses the directory | |
 //!
 //! Segment numbers rise by one over both lanes and are never used twice.
@@ -109,6 +109,9 @@
 //!   records of the hot lane win, and the index remembers the other copy until it is gone.
 //! - **The index lags.** It knows the sequences that it has applied; the frames behind them are
 //!   replayed. What the history has already is not entered twice.
+//! - **Events** ([`EventWish`]) are written in the transaction of the history that takes in what they are
+//!   about, together with the sequence up to which that was done. A replay of frames below it makes no
+//!   events: each change is one event or none, as was wished when it became durable.
 
 mod body;
 mod change;
@@ -117,6 +120,7 @@ mod committer;
 pub mod conformance;
 mod damage;
 mod entries;
+mod event;
 pub mod filter;
 #[doc(hidden)]
 pub mod format;
@@ -140,6 +144,10 @@ pub use body::{BodyWriter, StoredBody};
 pub use change::{Applied, Change, MessageMeta, Place};
 pub use codec::DecodeError;
 pub use damage::{Damage, Damaged};
+pub use event::{
+    Event, EventAbout, EventBounds, EventKinds, EventWish, Happened, Origin, PastEvents,
+    StoredEvent,
+};
 pub use filter::{Filter, Kinds};
 pub use index::{
     AttemptRow, HistoryFilter, HistoryRow, Index, IndexError, MemoryIndex, Page, Row, Sort,

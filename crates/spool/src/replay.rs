@@ -438,7 +438,8 @@ impl Replay<'_> {
     fn flush(&mut self) -> Result<(), OpenError> {
         let changes = std::mem::take(&mut self.pending);
         self.table.tokens.clear();
-        let batch = net_effect(Batch::default(), changes, self.applied);
+        let kinds = self.index.event_wish().kinds;
+        let batch = net_effect(Batch::default(), changes, self.applied, kinds);
         Ok(self.index.apply(&batch)?)
     }
 

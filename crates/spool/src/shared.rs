@@ -88,6 +88,8 @@ pub(crate) struct Shared {
     /// What was found damaged and was not told yet.
     pub(crate) damaged: Mutex<Vec<Damaged>>,
     pub(crate) counters: Counters,
+    /// Called when there are new events; it must not block.
+    pub(crate) event_listener: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
 }
 
 /// Takes a lock; a thread that panicked with it left data that each step keeps consistent.

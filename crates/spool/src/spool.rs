@@ -27,6 +27,7 @@ use crate::replay::{OpenError, Recovered, Start, start};
 use crate::shared::{Counters, Feed, Pending, Pool, Queue, Shared, lock};
 use crate::storage::{DirStorage, Storage, read_range};
 
+mod events;
 mod notes;
 mod stats;
 pub(crate) mod threads;
@@ -142,6 +143,7 @@ impl Spool {
             low_on_space: false.into(),
             damaged: Mutex::new(damaged),
             counters: Counters::default(),
+            event_listener: Mutex::new(None),
             options,
         });
         let committer = Committer::new(Arc::clone(&shared), hot);

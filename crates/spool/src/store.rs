@@ -7,6 +7,7 @@
 
 use mail::{Message, QueueId, RecipientKey, RecipientState, Timestamp};
 
+use crate::event::{EventBounds, EventWish, PastEvents, StoredEvent};
 use crate::filter::Filter;
 use crate::index::{AttemptRow, HistoryFilter, HistoryRow, IndexError, Page, Row, Waiting};
 use crate::note::LaterRow;
@@ -109,6 +110,43 @@ pub trait Store: Send + Sync {
     /// As [`Store::query`].
     fn entries(&self, prefix: &str, f: &mut dyn FnMut(String, String)) -> Result<(), IndexError>;
 
+    /// Keeps these events of what becomes durable from now on, also behind a restart. Blocks.
+    ///
+    /// # Errors
+    /// When the history cannot be written.
+    fn keep_events(&self, wish: &EventWish) -> Result<(), IndexError>;
+
+    /// Events behind a place, in the order of the commits. One that has been read is never preceded by
+    /// a new one. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::query`].
+    fn events(&self, after: u64, limit: u64) -> Result<Vec<StoredEvent>, IndexError>;
+
+    /// Which events are kept. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::query`].
+    fn event_bounds(&self) -> Result<EventBounds, IndexError>;
+
+    /// Removes events up to a place, but none from the first on that is not older than `before`. Blocks.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    fn forget_events(&self, upto: u64, before: Timestamp, limit: u64) -> Result<u64, IndexError>;
+
+    /// What is known of a time as the events that it made: of about `limit` recipients of the messages
+    /// behind `after`. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::query`].
+    fn past_events(
+        &self,
+        span: (Timestamp, Timestamp),
+        after: QueueId,
+        limit: u64,
+    ) -> Result<PastEvents, IndexError>;
+
     /// The administrator's setting of this name.
     fn control(&self, name: &str) -> Option<String>;
 }
@@ -177,6 +215,32 @@ impl Store for Spool {
 
     fn entries(&self, prefix: &str, f: &mut dyn FnMut(String, String)) -> Result<(), IndexError> {
         Self::entries(self, prefix, f)
+    }
+
+    fn keep_events(&self, wish: &EventWish) -> Result<(), IndexError> {
+        Self::keep_events(self, wish)
+    }
+
+    fn events(&self, after: u64, limit: u64) -> Result<Vec<StoredEvent>, IndexError> {
+        self.flush_index()?;
+        Self::events(self, after, limit)
+    }
+
+    fn event_bounds(&self) -> Result<EventBounds, IndexError> {
+        Self::event_bounds(self)
+    }
+
+    fn forget_events(&self, upto: u64, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
+        Self::forget_events(self, upto, before, limit)
+    }
+
+    fn past_events(
+        &self,
+        span: (Timestamp, Timestamp),
+        after: QueueId,
+        limit: u64,
+    ) -> Result<PastEvents, IndexError> {
+        Self::past_events(self, span, after, limit)
     }
 
     fn control(&self, name: &str) -> Option<String> {

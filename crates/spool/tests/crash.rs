@@ -10,11 +10,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mail::{Outcome, RecipientKey, RecipientState, Timestamp};
+use mail::{Outcome, RecipientKey, RecipientState, Timestamp, Verdict};
 use proptest::prelude::*;
 use sim::{Fault, Rng, SimDisk};
-use spool::conformance::{message, verdict};
-use spool::{CommitError, HistoryFilter, MemoryIndex, Note, Op, Options, Spool};
+use spool::conformance::{message, verdict, words};
+use spool::{
+    CommitError, EventKinds, EventWish, HistoryFilter, MemoryIndex, Note, Op, Options, Spool,
+};
 
 /// Waiting recipients with their attempts, settings, and entries of the history.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,9 +25,16 @@ struct Model {
     done: BTreeMap<RecipientKey, u32>,
     controls: BTreeMap<String, String>,
     entries: BTreeMap<String, String>,
+    /// What others are told, in order.
+    events: Vec<String>,
 }
 
 impl Model {
+    fn tell(&mut self, key: &RecipientKey, what: &str) {
+        let event = format!("{}/{} {what}", key.id.as_u64(), key.recipient);
+        self.events.push(event);
+    }
+
     fn apply(&mut self, ops: &[Op]) {
         for op in ops {
             match op {
@@ -33,16 +42,19 @@ impl Model {
                     for recipient in 0..message.envelope.recipients.len() as u32 {
                         let id = message.id;
                         self.waiting.insert(RecipientKey { id, recipient }, 0);
+                        self.tell(&RecipientKey { id, recipient }, "accepted");
                     }
                 }
                 Op::State { key, state, .. } => {
                     if let Some(attempts) = self.waiting.get_mut(key) {
                         *attempts = state.attempts;
+                        self.tell(key, &format!("deferred {}", state.attempts));
                     }
                 }
                 Op::Done { key, .. } => {
                     if let Some(attempts) = self.waiting.remove(key) {
                         self.done.insert(*key, attempts);
+                        self.tell(key, "delivered 1");
                     }
                 }
                 Op::Control { name, value } => {
@@ -52,6 +64,8 @@ impl Model {
                     };
                 }
                 Op::Note(Note::Entry { name, value }) => {
+                    let set = value.as_ref().map(|value| format!("{name}={value}"));
+                    self.events.extend(set);
                     match value {
                         Some(value) => self.entries.insert(name.clone(), value.clone()),
                         None => self.entries.remove(name),
@@ -116,6 +130,11 @@ impl World {
         let index = Arc::clone(&self.index);
         let (spool, recovered) = Spool::open(options(), Arc::new(self.disk.clone()), index)?;
         assert_eq!(recovered.quarantined, [], "nothing is damaged by a crash");
+        let wish = EventWish {
+            kinds: EventKinds::ALL,
+            entries: String::new(),
+        };
+        spool.keep_events(&wish)?;
         Ok(spool)
     }
 
@@ -163,7 +182,10 @@ impl World {
                 let state = RecipientState {
                     attempts,
                     due: Timestamp::from_secs(u64::from(attempts)),
-                    last: Some(verdict(Outcome::Deferred, "later")),
+                    last: Some(Verdict {
+                        at: Timestamp::from_secs(u64::from(attempts)),
+                        ..verdict(Outcome::Deferred, "later")
+                    }),
                     ..RecipientState::default()
                 };
                 vec![Op::State {
@@ -222,11 +244,13 @@ impl World {
         let mut entries = BTreeMap::new();
         let mut each = |name, value| drop(entries.insert(name, value));
         spool.entries("book-", &mut each).unwrap();
+        let events = spool.events(0, u64::MAX).unwrap();
         Model {
             waiting,
             controls,
             entries,
             done: BTreeMap::new(),
+            events: events.iter().map(|stored| words(&stored.event)).collect(),
         }
     }
 
@@ -239,7 +263,8 @@ impl World {
         let spool = self.open().unwrap();
         let found = self.found(&spool);
         let same = |m: &Model| {
-            m.waiting == found.waiting && m.controls == found.controls && m.entries == found.entries
+            let rest = m.controls == found.controls && m.entries == found.entries;
+            rest && m.waiting == found.waiting && m.events == found.events
         };
         if let Some(after) = self.unknown.take().filter(same) {
             self.model = after;

@@ -2,11 +2,14 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::events::{Lookup, gather};
 use super::{
     Applied, Arc, AttemptRow, BTreeMap, Batch, Filter, HistoryFilter, HistoryRow, Index,
     IndexError, Known, LaterRow, MessageMeta, NetMessage, Page, Place, QueueId, RecipientKey,
     RecipientState, Row, Sort, Timestamp, Waiting, row,
 };
+use super::{EventBounds, EventWish, PastEvents, StoredEvent};
+use crate::event::{Event, EventAbout, Happened};
 
 /// An index that lives as long as this value, and so survives the spool that used it: as two
 /// durable files would.
@@ -25,6 +28,19 @@ struct Inner {
     tokens: BTreeMap<String, QueueId>,
     entries: BTreeMap<String, String>,
     later: BTreeMap<(RecipientKey, u64, String), LaterRow>,
+    events: Events,
+}
+
+/// Events, and what they are made from.
+#[derive(Debug, Default)]
+struct Events {
+    wish: EventWish,
+    /// The log that they are from, and up to which of its frames.
+    seen: (u64, u64),
+    last: u64,
+    kept: BTreeMap<u64, Event>,
+    about: BTreeMap<RecipientKey, EventAbout>,
+    due: BTreeMap<(RecipientKey, u64), Timestamp>,
 }
 
 #[derive(Debug)]
@@ -65,6 +81,41 @@ impl Inner {
         })
     }
 
+    /// Takes the events of a batch in; comes before its attempts.
+    fn apply_events(&mut self, batch: &Batch) -> Result<(), IndexError> {
+        for meta in batch.messages.values().filter_map(|m| m.meta.as_ref()) {
+            let all = (0..meta.envelope.recipients.len() as u32).filter_map(|n| {
+                let about = EventAbout::of(meta, n)?;
+                Some((about.key, about))
+            });
+            self.events.about.extend(all);
+        }
+        for meta in batch.finished.iter().filter_map(|f| f.meta.as_ref()) {
+            let all = (0..meta.envelope.recipients.len() as u32).filter_map(|n| {
+                let about = EventAbout::of(meta, n)?;
+                Some((about.key, about))
+            });
+            self.events.about.extend(all);
+        }
+        if self.events.wish.is_none() {
+            return Ok(());
+        }
+        let hot = match self.events.seen.0 == batch.applied.spool {
+            true => self.events.seen.1,
+            false => 0,
+        };
+        let wish = self.events.wish.clone();
+        let events = gather(batch, hot, &wish, self)?;
+        if !events.is_empty() {
+            self.events.seen = (batch.applied.spool, batch.applied.hot.max(hot));
+        }
+        for event in events {
+            self.events.last += 1;
+            self.events.kept.insert(self.events.last, event);
+        }
+        Ok(())
+    }
+
     fn apply_history(&mut self, batch: &Batch) {
         for f in &batch.finished {
             let meta = f.meta.clone();
@@ -97,6 +148,7 @@ impl Inner {
                 transcript: a.transcript.clone(),
             };
             self.attempts.insert((a.key, a.sequence), attempt);
+            self.events.due.insert((a.key, a.sequence), a.due);
         }
         for m in batch.messages.values().filter_map(|m| m.meta.as_ref()) {
             if let Some(token) = &m.token {
@@ -155,6 +207,54 @@ impl Inner {
         if net.gone.is_some() {
             stored.recipients.iter_mut().for_each(|r| r.done = true);
         }
+    }
+}
+
+impl Lookup for Inner {
+    fn about(&mut self, key: RecipientKey) -> Result<Option<EventAbout>, IndexError> {
+        Ok(self.events.about.get(&key).cloned())
+    }
+
+    fn attempted(&mut self, key: RecipientKey, at: Timestamp) -> Result<bool, IndexError> {
+        let mut of = self.attempts.range((key, 0)..=(key, u64::MAX));
+        Ok(of.any(|(_, row)| row.verdict.at == at))
+    }
+}
+
+impl Inner {
+    /// What is known of the recipients of the messages that are chosen, as events.
+    fn past(&self, chosen: impl Fn(QueueId) -> bool) -> Vec<Event> {
+        let about = |key: &RecipientKey| self.events.about.get(key).cloned();
+        let event = |key: &RecipientKey, what| {
+            let about = about(key)?;
+            Some(Event {
+                about: Some(about),
+                what,
+            })
+        };
+        let all = self.events.about.keys().filter(|key| chosen(key.id));
+        let mut events: Vec<Event> = all.filter_map(|k| event(k, Happened::Accepted)).collect();
+        let mut told = std::collections::BTreeSet::new();
+        for ((key, sequence), row) in self.attempts.iter().filter(|((k, _), _)| chosen(k.id)) {
+            if told.insert((*key, row.verdict.at.as_millis())) {
+                let what = Happened::Deferred {
+                    attempts: row.attempts,
+                    due: self.events.due.get(&(*key, *sequence)).copied(),
+                    verdict: Box::new(row.verdict.clone()),
+                };
+                events.extend(event(key, what));
+            }
+        }
+        for row in self.history.values().filter(|row| chosen(row.key.id)) {
+            let what = Happened::Ended {
+                attempts: row.attempts,
+                verdict: Box::new(row.verdict.clone()),
+            };
+            events.extend(event(&row.key, what));
+        }
+        let later = self.later.values().filter(|row| chosen(row.key.id));
+        events.extend(later.filter_map(|row| Some(Event::later(about(&row.key)?, row))));
+        events
     }
 }
 
@@ -217,6 +317,7 @@ impl Index for MemoryIndex {
 
     fn apply(&self, batch: &Batch) -> Result<(), IndexError> {
         let mut inner = self.lock();
+        inner.apply_events(batch)?;
         inner.apply_history(batch);
         for (id, net) in &batch.messages {
             inner.apply_message(*id, net);
@@ -333,5 +434,65 @@ impl Index for MemoryIndex {
         inner.attempts.retain(|_, row| row.verdict.at >= before);
         inner.later.retain(|_, row| row.at >= before);
         Ok((had - inner.history.len()) as u64)
+    }
+
+    fn event_wish(&self) -> EventWish {
+        self.lock().events.wish.clone()
+    }
+
+    fn keep_events(&self, wish: &EventWish, from: Applied) -> Result<(), IndexError> {
+        let events = &mut self.lock().events;
+        events.wish = wish.clone();
+        events.seen = (from.spool, from.hot);
+        Ok(())
+    }
+
+    fn events(&self, after: u64, limit: u64) -> Result<Vec<StoredEvent>, IndexError> {
+        let inner = self.lock();
+        let behind = inner.events.kept.range(after + 1..);
+        let stored = |(place, event): (&u64, &Event)| StoredEvent {
+            place: *place,
+            event: event.clone(),
+        };
+        Ok(window(behind.map(stored), 0, limit))
+    }
+
+    fn event_bounds(&self) -> Result<EventBounds, IndexError> {
+        let inner = self.lock();
+        let events = &inner.events;
+        let first = events.kept.keys().next();
+        Ok(EventBounds {
+            kept: first.map_or(0, |first| events.last + 1 - first),
+            last: events.last,
+        })
+    }
+
+    fn forget_events(&self, upto: u64, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
+        let mut inner = self.lock();
+        let kept = &mut inner.events.kept;
+        let is_young = |event: &Event| event.at().is_some_and(|at| at >= before);
+        let young = kept.iter().find(|(_, event)| is_young(event));
+        let upto = young.map_or(upto, |(place, _)| upto.min(place - 1));
+        let old: Vec<u64> = window(kept.range(..=upto).map(|(place, _)| *place), 0, limit);
+        old.iter().for_each(|place| drop(kept.remove(place)));
+        Ok(old.len() as u64)
+    }
+
+    fn past_events(
+        &self,
+        (since, until): (Timestamp, Timestamp),
+        after: QueueId,
+        limit: u64,
+    ) -> Result<PastEvents, IndexError> {
+        let inner = self.lock();
+        let within = |at: Timestamp| at >= since && at < until;
+        let ids = inner.events.about.keys().map(|key| key.id);
+        let ids = ids.filter(|id| *id > after);
+        let next = window(ids, limit, 1).first().copied();
+        let mut events = inner.past(|id| id > after && next.is_none_or(|end| id <= end));
+        events.retain(|event| event.at().is_some_and(within));
+        let order = |e: &Event| (e.at(), !matches!(e.what, Happened::Accepted));
+        events.sort_by_cached_key(|e| (order(e), e.about.as_ref().map(|about| about.key)));
+        Ok(PastEvents { events, next })
     }
 }

@@ -1,9 +1,11 @@
 //! The net effect of many changes.
 
+use super::events::kind_of_note;
 use super::{
     Applied, Arc, BTreeMap, Change, MessageMeta, Place, QueueId, RecipientKey, RecipientState,
-    Verdict,
+    Timestamp, Verdict,
 };
+use crate::event::EventKinds;
 use crate::note::{LaterRow, Note};
 
 /// What a batch does to one message.
@@ -56,10 +58,38 @@ pub struct Attempt {
     pub key: RecipientKey,
     /// Attempts that counted.
     pub attempts: u32,
+    /// The earliest time of the next.
+    pub due: Timestamp,
     /// What came of it.
     pub verdict: Box<Verdict>,
     /// Its dialog.
     pub transcript: Option<String>,
+}
+
+/// What an event is made from.
+#[derive(Debug, Clone)]
+pub struct Happening {
+    /// The frame that told of it.
+    pub sequence: u64,
+    /// The recipient.
+    pub key: RecipientKey,
+    /// Its message, when the batch brought it.
+    pub meta: Option<Arc<MessageMeta>>,
+    /// What happened.
+    pub kind: Kind,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// It was accepted.
+    Accepted,
+    /// The attempt of this number in the batch.
+    Deferred(usize),
+    /// The outcome of this number in the batch.
+    Ended(usize),
+    /// A note.
+    Note(Note),
 }
 
 /// The net effect of many changes.
@@ -79,6 +109,10 @@ pub struct Batch {
     pub entries: BTreeMap<String, Option<String>>,
     /// For the history: what came to be known, each with the sequence of its frame.
     pub later: Vec<(u64, LaterRow)>,
+    /// The kinds of events that are kept.
+    pub kinds: EventKinds,
+    /// What makes them, in order; nothing where none are kept.
+    pub events: Vec<Happening>,
 }
 
 /// Adds changes, each with the sequence of its frame, to a batch.
@@ -86,8 +120,10 @@ pub(crate) fn net_effect(
     mut batch: Batch,
     changes: impl IntoIterator<Item = (u64, Change)>,
     applied: Applied,
+    kinds: EventKinds,
 ) -> Batch {
     batch.applied = applied;
+    batch.kinds = kinds;
     for (sequence, change) in changes {
         batch.add(sequence, change);
     }
@@ -105,7 +141,10 @@ impl Batch {
                 states,
                 place,
                 from,
-            } => self.add_message(meta, states, place, from),
+            } => {
+                self.add_accepted(sequence, &meta, &states);
+                self.add_message(meta, states, place, from);
+            }
             Change::Moved {
                 id,
                 place,
@@ -118,18 +157,7 @@ impl Batch {
                 transcript,
                 place,
             } => {
-                if let Some(verdict) = &state.last
-                    && sequence > 0
-                    && (transcript.is_some() || state.attempts > 0)
-                {
-                    self.attempts.push(Attempt {
-                        sequence,
-                        key,
-                        attempts: state.attempts,
-                        verdict: Box::new(verdict.clone()),
-                        transcript,
-                    });
-                }
+                self.add_attempt(sequence, key, &state, transcript);
                 let recipient = self.recipient(key);
                 recipient.state = Some(state);
                 recipient.place = Some(place);
@@ -141,6 +169,8 @@ impl Batch {
                 transcript,
                 place,
             } => {
+                let kind = Kind::Ended(self.finished.len());
+                self.happened(sequence, EventKinds::ENDED, key, kind);
                 let message = self.messages.entry(key.id).or_default();
                 let meta = message.meta.clone();
                 let recipient = message.recipients.entry(key.recipient).or_default();
@@ -166,6 +196,30 @@ impl Batch {
         }
     }
 
+    fn add_attempt(
+        &mut self,
+        sequence: u64,
+        key: RecipientKey,
+        state: &RecipientState,
+        transcript: Option<String>,
+    ) {
+        if let Some(verdict) = &state.last
+            && sequence > 0
+            && (transcript.is_some() || state.attempts > 0)
+        {
+            let kind = Kind::Deferred(self.attempts.len());
+            self.happened(sequence, EventKinds::DEFERRED, key, kind);
+            self.attempts.push(Attempt {
+                sequence,
+                key,
+                attempts: state.attempts,
+                due: state.due,
+                verdict: Box::new(verdict.clone()),
+                transcript,
+            });
+        }
+    }
+
     fn add_moved(&mut self, id: QueueId, place: (Place, u32), inlined: Vec<u32>) {
         let message = self.messages.entry(id).or_default();
         message.place = Some(place);
@@ -174,7 +228,53 @@ impl Batch {
         }
     }
 
+    /// Remembers what an event is made from; what a copy in the cold lane says is no news.
+    fn happened(&mut self, sequence: u64, of: EventKinds, key: RecipientKey, kind: Kind) {
+        if sequence > 0 && self.kinds.has(of) {
+            let meta = self.messages.get(&key.id).and_then(|m| m.meta.clone());
+            self.events.push(Happening {
+                sequence,
+                key,
+                meta,
+                kind,
+            });
+        }
+    }
+
+    fn add_accepted(
+        &mut self,
+        sequence: u64,
+        meta: &Arc<MessageMeta>,
+        states: &[Option<RecipientState>],
+    ) {
+        if sequence == 0 || !self.kinds.has(EventKinds::ACCEPTED) {
+            return;
+        }
+        for (recipient, _) in (0..).zip(states).filter(|(_, state)| state.is_some()) {
+            self.events.push(Happening {
+                sequence,
+                key: RecipientKey {
+                    id: meta.id,
+                    recipient,
+                },
+                meta: Some(Arc::clone(meta)),
+                kind: Kind::Accepted,
+            });
+        }
+    }
+
     fn add_note(&mut self, sequence: u64, note: Note) {
+        let of = kind_of_note(&note);
+        if self.kinds.has(of) {
+            let key = match &note {
+                Note::Later(row) => row.key,
+                Note::Entry { .. } => RecipientKey {
+                    id: QueueId::from_u64(0),
+                    recipient: 0,
+                },
+            };
+            self.happened(sequence, of, key, Kind::Note(note.clone()));
+        }
         match note {
             Note::Entry { name, value } => drop(self.entries.insert(name, value)),
             Note::Later(row) => self.later.push((sequence, row)),

@@ -14,9 +14,11 @@ use super::{
     Applied, AttemptRow, Batch, Filter, HistoryFilter, HistoryRow, Index, IndexError, Known,
     LaterRow, Page, Place, QueueId, RecipientKey, Row, Timestamp, Waiting,
 };
+use crate::event::{EventBounds, EventWish, PastEvents, StoredEvent};
 use crate::record::{terms_from, verdict_from};
 
 mod condition;
+mod events;
 mod files;
 mod notes;
 mod waiting;
@@ -37,11 +39,23 @@ pub struct SqliteIndex {
     /// Whether it is to be checked at the next start: it was not read to the end yet, or could not
     /// be written.
     doubtful: AtomicBool,
+    /// For events, so that no list of the queue keeps them waiting; opened when first asked for.
+    event_files: Mutex<Option<Files>>,
+    event_wish: Mutex<EventWish>,
 }
 
 struct Files {
     index: Connection,
     history: Connection,
+}
+
+impl Files {
+    fn open(dir: &Path) -> Result<Self, IndexError> {
+        Ok(Self {
+            index: connect(&dir.join(INDEX_FILE))?,
+            history: connect(&dir.join(HISTORY_FILE))?,
+        })
+    }
 }
 
 /// Kept as SQLite's signed integers; times beyond are "never".
@@ -85,16 +99,31 @@ impl SqliteIndex {
             }
         };
         let history = open_history(dir)?;
-        let reader = Files {
-            index: connect(&dir.join(INDEX_FILE))?,
-            history: connect(&dir.join(HISTORY_FILE))?,
-        };
+        let reader = Files::open(dir)?;
+        let wish = events::wish(&history)?;
         Ok(Self {
             dir: dir.to_owned(),
             writer: Mutex::new(Files { index, history }),
             reader: Mutex::new(reader),
             doubtful: AtomicBool::new(true),
+            event_files: Mutex::new(None),
+            event_wish: Mutex::new(wish),
         })
+    }
+
+    fn with_event_files<T>(
+        &self,
+        read: impl FnOnce(&Files) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        let mut files = self
+            .event_files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let opened = match files.take() {
+            Some(opened) => opened,
+            None => Files::open(&self.dir)?,
+        };
+        read(files.insert(opened))
     }
 
     fn writer(&self) -> MutexGuard<'_, Files> {
@@ -286,8 +315,8 @@ impl Index for SqliteIndex {
     fn apply(&self, batch: &Batch) -> Result<(), IndexError> {
         let mut files = self.writer();
         let Files { index, history } = &mut *files;
-        let applied =
-            write::history(index, history, batch).and_then(|()| write::index(index, batch));
+        let applied = write::history(index, history, batch, &self.event_wish())
+            .and_then(|()| write::index(index, batch));
         if applied.is_err() {
             self.doubtful.store(true, Ordering::Relaxed);
         }
@@ -429,5 +458,43 @@ impl Index for SqliteIndex {
             .history
             .execute("DELETE FROM later WHERE at < ?", before)?;
         Ok(removed as u64)
+    }
+
+    fn event_wish(&self) -> EventWish {
+        let wish = self.event_wish.lock();
+        wish.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep_events(&self, wish: &EventWish, from: Applied) -> Result<(), IndexError> {
+        events::keep(&self.writer().history, wish, from)?;
+        let mut kept = self
+            .event_wish
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *kept = wish.clone();
+        Ok(())
+    }
+
+    fn events(&self, after: u64, limit: u64) -> Result<Vec<StoredEvent>, IndexError> {
+        self.with_event_files(|files| events::list(&files.history, after, limit))
+    }
+
+    fn event_bounds(&self) -> Result<EventBounds, IndexError> {
+        self.with_event_files(|files| events::bounds(&files.history))
+    }
+
+    fn forget_events(&self, upto: u64, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
+        events::forget(&self.writer().history, upto, before, limit)
+    }
+
+    fn past_events(
+        &self,
+        span: (Timestamp, Timestamp),
+        after: QueueId,
+        limit: u64,
+    ) -> Result<PastEvents, IndexError> {
+        self.with_event_files(|files| {
+            events::past(&files.index, &files.history, span, after, limit)
+        })
     }
 }

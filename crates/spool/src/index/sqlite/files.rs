@@ -9,9 +9,8 @@ use super::IndexError;
 
 pub(super) const INDEX_FILE: &str = "index.db";
 pub(super) const HISTORY_FILE: &str = "history.db";
-/// Raised when the tables change: an index of another version is made anew.
-const INDEX_VERSION: i64 = 2;
-const HISTORY_VERSION: i64 = 2;
+/// Raised when the tables change: an index of an unknown version is made anew.
+const INDEX_VERSION: i64 = 3;
 
 const INDEX_TABLES: &str = "
 CREATE TABLE position (spool INTEGER NOT NULL, hot INTEGER NOT NULL, cold INTEGER NOT NULL);
@@ -33,6 +32,9 @@ CREATE TABLE control (name TEXT PRIMARY KEY, value TEXT, seg INTEGER NOT NULL,
   off INTEGER NOT NULL, len INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
+/// What version 3 of the index has besides.
+const INDEX_TABLES_3: &str = "ALTER TABLE message ADD COLUMN origin BLOB;";
+
 const HISTORY_TABLES: &str = "
 CREATE TABLE history (id INTEGER NOT NULL, n INTEGER NOT NULL, sender TEXT NOT NULL,
   recipient TEXT NOT NULL, accepted INTEGER NOT NULL, size INTEGER NOT NULL,
@@ -53,6 +55,20 @@ CREATE TABLE later (id INTEGER NOT NULL, n INTEGER NOT NULL, sequence INTEGER NO
   word TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
   PRIMARY KEY (id, n, sequence, word)) WITHOUT ROWID;
 ";
+
+/// What version 3 of the history has besides: events, and what they say of a message.
+const HISTORY_TABLES_3: &str = "
+ALTER TABLE history ADD COLUMN origin BLOB;
+ALTER TABLE history ADD COLUMN destination INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempt ADD COLUMN due INTEGER;
+CREATE TABLE event (place INTEGER PRIMARY KEY, at INTEGER NOT NULL, content BLOB NOT NULL);
+CREATE TABLE event_state (spool INTEGER NOT NULL, hot INTEGER NOT NULL, last INTEGER NOT NULL,
+  kinds INTEGER NOT NULL, entries TEXT NOT NULL);
+INSERT INTO event_state VALUES (0, 0, 0, 0, '');
+";
+
+/// What leads from each version of the history to the next, from an empty file on.
+const HISTORY_STEPS: [&str; 3] = [HISTORY_TABLES, HISTORY_TABLES_2, HISTORY_TABLES_3];
 
 /// The header's application id of an index that was closed in order: what stands in it was written
 /// by SQLite to the end, and is not checked page by page, which takes minutes for many millions of
@@ -84,17 +100,19 @@ pub(super) fn open_index(dir: &Path) -> Result<Connection, IndexError> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
     match version {
         0 => {
-            make_tables(&connection, INDEX_TABLES, INDEX_VERSION)?;
+            let tables = format!("{INDEX_TABLES} {INDEX_TABLES_3}");
+            make_tables(&connection, &tables, INDEX_VERSION)?;
+            return Ok(connection);
         }
-        INDEX_VERSION => {
-            let mark: i64 = connection.query_row("PRAGMA application_id", [], |r| r.get(0))?;
-            if mark == CLOSED {
-                set_mark(&connection, IN_USE)?;
-            } else {
-                quick_check(&connection)?;
-            }
-        }
+        2 => make_tables(&connection, INDEX_TABLES_3, INDEX_VERSION)?,
+        INDEX_VERSION => {}
         other => return Err(IndexError::Damaged(format!("version {other}"))),
+    }
+    let mark: i64 = connection.query_row("PRAGMA application_id", [], |r| r.get(0))?;
+    if mark == CLOSED {
+        set_mark(&connection, IN_USE)?;
+    } else {
+        quick_check(&connection)?;
     }
     Ok(connection)
 }
@@ -126,18 +144,15 @@ pub(super) fn remove_index(dir: &Path) -> Result<(), IndexError> {
 pub(super) fn open_history(dir: &Path) -> Result<Connection, IndexError> {
     let connection = connect(&dir.join(HISTORY_FILE))?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-    match version {
-        0 => {
-            let tables = format!("{HISTORY_TABLES} {HISTORY_TABLES_2}");
-            make_tables(&connection, &tables, HISTORY_VERSION)?;
-        }
-        1 => make_tables(&connection, HISTORY_TABLES_2, HISTORY_VERSION)?,
-        HISTORY_VERSION => {}
-        other => {
-            return Err(IndexError::Damaged(format!(
-                "{HISTORY_FILE} has version {other}, this release knows {HISTORY_VERSION}"
-            )));
-        }
+    let known = HISTORY_STEPS.len();
+    let have = usize::try_from(version).unwrap_or(usize::MAX);
+    let Some(missing) = HISTORY_STEPS.get(have..) else {
+        return Err(IndexError::Damaged(format!(
+            "{HISTORY_FILE} has version {version}, this release knows {known}"
+        )));
+    };
+    if !missing.is_empty() {
+        make_tables(&connection, &missing.concat(), known as i64)?;
     }
     Ok(connection)
 }

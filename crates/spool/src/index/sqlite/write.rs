@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
 use super::super::{Batch, Finished, IndexError, NetMessage, NetRecipient, QueueId, row};
 use super::{DONE, Place, time_to_sql, to_sql};
 use crate::change::MessageMeta;
+use crate::event::{EventWish, origin_bytes};
 use crate::record::{outcome_code, terms_bytes, verdict_bytes};
 
 /// Brings finished recipients and attempts into the history.
@@ -12,16 +13,22 @@ pub(super) fn history(
     index: &Connection,
     history: &mut Connection,
     batch: &Batch,
+    wish: &EventWish,
 ) -> Result<(), IndexError> {
     let brings = |m: &NetMessage| m.meta.as_ref().is_some_and(|m| m.token.is_some());
     let tokens = batch.messages.values().any(brings);
     let notes = !batch.entries.is_empty() || !batch.later.is_empty();
-    if batch.finished.is_empty() && batch.attempts.is_empty() && !tokens && !notes {
+    let tells = !batch.events.is_empty() && !wish.is_none();
+    let outcomes = !batch.finished.is_empty() || !batch.attempts.is_empty();
+    if !outcomes && !tokens && !notes && !tells {
         return Ok(());
     }
     let transaction = history.transaction()?;
     insert_finished(index, &transaction, batch)?;
-    let sql = "INSERT OR IGNORE INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?)";
+    if tells {
+        super::events::insert(index, &transaction, batch, wish)?;
+    }
+    let sql = "INSERT OR IGNORE INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
     let mut attempt = transaction.prepare_cached(sql)?;
     for a in &batch.attempts {
         attempt.execute(params![
@@ -32,6 +39,7 @@ pub(super) fn history(
             time_to_sql(a.verdict.at),
             verdict_bytes(&a.verdict),
             a.transcript,
+            time_to_sql(a.due),
         ])?;
     }
     drop(attempt);
@@ -58,9 +66,10 @@ fn insert_finished(
 ) -> Result<(), IndexError> {
     let mut finished: Vec<&Finished> = batch.finished.iter().collect();
     finished.sort_by_key(|f| f.key);
-    let sql = "INSERT OR IGNORE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT OR IGNORE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let mut insert = transaction.prepare_cached(sql)?;
-    let sql = "SELECT m.sender, r.recipient, m.accepted, m.size, m.submitter
+    let sql = "SELECT m.sender, r.recipient, m.accepted, m.size, m.submitter, m.origin,
+               r.destination
                FROM recipient r JOIN message m ON m.id = r.id WHERE r.id = ? AND r.n = ?";
     let mut known = index.prepare_cached(sql)?;
     for f in finished {
@@ -68,42 +77,63 @@ fn insert_finished(
             Some(meta) => about(meta, f.key.recipient),
             None => known
                 .query_row(params![number(f.key.id), f.key.recipient], |r| {
-                    Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?))
+                    Ok(About {
+                        sender: r.get(0)?,
+                        recipient: r.get(1)?,
+                        accepted: r.get(2)?,
+                        size: r.get(3)?,
+                        submitter: r.get(4)?,
+                        origin: r.get(5)?,
+                        local: r.get(6)?,
+                    })
                 })
                 .optional()?,
         };
-        let Some((sender, recipient, accepted, size, submitter)) = about else {
+        let Some(about) = about else {
             continue;
         };
         insert.execute(params![
             number(f.key.id),
             f.key.recipient,
-            sender,
-            recipient,
-            accepted,
-            size,
-            submitter,
+            about.sender,
+            about.recipient,
+            about.accepted,
+            about.size,
+            about.submitter,
             f.attempts,
             time_to_sql(f.verdict.at),
             outcome_code(f.verdict.outcome),
             verdict_bytes(&f.verdict),
             f.transcript,
+            about.origin,
+            about.local,
         ])?;
     }
     Ok(())
 }
 
-type About = (String, String, i64, i64, String);
+/// What the history keeps of a recipient's message.
+struct About {
+    sender: String,
+    recipient: String,
+    accepted: i64,
+    size: i64,
+    submitter: String,
+    origin: Option<Vec<u8>>,
+    local: bool,
+}
 
 fn about(meta: &MessageMeta, n: u32) -> Option<About> {
     let recipient = meta.envelope.recipients.get(n as usize)?;
-    Some((
-        meta.envelope.sender(),
-        recipient.address.to_string(),
-        time_to_sql(meta.accepted),
-        to_sql(meta.size),
-        meta.envelope.submitter.name(),
-    ))
+    Some(About {
+        sender: meta.envelope.sender(),
+        recipient: recipient.address.to_string(),
+        accepted: time_to_sql(meta.accepted),
+        size: to_sql(meta.size),
+        submitter: meta.envelope.submitter.name(),
+        origin: Some(origin_bytes(&meta.envelope)),
+        local: recipient.destination == mail::Destination::Local,
+    })
 }
 
 pub(super) const fn number(id: QueueId) -> i64 {
@@ -153,7 +183,8 @@ impl<'a> Writer<'a> {
     fn new(t: &'a Transaction<'_>) -> Result<Self, IndexError> {
         Ok(Self {
             insert_message: t.prepare_cached(
-                "INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO message
+                 VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?)",
             )?,
             insert_recipient: t.prepare_cached(
                 "INSERT OR REPLACE INTO recipient
@@ -251,6 +282,7 @@ impl<'a> Writer<'a> {
             time_to_sql(meta.accepted),
             to_sql(meta.size),
             terms_bytes(&meta.envelope.terms),
+            origin_bytes(&meta.envelope),
         ])?;
         for (n, recipient) in &net.recipients {
             let state = recipient.state.as_deref().cloned().unwrap_or_default();

@@ -1,13 +1,13 @@
-//! One HTTP request to a server elsewhere: policies are fetched and reports handed over by it. Nothing
-//! is followed, and an answer has a bound.
+//! HTTP requests to servers elsewhere: policies are fetched, reports and events handed over by them.
+//! Nothing is followed, and an answer has a bound.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use hyper::http::uri::InvalidUri;
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
@@ -81,6 +81,8 @@ pub struct HttpAnswer {
     pub status: u16,
     /// Content-Type, without its parameters, in lower case.
     pub content_type: String,
+    /// Retry-After, as it stands there.
+    pub retry_after: Option<String>,
     /// The content.
     pub content: Bytes,
 }
@@ -106,25 +108,92 @@ async fn ask(
     request: HttpRequest<'_>,
     limit: Duration,
 ) -> Result<HttpAnswer, String> {
+    let mut sender = open(tls, addresses, &request, limit).await?;
+    exchange(&mut sender, request).await
+}
+
+/// A connection to one server that is kept from one request to the next: one request at a time.
+#[derive(Debug, Default)]
+pub struct KeptHttp {
+    sender: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl KeptHttp {
+    /// Asks, as [`http`] does, over the connection of the request before where that still stands. A
+    /// server may close it just then; so what fails on it is asked once more on a new one, and the
+    /// server may see the same request twice.
+    ///
+    /// # Errors
+    /// As [`http`].
+    pub async fn ask(
+        &mut self,
+        tls: &ClientTls,
+        addresses: &[IpAddr],
+        request: HttpRequest<'_>,
+        limit: Duration,
+    ) -> Result<HttpAnswer, String> {
+        let asked = self.ask_at_leisure(tls, addresses, request, limit);
+        timeout(limit, asked)
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
+    }
+
+    async fn ask_at_leisure(
+        &mut self,
+        tls: &ClientTls,
+        addresses: &[IpAddr],
+        request: HttpRequest<'_>,
+        limit: Duration,
+    ) -> Result<HttpAnswer, String> {
+        if let Some(mut sender) = self.sender.take()
+            && sender.ready().await.is_ok()
+            && let Ok(answer) = exchange(&mut sender, request.clone()).await
+        {
+            self.sender = Some(sender);
+            return Ok(answer);
+        }
+        let mut sender = open(tls, addresses, &request, limit).await?;
+        let answer = exchange(&mut sender, request).await?;
+        // Behind an error, or a time that is over, it is not used again.
+        self.sender = Some(sender);
+        Ok(answer)
+    }
+}
+
+async fn open(
+    tls: &ClientTls,
+    addresses: &[IpAddr],
+    request: &HttpRequest<'_>,
+    limit: Duration,
+) -> Result<SendRequest<Full<Bytes>>, String> {
     let tcp = connect(addresses, request.port, limit)
         .await
         .map_err(|e| e.to_string())?;
     if !request.tls {
-        return exchange(tcp, request).await;
+        return begin(tcp).await;
     }
     let shaken = tls
         .handshake(tcp, request.host, &Trust::Roots, Hello::Full, limit)
         .await
         .map_err(|e| format!("TLS handshake failed: {e}"))?;
-    exchange(shaken.stream, request).await
+    begin(shaken.stream).await
+}
+
+async fn begin(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Full<Bytes>>, String> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| format!("HTTP: {e}"))?;
+    // It ends with its sender; what it has to say about an error, the answer says too.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
 }
 
 async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    sender: &mut SendRequest<Full<Bytes>>,
     request: HttpRequest<'_>,
 ) -> Result<HttpAnswer, String> {
-    let why = |e: hyper::Error| format!("HTTP: {e}");
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(why)?;
     let default = if request.tls { 443 } else { 80 };
     let host = match request.port == default {
         true => request.host.to_owned(),
@@ -145,23 +214,23 @@ async fn exchange(
         None => builder.body(Full::new(Bytes::new())),
     };
     let message = message.map_err(|e| format!("HTTP: {e}"))?;
-    let answer_max = request.answer_max;
-    let answer = async move {
-        let answer = sender.send_request(message).await.map_err(why)?;
-        let status = answer.status().as_u16();
-        let kind = answer.headers().get(CONTENT_TYPE);
-        let kind = kind.and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        let content_type = kind.to_ascii_lowercase();
-        let content = Limited::new(answer.into_body(), answer_max).collect();
-        let content = content.await.map_err(|e| format!("HTTP: {e}"))?;
-        Ok(HttpAnswer {
-            status,
-            content_type,
-            content: content.to_bytes(),
-        })
+    let answer = sender.send_request(message).await;
+    let answer = answer.map_err(|e| format!("HTTP: {e}"))?;
+    let status = answer.status().as_u16();
+    let field = |name| {
+        let value = answer.headers().get(name);
+        value.and_then(|v: &hyper::header::HeaderValue| v.to_str().ok())
     };
-    // The connection ends with its sender; what it has to say about an error, the answer says too.
-    let (answer, _) = tokio::join!(answer, connection);
-    answer
+    let kind = field(CONTENT_TYPE).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let content_type = kind.to_ascii_lowercase();
+    let retry_after = field(RETRY_AFTER).map(str::to_owned);
+    let content = Limited::new(answer.into_body(), request.answer_max).collect();
+    let content = content.await.map_err(|e| format!("HTTP: {e}"))?;
+    Ok(HttpAnswer {
+        status,
+        content_type,
+        retry_after,
+        content: content.to_bytes(),
+    })
 }

@@ -25,7 +25,7 @@ pub use dns::{
 };
 pub use egress::{Path, Proxy, ProxyProtocol};
 pub use files::{create_private, write_private};
-pub use http::{HttpAnswer, HttpRequest, WebUrl, http};
+pub use http::{HttpAnswer, HttpRequest, KeptHttp, WebUrl, http};
 pub use link::{Link, Turn};
 pub use listen::bind;
 pub use proxied::proxied;

@@ -1,7 +1,7 @@
 //! A web server with answers by name and path, over HTTPS or in clear, that remembers what it was
 //! asked: policy hosts, and whoever takes reports and events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
@@ -28,6 +28,8 @@ pub struct WebAnswer {
     pub headers: Vec<String>,
     /// The content.
     pub content: Vec<u8>,
+    /// It comes so long behind the request.
+    pub wait: Duration,
 }
 
 impl WebAnswer {
@@ -38,6 +40,7 @@ impl WebAnswer {
             status: 200,
             headers: vec!["Content-Type: text/plain".to_owned()],
             content: content.into(),
+            wait: Duration::ZERO,
         }
     }
 
@@ -48,7 +51,22 @@ impl WebAnswer {
             status,
             headers: Vec::new(),
             content: Vec::new(),
+            wait: Duration::ZERO,
         }
+    }
+
+    /// The same with a further header line, without its end.
+    #[must_use]
+    pub fn with(mut self, header: &str) -> Self {
+        self.headers.push(header.to_owned());
+        self
+    }
+
+    /// The same, so long behind the request.
+    #[must_use]
+    pub fn behind(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
     }
 }
 
@@ -67,12 +85,15 @@ pub struct WebRequest {
     pub content: Vec<u8>,
     /// When.
     pub at: Instant,
+    /// The connection that it came by, from 0: clients may keep one for several requests.
+    pub connection: u64,
 }
 
 #[derive(Default)]
 struct State {
-    answers: HashMap<(String, String), WebAnswer>,
+    answers: HashMap<(String, String), VecDeque<WebAnswer>>,
     requests: Vec<WebRequest>,
+    connections: u64,
 }
 
 #[derive(Default)]
@@ -86,7 +107,12 @@ impl Shared {
         let key = (request.host.clone(), request.path.clone());
         let mut state = lock(&self.state);
         state.requests.push(request);
-        let answer = state.answers.get(&key).cloned();
+        // The last one stays.
+        let answer = match state.answers.get_mut(&key) {
+            Some(answers) if answers.len() > 1 => answers.pop_front(),
+            Some(answers) => answers.front().cloned(),
+            None => None,
+        };
         self.news.notify_all();
         answer.unwrap_or_else(|| WebAnswer::status(404))
     }
@@ -143,8 +169,14 @@ impl WebHost {
 
     /// Answers requests for a name and path like this from now on. Others are answered 404.
     pub fn answer(&self, host: &str, path: &str, answer: WebAnswer) {
+        self.answer_in_turn(host, path, vec![answer]);
+    }
+
+    /// Answers requests for a name and path by one of these after the other, and then always by the
+    /// last.
+    pub fn answer_in_turn(&self, host: &str, path: &str, answers: Vec<WebAnswer>) {
         let key = (host.to_owned(), path.to_owned());
-        lock(&self.shared.state).answers.insert(key, answer);
+        lock(&self.shared.state).answers.insert(key, answers.into());
     }
 
     /// Every request so far.
@@ -172,11 +204,18 @@ async fn serve(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Arc
             continue;
         };
         let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
+        let number = {
+            let mut state = lock(&shared.state);
+            state.connections += 1;
+            state.connections - 1
+        };
         // A client that breaks off needs no answer.
         tokio::spawn(async move {
             match acceptor {
-                Some(acceptor) => drop(converse(acceptor.accept(tcp).await?, &shared).await),
-                None => drop(converse(tcp, &shared).await),
+                Some(acceptor) => {
+                    drop(converse(acceptor.accept(tcp).await?, number, &shared).await);
+                }
+                None => drop(converse(tcp, number, &shared).await),
             }
             io::Result::Ok(())
         });
@@ -185,33 +224,40 @@ async fn serve(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Arc
 
 async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    number: u64,
     shared: &Shared,
 ) -> io::Result<()> {
     let mut input = Vec::new();
-    let request = loop {
-        if let Some(request) = read(&input) {
-            break request;
-        }
-        if input.len() > REQUEST_MAX || stream.read_buf(&mut input).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    };
-    let answer = shared.take(request);
+    loop {
+        let (mut request, end) = loop {
+            if let Some(request) = read(&input) {
+                break request;
+            }
+            if input.len() > REQUEST_MAX || stream.read_buf(&mut input).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        };
+        input.drain(..end);
+        request.connection = number;
+        answer(&mut stream, &shared.take(request)).await?;
+    }
+}
+
+async fn answer(stream: &mut (impl AsyncWrite + Unpin), answer: &WebAnswer) -> io::Result<()> {
+    tokio::time::sleep(answer.wait).await;
     let mut head = format!("HTTP/1.1 {} answer\r\n", answer.status);
     for line in &answer.headers {
         head.push_str(&format!("{line}\r\n"));
     }
     let length = answer.content.len();
-    head.push_str(&format!(
-        "Content-Length: {length}\r\nConnection: close\r\n\r\n"
-    ));
+    head.push_str(&format!("Content-Length: {length}\r\n\r\n"));
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(&answer.content).await?;
-    stream.shutdown().await
+    stream.flush().await
 }
 
-/// The request, once all of it is there.
-fn read(input: &[u8]) -> Option<WebRequest> {
+/// The request, once all of it is there, and where it ends.
+fn read(input: &[u8]) -> Option<(WebRequest, usize)> {
     let end = memchr::memmem::find(input, b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(input.get(..end)?).into_owned();
     let mut lines = head.lines();
@@ -228,12 +274,14 @@ fn read(input: &[u8]) -> Option<WebRequest> {
     let host = host
         .rsplit_once(':')
         .map_or(host.as_str(), |(name, _)| name);
-    Some(WebRequest {
+    let request = WebRequest {
         method,
         host: host.to_owned(),
         path,
         content,
         at: Instant::now(),
+        connection: 0,
         headers,
-    })
+    };
+    Some((request, end + 4 + length))
 }

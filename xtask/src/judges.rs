@@ -9,9 +9,14 @@ use anyhow::{Context, Result, bail};
 
 use crate::{root, say};
 
-/// dkimpy verifies signatures; PyNaCl gives it Ed25519.
-const PACKAGES: [&str; 3] = ["dkimpy==1.1.8", "pynacl==1.6.2", "dnspython==2.9.2"];
-const MODULES: &str = "import dkim, nacl, dns";
+/// dkimpy verifies signatures of mail, PyNaCl gives it Ed25519; standardwebhooks those of events.
+const PACKAGES: [&str; 4] = [
+    "dkimpy==1.1.8",
+    "pynacl==1.6.2",
+    "dnspython==2.9.2",
+    "standardwebhooks==1.1.0",
+];
+const MODULES: &str = "import dkim, nacl, dns, standardwebhooks";
 
 /// Makes the environment where it is missing.
 pub(crate) fn prepare() -> Result<()> {
@@ -44,9 +49,9 @@ pub(crate) fn prepare() -> Result<()> {
     ]);
     run(
         pip.args(PACKAGES),
-        "dkimpy, which verifies our signatures in the tests, could not be fetched from PyPI. \
-         Without PyPI, install dkimpy and PyNaCl by other means, and name a Python that has them \
-         in SENDOFF_PYTHON",
+        "dkimpy and standardwebhooks, which verify our signatures in the tests, could not be fetched \
+         from PyPI. Without PyPI, install them and PyNaCl by other means, and name a Python that has \
+         them in SENDOFF_PYTHON",
     )
 }
 

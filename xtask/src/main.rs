@@ -9,6 +9,7 @@ mod commands;
 mod configuration;
 mod deb;
 mod dependencies;
+mod events;
 mod judges;
 mod licences;
 mod log_events;
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
         "tidy" => tidy(),
         "docs" => configuration::write(&root())
             .and_then(|()| api::write(&root()))
-            .and_then(|()| commands::write(&root())),
+            .and_then(|()| commands::write(&root()))
+            .and_then(|()| events::write(&root())),
         "judges" => judges::prepare(),
         "deb" => {
             let release = !std::env::args().any(|word| word == "--debug");
@@ -122,6 +124,7 @@ fn findings() -> Result<Vec<String>> {
     found.extend(configuration::check(&root)?);
     found.extend(commands::check(&root)?);
     found.extend(api::check(&root)?);
+    found.extend(events::check(&root)?);
     found.extend(log_events::check(&files, &root)?);
     Ok(found)
 }

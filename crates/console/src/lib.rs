@@ -37,6 +37,7 @@ mod server;
     reason = "written by the macro that makes the document"
 )]
 mod suppressions;
+mod webhooks;
 
 pub use backend::{Backend, HandedIn, Later, Settings};
 pub use keys::{Key, KeysError, KeysFile, Scope};

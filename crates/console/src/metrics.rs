@@ -59,7 +59,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 }
 
 /// Every metric but the histogram of delays and the version.
-pub(crate) const METRICS: [Metric; 30] = [
+pub(crate) const METRICS: [Metric; 33] = [
     counter(
         "messages_accepted",
         "Messages taken into the queue, reports of our own included",
@@ -111,6 +111,22 @@ pub(crate) const METRICS: [Metric; 30] = [
         label: Some(("kind", &["bounced", "complained", "unreadable"])),
     },
     gauge("suppressed_recipients", "Entries of the suppression list"),
+    Metric {
+        name: "webhook_events",
+        kind: Kind::Counter,
+        help: "Events that webhooks were told, and that were put aside",
+        label: Some(("what", &["sent", "put_aside"])),
+    },
+    gauge(
+        "webhook_unsent_events",
+        "Events that the webhook furthest behind has not been told, at the most",
+    ),
+    Metric {
+        name: "webhooks",
+        kind: Kind::Gauge,
+        help: "Webhooks, by how they fare",
+        label: Some(("state", &["up", "failing", "paused", "stopped"])),
+    },
     gauge(
         "queue_recipients",
         "Recipients that wait, in the queue on disk",

@@ -15,6 +15,8 @@ use crate::problem::Problem;
 pub(crate) struct Refusals;
 /// Those of a request that names something.
 pub(crate) struct NotFound;
+/// Those of a request that cannot be done as things stand.
+pub(crate) struct Conflict;
 /// Those of a request with a body.
 pub(crate) struct BodyRefusals;
 
@@ -36,6 +38,15 @@ impl IntoResponses for Refusals {
 impl IntoResponses for NotFound {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[("404", "There is no such thing")])
+    }
+}
+
+impl IntoResponses for Conflict {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[(
+            "409",
+            "It cannot be done as things stand; `detail` says why",
+        )])
     }
 }
 
@@ -105,6 +116,7 @@ impl Modify for Key {
         (name = "queue", description = "What waits, and why"),
         (name = "sites", description = "Where mail goes"),
         (name = "suppressions", description = "Recipients that nothing is sent to any more"),
+        (name = "events", description = "What happened to each recipient, and who is told"),
         (name = "server", description = "The server as a whole"),
         (name = "watching", description = "For monitoring; without a key, from console.metrics_networks"),
     ),

@@ -20,7 +20,7 @@ use crate::keys::Keys;
 use crate::messages::Turns;
 use crate::openapi::Document;
 use crate::problem::Problem;
-use crate::{health, messages, orders, queue, server, suppressions};
+use crate::{health, messages, orders, queue, server, suppressions, webhooks};
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -98,6 +98,13 @@ fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
         .routes(routes!(orders::history))
         .routes(routes!(suppressions::list, suppressions::add))
         .routes(routes!(suppressions::remove))
+        .routes(routes!(webhooks::events))
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::pause))
+        .routes(routes!(webhooks::resume))
+        .routes(routes!(webhooks::retry))
+        .routes(routes!(webhooks::replay, webhooks::end_replay))
         .routes(routes!(server::stats))
         .routes(routes!(server::reload))
         .routes(routes!(document));

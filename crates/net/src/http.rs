@@ -109,7 +109,8 @@ async fn ask(
     limit: Duration,
 ) -> Result<HttpAnswer, String> {
     let mut sender = open(tls, addresses, &request, limit).await?;
-    exchange(&mut sender, request).await
+    let (answer, whole) = exchange(&mut sender, request).await?;
+    whole.map(|()| answer)
 }
 
 /// A connection to one server that is kept from one request to the next: one request at a time.
@@ -121,7 +122,8 @@ pub struct KeptHttp {
 impl KeptHttp {
     /// Asks, as [`http`] does, over the connection of the request before where that still stands. A
     /// server may close it just then; so what fails on it is asked once more on a new one, and the
-    /// server may see the same request twice.
+    /// server may see the same request twice. The status is what counts: of a content that is too
+    /// large, or cut off, nothing is handed back.
     ///
     /// # Errors
     /// As [`http`].
@@ -147,15 +149,15 @@ impl KeptHttp {
     ) -> Result<HttpAnswer, String> {
         if let Some(mut sender) = self.sender.take()
             && sender.ready().await.is_ok()
-            && let Ok(answer) = exchange(&mut sender, request.clone()).await
+            && let Ok((answer, whole)) = exchange(&mut sender, request.clone()).await
         {
-            self.sender = Some(sender);
+            self.sender = whole.is_ok().then_some(sender);
             return Ok(answer);
         }
         let mut sender = open(tls, addresses, &request, limit).await?;
-        let answer = exchange(&mut sender, request).await?;
+        let (answer, whole) = exchange(&mut sender, request).await?;
         // Behind an error, or a time that is over, it is not used again.
-        self.sender = Some(sender);
+        self.sender = whole.is_ok().then_some(sender);
         Ok(answer)
     }
 }
@@ -190,10 +192,13 @@ async fn begin(
     Ok(sender)
 }
 
+/// An answer, and whether its content is whole.
+type Exchanged = (HttpAnswer, Result<(), String>);
+
 async fn exchange(
     sender: &mut SendRequest<Full<Bytes>>,
     request: HttpRequest<'_>,
-) -> Result<HttpAnswer, String> {
+) -> Result<Exchanged, String> {
     let default = if request.tls { 443 } else { 80 };
     let host = match request.port == default {
         true => request.host.to_owned(),
@@ -226,11 +231,15 @@ async fn exchange(
     let content_type = kind.to_ascii_lowercase();
     let retry_after = field(RETRY_AFTER).map(str::to_owned);
     let content = Limited::new(answer.into_body(), request.answer_max).collect();
-    let content = content.await.map_err(|e| format!("HTTP: {e}"))?;
-    Ok(HttpAnswer {
+    let (content, whole) = match content.await {
+        Ok(content) => (content.to_bytes(), Ok(())),
+        Err(error) => (Bytes::new(), Err(format!("HTTP: {error}"))),
+    };
+    let answer = HttpAnswer {
         status,
         content_type,
         retry_after,
-        content: content.to_bytes(),
-    })
+        content,
+    };
+    Ok((answer, whole))
 }

@@ -21,17 +21,29 @@ pub struct Acted {
     pub in_flight: u64,
 }
 
+const REMOVED: &str = "removed from the queue by an administrator";
+const GIVEN_UP: &str = "given up by an administrator";
+
 /// The verdict of a recipient that an administrator ended.
 #[must_use]
 pub fn verdict_of_admin(verb: &Verb, at: Timestamp) -> Verdict {
     let text = match verb {
-        Verb::Remove => "removed from the queue by an administrator",
-        Verb::Hold | Verb::Release | Verb::Retry(_) | Verb::Fail | Verb::Reroute(_) => {
-            "given up by an administrator"
-        }
+        Verb::Remove => REMOVED,
+        Verb::Hold | Verb::Release | Verb::Retry(_) | Verb::Fail | Verb::Reroute(_) => GIVEN_UP,
     };
     let reply = Reply::own(EnhancedCode::new(5, 7, 0), text);
     Verdict::own(Outcome::Failed, Class::Policy, reply, at)
+}
+
+/// How an administrator ended a recipient with this verdict, in a word; `None` where none did.
+#[must_use]
+pub fn ended_by_admin(verdict: &Verdict) -> Option<&'static str> {
+    let own = verdict.host.is_none() && verdict.class == Class::Policy;
+    match verdict.reply.text.as_str() {
+        REMOVED if own => Some("removed"),
+        GIVEN_UP if own => Some("given_up"),
+        _ => None,
+    }
 }
 
 /// Carries `verb` out on these recipients. Reads their last verdicts from the spool, so that a

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use spool::Row;
 use utoipa::ToSchema;
 
+use crate::event::{ListedEvent, WebhookTested, WebhookView};
 use crate::explain::Explanation;
 
 /// One waiting recipient.
@@ -390,7 +391,18 @@ pub enum Answer {
     Explained(Box<Explanation>),
     /// Finished recipients.
     History(Vec<FinishedView>),
-    /// Entries of the suppression list.
+    /// The webhooks.
+    Webhooks(Vec<WebhookView>),
+    /// What came of a test.
+    WebhookTested(WebhookTested),
+    /// Events that are kept.
+    Events {
+        /// The events, in their order.
+        events: Vec<ListedEvent>,
+        /// The last place that was looked at: what comes behind it is not told here.
+        last: u64,
+    },
+    /// A part of the suppression list.
     Suppressions {
         /// A page of them, by recipient.
         entries: Vec<SuppressionView>,

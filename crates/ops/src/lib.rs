@@ -7,19 +7,25 @@
 
 mod act;
 mod answer;
+mod event;
 mod explain;
 mod request;
 mod table;
 
-pub use act::{Acted, act, verdict_of_admin};
+pub use act::{Acted, act, ended_by_admin, verdict_of_admin};
 pub use answer::{
     Answer, AttemptView, DomainView, FinishedView, HoldRuleView, LaterView, MessageView,
     QueuedView, SiteView, SourceView, SuppressionView, TraceView, WarmSiteView, WarmUpView,
+};
+pub use event::{
+    EventReply, EventSelection, EventType, EventView, ListedEvent, PutAsideView, Replay,
+    ReplayView, WebhookTested, WebhookVerb, WebhookView,
 };
 pub use explain::{Explanation, Step};
 pub use request::{
     HistorySelection, NewSuppression, Order, Request, Selection, SuppressionSelection, Verb,
 };
 pub use table::{
-    attempts_table, later_table, queue_table, sites_table, sources_table, suppressions_table,
+    attempts_table, events_table, later_table, queue_table, sites_table, sources_table,
+    suppressions_table, webhooks_table,
 };

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use spool::{Filter, HistoryFilter, Kinds, Spool};
 use utoipa::ToSchema;
 
+use crate::event::{EventSelection, WebhookVerb};
+
 /// Which recipients a verb is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -200,6 +202,17 @@ pub enum Request {
         /// From this scope; none: from all.
         scope: Option<String>,
     },
+    /// The webhooks and how they fare.
+    Webhooks,
+    /// Do something with a webhook.
+    Webhook {
+        /// Its name.
+        name: String,
+        /// What.
+        verb: WebhookVerb,
+    },
+    /// Events that are kept.
+    Events(EventSelection),
     /// Read the configuration again.
     Reload,
     /// Figures.
@@ -259,8 +272,11 @@ impl Request {
                 check_address(Some(recipient))?;
                 check_scope(scope.as_deref())
             }
+            Self::Webhook { verb, .. } => verb.check(),
             Self::Sites
             | Self::Sources
+            | Self::Webhooks
+            | Self::Events(_)
             | Self::HoldRules
             | Self::Detailed { .. }
             | Self::Reload

@@ -3,6 +3,7 @@
 use crate::answer::{
     AttemptView, LaterView, QueuedView, SiteView, SourceView, SuppressionView, WarmUpView,
 };
+use crate::event::{ListedEvent, WebhookView};
 
 /// Columns aligned, two spaces between them, the last one free.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -243,4 +244,77 @@ pub fn suppressions_table(rows: &[SuppressionView], matching: u64) -> String {
         text.push_str(&format!("{more} more match (--offset).\n"));
     }
     text
+}
+
+/// Webhooks and how they fare.
+#[must_use]
+pub fn webhooks_table(rows: &[WebhookView]) -> String {
+    if rows.is_empty() {
+        return "There is no webhook ([[webhook]] in the configuration).\n".to_owned();
+    }
+    let head = [
+        "NAME",
+        "STATE",
+        "UNSENT",
+        "OLDEST (UTC)",
+        "SENT",
+        "LAST ANSWER",
+        "NEXT TRY (UTC)",
+        "URL",
+    ];
+    let time = |at: &Option<String>| at.as_deref().map_or_else(|| "-".to_owned(), short_time);
+    let cells = |w: &WebhookView| {
+        vec![
+            w.name.clone(),
+            w.state.clone(),
+            w.unsent.to_string(),
+            time(&w.oldest_unsent),
+            w.sent.to_string(),
+            w.last_answer.clone().unwrap_or_else(|| "-".to_owned()),
+            time(&w.next_try),
+            w.url.clone(),
+        ]
+    };
+    let mut text = table(&head, &rows.iter().map(cells).collect::<Vec<_>>());
+    for w in rows {
+        if !w.reason.is_empty() {
+            text.push_str(&format!("{}: {}\n", w.name, w.reason));
+        }
+        if w.put_aside.events > 0 {
+            let (name, n) = (&w.name, w.put_aside.events);
+            let (since, until) = (time(&w.put_aside.since), time(&w.put_aside.until));
+            text.push_str(&format!(
+                "{name}: {n} events from {since} to {until} were put aside (sendoff webhook replay)\n"
+            ));
+        }
+        if let Some(replay) = &w.replay {
+            let (since, until) = (short_time(&replay.since), short_time(&replay.until));
+            text.push_str(&format!(
+                "{}: events from {since} to {until} are told again, {} so far\n",
+                w.name, replay.sent
+            ));
+        }
+    }
+    text
+}
+
+/// Events, a line each.
+#[must_use]
+pub fn events_table(rows: &[ListedEvent]) -> String {
+    let line = |listed: &ListedEvent| {
+        let e = &listed.event;
+        let id = e.queue_id.as_deref().unwrap_or("-");
+        let reply = e.reply.as_ref().map(|r| {
+            let enhanced = r.enhanced.as_ref().map(|code| format!(" {code}"));
+            format!(": {}{} {}", r.code, enhanced.unwrap_or_default(), r.text)
+        });
+        let reason = e.reason.as_ref().map(|reason| format!(" ({reason})"));
+        let (place, time, what) = (listed.place, short_time(&e.time), e.kind.word());
+        let (reply, reason) = (reply.unwrap_or_default(), reason.unwrap_or_default());
+        format!(
+            "{place} {time} {what:<10} {id} {}{reason}{reply}\n",
+            e.recipient
+        )
+    };
+    rows.iter().map(line).collect()
 }

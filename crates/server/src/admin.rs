@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
 use crate::shared::Shared;
-use crate::{explain, known, orders, run, signing, sources, suppression};
+use crate::{explain, known, orders, run, signing, sources, suppression, webhooks};
 
 /// A request's line is no longer than this: ten thousand ids fit.
 const REQUEST_MAX: u64 = 1 << 20;
@@ -171,6 +171,9 @@ pub(crate) async fn carry_out(
         Request::Detailed { only, on, seconds } => {
             Ok(Answer::Done(detailed(shared, only, on, seconds, who)))
         }
+        Request::Webhooks => webhooks::list(shared).await,
+        Request::Webhook { name, verb } => webhooks::act(shared, &name, verb, who).await,
+        Request::Events(selection) => webhooks::events(shared, selection).await,
         Request::Reload => {
             let warnings = run::reload(shared).await?;
             let line = shared.journal.line(net::now(), "action").field("who", who);

@@ -143,6 +143,9 @@ fn as_text(answer: Answer) -> String {
         Answer::Explained(explanation) => explanation.text(),
         Answer::History(rows) => finished(&rows),
         Answer::Suppressions { entries, matching } => ops::suppressions_table(&entries, matching),
+        Answer::Webhooks(hooks) => ops::webhooks_table(&hooks),
+        Answer::WebhookTested(tested) => tested_text(&tested),
+        Answer::Events { events, .. } => ops::events_table(&events),
         Answer::Progress { done, of } => format!("{done} of {of}\n"),
         Answer::Stats(figures) => figures
             .iter()
@@ -154,6 +157,17 @@ fn as_text(answer: Answer) -> String {
         | Answer::Refused(text)
         | Answer::Error(text) => text,
     }
+}
+
+fn tested_text(tested: &ops::WebhookTested) -> String {
+    let status = tested.status.map(|status| format!("{status}, "));
+    let status = status.unwrap_or_default();
+    let (ms, id) = (tested.milliseconds, &tested.webhook_id);
+    let taken = if tested.taken { "Taken" } else { "Not taken" };
+    format!(
+        "{taken}: {status}{ms} ms, webhook-id {id}\n{}\n",
+        tested.text
+    )
 }
 
 fn domain(view: &ops::DomainView) -> String {

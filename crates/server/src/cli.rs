@@ -7,6 +7,7 @@ mod arguments;
 mod reference;
 mod replies;
 pub(crate) mod suppression;
+mod webhook;
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ use arguments::{
 use crate::config::{Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::users::Users;
-use crate::{ask, demo, dkim, keys, logbook, run, sendmail, tools};
+use crate::{ask, demo, dkim, keys, logbook, run, sendmail, tools, webhooks};
 
 /// Where the configuration is looked for when none is named.
 const CONFIG: &str = "/etc/sendoff/sendoff.toml";
@@ -170,6 +171,8 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Log(command) => log(&config, command, json),
         Command::Replies(command) => replies::carry_out(&config, &command, json),
         Command::Suppression(command) => suppression::carry_out(&config, command, json),
+        Command::Webhook(command) => webhook::carry_out(&config, command, json),
+        Command::Events(asked) => webhook::events(&config, &asked, json),
         Command::Stats => ask::show(&config, &Request::Stats, json),
         // Carried out above, before a configuration is needed.
         Command::Demo(_)
@@ -234,6 +237,7 @@ fn check(path: Option<&PathBuf>, config: &Config) -> Result<()> {
         net::ServerTls::load(certificate, key).context("tls.certificate and tls.private_key")?;
     }
     run::client_tls(config)?;
+    webhooks::load(&config.events)?;
     print(&format!("{name}: no errors.\n"));
     Ok(())
 }

@@ -15,6 +15,7 @@ mod sendmail;
 pub(crate) mod sources;
 mod values;
 pub(crate) mod warm_up;
+pub(crate) mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ pub(crate) use paths::{PathSettings, SuppressionSettings};
 pub(crate) use replies::Replies;
 pub(crate) use sendmail::SendmailSettings;
 pub(crate) use sources::Sources;
+pub(crate) use webhooks::EventSettings;
 
 /// The whole configuration, validated.
 #[derive(Debug, Clone)]
@@ -66,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) paths: PathSettings,
     pub(crate) suppression: SuppressionSettings,
     pub(crate) replies: Arc<Replies>,
+    /// Who is told what happened.
+    pub(crate) events: EventSettings,
     /// What works but deserves a word: shown by `check` and at the start.
     pub(crate) warnings: Vec<String>,
 }

@@ -68,6 +68,18 @@ impl Http {
         }
     }
 
+    /// Of those that nothing is sent to, and of those who are told what happened.
+    fn of_lists(&self) -> [(&'static str, Vec<u64>); 4] {
+        let listed = self.0.settings().policy.suppressed.len() as u64;
+        let (told, unsent, states) = self.0.webhooks.figures();
+        [
+            ("suppressed_recipients", vec![listed]),
+            ("webhook_events", told.to_vec()),
+            ("webhook_unsent_events", vec![unsent]),
+            ("webhooks", states.to_vec()),
+        ]
+    }
+
     fn figures(&self, gauges: Option<Gauges>) -> Figures {
         let ready = self.trouble(gauges).is_none();
         let figures = &self.0.figures;
@@ -76,7 +88,6 @@ impl Http {
             all.iter().find(|(n, _)| *n == name).map_or(0, |(_, v)| *v)
         };
         let s = self.0.spool.stats();
-        let listed = self.0.settings().policy.suppressed.len() as u64;
         let (sources, out_of_service) = sources::counts(&self.0);
         let mut values = vec![
             ("messages_accepted", vec![of("accepted")]),
@@ -105,7 +116,6 @@ impl Http {
                     .map(of)
                     .to_vec(),
             ),
-            ("suppressed_recipients", vec![listed]),
             ("queue_recipients", vec![s.waiting]),
             ("queue_messages", vec![s.messages]),
             ("spool_written_bytes", vec![s.bytes_written]),
@@ -123,6 +133,7 @@ impl Http {
             ("sources_out_of_service", vec![out_of_service]),
             ("ready", vec![u64::from(ready)]),
         ];
+        values.extend(self.of_lists());
         if let Some(g) = gauges {
             values.extend([
                 ("scheduled_recipients", vec![g.recipients]),

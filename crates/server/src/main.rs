@@ -52,6 +52,7 @@ mod transaction;
 mod tried;
 mod users;
 mod warm_up;
+mod webhooks;
 mod worker;
 
 #[global_allocator]

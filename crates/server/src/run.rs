@@ -28,6 +28,7 @@ use crate::suppression;
 use crate::tls_reports;
 use crate::users::Logins;
 use crate::warm_up;
+use crate::webhooks;
 
 /// How often damage that was found on disk is told.
 const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
@@ -66,6 +67,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     warm_up::begin(&shared);
     let tasks = TaskTracker::new();
     let owner = restore(&shared, &recovered, &tasks).await?;
+    webhooks::begin(&shared).await.context("webhooks")?;
     let door =
         admin::open(&shared.settings().config.data_dir).context("opening the admin socket")?;
     tokio::spawn(admin::serve(Arc::clone(&shared), door));
@@ -191,8 +193,10 @@ async fn settings(config: Config) -> Result<Settings> {
         })?;
     }
     let policy = Arc::new(policy);
+    let webhooks = webhooks::load(&config.events)?;
     Ok(Settings {
         config,
+        webhooks,
         policy,
         dns,
         client_tls,
@@ -444,6 +448,7 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
     shared.replace_settings(settings);
     shared.sources.forget_troubles();
     shared.tls.forget_failures();
+    shared.webhooks.reload();
     shared.tell(Event::Reloaded);
     Ok(words.join("\n"))
 }

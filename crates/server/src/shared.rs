@@ -26,6 +26,7 @@ use crate::tls_policy::TlsPolicies;
 use crate::tls_reports::TlsReports;
 use crate::users::Logins;
 use crate::warm_up::WarmUps;
+use crate::webhooks::{Target, Webhooks};
 
 /// Content being received holds no more than this, beyond a megabyte a connection.
 const CONTENT_MEGABYTES: usize = 1024;
@@ -39,6 +40,14 @@ pub(crate) struct Settings {
     pub(crate) client_tls: ClientTls,
     pub(crate) server_tls: Option<ServerTls>,
     pub(crate) logins: Logins,
+    pub(crate) webhooks: Vec<Arc<Target>>,
+}
+
+impl Settings {
+    /// The webhook of this name.
+    pub(crate) fn webhook(&self, name: &str) -> Option<&Arc<Target>> {
+        self.webhooks.iter().find(|hook| hook.settings.name == name)
+    }
 }
 
 /// The handles.
@@ -66,6 +75,8 @@ pub(crate) struct Shared {
     /// How the addresses fare that mail leaves from.
     pub(crate) sources: SourceStates,
     pub(crate) warm_ups: WarmUps,
+    /// Who is told what happened.
+    pub(crate) webhooks: Webhooks,
     /// Failed logins.
     pub(crate) guard: LoginGuard,
     /// Bounds the slow checks of passwords.
@@ -249,6 +260,7 @@ impl Shared {
             suppression: Turn::default(),
             sources: SourceStates::default(),
             warm_ups: WarmUps::new(warm_ups),
+            webhooks: Webhooks::default(),
             guard: LoginGuard::default(),
             hashing: Semaphore::new(cores),
             signing: Semaphore::new(cores),

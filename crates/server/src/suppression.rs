@@ -18,7 +18,7 @@ use crate::config::paths::ScopeKind;
 use crate::shared::{Figures, Shared};
 
 /// What the names of the list's entries in the history begin with.
-const PREFIX: &str = "suppression/";
+pub(crate) const PREFIX: &str = "suppression/";
 /// Octets of a reason that are kept.
 const REASON_MAX: usize = 300;
 /// Entries that one order may bring.
@@ -44,6 +44,9 @@ struct Kept {
     message: Option<String>,
     count: u32,
     in_force: bool,
+    /// When it was written; not known of what earlier releases wrote.
+    #[serde(default)]
+    changed: Option<u64>,
 }
 
 /// Whose mail failed, or led to a complaint.
@@ -81,6 +84,7 @@ pub(crate) fn keep(entry: &Suppression) -> Op {
         message: entry.message.map(|id| id.to_string()),
         count: entry.count,
         in_force: entry.in_force,
+        changed: Some(net::now().as_millis()),
     };
     Op::Note(Note::Entry {
         name: name(&entry.recipient, &entry.scope),
@@ -109,6 +113,15 @@ fn read(name: &str, value: &str) -> Option<Suppression> {
         count: kept.count,
         in_force: kept.in_force,
     })
+}
+
+/// An entry as the history keeps it, and when it was written.
+pub(crate) fn told(name: &str, value: &str) -> Option<(Suppression, Timestamp)> {
+    let entry = read(name, value)?;
+    let kept: Kept = serde_json::from_str(value).ok()?;
+    let changed = kept.changed.map(Timestamp::from_millis);
+    let at = changed.unwrap_or(entry.since);
+    Some((entry, at))
 }
 
 /// Loads the list. Blocks on the disk.

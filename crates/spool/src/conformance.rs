@@ -7,8 +7,8 @@ use mail::{
 };
 
 use crate::{
-    Event, EventKinds, EventWish, Filter, Happened, HistoryFilter, Kinds, LaterRow, Note, Op, Page, Sort,
-    Store,
+    Event, EventKinds, EventWish, Filter, Happened, HistoryFilter, Kinds, LaterRow, Note, Op, Page,
+    Sort, Store,
 };
 
 /// A mail from `sender@here.example` for tests.

@@ -88,6 +88,11 @@ pub(super) enum Command {
     /// Recipients that nothing is sent to any more.
     #[command(subcommand)]
     Suppression(super::suppression::SuppressionCommand),
+    /// Programs that are told by HTTP what happened.
+    #[command(subcommand)]
+    Webhook(super::webhook::WebhookCommand),
+    /// List events that are kept: what happened to each recipient, in order.
+    Events(super::webhook::Events),
     /// Figures of the running server.
     Stats,
     /// Write a man page for each command into a directory.

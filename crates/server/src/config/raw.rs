@@ -49,6 +49,10 @@ pub(crate) struct Raw {
     /// Who is asked for mail hosts.
     pub(crate) dns: Dns,
     pub(crate) tls_reports: TlsReports,
+    /// What happened to mail, for programs: see docs/webhooks.md.
+    pub(crate) events: Events,
+    /// Who is told by HTTP what happened; any number.
+    pub(crate) webhook: Vec<Spanned<Webhook>>,
     /// Keys that mail is signed with (DKIM); any number, and all that are in force for an author's
     /// domain sign. `sendoff dkim generate` makes one.
     pub(crate) dkim: Vec<Spanned<Dkim>>,
@@ -457,6 +461,48 @@ pub(crate) struct TlsReports {
     /// Reports are sent within this time behind midnight (UTC), each server at a moment of its own.
     /// Default: `4h`.
     pub(crate) delay: Text,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Events {
+    /// How long events are kept for `sendoff events` and `GET /api/v1/events`. Without a webhook and
+    /// without this none are. Default: until every webhook has them.
+    pub(crate) keep: Text,
+    /// So many events may wait for webhooks, some 300 octets on disk each; beyond that the oldest are
+    /// put aside: logged, and told by `sendoff webhook replay` only. Default: 2000000.
+    pub(crate) max_waiting: Option<Spanned<u64>>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Webhook {
+    /// Its name, in the log and for `sendoff webhook`.
+    pub(crate) name: Text,
+    /// Where events go by POST: `https://…`; `http://…` is for this computer.
+    pub(crate) url: Text,
+    /// What bodies are signed with: `whsec_` and the base64 of 24 to 64 octets (`sendoff webhook
+    /// secret`).
+    pub(crate) secret: Text,
+    /// A file with such secrets, one a line. Every secret signs, so that one can take another's place.
+    pub(crate) secret_file: Text,
+    /// What is told: `accepted`, `deferred`, `delivered`, `failed`, `bounced`, `complained`,
+    /// `suppressed`. Default: all.
+    pub(crate) events: Option<Vec<Spanned<String>>>,
+    /// Only of senders at these domains, or below them (`.example.com`). Default: all.
+    pub(crate) sender_domains: Vec<Spanned<String>>,
+    /// Only of recipients at these domains, or below them. Default: all.
+    pub(crate) recipient_domains: Vec<Spanned<String>>,
+    /// Events in one request at the most, up to 1000. Default: 100.
+    pub(crate) batch: Number,
+    /// How long an answer may take. Default: `20s`.
+    pub(crate) timeout: Text,
+    /// The waits behind failures in a row; the last repeats. A longer Retry-After is obeyed. Default:
+    /// `["5s", "30s", "2m", "10m", "30m", "1h"]`.
+    pub(crate) waits: Option<Vec<Spanned<String>>>,
+    /// Events that could not be told for so long are put aside: counted, logged, and told again by
+    /// `sendoff webhook replay` only. Default: `3d`.
+    pub(crate) give_up: Text,
 }
 
 #[derive(Debug, Deserialize, Default)]

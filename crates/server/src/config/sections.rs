@@ -56,6 +56,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         );
     }
     let sources = super::sources::sources(&raw, place, &hostname, base, &mut warnings)?;
+    let events = super::webhooks::events(&raw, place, base, &mut warnings)?;
     let (dkim, unusable_key) = keyring(&raw.dkim, place, base, &mut warnings)?;
     Ok(Config {
         path: None,
@@ -66,6 +67,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         paths: super::paths::settings(&raw.return_path, place, &data_dir, base)?,
         suppression: super::paths::suppression(&raw.suppression, place)?,
         replies: Arc::new(super::replies::replies(&raw.replies, place, base)?),
+        events,
         hostname,
         data_dir,
         postmaster,

@@ -1,12 +1,10 @@
 //! Signatures as others see them: what came to the host is verified by dkimpy, an implementation of
 //! its own, with the records that `sendoff dkim generate` says are to be published.
 
-use std::path::{Path, PathBuf};
-
 use lab::{Config, MxHost, Received, Scratch, Sendoff};
 use serde_json::{Value, json};
 
-use crate::scene::{BINARY, SENDER, SOON, Scene, judged_by, log_lines, queue, send_with};
+use crate::scene::{BINARY, SENDER, SOON, Scene, judge, judged_by, log_lines, queue, send_with};
 use crate::ways_in::{add_user, in_tls, with_tls};
 
 /// Verifies every signature of a mail, with records from the first argument.
@@ -31,22 +29,6 @@ for index in range(count):
                   **{t: fields.get(t.encode(), b"").decode() for t in "adst"}})
 print(json.dumps(found))
 "#;
-
-/// The Python that has dkimpy.
-fn judge() -> PathBuf {
-    if let Some(python) = std::env::var_os("SENDOFF_PYTHON") {
-        return python.into();
-    }
-    let target = Path::new(BINARY).ancestors().nth(2);
-    let python = target
-        .expect("a target directory")
-        .join("judges/bin/python");
-    assert!(
-        python.exists(),
-        "the tests verify signatures with dkimpy: `cargo xtask judges` fetches it from PyPI"
-    );
-    python
-}
 
 /// A server with keys of the sender's domain, and their records.
 struct Signing {

@@ -32,3 +32,4 @@ mod verbs;
 mod warm_up;
 mod ways_in;
 mod web;
+mod webhooks;

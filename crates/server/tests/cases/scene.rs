@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -178,6 +178,22 @@ pub(crate) fn judged_by(interpreter: &Path, script: &[&str], content: &[u8]) -> 
         String::from_utf8_lossy(content)
     );
     serde_json::from_slice(&output.stdout).expect("JSON from python3")
+}
+
+/// The Python that has the judges.
+pub(crate) fn judge() -> PathBuf {
+    if let Some(python) = std::env::var_os("SENDOFF_PYTHON") {
+        return python.into();
+    }
+    let target = Path::new(BINARY).ancestors().nth(2);
+    let python = target
+        .expect("a target directory")
+        .join("judges/bin/python");
+    assert!(
+        python.exists(),
+        "the tests verify signatures with packages from PyPI: `cargo xtask judges` fetches them"
+    );
+    python
 }
 
 /// A failure message as Python's `email` package reads it.

@@ -1,0 +1,232 @@
+//! Events, and the webhooks that are told of them.
+
+#![expect(
+    unused_qualifications,
+    reason = "what the macro of the paths writes for a query"
+)]
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use ops::{
+    Answer, EventSelection, EventType, ListedEvent, Replay, Request, WebhookTested, WebhookVerb,
+    WebhookView,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::{Admin, Reader};
+use crate::body::{self, Params, Part};
+use crate::openapi::{BodyRefusals, Conflict, NotFound, Refusals};
+use crate::problem::Problem;
+use crate::router::Console;
+use crate::server::{Done, done};
+
+/// Events in one answer.
+const LIMIT_MAX: u64 = 1000;
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Behind {
+    /// Behind this place: `last` of the answer before.
+    #[serde(default)]
+    #[param(minimum = 0, default = 0)]
+    after: u64,
+    /// How many at the most.
+    #[serde(default = "hundred")]
+    #[param(minimum = 0, maximum = 1000, default = 100)]
+    limit: u64,
+    /// Only of these types, with commas.
+    #[serde(default)]
+    types: String,
+}
+
+const fn hundred() -> u64 {
+    100
+}
+
+/// Events that are kept.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Events {
+    /// The events, in their order.
+    events: Vec<ListedEvent>,
+    /// The last place that was looked at: ask for what comes `after` it.
+    last: u64,
+}
+
+/// List events: what happened to each recipient, in order
+#[utoipa::path(
+    get, path = "/events", tag = "events", operation_id = "list_events",
+    security(("key" = ["read"])),
+    params(Behind),
+    responses((status = 200, description = "The events", body = Events), Conflict, Refusals)
+)]
+pub(crate) async fn events(
+    Reader(caller): Reader,
+    State(console): State<Console>,
+    Params(asked): Params<Behind>,
+) -> Result<Json<Events>, Problem> {
+    body::page(asked.limit, LIMIT_MAX, 0)?;
+    let words = asked.types.split(',').map(str::trim);
+    let types = words.filter(|word| !word.is_empty());
+    let types: Result<Vec<EventType>, String> = types.map(EventType::of_word).collect();
+    let request = Request::Events(EventSelection {
+        after: asked.after,
+        limit: asked.limit,
+        types: types.map_err(|why| Problem::field("types", why))?,
+    });
+    let list = console.ask(&caller, "after", request, |answer| {
+        if let Answer::Events { events, last } = answer {
+            Some(Events { events, last })
+        } else {
+            None
+        }
+    });
+    list.await.map(Json)
+}
+
+/// The webhooks.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Webhooks {
+    /// Each with how it fares.
+    webhooks: Vec<WebhookView>,
+}
+
+/// List the webhooks, and how far each has been told
+#[utoipa::path(
+    get, path = "/webhooks", tag = "events", operation_id = "list_webhooks",
+    security(("key" = ["read"])),
+    responses((status = 200, description = "The webhooks", body = Webhooks), Refusals)
+)]
+pub(crate) async fn list(
+    Reader(caller): Reader,
+    State(console): State<Console>,
+) -> Result<Json<Webhooks>, Problem> {
+    let list = console.ask(&caller, "name", Request::Webhooks, |answer| {
+        if let Answer::Webhooks(webhooks) = answer {
+            Some(Webhooks { webhooks })
+        } else {
+            None
+        }
+    });
+    list.await.map(Json)
+}
+
+const fn of(name: String, verb: WebhookVerb) -> Request {
+    Request::Webhook { name, verb }
+}
+
+/// Send an example to a webhook now
+#[utoipa::path(
+    post, path = "/webhooks/{name}/test", tag = "events", operation_id = "test_webhook",
+    security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "The webhook")),
+    responses(
+        (status = 200, description = "What came back", body = WebhookTested),
+        NotFound,
+        Refusals
+    )
+)]
+pub(crate) async fn test(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Part(name): Part,
+) -> Result<Json<WebhookTested>, Problem> {
+    let tested = console.ask(&caller, "name", of(name, WebhookVerb::Test), |answer| {
+        if let Answer::WebhookTested(tested) = answer {
+            Some(tested)
+        } else {
+            None
+        }
+    });
+    tested.await.map(Json)
+}
+
+/// Tell a webhook nothing more; its events wait
+#[utoipa::path(
+    post, path = "/webhooks/{name}/pause", tag = "events", operation_id = "pause_webhook",
+    security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "The webhook")),
+    responses((status = 200, description = "It is paused", body = Done), NotFound, Refusals)
+)]
+pub(crate) async fn pause(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Part(name): Part,
+) -> Result<Json<Done>, Problem> {
+    let request = of(name, WebhookVerb::Pause);
+    done(&console, &caller, "name", request).await
+}
+
+/// Tell a webhook again, from where it was; also one that answered 410
+#[utoipa::path(
+    post, path = "/webhooks/{name}/resume", tag = "events", operation_id = "resume_webhook",
+    security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "The webhook")),
+    responses((status = 200, description = "It is told again", body = Done), NotFound, Refusals)
+)]
+pub(crate) async fn resume(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Part(name): Part,
+) -> Result<Json<Done>, Problem> {
+    let request = of(name, WebhookVerb::Resume);
+    done(&console, &caller, "name", request).await
+}
+
+/// Try a webhook now that waits behind a failure
+#[utoipa::path(
+    post, path = "/webhooks/{name}/retry", tag = "events", operation_id = "retry_webhook",
+    security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "The webhook")),
+    responses((status = 200, description = "It is tried", body = Done), NotFound, Conflict, Refusals)
+)]
+pub(crate) async fn retry(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Part(name): Part,
+) -> Result<Json<Done>, Problem> {
+    done(&console, &caller, "name", of(name, WebhookVerb::Retry)).await
+}
+
+/// Tell a webhook again what happened in a time; the ids are the same as the first time
+#[utoipa::path(
+    post, path = "/webhooks/{name}/replay", tag = "events", operation_id = "replay_webhook",
+    security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "The webhook")),
+    request_body(content = Replay, description = "Which events"),
+    responses(
+        (status = 200, description = "The replay is under way", body = Done),
+        NotFound, Conflict, BodyRefusals, Refusals
+    )
+)]
+pub(crate) async fn replay(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Part(name): Part,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Done>, Problem> {
+    let asked: Replay = body::small_json(&headers, body).await?;
+    let request = of(name, WebhookVerb::Replay(asked));
+    done(&console, &caller, "since", request).await
+}
+
+/// End the replay that is under way
+#[utoipa::path(
+    delete, path = "/webhooks/{name}/replay", tag = "events", operation_id = "end_replay",
+    security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "The webhook")),
+    responses((status = 200, description = "There is none any more", body = Done), NotFound, Refusals)
+)]
+pub(crate) async fn end_replay(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Part(name): Part,
+) -> Result<Json<Done>, Problem> {
+    let request = of(name, WebhookVerb::EndReplay);
+    done(&console, &caller, "name", request).await
+}

@@ -1,0 +1,361 @@
+//! Events as others are told of them, and the state of the webhooks that tell. Field names are the
+//! API's: they do not change lightly. docs/webhooks.md explains each.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What happened.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum EventType {
+    /// The recipient is in the queue, durably.
+    Accepted,
+    /// An attempt did not succeed; there will be another.
+    Deferred,
+    /// The next hop took responsibility.
+    Delivered,
+    /// The recipient has failed for good: `reason` says how.
+    Failed,
+    /// A bounce came back behind the delivery.
+    Bounced,
+    /// The recipient complained.
+    Complained,
+    /// The recipient is on the suppression list from now on.
+    Suppressed,
+}
+
+impl EventType {
+    /// Every type.
+    pub const ALL: [Self; 7] = [
+        Self::Accepted,
+        Self::Deferred,
+        Self::Delivered,
+        Self::Failed,
+        Self::Bounced,
+        Self::Complained,
+        Self::Suppressed,
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Deferred => "deferred",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Bounced => "bounced",
+            Self::Complained => "complained",
+            Self::Suppressed => "suppressed",
+        }
+    }
+
+    /// The type of this word.
+    ///
+    /// # Errors
+    /// What may be written instead.
+    pub fn of_word(word: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|kind| kind.word() == word);
+        found.ok_or_else(|| {
+            let all: Vec<&str> = Self::ALL.iter().map(|kind| kind.word()).collect();
+            format!("`{word}` is no type of event: use {}", all.join(", "))
+        })
+    }
+}
+
+/// An event. A field that has no meaning for its type, or is not known, is null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventView {
+    /// The same for the same event, however often it is told.
+    pub id: String,
+    /// The version of these fields, 1. A later one may add fields and types.
+    pub version: u32,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub kind: EventType,
+    /// When, in UTC (RFC 3339).
+    pub time: String,
+    /// The message.
+    pub queue_id: Option<String>,
+    /// The recipient's number in it, from 0.
+    pub number: Option<u32>,
+    /// The reverse-path; empty for `<>`.
+    pub sender: Option<String>,
+    /// The recipient.
+    pub recipient: String,
+    /// `outgoing`, or `local` for mail that stays here.
+    pub destination: Option<String>,
+    /// When the message was accepted.
+    pub accepted: Option<String>,
+    /// Octets of the message.
+    pub size: Option<u64>,
+    /// The name that limits count under: the user, else the client's address, else the way in.
+    pub submitter: Option<String>,
+    /// The user who logged in, or the key.
+    pub user: Option<String>,
+    /// The client's address.
+    pub client: Option<String>,
+    /// The way in: `smtp`, `http`, `sendmail`, `notify` for our own reports, …
+    pub via: Option<String>,
+    /// ENVID, as the submitter gave it (xtext, RFC 3461).
+    pub envid: Option<String>,
+    /// Attempts that counted.
+    pub attempts: Option<u32>,
+    /// Deferred: the earliest time of the next attempt.
+    pub next_attempt: Option<String>,
+    /// Deferred, delivered, failed: the answer, or our own account.
+    pub reply: Option<EventReply>,
+    /// What the answer is about, such as `mailbox_full`, by the book of rules.
+    pub kind_of_reply: Option<String>,
+    /// Whom the answer concerns: `host`, `message`, `recipient`, `policy` or `dns`.
+    pub class: Option<String>,
+    /// The host that answered.
+    pub host: Option<String>,
+    /// Its address and port.
+    pub address: Option<String>,
+    /// `none`, `failed,clear`, `encrypted`, `verified` or `dane`.
+    pub tls: Option<String>,
+    /// The content was handed over and no answer came: the host may have it.
+    pub unknown_outcome: Option<bool>,
+    /// Failed: `refused` (a final answer), `attempts` (used up), `expired` (by the lifetime), `given_up`
+    /// or `removed` (by an administrator). Bounced and complained: what was said. Suppressed: the answer,
+    /// the kind of the complaint, or an administrator's words.
+    pub reason: Option<String>,
+    /// Suppressed: `failure`, `complaint` or `administrator`.
+    pub cause: Option<String>,
+    /// Suppressed: whose mail is kept back: `all`, `@domain`, a sender's address, or `user:NAME`.
+    pub scope: Option<String>,
+    /// Suppressed: until when; null: until it is taken off.
+    pub expires: Option<String>,
+}
+
+impl EventView {
+    /// The version of the fields.
+    pub const VERSION: u32 = 1;
+
+    /// An event of which no more is known.
+    #[must_use]
+    pub fn new(id: String, kind: EventType, time: String, recipient: String) -> Self {
+        Self {
+            id,
+            version: Self::VERSION,
+            kind,
+            time,
+            queue_id: None,
+            number: None,
+            sender: None,
+            recipient,
+            destination: None,
+            accepted: None,
+            size: None,
+            submitter: None,
+            user: None,
+            client: None,
+            via: None,
+            envid: None,
+            attempts: None,
+            next_attempt: None,
+            reply: None,
+            kind_of_reply: None,
+            class: None,
+            host: None,
+            address: None,
+            tls: None,
+            unknown_outcome: None,
+            reason: None,
+            cause: None,
+            scope: None,
+            expires: None,
+        }
+    }
+}
+
+/// An answer of a host, or our own account of what happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventReply {
+    /// The code, such as 550.
+    pub code: u16,
+    /// The enhanced code, such as `5.1.1` (RFC 3463).
+    pub enhanced: Option<String>,
+    /// The text.
+    pub text: String,
+}
+
+/// An event in the list of those that are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ListedEvent {
+    /// Its place: later events have higher ones.
+    pub place: u64,
+    /// The event.
+    pub event: EventView,
+}
+
+/// Events that were put aside: they were not taken in time, and are told again by a replay only.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct PutAsideView {
+    /// How many.
+    pub events: u64,
+    /// The time of the first.
+    pub since: Option<String>,
+    /// The time of the last.
+    pub until: Option<String>,
+}
+
+/// A replay that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReplayView {
+    /// Events from this time on …
+    pub since: String,
+    /// … and before this.
+    pub until: String,
+    /// Events told again so far.
+    pub sent: u64,
+    /// Failed tries in a row.
+    pub failures: u32,
+    /// The next try.
+    pub next_try: Option<String>,
+}
+
+/// A webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WebhookView {
+    /// Its name.
+    pub name: String,
+    /// Where events go.
+    pub url: String,
+    /// The types of events that it is told of.
+    pub events: Vec<EventType>,
+    /// `up` (all is told), `sending`, `failing`, `paused` (by an administrator) or `stopped` (by the
+    /// receiver, with 410).
+    pub state: String,
+    /// Why it waits; empty when it does not.
+    pub reason: String,
+    /// Events that it has not been told of, at the most: filters are not looked at.
+    pub unsent: u64,
+    /// The time of the oldest of them.
+    pub oldest_unsent: Option<String>,
+    /// Events told since the start of the server.
+    pub sent: u64,
+    /// The last answer: its status, or what went wrong.
+    pub last_answer: Option<String>,
+    /// When that was.
+    pub last_time: Option<String>,
+    /// Failed tries in a row.
+    pub failures: u32,
+    /// The next try, where it waits for a time.
+    pub next_try: Option<String>,
+    /// Events that were put aside.
+    pub put_aside: PutAsideView,
+    /// The replay that is under way.
+    pub replay: Option<ReplayView>,
+}
+
+/// What came of a test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WebhookTested {
+    /// The receiver took it (2xx).
+    pub taken: bool,
+    /// The status, where there was an answer.
+    pub status: Option<u16>,
+    /// What the answer said, its first 500 characters; or what went wrong.
+    pub text: String,
+    /// Milliseconds until then.
+    pub milliseconds: u64,
+    /// The identifier that was sent (`webhook-id`).
+    pub webhook_id: String,
+}
+
+/// Which events are to be told again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// From this time on (RFC 3339, `2026-01-31T08:00:00Z`).
+    pub since: String,
+    /// Before this time; none: now.
+    #[serde(default)]
+    pub until: Option<String>,
+    /// Only of these types; none: those of the webhook.
+    #[serde(default)]
+    pub events: Vec<EventType>,
+    /// Only with a sender of this domain.
+    #[serde(default)]
+    pub sender_domain: Option<String>,
+    /// Only with a recipient of this domain.
+    #[serde(default)]
+    pub recipient_domain: Option<String>,
+}
+
+impl Replay {
+    /// The time that is meant.
+    ///
+    /// # Errors
+    /// What is wrong, in words for its author.
+    pub fn span(&self, now: mail::Timestamp) -> Result<(mail::Timestamp, mail::Timestamp), String> {
+        let time = |field: &str, text: &str| {
+            mail::Timestamp::parse_rfc3339(text).ok_or_else(|| {
+                format!("{field}: `{text}` is no time: write it as 2026-01-31T08:00:00Z")
+            })
+        };
+        let since = time("since", &self.since)?;
+        let until = match &self.until {
+            Some(text) => time("until", text)?,
+            None => now,
+        };
+        match since < until {
+            true => Ok((since, until)),
+            false => Err(format!("since ({since}) is not before until ({until})")),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.span(mail::Timestamp::MAX)?;
+        for domain in [&self.sender_domain, &self.recipient_domain]
+            .into_iter()
+            .flatten()
+        {
+            mail::Domain::parse(domain.trim_start_matches('.')).map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// What is done with a webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookVerb {
+    /// Send it an example now.
+    Test,
+    /// Tell it nothing more.
+    Pause,
+    /// Tell it again, from where it was.
+    Resume,
+    /// Try it now, where it waits behind a failure.
+    Retry,
+    /// Tell it events of the past again.
+    Replay(Replay),
+    /// End the replay that is under way.
+    EndReplay,
+}
+
+impl WebhookVerb {
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Replay(replay) => replay.check(),
+            Self::Test | Self::Pause | Self::Resume | Self::Retry | Self::EndReplay => Ok(()),
+        }
+    }
+}
+
+/// Which events that are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EventSelection {
+    /// Behind this place.
+    pub after: u64,
+    /// How many at the most.
+    pub limit: u64,
+    /// Only of these types; none: all.
+    #[serde(default)]
+    pub types: Vec<EventType>,
+}

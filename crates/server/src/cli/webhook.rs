@@ -1,0 +1,136 @@
+//! `sendoff webhook` and `sendoff events`: who is told what happened, and what that is.
+
+use anyhow::{Result, anyhow};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use base64::Engine;
+use clap::Subcommand;
+use ops::{EventSelection, EventType, Replay, Request, WebhookVerb};
+
+use super::print;
+use crate::ask;
+use crate::config::Config;
+use crate::config::webhooks::SECRET;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WebhookCommand {
+    /// List the webhooks, and how far each has been told.
+    List,
+    /// Send an example to a webhook now, and show what came back.
+    Test {
+        /// Its name.
+        name: String,
+    },
+    /// Tell a webhook nothing more; its events wait.
+    Pause {
+        /// Its name.
+        name: String,
+    },
+    /// Tell a webhook again, from where it was; also one that answered 410.
+    Resume {
+        /// Its name.
+        name: String,
+    },
+    /// Try a webhook now that waits behind a failure.
+    Retry {
+        /// Its name.
+        name: String,
+    },
+    /// Tell a webhook again what happened in a time; the ids are the same as the first time.
+    Replay {
+        /// Its name.
+        name: String,
+        /// From this time on, such as 2026-01-31T08:00:00Z.
+        #[arg(long, required_unless_present = "stop")]
+        since: Option<String>,
+        /// Before this time. Default: now.
+        #[arg(long)]
+        until: Option<String>,
+        /// Only these types of events, with commas. Default: those of the webhook.
+        #[arg(long = "type", value_delimiter = ',')]
+        types: Vec<String>,
+        /// Only with a sender of this domain, or below it (.example.com).
+        #[arg(long)]
+        from: Option<String>,
+        /// Only with a recipient of this domain, or below it.
+        #[arg(long)]
+        to: Option<String>,
+        /// End the replay that is under way.
+        #[arg(long, conflicts_with_all = ["since", "until", "types", "from", "to"])]
+        stop: bool,
+    },
+    /// Print a new secret to sign with.
+    Secret,
+}
+
+fn types(words: &[String]) -> Result<Vec<EventType>> {
+    let parsed = words.iter().map(|word| EventType::of_word(word));
+    parsed.collect::<Result<_, _>>().map_err(|why| anyhow!(why))
+}
+
+pub(super) fn carry_out(config: &Config, command: WebhookCommand, json: bool) -> Result<()> {
+    let (name, verb) = match command {
+        WebhookCommand::List => return ask::show(config, &Request::Webhooks, json),
+        WebhookCommand::Secret => return secret(),
+        WebhookCommand::Test { name } => (name, WebhookVerb::Test),
+        WebhookCommand::Pause { name } => (name, WebhookVerb::Pause),
+        WebhookCommand::Resume { name } => (name, WebhookVerb::Resume),
+        WebhookCommand::Retry { name } => (name, WebhookVerb::Retry),
+        WebhookCommand::Replay {
+            name,
+            since,
+            until,
+            types: words,
+            from,
+            to,
+            stop: _,
+        } => {
+            let events = types(&words)?;
+            let replay = since.map(|since| Replay {
+                since,
+                until,
+                events,
+                sender_domain: from,
+                recipient_domain: to,
+            });
+            let verb = replay.map_or(WebhookVerb::EndReplay, WebhookVerb::Replay);
+            (name, verb)
+        }
+    };
+    let request = Request::Webhook { name, verb };
+    request.check().map_err(|why| anyhow!(why))?;
+    ask::show(config, &request, json)
+}
+
+fn secret() -> Result<()> {
+    let mut octets = [0u8; 32];
+    SystemRandom::new()
+        .fill(&mut octets)
+        .map_err(|_| anyhow!("the system has no random numbers"))?;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(octets);
+    print(&format!("{SECRET}{encoded}\n"));
+    Ok(())
+}
+
+/// Which events are listed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Events {
+    /// Behind this place, which stands in front of each line.
+    #[arg(long, default_value_t = 0)]
+    after: u64,
+    /// How many at the most, up to 1000.
+    #[arg(long, default_value_t = 1000)]
+    limit: u64,
+    /// Only these: accepted, deferred, delivered, failed, bounced, complained, suppressed; several with
+    /// commas.
+    #[arg(long = "type", value_delimiter = ',')]
+    types: Vec<String>,
+}
+
+pub(super) fn events(config: &Config, asked: &Events, json: bool) -> Result<()> {
+    let request = Request::Events(EventSelection {
+        after: asked.after,
+        limit: asked.limit,
+        types: types(&asked.types)?,
+    });
+    ask::show(config, &request, json)
+}

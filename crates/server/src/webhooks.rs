@@ -1,0 +1,453 @@
+//! Webhooks: others are told by HTTP what happened to each recipient, in order, at least once.
+//!
+//! The spool keeps the events (`spool::Event`), in the transaction that takes in what they are about.
+//! Each webhook has a cursor of its own among them, an entry of the history that moves when the
+//! receiver has answered 2xx: so one that is down delays nobody, neither mail nor another webhook, and
+//! what was not acknowledged is told again, also behind a restart. Nobody waits for a webhook at the
+//! end. What is kept has bounds: events that could not be told within `give_up`, or that stand more than
+//! `events.max_waiting` behind, are put aside, counted and logged; the history tells them again on
+//! demand (`replay`).
+
+mod post;
+mod render;
+mod replay;
+mod tell;
+mod verbs;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use mail::Timestamp;
+use ops::{EventType, PutAsideView};
+use serde::{Deserialize, Serialize};
+use spool::{EventKinds, EventWish, Note, Op};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::EventSettings;
+use crate::config::webhooks::{Secret, WebhookSettings};
+use crate::shared::{Settings, Shared};
+use crate::suppression;
+
+pub(crate) use verbs::{act, events, list};
+
+/// What the names of the webhooks' entries in the history begin with.
+const PREFIX: &str = "webhook/";
+/// And those of their replays.
+const REPLAY_PREFIX: &str = "webhook-replay/";
+/// How often what all have is forgotten.
+const TIDIED_EVERY: Duration = Duration::from_secs(2);
+/// Events that are forgotten in one transaction, and read at once.
+const AT_ONCE: u64 = 5000;
+
+/// A webhook as it is configured, with the keys that sign.
+pub(crate) struct Target {
+    pub(crate) settings: WebhookSettings,
+    keys: Vec<aws_lc_rs::hmac::Key>,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.settings.fmt(f)
+    }
+}
+
+/// Loads the secrets. Blocks on the disk.
+///
+/// # Errors
+/// When one cannot be used.
+pub(crate) fn load(settings: &EventSettings) -> Result<Vec<Arc<Target>>> {
+    let load = |hook: &WebhookSettings| {
+        let secrets = hook.secrets().map_err(|why| anyhow::anyhow!(why));
+        let secrets = secrets.with_context(|| format!("webhook.secret_file of {}", hook.name))?;
+        let key =
+            |secret: &Secret| aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret.0);
+        Ok(Arc::new(Target {
+            settings: hook.clone(),
+            keys: secrets.iter().map(key).collect(),
+        }))
+    };
+    settings.webhooks.iter().map(load).collect()
+}
+
+/// The webhooks of the running server.
+pub(crate) struct Webhooks {
+    hooks: Mutex<BTreeMap<String, Arc<Hook>>>,
+    /// There are new events.
+    news: watch::Sender<()>,
+    /// Other settings are in force.
+    changed: Notify,
+    sent: AtomicU64,
+    put_aside: AtomicU64,
+    /// What the one that is furthest behind has not been told.
+    unsent: AtomicU64,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self {
+            hooks: Mutex::default(),
+            news: watch::Sender::new(()),
+            changed: Notify::new(),
+            sent: AtomicU64::default(),
+            put_aside: AtomicU64::default(),
+            unsent: AtomicU64::default(),
+        }
+    }
+}
+
+impl Webhooks {
+    fn all(&self) -> Vec<Arc<Hook>> {
+        lock(&self.hooks).values().cloned().collect()
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<Hook>> {
+        lock(&self.hooks).get(name).cloned()
+    }
+
+    /// Other settings are in force.
+    pub(crate) fn reload(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Events told and put aside since the start; how far the last one is behind; and how many webhooks
+    /// are up, failing, paused and stopped.
+    pub(crate) fn figures(&self) -> ([u64; 2], u64, [u64; 4]) {
+        let mut states = [0; 4];
+        for hook in self.all() {
+            let place = match lock(&hook.state).word() {
+                "failing" => 1,
+                "paused" => 2,
+                "stopped" => 3,
+                _ => 0,
+            };
+            if let Some(count) = states.get_mut(place) {
+                *count += 1;
+            }
+        }
+        let read = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        let told = [read(&self.sent), read(&self.put_aside)];
+        (told, read(&self.unsent), states)
+    }
+}
+
+/// One webhook that runs.
+struct Hook {
+    name: String,
+    /// Held over a change until it is durable.
+    turn: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+    /// There is something to do at once.
+    wake: Notify,
+    replay_wake: Notify,
+    /// It is not configured any more, or the server stops.
+    ended: CancellationToken,
+}
+
+/// What of a webhook outlives a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    /// The last place that it has been told of, or that is not for it.
+    cursor: u64,
+    /// An administrator has paused it.
+    paused: bool,
+    /// The receiver has answered 410.
+    stopped: bool,
+    put_aside: PutAsideView,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    kept: Kept,
+    /// At or above the kept one: what is not for it is passed over without a commit each.
+    cursor: u64,
+    trouble: Trouble,
+    sending: bool,
+    sent: u64,
+    /// The last answer, or what went wrong, and when.
+    last: Option<(Timestamp, String)>,
+    replay: Option<replay::Kept>,
+    replay_trouble: Trouble,
+}
+
+/// Failures in a row.
+#[derive(Debug, Clone, Default)]
+struct Trouble {
+    failures: u32,
+    next_try: Option<Timestamp>,
+}
+
+impl State {
+    fn word(&self) -> &'static str {
+        match (&self.kept, self.trouble.failures, self.sending) {
+            (Kept { stopped: true, .. }, ..) => "stopped",
+            (Kept { paused: true, .. }, ..) => "paused",
+            (_, 1.., _) => "failing",
+            (_, 0, true) => "sending",
+            (_, 0, false) => "up",
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hook {
+    fn new(name: String, kept: Kept, replay: Option<replay::Kept>, shared: &Shared) -> Self {
+        Self {
+            name,
+            turn: tokio::sync::Mutex::default(),
+            state: Mutex::new(State {
+                cursor: kept.cursor,
+                kept,
+                replay,
+                ..State::default()
+            }),
+            wake: Notify::new(),
+            replay_wake: Notify::new(),
+            ended: shared.stopping.child_token(),
+        }
+    }
+
+    /// Changes what is kept; it is in force when it is durable.
+    async fn change(&self, shared: &Shared, f: impl FnOnce(&mut Kept)) -> Result<(), String> {
+        let _turn = self.turn.lock().await;
+        let mut next = lock(&self.state).kept.clone();
+        f(&mut next);
+        let value = serde_json::to_string(&next).map_err(|e| e.to_string())?;
+        keep(shared, format!("{PREFIX}{}", self.name), Some(value)).await?;
+        let mut state = lock(&self.state);
+        state.cursor = state.cursor.max(next.cursor);
+        state.kept = next;
+        Ok(())
+    }
+
+    /// Sets or ends the replay.
+    async fn set_replay(
+        &self,
+        shared: &Shared,
+        replay: Option<replay::Kept>,
+    ) -> Result<(), String> {
+        let _turn = self.turn.lock().await;
+        let value = replay.as_ref().map(serde_json::to_string).transpose();
+        let value = value.map_err(|e| e.to_string())?;
+        keep(shared, format!("{REPLAY_PREFIX}{}", self.name), value).await?;
+        lock(&self.state).replay = replay;
+        Ok(())
+    }
+
+    fn line<'a>(&self, shared: &'a Shared, event: &str) -> crate::journal::Line<'a> {
+        let line = shared.journal.line(net::now(), event);
+        line.field("name", &self.name)
+    }
+}
+
+/// Makes an entry of the history durable.
+async fn keep(shared: &Shared, name: String, value: Option<String>) -> Result<(), String> {
+    let (tell, told) = oneshot::channel();
+    let note = Note::Entry { name, value };
+    shared.spool.commit(
+        vec![Op::Note(note)],
+        // Whoever asked may be gone.
+        Box::new(move |result| drop(tell.send(result))),
+    );
+    let result = told.await.map_err(|_| "the server is stopping")?;
+    result.map_err(|e| e.to_string())
+}
+
+/// Which events the spool is to keep.
+fn wish(settings: &Settings) -> EventWish {
+    let config = &settings.config.events;
+    let mut kinds = match config.keep {
+        Some(_) => EventKinds::ALL,
+        None => EventKinds::NONE,
+    };
+    for kind in config.webhooks.iter().flat_map(|hook| &hook.events) {
+        kinds = kinds.with(match kind {
+            EventType::Accepted => EventKinds::ACCEPTED,
+            EventType::Deferred => EventKinds::DEFERRED,
+            EventType::Delivered | EventType::Failed => EventKinds::ENDED,
+            EventType::Bounced | EventType::Complained => EventKinds::LATER,
+            EventType::Suppressed => EventKinds::ENTRY,
+        });
+    }
+    EventWish {
+        kinds,
+        entries: match kinds.has(EventKinds::ENTRY) {
+            true => suppression::PREFIX.to_owned(),
+            false => String::new(),
+        },
+    }
+}
+
+/// Begins to keep events and to tell webhooks; goes on when other settings are in force.
+///
+/// # Errors
+/// When the history cannot be used.
+pub(crate) async fn begin(shared: &Arc<Shared>) -> Result<()> {
+    let handles = Arc::downgrade(shared);
+    shared.spool.on_events(Arc::new(move || {
+        if let Some(shared) = handles.upgrade() {
+            shared.webhooks.news.send_replace(());
+        }
+    }));
+    apply(shared).await?;
+    tokio::spawn(run(Arc::clone(shared)));
+    Ok(())
+}
+
+async fn run(shared: Arc<Shared>) {
+    loop {
+        let settings = shared.settings();
+        let needed = !wish(&settings).is_none();
+        let tidied = async {
+            match needed {
+                true => tokio::time::sleep(TIDIED_EVERY).await,
+                false => std::future::pending().await,
+            }
+        };
+        let done = tokio::select! {
+            () = shared.stopping.cancelled() => return,
+            () = shared.webhooks.changed.notified() => apply(&shared).await,
+            () = tidied => tidy(&shared).await.map_err(|why| anyhow::anyhow!(why)),
+        };
+        if let Err(error) = done {
+            let line = shared.journal.line(net::now(), "error");
+            line.field("what", "webhooks").field("why", error).send();
+        }
+    }
+}
+
+/// Reads what is known of webhooks: their states and their replays, by name.
+type Known = (BTreeMap<String, Kept>, BTreeMap<String, replay::Kept>, u64);
+
+fn known(shared: &Shared) -> Result<Known> {
+    let hooks = entries(shared, PREFIX)?;
+    let replays = entries(shared, REPLAY_PREFIX)?;
+    Ok((hooks, replays, shared.spool.event_bounds()?.last))
+}
+
+fn entries<T: serde::de::DeserializeOwned>(
+    shared: &Shared,
+    prefix: &str,
+) -> Result<BTreeMap<String, T>> {
+    let mut found = BTreeMap::new();
+    let mut damaged = None;
+    shared.spool.entries(prefix, &mut |name, value| match (
+        name.strip_prefix(prefix),
+        serde_json::from_str(&value),
+    ) {
+        (Some(name), Ok(kept)) => drop(found.insert(name.to_owned(), kept)),
+        (_, Err(error)) => damaged = Some(anyhow::anyhow!("{name}: {error}: {value}")),
+        (None, Ok(_)) => {}
+    })?;
+    // Beginning anew would skip what was not told.
+    damaged.map_or(Ok(found), Err)
+}
+
+async fn apply(shared: &Arc<Shared>) -> Result<()> {
+    let settings = shared.settings();
+    let handles = Arc::clone(shared);
+    let wish = wish(&settings);
+    let none = wish.is_none();
+    let known = tokio::task::spawn_blocking(move || {
+        handles.spool.keep_events(&wish)?;
+        known(&handles)
+    });
+    let (mut kept, mut replays, last) = known.await?.context("what is kept for webhooks")?;
+    for target in &settings.webhooks {
+        let name = &target.settings.name;
+        let (kept, replay) = (kept.remove(name), replays.remove(name));
+        if let Some(hook) = shared.webhooks.find(name) {
+            hook.wake.notify_one();
+            hook.replay_wake.notify_one();
+            continue;
+        }
+        let new = kept.is_none();
+        let begins = Kept {
+            cursor: last,
+            ..Kept::default()
+        };
+        let hook = Hook::new(name.clone(), kept.unwrap_or(begins), replay, shared);
+        if new {
+            let kept = hook.change(shared, |_| {}).await;
+            kept.map_err(|why| anyhow::anyhow!(why))?;
+        }
+        let hook = Arc::new(hook);
+        lock(&shared.webhooks.hooks).insert(name.clone(), Arc::clone(&hook));
+        tokio::spawn(tell::run(Arc::clone(shared), Arc::clone(&hook)));
+        tokio::spawn(replay::run(Arc::clone(shared), hook));
+    }
+    // What is left is configured no more.
+    for (name, kept) in kept {
+        if let Some(hook) = lock(&shared.webhooks.hooks).remove(&name) {
+            hook.ended.cancel();
+        }
+        let line = shared.journal.line(net::now(), "webhook-gone");
+        line.field("name", &name)
+            .field("unsent", last.saturating_sub(kept.cursor))
+            .send();
+        for prefix in [PREFIX, REPLAY_PREFIX] {
+            let gone = keep(shared, format!("{prefix}{name}"), None).await;
+            gone.map_err(|why| anyhow::anyhow!(why))?;
+        }
+    }
+    match none {
+        true => forget(shared, u64::MAX, Timestamp::MAX).await,
+        false => Ok(()),
+    }
+    .map_err(|why| anyhow::anyhow!(why))
+}
+
+async fn forget(shared: &Arc<Shared>, upto: u64, before: Timestamp) -> Result<(), String> {
+    loop {
+        let handles = Arc::clone(shared);
+        let forgotten = tokio::task::spawn_blocking(move || {
+            let forgotten = handles.spool.forget_events(upto, before, AT_ONCE);
+            forgotten.map_err(|e| e.to_string())
+        });
+        if forgotten.await.map_err(|e| e.to_string())?? < AT_ONCE {
+            return Ok(());
+        }
+    }
+}
+
+/// Puts aside what is too much, and forgets what everybody has.
+async fn tidy(shared: &Arc<Shared>) -> Result<(), String> {
+    let settings = shared.settings();
+    let config = &settings.config.events;
+    let handles = Arc::clone(shared);
+    let bounds = tokio::task::spawn_blocking(move || handles.spool.event_bounds()).await;
+    let bounds = bounds.map_err(|e| e.to_string())?;
+    let bounds = bounds.map_err(|e| e.to_string())?;
+    let least = bounds.last.saturating_sub(config.waiting);
+    let mut everybody = bounds.last;
+    let mut unsent = 0;
+    for hook in shared.webhooks.all() {
+        let far = lock(&hook.state).cursor < least;
+        if far && let Some(target) = settings.webhook(&hook.name) {
+            let why = "more events wait than events.max_waiting";
+            tell::put_aside(shared, &settings, &hook, target, why, move |place, _| {
+                place <= least
+            })
+            .await?;
+        }
+        let state = lock(&hook.state);
+        unsent = unsent.max(bounds.last.saturating_sub(state.cursor));
+        everybody = everybody.min(state.kept.cursor);
+    }
+    shared.webhooks.unsent.store(unsent, Ordering::Relaxed);
+    if bounds.kept == 0 {
+        return Ok(());
+    }
+    // However long they are to be kept, they are so many at the most.
+    forget(shared, least.min(everybody), Timestamp::MAX).await?;
+    match config.keep {
+        Some(keep) => forget(shared, everybody, net::now() - keep).await,
+        None => forget(shared, everybody, Timestamp::MAX).await,
+    }
+}

@@ -1,0 +1,249 @@
+//! Telling a webhook again what the history knows, beside what is new and behind nobody.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail::{QueueId, Timestamp};
+use net::HttpAnswer;
+use ops::{EventType, EventView, Replay};
+use serde::{Deserialize, Serialize};
+use spool::{Event, Happened};
+
+use super::post::{Line, Prepared, post};
+use super::tell::{next_try, words};
+use super::{Hook, Target, lock, render};
+use crate::config::webhooks::WebhookSettings;
+use crate::shared::{Settings, Shared};
+use crate::suppression;
+
+/// Recipients whose events are read at once.
+const AT_ONCE: u64 = 500;
+/// Before what cannot be read is read again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// A replay as it outlives a restart: the messages behind `after` are still to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) since: u64,
+    pub(super) until: u64,
+    events: Vec<EventType>,
+    sender_domain: Option<String>,
+    recipient_domain: Option<String>,
+    after: u64,
+    pub(super) sent: u64,
+}
+
+impl Kept {
+    pub(super) fn new(asked: Replay, (since, until): (Timestamp, Timestamp)) -> Self {
+        Self {
+            since: since.as_millis(),
+            until: until.as_millis(),
+            events: asked.events,
+            sender_domain: asked.sender_domain,
+            recipient_domain: asked.recipient_domain,
+            after: 0,
+            sent: 0,
+        }
+    }
+
+    fn span(&self) -> (Timestamp, Timestamp) {
+        let time = Timestamp::from_millis;
+        (time(self.since), time(self.until))
+    }
+
+    /// Whether it is to tell this.
+    fn is_for(&self, hook: &WebhookSettings, view: &EventView) -> bool {
+        let list = |domain: &Option<String>| domain.iter().cloned().collect::<Vec<_>>();
+        render::is_for(hook, view)
+            && (self.events.is_empty() || self.events.contains(&view.kind))
+            && render::fits(&list(&self.sender_domain), view.sender.as_deref())
+            && render::fits(&list(&self.recipient_domain), Some(&view.recipient))
+    }
+}
+
+/// Tells until the webhook is gone or the server stops.
+pub(super) async fn run(shared: Arc<Shared>, hook: Arc<Hook>) {
+    let ended = hook.ended.clone();
+    tokio::select! {
+        () = ended.cancelled() => {}
+        () = tell(&shared, &hook) => {}
+    }
+}
+
+async fn tell(shared: &Arc<Shared>, hook: &Arc<Hook>) {
+    loop {
+        let replay = lock(&hook.state).replay.clone();
+        let Some(replay) = replay else {
+            hook.replay_wake.notified().await;
+            continue;
+        };
+        if let Err(why) = part(shared, hook, replay).await {
+            let line = shared.journal.line(net::now(), "error");
+            line.field("what", format_args!("the replay of {}", hook.name))
+                .field("why", why)
+                .send();
+            tokio::select! {
+                () = hook.replay_wake.notified() => {}
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
+    }
+}
+
+/// Tells what some messages made, and remembers that.
+async fn part(shared: &Arc<Shared>, hook: &Arc<Hook>, replay: Kept) -> Result<(), String> {
+    let (handles, asked) = (Arc::clone(shared), replay.clone());
+    let name = hook.name.clone();
+    let read = tokio::task::spawn_blocking(move || read(&handles, &name, &asked));
+    let (events, next) = read.await.map_err(|e| e.to_string())??;
+    let sent = events.len() as u64;
+    let mut events = VecDeque::from(events);
+    let mut line = Line::default();
+    while !events.is_empty() {
+        if !batch(shared, hook, &mut events, &mut line).await {
+            // It was changed meanwhile.
+            return Ok(());
+        }
+    }
+    if lock(&hook.state).replay.as_ref() != Some(&replay) {
+        return Ok(());
+    }
+    let told = replay.sent + sent;
+    match next {
+        Some(after) => {
+            let further = Kept {
+                after: after.as_u64(),
+                sent: told,
+                ..replay
+            };
+            hook.set_replay(shared, Some(further)).await
+        }
+        None => finish(shared, hook, &replay, told).await,
+    }
+}
+
+async fn finish(shared: &Shared, hook: &Hook, replay: &Kept, told: u64) -> Result<(), String> {
+    let (since, until) = replay.span();
+    let whole = replay.events.is_empty()
+        && replay.sender_domain.is_none()
+        && replay.recipient_domain.is_none();
+    let aside = lock(&hook.state).kept.put_aside.clone();
+    let time = |text: &Option<String>| text.as_deref().and_then(Timestamp::parse_rfc3339);
+    let within = |at: Option<Timestamp>| at.is_some_and(|at| at >= since && at < until);
+    if whole && within(time(&aside.since)) && within(time(&aside.until)) {
+        let had = aside.events;
+        let put_back = |kept: &mut super::Kept| {
+            // What was put aside meanwhile is not among it.
+            if kept.put_aside.events == had {
+                kept.put_aside = ops::PutAsideView::default();
+            }
+        };
+        hook.change(shared, put_back).await?;
+    }
+    hook.set_replay(shared, None).await?;
+    let line = hook.line(shared, "webhook-replayed");
+    line.field("since", since)
+        .field("until", until)
+        .field("events", told)
+        .send();
+    Ok(())
+}
+
+type Part = (Vec<EventView>, Option<QueueId>);
+
+/// The next messages' events; behind the last of them the suppression list's.
+fn read(shared: &Shared, name: &str, replay: &Kept) -> Result<Part, String> {
+    let settings = shared.settings();
+    let Some(target) = settings.webhook(name) else {
+        return Err("it is not configured any more".to_owned());
+    };
+    let (since, until) = replay.span();
+    let after = QueueId::from_u64(replay.after);
+    let past = shared.spool.past_events((since, until), after, AT_ONCE);
+    let past = past.map_err(|e| e.to_string())?;
+    let mut views: Vec<EventView> = Vec::new();
+    let mut add = |event: &Event| {
+        let view = render::event(&settings, event);
+        let view = view.filter(|(at, view)| {
+            *at >= since && *at < until && replay.is_for(&target.settings, view)
+        });
+        views.extend(view.map(|(_, view)| view));
+    };
+    past.events.iter().for_each(&mut add);
+    if past.next.is_none() {
+        let mut entry = |name, value| {
+            add(&Event {
+                about: None,
+                what: Happened::Entry { name, value },
+            });
+        };
+        let read = shared.spool.entries(suppression::PREFIX, &mut entry);
+        read.map_err(|e| e.to_string())?;
+    }
+    Ok((views, past.next))
+}
+
+/// Tells the first of these events until they are taken; `false` when the replay was ended meanwhile, or
+/// changed.
+async fn batch(
+    shared: &Arc<Shared>,
+    hook: &Arc<Hook>,
+    events: &mut VecDeque<EventView>,
+    line: &mut Line,
+) -> bool {
+    let mine = lock(&hook.state).replay.clone();
+    loop {
+        let settings = shared.settings();
+        let (idle, changed) = {
+            let state = lock(&hook.state);
+            let idle = state.kept.paused || state.kept.stopped;
+            (idle, state.replay != mine)
+        };
+        let Some(target) = settings.webhook(&hook.name).filter(|_| !changed) else {
+            return false;
+        };
+        let at = match idle {
+            true => net::now() + AGAIN,
+            false => match send(&settings, hook, target, events, line).await {
+                Ok(()) => return true,
+                Err(at) => at,
+            },
+        };
+        lock(&hook.state).replay_trouble.next_try = Some(at);
+        tokio::select! {
+            () = hook.replay_wake.notified() => {}
+            () = tokio::time::sleep(at.since(net::now())) => {}
+        }
+    }
+}
+
+/// One request; when to try again.
+async fn send(
+    settings: &Arc<Settings>,
+    hook: &Hook,
+    target: &Arc<Target>,
+    events: &mut VecDeque<EventView>,
+    line: &mut Line,
+) -> Result<(), Timestamp> {
+    let size = target.settings.batch.min(events.len());
+    let first: Vec<EventView> = events.iter().take(size).cloned().collect();
+    let prepared = Prepared::new(target, &first, true);
+    let answer = post(settings, target, line, &prepared).await;
+    let mut state = lock(&hook.state);
+    state.last = Some((net::now(), words(&answer)));
+    match answer {
+        Ok(HttpAnswer {
+            status: 200..=299, ..
+        }) => {
+            state.replay_trouble = super::Trouble::default();
+            events.drain(..size);
+            Ok(())
+        }
+        refused => {
+            let failures = state.replay_trouble.failures.saturating_add(1);
+            state.replay_trouble.failures = failures;
+            Err(next_try(target, failures, &refused))
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What administrators ask of webhooks.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mail::Timestamp;
+use ops::{
+    Answer, EventReply, EventSelection, EventType, EventView, ListedEvent, Replay, ReplayView,
+    WebhookTested, WebhookVerb, WebhookView,
+};
+
+use super::post::{Line, Prepared, post};
+use super::{Hook, Target, Trouble, lock, render, replay};
+use crate::admin::blocking;
+use crate::shared::{Settings, Shared};
+
+/// Characters of an answer that a test shows.
+const SHOWN: usize = 500;
+/// Events in one answer.
+const LIMIT_MAX: u64 = 1000;
+
+fn unknown(name: &str) -> Answer {
+    Answer::Unknown(format!(
+        "there is no webhook {name} (sendoff webhook list; [[webhook]] in the configuration)"
+    ))
+}
+
+fn find<'a>(
+    shared: &Shared,
+    settings: &'a Settings,
+    name: &str,
+) -> Option<(Arc<Hook>, &'a Arc<Target>)> {
+    Some((shared.webhooks.find(name)?, settings.webhook(name)?))
+}
+
+/// The webhooks and how they fare.
+pub(crate) async fn list(shared: &Arc<Shared>) -> Result<Answer, String> {
+    let views = blocking(shared, |shared| {
+        let settings = shared.settings();
+        let bounds = shared.spool.event_bounds().map_err(|e| e.to_string())?;
+        let mut views = Vec::new();
+        for target in &settings.webhooks {
+            let Some(hook) = shared.webhooks.find(&target.settings.name) else {
+                continue;
+            };
+            let cursor = lock(&hook.state).cursor;
+            let first = shared.spool.events(cursor, 1).map_err(|e| e.to_string())?;
+            let first = first.first().and_then(|stored| stored.event.at());
+            views.push(view(&hook, target, bounds.last, first));
+        }
+        Ok(views)
+    });
+    Ok(Answer::Webhooks(views.await?))
+}
+
+fn view(hook: &Hook, target: &Target, last: u64, oldest: Option<Timestamp>) -> WebhookView {
+    let state = lock(&hook.state);
+    let word = state.word();
+    let answer = state.last.as_ref().map(|(_, words)| words.clone());
+    let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    WebhookView {
+        name: hook.name.clone(),
+        url: target.settings.shown.clone(),
+        events: target.settings.events.clone(),
+        state: word.to_owned(),
+        reason: match word {
+            "failing" => format!(
+                "it waits behind {} failures: {}",
+                state.trouble.failures,
+                answer.as_deref().unwrap_or_default()
+            ),
+            "paused" => "an administrator paused it (sendoff webhook resume)".to_owned(),
+            "stopped" => {
+                "the receiver answered 410, it wants no more (sendoff webhook resume)".to_owned()
+            }
+            _ => String::new(),
+        },
+        unsent: last.saturating_sub(state.cursor),
+        oldest_unsent: time(oldest),
+        sent: state.sent,
+        last_answer: answer,
+        last_time: time(state.last.as_ref().map(|(at, _)| *at)),
+        failures: state.trouble.failures,
+        next_try: time(state.trouble.next_try),
+        put_aside: state.kept.put_aside.clone(),
+        replay: state.replay.as_ref().map(|replay| ReplayView {
+            since: Timestamp::from_millis(replay.since).to_string(),
+            until: Timestamp::from_millis(replay.until).to_string(),
+            sent: replay.sent,
+            failures: state.replay_trouble.failures,
+            next_try: time(state.replay_trouble.next_try),
+        }),
+    }
+}
+
+/// Does what is asked with one webhook.
+pub(crate) async fn act(
+    shared: &Arc<Shared>,
+    name: &str,
+    verb: WebhookVerb,
+    who: &str,
+) -> Result<Answer, String> {
+    let settings = shared.settings();
+    let Some((hook, target)) = find(shared, &settings, name) else {
+        return Ok(unknown(name));
+    };
+    let (word, span, answer) = match verb {
+        WebhookVerb::Test => ("webhook-test", None, test(&settings, target).await),
+        WebhookVerb::Pause => ("webhook-pause", None, pause(shared, &hook, true).await?),
+        WebhookVerb::Resume => ("webhook-resume", None, pause(shared, &hook, false).await?),
+        WebhookVerb::Retry => ("webhook-retry", None, retry(&hook)),
+        WebhookVerb::Replay(asked) => {
+            let span = asked.span(net::now())?;
+            let answer = replay(shared, &hook, asked, span).await?;
+            ("webhook-replay", Some(span), answer)
+        }
+        WebhookVerb::EndReplay => {
+            hook.set_replay(shared, None).await?;
+            hook.replay_wake.notify_one();
+            let done = Answer::Done(format!("{name} is told nothing of the past."));
+            ("webhook-replay-ended", None, done)
+        }
+    };
+    if !matches!(answer, Answer::Refused(_)) {
+        let line = shared.journal.line(net::now(), "action").field("who", who);
+        line.field("verb", word)
+            .field("name", name)
+            .maybe("since", span.map(|span| span.0))
+            .maybe("until", span.map(|span| span.1))
+            .send();
+    }
+    Ok(answer)
+}
+
+/// Sends an example, and shows what came back. Nothing else about the webhook changes.
+async fn test(settings: &Settings, target: &Arc<Target>) -> Answer {
+    let kinds = &target.settings.events;
+    let kind = kinds.first().copied().unwrap_or(EventType::Delivered);
+    let prepared = Prepared::new(target, &[example(kind)], false);
+    let start = Instant::now();
+    let answer = post(settings, target, &mut Line::default(), &prepared).await;
+    let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (status, text) = match answer {
+        Ok(answer) => {
+            let text = String::from_utf8_lossy(&answer.content);
+            (Some(answer.status), text.chars().take(SHOWN).collect())
+        }
+        Err(why) => (None, why),
+    };
+    Answer::WebhookTested(WebhookTested {
+        taken: status.is_some_and(|status| (200..=299).contains(&status)),
+        status,
+        text,
+        milliseconds,
+        webhook_id: prepared.id,
+    })
+}
+
+/// An event that never happened; its id says so.
+fn example(kind: EventType) -> EventView {
+    let now = net::now();
+    let id = format!("test.{}", now.as_millis());
+    EventView {
+        sender: Some("sender@example.com".to_owned()),
+        attempts: Some(1),
+        reply: Some(EventReply {
+            code: 250,
+            enhanced: Some("2.0.0".to_owned()),
+            text: "this is an example, sent by `sendoff webhook test`".to_owned(),
+        }),
+        ..EventView::new(
+            id,
+            kind,
+            now.to_string(),
+            "recipient@example.net".to_owned(),
+        )
+    }
+}
+
+/// Pauses a webhook, or lets it go on; also one that the receiver has stopped.
+async fn pause(shared: &Shared, hook: &Hook, on: bool) -> Result<Answer, String> {
+    let set = |kept: &mut super::Kept| {
+        kept.paused = on;
+        kept.stopped = kept.stopped && on;
+    };
+    hook.change(shared, set).await?;
+    if !on {
+        wake(hook);
+    }
+    let name = &hook.name;
+    Ok(Answer::Done(match on {
+        true => format!("{name} is paused: its events wait."),
+        false => format!("{name} is told again, from where it was."),
+    }))
+}
+
+/// Tries now.
+fn retry(hook: &Hook) -> Answer {
+    let name = &hook.name;
+    let idle = {
+        let state = lock(&hook.state);
+        state.kept.paused || state.kept.stopped
+    };
+    if idle {
+        let why = format!("{name} is paused or stopped: `sendoff webhook resume {name}`");
+        return Answer::Refused(why);
+    }
+    wake(hook);
+    Answer::Done(format!("{name} is tried now."))
+}
+
+fn wake(hook: &Hook) {
+    {
+        let mut state = lock(&hook.state);
+        state.trouble.next_try = None;
+        state.replay_trouble = Trouble::default();
+    }
+    hook.wake.notify_one();
+    hook.replay_wake.notify_one();
+}
+
+/// Begins a replay.
+async fn replay(
+    shared: &Shared,
+    hook: &Hook,
+    asked: Replay,
+    span: (Timestamp, Timestamp),
+) -> Result<Answer, String> {
+    let name = &hook.name;
+    if lock(&hook.state).replay.is_some() {
+        let why = format!("a replay is under way (sendoff webhook replay {name} --stop)");
+        return Ok(Answer::Refused(why));
+    }
+    let kept = replay::Kept::new(asked, span);
+    hook.set_replay(shared, Some(kept)).await?;
+    hook.replay_wake.notify_one();
+    Ok(Answer::Done(format!(
+        "{name} is told again what happened from {} to {}.",
+        span.0, span.1
+    )))
+}
+
+/// Events that are kept.
+pub(crate) async fn events(
+    shared: &Arc<Shared>,
+    selection: EventSelection,
+) -> Result<Answer, String> {
+    let EventSelection {
+        after,
+        limit,
+        types,
+    } = selection;
+    blocking(shared, move |shared| {
+        let settings = shared.settings();
+        if super::wish(&settings).is_none() {
+            let why = "no events are kept: set events.keep, or a [[webhook]]";
+            return Ok(Answer::Refused(why.to_owned()));
+        }
+        let limit = usize::try_from(limit.min(LIMIT_MAX)).unwrap_or(usize::MAX);
+        let mut found = Vec::new();
+        let mut last = after;
+        'all: while found.len() < limit {
+            let stored = shared.spool.events(last, LIMIT_MAX);
+            let stored = stored.map_err(|e| e.to_string())?;
+            if stored.is_empty() {
+                break;
+            }
+            for event in stored {
+                if found.len() == limit {
+                    break 'all;
+                }
+                last = event.place;
+                if let Some((_, view)) = render::event(&settings, &event.event)
+                    && (types.is_empty() || types.contains(&view.kind))
+                {
+                    found.push(ListedEvent {
+                        place: event.place,
+                        event: view,
+                    });
+                }
+            }
+        }
+        let events = found;
+        Ok(Answer::Events { events, last })
+    })
+    .await
+}

@@ -61,6 +61,9 @@ pub(crate) struct Options {
     /// Mail is signed on both sides, by OpenDKIM in front of Postfix: one RSA key of 2048 bits.
     #[arg(long)]
     dkim: bool,
+    /// A file of further settings for Sendoff.
+    #[arg(long)]
+    settings: Option<PathBuf>,
     /// The server's binary. Default: `sendoff` beside this one.
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -94,12 +97,15 @@ pub(crate) fn compare(options: &Options) -> Result<()> {
     let port = world.sink.port;
     let key = options.dkim.then(dkim::rsa_key).transpose()?;
     let key = key.as_deref();
+    let settings = options.settings.as_deref();
+    let settings = settings.map(std::fs::read_to_string).transpose()?;
     let mut servers = vec![Contender::sendoff(
         &binary,
         &directory.join("sendoff"),
         world.dns.address(),
         port,
         key,
+        settings.as_deref(),
     )?];
     if !options.alone {
         servers.push(Contender::postfix(&directory.join("postfix"), port, key)?);

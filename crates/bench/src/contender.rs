@@ -53,13 +53,15 @@ enum Kind {
 }
 
 impl Contender {
-    /// Starts Sendoff: MX look-ups at `dns`, delivery to port `port`, mail signed where there is a key.
+    /// Starts Sendoff: MX look-ups at `dns`, delivery to port `port`, mail signed where there is a
+    /// key; `settings` stand behind the others.
     pub(crate) fn sendoff(
         binary: &Path,
         directory: &Path,
         dns: SocketAddr,
         port: u16,
         key: Option<&str>,
+        settings: Option<&str>,
     ) -> Result<Self> {
         fresh(directory)?;
         let address = free_address()?;
@@ -72,6 +74,7 @@ impl Contender {
             key_file(directory, key)?;
             config.push_str(SIGNING);
         }
+        config.push_str(settings.unwrap_or_default());
         let file = directory.join("sendoff.toml");
         fs::write(&file, config)?;
         let child = Command::new(binary)

@@ -251,8 +251,9 @@ async fn answer(stream: &mut (impl AsyncWrite + Unpin), answer: &WebAnswer) -> i
     }
     let length = answer.content.len();
     head.push_str(&format!("Content-Length: {length}\r\n\r\n"));
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(&answer.content).await?;
+    // In one write: the second of two would wait for the first one's acknowledgement.
+    let whole = [head.as_bytes(), &answer.content].concat();
+    stream.write_all(&whole).await?;
     stream.flush().await
 }
 

@@ -200,9 +200,14 @@ async fn exchange(
     request: HttpRequest<'_>,
 ) -> Result<Exchanged, String> {
     let default = if request.tls { 443 } else { 80 };
+    // RFC 3986 §3.2.2: an address of IPv6 stands in brackets.
+    let name = match request.host.contains(':') && !request.host.starts_with('[') {
+        true => format!("[{}]", request.host),
+        false => request.host.to_owned(),
+    };
     let host = match request.port == default {
-        true => request.host.to_owned(),
-        false => format!("{}:{}", request.host, request.port),
+        true => name,
+        false => format!("{name}:{}", request.port),
     };
     let mut builder = Request::builder()
         .uri(request.path)

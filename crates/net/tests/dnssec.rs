@@ -198,3 +198,16 @@ async fn an_error_about_the_roots_keys_says_nothing_about_signatures() {
     let mx = dns.mx("secure.example").await;
     assert!(matches!(mx.answer, Answer::Failed(_)), "{mx:?}");
 }
+
+#[tokio::test]
+async fn a_silent_server_in_front_does_not_switch_validation_off() {
+    let tree = Tree::new();
+    let silent = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut settings = tree.settings();
+    settings
+        .servers
+        .insert(0, silent.local_addr().unwrap().to_string());
+    let dns = Dns::new(&settings).await.unwrap();
+    assert_eq!(dns.dnssec().await, Dnssec::Validated);
+    assert_eq!(dns.mx("secure.example").await.security, Security::Secure);
+}

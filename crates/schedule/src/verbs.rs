@@ -85,7 +85,7 @@ impl Scheduler {
         }
         entry.due = at;
         entry.phase = Phase::Waiting;
-        if entry.attempts == 0 {
+        if entry.attempts == 0 && at > now {
             // Its time in the queue begins with its first attempt, wherever that is moved.
             entry.accepted = entry.accepted.max(at);
         }

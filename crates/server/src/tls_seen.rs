@@ -64,7 +64,10 @@ impl Seen<'_> {
         if !of_tls || failure.retry == Some(Way::SmallHello) {
             return;
         }
-        if let (Stage::Policy, Some(domain)) = (failure.stage, &self.context.domain) {
+        let by_domain = matches!(open.wanted.by, By::Dane | By::Sts);
+        if let (Stage::Policy, true, Some(domain)) =
+            (failure.stage, by_domain, &self.context.domain)
+        {
             let until = net::now() + failed_for(&self.shared.settings());
             let tls = &self.shared.tls;
             tls.failed(&domain.domain, &open.name, &failure.reply, until);

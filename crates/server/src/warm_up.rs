@@ -216,14 +216,19 @@ impl WarmUps {
         };
         for v6 in [false, true] {
             let first = portion.order.len();
+            let mut troubled = Vec::new();
             for source in choice.order().iter().filter(|s| s.address.is_ipv6() == v6) {
                 let Some(day) = source.warm_day(now) else {
                     portion.order.push(Arc::clone(source));
                     continue;
                 };
                 // A new address stands in front or nowhere: no older one overflows to it.
-                let in_front = portion.order.len() == first;
-                if !in_front || shared.sources.trouble(source, now).is_some() {
+                if portion.order.len() > first {
+                    continue;
+                }
+                if shared.sources.trouble(source, now).is_some() {
+                    // It is the reason where none is left; back in service, it is a try of another day.
+                    troubled.push(Arc::clone(source));
                     continue;
                 }
                 match day.limit.saturating_sub(today.used(source, site)) {
@@ -235,6 +240,7 @@ impl WarmUps {
                     }
                 }
             }
+            portion.order.extend(troubled);
         }
         for (source, day) in &portion.warm {
             let line = today.give(source, site, day.limit, portion.count);

@@ -20,7 +20,7 @@ use crate::event::{Event, Finished, Job};
 use crate::known;
 use crate::local;
 use crate::opened::{Open, Opening, begin, greet, lost};
-use crate::reach::{NoAddress, addresses};
+use crate::reach::{NoAddress, addresses, named_in_dns};
 use crate::resolve::Hop;
 use crate::sessions::Sessions;
 use crate::shared::{Figures, Settings, Shared};
@@ -391,7 +391,7 @@ impl Worker {
             return true;
         }
         let found = match hop.next.configured {
-            true => None,
+            true => named_in_dns(settings, hop.tls, host).await,
             false => Some(settings.dns.addresses(host.name.as_str()).await),
         };
         let wanted = tried

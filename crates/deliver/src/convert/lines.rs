@@ -148,6 +148,9 @@ pub(super) fn mend_quoted_printable(out: &mut Vec<u8>, body: &[u8], lines: bool)
                 out.extend_from_slice(b"=\r\n");
                 column = 0;
             }
+            // A line that has been made must not read as a delimiter.
+            let dashes = lines && column == 0 && token == b"-" && behind.starts_with(b"-");
+            let token = if dashes { b"=2D".as_slice() } else { token };
             out.extend_from_slice(token);
             column += token.len();
         }
@@ -169,5 +172,27 @@ pub(super) fn mend_base64(out: &mut Vec<u8>, body: &[u8], lines: bool) {
         if rows.peek().is_some() || body.ends_with(b"\n") {
             out.extend_from_slice(b"\r\n");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_text_that_is_made_lines_makes_no_delimiter() {
+        let mend = |body: &[u8]| {
+            let mut out = Vec::new();
+            mend_quoted_printable(&mut out, body, true);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(mend(b"a\n--b\n"), "a\r\n=2D-b\r\n");
+        // Where a line is broken, too.
+        let long = format!("{}--b\n", "x".repeat(75));
+        assert_eq!(
+            mend(long.as_bytes()),
+            format!("{}=\r\n=2D-b\r\n", "x".repeat(75))
+        );
+        assert_eq!(mend(b"a -- b\n- c\n"), "a -- b\r\n- c\r\n");
     }
 }

@@ -6,7 +6,7 @@
 //! validated.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,14 +27,19 @@ const HOLDS_MAX: Duration = Duration::from_secs(3600);
 /// That there is no key, or no DS, holds this long at the most, and where that is not said.
 const NEGATIVE_MAX: Duration = Duration::from_secs(300);
 const NEGATIVE: Duration = Duration::from_secs(60);
+/// All is forgotten no more often than this: domains that are signed wrongly are mailed all the time.
+const CLEARED_EVERY: Duration = Duration::from_secs(30);
 
-type Key = (Name, RecordType);
+/// By server: a silent one must not be waited for when another is asked.
+type Key = (SocketAddr, Name, RecordType);
 type Said = Option<(DnsResponse, Instant)>;
 
 /// What servers have said of the chain. Each entry is locked while its question is asked.
 #[derive(Clone, Default)]
 pub(super) struct Chain {
     known: Arc<Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Said>>>>>,
+    /// When all was forgotten.
+    cleared: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Chain {
@@ -52,13 +57,26 @@ impl Chain {
         Arc::clone(known.entry(key).or_default())
     }
 
-    /// Forgets what was said of a name and the zones above it: a validation failed.
+    /// A validation failed: what was said of a name and the zones above it is forgotten; and all of it, if
+    /// that was not just done, for the name may be an alias of another in other zones.
+    pub(super) fn doubt(&self, name: &str) {
+        let mut cleared = self.cleared.lock().unwrap_or_else(PoisonError::into_inner);
+        if cleared.is_none_or(|at| at.elapsed() > CLEARED_EVERY) {
+            *cleared = Some(Instant::now());
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.clear();
+            return;
+        }
+        self.forget(name);
+    }
+
+    /// Forgets what was said of a name and the zones above it.
     pub(super) fn forget(&self, name: &str) {
         let Ok(name) = Name::from_ascii(name) else {
             return;
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(zone, _), _| !zone.zone_of(&name));
+        known.retain(|(_, zone, _), _| !zone.zone_of(&name));
     }
 }
 
@@ -91,9 +109,14 @@ impl ConnectionProvider for Provider {
     ) -> Result<Self::FutureConn, NetError> {
         let connecting = self.inner.new_connection(ip, config, context)?;
         let chain = self.chain.clone();
+        let server = SocketAddr::new(ip, config.port);
         Ok(Box::pin(async move {
             let inner = connecting.await?;
-            Ok(Connection { inner, chain })
+            Ok(Connection {
+                inner,
+                chain,
+                server,
+            })
         }))
     }
 
@@ -107,6 +130,7 @@ impl ConnectionProvider for Provider {
 pub(super) struct Connection {
     inner: Inner,
     chain: Chain,
+    server: SocketAddr,
 }
 
 impl DnsHandle for Connection {
@@ -114,10 +138,10 @@ impl DnsHandle for Connection {
     type Runtime = TokioRuntimeProvider;
 
     fn send(&self, request: DnsRequest) -> Self::Response {
-        let Some(key) = question(&request) else {
+        let Some((name, kind)) = question(&request) else {
             return Box::pin(self.inner.send(request));
         };
-        let entry = self.chain.entry(key);
+        let entry = self.chain.entry((self.server, name, kind));
         let inner = self.inner.clone();
         Box::pin(stream::once(async move {
             let mut said = entry.lock().await;
@@ -135,7 +159,7 @@ impl DnsHandle for Connection {
 }
 
 /// What is asked, where it is about the chain, and the answer is to be one that can be validated.
-fn question(request: &DnsRequest) -> Option<Key> {
+fn question(request: &DnsRequest) -> Option<(Name, RecordType)> {
     let [query] = request.queries.as_slice() else {
         return None;
     };

@@ -109,7 +109,7 @@ impl Upstream {
             chain,
             standing: Mutex::new(Standing::Unknown),
             asking: tokio::sync::Mutex::new(()),
-            look_limit: settings.timeout,
+            look_limit: settings.timeout * u32::try_from(servers.len()).unwrap_or(4).clamp(1, 4),
             denied: Mutex::new(HashMap::new()),
         }))
     }
@@ -136,7 +136,7 @@ impl Upstream {
         };
         if is_bogus(&result) {
             // The next one is not to be told the same again: it may have been forged, or cut.
-            self.chain.forget(name);
+            self.chain.doubt(name);
             if self.has_turned().await {
                 return said(self.plain.lookup(name, kind).await, false);
             }

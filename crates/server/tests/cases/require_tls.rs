@@ -1,8 +1,8 @@
 //! REQUIRETLS (RFC 8689): C40, and that it is kept all the way.
 
-use lab::{Config, MxHost, Scratch, Sendoff, StartTls};
+use lab::{Config, Identity, MxHost, Scratch, Sendoff, StartTls};
 
-use crate::scene::{BINARY, SENDER, SOON, Scene, mail};
+use crate::scene::{BINARY, SENDER, SOON, Scene, mail, send};
 
 /// A world whose zones are signed, a server with a certificate, and `safe.example`.
 struct Safe {
@@ -169,4 +169,28 @@ fn what_may_be_better_tomorrow_makes_the_mail_wait() {
         assert!(line.is_some(), "{way:?}: {}", server.log());
         assert_eq!(safe.host.count(), 0);
     }
+}
+
+#[test]
+fn what_one_mail_requires_in_vain_holds_no_other_mail_up() {
+    let safe = Safe::new();
+    safe.host.identify(&Identity::worthless());
+    let world = &safe.scene.world;
+    // Of a usage that mail does not know: TLS is all that the domain asks for.
+    let port = world.port();
+    world.dns.tlsa("mx.safe.example", port, (1, 1, 1), &[7; 32]);
+    let server = safe.start(|config| starttls(config).set("outgoing.resend_wait", "1h"));
+    hand_in(&safe, &server, "bob@safe.example", &mail("secret"));
+    assert!(
+        server
+            .wait_for_log(&[" failed ", "REQUIRETLS"], SOON)
+            .is_some()
+    );
+    send(&server, "eve@safe.example");
+    let line = server.wait_for_log(&[" delivered ", "eve@safe.example"], SOON);
+    assert!(
+        line.is_some_and(|l| l.contains("attempt=1 ")),
+        "{}",
+        server.log()
+    );
 }

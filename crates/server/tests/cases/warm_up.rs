@@ -167,3 +167,20 @@ fn before_its_first_day_nothing_leaves_from_an_address() {
     let table = server.run(&["source", "list"]);
     assert!(table.contains("not begun"), "{table}");
 }
+
+#[test]
+fn an_address_that_is_out_of_service_is_the_reason_and_not_its_plan() {
+    let scene = Scene::new();
+    let host = scene.world.domain("one.example");
+    // RFC 5737: an address that this computer does not have.
+    let gone = Ipv4Addr::new(192, 0, 2, 1);
+    let config = new_address(scene.config(), gone, &day(0), [3, 3].into());
+    let server = Sendoff::start(BINARY, config);
+    send_many(&server, 2, |n| format!("user{n}@one.example"));
+    for user in ["user0@", "user1@"] {
+        let line = server.wait_for_log(&[" deferred ", user], SOON).unwrap();
+        assert!(line.contains("is out of service until"), "{line}");
+        assert!(line.contains(" attempt=1 "), "{line}");
+    }
+    assert_eq!(host.connection_count(), 0);
+}

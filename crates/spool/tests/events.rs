@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use mail::{Outcome, QueueId, RecipientKey, RecipientState, Status, Timestamp};
 use rusqlite::Connection;
 use spool::conformance::{message, verdict, words};
-use spool::{EventKinds, EventWish, HistoryFilter, Op, Options, Recovered, Spool};
+use spool::{EventKinds, EventWish, HistoryFilter, Note, Op, Options, Recovered, Spool};
 
 struct Dir(PathBuf);
 
@@ -28,8 +28,12 @@ impl Dir {
     }
 
     fn open_with_news(&self) -> (Spool, Recovered) {
+        self.open_in(64 << 10)
+    }
+
+    fn open_in(&self, segment_bytes: u32) -> (Spool, Recovered) {
         let options = Options {
-            segment_bytes: 64 << 10,
+            segment_bytes,
             reserve_bytes: 0,
             nonce_seed: 42,
             threads: false,
@@ -127,6 +131,29 @@ fn what_was_told_is_not_told_again_when_the_log_is_read_again() {
     assert_eq!(told(&spool), expected);
     spool.commit_wait(vec![done(1)]).unwrap();
     assert_eq!(told(&spool).last().unwrap(), "1/0 delivered 1");
+}
+
+#[test]
+fn a_frame_that_filled_a_batch_of_the_reading_is_not_told_again() {
+    // As many changes as the reading of the log puts into one batch (`BATCH` in replay.rs).
+    const CHANGES: usize = 50_000;
+    let dir = Dir::new("batch");
+    let spool = dir.open_in(16 << 20).0;
+    spool.keep_events(&all()).unwrap();
+    let entry = |n: usize| {
+        let (name, value) = (format!("e/{n}"), Some("{}".to_owned()));
+        Op::Note(Note::Entry { name, value })
+    };
+    let ops = (0..CHANGES).map(entry).collect();
+    spool.commit_wait(ops).unwrap();
+    // Nothing of it is in the index: the reading makes the events.
+    drop(spool);
+    for _ in 0..2 {
+        without_index(&dir.0);
+        let spool = dir.open_in(16 << 20).0;
+        spool.flush_index().unwrap();
+        assert_eq!(spool.event_bounds().unwrap().last, CHANGES as u64);
+    }
 }
 
 #[test]

@@ -107,7 +107,7 @@ impl Inner {
         let wish = self.events.wish.clone();
         let events = gather(batch, hot, &wish, self)?;
         if !events.is_empty() {
-            self.events.seen = (batch.applied.spool, batch.applied.hot.max(hot));
+            self.events.seen = (batch.applied.spool, batch.seen().max(hot));
         }
         for event in events {
             self.events.last += 1;

@@ -134,6 +134,13 @@ pub(crate) fn net_effect(
 }
 
 impl Batch {
+    /// The last frame whose events are in it. When the log is read again, that can be one further than
+    /// `applied`: the frame that fills a batch is in it before it counts as applied.
+    pub(super) fn seen(&self) -> u64 {
+        let frames = self.events.iter().map(|event| event.sequence);
+        frames.max().unwrap_or(0).max(self.applied.hot)
+    }
+
     fn add(&mut self, sequence: u64, change: Change) {
         match change {
             Change::Message {

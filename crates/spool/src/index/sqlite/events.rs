@@ -145,7 +145,7 @@ pub(super) fn insert(
     }
     let sql = "UPDATE event_state SET spool = ?, hot = ?, last = ?";
     let mut state = transaction.prepare_cached(sql)?;
-    let hot = batch.applied.hot.max(hot);
+    let hot = batch.seen().max(hot);
     state.execute(params![spool, to_sql(hot), to_sql(last)])?;
     Ok(())
 }
@@ -187,9 +187,11 @@ pub(super) fn forget(
 ) -> Result<u64, IndexError> {
     let mut upto = to_sql(upto);
     if before != Timestamp::MAX {
+        // No index knows the times: the search ends where nothing could be removed anyway.
+        let sql = "SELECT place FROM event WHERE at >= ? AND place <= ? ORDER BY place LIMIT 1";
         let young: Option<i64> = history
-            .prepare_cached("SELECT place FROM event WHERE at >= ? ORDER BY place LIMIT 1")?
-            .query_row([time_to_sql(before)], |r| r.get(0))
+            .prepare_cached(sql)?
+            .query_row([time_to_sql(before), upto], |r| r.get(0))
             .optional()?;
         upto = young.map_or(upto, |young| upto.min(young - 1));
     }

@@ -279,10 +279,10 @@ pub struct Replay {
     /// Only of these types; none: those of the webhook.
     #[serde(default)]
     pub events: Vec<EventType>,
-    /// Only with a sender of this domain.
+    /// Only with a sender of this domain, or below it (`.example.com`).
     #[serde(default)]
     pub sender_domain: Option<String>,
-    /// Only with a recipient of this domain.
+    /// Only with a recipient of this domain, or below it.
     #[serde(default)]
     pub recipient_domain: Option<String>,
 }
@@ -311,14 +311,35 @@ impl Replay {
 
     pub(crate) fn check(&self) -> Result<(), String> {
         self.span(mail::Timestamp::MAX)?;
-        for domain in [&self.sender_domain, &self.recipient_domain]
-            .into_iter()
-            .flatten()
-        {
-            mail::Domain::parse(domain.trim_start_matches('.')).map_err(|e| e.to_string())?;
-        }
-        Ok(())
+        self.domains().map(drop)
     }
+
+    /// The sender's and the recipient's domain in the form that addresses are compared with.
+    ///
+    /// # Errors
+    /// When one of them is no domain, in words for its author.
+    pub fn domains(&self) -> Result<[Option<String>; 2], String> {
+        let one = |field: &str, text: &Option<String>| {
+            let pattern = text.as_deref().map(domain_pattern).transpose();
+            pattern.map_err(|e| format!("{field}: {e}"))
+        };
+        Ok([
+            one("sender_domain", &self.sender_domain)?,
+            one("recipient_domain", &self.recipient_domain)?,
+        ])
+    }
+}
+
+/// A domain, or one that begins with a dot for all below it, in lower case.
+///
+/// # Errors
+/// When it is no domain.
+pub fn domain_pattern(text: &str) -> Result<String, mail::ParseDomainError> {
+    let (dot, name) = match text.strip_prefix('.') {
+        Some(name) => (".", name),
+        None => ("", text),
+    };
+    mail::Domain::parse(name).map(|domain| format!("{dot}{domain}"))
 }
 
 /// What is done with a webhook.

@@ -19,7 +19,7 @@ pub use answer::{
 };
 pub use event::{
     EventReply, EventSelection, EventType, EventView, ListedEvent, PutAsideView, Replay,
-    ReplayView, WebhookTested, WebhookVerb, WebhookView,
+    ReplayView, WebhookTested, WebhookVerb, WebhookView, domain_pattern,
 };
 pub use explain::{Explanation, Step};
 pub use request::{

@@ -8,6 +8,7 @@
 //! `events.max_waiting` behind, are put aside, counted and logged; the history tells them again on
 //! demand (`replay`).
 
+mod portion;
 mod post;
 mod render;
 mod replay;
@@ -226,18 +227,23 @@ impl Hook {
         Ok(())
     }
 
-    /// Sets or ends the replay.
+    /// Sets or ends the replay where the present one is as expected; whether it was. Between a look and
+    /// this an administrator may have ended it, or begun another.
     async fn set_replay(
         &self,
         shared: &Shared,
+        expected: impl FnOnce(Option<&replay::Kept>) -> bool,
         replay: Option<replay::Kept>,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         let _turn = self.turn.lock().await;
+        if !expected(lock(&self.state).replay.as_ref()) {
+            return Ok(false);
+        }
         let value = replay.as_ref().map(serde_json::to_string).transpose();
         let value = value.map_err(|e| e.to_string())?;
         keep(shared, format!("{REPLAY_PREFIX}{}", self.name), value).await?;
         lock(&self.state).replay = replay;
-        Ok(())
+        Ok(true)
     }
 
     fn line<'a>(&self, shared: &'a Shared, event: &str) -> crate::journal::Line<'a> {

@@ -489,7 +489,7 @@ pub(crate) struct Webhook {
     /// What is told: `accepted`, `deferred`, `delivered`, `failed`, `bounced`, `complained`,
     /// `suppressed`. Default: all.
     pub(crate) events: Option<Vec<Spanned<String>>>,
-    /// Only of senders at these domains, or below them (`.example.com`). Default: all.
+    /// Only of senders at these domains or below (`.example.com`), and their suppressions. Default: all.
     pub(crate) sender_domains: Vec<Spanned<String>>,
     /// Only of recipients at these domains, or below them. Default: all.
     pub(crate) recipient_domains: Vec<Spanned<String>>,

@@ -257,13 +257,8 @@ fn types(raw: &raw::Webhook, place: &Place<'_>) -> Result<Vec<EventType>> {
 
 fn domains(list: &[Spanned<String>], place: &Place<'_>, key: &str) -> Result<Vec<String>> {
     let one = |text: &Spanned<String>| {
-        let given = text.get_ref();
-        let (dot, name) = match given.strip_prefix('.') {
-            Some(name) => (".", name),
-            None => ("", given.as_str()),
-        };
-        let domain = mail::Domain::parse(name).map_err(|e| place.key(text.span(), key, e))?;
-        Ok(format!("{dot}{domain}"))
+        let pattern = ops::domain_pattern(text.get_ref());
+        pattern.map_err(|e| place.key(text.span(), key, e))
     };
     list.iter().map(one).collect()
 }

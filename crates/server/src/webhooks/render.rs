@@ -57,19 +57,56 @@ pub(super) fn event(settings: &Settings, event: &Event) -> Option<(Timestamp, Ev
 pub(super) fn is_for(hook: &WebhookSettings, view: &EventView) -> bool {
     hook.events.contains(&view.kind)
         && fits(&hook.recipient_domains, Some(&view.recipient))
-        && fits(&hook.sender_domains, view.sender.as_deref())
+        && sender_fits(&hook.sender_domains, view)
+}
+
+/// Whether the sender is at one of the domains. An entry of the suppression list has none: it is for those
+/// whose mail it keeps back, and one that is not bound to a domain is for all.
+pub(super) fn sender_fits(domains: &[String], view: &EventView) -> bool {
+    match (view.kind, view.scope.as_deref()) {
+        (EventType::Suppressed, Some(scope)) if !scope.starts_with("user:") && scope != "all" => {
+            // `@domain`, or a sender's address.
+            fits(domains, Some(scope))
+        }
+        (EventType::Suppressed, _) => true,
+        (
+            EventType::Accepted
+            | EventType::Deferred
+            | EventType::Delivered
+            | EventType::Failed
+            | EventType::Bounced
+            | EventType::Complained,
+            _,
+        ) => fits(domains, view.sender.as_deref()),
+    }
 }
 
 /// Whether an address is at one of the domains, or below one that begins with a dot.
 pub(super) fn fits(domains: &[String], address: Option<&str>) -> bool {
+    if domains.is_empty() {
+        return true;
+    }
     let domain = address.and_then(|address| address.rsplit_once('@'));
-    let domain = domain.map(|(_, domain)| domain.to_ascii_lowercase());
-    let one = |pattern: &String| match (&domain, pattern.starts_with('.')) {
-        (Some(domain), true) => domain.ends_with(pattern.as_str()),
-        (Some(domain), false) => domain == pattern,
-        (None, _) => false,
+    let Some(domain) = domain.map(|(_, domain)| comparable(domain)) else {
+        return false;
     };
-    domains.is_empty() || domains.iter().any(one)
+    domains
+        .iter()
+        .any(|pattern| match pattern.strip_prefix('.') {
+            Some(above) => domain
+                .strip_suffix(comparable(above).as_str())
+                .is_some_and(|below| below.ends_with('.')),
+            None => domain == comparable(pattern),
+        })
+}
+
+/// A domain in the form in which it is the same as another: lower case, and letters that are not ASCII as
+/// DNS has them.
+fn comparable(domain: &str) -> String {
+    let known = (!domain.is_ascii()).then(|| mail::Domain::parse(domain).ok()?.to_ascii());
+    known
+        .flatten()
+        .map_or_else(|| domain.to_ascii_lowercase(), |domain| domain.to_string())
 }
 
 /// The id is made from what the history keeps, so that a replay tells the same one. What happens to a
@@ -153,4 +190,48 @@ fn suppressed(name: &str, value: &str) -> Option<(Timestamp, EventView)> {
         ..EventView::new(id, EventType::Suppressed, at.to_string(), recipient)
     };
     Some((at, view))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_at(domain: &str, address: &str) -> bool {
+        fits(&[domain.to_owned()], Some(address))
+    }
+
+    #[test]
+    fn a_domain_is_the_same_in_every_way_to_write_it() {
+        assert!(is_at("example.com", "a@Example.COM"));
+        assert!(is_at("bücher.example", "a@xn--bcher-kva.example"));
+        assert!(is_at("xn--bcher-kva.example", "a@BÜCHER.example"));
+        assert!(is_at(".example", "a@xn--bcher-kva.example"));
+        assert!(!is_at(".example.com", "a@example.com"));
+        assert!(!is_at("example.com", "a@shop.example.com"));
+        assert!(!is_at("example.com", ""));
+    }
+
+    #[test]
+    fn a_suppression_is_told_to_those_whose_mail_it_keeps_back() {
+        let domains = ["shop.example".to_owned()];
+        let is_told = |scope: &str| {
+            let (id, at) = (String::new(), String::new());
+            let view = EventView {
+                scope: Some(scope.to_owned()),
+                ..EventView::new(
+                    id,
+                    EventType::Suppressed,
+                    at,
+                    "bob@there.example".to_owned(),
+                )
+            };
+            sender_fits(&domains, &view)
+        };
+        for scope in ["all", "@shop.example", "news@shop.example", "user:a@b"] {
+            assert!(is_told(scope), "{scope}");
+        }
+        for scope in ["@other.example", "news@other.example"] {
+            assert!(!is_told(scope), "{scope}");
+        }
+    }
 }

@@ -10,8 +10,9 @@ use ops::{EventType, EventView, Replay};
 use serde::{Deserialize, Serialize};
 use spool::{Event, Happened};
 
+use super::portion::Portion;
 use super::post::{Line, Prepared, post};
-use super::tell::{next_try, words};
+use super::tell::{next_try, stop, words};
 use super::{Hook, Target, lock, render};
 use crate::config::webhooks::WebhookSettings;
 use crate::shared::{Settings, Shared};
@@ -35,16 +36,22 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn new(asked: Replay, (since, until): (Timestamp, Timestamp)) -> Self {
-        Self {
+    /// # Errors
+    /// When one of the domains is none.
+    pub(super) fn new(
+        asked: Replay,
+        (since, until): (Timestamp, Timestamp),
+    ) -> Result<Self, String> {
+        let [sender_domain, recipient_domain] = asked.domains()?;
+        Ok(Self {
             since: since.as_millis(),
             until: until.as_millis(),
             events: asked.events,
-            sender_domain: asked.sender_domain,
-            recipient_domain: asked.recipient_domain,
+            sender_domain,
+            recipient_domain,
             after: 0,
             sent: 0,
-        }
+        })
     }
 
     fn span(&self) -> (Timestamp, Timestamp) {
@@ -57,9 +64,16 @@ impl Kept {
         let list = |domain: &Option<String>| domain.iter().cloned().collect::<Vec<_>>();
         render::is_for(hook, view)
             && (self.events.is_empty() || self.events.contains(&view.kind))
-            && render::fits(&list(&self.sender_domain), view.sender.as_deref())
+            && render::sender_fits(&list(&self.sender_domain), view)
             && render::fits(&list(&self.recipient_domain), Some(&view.recipient))
     }
+}
+
+/// The way to the receiver.
+#[derive(Default)]
+struct Way {
+    line: Line,
+    portion: Portion,
 }
 
 /// Tells until the webhook is gone or the server stops.
@@ -72,13 +86,14 @@ pub(super) async fn run(shared: Arc<Shared>, hook: Arc<Hook>) {
 }
 
 async fn tell(shared: &Arc<Shared>, hook: &Arc<Hook>) {
+    let mut way = Way::default();
     loop {
         let replay = lock(&hook.state).replay.clone();
         let Some(replay) = replay else {
             hook.replay_wake.notified().await;
             continue;
         };
-        if let Err(why) = part(shared, hook, replay).await {
+        if let Err(why) = part(shared, hook, replay, &mut way).await {
             let line = shared.journal.line(net::now(), "error");
             line.field("what", format_args!("the replay of {}", hook.name))
                 .field("why", why)
@@ -92,22 +107,23 @@ async fn tell(shared: &Arc<Shared>, hook: &Arc<Hook>) {
 }
 
 /// Tells what some messages made, and remembers that.
-async fn part(shared: &Arc<Shared>, hook: &Arc<Hook>, replay: Kept) -> Result<(), String> {
+async fn part(
+    shared: &Arc<Shared>,
+    hook: &Arc<Hook>,
+    replay: Kept,
+    way: &mut Way,
+) -> Result<(), String> {
     let (handles, asked) = (Arc::clone(shared), replay.clone());
     let name = hook.name.clone();
     let read = tokio::task::spawn_blocking(move || read(&handles, &name, &asked));
     let (events, next) = read.await.map_err(|e| e.to_string())??;
     let sent = events.len() as u64;
     let mut events = VecDeque::from(events);
-    let mut line = Line::default();
     while !events.is_empty() {
-        if !batch(shared, hook, &mut events, &mut line).await {
+        if !batch(shared, hook, &replay, &mut events, way).await? {
             // It was changed meanwhile.
             return Ok(());
         }
-    }
-    if lock(&hook.state).replay.as_ref() != Some(&replay) {
-        return Ok(());
     }
     let told = replay.sent + sent;
     match next {
@@ -115,9 +131,11 @@ async fn part(shared: &Arc<Shared>, hook: &Arc<Hook>, replay: Kept) -> Result<()
             let further = Kept {
                 after: after.as_u64(),
                 sent: told,
-                ..replay
+                ..replay.clone()
             };
-            hook.set_replay(shared, Some(further)).await
+            let mine = |now: Option<&Kept>| now == Some(&replay);
+            hook.set_replay(shared, mine, Some(further)).await?;
+            Ok(())
         }
         None => finish(shared, hook, &replay, told).await,
     }
@@ -141,7 +159,10 @@ async fn finish(shared: &Shared, hook: &Hook, replay: &Kept, told: u64) -> Resul
         };
         hook.change(shared, put_back).await?;
     }
-    hook.set_replay(shared, None).await?;
+    let mine = |now: Option<&Kept>| now == Some(replay);
+    if !hook.set_replay(shared, mine, None).await? {
+        return Ok(());
+    }
     let line = hook.line(shared, "webhook-replayed");
     line.field("since", since)
         .field("until", until)
@@ -184,31 +205,39 @@ fn read(shared: &Shared, name: &str, replay: &Kept) -> Result<Part, String> {
     Ok((views, past.next))
 }
 
-/// Tells the first of these events until they are taken; `false` when the replay was ended meanwhile, or
-/// changed.
+/// Tells the first of these events until they are taken; `false` when their replay was ended meanwhile, or
+/// another was begun.
 async fn batch(
     shared: &Arc<Shared>,
     hook: &Arc<Hook>,
+    replay: &Kept,
     events: &mut VecDeque<EventView>,
-    line: &mut Line,
-) -> bool {
-    let mine = lock(&hook.state).replay.clone();
+    way: &mut Way,
+) -> Result<bool, String> {
     loop {
         let settings = shared.settings();
         let (idle, changed) = {
             let state = lock(&hook.state);
             let idle = state.kept.paused || state.kept.stopped;
-            (idle, state.replay != mine)
+            (idle, state.replay.as_ref() != Some(replay))
         };
         let Some(target) = settings.webhook(&hook.name).filter(|_| !changed) else {
-            return false;
+            return Ok(false);
         };
-        let at = match idle {
-            true => net::now() + AGAIN,
-            false => match send(&settings, hook, target, events, line).await {
-                Ok(()) => return true,
-                Err(at) => at,
-            },
+        let came = match idle {
+            true => Came::At(net::now() + AGAIN),
+            false => send(&settings, hook, target, events, way).await,
+        };
+        let at = match came {
+            Came::Taken => return Ok(true),
+            Came::Smaller => continue,
+            Came::Stop => {
+                // It goes on when the webhook is resumed.
+                stop(shared, hook).await?;
+                hook.wake.notify_one();
+                continue;
+            }
+            Came::At(at) => at,
         };
         lock(&hook.state).replay_trouble.next_try = Some(at);
         tokio::select! {
@@ -218,18 +247,29 @@ async fn batch(
     }
 }
 
-/// One request; when to try again.
+/// What came of a request.
+enum Came {
+    Taken,
+    /// It was too large: fewer at once.
+    Smaller,
+    /// The receiver wants no more.
+    Stop,
+    /// To be tried again then.
+    At(Timestamp),
+}
+
+/// One request.
 async fn send(
     settings: &Arc<Settings>,
     hook: &Hook,
     target: &Arc<Target>,
     events: &mut VecDeque<EventView>,
-    line: &mut Line,
-) -> Result<(), Timestamp> {
-    let size = target.settings.batch.min(events.len());
+    way: &mut Way,
+) -> Came {
+    let size = way.portion.of(target.settings.batch).min(events.len());
     let first: Vec<EventView> = events.iter().take(size).cloned().collect();
     let prepared = Prepared::new(target, &first, true);
-    let answer = post(settings, target, line, &prepared).await;
+    let answer = post(settings, target, &mut way.line, &prepared).await;
     let mut state = lock(&hook.state);
     state.last = Some((net::now(), words(&answer)));
     match answer {
@@ -238,12 +278,15 @@ async fn send(
         }) => {
             state.replay_trouble = super::Trouble::default();
             events.drain(..size);
-            Ok(())
+            way.portion.taken();
+            Came::Taken
         }
+        Ok(HttpAnswer { status: 410, .. }) => Came::Stop,
+        Ok(HttpAnswer { status: 413, .. }) if way.portion.too_large(size) => Came::Smaller,
         refused => {
             let failures = state.replay_trouble.failures.saturating_add(1);
             state.replay_trouble.failures = failures;
-            Err(next_try(target, failures, &refused))
+            Came::At(next_try(target, failures, &refused))
         }
     }
 }

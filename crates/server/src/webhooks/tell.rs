@@ -8,6 +8,7 @@ use mail::Timestamp;
 use net::HttpAnswer;
 use ops::EventView;
 
+use super::portion::Portion;
 use super::post::{Line, Prepared, post, retry_after};
 use super::{AT_ONCE, Hook, Target, Trouble, lock, render};
 use crate::shared::{Settings, Shared};
@@ -41,13 +42,13 @@ pub(super) async fn run(shared: Arc<Shared>, hook: Arc<Hook>) {
 
 async fn tell(shared: &Arc<Shared>, hook: &Arc<Hook>) {
     let mut line = Line::default();
-    let mut smaller = usize::MAX;
+    let mut portion = Portion::default();
     let mut news = shared.webhooks.news.subscribe();
     loop {
         news.borrow_and_update();
         let settings = shared.settings();
         let next = match settings.webhook(&hook.name) {
-            Some(target) => step(shared, &settings, hook, target, &mut line, &mut smaller).await,
+            Some(target) => step(shared, &settings, hook, target, &mut line, &mut portion).await,
             // Its end is on its way.
             None => Ok(Next::At(net::now() + LOOKED_AT)),
         };
@@ -83,7 +84,7 @@ async fn step(
     hook: &Arc<Hook>,
     target: &Arc<Target>,
     line: &mut Line,
-    smaller: &mut usize,
+    portion: &mut Portion,
 ) -> Result<Next, String> {
     let now = net::now();
     let (idle, next_try, cursor) = {
@@ -98,7 +99,7 @@ async fn step(
     if let Some(at) = next_try.filter(|at| *at > now) {
         return Ok(Next::At(at));
     }
-    let size = target.settings.batch.min(*smaller);
+    let size = portion.of(target.settings.batch);
     let batch = read(shared, settings, target, cursor, size).await?;
     if batch.events.is_empty() {
         return pass_over(shared, hook, &batch).await;
@@ -111,16 +112,15 @@ async fn step(
     match answer {
         Ok(HttpAnswer {
             status: 200..=299, ..
-        }) => taken(shared, hook, &batch).await,
+        }) => {
+            portion.taken();
+            taken(shared, hook, &batch).await
+        }
         Ok(HttpAnswer { status: 410, .. }) => {
-            hook.change(shared, |kept| kept.stopped = true).await?;
-            let line = hook.line(shared, "webhook-stopped");
-            line.field("why", "the receiver answered 410: it wants no more events")
-                .send();
+            stop(shared, hook).await?;
             Ok(Next::Again)
         }
-        Ok(HttpAnswer { status: 413, .. }) if size > 1 => {
-            *smaller = batch.events.len().div_ceil(2).min(size - 1).max(1);
+        Ok(HttpAnswer { status: 413, .. }) if portion.too_large(batch.events.len()) => {
             Ok(Next::Again)
         }
         refused => {
@@ -216,6 +216,22 @@ async fn taken(shared: &Shared, hook: &Hook, batch: &Batch) -> Result<Next, Stri
     })
 }
 
+/// The receiver wants no more, nothing new and nothing of the past.
+pub(super) async fn stop(shared: &Shared, hook: &Hook) -> Result<(), String> {
+    let mut first = false;
+    let put = |kept: &mut super::Kept| {
+        first = !kept.stopped;
+        kept.stopped = true;
+    };
+    hook.change(shared, put).await?;
+    if first {
+        let line = hook.line(shared, "webhook-stopped");
+        line.field("why", "the receiver answered 410: it wants no more events")
+            .send();
+    }
+    Ok(())
+}
+
 fn note(hook: &Hook, answer: &Result<HttpAnswer, String>) {
     lock(&hook.state).last = Some((net::now(), words(answer)));
 }
@@ -277,7 +293,8 @@ pub(super) async fn put_aside(
     why: &str,
     chosen: impl Fn(u64, Timestamp) -> bool + Copy + Send + 'static,
 ) -> Result<(), String> {
-    let mut cursor = lock(&hook.state).cursor;
+    let from = lock(&hook.state).cursor;
+    let mut cursor = from;
     let mut aside = Aside::default();
     loop {
         let (handles, with) = (
@@ -311,6 +328,11 @@ pub(super) async fn put_aside(
         }
     }
     let Some((since, until)) = aside.span else {
+        // None of it is for the webhook: nobody has to be told, but nothing is kept for it any longer.
+        if cursor > from {
+            hook.change(shared, |kept| kept.cursor = kept.cursor.max(cursor))
+                .await?;
+        }
         return Ok(());
     };
     let put = |kept: &mut super::Kept| {

@@ -115,7 +115,7 @@ pub(crate) async fn act(
             ("webhook-replay", Some(span), answer)
         }
         WebhookVerb::EndReplay => {
-            hook.set_replay(shared, None).await?;
+            hook.set_replay(shared, |_| true, None).await?;
             hook.replay_wake.notify_one();
             let done = Answer::Done(format!("{name} is told nothing of the past."));
             ("webhook-replay-ended", None, done)
@@ -227,12 +227,12 @@ async fn replay(
     span: (Timestamp, Timestamp),
 ) -> Result<Answer, String> {
     let name = &hook.name;
-    if lock(&hook.state).replay.is_some() {
+    let kept = replay::Kept::new(asked, span)?;
+    let begun = hook.set_replay(shared, |now| now.is_none(), Some(kept));
+    if !begun.await? {
         let why = format!("a replay is under way (sendoff webhook replay {name} --stop)");
         return Ok(Answer::Refused(why));
     }
-    let kept = replay::Kept::new(asked, span);
-    hook.set_replay(shared, Some(kept)).await?;
     hook.replay_wake.notify_one();
     Ok(Answer::Done(format!(
         "{name} is told again what happened from {} to {}.",

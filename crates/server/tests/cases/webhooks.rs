@@ -13,6 +13,7 @@ use crate::scene::{
 };
 use crate::web::Web;
 
+const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 const HOST: &str = "hooks.example";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const SCHEMA: &str = include_str!("../../../../docs/webhooks.schema.json");
@@ -475,6 +476,171 @@ fn a_replay_tells_the_same_events_with_the_same_ids() {
     eventually("the second ends", SOON, || {
         log_lines(&server, &["webhook-replayed", "events=2"]).len() == 1
     });
+}
+
+#[test]
+fn nothing_is_kept_beyond_the_bound_for_a_paused_webhook_that_asks_for_little() {
+    let told = Told::new();
+    let config = told.config().set("events.max_waiting", 1000).in_table(
+        "webhook",
+        "recipient_domains",
+        ["elsewhere.example"],
+    );
+    let server = told.scene.start_trusting(config);
+    server.run(&["webhook", "pause", "crm"]);
+    for part in 0..6 {
+        let to: Vec<String> = (0..100)
+            .map(|n| format!("user{part}.{n}@there.example"))
+            .collect();
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        server.send(SENDER, &to, &mail("many"));
+    }
+    let first = || -> u64 {
+        let listed = server.run(&["events", "--limit", "1", "--json"]);
+        let listed: Value = serde_json::from_str(&listed).expect("JSON");
+        let place = listed.pointer("/events/0/place").and_then(Value::as_u64);
+        place.unwrap_or_default()
+    };
+    // 1200 happen, so that 200 are too many.
+    eventually("the oldest are forgotten", SOON, || first() > 200);
+    eventually("the bound is kept", SOON, || {
+        state(&server)["unsent"] == 1000
+    });
+    assert_eq!(
+        state(&server).pointer("/put_aside/events"),
+        Some(&json!(0)),
+        "they were not for it"
+    );
+}
+
+#[test]
+fn suppressions_are_told_to_those_whose_mail_they_keep_back() {
+    let told = Told::new();
+    let gone = told.scene.world.domain("gone.example");
+    gone.set(|b| {
+        b.reply(Verb::Rcpt, "", "550 5.1.1 no such user");
+    });
+    told.web.answer(HOST, "/other", WebAnswer::status(200));
+    let other = [
+        ("name", "other".into()),
+        ("url", told.url("/other").into()),
+        ("secret", OTHER_SECRET.into()),
+        ("sender_domains", ["other.example"].into()),
+    ];
+    let config = told
+        .config()
+        .set("suppression.enabled", true)
+        .in_table("webhook", "events", ["suppressed"])
+        .in_table("webhook", "sender_domains", ["Origin.example"])
+        .table("webhook", &other);
+    let server = told.scene.start_trusting(config);
+    send(&server, "dora@gone.example");
+    let events = all(&told.wait_for("/in", 1));
+    assert_eq!(words(&events), ["suppressed dora@gone.example"]);
+    assert_eq!(
+        text(events.first().expect("one"), "scope"),
+        "@origin.example"
+    );
+    server.run(&[
+        "webhook",
+        "replay",
+        "crm",
+        "--since",
+        LONG_AGO,
+        "--from",
+        "ORIGIN.example",
+    ]);
+    eventually("the replay tells it too", SOON, || {
+        log_lines(&server, &["webhook-replayed", "events=1"]).len() == 1
+    });
+    eventually("nothing waits", SOON, || {
+        let list = server.run(&["webhook", "list", "--json"]);
+        let list: Value = serde_json::from_str(&list).expect("JSON");
+        let unsent = |n: usize| list.pointer(&format!("/{n}/unsent")).cloned();
+        unsent(0) == Some(json!(0)) && unsent(1) == Some(json!(0))
+    });
+    let others = told.web.requests().into_iter();
+    assert_eq!(others.filter(|r| r.path == "/other").count(), 0);
+}
+
+/// A server whose receiver has been told four events, and answers so from now on.
+fn told_four(told: &Told, config: Config, answers: Vec<WebAnswer>) -> (Sendoff, usize) {
+    let server = told.scene.start_trusting(config);
+    send(&server, "bob@there.example");
+    send(&server, "carl@there.example");
+    told.wait_for("/in", 4);
+    eventually("it has all", SOON, || {
+        state(&server).pointer("/unsent") == Some(&json!(0))
+    });
+    told.web.answer_in_turn(HOST, "/in", answers);
+    let before = told.web.requests().len();
+    (server, before)
+}
+
+#[test]
+fn a_replay_that_is_too_large_for_its_receiver_is_halved() {
+    let told = Told::new();
+    let answers = vec![WebAnswer::status(413), WebAnswer::status(200)];
+    let (server, before) = told_four(&told, told.config(), answers);
+    server.run(&[
+        "webhook",
+        "replay",
+        "crm",
+        "--since",
+        LONG_AGO,
+        "--to",
+        "There.EXAMPLE",
+    ]);
+    eventually("the replay ends", SOON, || {
+        log_lines(&server, &["webhook-replayed", "events=4"]).len() == 1
+    });
+    let requests = told.web.requests().split_off(before);
+    let sizes: Vec<usize> = requests.iter().map(|r| events_of(r).len()).collect();
+    assert_eq!(sizes, [4, 2, 2]);
+}
+
+#[test]
+fn a_receiver_that_wants_no_replay_stops_its_webhook_until_it_is_resumed() {
+    let told = Told::new();
+    let answers = vec![WebAnswer::status(410), WebAnswer::status(200)];
+    let (server, before) = told_four(&told, told.config(), answers);
+    server.run(&["webhook", "replay", "crm", "--since", LONG_AGO]);
+    wait_for_state(&server, "stopped");
+    assert_eq!(
+        log_lines(&server, &["webhook-stopped", "crm", "410"]).len(),
+        1
+    );
+    std::thread::sleep(A_WHILE);
+    assert_eq!(
+        told.web.requests().len(),
+        before + 1,
+        "nor is it asked again"
+    );
+    server.run(&["webhook", "resume", "crm"]);
+    eventually("the replay ends", SOON, || {
+        log_lines(&server, &["webhook-replayed", "events=4"]).len() == 1
+    });
+}
+
+#[test]
+fn a_replay_in_the_place_of_another_tells_nothing_of_that() {
+    let told = Told::new();
+    let late = WebAnswer::status(200).behind(Duration::from_secs(3));
+    let config = told.config().in_table("webhook", "batch", 1);
+    let (server, before) = told_four(&told, config, vec![late, WebAnswer::status(200)]);
+    let since = ["webhook", "replay", "crm", "--since", LONG_AGO];
+    server.run(&since);
+    eventually("it began", SOON, || told.web.requests().len() > before);
+    server.run(&["webhook", "replay", "crm", "--stop"]);
+    server.run(&[&since[..], &["--type", "delivered"]].concat());
+    eventually("the other ends", SOON, || {
+        log_lines(&server, &["webhook-replayed", "events=2"]).len() == 1
+    });
+    let events = all(&told.web.requests().split_off(before));
+    let kinds: Vec<&str> = events.iter().skip(1).map(|e| text(e, "type")).collect();
+    assert_eq!(kinds, ["delivered", "delivered"]);
+    assert_eq!(log_lines(&server, &["webhook-replayed"]).len(), 1);
+    assert_eq!(state(&server)["replay"], Value::Null);
 }
 
 #[test]

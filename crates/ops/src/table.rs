@@ -306,7 +306,13 @@ pub fn events_table(rows: &[ListedEvent]) -> String {
         let id = e.queue_id.as_deref().unwrap_or("-");
         let reply = e.reply.as_ref().map(|r| {
             let enhanced = r.enhanced.as_ref().map(|code| format!(" {code}"));
-            format!(": {}{} {}", r.code, enhanced.unwrap_or_default(), r.text)
+            // Code 0: no server said it, it is our own account.
+            let code = if r.code == 0 {
+                String::new()
+            } else {
+                format!(" {}", r.code)
+            };
+            format!(":{code}{} {}", enhanced.unwrap_or_default(), r.text)
         });
         let reason = e.reason.as_ref().map(|reason| format!(" ({reason})"));
         let (place, time, what) = (listed.place, short_time(&e.time), e.kind.word());

@@ -65,7 +65,7 @@ fn view(hook: &Hook, target: &Target, last: u64, oldest: Option<Timestamp>) -> W
         state: word.to_owned(),
         reason: match word {
             "failing" => format!(
-                "it waits behind {} failures: {}",
+                "it waits, after failures in a row: {}: {}",
                 state.trouble.failures,
                 answer.as_deref().unwrap_or_default()
             ),

@@ -336,7 +336,8 @@ fn take_one(mut stream: TcpStream, offer: &str) -> Option<(String, Vec<u8>)> {
                 }
                 "250 stored\r\n".to_owned()
             }
-            Some("QUIT") => "221 bye\r\n".to_owned(),
+            // Whoever says goodbye need not wait for the answer, and may be gone.
+            Some("QUIT") => return Some((said, content)),
             Some(_) | None => "250 ok\r\n".to_owned(),
         };
         said.push_str(&line);

@@ -7,7 +7,11 @@
 //!   the names of a directory are those of its last sync, with each later change kept or lost on
 //!   its own, in their order.
 //! - What was synced is never lost, and reading returns what was last written, until a test
-//!   damages it with [`SimDisk::damage`].
+//!   damages it with [`SimDisk::damage`] or makes it unreadable with [`SimDisk::break_sectors`].
+//! - An unreadable part fails every read that touches it with EIO, until it is written again: a disk
+//!   then puts a spare sector in its place.
+//! - A process may die and the system live on ([`SimDisk::kill`]): what was written is still there to
+//!   be read, and is as little durable as before.
 //! - The n-th operation that changes something can fail: a write that fails may have written any
 //!   of its sectors; a sync that fails makes nothing durable and, as on Linux, forgets that there
 //!   was anything to sync.
@@ -24,6 +28,7 @@ use spool::{File, Storage};
 use crate::Rng;
 
 const SECTOR: usize = 512;
+const EIO: i32 = 5;
 
 /// What goes wrong at an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +51,27 @@ pub struct SimDisk {
 struct Content {
     durable: Vec<u8>,
     current: Vec<u8>,
-    /// Unsynced writes, in order.
-    unsynced: Vec<(usize, Vec<u8>)>,
+    /// Unsynced writes and changes of the length, in order.
+    unsynced: Vec<Unsynced>,
+    /// Ranges that cannot be read.
+    broken: Vec<(usize, usize)>,
+}
+
+#[derive(Clone)]
+enum Unsynced {
+    Write(usize, Vec<u8>),
+    Length(usize),
+}
+
+impl Content {
+    /// What is written again can be read again.
+    fn mend(&mut self, from: usize, to: usize) {
+        let broken = std::mem::take(&mut self.broken);
+        for (start, end) in broken {
+            let parts = [(start, end.min(from)), (start.max(to), end)];
+            self.broken.extend(parts.into_iter().filter(|(a, b)| a < b));
+        }
+    }
 }
 
 /// A change of a directory that is not durable.
@@ -129,7 +153,39 @@ impl SimDisk {
         inner.generation += 1;
     }
 
-    /// Overwrites what stands in a file behind everybody's back, durably.
+    /// The process dies and the system lives on: nothing is lost, and nothing becomes durable by that.
+    /// Files opened before are of no use any more.
+    pub fn kill(&self) {
+        let mut inner = self.lock();
+        inner.dead = false;
+        inner.fault = None;
+        inner.generation += 1;
+    }
+
+    /// Lets reading `len` octets of a file from `offset` fail with EIO, until they are written again.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn break_sectors(&self, name: &str, offset: usize, len: usize) -> io::Result<()> {
+        let mut inner = self.lock();
+        let file = inner.find(name)?;
+        inner.file(file)?.broken.push((offset, offset + len));
+        Ok(())
+    }
+
+    /// Removes a file behind everybody's back, durably.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn lose(&self, name: &str) -> io::Result<()> {
+        let mut inner = self.lock();
+        inner.find(name)?;
+        inner.names.remove(name);
+        inner.durable_names.remove(name);
+        Ok(())
+    }
+
+    /// Overwrites what stands in a file without anybody knowing, durably.
     ///
     /// # Errors
     /// When there is no such file.
@@ -165,7 +221,7 @@ impl SimDisk {
         inner.files.push(Content {
             durable: bytes.to_vec(),
             current: bytes.to_vec(),
-            unsynced: Vec::new(),
+            ..Content::default()
         });
         inner.names.insert(name.to_owned(), number);
         inner.durable_names.insert(name.to_owned(), number);
@@ -229,8 +285,17 @@ impl Inner {
 
     fn lose_unsynced(&mut self) {
         for file in &mut self.files {
-            for (offset, bytes) in std::mem::take(&mut file.unsynced) {
-                keep_some(&mut file.durable, offset, &bytes, &mut self.rng);
+            for change in std::mem::take(&mut file.unsynced) {
+                match change {
+                    Unsynced::Write(offset, bytes) => {
+                        keep_some(&mut file.durable, offset, &bytes, &mut self.rng);
+                    }
+                    Unsynced::Length(len) => {
+                        if self.rng.one_in(2) {
+                            file.durable.resize(len, 0);
+                        }
+                    }
+                }
             }
             file.current = file.durable.clone();
         }
@@ -410,7 +475,8 @@ impl File for SimFile {
         match happened {
             Ok(()) | Err(Fault::Crash) => {
                 overwrite(&mut file.current, offset, bytes);
-                file.unsynced.push((offset, bytes.to_vec()));
+                file.unsynced.push(Unsynced::Write(offset, bytes.to_vec()));
+                file.mend(offset, offset + bytes.len());
                 happened.map_err(failure)
             }
             Err(fault) => {
@@ -419,7 +485,7 @@ impl File for SimFile {
                 let end = (offset + bytes.len()).min(partly.len());
                 let kept = partly.get(offset..end).unwrap_or_default().to_vec();
                 overwrite(&mut file.current, offset, &kept);
-                file.unsynced.push((offset, kept));
+                file.unsynced.push(Unsynced::Write(offset, kept));
                 Err(failure(fault))
             }
         }
@@ -431,6 +497,10 @@ impl File for SimFile {
         let file = inner.file(self.number)?;
         let rest = file.current.get(offset..).unwrap_or_default();
         let n = rest.len().min(bytes.len());
+        let touches = |(from, to): &(usize, usize)| *from < offset + n && offset < *to;
+        if file.broken.iter().any(touches) {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         if let (Some(to), Some(from)) = (bytes.get_mut(..n), rest.get(..n)) {
             to.copy_from_slice(from);
         }
@@ -453,6 +523,16 @@ impl File for SimFile {
                 Err(failure(fault))
             }
         }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut inner = self.alive()?;
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        inner.operate().map_err(failure)?;
+        let file = inner.file(self.number)?;
+        file.current.resize(len, 0);
+        file.unsynced.push(Unsynced::Length(len));
+        Ok(())
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -8,6 +8,8 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::segment::PAGE;
+
 mod dir;
 
 pub use dir::{DirStorage, OpenDirError};
@@ -31,6 +33,12 @@ pub trait File: Send + Sync {
     /// # Errors
     /// When the disk refuses: then nothing is known about the bytes written since the last sync.
     fn sync(&self) -> io::Result<()>;
+
+    /// Cuts the file off after `len` octets, or lengthens it by zeros.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// The length in bytes.
     ///
@@ -99,4 +107,62 @@ pub(crate) fn read_range(file: &dyn File, offset: u64, len: usize) -> io::Result
     let n = file.read_at(&mut bytes, offset)?;
     bytes.truncate(n);
     Ok(bytes)
+}
+
+/// Octets of a file, where some may be unreadable.
+pub(crate) struct ReadAround {
+    /// What could be read; zeros where nothing could. Fewer than asked for where the file ends.
+    pub(crate) bytes: Vec<u8>,
+    /// The ranges that the disk did not give, relative to the bytes.
+    pub(crate) unreadable: Vec<(usize, usize)>,
+}
+
+/// Reads up to `len` octets at `offset`. What the disk cannot give any more is read around, page by page:
+/// one bad sector takes one page with it, not the file.
+///
+/// # Errors
+/// When reading failed for another reason than the disk's: too few descriptors, too little memory.
+pub(crate) fn read_around(file: &dyn File, offset: u64, len: usize) -> io::Result<ReadAround> {
+    match read_range(file, offset, len) {
+        Err(e) if is_read_fault(&e) => {}
+        read => {
+            return read.map(|bytes| ReadAround {
+                bytes,
+                unreadable: Vec::new(),
+            });
+        }
+    }
+    let end = file.len()?.min(offset.saturating_add(len as u64));
+    let len = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len];
+    let mut unreadable: Vec<(usize, usize)> = Vec::new();
+    for (n, page) in bytes.chunks_mut(PAGE).enumerate() {
+        let from = n * PAGE;
+        match file.read_at(page, offset + from as u64) {
+            Ok(_) => {}
+            Err(e) if is_read_fault(&e) => {
+                page.fill(0);
+                match unreadable.last_mut() {
+                    Some(last) if last.1 == from => last.1 = from + page.len(),
+                    _ => unreadable.push((from, from + page.len())),
+                }
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(ReadAround { bytes, unreadable })
+}
+
+/// Whether an error says that the disk has lost what is asked for: it will not be better next time.
+#[must_use]
+pub fn is_read_fault(error: &io::Error) -> bool {
+    // EIO: the sector cannot be read. EBADMSG, EUCLEAN: the file system's own checksum is wrong.
+    // ENODATA, EREMOTEIO: what drivers say instead of EIO.
+    const EIO: i32 = 5;
+    const ENODATA: i32 = 61;
+    const EBADMSG: i32 = 74;
+    const EUCLEAN: i32 = 117;
+    const EREMOTEIO: i32 = 121;
+    let faults = [EIO, ENODATA, EBADMSG, EUCLEAN, EREMOTEIO];
+    error.raw_os_error().is_some_and(|n| faults.contains(&n))
 }

@@ -190,6 +190,10 @@ impl File for OsFile {
         self.0.sync_data()
     }
 
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }

@@ -57,6 +57,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
         .field("waiting", recovered.waiting)
         .send();
     log_recovery(&journal, &recovered);
+    log_space(&journal, &spool, &config);
     for warning in &config.warnings {
         journal.line(start, "warning").field("what", warning).send();
     }
@@ -132,7 +133,12 @@ fn open_spool(config: &Config) -> Result<(Spool, Recovered)> {
 fn log_recovery(journal: &Journal, recovered: &Recovered) {
     let now = net::now();
     for damaged in &recovered.quarantined {
-        let what = "part of the queue is damaged and was put aside; mail in it may be lost";
+        let what = match damaged.unreadable {
+            true => {
+                "the disk cannot read part of the queue; mail in it may be lost. Check the disk and replace it"
+            }
+            false => "part of the queue is damaged and was put aside; mail in it may be lost",
+        };
         let line = journal.line(now, "error").field("what", what);
         line.field(
             "where",
@@ -143,10 +149,27 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
         )
         .send();
     }
+    for missing in &recovered.missing {
+        let what = "part of the queue is missing; mail in it is lost. Put the file back if you have it: stop \
+                    the server first";
+        let line = journal.line(now, "error").field("what", what);
+        line.field("where", missing).send();
+    }
+    for id in &recovered.lost {
+        let what = "mail that waited is in neither the queue nor the history";
+        let line = journal.line(now, "error").field("what", what);
+        let kept = recovered.old_index.as_deref().unwrap_or("nothing");
+        line.field("id", id).field("known-by", kept).send();
+    }
+    if recovered.gave_up_ballast {
+        let what = "the disk is full; the room that the queue keeps for this was used to start. Free some space: \
+                    mail is refused until then, deliveries go on";
+        journal.line(now, "error").field("what", what).send();
+    }
     if recovered.index_rebuilt {
         journal
             .line(now, "warning")
-            .field("what", "the queue's index was made anew")
+            .field("what", "the queue's index was rebuilt from the log")
             .send();
     }
     if recovered.torn_bytes > 0 {
@@ -157,6 +180,15 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
         )
         .field("bytes", recovered.torn_bytes)
         .send();
+    }
+}
+
+/// Says when there is less room than the reserve: mail is refused then.
+fn log_space(journal: &Journal, spool: &Spool, config: &Config) {
+    if spool.is_low_on_space() {
+        let what = "the queue's disk has less room than queue.reserve: mail is refused until there is more";
+        let line = journal.line(net::now(), "warning").field("what", what);
+        line.field("reserve", config.queue.reserve_bytes).send();
     }
 }
 
@@ -284,6 +316,10 @@ async fn restore(
 /// Says what of the queue was found damaged, when it is found.
 async fn look_for_damage(shared: Arc<Shared>) {
     loop {
+        // A thread of the queue's may fail without anybody's commit failing.
+        if let Some(why) = shared.spool.poisoned() {
+            return shared.tell(Event::Fatal(why.to_string()));
+        }
         for damaged in shared.spool.take_damaged() {
             let line = shared
                 .journal

@@ -12,6 +12,7 @@ use crate::body::{self, StoredBody};
 use crate::change::{Change, MessageMeta, Place};
 use crate::lane::{LaneWriter, Need, WriteError};
 use crate::op::{Callback, CommitError, Op};
+use crate::options::Options;
 use crate::record::{
     Body, MessageParts, put_control, put_done, put_message, put_note, put_recipient_state,
 };
@@ -54,10 +55,10 @@ impl Committer {
         loop {
             {
                 let mut queue = lock(&self.shared.queue);
-                while queue.pending.is_empty() && !queue.closing {
+                while queue.pending.is_empty() && !queue.closing && !queue.begin_segment {
                     queue = wait(&self.shared.queue_changed, queue);
                 }
-                if queue.pending.is_empty() {
+                if queue.pending.is_empty() && queue.closing {
                     return;
                 }
             }
@@ -66,8 +67,19 @@ impl Committer {
         }
     }
 
+    /// Begins a segment when housekeeping asks for it.
+    fn begin_segment(&mut self) {
+        let wanted = std::mem::take(&mut lock(&self.shared.queue).begin_segment);
+        if wanted && self.lane.roll(&self.shared, Need::Intake).is_ok() {
+            let head = self.lane.active.as_ref().map(|a| (a.number, a.offset));
+            let mut table = lock(&self.shared.table);
+            table.hot_head = head.unwrap_or(table.hot_head);
+        }
+    }
+
     /// Writes what waits, as much as one write takes; returns whether there was anything.
     pub(crate) fn step(&mut self) -> bool {
+        self.begin_segment();
         let mut waiting = take(&self.shared);
         if waiting.is_empty() {
             return false;
@@ -107,17 +119,26 @@ impl Committer {
             }
         };
         let mut at = start;
-        if !self.lane.has_room(&self.shared, self.buffer.len()) {
-            let own = self.buffer.split_off(start);
-            self.flush(std::mem::take(group));
-            self.buffer = own;
-            let need = if intake { Need::Intake } else { Need::Progress };
-            if let Err(e) = self.lane.roll(&self.shared, need) {
-                self.buffer.clear();
+        let need = if intake { Need::Intake } else { Need::Progress };
+        let (len, alone) = (self.buffer.len(), group.is_empty());
+        match self.lane.make_room(&self.shared, len, alone, need) {
+            Ok(true) => {}
+            Ok(false) => {
+                let own = self.buffer.split_off(start);
+                self.flush(std::mem::take(group));
+                self.buffer = own;
+                let len = self.buffer.len();
+                if let Err(e) = self.lane.have_room(&self.shared, len, need) {
+                    self.buffer.clear();
+                    return refuse(&self.shared, done, e.into());
+                }
+                shift(&mut changes, start);
+                at = 0;
+            }
+            Err(e) => {
+                self.buffer.truncate(start);
                 return refuse(&self.shared, done, e.into());
             }
-            shift(&mut changes, start);
-            at = 0;
         }
         group.push(Encoded {
             start: at,
@@ -147,7 +168,7 @@ impl Committer {
             changes.push(change.map_err(|e| CommitError::Full(Arc::new(e)))?);
         }
         let len = (self.buffer.len() - start) as u64;
-        let max = self.shared.options.commit_bytes_max();
+        let max = Options::COMMIT_MAX;
         if len > max {
             return Err(CommitError::TooLarge { len, max });
         }

@@ -30,6 +30,8 @@ pub struct Damaged {
     /// Where the damaged octets are kept, relative to the spool's directory; the directory alone
     /// for what an earlier run found.
     pub file: String,
+    /// Nothing is kept: `file` is the segment that it was in, and that is not there.
+    pub missing: bool,
 }
 
 impl Damaged {
@@ -38,6 +40,7 @@ impl Damaged {
         Self {
             what: Damage::Message(id),
             file: QUARANTINE_DIR.to_owned(),
+            missing: false,
         }
     }
 
@@ -55,15 +58,25 @@ impl fmt::Display for Damaged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = &self.file;
         match self.what {
+            Damage::Message(id) if self.missing => write!(
+                f,
+                "mail {id} is lost: it was in {file}, which is missing from the queue's directory"
+            ),
             Damage::Message(id) => write!(
                 f,
-                "mail {id} is damaged on disk and cannot be delivered; its octets are in {file}"
+                "mail {id} is damaged on disk and cannot be delivered; what is left of it is in {file}"
             ),
-            Damage::State(RecipientKey { id, recipient }) => write!(
-                f,
-                "the last state of recipient {recipient} of mail {id} is damaged on disk, the one \
-                 before is used; its octets are in {file}"
-            ),
+            Damage::State(RecipientKey { id, recipient }) => {
+                let place = match self.missing {
+                    true => "it was in a file that is missing,",
+                    false => "what is left of it is in",
+                };
+                write!(
+                    f,
+                    "the last state of recipient {recipient} of mail {id} is lost, the one before is \
+                     used; {place} {file}"
+                )
+            }
         }
     }
 }

@@ -153,7 +153,7 @@ pub fn find(
         end: segment.bytes.len().next_multiple_of(PAGE),
         next: segment.header.first + segment.frames.len() as u64,
     });
-    let walk = walk(bytes, &segment.header, sealed);
+    let walk = walk(bytes, &segment.header, sealed, 0);
     let frame = |at: usize, len: u32| at - FRAME_HEADER..at + len as usize;
     let frames = walk.frames.iter();
     (

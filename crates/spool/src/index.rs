@@ -46,6 +46,32 @@ pub enum IndexError {
     Damaged(String),
 }
 
+impl IndexError {
+    /// Whether it says that a file is not what was written, so that another try will not be better.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
+        match self {
+            Self::Damaged(_) => true,
+            Self::Sqlite(error) => match error.sqlite_error() {
+                Some(e) if e.code == SystemIoFailure => is_bad_sector(e.extended_code),
+                // "no such table": the file is not one of ours.
+                Some(e) => matches!(e.code, DatabaseCorrupt | NotADatabase) || e.extended_code == 1,
+                // A column holds what none of ours does.
+                None => true,
+            },
+            Self::Io(_) | Self::Behind(_) => false,
+        }
+    }
+}
+
+/// Whether an I/O error of SQLite came from reading: everything else may be better next time.
+fn is_bad_sector(extended: i32) -> bool {
+    const READ: i32 = rusqlite::ffi::SQLITE_IOERR_READ;
+    const CORRUPT: i32 = rusqlite::ffi::SQLITE_IOERR_CORRUPTFS;
+    [READ, CORRUPT].contains(&extended)
+}
+
 /// One waiting recipient, as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -259,6 +285,16 @@ pub trait Index: Send + Sync {
         known: &mut dyn FnMut(Known),
         control: &mut dyn FnMut(String, Option<String>, Place),
     ) -> Result<(), IndexError>;
+
+    /// The recipients of a message whose outcomes the history has, by number.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn finished(&self, id: QueueId) -> Result<Vec<u32>, IndexError>;
+
+    /// Keeps a copy of the part that can be rebuilt, before it is emptied although mail may be lost;
+    /// returns its name, relative to the spool's directory, where there is one.
+    fn keep_aside(&self) -> Option<String>;
 
     /// Empties the part that can be rebuilt; the history stays.
     ///

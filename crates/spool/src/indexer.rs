@@ -88,7 +88,7 @@ impl Shared {
         let mut feed = lock(&self.feed);
         let target = feed.fed;
         while feed.applied.hot < target.hot || feed.applied.cold < target.cold {
-            if feed.failed.is_some() || feed.closing {
+            if feed.failed.is_some() || feed.closing || self.poisoned().is_some() {
                 return false;
             }
             feed.hurry = true;

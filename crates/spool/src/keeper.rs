@@ -15,18 +15,21 @@ use std::time::Duration;
 
 use mail::{QueueId, RecipientKey};
 
+use crate::ballast;
 use crate::body;
 use crate::change::{Change, Place};
 use crate::lane::{LaneWriter, Need, WriteError, refill, segment_name};
+use crate::list::SegmentList;
 use crate::record::{
     Body, MessageParts, MessageRecord, Record, put_control, put_gone, put_message, records,
 };
 use crate::segment::{FRAME_HEADER, Found, Lane, Sealed, SegmentHeader, walk};
 use crate::shared::{Shared, lock};
-use crate::storage::{File, read_range};
+use crate::storage::{File, read_around};
 use crate::table::{Effect, Slot};
 
 mod rescue;
+mod upkeep;
 
 /// Bytes of survivors that one frame takes, about.
 const FRAME_BYTES: usize = 1 << 20;
@@ -37,6 +40,11 @@ const IDLE: Duration = Duration::from_millis(200);
 pub(crate) struct Keeper {
     shared: Arc<Shared>,
     lane: LaneWriter,
+    /// `None` when there is no room for one, or the disk refused to write it.
+    list: Option<SegmentList>,
+    has_ballast: bool,
+    /// Looks around without anything to do, and the commits that there were then.
+    idle: (u32, u64),
 }
 
 /// A segment about to be reclaimed.
@@ -71,8 +79,15 @@ enum Expected {
 }
 
 impl Keeper {
-    pub(crate) const fn new(shared: Arc<Shared>, lane: LaneWriter) -> Self {
-        Self { shared, lane }
+    pub(crate) fn new(shared: Arc<Shared>, lane: LaneWriter, list: Option<SegmentList>) -> Self {
+        let has_ballast = ballast::exists(&*shared.storage);
+        Self {
+            shared,
+            lane,
+            list,
+            has_ballast,
+            idle: (0, 0),
+        }
     }
 
     /// Runs until the spool is closed.
@@ -83,8 +98,10 @@ impl Keeper {
                 return;
             }
             if worked {
+                self.idle.0 = 0;
                 continue;
             }
+            self.rest();
             let pool = lock(&self.shared.pool);
             let woken = self.shared.pool_changed.wait_timeout(pool, IDLE);
             drop(woken.unwrap_or_else(PoisonError::into_inner));
@@ -96,8 +113,12 @@ impl Keeper {
         if self.shared.poisoned().is_some() {
             return false;
         }
+        if self.keep_list(None).is_err() {
+            return false;
+        }
         self.remove_bodies();
         self.measure();
+        self.keep_ballast();
         if let Some(victim) = self.victim()
             && self.reclaim(&victim)
         {
@@ -195,17 +216,31 @@ impl Keeper {
 
     fn copy_survivors(&mut self, victim: &Victim) -> Result<(), WriteError> {
         let full = |e: io::Error| WriteError::Full(Arc::new(e));
-        let bytes = read_range(&*victim.file, 0, victim.used as usize).map_err(full)?;
+        let bytes = self.read_victim(victim).map_err(full)?;
         // Only its whole frames are wanted here; what is missing was told when it was found.
         let sealed = Sealed {
             end: victim.used as usize,
             next: 0,
         };
-        let walked = walk(&bytes, &victim.header, Some(sealed));
+        let walked = walk(&bytes, &victim.header, Some(sealed), 0);
         let mut load = Load::default();
         let copied = self.copy_records(victim, &bytes, &walked.frames, &mut load);
         self.abandon(&load);
         copied
+    }
+
+    /// The octets of a segment, zeros where the disk does not give them: what stood there is rescued or
+    /// told, and the file is not used again.
+    fn read_victim(&self, victim: &Victim) -> io::Result<Vec<u8>> {
+        let read = read_around(&*victim.file, 0, victim.used as usize)?;
+        if !read.unreadable.is_empty()
+            && let Some(segment) = lock(&self.shared.table)
+                .segments
+                .get_mut(&victim.header.number)
+        {
+            segment.unreadable = true;
+        }
+        Ok(read.bytes)
     }
 
     fn copy_records(
@@ -448,9 +483,8 @@ impl Keeper {
     }
 
     fn write_frame(&mut self, load: &mut Load) -> Result<(u32, u32), WriteError> {
-        if !self.lane.has_room(&self.shared, load.bytes.len()) {
-            self.lane.roll(&self.shared, Need::Survivors)?;
-        }
+        let need = Need::Survivors;
+        self.lane.have_room(&self.shared, load.bytes.len(), need)?;
         let len = load.bytes.len() as u64;
         let at = self
             .lane
@@ -460,17 +494,23 @@ impl Keeper {
     }
 
     /// Gives the file of a segment without life a free name, or gives it back.
-    fn recycle(&self, victim: &Victim) -> io::Result<()> {
+    fn recycle(&mut self, victim: &Victim) -> io::Result<()> {
+        self.keep_list(Some(victim.header.number))?;
         let storage = &self.shared.storage;
         let name = segment_name(victim.header.lane, victim.header.number);
         if self.shared.poisoned().is_some() {
             return Err(io::ErrorKind::Other.into());
         }
+        let unreadable = lock(&self.shared.table)
+            .segments
+            .get(&victim.header.number)
+            .is_some_and(|segment| segment.unreadable);
         let free = {
             let mut pool = lock(&self.shared.pool);
             pool.last_free += 1;
-            (pool.ready.len()
-                < self.shared.options.reserve_segments + self.shared.options.hot_segments)
+            (!unreadable
+                && pool.ready.len()
+                    < self.shared.options.reserve_segments + self.shared.options.hot_segments)
                 .then(|| format!("free-{:010}.seg", pool.last_free))
         };
         match &free {

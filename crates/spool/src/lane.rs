@@ -10,6 +10,11 @@ use crate::shared::{Pool, Shared, lock, wait};
 use crate::storage::File;
 use crate::table::Segment;
 
+/// Octets that a new segment's file is written ahead: an idle queue takes a few of these.
+pub(crate) const STEP: usize = 2 << 20;
+/// Octets that a segment is written ahead at once, while it grows.
+const STEP_MAX: usize = 8 << 20;
+
 /// The active segment of a lane.
 pub(crate) struct Active {
     pub(crate) number: u32,
@@ -17,6 +22,8 @@ pub(crate) struct Active {
     pub(crate) file: Arc<dyn File>,
     /// Where the next write goes: a multiple of the page size, and all below it is synced.
     pub(crate) offset: u32,
+    /// How far the file is written ahead with zeros: frames go below this only.
+    pub(crate) ahead: u32,
 }
 
 /// Writes one lane.
@@ -60,12 +67,49 @@ pub(crate) fn segment_name(lane: Lane, number: u32) -> String {
 }
 
 impl LaneWriter {
-    /// Whether `len` bytes fit into the active segment.
-    pub(crate) fn has_room(&self, shared: &Shared, len: usize) -> bool {
-        let room = |a: &Active| (shared.options.segment_bytes - a.offset) as usize;
-        self.active
-            .as_ref()
-            .is_some_and(|a| len.next_multiple_of(PAGE) <= room(a))
+    /// Makes sure that a write of `len` octets fits into the active segment, and writes its file ahead
+    /// where that is needed; `false` when another segment must begin. What is `one` frame and larger than
+    /// a segment gets a segment of its own size.
+    ///
+    /// # Errors
+    /// When a segment that holds nothing yet cannot take it, so that another would not help.
+    pub(crate) fn make_room(
+        &mut self,
+        shared: &Shared,
+        len: usize,
+        one: bool,
+        need: Need,
+    ) -> Result<bool, WriteError> {
+        let Some(active) = &mut self.active else {
+            return Ok(false);
+        };
+        let end = (active.offset as usize + len).next_multiple_of(PAGE);
+        if end <= active.ahead as usize {
+            return Ok(true);
+        }
+        let is_new = active.offset as usize == SEGMENT_HEADER;
+        if end > shared.options.segment_bytes as usize && !(is_new && one) {
+            return Ok(false);
+        }
+        match active.write_ahead(shared, end, need) {
+            Ok(()) => Ok(true),
+            Err(_) if !is_new && shared.poisoned().is_none() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Makes sure that one frame can be written, in the active segment or in a new one.
+    pub(crate) fn have_room(
+        &mut self,
+        shared: &Shared,
+        len: usize,
+        need: Need,
+    ) -> Result<(), WriteError> {
+        if self.make_room(shared, len, true, need)? {
+            return Ok(());
+        }
+        self.roll(shared, need)?;
+        self.make_room(shared, len, true, need).map(drop)
     }
 
     /// Begins the next segment.
@@ -104,13 +148,15 @@ impl LaneWriter {
             live_bytes: 0,
             used: SEGMENT_HEADER as u32,
             last: self.next.saturating_sub(1),
+            unreadable: false,
         };
         lock(&shared.table).segments.insert(number, segment);
         self.active = Some(Active {
             number,
             nonce: header.nonce,
-            file,
             offset: SEGMENT_HEADER as u32,
+            ahead: file.len().map_or(0, |len| u32::try_from(len).unwrap_or(0)),
+            file,
         });
         Ok(())
     }
@@ -162,6 +208,49 @@ impl LaneWriter {
         }
         Ok(at)
     }
+}
+
+impl Active {
+    /// Writes zeros up to `end` at least and syncs them, so that writing frames there changes nothing of
+    /// the file system's own. The more a segment holds, the larger the step.
+    fn write_ahead(&mut self, shared: &Shared, end: usize, need: Need) -> Result<(), WriteError> {
+        let full = |e: io::Error| WriteError::Full(Arc::new(e));
+        let size = shared.options.segment_bytes as usize;
+        let (from, step) = (self.ahead as usize, (self.ahead as usize).min(STEP_MAX));
+        let to = end.max((from + step).min(size));
+        let room = shared.storage.free_bytes().map_err(full)?;
+        let keep = match need {
+            Need::Intake => shared.options.reserve_bytes,
+            Need::Progress | Need::Survivors => 0,
+        };
+        if room < keep.saturating_add((to - from) as u64) {
+            return Err(full(io::ErrorKind::StorageFull.into()));
+        }
+        if let Err(e) = write_zeros(&*self.file, from, to) {
+            // What was written of it only takes room. Where that cannot be given back, no harm is done:
+            // nothing stands there but zeros.
+            drop(self.file.set_len(from as u64));
+            return Err(full(e));
+        }
+        if let Err(e) = self.file.sync() {
+            return Err(poison(shared, "writing a segment ahead", &e));
+        }
+        Shared::add(&shared.counters.syncs, 1);
+        self.ahead = to as u32;
+        Ok(())
+    }
+}
+
+fn write_zeros(file: &dyn File, from: usize, to: usize) -> io::Result<()> {
+    const CHUNK: usize = 1 << 20;
+    let zeros = vec![0; CHUNK.min(to.saturating_sub(from))];
+    let mut at = from;
+    while at < to {
+        let chunk = zeros.get(..zeros.len().min(to - at)).unwrap_or_default();
+        file.write_at(chunk, at as u64)?;
+        at += chunk.len();
+    }
+    Ok(())
 }
 
 /// Makes sure that nothing of a failed write is found again.
@@ -216,7 +305,7 @@ fn take_free(shared: &Shared, need: Need) -> Result<(String, Arc<dyn File>, u32)
         if let Some(error) = &pool.failed {
             return Err(WriteError::Full(Arc::clone(error)));
         }
-        if shared.options.threads && need != Need::Survivors {
+        if shared.has_keeper() && need != Need::Survivors {
             pool = wait(&shared.pool_changed, pool);
         } else {
             drop(pool);
@@ -270,10 +359,10 @@ pub(crate) fn refill(shared: &Shared) -> bool {
     }
 }
 
-/// Writes a whole segment of zeros, so that later writes change no metadata of the file system.
+/// Writes the first part of a segment as zeros, so that later writes change no metadata of the file
+/// system; the rest follows when it is needed.
 fn prepare(shared: &Shared, name: &str) -> io::Result<Arc<dyn File>> {
-    const CHUNK: usize = 1 << 20;
-    let size = shared.options.segment_bytes as usize;
+    let size = (shared.options.segment_bytes as usize).min(STEP);
     let room = shared.storage.free_bytes()?;
     let keep = if lock(&shared.pool).ready.len() < shared.options.reserve_segments {
         0
@@ -287,13 +376,7 @@ fn prepare(shared: &Shared, name: &str) -> io::Result<Arc<dyn File>> {
         return Err(io::ErrorKind::StorageFull.into());
     }
     let file = shared.storage.create(name)?;
-    let zeros = vec![0; CHUNK.min(size)];
-    let mut at = 0;
-    while at < size {
-        let chunk = zeros.get(..zeros.len().min(size - at)).unwrap_or_default();
-        file.write_at(chunk, at as u64)?;
-        at += chunk.len();
-    }
+    write_zeros(&*file, 0, size)?;
     file.sync()?;
     Shared::add(&shared.counters.prepared, 1);
     Ok(file)

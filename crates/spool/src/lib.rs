@@ -11,13 +11,18 @@
 //! | `hot-N.seg` | segment of the hot lane: what is committed | until nothing in it lives and the index has it |
 //! | `cold-N.seg` | segment of the cold lane: what outlived its hot segment | until less than half of it lives |
 //! | `free-N.seg` | a segment ready for use; its content means nothing | until it is renamed |
+//! | `segments` | which segments there must be | for ever; without it, less that is missing is noticed |
+//! | `ballast` | room that is given up when the disk is full | made anew when there is room |
 //! | `bodies/ID.body` | the content of mail ID, larger than [`Options::inline_max`] | until all its recipients are done |
 //! | `quarantine/…` | damaged parts of the log, copied, and contents of mail that may be in them | until the administrator removes them |
 //! | `index.db` | waiting recipients, in SQLite; derived from the log | deleted at will, made anew |
 //! | `history.db` | finished recipients, attempts, tokens, what came to be known later, entries, events for others, in SQLite; primary | for ever; rows expire, entries do not, events go when all have them |
 //! | `lock` | held by the one process that uses the directory | |
 //!
-//! Segment numbers rise by one over both lanes and are never used twice.
+//! Segment numbers rise by one over both lanes and are never used twice. A segment is as long as its
+//! file: what is set today is how long those become that are begun today. Its file is written ahead with
+//! zeros, 2 MiB at first and more the more it holds, so that a write changes nothing of the file system's
+//! own; a recycled one keeps its length. An idle queue gives back what a busy time took.
 //!
 //! # Layout, format 1
 //!
@@ -55,8 +60,8 @@
 //!
 //! # Limits
 //!
-//! Segments of 32 KiB to 1 GiB; a commit fits into a segment ([`Spool::commit_bytes_max`]); a state
-//! or an outcome takes [`Op::STATE_MAX`] at most; a write takes about 4 MiB; contents
+//! Segments of 32 KiB to 1 GiB; a frame that is larger than a segment gets one of its own size, up to
+//! 1 GiB; a state or an outcome takes [`Op::STATE_MAX`] at most; a write takes about 4 MiB; contents
 //! above [`Options::inline_max`] go to files; some 400 000 changes may wait for the index before
 //! commits wait as well. In memory: some 64 bytes a message, 12 a recipient beyond the first.
 //!
@@ -88,6 +93,18 @@
 //! - **A record is damaged below that offset.** The damaged range is copied to `quarantine/` and
 //!   reported, and contents that no mail claims are kept there as well; reading resumes at the next whole frame with the segment's nonce, which no sender
 //!   of mail can know. A gap in the sequence tells damage that ends at a page from padding.
+//! - **The disk cannot read part of a segment** (EIO). The rest is read page by page, the gap is damage as
+//!   above, and what stands there by the index is rescued or told when the segment is reclaimed; its file
+//!   is not used again. At the end of the last segment such a gap is damage too, for nobody can say that
+//!   nothing stood there.
+//! - **A segment is missing.** The list names it, or a gap among the hot ones does. What the index says to
+//!   stand in it is lost like a survivor that cannot be read: each mail is told, is listed, and waits for
+//!   its outcome. Without an index the commits that are missing are told by their sequences.
+//! - **The end of the last segment is missing or damaged** although the index has seen it: what the index
+//!   knows was durable, so it is no torn tail. It is told, and a new segment begins.
+//! - **The log is read without an index.** What the history knows as finished is left out: its outcome may
+//!   have stood in what is missing. Mails that an index of no use knew, and that neither the log nor the
+//!   history has, are named, and that index is kept in `quarantine/`.
 //! - **A survivor cannot be read** when its segment is reclaimed. Each record has a checksum of its
 //!   own, so its neighbours in the frame are copied all the same; an outcome or a setting is written
 //!   anew from memory. What is lost is copied to `quarantine/` before the segment goes, and is told
@@ -99,20 +116,28 @@
 //! - **A write fails.** The pages where its frames begin are overwritten with zeros and synced
 //!   before the clients hear of it. If that fails too, as when any sync fails, nothing is known
 //!   about the disk: everything is refused from then on ([`CommitError::Poisoned`]).
+//! - **A process dies and the system lives on**, then the power goes. What was written is read and relied
+//!   on, and not durable: the directories are synced before anything is read, and the ends of both lanes
+//!   are written once more and synced before the index is told of them.
+//! - **A segment is written ahead.** The zeros are synced before a frame goes among them; where they cannot
+//!   be written the file is cut off again and another segment begins.
 //! - **A segment begins.** The header is written and synced under a free name; then the file is
-//!   renamed and the directory synced; only then frames are written. A recycled segment's old
-//!   frames bear another nonce and mean nothing.
+//!   renamed and the directory synced; only then frames are written. Housekeeping puts it on the list. A
+//!   recycled segment's old frames bear another nonce and mean nothing.
 //! - **A segment is reclaimed.** Survivors are copied to the cold lane and synced; the index and
-//!   the history have everything, synced; then the file gets a free name and the directory is
+//!   the history have everything, synced; it is taken off the list; then the file gets a free name and the directory is
 //!   synced; only then may another segment go. After a crash in between two copies of a message
 //!   exist; a copy never says more than was known at the hot position in its frame, so later
 //!   records of the hot lane win, and the index remembers the other copy until it is gone.
+//! - **A thread panics.** Nothing is accepted or delivered any more, as after a failed sync, and all who wait
+//!   are told.
 //! - **The index lags.** It knows the sequences that it has applied; the frames behind them are
 //!   replayed. What the history has already is not entered twice.
 //! - **Events** ([`EventWish`]) are written in the transaction of the history that takes in what they are
 //!   about, together with the sequence up to which that was done. A replay of frames below it makes no
 //!   events: each change is one event or none, as was wished when it became durable.
 
+mod ballast;
 mod body;
 mod change;
 mod codec;
@@ -128,6 +153,7 @@ pub mod index;
 mod indexer;
 mod keeper;
 mod lane;
+mod list;
 mod note;
 mod op;
 mod options;
@@ -156,7 +182,7 @@ pub use index::{
 pub use note::{LaterRow, Note};
 pub use op::{Callback, CommitError, Op};
 pub use options::Options;
-pub use replay::{OpenError, Quarantined, Recovered};
+pub use replay::{Missing, OpenError, Quarantined, Recovered};
 pub use segment::FORMAT_VERSION;
 pub use spool::{ReadError, Space, Spool, SpoolStats};
 pub use storage::{DirStorage, File, OpenDirError, Storage};

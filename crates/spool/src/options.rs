@@ -7,7 +7,8 @@ use crate::segment::SEGMENT_HEADER;
 /// How a spool is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes of a segment, a multiple of 4096. Default: 128 MiB.
+    /// Bytes of a segment that is begun, a multiple of 4096; those that exist keep their length, and one
+    /// frame that is larger gets a segment of its own size. Default: 128 MiB.
     pub segment_bytes: u32,
     /// Contents above this go to files of their own. Default: 256 KiB; never more than an eighth
     /// of a segment.
@@ -19,6 +20,8 @@ pub struct Options {
     pub reserve_segments: usize,
     /// Mail is refused while the disk has less room than this. Default: 512 MiB.
     pub reserve_bytes: u64,
+    /// Room that is kept by a file and given up when the disk is full. Default: 8 MiB.
+    pub ballast_bytes: u64,
     /// How long changes are gathered before the index is brought up to date. Default: 1 s.
     pub index_interval: Duration,
     /// Changes that the index is brought up to date for at once. Default: 50 000.
@@ -37,6 +40,7 @@ impl Default for Options {
             hot_segments: 8,
             reserve_segments: 2,
             reserve_bytes: 512 << 20,
+            ballast_bytes: 8 << 20,
             index_interval: Duration::from_secs(1),
             index_batch: 50_000,
             nonce_seed: 0,
@@ -46,10 +50,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Bytes that one commit takes at most: what a segment has behind its header.
-    pub(crate) fn commit_bytes_max(&self) -> u64 {
-        u64::from(self.segment_bytes) - SEGMENT_HEADER as u64
-    }
+    /// Bytes that one commit takes at most: what the largest segment holds after its header.
+    pub(crate) const COMMIT_MAX: u64 = (1 << 30) - SEGMENT_HEADER as u64;
 
     pub(crate) fn inline_limit(&self) -> usize {
         self.inline_max.min(self.segment_bytes as usize / 8)

@@ -4,7 +4,7 @@
 //! rest; without an index every frame of the log is read. Hot frames are taken in their order,
 //! each cold frame directly behind the hot frame that it is true as of.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
@@ -13,19 +13,25 @@ use mail::QueueId;
 
 use crate::body;
 use crate::change::{Applied, Change, Place};
-use crate::damage::Damaged;
+use crate::damage::{Damaged, QUARANTINE_DIR};
 use crate::index::{Batch, Index, IndexError, Known, net_effect};
 use crate::lane::{Active, LaneWriter, segment_name};
+use crate::list::SegmentList;
+use crate::op::Op;
 use crate::options::Options;
 use crate::record::records;
 use crate::segment::{Found, Lane, PAGE, Sealed, SegmentHeader, Walk, walk};
-use crate::storage::{File, Storage, read_range};
+use crate::storage::{File, Storage, read_around};
 use crate::table::{Effect, Segment, Slot, Table};
 
 mod files;
+mod lost;
 mod meaning;
+mod recovered;
 
+use lost::Gap;
 use meaning::{cold_change, hot_change};
+pub use recovered::{Missing, Quarantined, Recovered};
 
 /// Changes that one batch brings to the index.
 const BATCH: usize = 50_000;
@@ -65,36 +71,6 @@ pub enum OpenError {
     Options,
 }
 
-/// A damaged part of the log that was set aside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quarantined {
-    /// The copy, relative to the spool's directory.
-    pub file: String,
-    /// The segment it was found in, or the content that no mail claims any more.
-    pub segment: String,
-    /// Its first octet there.
-    pub from: u64,
-    /// The octet behind its last.
-    pub to: u64,
-}
-
-/// What opening found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Recovered {
-    /// The highest id that was ever seen; new ids must be above it.
-    pub highest: Option<QueueId>,
-    /// The administrator's settings.
-    pub controls: BTreeMap<String, String>,
-    /// Damaged parts of the log. Mail in them may be lost: shout.
-    pub quarantined: Vec<Quarantined>,
-    /// Recipients without an outcome.
-    pub waiting: u64,
-    /// Bytes of a write that a crash cut off; nothing in them was acknowledged.
-    pub torn_bytes: u64,
-    /// The index was of no use and was made anew from the log.
-    pub index_rebuilt: bool,
-}
-
 /// All that a spool starts with.
 pub(crate) struct Start {
     pub(crate) table: Table,
@@ -105,6 +81,9 @@ pub(crate) struct Start {
     pub(crate) free: Vec<(String, Arc<dyn File>)>,
     pub(crate) last_free: u64,
     pub(crate) damaged: Vec<Damaged>,
+    pub(crate) list: Option<SegmentList>,
+    /// What is known and stands nowhere any more: to be committed again.
+    pub(crate) restate: Vec<Op>,
     pub(crate) recovered: Recovered,
 }
 
@@ -125,21 +104,25 @@ pub(crate) fn start(
     let mut replay = Replay {
         storage: &**storage,
         index,
-        size,
+        options,
         table: Table::loading(),
         recovered: Recovered::default(),
         pending: Vec::new(),
         applied: Applied::default(),
         batch_from: Applied::default(),
         last_number: 0,
+        set_aside: BTreeSet::new(),
+        gaps: Vec::new(),
+        damaged: Vec::new(),
+        known_before: Vec::new(),
     };
-    replay.run(options)
+    replay.run()
 }
 
 struct Replay<'a> {
     storage: &'a dyn Storage,
     index: &'a dyn Index,
-    size: usize,
+    options: &'a Options,
     table: Table,
     recovered: Recovered,
     pending: Vec<(u64, Change)>,
@@ -148,6 +131,12 @@ struct Replay<'a> {
     /// How far the index was when the replay began.
     batch_from: Applied,
     last_number: u32,
+    /// Segments of which nothing can be read.
+    set_aside: BTreeSet<u32>,
+    gaps: Vec<Gap>,
+    damaged: Vec<Damaged>,
+    /// The mails that waited as an index knew that was of no use.
+    known_before: Vec<QueueId>,
 }
 
 /// A cold frame, kept until its place in the order comes.
@@ -161,29 +150,47 @@ struct ColdFrame {
 /// A segment of a lane: its number, header and file, and where it is known to end.
 type InLane = (u32, SegmentHeader, Arc<dyn File>, Option<Sealed>);
 
-/// The end of a lane, as found.
+/// The end of a lane, as found and made durable.
 struct Tail {
     number: u32,
-    walk: Walk,
+    nonce: u64,
+    /// The sequence of its last frame.
     last: u64,
+    /// Where the next frame goes.
+    end: u32,
+    /// It can be written on.
+    goes_on: bool,
 }
 
 impl Replay<'_> {
-    fn run(&mut self, options: &Options) -> Result<Start, OpenError> {
+    fn run(&mut self) -> Result<Start, OpenError> {
+        // What an earlier process did to names and did not make durable is seen now, and relied on.
+        for dir in ["", body::DIR, QUARANTINE_DIR] {
+            let synced = self.storage.sync_dir(dir);
+            synced.map_err(io_error("sync the queue's directory"))?;
+        }
         let (free, last_free) = self.open_segments()?;
         let spool = self.table.segments.values().next().map(|s| s.header.spool);
         let spool = spool.unwrap_or_else(|| {
             let mut hasher = DefaultHasher::new();
-            (options.nonce_seed, "spool").hash(&mut hasher);
+            (self.options.nonce_seed, "spool").hash(&mut hasher);
             hasher.finish() | 1
         });
-        self.load_index(spool)?;
+        let list = SegmentList::open(self.storage, spool);
+        let list = list.map_err(io_error("read the list of segments"))?;
+        self.find_missing(list.as_ref());
+        self.load_index(spool, list.is_some())?;
         let mut cold_frames = Vec::new();
         let cold_tail = self.walk_cold(&mut cold_frames)?;
         let hot_tail = self.replay_hot(cold_frames)?;
-        let hot = self.reopen(Lane::Hot, hot_tail, self.applied.hot)?;
-        let cold = self.reopen(Lane::Cold, cold_tail, self.applied.cold)?;
+        let hot = self.reopen(Lane::Hot, hot_tail, self.applied.hot);
+        let cold = self.reopen(Lane::Cold, cold_tail, self.applied.cold);
         (self.applied.hot, self.applied.cold) = (hot.next - 1, cold.next - 1);
+        if self.recovered.index_rebuilt {
+            self.leave_out_finished()?;
+        }
+        let restate = self.give_up_astray()?;
+        self.name_lost()?;
         for id in self.table.settle() {
             self.pending.push((self.applied.hot, Change::Forget { id }));
         }
@@ -204,7 +211,14 @@ impl Replay<'_> {
             .max(self.index.highest()?.map_or(0, QueueId::as_u64));
         self.recovered.highest = (highest > 0).then(|| QueueId::from_u64(highest));
         self.recovered.waiting = self.table.waiting();
-        let damaged = self.table.lost().into_iter().map(Damaged::known).collect();
+        let mut damaged = std::mem::take(&mut self.damaged);
+        let told: BTreeSet<QueueId> = damaged.iter().map(Damaged::id).collect();
+        let known = self
+            .table
+            .lost()
+            .into_iter()
+            .filter(|id| !told.contains(id));
+        damaged.extend(known.map(Damaged::known));
         Ok(Start {
             table: std::mem::take(&mut self.table),
             hot,
@@ -214,29 +228,36 @@ impl Replay<'_> {
             free,
             last_free,
             damaged,
+            list,
+            restate,
             recovered: std::mem::take(&mut self.recovered),
         })
     }
 
     /// Takes over what the index knows, when that belongs to this log.
-    fn load_index(&mut self, spool: u64) -> Result<(), OpenError> {
+    fn load_index(&mut self, spool: u64, has_list: bool) -> Result<(), OpenError> {
         let applied = self.index.applied()?;
         let fresh = Applied {
             spool,
             ..Applied::default()
         };
         self.applied = fresh;
-        if applied.spool == spool && self.fits(applied) {
-            let mut lost = false;
-            let table = &mut self.table;
+        if applied.spool == spool {
+            let fits = self.fits(applied, has_list);
+            let (table, before) = (&mut self.table, &mut self.known_before);
             let mut controls = Vec::new();
-            let mut note = |known: Known| lost |= !enter(table, known);
+            let mut note = |known: Known| match fits {
+                true => enter(table, known),
+                false if known.slots.iter().any(|(_, done)| !done) => before.push(known.id),
+                false => {}
+            };
             let mut control = |name, value, place| controls.push((name, value, place));
             self.index.load(&mut note, &mut control)?;
-            for (name, value, place) in controls {
-                self.table.apply(&Change::Control { name, value, place }, 0);
-            }
-            if !lost {
+            if fits {
+                for (name, value, place) in controls {
+                    let change = Change::Control { name, value, place };
+                    self.table.apply(&change, 0);
+                }
                 self.applied = applied;
                 self.batch_from = applied;
                 return Ok(());
@@ -245,15 +266,21 @@ impl Replay<'_> {
         self.recovered.index_rebuilt =
             applied != Applied::default() || !self.table.segments.is_empty();
         self.table.clear();
+        if !self.known_before.is_empty() {
+            self.recovered.old_index = self.index.keep_aside();
+        }
         self.index.clear()?;
         self.batch_from = fresh;
         Ok(())
     }
 
-    /// Whether the log continues where the index ends.
-    fn fits(&self, applied: Applied) -> bool {
+    /// Whether the log continues where the index ends, or what is between them is known to be missing.
+    fn fits(&self, applied: Applied, has_list: bool) -> bool {
         let oldest = self.table.oldest(Lane::Hot);
-        oldest.is_none_or(|(_, s)| s.header.first <= applied.hot + 1)
+        oldest.is_none_or(|(number, s)| {
+            let is_before = |gap: &Gap| gap.lane == Lane::Hot && gap.number < number;
+            s.header.first <= applied.hot + 1 || (has_list && self.gaps.iter().any(is_before))
+        })
     }
 
     /// The segments of a lane in order, each with where it is known to end.
@@ -280,22 +307,44 @@ impl Replay<'_> {
             .collect()
     }
 
+    /// Reads a segment to the end of its file, whatever length is set today.
     fn walk_segment(
         &mut self,
         header: &SegmentHeader,
         file: &dyn File,
         sealed: Option<Sealed>,
+        is_last: bool,
     ) -> Result<(Vec<u8>, Walk), OpenError> {
-        let bytes = read_range(file, 0, self.size).map_err(io_error("read a segment"))?;
-        let walked = walk(&bytes, header, sealed);
+        let failed = io_error("read a segment");
+        let len = usize::try_from(file.len().map_err(&failed)?).unwrap_or(usize::MAX);
+        let read = read_around(file, 0, len).map_err(&failed)?;
+        let bytes = read.bytes;
+        let proven = match (header.lane, is_last) {
+            (Lane::Hot, true) => self.batch_from.hot,
+            (Lane::Cold, true) => self.batch_from.cold,
+            (_, false) => 0,
+        };
+        let mut walked = walk(&bytes, header, sealed, proven);
+        // Nobody can say what stood there, after all that is known: perhaps the last write.
+        let behind = |(_, to): &&(usize, usize)| sealed.is_none() && is_last && *to > walked.end;
+        let behind: Vec<(usize, usize)> = read.unreadable.iter().filter(behind).copied().collect();
+        if let (Some((from, _)), Some((_, to))) = (behind.first(), behind.last()) {
+            walked.damaged.push(((*from).max(walked.end), *to));
+            walked.end = to.next_multiple_of(PAGE);
+        }
+        walked.unreadable = !read.unreadable.is_empty();
         let name = segment_name(header.lane, header.number);
         for (from, to) in &walked.damaged {
-            self.quarantine(&name, &bytes, *from, *to)?;
+            let touches = |(a, b): &(usize, usize)| a < to && from < b;
+            let unreadable = read.unreadable.iter().any(touches);
+            self.quarantine(&name, &bytes, (*from, *to), unreadable)?;
         }
+        self.tell_lacking(header.lane, header.number, walked.lacks);
         let before = header.first.saturating_sub(1);
         if let Some(segment) = self.table.segments.get_mut(&header.number) {
             segment.used = walked.end as u32;
             segment.last = walked.frames.last().map_or(before, |f| f.header.sequence);
+            segment.unreadable |= walked.unreadable;
         }
         Ok((bytes, walked))
     }
@@ -305,13 +354,15 @@ impl Replay<'_> {
         let mut tail = None;
         let firsts: Vec<u64> = segments.iter().map(|(_, h, ..)| h.first).collect();
         for (n, (number, header, file, sealed)) in segments.into_iter().enumerate() {
-            if let Some(next) = firsts.get(n + 1)
+            let next = firsts.get(n + 1);
+            if let Some(next) = next
                 && *next <= self.batch_from.cold + 1
             {
                 self.skip(number, *next, sealed);
                 continue;
             }
-            let (_, walked) = self.walk_segment(&header, &*file, sealed)?;
+            let is_last = next.is_none();
+            let (bytes, walked) = self.walk_segment(&header, &*file, sealed, is_last)?;
             for found in &walked.frames {
                 if found.header.sequence > self.batch_from.cold {
                     frames.push(ColdFrame {
@@ -322,13 +373,9 @@ impl Replay<'_> {
                     });
                 }
             }
-            let before = header.first.saturating_sub(1);
-            let last = walked.frames.last().map_or(before, |f| f.header.sequence);
-            tail = Some(Tail {
-                number,
-                walk: walked,
-                last,
-            });
+            if is_last {
+                tail = Some(self.secure(&header, &*file, &bytes, walked)?);
+            }
         }
         Ok(tail)
     }
@@ -337,7 +384,8 @@ impl Replay<'_> {
     fn skip(&mut self, number: u32, next_first: u64, sealed: Option<Sealed>) {
         if let Some(segment) = self.table.segments.get_mut(&number) {
             segment.last = next_first - 1;
-            segment.used = sealed.map_or(self.size, |s| s.end) as u32;
+            // Without a successor in its lane nobody knows where it ends: its file does.
+            segment.used = sealed.map_or(segment.used, |s| s.end as u32);
         }
     }
 
@@ -347,14 +395,23 @@ impl Replay<'_> {
         let mut cold = cold.into_iter().peekable();
         let mut tail = None;
         for (n, (number, header, file, sealed)) in segments.into_iter().enumerate() {
-            if let Some(next) = firsts.get(n + 1)
+            let next = firsts.get(n + 1);
+            if let Some(next) = next
                 && *next <= self.batch_from.hot + 1
             {
                 self.skip(number, *next, sealed);
                 continue;
             }
-            let (bytes, walked) = self.walk_segment(&header, &*file, sealed)?;
-            for found in &walked.frames {
+            let is_last = next.is_none();
+            let (bytes, mut walked) = self.walk_segment(&header, &*file, sealed, is_last)?;
+            let frames = std::mem::take(&mut walked.frames);
+            if is_last {
+                let last = frames.last().map(|f| f.header.sequence);
+                let mut end = self.secure(&header, &*file, &bytes, walked)?;
+                end.last = last.unwrap_or(end.last);
+                tail = Some(end);
+            }
+            for found in &frames {
                 let sequence = found.header.sequence;
                 if sequence <= self.batch_from.hot {
                     continue;
@@ -370,13 +427,6 @@ impl Replay<'_> {
                 self.apply_frame(sequence, place, frame, None)?;
                 self.applied.hot = sequence;
             }
-            let before = header.first.saturating_sub(1);
-            let last = walked.frames.last().map_or(before, |f| f.header.sequence);
-            tail = Some(Tail {
-                number,
-                walk: walked,
-                last,
-            });
         }
         for frame in cold {
             self.apply_cold(&frame)?;
@@ -385,16 +435,14 @@ impl Replay<'_> {
     }
 
     fn apply_cold(&mut self, frame: &ColdFrame) -> Result<(), OpenError> {
-        let Some(segment) = self.table.segments.get(&frame.place.segment) else {
+        let Some(segment) = self.table.segments.get_mut(&frame.place.segment) else {
             return Ok(());
         };
-        let bytes = read_range(
-            &*segment.file,
-            frame.place.offset.into(),
-            frame.place.len as usize,
-        )
-        .map_err(io_error("read a segment"))?;
-        self.apply_frame(frame.as_of, frame.place, &bytes, Some(frame.head))?;
+        let (from, len) = (frame.place.offset, frame.place.len as usize);
+        let read = read_around(&*segment.file, from.into(), len);
+        let read = read.map_err(io_error("read a segment"))?;
+        segment.unreadable |= !read.unreadable.is_empty();
+        self.apply_frame(frame.as_of, frame.place, &read.bytes, Some(frame.head))?;
         self.applied.cold = frame.sequence;
         Ok(())
     }
@@ -443,13 +491,50 @@ impl Replay<'_> {
         Ok(self.index.apply(&batch)?)
     }
 
-    /// Makes the end of a lane as if it had always been durable, and ready to be written to.
-    fn reopen(
+    /// Makes the end of a lane as if it had always been durable: before the index is told of it, for the
+    /// index proves what was durable.
+    fn secure(
         &mut self,
-        lane: Lane,
-        tail: Option<Tail>,
-        applied: u64,
-    ) -> Result<LaneWriter, OpenError> {
+        header: &SegmentHeader,
+        file: &dyn File,
+        bytes: &[u8],
+        walk: Walk,
+    ) -> Result<Tail, OpenError> {
+        let failed = io_error("rewrite the end of the log");
+        let end = walk.end.min(bytes.len());
+        let from = walk.synced.min(end) / PAGE * PAGE;
+        // Into what cannot be read nothing is written: it is the evidence.
+        if !walk.unreadable {
+            let mut end_bytes = bytes.get(from..end).unwrap_or_default().to_vec();
+            let slack = walk
+                .content_end
+                .max(walk.damaged_end())
+                .saturating_sub(from);
+            if let Some(slack) = end_bytes.get_mut(slack..) {
+                slack.fill(0);
+            }
+            // What was read may be in no more than the system's memory.
+            file.write_at(&end_bytes, from as u64).map_err(&failed)?;
+        }
+        for start in &walk.stale {
+            let page = start / PAGE * PAGE;
+            let page = page.max(end);
+            file.write_at(&[0; PAGE], page as u64).map_err(&failed)?;
+            self.recovered.torn_bytes += PAGE as u64;
+        }
+        file.sync().map_err(&failed)?;
+        let before = header.first.saturating_sub(1);
+        Ok(Tail {
+            number: header.number,
+            nonce: header.nonce,
+            last: walk.frames.last().map_or(before, |f| f.header.sequence),
+            end: end as u32,
+            goes_on: !walk.unreadable,
+        })
+    }
+
+    /// Gets the end of a lane ready to be written to.
+    fn reopen(&self, lane: Lane, tail: Option<Tail>, applied: u64) -> LaneWriter {
         let mut writer = LaneWriter {
             lane,
             active: None,
@@ -457,64 +542,26 @@ impl Replay<'_> {
             next: applied + 1,
         };
         let Some(tail) = tail else {
-            return Ok(writer);
+            return writer;
         };
         let Some(segment) = self.table.segments.get(&tail.number) else {
-            return Ok(writer);
+            return writer;
         };
         let file = Arc::clone(&segment.file);
-        let failed = io_error("rewrite the end of the log");
-        let end = tail.walk.end.min(self.size);
-        let from = tail.walk.synced.min(end) / PAGE * PAGE;
-        let mut bytes = read_range(&*file, from as u64, end - from).map_err(&failed)?;
-        let slack = tail.walk.content_end.saturating_sub(from);
-        if let Some(slack) = bytes.get_mut(slack..) {
-            slack.fill(0);
-        }
-        // What was read may be in no more than the system's memory.
-        file.write_at(&bytes, from as u64).map_err(&failed)?;
-        for start in &tail.walk.stale {
-            let page = start / PAGE * PAGE;
-            let page = page.max(end);
-            file.write_at(&[0; PAGE], page as u64).map_err(&failed)?;
-            self.recovered.torn_bytes += PAGE as u64;
-        }
-        file.sync().map_err(&failed)?;
-        writer.previous = (tail.number, end as u32);
+        writer.previous = (tail.number, tail.end);
         writer.next = applied.max(tail.last) + 1;
-        // Behind a gap in the sequence a new segment begins, so that the gap is no damage.
-        if tail.last + 1 == writer.next {
+        // After a gap in the sequence a new segment begins, so that the gap is no damage.
+        if tail.last + 1 == writer.next && tail.goes_on {
+            let len = file.len().unwrap_or_default();
             writer.active = Some(Active {
                 number: tail.number,
-                nonce: segment.header.nonce,
+                nonce: tail.nonce,
+                offset: tail.end,
+                ahead: u32::try_from(len / PAGE as u64 * PAGE as u64).unwrap_or(tail.end),
                 file,
-                offset: end as u32,
             });
         }
-        Ok(writer)
-    }
-
-    fn clear_orphan_bodies(&mut self) -> Result<(), OpenError> {
-        let names = self
-            .storage
-            .list(body::DIR)
-            .map_err(io_error("list the contents"))?;
-        let is_orphan = |id: &QueueId| !self.table.body_files.contains(id);
-        let orphans: Vec<QueueId> = names
-            .iter()
-            .filter_map(|name| body::owner(name))
-            .filter(is_orphan)
-            .collect();
-        if !orphans.is_empty() && self.has_damage()? {
-            self.keep_orphan_bodies(&orphans)?;
-        } else {
-            for id in orphans {
-                let failed = io_error("remove a content that belongs to no mail");
-                self.storage.remove(&body::file_name(id)).map_err(failed)?;
-            }
-        }
-        self.table.dead_files.clear();
-        Ok(())
+        writer
     }
 }
 
@@ -526,18 +573,9 @@ const fn place_of(segment: u32, found: &Found) -> Place {
     }
 }
 
-/// Enters a message that the index knows; `false` when its record is in no segment.
-fn enter(table: &mut Table, known: Known) -> bool {
-    let has = |table: &Table, place: Place| {
-        place.is_none() || table.segments.contains_key(&place.segment)
-    };
+/// Enters a message that the index knows.
+fn enter(table: &mut Table, known: Known) {
     let finished = known.slots.iter().all(|(_, done)| *done);
-    let slots_exist = known.slots.iter().all(|(place, _)| has(table, *place));
-    let exists = has(table, known.gone) && slots_exist;
-    let complete = exists && has(table, known.place);
-    if !complete && !finished {
-        return false;
-    }
     if known.body_file && !finished {
         table.body_files.insert(known.id);
     }
@@ -548,5 +586,4 @@ fn enter(table: &mut Table, known: Known) -> bool {
     } else {
         table.insert_gone(known.id, known.place, known.gone, known.from);
     }
-    true
 }

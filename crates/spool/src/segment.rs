@@ -231,6 +231,17 @@ pub(crate) struct Walk {
     pub(crate) stale: Vec<usize>,
     /// The offset that the last frame knew to be synced.
     pub(crate) synced: usize,
+    /// Frames at its end that were durable and are not there: their sequences.
+    pub(crate) lacks: Option<(u64, u64)>,
+    /// The disk did not give all of the segment.
+    pub(crate) unreadable: bool,
+}
+
+impl Walk {
+    /// Where the last damaged range ends.
+    pub(crate) fn damaged_end(&self) -> usize {
+        self.damaged.last().map_or(0, |(_, to)| *to)
+    }
 }
 
 /// Where a segment is known to end, told by its successor.
@@ -242,8 +253,9 @@ pub(crate) struct Sealed {
     pub(crate) next: u64,
 }
 
-/// Finds the frames of a segment; `sealed` is `None` for the last of its lane.
-pub(crate) fn walk(bytes: &[u8], own: &SegmentHeader, sealed: Option<Sealed>) -> Walk {
+/// Finds the frames of a segment; `sealed` is `None` for the last of its lane. Frames up to the sequence
+/// `proven` were durable, as somebody else knows.
+pub(crate) fn walk(bytes: &[u8], own: &SegmentHeader, sealed: Option<Sealed>, proven: u64) -> Walk {
     let all = find_all(bytes, own.nonce);
     let claimed = all.iter().map(|f| f.header.synced as usize).max();
     let synced = sealed
@@ -261,7 +273,8 @@ pub(crate) fn walk(bytes: &[u8], own: &SegmentHeader, sealed: Option<Sealed>) ->
         let torn = !walk.stale.is_empty() || sealed.is_some_and(|s| start >= s.end);
         let adjoins = found.header.sequence == expected
             && (start == at || start == at.next_multiple_of(PAGE));
-        if !torn && (adjoins || start <= synced) {
+        let durable = start <= synced || found.header.sequence <= proven;
+        if !torn && (adjoins || durable) {
             if !adjoins {
                 walk.damaged.push((at, start));
             }
@@ -276,9 +289,22 @@ pub(crate) fn walk(bytes: &[u8], own: &SegmentHeader, sealed: Option<Sealed>) ->
     walk.end = at.next_multiple_of(PAGE);
     // The last frames may be lost within the page where the one before them ends: then only the
     // sequence tells.
-    if walk.end < synced || sealed.is_some_and(|s| expected < s.next) {
+    let before_next = sealed.is_some_and(|s| expected < s.next);
+    if walk.end < synced || before_next {
         walk.damaged.push((at, synced.min(bytes.len())));
         walk.end = synced.next_multiple_of(PAGE);
+    } else if sealed.is_none() && expected <= proven {
+        // A write that nobody knows to be durable begins a page, after what is proven.
+        let limit = walk.stale.first().copied().unwrap_or(bytes.len());
+        let rest = bytes.get(at..limit).unwrap_or_default();
+        if let Some(last) = rest.iter().rposition(|octet| *octet != 0) {
+            let end = (at + last + 1).next_multiple_of(PAGE);
+            walk.damaged.push((at, end.min(limit)));
+            walk.end = end;
+        }
+    }
+    if sealed.is_none() && expected <= proven {
+        walk.lacks = Some((expected, proven));
     }
     walk
 }

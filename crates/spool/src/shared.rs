@@ -29,6 +29,8 @@ pub(crate) struct Pending {
 pub(crate) struct Queue {
     pub(crate) pending: VecDeque<Pending>,
     pub(crate) closing: bool,
+    /// The hot segment holds nothing that lives: another may begin, so that its file can go.
+    pub(crate) begin_segment: bool,
 }
 
 /// Segments ready for use.
@@ -85,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) refused: Mutex<Option<Batch>>,
     pub(crate) poison: Mutex<Option<Arc<str>>>,
     pub(crate) low_on_space: AtomicBool,
+    /// The spool is being closed: no thread prepares segments any more.
+    pub(crate) closing: AtomicBool,
     /// What was found damaged and was not told yet.
     pub(crate) damaged: Mutex<Vec<Damaged>>,
     pub(crate) counters: Counters,
@@ -146,6 +150,11 @@ impl Shared {
             // One that stays is removed when the spool is opened next.
             drop(self.storage.remove(&body::file_name(*id)));
         }
+    }
+
+    /// Whether another thread prepares segments.
+    pub(crate) fn has_keeper(&self) -> bool {
+        self.options.threads && !self.closing.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_low(&self) -> bool {

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use mail::{Message, QueueId, RecipientKey, RecipientState, Timestamp};
 
+use crate::ballast;
 use crate::body::{self, BodyWriter};
 use crate::change::Place;
 use crate::committer::Committer;
@@ -33,7 +34,7 @@ mod stats;
 pub(crate) mod threads;
 
 pub use stats::SpoolStats;
-use threads::{enqueue, has_large_body, join, spawn};
+use threads::{enqueue, has_large_body, spawn};
 
 /// Why a message could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -85,16 +86,22 @@ impl Spool {
     /// When the directory is in use, cannot be read or written, or was written by a later release.
     pub fn open_dir(dir: &Path, options: Options) -> Result<(Self, Recovered), OpenError> {
         let storage: Arc<dyn Storage> = Arc::new(DirStorage::open(dir)?);
+        // Before the index is opened: it needs room even to be read.
+        let gave_up = ballast::give_up_if_full(&*storage, options.ballast_bytes);
         let index = Arc::new(SqliteIndex::open(dir)?);
-        match Self::open(options.clone(), Arc::clone(&storage), index) {
-            Err(OpenError::Index(_)) => {
+        let opened = match Self::open(options.clone(), Arc::clone(&storage), index) {
+            Err(OpenError::Index(error)) if error.is_damage() => {
                 // One that was closed in order is not checked before it is read. Now it is, and
                 // made anew when it is damaged.
                 let index = Arc::new(SqliteIndex::open(dir)?);
                 Self::open(options, storage, index)
             }
             opened => opened,
-        }
+        };
+        opened.map(|(spool, mut recovered)| {
+            recovered.gave_up_ballast |= gave_up;
+            (spool, recovered)
+        })
     }
 
     /// Opens the spool on a storage.
@@ -106,6 +113,7 @@ impl Spool {
         storage: Arc<dyn Storage>,
         index: Arc<dyn Index>,
     ) -> Result<(Self, Recovered), OpenError> {
+        let gave_up_ballast = ballast::give_up_if_full(&*storage, options.ballast_bytes);
         let start = start(&options, &storage, &*index)?;
         let Start {
             table,
@@ -116,8 +124,13 @@ impl Spool {
             free,
             last_free,
             damaged,
-            recovered,
+            list,
+            restate,
+            mut recovered,
         } = start;
+        recovered.gave_up_ballast = gave_up_ballast;
+        let room = storage.free_bytes();
+        let is_low = room.is_ok_and(|room| room < options.reserve_bytes);
         let shared = Arc::new(Shared {
             spool_id: applied.spool,
             storage,
@@ -140,14 +153,15 @@ impl Spool {
             feed_changed: Condvar::new(),
             refused: Mutex::new(None),
             poison: Mutex::new(None),
-            low_on_space: false.into(),
+            low_on_space: is_low.into(),
+            closing: false.into(),
             damaged: Mutex::new(damaged),
             counters: Counters::default(),
             event_listener: Mutex::new(None),
             options,
         });
         let committer = Committer::new(Arc::clone(&shared), hot);
-        let keeper = Keeper::new(Arc::clone(&shared), cold);
+        let keeper = Keeper::new(Arc::clone(&shared), cold, list);
         let work = if shared.options.threads {
             spawn(&shared, committer, keeper).map_err(|source| OpenError::Io {
                 doing: "start the threads",
@@ -157,7 +171,12 @@ impl Spool {
             refill(&shared);
             Work::Stepped(Mutex::new((committer, keeper)))
         };
-        Ok((Self { shared, work }, recovered))
+        let spool = Self { shared, work };
+        if !restate.is_empty() {
+            // A failure is met again by the next commit; until then memory and index know them.
+            spool.commit(restate, Box::new(|_| {}));
+        }
+        Ok((spool, recovered))
     }
 
     /// Makes `ops` durable, all or none of them; what hosts have said is cut to
@@ -220,14 +239,6 @@ impl Spool {
         self.commit_step();
         // An error says that the threads are gone, and the commits with them.
         told.recv().unwrap_or_default();
-    }
-
-    /// Octets that one commit takes at most; a larger one is refused
-    /// ([`CommitError::TooLarge`]). A mail takes its content, when that is not in a file, and its
-    /// envelope; a state or an outcome [`Op::STATE_MAX`] at most.
-    #[must_use]
-    pub fn commit_bytes_max(&self) -> u64 {
-        self.shared.options.commit_bytes_max()
     }
 
     /// Without threads: writes the commits that wait; returns whether there were any.
@@ -575,17 +586,7 @@ impl Drop for Spool {
                 lock(&self.shared.queue).closing = true;
             }
             Work::Threads { handles, bodies } => {
-                // Contents on their way are written first; then what they led to.
-                drop(lock(bodies).take());
-                let mut handles = std::mem::take(&mut *lock(handles)).into_iter();
-                join(handles.next());
-                lock(&self.shared.queue).closing = true;
-                self.shared.queue_changed.notify_all();
-                join(handles.next());
-                self.shared.pool_changed.notify_all();
-                lock(&self.shared.feed).closing = true;
-                self.shared.feed_changed.notify_all();
-                handles.for_each(|handle| join(Some(handle)));
+                threads::end(&self.shared, handles, bodies);
             }
         }
     }

@@ -72,6 +72,8 @@ pub(crate) struct Segment {
     pub(crate) used: u32,
     /// The sequence of its last frame.
     pub(crate) last: u64,
+    /// The disk did not give all of it: its file is not used again.
+    pub(crate) unreadable: bool,
 }
 
 #[derive(Default)]
@@ -450,6 +452,38 @@ impl Table {
         }
         messages.append(&mut others);
         messages
+    }
+
+    /// What is said to stand in segments that are not there: messages without an outcome, and states and
+    /// outcomes of recipients.
+    pub(crate) fn astray(&self) -> Vec<(Place, Holder)> {
+        let is_astray =
+            |place: Place| !place.is_none() && !self.segments.contains_key(&place.segment);
+        let mut astray = Vec::new();
+        for (id, entry) in self.entries.iter() {
+            if is_astray(entry.place) && !entry.is_finished() {
+                astray.push((entry.place, Holder::Message(id)));
+            }
+            for (recipient, slot) in (0..).zip(entry.slots.as_slice()) {
+                if is_astray(slot.place) {
+                    let key = RecipientKey { id, recipient };
+                    astray.push((slot.place, Holder::Slot(key)));
+                }
+            }
+        }
+        for (name, (_, place)) in &self.controls {
+            if is_astray(*place) {
+                astray.push((*place, Holder::Control(name.clone())));
+            }
+        }
+        astray
+    }
+
+    /// Messages with a recipient that has no outcome.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = (QueueId, &Entry)> {
+        self.entries
+            .iter()
+            .filter(|(_, entry)| !entry.is_finished())
     }
 
     /// Messages that wait although their record is lost.

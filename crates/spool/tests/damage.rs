@@ -23,6 +23,7 @@ fn open(disk: &SimDisk, index: &Arc<MemoryIndex>) -> (Spool, Recovered) {
         segment_bytes: 64 << 10,
         hot_segments: 2,
         reserve_bytes: 0,
+        ballast_bytes: 0,
         nonce_seed: 42,
         threads: false,
         ..Options::default()

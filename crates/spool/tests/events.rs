@@ -35,6 +35,7 @@ impl Dir {
         let options = Options {
             segment_bytes,
             reserve_bytes: 0,
+            ballast_bytes: 0,
             nonce_seed: 42,
             threads: false,
             ..Options::default()

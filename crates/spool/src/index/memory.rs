@@ -307,6 +307,24 @@ impl Index for MemoryIndex {
         Ok(())
     }
 
+    fn finished(&self, id: QueueId) -> Result<Vec<u32>, IndexError> {
+        let first = RecipientKey { id, recipient: 0 };
+        let last = RecipientKey {
+            id,
+            recipient: u32::MAX,
+        };
+        let inner = self.lock();
+        Ok(inner
+            .history
+            .range(first..=last)
+            .map(|(key, _)| key.recipient)
+            .collect())
+    }
+
+    fn keep_aside(&self) -> Option<String> {
+        None
+    }
+
     fn clear(&self) -> Result<(), IndexError> {
         let mut inner = self.lock();
         inner.applied = Applied::default();

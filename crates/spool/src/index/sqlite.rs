@@ -26,7 +26,8 @@ mod write;
 
 use condition::history_condition;
 use files::{
-    CLOSED, HISTORY_FILE, INDEX_FILE, connect, open_history, open_index, remove_index, set_mark,
+    CLOSED, HISTORY_FILE, INDEX_FILE, aside_name, connect, open_history, open_index,
+    set_index_aside, set_mark,
 };
 
 const DONE: i64 = 2;
@@ -93,10 +94,12 @@ impl SqliteIndex {
     pub fn open(dir: &Path) -> Result<Self, IndexError> {
         let index = match open_index(dir) {
             Ok(index) => index,
-            Err(_) => {
-                remove_index(dir)?;
+            // It is derived from the log; the old one is kept to be looked at.
+            Err(error) if error.is_damage() => {
+                set_index_aside(dir)?;
                 open_index(dir)?
             }
+            Err(error) => return Err(error),
         };
         let history = open_history(dir)?;
         let reader = Files::open(dir)?;
@@ -300,6 +303,22 @@ impl Index for SqliteIndex {
         }
         self.doubtful.store(false, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn finished(&self, id: QueueId) -> Result<Vec<u32>, IndexError> {
+        let files = self.writer();
+        let sql = "SELECT n FROM history WHERE id = ?";
+        let mut statement = files.history.prepare_cached(sql)?;
+        let numbers = statement.query_map([id.as_u64() as i64], |r| r.get(0))?;
+        Ok(numbers.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn keep_aside(&self) -> Option<String> {
+        let name = aside_name(&self.dir);
+        let to = self.dir.join(&name);
+        let to = to.to_str()?;
+        let kept = self.writer().index.execute("VACUUM INTO ?", [to]);
+        kept.is_ok().then_some(name)
     }
 
     fn clear(&self) -> Result<(), IndexError> {

@@ -19,7 +19,7 @@ use crate::lane::{WriteError, segment_name};
 use crate::record::{MessageRecord, Record, put_control, put_done, single};
 use crate::segment::PAGE;
 use crate::shared::{Shared, lock};
-use crate::storage::read_range;
+use crate::storage::read_around;
 use crate::table::{Holder, Slot};
 
 type Held = (Place, Holder);
@@ -33,7 +33,7 @@ impl Keeper {
     /// quarantine, told, and pointed to no more.
     pub(super) fn rescue(&mut self, victim: &Victim) -> Result<(), WriteError> {
         let held = lock(&self.shared.table).holders(victim.header.number);
-        let bytes = read_range(&*victim.file, 0, victim.used as usize).map_err(refused)?;
+        let bytes = self.read_victim(victim).map_err(refused)?;
         let mut load = Load::default();
         let copied = self.copy_held(victim, &bytes, held, &mut load);
         self.abandon(&load);
@@ -200,6 +200,7 @@ impl Keeper {
                 told.push(Damaged {
                     what,
                     file: file.clone(),
+                    missing: false,
                 });
             }
             lock(&self.shared.feed).changes.append(&mut fed);
@@ -245,7 +246,7 @@ impl Keeper {
                 .get(&slot.place.segment)
                 .ok_or(io::ErrorKind::NotFound)?;
             let (from, len) = (slot.place.offset as usize, slot.place.len as usize);
-            let bytes = read_range(&**file, from as u64, len)?;
+            let bytes = read_around(&**file, from as u64, len)?.bytes;
             if let Some(Ok(Record::State { key: k, state, .. })) = single(&bytes)
                 && k == key
             {
@@ -258,6 +259,7 @@ impl Keeper {
             told.push(Damaged {
                 what: Damage::State(key),
                 file: name,
+                missing: false,
             });
             // Without an outcome it waits, whatever the record says.
             states.push(Some(initial.clone().unwrap_or_default()));

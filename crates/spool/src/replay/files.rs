@@ -7,8 +7,9 @@ use mail::QueueId;
 use super::{OpenError, Quarantined, Replay, io_error};
 use crate::body;
 use crate::damage::{self, QUARANTINE_DIR};
+use crate::lane::STEP;
 use crate::segment::{FORMAT_VERSION, HeaderCheck, Lane, PAGE, SegmentHeader};
-use crate::storage::{File, read_range};
+use crate::storage::{File, read_around};
 use crate::table::Segment;
 
 /// The free segments, and the highest number that one of them bears.
@@ -41,8 +42,9 @@ impl Replay<'_> {
                 "cold" => self.open_segment(name, number, Lane::Cold, file)?,
                 "free" => {
                     last_free = last_free.max(number);
-                    // One that was cut off in the making, or is of another size.
-                    if len == self.size as u64 {
+                    // One that was cut off in the making, or is larger than is wanted today.
+                    let size = u64::from(self.options.segment_bytes);
+                    if (size.min(STEP as u64)..=size).contains(&len) {
                         free.push((name, file));
                     } else {
                         drop(file);
@@ -66,7 +68,8 @@ impl Replay<'_> {
     ) -> Result<(), OpenError> {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         self.last_number = self.last_number.max(number);
-        let page = read_range(&*file, 0, 2 * PAGE).map_err(io_error("read a segment"))?;
+        let read = read_around(&*file, 0, 2 * PAGE).map_err(io_error("read a segment"))?;
+        let (page, unreadable) = (read.bytes, !read.unreadable.is_empty());
         let header = match SegmentHeader::check(&page) {
             HeaderCheck::Good(header) if (header.number, header.lane) == (number, lane) => header,
             HeaderCheck::Newer(version) => {
@@ -83,10 +86,11 @@ impl Replay<'_> {
                     .values()
                     .next()
                     .map_or(0, |s| s.header.spool);
-                self.quarantine(&name, &page, 0, PAGE)?;
+                self.quarantine(&name, &page, (0, PAGE), unreadable)?;
                 let salvaged = SegmentHeader::salvage(&page, lane, number, spool);
                 let Some(header) = salvaged else {
-                    return self.set_aside(&name, &file);
+                    self.set_aside.insert(number);
+                    return self.set_whole_aside(&name, &file);
                 };
                 header
             }
@@ -99,13 +103,14 @@ impl Replay<'_> {
             live_bytes: 0,
             used: u32::try_from(used).unwrap_or(u32::MAX),
             last: header.first.saturating_sub(1),
+            unreadable,
         };
         self.table.segments.insert(number, segment);
         Ok(())
     }
 
     /// A segment of which nothing can be read goes to the quarantine whole.
-    fn set_aside(&mut self, name: &str, file: &Arc<dyn File>) -> Result<(), OpenError> {
+    fn set_whole_aside(&mut self, name: &str, file: &Arc<dyn File>) -> Result<(), OpenError> {
         let to = format!("{QUARANTINE_DIR}/{name}");
         let moved = self.storage.rename(name, &to);
         let synced = moved.and_then(|()| self.storage.sync_dir(QUARANTINE_DIR));
@@ -117,21 +122,47 @@ impl Replay<'_> {
             segment: name.to_owned(),
             from: 0,
             to: file.len().unwrap_or_default(),
+            unreadable: false,
         });
         Ok(())
     }
 
+    /// Removes contents that no mail claims, or keeps them where the mail may be lost.
+    pub(super) fn clear_orphan_bodies(&mut self) -> Result<(), OpenError> {
+        let names = self
+            .storage
+            .list(body::DIR)
+            .map_err(io_error("list the contents"))?;
+        let is_orphan = |id: &QueueId| !self.table.body_files.contains(id);
+        let orphans: Vec<QueueId> = names
+            .iter()
+            .filter_map(|name| body::owner(name))
+            .filter(is_orphan)
+            .collect();
+        if !orphans.is_empty() && (!self.recovered.missing.is_empty() || self.has_damage()?) {
+            self.keep_orphan_bodies(&orphans)?;
+        } else {
+            for id in orphans {
+                let failed = io_error("remove a content that belongs to no mail");
+                self.storage.remove(&body::file_name(id)).map_err(failed)?;
+            }
+        }
+        self.table.dead_files.clear();
+        Ok(())
+    }
+
     /// Whether parts of the log are in the quarantine, from now or from earlier.
-    pub(super) fn has_damage(&self) -> Result<bool, OpenError> {
+    fn has_damage(&self) -> Result<bool, OpenError> {
         let kept = self.storage.list(QUARANTINE_DIR);
         let kept = kept.map_err(io_error("list the quarantine"))?;
         Ok(kept.iter().any(|name| name.contains(".seg")))
     }
 
     /// A content that no mail claims may belong to one whose record is damaged.
-    pub(super) fn keep_orphan_bodies(&mut self, orphans: &[QueueId]) -> Result<(), OpenError> {
+    fn keep_orphan_bodies(&mut self, orphans: &[QueueId]) -> Result<(), OpenError> {
         let failed = io_error("set aside a content that belongs to no mail");
-        let found_now = !self.recovered.quarantined.is_empty();
+        let found_now =
+            !self.recovered.quarantined.is_empty() || !self.recovered.missing.is_empty();
         for id in orphans {
             let (from, to) = (body::file_name(*id), body::quarantine_name(*id));
             self.storage.rename(&from, &to).map_err(&failed)?;
@@ -143,6 +174,7 @@ impl Replay<'_> {
                     segment: from,
                     from: 0,
                     to: file.len().unwrap_or_default(),
+                    unreadable: false,
                 });
             }
         }
@@ -156,9 +188,12 @@ impl Replay<'_> {
         &mut self,
         name: &str,
         bytes: &[u8],
-        from: usize,
-        to: usize,
+        (from, to): (usize, usize),
+        unreadable: bool,
     ) -> Result<(), OpenError> {
+        if from >= to {
+            return Ok(());
+        }
         let file_name = damage::file_name(name, from, to);
         let bytes = bytes.get(from..to.min(bytes.len())).unwrap_or_default();
         if self.storage.open(&file_name).is_ok() {
@@ -172,6 +207,7 @@ impl Replay<'_> {
             segment: name.to_owned(),
             from: from as u64,
             to: to as u64,
+            unreadable,
         });
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! The spool's threads: contents, committer, housekeeping, index.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 use mail::QueueId;
 
@@ -12,12 +14,52 @@ use crate::committer::{Committer, is_intake};
 use crate::indexer;
 use crate::keeper::Keeper;
 use crate::op::{CommitError, Op};
-use crate::shared::{Pending, Shared, lock};
+use crate::shared::{Pending, Shared, lock, wait};
 
-pub(super) fn join(handle: Option<JoinHandle<()>>) {
-    if let Some(handle) = handle {
+fn join(handle: Option<JoinHandle<()>>) {
+    // The last owner may be a callback, and so one of these threads: it ends by itself after that.
+    if let Some(handle) = handle
+        && handle.thread().id() != thread::current().id()
+    {
         // A thread that panicked has said so already.
         drop(handle.join());
+    }
+}
+
+/// Runs what a thread does. A panic ends the queue with its reason: nobody may wait for this thread any
+/// more, and a state that a bug has left halfway is not built upon.
+fn guarded(shared: &Arc<Shared>, name: &str, run: impl FnOnce()) {
+    let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else {
+        return;
+    };
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    let reason = format!(
+        "a fault in Sendoff itself: thread {name} panicked: {}",
+        text.unwrap_or("no reason given")
+    );
+    let reason = shared.set_poison(&reason);
+    lock(&shared.feed)
+        .failed
+        .get_or_insert_with(|| reason.to_string());
+    shared.feed_changed.notify_all();
+    shared.queue_changed.notify_all();
+}
+
+/// Answers every commit when the committer is gone, until the spool is closed.
+fn refuse_commits(shared: &Arc<Shared>) {
+    while let Some(reason) = shared.poisoned() {
+        let pending = {
+            let mut queue = lock(&shared.queue);
+            while queue.pending.is_empty() && !queue.closing {
+                queue = wait(&shared.queue_changed, queue);
+            }
+            match queue.pending.pop_front() {
+                Some(pending) => pending,
+                None => return,
+            }
+        };
+        (pending.done)(Err(CommitError::Poisoned(reason)));
     }
 }
 
@@ -97,11 +139,14 @@ pub(super) fn spawn(
     committer: Committer,
     keeper: Keeper,
 ) -> std::io::Result<Work> {
-    let thread = |name: &str, run: Box<dyn FnOnce() + Send>| {
-        std::thread::Builder::new().name(name.to_owned()).spawn(run)
+    let thread = |name: &'static str, run: Box<dyn FnOnce() + Send>| {
+        let shared = Arc::clone(shared);
+        let builder = thread::Builder::new().name(name.to_owned());
+        builder.spawn(move || guarded(&shared, name, run))
     };
     let (bodies, incoming) = mpsc::channel();
     let for_bodies = Arc::clone(shared);
+    let for_commits = Arc::clone(shared);
     let for_index = Arc::clone(shared);
     let handles = vec![
         thread(
@@ -112,7 +157,13 @@ pub(super) fn spawn(
                 }
             }),
         )?,
-        thread("spool-commit", Box::new(move || committer.run()))?,
+        thread(
+            "spool-commit",
+            Box::new(move || {
+                guarded(&for_commits, "spool-commit", || committer.run());
+                refuse_commits(&for_commits);
+            }),
+        )?,
         thread("spool-keep", Box::new(move || keeper.run()))?,
         thread("spool-index", Box::new(move || indexer::run(for_index)))?,
     ];
@@ -120,4 +171,26 @@ pub(super) fn spawn(
         handles: Mutex::new(handles),
         bodies: Mutex::new(Some(bodies)),
     })
+}
+
+/// Lets the threads finish what waits, one after the other, and waits for their end.
+pub(super) fn end(
+    shared: &Shared,
+    handles: &Mutex<Vec<JoinHandle<()>>>,
+    bodies: &Mutex<Option<mpsc::Sender<Pending>>>,
+) {
+    // Contents on their way are written first; then what they led to.
+    drop(lock(bodies).take());
+    let mut handles = std::mem::take(&mut *lock(handles)).into_iter();
+    join(handles.next());
+    lock(&shared.queue).closing = true;
+    shared.queue_changed.notify_all();
+    // Whoever waits for a segment makes it alone from now on.
+    shared.closing.store(true, Ordering::Release);
+    drop(lock(&shared.pool));
+    shared.pool_changed.notify_all();
+    join(handles.next());
+    lock(&shared.feed).closing = true;
+    shared.feed_changed.notify_all();
+    handles.for_each(|handle| join(Some(handle)));
 }

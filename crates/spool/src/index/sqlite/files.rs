@@ -6,6 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::IndexError;
+use crate::damage::QUARANTINE_DIR;
 
 pub(super) const INDEX_FILE: &str = "index.db";
 pub(super) const HISTORY_FILE: &str = "history.db";
@@ -131,14 +132,26 @@ pub(super) fn set_mark(connection: &Connection, mark: i64) -> Result<(), IndexEr
     Ok(connection.execute_batch(&format!("PRAGMA application_id = {mark};"))?)
 }
 
-pub(super) fn remove_index(dir: &Path) -> Result<(), IndexError> {
+/// A free name in the quarantine for an index that is kept although another takes its place.
+pub(super) fn aside_name(dir: &Path) -> String {
+    let name = |n: u32| format!("{QUARANTINE_DIR}/index-{n}.db");
+    let is_free = |name: &String| !dir.join(name).exists();
+    (1..).map(name).find(is_free).unwrap_or_default()
+}
+
+/// Moves the index out of the way; returns where it is kept. Where it cannot be moved it is removed.
+pub(super) fn set_index_aside(dir: &Path) -> Result<String, IndexError> {
+    let name = aside_name(dir);
     for suffix in ["", "-wal", "-shm"] {
-        match fs::remove_file(dir.join(format!("{INDEX_FILE}{suffix}"))) {
+        let from = dir.join(format!("{INDEX_FILE}{suffix}"));
+        let to = dir.join(format!("{name}{suffix}"));
+        let moved = fs::rename(&from, to).or_else(|_| fs::remove_file(&from));
+        match moved {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
             Ok(()) | Err(_) => {}
         }
     }
-    Ok(())
+    Ok(name)
 }
 
 pub(super) fn open_history(dir: &Path) -> Result<Connection, IndexError> {

@@ -1,0 +1,129 @@
+//! What housekeeping does besides reclaiming: the list of segments, the ballast, and giving room back.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Keeper;
+use crate::ballast;
+use crate::lane::{STEP, poison};
+use crate::list::{self, Listed, SegmentList};
+use crate::shared::{Shared, lock};
+
+/// Looks around without anything to do before room is given back: a minute.
+const IDLE_LOOKS: u32 = 300;
+
+impl Keeper {
+    /// Brings the list of segments up to date; `without` is about to go.
+    ///
+    /// # Errors
+    /// When what the disk holds of the list is unknown: the queue stops then.
+    pub(super) fn keep_list(&mut self, without: Option<u32>) -> io::Result<()> {
+        let listed: Listed = {
+            let table = lock(&self.shared.table);
+            let there = table.segments.iter().filter(|(n, _)| Some(**n) != without);
+            there
+                .map(|(n, s)| (*n, (s.header.lane, s.header.first)))
+                .collect()
+        };
+        if self.list.as_ref().is_some_and(|list| list.listed == listed) {
+            return Ok(());
+        }
+        let storage = &*self.shared.storage;
+        let mut list = match self.list.take() {
+            Some(list) => list,
+            None => match SegmentList::create(storage) {
+                Ok(list) => list,
+                // Without one the queue works as well; it is tried again.
+                Err(_) => return Ok(()),
+            },
+        };
+        if list.write(self.shared.spool_id, listed).is_err() {
+            // One that names what goes would be wrong: none is better.
+            return match storage.remove(list::NAME) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+                Ok(()) | Err(_) => storage.sync_dir(""),
+            };
+        }
+        if let Err(e) = list.sync() {
+            poison(&self.shared, "syncing the list of segments", &e);
+            return Err(e);
+        }
+        Shared::add(&self.shared.counters.syncs, 1);
+        self.list = Some(list);
+        Ok(())
+    }
+
+    /// Keeps some room, and gives it up for outcomes when there is no other.
+    pub(super) fn keep_ballast(&mut self) {
+        let options = &self.shared.options;
+        let bytes = options.ballast_bytes;
+        let storage = &*self.shared.storage;
+        if self.has_ballast {
+            let in_need = {
+                let pool = lock(&self.shared.pool);
+                pool.failed.is_some() && pool.ready.len() < options.reserve_segments
+            };
+            if in_need && storage.remove(ballast::NAME).is_ok() {
+                self.has_ballast = false;
+            }
+            return;
+        }
+        let wanted = options.reserve_bytes.saturating_add(2 * bytes);
+        if bytes > 0 && storage.free_bytes().is_ok_and(|free| free > wanted) {
+            self.has_ballast = ballast::make(storage, bytes).is_ok();
+        }
+    }
+
+    /// There was nothing to do. When that has been so for a while, room is given back.
+    pub(super) fn rest(&mut self) {
+        let commits = self.shared.counters.commits.load(Ordering::Relaxed);
+        if self.idle.1 != commits {
+            self.idle = (0, commits);
+        }
+        self.idle.0 += 1;
+        if self.idle.0 == IDLE_LOOKS {
+            self.give_room_back();
+        }
+    }
+
+    /// Gives back what a busy time took: segments ready for use beyond what is always kept, the length of
+    /// those, and the segments being written, when nothing in them lives. They go as all others go.
+    pub(crate) fn give_room_back(&mut self) {
+        let is_idle = |number: u32| {
+            let table = lock(&self.shared.table);
+            let segment = table.segments.get(&number);
+            segment.is_some_and(|s| s.live_records == 0 && s.used as usize > STEP)
+        };
+        let head = lock(&self.shared.table).hot_head.0;
+        if is_idle(head) {
+            lock(&self.shared.queue).begin_segment = true;
+            self.shared.queue_changed.notify_all();
+        }
+        if let Some(active) = self.lane.active.take_if(|active| is_idle(active.number)) {
+            self.lane.previous = (active.number, active.offset);
+        }
+        let surplus = {
+            let mut pool = lock(&self.shared.pool);
+            let keep = self.shared.options.reserve_segments + 1;
+            let keep = keep.min(pool.ready.len());
+            pool.ready.split_off(keep)
+        };
+        for (name, _) in surplus {
+            // One that stays is found when the spool is opened next.
+            drop(self.shared.storage.remove(&name));
+        }
+        let ready: Vec<_> = {
+            let pool = lock(&self.shared.pool);
+            pool.ready
+                .iter()
+                .map(|(_, file)| Arc::clone(file))
+                .collect()
+        };
+        for file in ready {
+            if file.len().is_ok_and(|len| len > STEP as u64) {
+                drop(file.set_len(STEP as u64));
+            }
+        }
+    }
+}

@@ -99,12 +99,14 @@ pub(crate) struct Given {
 
 /// What the plans let leave at once.
 #[derive(Debug, Default)]
-struct Portion {
+struct Allowance {
     order: Vec<Arc<Source>>,
     /// Those of them that are warming up; the first of their family each.
     warm: Vec<(Arc<Source>, WarmDay)>,
     /// So many mails.
     count: u32,
+    /// Of this day.
+    day: String,
     /// One that would have been used if its day's mails were not used up.
     used_up: Option<(Arc<Source>, WarmDay)>,
     /// What the file must say before they leave.
@@ -207,23 +209,24 @@ impl WarmUps {
     }
 
     /// Gives as many of `wanted` mails as may leave at once, from the addresses that may be used.
-    fn portion(&self, shared: &Shared, choice: &Choice, site: &Arc<str>, wanted: u32) -> Portion {
+    fn allow(&self, shared: &Shared, choice: &Choice, site: &Arc<str>, wanted: u32) -> Allowance {
         let now = net::now();
         let mut today = self.turn(now);
-        let mut portion = Portion {
+        let mut allowed = Allowance {
             count: wanted,
-            ..Portion::default()
+            day: today.day.clone(),
+            ..Allowance::default()
         };
         for v6 in [false, true] {
-            let first = portion.order.len();
+            let first = allowed.order.len();
             let mut troubled = Vec::new();
             for source in choice.order().iter().filter(|s| s.address.is_ipv6() == v6) {
                 let Some(day) = source.warm_day(now) else {
-                    portion.order.push(Arc::clone(source));
+                    allowed.order.push(Arc::clone(source));
                     continue;
                 };
                 // A new address stands in front or nowhere: no older one overflows to it.
-                if portion.order.len() > first {
+                if allowed.order.len() > first {
                     continue;
                 }
                 if shared.sources.trouble(source, now).is_some() {
@@ -232,21 +235,21 @@ impl WarmUps {
                     continue;
                 }
                 match day.limit.saturating_sub(today.used(source, site)) {
-                    0 => portion.used_up = Some((Arc::clone(source), day)),
+                    0 => allowed.used_up = Some((Arc::clone(source), day)),
                     left => {
-                        portion.count = portion.count.min(left);
-                        portion.order.push(Arc::clone(source));
-                        portion.warm.push((Arc::clone(source), day));
+                        allowed.count = allowed.count.min(left);
+                        allowed.order.push(Arc::clone(source));
+                        allowed.warm.push((Arc::clone(source), day));
                     }
                 }
             }
-            portion.order.extend(troubled);
+            allowed.order.extend(troubled);
         }
-        for (source, day) in &portion.warm {
-            let line = today.give(source, site, day.limit, portion.count);
-            portion.lines.extend(line);
+        for (source, day) in &allowed.warm {
+            let line = today.give(source, site, day.limit, allowed.count);
+            allowed.lines.extend(line);
         }
-        portion
+        allowed
     }
 
     /// Writes a line down, and relies on it; blocks.
@@ -343,27 +346,26 @@ pub(crate) async fn shares(
     let mut shares = Vec::new();
     while !numbers.is_empty() {
         let wanted = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-        let portion = shared.warm_ups.portion(shared, choice, &site, wanted);
-        let used_up = portion.used_up.as_ref();
+        let allowed = shared.warm_ups.allow(shared, choice, &site, wanted);
+        let used_up = allowed.used_up.as_ref();
         let later = used_up.map(|(source, day)| later(shared, source, *day, &site));
         if let Some(later) = &later
-            && portion.order.is_empty()
+            && allowed.order.is_empty()
         {
             shares.push(Share::Wait(later.clone(), numbers));
             break;
         }
-        let day = day(now);
-        for line in portion.lines {
-            write_ahead(shared, day.clone(), line).await;
+        for line in allowed.lines {
+            write_ahead(shared, allowed.day.clone(), line).await;
         }
         let given = Given {
-            sources: portion.warm.into_iter().map(|(source, _)| source).collect(),
+            sources: allowed.warm.into_iter().map(|(source, _)| source).collect(),
             site: Some(Arc::clone(&site)),
-            day,
-            count: portion.count,
+            day: allowed.day,
+            count: allowed.count,
         };
-        let rest = numbers.split_off(numbers.len().min(portion.count as usize));
-        let choice = choice.only(portion.order, later);
+        let rest = numbers.split_off(numbers.len().min(allowed.count as usize));
+        let choice = choice.only(allowed.order, later);
         shares.push(Share::Go(Some(choice), given, numbers));
         numbers = rest;
     }

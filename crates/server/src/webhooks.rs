@@ -385,8 +385,14 @@ async fn apply(shared: &Arc<Shared>) -> Result<()> {
         }
         let hook = Arc::new(hook);
         lock(&shared.webhooks.hooks).insert(name.clone(), Arc::clone(&hook));
-        tokio::spawn(tell::run(Arc::clone(shared), Arc::clone(&hook)));
-        tokio::spawn(replay::run(Arc::clone(shared), hook));
+        // Until it is gone or the server stops. What is under way then is broken off: it is told again at
+        // the next start.
+        let (live, past) = (hook.ended.clone(), hook.ended.clone());
+        let live =
+            live.run_until_cancelled_owned(tell::tell(Arc::clone(shared), Arc::clone(&hook)));
+        let past = past.run_until_cancelled_owned(replay::tell(Arc::clone(shared), hook));
+        tokio::spawn(live);
+        tokio::spawn(past);
     }
     // What is left is configured no more.
     for (name, kept) in kept {

@@ -76,16 +76,9 @@ struct Way {
     portion: Portion,
 }
 
-/// Tells until the webhook is gone or the server stops.
-pub(super) async fn run(shared: Arc<Shared>, hook: Arc<Hook>) {
-    let ended = hook.ended.clone();
-    tokio::select! {
-        () = ended.cancelled() => {}
-        () = tell(&shared, &hook) => {}
-    }
-}
-
-async fn tell(shared: &Arc<Shared>, hook: &Arc<Hook>) {
+/// Tells, as long as it is let.
+pub(super) async fn tell(shared: Arc<Shared>, hook: Arc<Hook>) {
+    let (shared, hook) = (&shared, &hook);
     let mut way = Way::default();
     loop {
         let replay = lock(&hook.state).replay.clone();

@@ -30,17 +30,9 @@ enum Next {
     At(Timestamp),
 }
 
-/// Tells until the webhook is gone or the server stops. What is under way then is broken off: it is told
-/// again at the next start.
-pub(super) async fn run(shared: Arc<Shared>, hook: Arc<Hook>) {
-    let ended = hook.ended.clone();
-    tokio::select! {
-        () = ended.cancelled() => {}
-        () = tell(&shared, &hook) => {}
-    }
-}
-
-async fn tell(shared: &Arc<Shared>, hook: &Arc<Hook>) {
+/// Tells, as long as it is let.
+pub(super) async fn tell(shared: Arc<Shared>, hook: Arc<Hook>) {
+    let (shared, hook) = (&shared, &hook);
     let mut line = Line::default();
     let mut portion = Portion::default();
     let mut news = shared.webhooks.news.subscribe();

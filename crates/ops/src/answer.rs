@@ -409,6 +409,17 @@ pub enum Answer {
         /// How many match in all.
         matching: u64,
     },
+    /// A backup is whole.
+    BackedUp {
+        /// Where it is.
+        directory: String,
+        /// Recipients that wait in it.
+        waiting: u64,
+        /// Octets of the queue in it.
+        bytes: u64,
+        /// What the disk could not read.
+        unreadable: Vec<String>,
+    },
     /// So many of so many are done; another answer follows.
     Progress {
         /// Done.

@@ -213,6 +213,8 @@ pub enum Request {
     },
     /// Events that are kept.
     Events(EventSelection),
+    /// Copy the queue and what belongs to it into this directory of the server's machine; an absolute path.
+    Backup(String),
     /// Read the configuration again.
     Reload,
     /// Figures.
@@ -273,6 +275,9 @@ impl Request {
                 check_scope(scope.as_deref())
             }
             Self::Webhook { verb, .. } => verb.check(),
+            Self::Backup(directory) if !directory.starts_with('/') => {
+                Err(format!("{directory}: say the whole path, beginning with /"))
+            }
             Self::Sites
             | Self::Sources
             | Self::Webhooks
@@ -280,6 +285,7 @@ impl Request {
             | Self::HoldRules
             | Self::Detailed { .. }
             | Self::Reload
+            | Self::Backup(_)
             | Self::Stats => Ok(()),
         }
     }

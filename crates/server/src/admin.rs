@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
 use crate::shared::Shared;
-use crate::{explain, known, orders, run, signing, sources, suppression, webhooks};
+use crate::{backup, explain, known, orders, run, signing, sources, suppression, webhooks};
 
 /// A request's line is no longer than this: ten thousand ids fit.
 const REQUEST_MAX: u64 = 1 << 20;
@@ -180,8 +180,26 @@ pub(crate) async fn carry_out(
             line.field("verb", "reload").send();
             Ok(Answer::Done(warnings))
         }
+        Request::Backup(directory) => back_up(shared, directory, who).await,
         Request::Stats => stats(shared).await,
     }
+}
+
+async fn back_up(shared: &Arc<Shared>, directory: String, who: &str) -> Result<Answer, String> {
+    let handles = Arc::clone(shared);
+    let to = directory.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        let settings = handles.settings();
+        backup::make(&settings.config, &handles.spool, Path::new(&to))
+    });
+    let made = made.await.map_err(|e| e.to_string())?;
+    let line = shared.journal.line(net::now(), "action").field("who", who);
+    let line = line.field("verb", "backup").field("directory", directory);
+    match &made {
+        Ok(_) => line.send(),
+        Err(error) => line.field("why", format!("{error:#}")).send(),
+    }
+    made.map_err(|error| format!("{error:#}"))
 }
 
 fn unknown(id: &str) -> Answer {

@@ -71,7 +71,11 @@ pub(crate) fn count(config: &Config, selection: &Selection) -> Result<u64> {
 
 /// Asks, and prints the answer.
 pub(crate) fn show(config: &Config, request: &Request, json: bool) -> Result<()> {
-    let answer = ask(config, request)?;
+    print_answer(ask(config, request)?, json)
+}
+
+/// Prints an answer.
+pub(crate) fn print_answer(answer: Answer, json: bool) -> Result<()> {
     let text = match (json, answer) {
         (_, Answer::Content(encoded)) => {
             use base64::Engine;
@@ -97,6 +101,17 @@ fn as_json(answer: &Answer) -> Result<String> {
         "{}\n",
         serde_json::to_string_pretty(inner.unwrap_or(&value))?
     ))
+}
+
+fn backed_up(directory: &str, waiting: u64, bytes: u64, unreadable: &[String]) -> String {
+    let mut text =
+        format!("{directory}: {waiting} waiting recipients, {bytes} octets of the queue.\n");
+    for part in unreadable {
+        text.push_str(&format!(
+            "The disk cannot read {part}: mail in it is lost, also in the backup.\n"
+        ));
+    }
+    text
 }
 
 fn as_text(answer: Answer) -> String {
@@ -147,6 +162,12 @@ fn as_text(answer: Answer) -> String {
         Answer::WebhookTested(tested) => tested_text(&tested),
         Answer::Events { events, .. } => ops::events_table(&events),
         Answer::Progress { done, of } => format!("{done} of {of}\n"),
+        Answer::BackedUp {
+            directory,
+            waiting,
+            bytes,
+            unreadable,
+        } => backed_up(&directory, waiting, bytes, &unreadable),
         Answer::Stats(figures) => figures
             .iter()
             .map(|(name, value)| format!("{name:<24} {value}\n"))

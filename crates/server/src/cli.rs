@@ -10,7 +10,7 @@ pub(crate) mod suppression;
 mod webhook;
 
 use std::io::{IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
@@ -19,14 +19,14 @@ use ops::{HistorySelection, Order, Request, Selection, Verb};
 use tokio_util::sync::CancellationToken;
 
 use arguments::{
-    Cli, Command, DnsCommand, HoldCommand, LogCommand, QueueCommand, Selected, SiteCommand, Sort,
-    SourceCommand, UserCommand,
+    Cli, Command, DnsCommand, HoldCommand, LogCommand, QueueCommand, Restore, Selected,
+    SiteCommand, Sort, SourceCommand, UserCommand,
 };
 
 use crate::config::{Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::users::Users;
-use crate::{ask, demo, dkim, keys, logbook, run, sendmail, tools, webhooks};
+use crate::{ask, backup, demo, dkim, keys, logbook, run, sendmail, tools, webhooks};
 
 /// Where the configuration is looked for when none is named.
 const CONFIG: &str = "/etc/sendoff/sendoff.toml";
@@ -79,11 +79,7 @@ pub(crate) fn load(path: Option<&PathBuf>) -> Result<Config> {
         Some(path) => Ok(Config::load(path)?),
         // A file that may not be looked at is not one that is not there.
         None if default.try_exists().unwrap_or(true) => Ok(Config::load(&default)?),
-        None => Ok(Config::parse(
-            "",
-            &default,
-            std::path::Path::new("/etc/sendoff"),
-        )?),
+        None => Ok(Config::parse("", &default, Path::new("/etc/sendoff"))?),
     }
 }
 
@@ -174,6 +170,8 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Webhook(command) => webhook::carry_out(&config, command, json),
         Command::Events(asked) => webhook::events(&config, &asked, json),
         Command::Stats => ask::show(&config, &Request::Stats, json),
+        Command::Backup { directory } => back_up(&config, &directory, json),
+        Command::Restore(asked) => restore(&config, &asked),
         // Carried out above, before a configuration is needed.
         Command::Demo(_)
         | Command::Openapi
@@ -181,6 +179,28 @@ fn carry_out(cli: Cli) -> Result<()> {
         | Command::Completions { .. }
         | Command::Sendmail { .. } => Ok(()),
     }
+}
+
+fn restore(config: &Config, asked: &Restore) -> Result<()> {
+    let wanted = backup::Wanted {
+        send: asked.send,
+        damaged: asked.damaged,
+    };
+    print(&backup::restore(config, &asked.directory, wanted)?);
+    Ok(())
+}
+
+fn back_up(config: &Config, to: &Path, json: bool) -> Result<()> {
+    let to = std::path::absolute(to)?;
+    let request = Request::Backup(to.display().to_string());
+    let answer = match ask::ask(config, &request) {
+        // Without a server there is nobody in the way.
+        Err(error) if error.downcast_ref::<ask::Unreachable>().is_some() => {
+            backup::make_alone(config, &to).map_err(|alone| anyhow!("{alone:#}; and {error:#}"))?
+        }
+        answer => answer?,
+    };
+    ask::print_answer(answer, json)
 }
 
 fn hold(config: &Config, command: HoldCommand, json: bool) -> Result<()> {

@@ -37,6 +37,6 @@ pub(crate) use form::{Asked, Drop, Sender, To};
 pub(crate) use owner::full_name_of_caller;
 
 /// The ending of a whole drop's name.
-const WHOLE: &str = ".drop";
+pub(crate) const WHOLE: &str = ".drop";
 /// The ending of the name of a drop that is being written.
 const UNFINISHED: &str = ".tmp";

@@ -2,6 +2,7 @@
 
 mod admin;
 mod ask;
+mod backup;
 mod batch_guard;
 mod binary;
 mod bounces;

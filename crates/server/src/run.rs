@@ -113,7 +113,13 @@ fn bind_http(config: &Config) -> Result<Option<tokio::net::TcpListener>> {
         .map(Some)
 }
 
-fn open_spool(config: &Config) -> Result<(Spool, Recovered)> {
+/// Opens the queue in its place.
+pub(crate) fn open_spool(config: &Config) -> Result<(Spool, Recovered)> {
+    open_spool_in(config, &config.data_dir.join("spool"))
+}
+
+/// Opens a queue as the configuration wants it.
+pub(crate) fn open_spool_in(config: &Config, dir: &Path) -> Result<(Spool, Recovered)> {
     let mut seed = [0u8; 8];
     SystemRandom::new()
         .fill(&mut seed)
@@ -124,10 +130,8 @@ fn open_spool(config: &Config) -> Result<(Spool, Recovered)> {
         reserve_bytes: config.queue.reserve_bytes,
         ..Options::default()
     };
-    let dir = config.data_dir.join("spool");
-    std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
-    Spool::open_dir(&dir, options)
-        .with_context(|| format!("opening the queue in {}", dir.display()))
+    std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    Spool::open_dir(dir, options).with_context(|| format!("opening the queue in {}", dir.display()))
 }
 
 fn log_recovery(journal: &Journal, recovered: &Recovered) {

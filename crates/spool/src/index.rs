@@ -6,6 +6,7 @@
 //! finished within one batch never touches the table of the waiting.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use mail::{
@@ -291,6 +292,12 @@ pub trait Index: Send + Sync {
     /// # Errors
     /// When it cannot be read.
     fn finished(&self, id: QueueId) -> Result<Vec<u32>, IndexError>;
+
+    /// Copies the history, as it is now, into a directory of the operating system; durable on return.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the copy not be written.
+    fn copy_history(&self, to: &Path) -> Result<(), IndexError>;
 
     /// Keeps a copy of the part that can be rebuilt, before it is emptied although mail may be lost;
     /// returns its name, relative to the spool's directory, where there is one.

@@ -9,8 +9,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{PoisonError, TryLockError};
 use std::time::Duration;
 
 use mail::{QueueId, RecipientKey};
@@ -18,7 +18,7 @@ use mail::{QueueId, RecipientKey};
 use crate::ballast;
 use crate::body;
 use crate::change::{Change, Place};
-use crate::lane::{LaneWriter, Need, WriteError, refill, segment_name};
+use crate::lane::{LaneWriter, Need, WriteError, refill};
 use crate::list::SegmentList;
 use crate::record::{
     Body, MessageParts, MessageRecord, Record, put_control, put_gone, put_message, records,
@@ -113,6 +113,23 @@ impl Keeper {
         if self.shared.poisoned().is_some() {
             return false;
         }
+        let shared = Arc::clone(&self.shared);
+        let reclaiming = match shared.reclaiming.try_lock() {
+            Ok(held) => held,
+            Err(TryLockError::Poisoned(held)) => held.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                // The queue is being copied: nothing goes, and what is needed is made.
+                self.measure();
+                refill(&self.shared);
+                return false;
+            }
+        };
+        let worked = self.keep_house();
+        drop(reclaiming);
+        worked
+    }
+
+    fn keep_house(&mut self) -> bool {
         if self.keep_list(None).is_err() {
             return false;
         }
@@ -491,53 +508,6 @@ impl Keeper {
             .write(&self.shared, &mut load.bytes, &[0], Some(load.as_of))?;
         Shared::add(&self.shared.counters.moved_bytes, len);
         Ok((at, self.lane.active.as_ref().map_or(0, |a| a.number)))
-    }
-
-    /// Gives the file of a segment without life a free name, or gives it back.
-    fn recycle(&mut self, victim: &Victim) -> io::Result<()> {
-        self.keep_list(Some(victim.header.number))?;
-        let storage = &self.shared.storage;
-        let name = segment_name(victim.header.lane, victim.header.number);
-        if self.shared.poisoned().is_some() {
-            return Err(io::ErrorKind::Other.into());
-        }
-        let unreadable = lock(&self.shared.table)
-            .segments
-            .get(&victim.header.number)
-            .is_some_and(|segment| segment.unreadable);
-        let free = {
-            let mut pool = lock(&self.shared.pool);
-            pool.last_free += 1;
-            (!unreadable
-                && pool.ready.len()
-                    < self.shared.options.reserve_segments + self.shared.options.hot_segments)
-                .then(|| format!("free-{:010}.seg", pool.last_free))
-        };
-        match &free {
-            Some(free) => storage.rename(&name, free)?,
-            None => storage.remove(&name)?,
-        }
-        // Before the next segment may go: otherwise a crash could keep this one and lose that.
-        if let Err(e) = storage.sync_dir("") {
-            crate::lane::poison(&self.shared, "recycling a segment", &e);
-            return Err(e);
-        }
-        let mut table = lock(&self.shared.table);
-        let forgotten = table.remove_segment(victim.header.number);
-        let sequence = table.hot_sequence;
-        let forget = forgotten
-            .into_iter()
-            .map(|id| (sequence, Change::Forget { id }));
-        lock(&self.shared.feed).changes.extend(forget);
-        drop(table);
-        if let Some(free) = free {
-            let mut pool = lock(&self.shared.pool);
-            pool.ready.push((free, Arc::clone(&victim.file)));
-            pool.failed = None;
-        }
-        self.shared.pool_changed.notify_all();
-        Shared::add(&self.shared.counters.reclaimed, 1);
-        Ok(())
     }
 }
 

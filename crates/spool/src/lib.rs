@@ -137,6 +137,7 @@
 //!   about, together with the sequence up to which that was done. A replay of frames below it makes no
 //!   events: each change is one event or none, as was wished when it became durable.
 
+mod backup;
 mod ballast;
 mod body;
 mod change;
@@ -166,6 +167,7 @@ pub mod storage;
 mod store;
 mod table;
 
+pub use backup::{BackedUp, BackupError};
 pub use body::{BodyWriter, StoredBody};
 pub use change::{Applied, Change, MessageMeta, Place};
 pub use codec::DecodeError;

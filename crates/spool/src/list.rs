@@ -30,26 +30,34 @@ pub(crate) type Listed = BTreeMap<u32, (Lane, u64)>;
 
 /// The file, and what its last copy says.
 pub(crate) struct SegmentList {
+    pub(crate) spool: u64,
     file: Arc<dyn File>,
     turn: u64,
     pub(crate) listed: Listed,
 }
 
 impl SegmentList {
-    /// What the disk holds; `None` when there is no list, or none of this spool that can be read.
-    pub(crate) fn open(storage: &dyn Storage, spool: u64) -> io::Result<Option<Self>> {
+    /// What the disk holds; `None` when there is no list, or none of this spool that can be read. Without a
+    /// segment that tells which spool it is, the list does.
+    pub(crate) fn open(storage: &dyn Storage, spool: Option<u64>) -> io::Result<Option<Self>> {
         let file = match storage.open(NAME) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
         let bytes = read_around(&*file, 0, 2 * COPY)?.bytes;
-        let copies = bytes.chunks(COPY).filter_map(|copy| decode(copy, spool));
-        let last = copies.max_by_key(|(turn, _)| *turn);
-        Ok(last.map(|(turn, listed)| Self { file, turn, listed }))
+        let copies = bytes.chunks(COPY).filter_map(decode);
+        let own = copies.filter(|(_, of, _)| spool.is_none_or(|spool| spool == *of));
+        let last = own.max_by_key(|(turn, ..)| *turn);
+        Ok(last.map(|(turn, spool, listed)| Self {
+            spool,
+            file,
+            turn,
+            listed,
+        }))
     }
 
     /// An empty one in the place of what is there, durable on return.
-    pub(crate) fn create(storage: &dyn Storage) -> io::Result<Self> {
+    pub(crate) fn create(storage: &dyn Storage, spool: u64) -> io::Result<Self> {
         let file = storage.create(NAME)?;
         let made = file
             .write_at(&vec![0; 2 * COPY], 0)
@@ -60,6 +68,7 @@ impl SegmentList {
             return Err(e);
         }
         Ok(Self {
+            spool,
             file,
             turn: 0,
             listed: Listed::new(),
@@ -67,8 +76,8 @@ impl SegmentList {
     }
 
     /// Writes `listed` down, without syncing it.
-    pub(crate) fn write(&mut self, spool: u64, listed: Listed) -> io::Result<()> {
-        let copy = encode(self.turn + 1, spool, &listed);
+    pub(crate) fn write(&mut self, listed: Listed) -> io::Result<()> {
+        let copy = encode(self.turn + 1, self.spool, &listed);
         let at = (self.turn + 1) % 2 * COPY as u64;
         self.file.write_at(&copy, at)?;
         self.turn += 1;
@@ -105,19 +114,20 @@ fn encode(turn: u64, spool: u64, listed: &Listed) -> Vec<u8> {
     copy
 }
 
-fn decode(copy: &[u8], spool: u64) -> Option<(u64, Listed)> {
+/// The turn, the spool and the segments of a copy that is whole.
+fn decode(copy: &[u8]) -> Option<(u64, u64, Listed)> {
     let mut reader = Reader::new(copy);
     let magic = reader.take(8).ok()?;
-    let (turn, of) = (reader.u64().ok()?, reader.u64().ok()?);
+    let (turn, spool) = (reader.u64().ok()?, reader.u64().ok()?);
     let len = reader.u32().ok()? as usize;
     let crc = reader.u32().ok()?;
     let payload = reader.take(len).ok()?;
     let head = copy.get(..HEAD - 4)?;
     let whole = crc32c::crc32c_append(crc32c::crc32c(head), payload) == crc;
-    if magic != MAGIC || of != spool || !whole {
+    if magic != MAGIC || !whole {
         return None;
     }
-    Some((turn, entries(payload).ok()?))
+    Some((turn, spool, entries(payload).ok()?))
 }
 
 fn entries(payload: &[u8]) -> Result<Listed, DecodeError> {
@@ -146,10 +156,9 @@ mod tests {
             .collect();
         let copy = encode(7, 9, &all);
         assert!(copy.len() <= COPY);
-        let (turn, read) = decode(&copy, 9).unwrap_or_default();
-        assert_eq!(turn, 7);
+        let (turn, spool, read) = decode(&copy).unwrap_or_default();
+        assert_eq!((turn, spool), (7, 9));
         assert!(read.len() > 4000 && read.contains_key(&20_000) && !read.contains_key(&1));
         assert!(read.iter().all(|(n, entry)| all.get(n) == Some(entry)));
-        assert_eq!(decode(&copy, 8), None, "it is another spool's");
     }
 }

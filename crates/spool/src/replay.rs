@@ -5,7 +5,6 @@
 //! each cold frame directly behind the hot frame that it is true as of.
 
 use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 
@@ -171,13 +170,9 @@ impl Replay<'_> {
         }
         let (free, last_free) = self.open_segments()?;
         let spool = self.table.segments.values().next().map(|s| s.header.spool);
-        let spool = spool.unwrap_or_else(|| {
-            let mut hasher = DefaultHasher::new();
-            (self.options.nonce_seed, "spool").hash(&mut hasher);
-            hasher.finish() | 1
-        });
         let list = SegmentList::open(self.storage, spool);
         let list = list.map_err(io_error("read the list of segments"))?;
+        let spool = self.spool_id(spool, list.as_ref())?;
         self.find_missing(list.as_ref());
         self.load_index(spool, list.is_some())?;
         let mut cold_frames = Vec::new();
@@ -245,11 +240,18 @@ impl Replay<'_> {
         if applied.spool == spool {
             let fits = self.fits(applied, has_list);
             let (table, before) = (&mut self.table, &mut self.known_before);
+            let last_number = &mut self.last_number;
             let mut controls = Vec::new();
-            let mut note = |known: Known| match fits {
-                true => enter(table, known),
-                false if known.slots.iter().any(|(_, done)| !done) => before.push(known.id),
-                false => {}
+            let mut note = |known: Known| {
+                // A number that a missing segment bore is not given away again.
+                let slots = known.slots.iter().map(|(place, _)| place.segment);
+                let places = slots.chain([known.place.segment, known.gone.segment]);
+                *last_number = places.fold(*last_number, u32::max);
+                if fits {
+                    enter(table, known);
+                } else if known.slots.iter().any(|(_, done)| !done) {
+                    before.push(known.id);
+                }
             };
             let mut control = |name, value, place| controls.push((name, value, place));
             self.index.load(&mut note, &mut control)?;

@@ -1,6 +1,6 @@
 //! What the spool's threads share, each part behind its own lock.
 //!
-//! **Lock order:** refused, table, feed, pool, poison; the queue's and that of the damage are held
+//! **Lock order:** reclaiming, refused, table, feed, pool, poison; the queue's and that of the damage are held
 //! alone.
 
 use std::collections::VecDeque;
@@ -87,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) refused: Mutex<Option<Batch>>,
     pub(crate) poison: Mutex<Option<Arc<str>>>,
     pub(crate) low_on_space: AtomicBool,
+    /// Held while files of the queue may be given away or removed, and while they are copied.
+    pub(crate) reclaiming: Mutex<()>,
     /// The spool is being closed: no thread prepares segments any more.
     pub(crate) closing: AtomicBool,
     /// What was found damaged and was not told yet.

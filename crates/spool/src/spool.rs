@@ -66,7 +66,7 @@ pub enum Space {
 
 /// The durable queue. Cheap to share by reference; all methods may be called from many threads.
 pub struct Spool {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// The threads, or what they would do.
     work: Work,
 }
@@ -155,6 +155,7 @@ impl Spool {
             poison: Mutex::new(None),
             low_on_space: is_low.into(),
             closing: false.into(),
+            reclaiming: Mutex::new(()),
             damaged: Mutex::new(damaged),
             counters: Counters::default(),
             event_listener: Mutex::new(None),

@@ -312,6 +312,38 @@ fn a_missing_segment_is_told_without_an_index_too() {
 }
 
 #[test]
+fn a_queue_without_any_segment_is_told_and_its_mails_are_named() {
+    for lose_list in [false, true] {
+        let (disk, index) = start();
+        let (spool, _) = open(&disk, &index, 64 << 10);
+        take_in(&spool, 1, 4);
+        spool.flush_index().unwrap();
+        drop(spool);
+        disk.kill();
+        for name in segments(&disk, "hot") {
+            disk.lose(&name).unwrap();
+        }
+        if lose_list {
+            disk.lose("segments").unwrap();
+        }
+        let (spool, recovered) = open(&disk, &index, 64 << 10);
+        assert!(!recovered.index_rebuilt);
+        assert_eq!(recovered.missing.len(), usize::from(!lose_list));
+        assert_eq!(waiting(&spool), 3);
+        assert_eq!(told(&spool), [1, 2, 3]);
+        // No new segment takes the place of the missing one.
+        take_in(&spool, 10, 12);
+        assert_eq!(unreadable(&spool, 4), [1, 2, 3]);
+        all_are_whole(&spool, 10, 12);
+        drop(spool);
+        disk.restart();
+        let (spool, _) = open(&disk, &index, 64 << 10);
+        assert_eq!(unreadable(&spool, 4), [1, 2, 3]);
+        all_are_whole(&spool, 10, 12);
+    }
+}
+
+#[test]
 fn a_gap_in_the_hot_lane_shows_without_the_list() {
     let (disk, index) = start();
     let (spool, _) = open(&disk, &index, 64 << 10);

@@ -95,6 +95,13 @@ pub(super) enum Command {
     Events(super::webhook::Events),
     /// Figures of the running server.
     Stats,
+    /// Copy the queue and what belongs to it into a new directory, while the server runs or not.
+    Backup {
+        /// The directory; it is made where it is not there, and must be empty.
+        directory: PathBuf,
+    },
+    /// Check a backup and put its queue where there is none; what waits is held until it is released.
+    Restore(Restore),
     /// Write a man page for each command into a directory.
     Man {
         /// The directory; it is made where it is not there.
@@ -116,6 +123,19 @@ pub(super) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// The directory of the backup.
+    pub(super) directory: PathBuf,
+    /// Do not hold what waits: it is sent when the server starts, also what was delivered after the backup
+    /// was made.
+    #[arg(long)]
+    pub(super) send: bool,
+    /// Restore what is whole of a backup that is damaged.
+    #[arg(long)]
+    pub(super) damaged: bool,
 }
 
 #[derive(Debug, Subcommand)]

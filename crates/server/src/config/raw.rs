@@ -158,8 +158,7 @@ pub(crate) struct Local {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Queue {
-    /// How long the files of the queue become; they grow in steps. A change applies to the files that are begun
-    /// after it. Default: `128MiB`.
+    /// How long the files of the queue become that are begun from now on. Default: `128MiB`.
     pub(crate) segment_size: Text,
     /// Mail is refused while the disk has less room than this. Default: `512MiB`.
     pub(crate) reserve: Text,

@@ -313,6 +313,16 @@ impl Index for SqliteIndex {
         Ok(numbers.collect::<rusqlite::Result<_>>()?)
     }
 
+    fn copy_history(&self, to: &Path) -> Result<(), IndexError> {
+        let to = to.join(HISTORY_FILE);
+        let name = to.to_str();
+        let name = name.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidFilename))?;
+        // A connection of its own: the writer goes on.
+        let connection = connect(&self.dir.join(HISTORY_FILE))?;
+        connection.execute("VACUUM INTO ?", [name])?;
+        Ok(std::fs::File::open(&to)?.sync_all()?)
+    }
+
     fn keep_aside(&self) -> Option<String> {
         let name = aside_name(&self.dir);
         let to = self.dir.join(&name);

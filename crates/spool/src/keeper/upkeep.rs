@@ -1,12 +1,13 @@
-//! What housekeeping does besides reclaiming: the list of segments, the ballast, and giving room back.
+//! What housekeeping does besides copying survivors: giving segments back, the list of segments, the ballast, and giving room back.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Keeper;
+use super::{Keeper, Victim};
 use crate::ballast;
-use crate::lane::{STEP, poison};
+use crate::change::Change;
+use crate::lane::{STEP, poison, segment_name};
 use crate::list::{self, Listed, SegmentList};
 use crate::shared::{Shared, lock};
 
@@ -32,13 +33,13 @@ impl Keeper {
         let storage = &*self.shared.storage;
         let mut list = match self.list.take() {
             Some(list) => list,
-            None => match SegmentList::create(storage) {
+            None => match SegmentList::create(storage, self.shared.spool_id) {
                 Ok(list) => list,
                 // Without one the queue works as well; it is tried again.
                 Err(_) => return Ok(()),
             },
         };
-        if list.write(self.shared.spool_id, listed).is_err() {
+        if list.write(listed).is_err() {
             // One that names what goes would be wrong: none is better.
             return match storage.remove(list::NAME) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -51,6 +52,53 @@ impl Keeper {
         }
         Shared::add(&self.shared.counters.syncs, 1);
         self.list = Some(list);
+        Ok(())
+    }
+
+    /// Gives the file of a segment without life a free name, or gives it back.
+    pub(super) fn recycle(&mut self, victim: &Victim) -> io::Result<()> {
+        self.keep_list(Some(victim.header.number))?;
+        let storage = &self.shared.storage;
+        let name = segment_name(victim.header.lane, victim.header.number);
+        if self.shared.poisoned().is_some() {
+            return Err(io::ErrorKind::Other.into());
+        }
+        let unreadable = lock(&self.shared.table)
+            .segments
+            .get(&victim.header.number)
+            .is_some_and(|segment| segment.unreadable);
+        let free = {
+            let mut pool = lock(&self.shared.pool);
+            pool.last_free += 1;
+            (!unreadable
+                && pool.ready.len()
+                    < self.shared.options.reserve_segments + self.shared.options.hot_segments)
+                .then(|| format!("free-{:010}.seg", pool.last_free))
+        };
+        match &free {
+            Some(free) => storage.rename(&name, free)?,
+            None => storage.remove(&name)?,
+        }
+        // Before the next segment may go: otherwise a crash could keep this one and lose that.
+        if let Err(e) = storage.sync_dir("") {
+            poison(&self.shared, "recycling a segment", &e);
+            return Err(e);
+        }
+        let mut table = lock(&self.shared.table);
+        let forgotten = table.remove_segment(victim.header.number);
+        let sequence = table.hot_sequence;
+        let forget = forgotten
+            .into_iter()
+            .map(|id| (sequence, Change::Forget { id }));
+        lock(&self.shared.feed).changes.extend(forget);
+        drop(table);
+        if let Some(free) = free {
+            let mut pool = lock(&self.shared.pool);
+            pool.ready.push((free, Arc::clone(&victim.file)));
+            pool.failed = None;
+        }
+        self.shared.pool_changed.notify_all();
+        Shared::add(&self.shared.counters.reclaimed, 1);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! What should be there and is not: missing segments, what stood in them, and what an older index knew.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use mail::{Class, EnhancedCode, Outcome, QueueId, RecipientKey, Reply, Timestamp, Verdict};
 
 use super::{Missing, OpenError, Replay, io_error};
@@ -22,10 +24,30 @@ pub(super) struct Gap {
 }
 
 impl Replay<'_> {
+    /// When all segments are gone, what else is there says which spool this was.
+    pub(super) fn spool_id(
+        &self,
+        by_segment: Option<u64>,
+        list: Option<&SegmentList>,
+    ) -> Result<u64, OpenError> {
+        if let Some(known) = by_segment.or_else(|| list.map(|list| list.spool)) {
+            return Ok(known);
+        }
+        let by_index = self.index.applied()?.spool;
+        if by_index != 0 {
+            return Ok(by_index);
+        }
+        let mut hasher = DefaultHasher::new();
+        (self.options.nonce_seed, "spool").hash(&mut hasher);
+        Ok(hasher.finish() | 1)
+    }
+
     /// Compares the segments with the list, and the hot ones with each other.
     pub(super) fn find_missing(&mut self, list: Option<&SegmentList>) {
         let mut gaps: Vec<Gap> = Vec::new();
         if let Some(list) = list {
+            let last = list.listed.keys().next_back().copied();
+            self.last_number = self.last_number.max(last.unwrap_or(0));
             let absent = list.listed.iter().filter(|(number, _)| {
                 !self.table.segments.contains_key(number) && !self.set_aside.contains(number)
             });

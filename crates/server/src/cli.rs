@@ -26,7 +26,7 @@ use arguments::{
 use crate::config::{Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::users::Users;
-use crate::{ask, backup, demo, dkim, keys, logbook, run, sendmail, tools, webhooks};
+use crate::{ask, backup, demo, descriptors, dkim, keys, logbook, run, sendmail, tools, webhooks};
 
 /// Where the configuration is looked for when none is named.
 const CONFIG: &str = "/etc/sendoff/sendoff.toml";
@@ -55,6 +55,8 @@ pub(crate) fn main() -> ExitCode {
     if let Command::Sendmail { arguments } = cli.command {
         return sendmail::run(arguments, cli.config.as_deref());
     }
+    // Before the configuration is read, which is bounded by it.
+    descriptors::raise_limit();
     let result = carry_out(cli);
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -28,6 +28,8 @@ use net::DnsSettings;
 use route::{RouteSettings, Rules, Target};
 use schedule::{Plan, Rate};
 
+use crate::descriptors;
+
 pub(crate) use console::ConsoleSettings;
 pub(crate) use error::{ConfigError, Place};
 pub(crate) use paths::{PathSettings, SuppressionSettings};
@@ -201,7 +203,9 @@ impl Config {
     pub(crate) fn parse(text: &str, path: &Path, base: &Path) -> Result<Self, ConfigError> {
         let place = Place { path, text };
         let raw: raw::Raw = toml::from_str(text).map_err(|error| place.syntax(&error))?;
-        sections::validate(raw, &place, base)
+        let mut config = sections::validate(raw, &place, base)?;
+        descriptors::bound(&mut config, descriptors::limit());
+        Ok(config)
     }
 
     /// Whether every key to sign with can be used.

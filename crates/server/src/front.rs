@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use intake::{Busy, LoginVerdict, Request, Rights, Session, Tls};
 use net::{Link, Stream, Turn};
@@ -24,13 +25,19 @@ const PROXY_WAIT: Duration = Duration::from_secs(10);
 const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
 /// How long a large message waits for memory before its connection is given up.
 const MEMORY_WAIT: Duration = Duration::from_secs(60);
-/// The pause behind an error of accepting, such as having no file descriptors left.
+/// Clients that are told at once that there are too many.
+const TURNED_AWAY_MAX: usize = 16;
+/// How often trouble with accepting is told.
+const TROUBLE_TOLD: Duration = Duration::from_secs(60);
+/// The pause after an error of accepting, such as having no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Counts the clients, in all and by address.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     by_source: Mutex<(usize, HashMap<IpAddr, usize>)>,
+    /// Those who are being told that there are too many.
+    turned_away: AtomicUsize,
 }
 
 /// A client's place among them; given back when dropped.
@@ -93,13 +100,17 @@ pub(crate) async fn listen(
     clients: Arc<Clients>,
     tasks: TaskTracker,
 ) {
+    let mut told: Option<Instant> = None;
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(connection) => connection,
                 Err(error) => {
-                    let line = shared.journal.line(net::now(), "error");
-                    line.field("what", "accepting a connection").field("why", error).send();
+                    if told.is_none_or(|told| told.elapsed() > TROUBLE_TOLD) {
+                        told = Some(Instant::now());
+                        let line = shared.journal.line(net::now(), "error");
+                        line.field("what", "accepting a connection").field("why", error).send();
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -140,7 +151,11 @@ async fn admit(
             drop(place);
         }
         Err(busy) => {
-            turn_away(shared, stream, peer, busy).await;
+            // To be told takes a descriptor: beyond some, the connection only ends.
+            if clients.turned_away.fetch_add(1, Ordering::Relaxed) < TURNED_AWAY_MAX {
+                turn_away(shared, stream, peer, busy).await;
+            }
+            clients.turned_away.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

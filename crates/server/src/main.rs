@@ -11,6 +11,7 @@ mod config;
 mod controls;
 mod converse;
 mod demo;
+mod descriptors;
 mod dkim;
 mod drops;
 mod event;

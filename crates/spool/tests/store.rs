@@ -204,6 +204,13 @@ fn a_second_server_on_the_directory_is_told_who_has_it() {
         panic!("it must not open");
     };
     assert_eq!(holder, std::process::id().to_string());
+    // Removing the file does not open the door.
+    std::fs::remove_file(dir.0.join("lock")).unwrap();
+    let second = DirStorage::open(&dir.0);
+    assert!(
+        matches!(second, Err(OpenDirError::InUse { .. })),
+        "{second:?}"
+    );
 }
 
 #[test]

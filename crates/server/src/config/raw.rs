@@ -180,7 +180,7 @@ pub(crate) struct Sendmail {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Intake {
-    /// Clients at once. Default: 2000.
+    /// Clients at once, bounded by the files that the process may open. Default: 2000.
     pub(crate) max_connections: Option<usize>,
     /// Clients at once from one address. Default: 200.
     pub(crate) max_connections_per_source: Option<usize>,

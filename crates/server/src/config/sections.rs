@@ -23,6 +23,8 @@ use super::{
     RuleKeys, TlsFiles, TlsReportSettings,
 };
 
+use crate::descriptors::Shares;
+
 type Result<T> = std::result::Result<T, ConfigError>;
 
 /// Shorter than this, a plan gives up earlier than RFC 5321 §4.5.4.1 advises.
@@ -317,11 +319,8 @@ fn client_identity(
 }
 
 fn max_connections(value: &Option<Spanned<NumberOrText>>, place: &Place<'_>) -> Result<u32> {
-    // Half of the files that this process may open, for each connection is one.
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let auto = u32::try_from(files.unwrap_or(4096) / 2)
-        .unwrap_or(u32::MAX)
-        .clamp(50, 5000);
+    // Each connection is an open file.
+    let auto = Shares::current().outgoing.min(5000);
     let Some(value) = value else { return Ok(auto) };
     match value.get_ref() {
         NumberOrText::Number(n) if *n > 0 => Ok(*n),

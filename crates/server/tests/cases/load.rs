@@ -1,13 +1,14 @@
 //! Many mails at once: C52 to C54, C57.
 
 use std::collections::HashSet;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use lab::{MxHost, Received, Sendoff, Stage};
+use lab::{Client, MxHost, Received, Scratch, Sendoff, Stage};
 
 use crate::scene::{
-    BINARY, SENDER, SOON, Scene, eventually, log_lines, mail, queue, recipients, send, send_many,
-    subjects,
+    BINARY, SENDER, SOON, Scene, eventually, log_lines, mail, mail_of, queue, recipients, send,
+    send_many, subjects,
 };
 
 #[test]
@@ -159,4 +160,38 @@ fn c57_a_421_in_mid_session_loses_no_mail() {
     );
     eventually("the queue is empty", SOON, || queue(&server).is_empty());
     scene.assert_no_failure();
+}
+
+#[test]
+fn idle_clients_beyond_all_descriptors_end_nothing() {
+    let scene = Scene::new();
+    let host = scene.world.domain("away.example");
+    let config = scene
+        .config()
+        .set("intake.max_connections_per_source", 10_000);
+    // Soft and hard: it cannot be raised.
+    let limited = ["prlimit", "--nofile=256:256"];
+    let mut server = Sendoff::start_in(Scratch::new(), BINARY, config, &limited);
+    let said = server.wait_for_log(
+        &[" warning ", "intake.max_connections is 2000, and 96"],
+        SOON,
+    );
+    assert!(said.is_some(), "{}", server.log());
+    // One that has a place is served, whatever the others do.
+    let mut client = Client::connect(server.address()).expect("a greeting");
+    let idle: Vec<TcpStream> = (0..400)
+        .filter_map(|_| TcpStream::connect(server.address()).ok())
+        .collect();
+    assert!(idle.len() > 250, "{}", idle.len());
+    client.ehlo().expect("an answer");
+    for n in 0..20 {
+        let to = format!("u{n}@away.example");
+        let content = mail_of(&n.to_string(), if n % 5 == 0 { 600_000 } else { 1000 });
+        let reply = client.send_mail(SENDER, &[&to], content.as_bytes());
+        assert_eq!(reply.expect("an answer").code, 250);
+    }
+    assert_eq!(host.wait_for(20, SOON).len(), 20, "{}", server.log());
+    assert!(server.exited().is_none(), "{}", server.log());
+    assert_eq!(log_lines(&server, &["fatal"]), Vec::<String>::new());
+    drop(idle);
 }

@@ -1,7 +1,7 @@
 //! The storage of a real server: one directory, locked for one process.
 
 use std::fs;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,9 +9,16 @@ use std::sync::Arc;
 use super::{File, Storage};
 
 /// A directory of the operating system, held by an exclusive lock as long as this value lives.
+///
+/// The lock is held on the directory itself: a file in it can be removed, and would then let a second server
+/// in. Its descriptors, and those of the directories below, are kept: syncing them must not fail for want of
+/// descriptors, for a sync that failed ends the server.
 #[derive(Debug)]
 pub struct DirStorage {
     root: PathBuf,
+    top: fs::File,
+    below: [fs::File; 2],
+    /// Releases before this one lock the file.
     _lock: fs::File,
 }
 
@@ -39,6 +46,8 @@ pub enum OpenDirError {
     },
 }
 
+/// Says which process has the directory.
+const LOCK: &str = "lock";
 const DIRECTORIES: [&str; 2] = [crate::body::DIR, crate::damage::QUARANTINE_DIR];
 
 impl DirStorage {
@@ -56,8 +65,17 @@ impl DirStorage {
         for dir in DIRECTORIES {
             create_dir(&root.join(dir)).map_err(failed)?;
         }
-        let lock = lock(&root)?;
-        Ok(Self { root, _lock: lock })
+        let top = fs::File::open(&root).map_err(failed)?;
+        lock(&top, &root)?;
+        let lock = lock_file(&root)?;
+        let [bodies, quarantine] = DIRECTORIES.map(|dir| fs::File::open(root.join(dir)));
+        let below = [bodies.map_err(failed)?, quarantine.map_err(failed)?];
+        Ok(Self {
+            top,
+            below,
+            _lock: lock,
+            root,
+        })
     }
 
     /// The directory.
@@ -78,11 +96,27 @@ fn create_dir(path: &Path) -> io::Result<()> {
         .create(path)
 }
 
-fn lock(root: &Path) -> Result<fs::File, OpenDirError> {
-    let failed = |source| OpenDirError::Io {
-        dir: root.to_owned(),
-        source,
-    };
+/// Takes the lock on a file or directory.
+fn lock(file: &fs::File, root: &Path) -> Result<(), OpenDirError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(fs::TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(root.join(LOCK)).unwrap_or_default();
+            let holder = match holder.trim() {
+                "" => "unknown".to_owned(),
+                holder => holder.to_owned(),
+            };
+            let dir = root.to_owned();
+            Err(OpenDirError::InUse { dir, holder })
+        }
+        Err(fs::TryLockError::Error(source)) => Err(OpenDirError::Io {
+            dir: root.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn lock_file(root: &Path) -> Result<fs::File, OpenDirError> {
     let mut options = fs::OpenOptions::new();
     options
         .read(true)
@@ -90,25 +124,15 @@ fn lock(root: &Path) -> Result<fs::File, OpenDirError> {
         .create(true)
         .truncate(false)
         .mode(0o600);
-    let mut file = options.open(root.join("lock")).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let known = file.read_to_string(&mut holder).is_ok() && !holder.is_empty();
-            let holder = if known {
-                holder.trim().to_owned()
-            } else {
-                "unknown".to_owned()
-            };
-            let dir = root.to_owned();
-            return Err(OpenDirError::InUse { dir, holder });
-        }
-        Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
-    }
-    file.set_len(0).map_err(failed)?;
-    file.rewind().map_err(failed)?;
-    writeln!(file, "{}", std::process::id()).map_err(failed)?;
+    let opened = options.open(root.join(LOCK));
+    let mut file = opened.map_err(|source| OpenDirError::Io {
+        dir: root.to_owned(),
+        source,
+    })?;
+    lock(&file, root)?;
+    // Who has it is told by this only; a full disk keeps nobody from starting.
+    let told = file.set_len(0).and_then(|()| file.rewind());
+    drop(told.and_then(|()| writeln!(file, "{}", std::process::id())));
     Ok(file)
 }
 
@@ -157,7 +181,12 @@ impl Storage for DirStorage {
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        fs::File::open(self.path(dir))?.sync_all()
+        let known = DIRECTORIES.iter().position(|name| *name == dir);
+        match known.and_then(|n| self.below.get(n)) {
+            Some(below) => below.sync_all(),
+            None if dir.is_empty() => self.top.sync_all(),
+            None => fs::File::open(self.path(dir))?.sync_all(),
+        }
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

@@ -292,7 +292,14 @@ async fn list(
     Ok(rows
         .into_iter()
         .zip(waits)
-        .map(|(row, wait)| known::waiting(&settings, QueuedView::new(row, wait)))
+        .map(|(row, wait)| {
+            let id = row.key.id;
+            let mut view = known::waiting(&settings, QueuedView::new(row, wait));
+            if shared.contents.waits(id) {
+                "waits for memory to be read into (outgoing.memory)".clone_into(&mut view.reason);
+            }
+            view
+        })
         .collect())
 }
 

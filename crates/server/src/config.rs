@@ -7,6 +7,7 @@ mod console;
 mod dkim;
 mod error;
 mod listeners;
+mod memory;
 pub(crate) mod paths;
 mod raw;
 pub(crate) mod replies;
@@ -119,6 +120,8 @@ pub(crate) struct Outgoing {
     pub(crate) lifetime: Option<Duration>,
     pub(crate) max_connections: u32,
     pub(crate) max_connections_per_site: u32,
+    /// Octets of contents that are read back to be sent.
+    pub(crate) memory: u64,
     pub(crate) first_mx_only: bool,
     pub(crate) fail_on_5xx_greeting: bool,
     pub(crate) tls: TlsMode,

@@ -3,7 +3,9 @@
 
 use deliver::{Conversion, Converted, Event as SessionEvent, Obstacle, Transaction};
 use mail::{Message, PeerHost, QueueId};
+use tokio::sync::SemaphorePermit;
 
+use crate::contents::Contents;
 use crate::opened::Open;
 use crate::shared::Shared;
 use crate::signing;
@@ -72,6 +74,21 @@ async fn fitted(
     transaction
 }
 
+/// Takes the turn of a large content that is converted: the result is as large again, and is dropped with the
+/// transaction.
+async fn conversion_turn<'a>(
+    shared: &'a Shared,
+    open: &Open,
+    message: &Message,
+    transaction: &Transaction,
+) -> Option<SemaphorePermit<'a>> {
+    let is_large = Contents::is_large(message.content.len());
+    if !is_large || deliver::needed(transaction, open.session.host()).is_none() {
+        return None;
+    }
+    shared.contents.converting.acquire().await.ok()
+}
+
 /// Drives a transaction to its end; `None` when the session ended without a word on it.
 pub(crate) async fn converse(
     shared: &Shared,
@@ -79,8 +96,21 @@ pub(crate) async fn converse(
     message: &Message,
     transaction: Transaction,
 ) -> Option<Vec<deliver::Ended>> {
+    let turn = conversion_turn(shared, open, message, &transaction).await;
     let transaction = fitted(shared, open, message, transaction).await;
     open.session.start(net::now(), transaction);
+    let ended = until_ended(shared, open, message).await;
+    if turn.is_some() {
+        open.fitted = None;
+    }
+    ended
+}
+
+async fn until_ended(
+    shared: &Shared,
+    open: &mut Open,
+    message: &Message,
+) -> Option<Vec<deliver::Ended>> {
     loop {
         while let Some(event) = open.session.poll_event() {
             match event {

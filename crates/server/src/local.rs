@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::binary;
 use crate::bounces;
 use crate::config::LocalStore;
+use crate::contents;
 use crate::event::{Finished, Job};
 use crate::shared::{Settings, Shared};
 
@@ -96,20 +97,21 @@ fn log_store(shared: &Shared, why: &str) {
 /// Stores a batch.
 pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
     let began = Instant::now();
-    let id = job.batch.id;
-    let message = match job.message {
-        Some(message) => Some(message),
-        None => {
-            let handles = Arc::clone(shared);
-            let read = tokio::task::spawn_blocking(move || handles.spool.read(id)).await;
-            read.ok().and_then(Result::ok).flatten().map(Arc::new)
-        }
+    // What is read back keeps its memory until it is stored.
+    let (message, lent) = match job.message {
+        Some(message) => (Some(message), Ok(None)),
+        None => match contents::fetch(shared, job.batch.id).await {
+            Ok(lent) => (Some(Arc::clone(&lent.message)), Ok(Some(lent))),
+            Err(why) => (None, Err(why)),
+        },
     };
     let keys: Vec<RecipientKey> = job.batch.keys().collect();
-    let results = match &message {
-        Some(message) => stored_or_read(shared, message, &keys).await,
-        None => vec![later("the message cannot be read from the queue"); keys.len()],
+    let results = match (&message, &lent) {
+        (Some(message), _) => stored_or_read(shared, message, &keys).await,
+        (None, Err(why)) if why.is_damage() => vec![(contents::damaged_reply(), None); keys.len()],
+        (None, _) => vec![later("the message cannot be read from the queue"); keys.len()],
     };
+    drop(lent);
     let attempted = keys
         .iter()
         .zip(results)

@@ -8,6 +8,7 @@ mod binary;
 mod bounces;
 mod cli;
 mod config;
+mod contents;
 mod controls;
 mod converse;
 mod demo;

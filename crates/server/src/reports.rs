@@ -11,7 +11,7 @@ use mail::{
     Recipient, RecipientKey, RecipientState, Reply, Submitter, Verdict,
 };
 use notify::{Kind, Reported, Reporter};
-use spool::{CommitError, Filter, Op, Page, ReadError};
+use spool::{CommitError, Filter, Op, Page};
 
 use crate::binary;
 use crate::event::Event;
@@ -129,9 +129,10 @@ impl Reports {
                     .line(net::now(), "error")
                     .field("what", "report");
                 line.field("id", id).field("why", &error).send();
-                match error {
-                    ReadError::Damaged(_) => Ok(self.remembered(id).map(Arc::new)),
-                    ReadError::Io { .. } | _ => Err(Failure::Passing),
+                // Its attempts are used up, or an administrator has ended it: it was tried often enough.
+                match error.is_lasting() {
+                    true => Ok(self.remembered(id).map(Arc::new)),
+                    false => Err(Failure::Passing),
                 }
             }
         }

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::contents::Contents;
 use crate::controls::Controls;
 use crate::event::Event;
 use crate::guard::LoginGuard;
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     /// Megabytes of content that may be in memory while it is received, beyond the first of each
     /// connection.
     pub(crate) memory: Semaphore,
+    /// Contents that are read back to be sent.
+    pub(crate) contents: Contents,
     /// What an administrator has ordered beyond single mails.
     pub(crate) controls: Controls,
     /// What was ordered by itself for sites.
@@ -244,6 +247,7 @@ impl Shared {
         let policies = settings.config.data_dir.join("mta-sts");
         let warm_ups = settings.config.data_dir.join("warm-up");
         let tls_reports = settings.config.data_dir.join("tls-reports");
+        let memory = settings.config.outgoing.memory;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             settings: RwLock::new(Arc::new(settings)),
@@ -252,6 +256,7 @@ impl Shared {
             events,
             ids: Mutex::new(ids),
             memory: Semaphore::new(CONTENT_MEGABYTES),
+            contents: Contents::new(memory),
             controls: Controls::default(),
             reactions: Reactions::default(),
             tls: TlsPolicies::default(),

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::batch_guard::BatchGuard;
+use crate::contents::{self, Lent};
 use crate::converse::converse;
 use crate::event::{Event, Finished, Job};
 use crate::known;
@@ -97,21 +98,13 @@ impl Worker {
             message,
             hop,
         } = job;
-        let message = match message {
-            Some(message) => Ok(message),
-            None => self.read(&batch).await,
-        };
-        let message = match message {
-            Ok(message) => message,
-            Err(report) => {
-                return Finished {
-                    message: None,
-                    report,
-                    transcript: None,
-                    reports_taken: Vec::new(),
-                    sources: Vec::new(),
-                };
-            }
+        // What was read back keeps its memory until the batch is over.
+        let (message, _lent) = match message {
+            Some(message) => (message, None),
+            None => match self.read(&batch).await {
+                Ok(lent) => (Arc::clone(&lent.message), Some(lent)),
+                Err(report) => return Self::unread(report),
+            },
         };
         for old in self.sessions.old() {
             quit(old).await;
@@ -171,25 +164,39 @@ impl Worker {
         hosts
     }
 
-    /// Reads a message back; a message that cannot be read must not be forgotten.
-    async fn read(&self, batch: &schedule::Batch) -> Result<Arc<Message>, Report> {
-        let shared = Arc::clone(&self.shared);
-        let id = batch.id;
-        let read = tokio::task::spawn_blocking(move || shared.spool.read(id)).await;
-        let why = match read {
-            Ok(Ok(Some(message))) => return Ok(Arc::new(message)),
-            Ok(Ok(None)) => "the message is not in the queue any more".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
+    /// A batch that nobody was asked about.
+    fn unread(report: Report) -> Finished {
+        Finished {
+            message: None,
+            report,
+            transcript: None,
+            reports_taken: Vec::new(),
+            sources: Vec::new(),
+        }
+    }
+
+    /// Reads a message back. One that cannot be read must not be forgotten: one that is damaged has failed,
+    /// one that may be read another time waits for that.
+    async fn read(&self, batch: &schedule::Batch) -> Result<Arc<Lent>, Report> {
+        let why = match contents::fetch(&self.shared, batch.id).await {
+            Ok(lent) => return Ok(lent),
+            Err(why) => why,
         };
         let line = self
             .shared
             .journal
             .line(net::now(), "error")
             .field("what", "reading a message");
-        line.field("id", id).field("why", &why).send();
-        let reply = Reply::own(EnhancedCode::new(4, 3, 0), format!("the queue: {why}"));
-        let verdict = Verdict::own(Outcome::Deferred, mail::Class::Policy, reply, net::now());
+        line.field("id", batch.id).field("why", &why).send();
+        let (outcome, reply) = match why.is_damage() {
+            true => (Outcome::Failed, contents::damaged_reply()),
+            false => {
+                let text = format!("the queue: {why}");
+                let reply = Reply::own(EnhancedCode::new(4, 3, 0), text);
+                (Outcome::Deferred, reply)
+            }
+        };
+        let verdict = Verdict::own(outcome, mail::Class::Policy, reply, net::now());
         let attempted = |key| Attempted {
             key,
             verdict: verdict.clone(),

@@ -8,6 +8,8 @@ use memchr::{memchr_iter, memmem};
 
 /// Above this many lines that begin with a dot, one copy is cheaper than the slices.
 const SLICES_MAX: usize = 32;
+/// Of a large content, one slice for so many octets costs less memory than a copy.
+const OCTETS_PER_SLICE: usize = 32 << 10;
 
 /// Whether every CR is followed by LF and every LF follows CR.
 #[must_use]
@@ -54,7 +56,9 @@ pub fn stuff(content: &Bytes) -> Vec<Bytes> {
         .into_iter()
         .chain(memmem::find_iter(&content, b"\r\n.").map(|at| at + 2))
         .collect();
-    if dots.len() > SLICES_MAX {
+    // A large content is sent by many sessions at once: none of them copies it for some dots.
+    let few = SLICES_MAX.max(content.len() / OCTETS_PER_SLICE);
+    if dots.len() > few {
         return vec![copy_stuffed(&content, &dots, &end)];
     }
     let mut slices = Vec::with_capacity(2 * dots.len() + 2);

@@ -30,6 +30,7 @@ use crate::storage::{DirStorage, Storage, read_range};
 
 mod events;
 mod notes;
+mod reading;
 mod stats;
 pub(crate) mod threads;
 

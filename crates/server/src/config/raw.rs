@@ -221,10 +221,11 @@ pub(crate) struct Outgoing {
     pub(crate) max_connections: Option<Spanned<NumberOrText>>,
     /// Connections at once to one site. Default: 20.
     pub(crate) max_connections_per_site: Number,
+    /// Memory for contents read back to be sent. Default: an eighth of the machine's, 64MiB to 4GiB.
+    pub(crate) memory: Text,
     /// Networks that DNS may not send us to. Default: loopback and unspecified.
     pub(crate) refuse_networks: Option<Vec<Spanned<String>>>,
-    /// Pools of `[[source]]`, sources by name, or addresses of this computer that mail leaves from
-    /// where no rule says otherwise; empty: the system chooses. Default: empty.
+    /// Pools, sources, or addresses that mail leaves from without a rule. Default: the system chooses.
     pub(crate) source_addresses: Vec<Spanned<String>>,
     /// Only the first MX that accepts the connection. Default: false.
     pub(crate) first_mx_only: bool,
@@ -545,8 +546,7 @@ pub(crate) struct Source {
     /// An IPv4 or IPv6 address of this computer, or of the proxy. Mail to hosts with IPv4 needs an
     /// IPv4 address in the pool, and mail to hosts with IPv6 alone one of IPv6.
     pub(crate) address: Text,
-    /// The name said in EHLO by connections from it; the address's name in DNS should be the same.
-    /// Default: `hostname`.
+    /// The name said in EHLO by connections from it; DNS should have it for the address. Default: `hostname`.
     pub(crate) ehlo: Text,
     /// Addresses of one pool stand for one another. Default: `default`.
     pub(crate) pool: Text,

@@ -16,6 +16,7 @@ use super::console::console;
 use super::dkim::keyring;
 use super::error::{ConfigError, Place};
 use super::listeners::intake;
+use super::memory;
 use super::raw::{self, NumberOrText, OneOrMany, PlanText, Raw, Text};
 use super::values::{choice, duration, networks, size};
 use super::{
@@ -266,6 +267,7 @@ fn outgoing(
             .as_ref()
             .map_or(20, |n| *n.get_ref())
             .max(1),
+        memory: memory::setting(&raw.memory, place)?,
         first_mx_only: raw.first_mx_only,
         fail_on_5xx_greeting: choice(
             &raw.on_5xx_greeting,

@@ -293,3 +293,46 @@ fn a_content_without_room_is_refused() {
 fn c02_a_content_that_cannot_be_written_is_refused_and_leaves_nothing() {
     a_content_without_room_is_refused();
 }
+
+/// The files of the contents that are not in the log.
+fn contents(server: &Sendoff) -> Vec<PathBuf> {
+    let dir = server.directory().join("data/spool/bodies");
+    let entries = fs::read_dir(dir).expect("the directory of contents");
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect()
+}
+
+#[test]
+fn a_mail_whose_content_is_gone_ends_with_a_report_to_its_sender() {
+    let scene = Scene::new();
+    let host = scene.world.domain("away.example");
+    let config = scene.config().set("outgoing.enabled", false);
+    let mut server = Sendoff::start(BINARY, config);
+    server.send(SENDER, &["a@away.example"], &mail_of("lost", 600_000));
+    server.send(SENDER, &["b@away.example"], &mail_of("lost too", 600_000));
+    server.terminate();
+    for content in contents(&server) {
+        fs::remove_file(content).expect("it can be removed");
+    }
+    server.restart();
+    // It can be removed at once.
+    let rows = queue(&server);
+    let second = rows
+        .iter()
+        .find(|row| row["recipient"] == "b@away.example")
+        .and_then(|row| row["id"].as_str().map(str::to_owned))
+        .expect("it is listed");
+    server.run(&["queue", "remove", &second, "--yes"]);
+    assert_eq!(queue(&server).len(), 1);
+    server.reconfigure(|config| config.set("outgoing.enabled", true));
+    server.run(&["reload"]);
+    let report = scene.failure();
+    report.assert_failed("a@away.example", "4.3.0");
+    eventually("nothing waits", SOON, || queue(&server).is_empty());
+    assert_eq!(host.received().len(), 0);
+    // An error for each try, and not one a second for ever.
+    let errors = log_lines(&server, &[" error "]).len();
+    assert!(errors < 12, "{}", server.log());
+    assert_eq!(scene.origin.received().len(), 1);
+}

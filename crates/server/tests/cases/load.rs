@@ -195,3 +195,72 @@ fn idle_clients_beyond_all_descriptors_end_nothing() {
     assert_eq!(log_lines(&server, &["fatal"]), Vec::<String>::new());
     drop(idle);
 }
+
+/// What the process had in memory at most, in megabytes.
+fn peak_megabytes(server: &Sendoff) -> u64 {
+    let pid = server.pid().expect("it runs");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next());
+    kilobytes
+        .and_then(|n| n.parse::<u64>().ok())
+        .expect("a number")
+        / 1024
+}
+
+#[test]
+fn a_large_mail_to_many_domains_is_in_memory_once() {
+    let scene = Scene::new();
+    let hosts: Vec<MxHost> = (0..30)
+        .map(|n| scene.world.domain(&format!("d{n}.example")))
+        .collect();
+    let config = scene.config().set("outgoing.enabled", false);
+    let mut server = Sendoff::start(BINARY, config);
+    let to: Vec<String> = (0..30).map(|n| format!("u@d{n}.example")).collect();
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    server.send(SENDER, &to, &mail_of("large", 20_000_000));
+    server.terminate();
+    server.reconfigure(|config| config.set("outgoing.enabled", true));
+    server.restart();
+    for host in &hosts {
+        assert_eq!(host.wait_for(1, 2 * SOON).len(), 1, "{}", server.log());
+    }
+    // Thirty copies would be 600 MB.
+    let peak = peak_megabytes(&server);
+    assert!(peak < 200, "{peak} MB");
+}
+
+#[test]
+fn mail_waits_for_memory_uncharged_and_says_so() {
+    let scene = Scene::new();
+    let slow = scene.world.domain("slow.example");
+    slow.set(|b| b.reply_delay = Duration::from_secs(2));
+    let other = scene.world.domain("other.example");
+    let config = scene
+        .config()
+        .set("outgoing.enabled", false)
+        .set("outgoing.memory", "24MiB");
+    let mut server = Sendoff::start(BINARY, config);
+    // Each takes all that large contents may take.
+    server.send(SENDER, &["a@slow.example"], &mail_of("first", 20_000_000));
+    server.send(SENDER, &["b@slow.example"], &mail_of("second", 20_000_000));
+    server.send(SENDER, &["c@other.example"], &mail_of("small", 100_000));
+    server.terminate();
+    server.reconfigure(|config| config.set("outgoing.enabled", true));
+    server.restart();
+    let is_told = || {
+        let reasons = queue(&server)
+            .into_iter()
+            .map(|row| row["reason"].to_string());
+        reasons.filter(|r| r.contains("waits for memory")).count() == 1
+    };
+    eventually("one of them waits for memory", SOON, is_told);
+    // Others do not wait with it.
+    assert_eq!(other.wait_for(1, SOON).len(), 1);
+    assert_eq!(slow.wait_for(2, 2 * SOON).len(), 2);
+    let delivered = log_lines(&server, &[" delivered ", "@slow.example"]);
+    assert!(
+        delivered.iter().all(|l| l.contains("attempt=1")),
+        "{delivered:?}"
+    );
+}

@@ -30,6 +30,12 @@ impl QueueId {
         Self(n)
     }
 
+    /// When its mail was accepted, to the millisecond; later, where the clock was set back.
+    #[must_use]
+    pub const fn time(self) -> Timestamp {
+        Timestamp::from_millis(self.0 >> COUNTER_BITS)
+    }
+
     /// The number that this id is kept as.
     #[must_use]
     pub const fn as_u64(self) -> u64 {

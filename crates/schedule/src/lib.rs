@@ -20,6 +20,7 @@
 //! anyone hears of it, and a restart hands everything in again by [`Scheduler::insert`].
 
 mod action;
+mod clock;
 mod domain;
 mod entry;
 mod plan;

@@ -124,6 +124,14 @@ impl Plan {
         })
     }
 
+    /// Its longest wait, jitter included.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        let longest = self.steps.iter().map(|step| step.wait).max();
+        let longest = longest.unwrap_or_default();
+        longest + longest.mul_f64(f64::from(self.jitter_percent) / 100.0)
+    }
+
     /// The wait behind attempt number `attempts` (the first is 1); `None` when it was the last.
     ///
     /// `seed` spreads the waits of a plan with jitter: equal seeds give equal waits.

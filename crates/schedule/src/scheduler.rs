@@ -39,7 +39,7 @@ pub struct Scheduler {
     /// Sites whose work waits for a free connection of the server.
     starved: VecDeque<u32>,
     pub(crate) out: VecDeque<Action>,
-    swept: Timestamp,
+    pub(crate) swept: Timestamp,
     stopped: bool,
 }
 

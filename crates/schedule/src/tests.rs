@@ -845,3 +845,47 @@ fn recipients_of_the_future_are_counted_until_they_are_due_or_gone() {
     while scheduler.poll(later).is_some() {}
     assert_eq!(scheduler.future(), 0);
 }
+
+#[test]
+fn a_clock_that_is_set_back_strands_nothing() {
+    let day = Duration::from_secs(86_400);
+    let mut world = World::default_plan();
+    world.site("x.example", deferring);
+    world.site("dead.example", dead);
+    world.mail("u", "x.example", 1);
+    world.mail("u", "dead.example", 1);
+    world.run_for(minutes(1));
+    assert_eq!(world.log.len(), 2);
+    world.now = world.now - day;
+    world.scheduler.clock_set_back(world.now, day);
+    // The next attempts come when they were to come: five minutes after the first.
+    world.run_for(minutes(3));
+    assert_eq!(world.log.len(), 2);
+    world.run_for(minutes(2));
+    let later: Vec<&str> = world
+        .log
+        .iter()
+        .skip(2)
+        .map(|(_, d, _)| d.as_str())
+        .collect();
+    assert_eq!(later.len(), 2, "{later:?}");
+    // And the plan goes on as if nothing had been.
+    world.run_for(minutes(60));
+    assert_eq!(world.finals(), [(Outcome::Failed, 6), (Outcome::Failed, 6)]);
+}
+
+#[test]
+fn what_a_submitter_asked_for_stays_when_the_clock_is_set_back() {
+    let mut world = World::default_plan();
+    world.site("x.example", good);
+    let at = world.now + minutes(24 * 60);
+    let id = world.mail("u", "x.example", 1);
+    let key = RecipientKey { id, recipient: 0 };
+    world.scheduler.retry(world.now, key, at);
+    world.now = world.now - minutes(120);
+    world.scheduler.clock_set_back(world.now, minutes(120));
+    world.run_for(minutes(25 * 60));
+    assert_eq!(world.log.len(), 0);
+    world.run_for(minutes(2 * 60));
+    assert_eq!(world.log.len(), 1);
+}

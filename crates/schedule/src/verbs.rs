@@ -201,16 +201,7 @@ impl Scheduler {
             domain.policy = (self.policy_of)(&domain.name, domain.destination);
         }
         self.reroute_all(now);
-        for slot in self.entries.slots() {
-            if self
-                .entries
-                .get(slot)
-                .is_some_and(|e| e.phase == Phase::Waiting)
-                && let Some(slot) = self.entries.renew(slot)
-            {
-                self.set_timer(slot, now);
-            }
-        }
+        self.set_timers_anew(now);
     }
 
     /// Replaces the source of policies; take effect with [`Scheduler::policies_changed`].
@@ -265,7 +256,7 @@ impl Scheduler {
     }
 
     /// Everything due is asked again where it goes.
-    fn reroute_all(&mut self, now: Timestamp) {
+    pub(crate) fn reroute_all(&mut self, now: Timestamp) {
         let sites: Vec<u32> = self
             .sites
             .iter()

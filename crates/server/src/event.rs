@@ -45,6 +45,8 @@ pub(crate) enum Event {
     Alive(oneshot::Sender<usize>),
     /// The settings have changed.
     Reloaded,
+    /// The system's clock was set back by so much.
+    ClockSetBack(std::time::Duration),
     /// The queue's disk failed.
     Fatal(String),
     /// End in order.

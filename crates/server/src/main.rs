@@ -7,6 +7,7 @@ mod batch_guard;
 mod binary;
 mod bounces;
 mod cli;
+mod clock;
 mod config;
 mod contents;
 mod controls;

@@ -81,8 +81,8 @@ impl Owner {
         }
     }
 
-    /// Takes in everything that waits, as the spool knows it. Blocks on the index.
-    pub(crate) fn restore(&mut self, now: Timestamp) -> Result<(), String> {
+    /// Takes in what waits, as the spool knows it; the clock may be behind what it was. Blocks on the index.
+    pub(crate) fn restore(&mut self, now: Timestamp, behind: Duration) -> Result<(), String> {
         let scheduler = &mut self.scheduler;
         let mut bad = 0u64;
         self.shared
@@ -112,6 +112,7 @@ impl Owner {
                 scheduler.insert(now, &new);
             })
             .map_err(|e| e.to_string())?;
+        scheduler.clock_set_back(now, behind);
         if bad > 0 {
             return Err(format!(
                 "{bad} waiting recipients have a domain that cannot be read"
@@ -229,6 +230,7 @@ impl Owner {
             }
             Event::Order(site, order) => drop(self.scheduler.order_site(&site, order)),
             Event::Alive(answer) => drop(answer.send(self.scheduler.len())),
+            Event::ClockSetBack(by) => self.scheduler.clock_set_back(now, by),
             Event::Reloaded => {
                 let settings = self.shared.settings();
                 self.scheduler.set_policy_of(policy::policy_of(

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
+use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::drops;
 use crate::event::Event;
@@ -64,7 +65,9 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     let settings = settings(config).await?;
     let (events, received) = mpsc::unbounded_channel();
     let ids = IdSource::above(recovered.highest.unwrap_or(QueueId::from_u64(0)));
-    let shared = Arc::new(Shared::new(settings, spool, journal, events, ids, manager));
+    let clock = Clock::new(&recovered);
+    let shared = Shared::new(settings, spool, journal, events, ids, manager, clock);
+    let shared = Arc::new(shared);
     warm_up::begin(&shared);
     let tasks = TaskTracker::new();
     let owner = restore(&shared, &recovered, &tasks).await?;
@@ -304,11 +307,15 @@ async fn restore(
             owner.restore_pause(net::now(), &domain);
         }
     }
+    let behind = clock::behind(shared, recovered.highest);
     let (owner, result) = tokio::task::spawn_blocking(move || {
-        let result = owner.restore(net::now());
+        let result = owner.restore(net::now(), behind.unwrap_or_default());
         (owner, result)
     })
     .await?;
+    if let Some(by) = behind {
+        clock::tell_behind(shared, by);
+    }
     result
         .map_err(|e| anyhow!(e))
         .context("loading what waits")?;
@@ -324,6 +331,7 @@ async fn look_for_damage(shared: Arc<Shared>) {
         if let Some(why) = shared.spool.poisoned() {
             return shared.tell(Event::Fatal(why.to_string()));
         }
+        clock::watch(&shared);
         for damaged in shared.spool.take_damaged() {
             let line = shared
                 .journal
@@ -348,6 +356,17 @@ async fn end_details(shared: Arc<Shared>) {
 /// Forgets what finished long ago, so that the history does not grow for ever.
 async fn forget_history(shared: Arc<Shared>) {
     loop {
+        if !shared.clock.is_believed() {
+            let what = "the system clock is far ahead of the times in the queue: nothing that is old by it is \
+                        deleted until it has stood for a day";
+            shared
+                .journal
+                .line(net::now(), "warning")
+                .field("what", what)
+                .send();
+            tokio::time::sleep(HISTORY_LOOKED_AT).await;
+            continue;
+        }
         let handles = Arc::clone(&shared);
         let before = net::now() - shared.settings().config.queue.history;
         let done = tokio::task::spawn_blocking(move || handles.spool.expire_history(before)).await;

@@ -12,6 +12,7 @@ use spool::Spool;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::contents::Contents;
 use crate::controls::Controls;
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) memory: Semaphore,
     /// Contents that are read back to be sent.
     pub(crate) contents: Contents,
+    pub(crate) clock: Clock,
     /// What an administrator has ordered beyond single mails.
     pub(crate) controls: Controls,
     /// What was ordered by itself for sites.
@@ -243,6 +245,7 @@ impl Shared {
         events: mpsc::UnboundedSender<Event>,
         ids: IdSource,
         manager: Manager,
+        clock: Clock,
     ) -> Self {
         let policies = settings.config.data_dir.join("mta-sts");
         let warm_ups = settings.config.data_dir.join("warm-up");
@@ -257,6 +260,7 @@ impl Shared {
             ids: Mutex::new(ids),
             memory: Semaphore::new(CONTENT_MEGABYTES),
             contents: Contents::new(memory),
+            clock,
             controls: Controls::default(),
             reactions: Reactions::default(),
             tls: TlsPolicies::default(),

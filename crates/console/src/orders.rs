@@ -215,6 +215,8 @@ pub(crate) struct Finished {
     sender: Option<String>,
     /// To this address.
     recipient: Option<String>,
+    /// Whose message has this Message-ID, with its angle brackets or without.
+    message_id: Option<String>,
     /// Finished at or after this time (RFC 3339).
     since: Option<String>,
     /// How many at the most.
@@ -263,6 +265,7 @@ pub(crate) async fn history(
         domain: asked.domain,
         sender: asked.sender,
         recipient: asked.recipient,
+        message_id: asked.message_id,
         since,
     };
     let request = Request::History {

@@ -75,5 +75,10 @@ fn row(octets: &mut Octets<'_>) -> Row {
         last_host: None,
         submitter: octets.text(),
         route: None,
+        labels: mail::Labels {
+            message_id: octets.bit().then(|| octets.text()),
+            subject: octets.bit().then(|| octets.text()),
+            ..mail::Labels::default()
+        },
     }
 }

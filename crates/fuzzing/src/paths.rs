@@ -67,6 +67,7 @@ pub(crate) fn paths_target(input: &[u8]) {
             recipients: vec![recipient],
             ..Envelope::default()
         },
+        labels: mail::Labels::default(),
         content: bytes::Bytes::new(),
     };
     let Some(made) = paths.on_the_wire(&message, 0, &local) else {

@@ -72,6 +72,7 @@ pub(crate) fn report(input: &[u8]) {
             env_id,
             ..Envelope::default()
         },
+        labels: mail::Labels::of(&content),
         content,
     };
     let reported: Vec<Reported<'_>> = told

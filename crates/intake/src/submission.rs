@@ -3,8 +3,8 @@
 
 use bytes::{Bytes, BytesMut};
 use mail::{
-    Address, BodyType, Envelope, Message, Notify, QueueId, Recipient, Reply, Ret, Submitter, Terms,
-    Timestamp,
+    Address, BodyType, Envelope, Labels, Message, Notify, QueueId, Recipient, Reply, Ret,
+    Submitter, Terms, Timestamp,
 };
 use smtp::data::{BareNewline, ChunkReader, ContentRules};
 
@@ -164,6 +164,7 @@ impl Policy {
                 id,
                 accepted: now,
                 envelope,
+                labels: Labels::of(&content),
                 content,
             },
             recipients: verdicts,

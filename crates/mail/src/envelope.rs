@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
-use crate::{Address, QueueId, RecipientState, Terms, Timestamp, are_lines};
+use crate::{Address, Labels, QueueId, RecipientState, Terms, Timestamp, are_lines};
 
 /// What the BODY parameter of MAIL declared (RFC 6152, RFC 3030).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -218,6 +218,8 @@ pub struct Message {
     pub accepted: Timestamp,
     /// Its envelope.
     pub envelope: Envelope,
+    /// What it is called and labelled.
+    pub labels: Labels,
     /// Header and body, lines ending in CRLF, our Received header included.
     pub content: Bytes,
 }

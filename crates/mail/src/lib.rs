@@ -9,6 +9,7 @@ mod domain;
 mod duration;
 mod envelope;
 mod header;
+mod labels;
 mod outcome;
 mod queue_id;
 mod quoted_printable;
@@ -28,6 +29,7 @@ pub use envelope::{
 pub use header::{
     Header, Headers, LINE_MAX, are_lines, body_offset, find_header, is_ascii, received_count,
 };
+pub use labels::Labels;
 pub use outcome::{Class, Outcome, PeerHost, Timing, TlsUsed, Verdict};
 pub use queue_id::{IdSource, ParseQueueIdError, QueueId};
 pub use quoted_printable::{from_quoted_printable, quoted_printable};

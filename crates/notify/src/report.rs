@@ -128,6 +128,7 @@ impl Reporter {
                     ..Submitter::default()
                 },
             },
+            labels: mail::Labels::of(&content),
             content: Bytes::from(content),
         })
     }

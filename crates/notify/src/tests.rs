@@ -35,6 +35,7 @@ fn original(content: &str) -> Message {
             terms: mail::Terms::default(),
             submitter: Submitter::default(),
         },
+        labels: mail::Labels::of(content.as_bytes()),
         content: Bytes::copy_from_slice(content.as_bytes()),
     }
 }

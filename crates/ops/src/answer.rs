@@ -49,6 +49,12 @@ pub struct QueuedView {
     pub kind: Option<String>,
     /// Who handed it in.
     pub submitter: String,
+    /// The Message-ID field, with its angle brackets.
+    #[serde(default)]
+    pub message_id: Option<String>,
+    /// The Subject field as it is written in the header, cut to 512 octets.
+    #[serde(default)]
+    pub subject: Option<String>,
 }
 
 impl QueuedView {
@@ -84,6 +90,8 @@ impl QueuedView {
             last_host: row.last_host,
             kind: None,
             submitter: row.submitter,
+            message_id: row.labels.message_id,
+            subject: row.labels.subject,
         }
     }
 }
@@ -306,6 +314,12 @@ pub struct FinishedView {
     pub size: u64,
     /// Who handed it in.
     pub submitter: String,
+    /// The Message-ID field, with its angle brackets.
+    #[serde(default)]
+    pub message_id: Option<String>,
+    /// The Subject field as it is written in the header, cut to 512 octets.
+    #[serde(default)]
+    pub subject: Option<String>,
     /// How it ended.
     #[serde(flatten)]
     pub end: AttemptView,

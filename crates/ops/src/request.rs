@@ -458,6 +458,8 @@ pub struct HistorySelection {
     pub sender: Option<String>,
     /// To this address.
     pub recipient: Option<String>,
+    /// Whose message has this Message-ID, with its angle brackets or without.
+    pub message_id: Option<String>,
     /// Finished at or after this time (milliseconds since 1970).
     pub since: Option<u64>,
 }
@@ -485,6 +487,13 @@ impl HistorySelection {
             domain: self.domain.clone(),
             sender: self.sender.clone(),
             recipient: self.recipient.clone(),
+            message_id: self
+                .message_id
+                .as_ref()
+                .map(|id| match id.starts_with('<') {
+                    true => id.clone(),
+                    false => format!("<{id}>"),
+                }),
             since: self.since.map(Timestamp::from_millis),
         })
     }

@@ -402,6 +402,7 @@ fn forwarded(shared: &Shared, report: &Message, to: Address) -> Message {
             },
             ..Envelope::default()
         },
+        labels: report.labels.clone(),
         content: report.content.clone(),
     }
 }

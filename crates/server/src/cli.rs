@@ -23,10 +23,10 @@ use arguments::{
     SiteCommand, Sort, SourceCommand, UserCommand,
 };
 
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::users::Users;
-use crate::{ask, backup, demo, descriptors, dkim, keys, logbook, run, sendmail, tools, webhooks};
+use crate::{ask, backup, demo, dkim, keys, logbook, run, sendmail, tools, webhooks};
 
 /// Where the configuration is looked for when none is named.
 const CONFIG: &str = "/etc/sendoff/sendoff.toml";
@@ -56,7 +56,7 @@ pub(crate) fn main() -> ExitCode {
         return sendmail::run(arguments, cli.config.as_deref());
     }
     // Before the configuration is read, which is bounded by it.
-    descriptors::raise_limit();
+    config::descriptors::raise_limit();
     let result = carry_out(cli);
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -332,6 +332,7 @@ fn queue(config: &Config, command: QueueCommand, json: bool) -> Result<()> {
             domain,
             sender,
             recipient,
+            message_id,
             since,
             limit,
             offset,
@@ -341,6 +342,7 @@ fn queue(config: &Config, command: QueueCommand, json: bool) -> Result<()> {
                 domain,
                 sender,
                 recipient,
+                message_id,
                 since: since.map(|ago| (net::now() - ago).as_millis()),
             };
             let request = Request::History {

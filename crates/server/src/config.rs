@@ -4,6 +4,7 @@
 //! [`Config`]. Every error names the file, the line, the key and what it may be.
 
 mod console;
+pub(crate) mod descriptors;
 mod dkim;
 mod error;
 mod listeners;
@@ -28,8 +29,6 @@ use mail::{Address, Domain};
 use net::DnsSettings;
 use route::{RouteSettings, Rules, Target};
 use schedule::{Plan, Rate};
-
-use crate::descriptors;
 
 pub(crate) use console::ConsoleSettings;
 pub(crate) use error::{ConfigError, Place};

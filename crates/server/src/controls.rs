@@ -167,6 +167,7 @@ fn row(message: &Message, number: u32) -> Option<Row> {
         last_host: None,
         submitter: envelope.submitter.name(),
         route: None,
+        labels: message.labels.clone(),
     })
 }
 

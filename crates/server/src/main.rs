@@ -13,7 +13,6 @@ mod contents;
 mod controls;
 mod converse;
 mod demo;
-mod descriptors;
 mod dkim;
 mod drops;
 mod event;

@@ -213,6 +213,8 @@ pub(crate) async fn history(
         accepted: row.accepted.to_string(),
         size: row.size,
         submitter: row.submitter,
+        message_id: row.labels.message_id,
+        subject: row.labels.subject,
         end: known::attempt(
             &settings,
             row.recipient,

@@ -164,6 +164,7 @@ impl Reports {
                 terms: mail::Terms::default(),
                 submitter: Submitter::default(),
             },
+            labels: first.labels.clone(),
             content: Bytes::from_static(b"Subject: (the message is damaged on our disk)\r\n\r\n"),
         })
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use mail::{Envelope, QueueId, RecipientKey, RecipientState, Timestamp, Verdict};
+use mail::{Envelope, Labels, QueueId, RecipientKey, RecipientState, Timestamp, Verdict};
 
 use crate::note::Note;
 
@@ -42,6 +42,8 @@ pub struct MessageMeta {
     pub accepted: Timestamp,
     /// Its envelope.
     pub envelope: Envelope,
+    /// What it is called and labelled.
+    pub labels: Labels,
     /// Octets of its content.
     pub size: u64,
     /// Its content is in a file of its own.

@@ -405,12 +405,14 @@ fn encode_message(
         states: &states,
         from: 0,
         body,
+        labels: &message.labels,
     };
     put_message(out, &parts);
     let meta = MessageMeta {
         id: message.id,
         accepted: message.accepted,
         envelope: message.envelope,
+        labels: message.labels,
         size,
         body_file: stored.is_some(),
         token,

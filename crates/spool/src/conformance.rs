@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use mail::{
-    Address, Class, Envelope, Message, Outcome, QueueId, Recipient, RecipientKey, RecipientState,
-    Reply, Status, Submitter, Timestamp, Verdict,
+    Address, Class, Envelope, Labels, Message, Outcome, QueueId, Recipient, RecipientKey,
+    RecipientState, Reply, Status, Submitter, Timestamp, Verdict,
 };
 
 use crate::{
@@ -38,6 +38,7 @@ pub fn message(id: u64, recipients: &[&str], content: &[u8]) -> Message {
                 via: "smtp".to_owned(),
             },
         },
+        labels: Labels::of(content),
         content: Bytes::copy_from_slice(content),
     }
 }

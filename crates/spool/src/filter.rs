@@ -66,6 +66,10 @@ pub enum Term {
     Future,
     /// `kind:` what the last reply is about; what has none has no kind either.
     Kind(ReplyKind),
+    /// `message-id:` exactly this Message-ID, with its angle brackets or without.
+    MessageId(String),
+    /// `subject:` the Subject field, as it is written in the header, holds this text.
+    Subject(String),
     /// `reply:` the last reply holds this text.
     Reply(String),
     /// `user:` exactly this submitter.
@@ -104,7 +108,7 @@ impl Comparison {
 pub enum ParseFilterError {
     /// A word without a known name in front.
     #[error(
-        "`{0}` is not a term of a filter: write one of id: from: to: domain: state: reply: kind: user: age> age< size> size< attempts> attempts< due> due<"
+        "`{0}` is not a term of a filter: write one of id: from: to: domain: state: subject: message-id: reply: kind: user: age> age< size> size< attempts> attempts< due> due<"
     )]
     Term(String),
     /// A value that the term cannot have.
@@ -222,6 +226,8 @@ fn term_matches(term: &Term, row: &Row, now: Timestamp) -> bool {
         Term::Future => row.attempts == 0 && row.last_reply.is_empty() && row.due > now,
         // It is looked at apart.
         Term::Kind(_) => true,
+        Term::MessageId(id) => row.labels.message_id.as_deref() == Some(id),
+        Term::Subject(text) => contains(row.labels.subject.as_deref().unwrap_or_default(), text),
         Term::Reply(text) => contains(&row.last_reply, text),
         Term::Submitter(name) => row.submitter == *name,
         Term::Age(than, age) => than.holds(&now.since(row.accepted), age),
@@ -315,6 +321,11 @@ fn parse_text_term(name: &str, value: &str) -> Option<Result<Term, String>> {
         "from" | "sender" => Term::Sender(text),
         "to" | "recipient" => Term::Recipient(text),
         "domain" => Term::Domain(text),
+        "message-id" => Term::MessageId(match text.starts_with('<') {
+            true => text,
+            false => format!("<{text}>"),
+        }),
+        "subject" => Term::Subject(text),
         "reply" => Term::Reply(text),
         "user" => Term::Submitter(text),
         "state" => match value {

@@ -32,6 +32,7 @@ pub fn rewrite(kind: u8, payload: &[u8]) -> Result<Vec<u8>, DecodeError> {
                 token: m.token.as_deref(),
                 states: &m.states,
                 from: m.from,
+                labels: &m.labels,
                 body: match &m.body {
                     Body::Inline(bytes) => Body::Inline(bytes),
                     Body::File { len, crc } => Body::File {

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mail::{
-    Destination, Notify, Outcome, QueueId, RecipientKey, RecipientState, Status, Terms, Timestamp,
-    Verdict,
+    Destination, Labels, Notify, Outcome, QueueId, RecipientKey, RecipientState, Status, Terms,
+    Timestamp, Verdict,
 };
 
 use crate::change::{Applied, Change, MessageMeta, Place};
@@ -104,6 +104,8 @@ pub struct Row {
     pub submitter: String,
     /// Where an administrator sends it, instead of where the rules would.
     pub route: Option<String>,
+    /// What its message is called and labelled.
+    pub labels: Labels,
 }
 
 /// One waiting recipient, as the schedule needs it.
@@ -162,6 +164,8 @@ pub struct HistoryRow {
     pub verdict: Verdict,
     /// The dialog of the last attempt.
     pub transcript: Option<String>,
+    /// What its message was called and labelled.
+    pub labels: Labels,
 }
 
 /// One attempt of a recipient's timeline.
@@ -190,6 +194,8 @@ pub struct HistoryFilter {
     pub sender: Option<String>,
     /// To this address.
     pub recipient: Option<String>,
+    /// Whose message has this Message-ID.
+    pub message_id: Option<String>,
     /// Finished at or after.
     pub since: Option<Timestamp>,
 }
@@ -202,6 +208,8 @@ impl HistoryFilter {
                 .is_none_or(|d| crate::filter::domain_matches(d, &row.domain))
             && (self.sender.as_deref()).is_none_or(|s| row.sender.eq_ignore_ascii_case(s))
             && (self.recipient.as_deref()).is_none_or(|r| row.recipient.eq_ignore_ascii_case(r))
+            && (self.message_id.as_deref())
+                .is_none_or(|id| row.labels.message_id.as_deref() == Some(id))
             && self.since.is_none_or(|t| row.verdict.at >= t)
     }
 }
@@ -463,5 +471,6 @@ fn row(meta: &MessageMeta, n: u32, state: &RecipientState) -> Option<Row> {
         last_host: last.and_then(|v| v.host.as_ref()).map(|h| h.name.clone()),
         submitter: meta.envelope.submitter.name(),
         route: state.route.clone(),
+        labels: meta.labels.clone(),
     })
 }

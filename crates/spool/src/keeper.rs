@@ -413,6 +413,7 @@ impl Keeper {
             states: &states,
             from,
             body,
+            labels: &m.labels,
         };
         put_message(&mut load.bytes, &parts);
         let change = Change::Moved {

@@ -24,7 +24,9 @@
 //! zeros, 2 MiB at first and more the more it holds, so that a write changes nothing of the file system's
 //! own; a recycled one keeps its length. An idle queue gives back what a busy time took.
 //!
-//! # Layout, format 1
+//! # Layout, format 2
+//!
+//! Format 1 had no labels, and segments no longer than its setting said; it is read. Both may stand side by side.
 //!
 //! Integers are little-endian; a *varint* is LEB128; *bytes* are a varint length and octets.
 //!
@@ -51,7 +53,7 @@
 //!
 //! | kind | payload |
 //! |---|---|
-//! | 1 Message | id (8), accepted, source segment of a copy, token, envelope, per recipient 0 and its state or 1 for "has its outcome", body: 0 and bytes, or 1, length and CRC32C of the file; terms, where some were asked for |
+//! | 1 Message | id (8), accepted, source segment of a copy, token, envelope, per recipient 0 and its state or 1 for "has its outcome", body: 0 and bytes, or 1, length and CRC32C of the file; terms, where some were asked for; labels, where a content in the record does not say them all |
 //! | 2 State | id (8), recipient, state, transcript |
 //! | 3 Done | id (8), recipient, attempts, verdict, transcript |
 //! | 4 Control | name, value or none |

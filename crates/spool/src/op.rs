@@ -104,7 +104,13 @@ impl Op {
     /// says the same.
     pub(crate) fn bound(&mut self) {
         match self {
-            Self::Accept { states, .. } | Self::AcceptStored { states, .. } => {
+            Self::Accept {
+                message, states, ..
+            }
+            | Self::AcceptStored {
+                message, states, ..
+            } => {
+                message.labels.bound();
                 states.iter_mut().for_each(|s| cut_state(s, &mut None));
             }
             Self::State {

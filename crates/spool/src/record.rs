@@ -5,7 +5,7 @@
 //! follows the fields that they know.
 
 use bytes::Bytes;
-use mail::{Envelope, Message, QueueId, RecipientKey, RecipientState, Timestamp, Verdict};
+use mail::{Envelope, Labels, Message, QueueId, RecipientKey, RecipientState, Timestamp, Verdict};
 
 use crate::codec::{DecodeError, Reader, put_bytes, put_opt_str, put_str, put_varint};
 use crate::note::Note;
@@ -13,10 +13,12 @@ use crate::note::Note;
 mod values;
 
 use values::{
-    get_envelope, get_state, get_terms, get_verdict, put_envelope, put_state, put_terms,
-    put_verdict,
+    get_envelope, get_labels, get_state, get_terms, get_verdict, put_envelope, put_labels,
+    put_state, put_terms, put_verdict,
 };
-pub(crate) use values::{outcome_code, terms_bytes, terms_from, verdict_bytes, verdict_from};
+pub(crate) use values::{
+    given_bytes, given_from, outcome_code, terms_bytes, terms_from, verdict_bytes, verdict_from,
+};
 
 /// Bytes in front of every payload.
 pub(crate) const RECORD_HEADER: usize = 12;
@@ -63,11 +65,13 @@ pub(crate) struct MessageRecord<'a> {
     /// The cold segment that this copy was made from, 0 for none.
     pub(crate) from: u32,
     pub(crate) body: Body<'a>,
+    pub(crate) labels: Labels,
 }
 
 impl MessageRecord<'_> {
     pub(crate) fn into_message(self, content: Bytes) -> Message {
         Message {
+            labels: self.labels,
             id: self.id,
             accepted: self.accepted,
             envelope: self.envelope,
@@ -113,6 +117,7 @@ pub(crate) struct MessageParts<'a> {
     pub(crate) states: &'a [Option<RecipientState>],
     pub(crate) from: u32,
     pub(crate) body: Body<'a>,
+    pub(crate) labels: &'a Labels,
 }
 
 pub(crate) fn put_message(out: &mut Vec<u8>, m: &MessageParts<'_>) {
@@ -143,8 +148,13 @@ pub(crate) fn put_message(out: &mut Vec<u8>, m: &MessageParts<'_>) {
                 out.extend_from_slice(&crc.to_le_bytes());
             }
         }
-        if !m.envelope.terms.is_default() {
+        // What the content says is not written twice.
+        let told = !m.body.is_file() && m.labels.has_none_given();
+        if !m.envelope.terms.is_default() || !told {
             put_terms(out, &m.envelope.terms);
+        }
+        if !told {
+            put_labels(out, m.labels);
         }
     });
 }
@@ -319,6 +329,12 @@ fn decode_message<'a>(r: &mut Reader<'a>) -> Result<MessageRecord<'a>, DecodeErr
     if !r.is_empty() {
         envelope.terms = get_terms(r)?;
     }
+    let labels = match (r.is_empty(), &body) {
+        (false, _) => get_labels(r)?,
+        (true, Body::Inline(content)) => Labels::of(content),
+        // Of a release that did not keep them.
+        (true, Body::File { .. }) => Labels::default(),
+    };
     Ok(MessageRecord {
         id,
         accepted,
@@ -327,6 +343,7 @@ fn decode_message<'a>(r: &mut Reader<'a>) -> Result<MessageRecord<'a>, DecodeErr
         states,
         from,
         body,
+        labels,
     })
 }
 

@@ -13,7 +13,7 @@ pub(crate) const SEGMENT_HEADER: usize = PAGE;
 /// Bytes of a frame's header.
 pub(crate) const FRAME_HEADER: usize = 48;
 /// The format that this release writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"SENDOFF\n";
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"SoFr");

@@ -203,7 +203,8 @@ fn files_of_the_release_before_are_brought_up_in_place() {
     let history = Connection::open(dir.0.join("history.db")).unwrap();
     history
         .execute_batch(
-            "ALTER TABLE history DROP COLUMN origin; ALTER TABLE history DROP COLUMN destination;
+            "ALTER TABLE history DROP COLUMN message_id; ALTER TABLE history DROP COLUMN subject;
+             ALTER TABLE history DROP COLUMN given; ALTER TABLE history DROP COLUMN origin; ALTER TABLE history DROP COLUMN destination;
              ALTER TABLE attempt DROP COLUMN due; DROP TABLE event; DROP TABLE event_state;
              PRAGMA user_version = 2;",
         )
@@ -211,7 +212,11 @@ fn files_of_the_release_before_are_brought_up_in_place() {
     drop(history);
     let index = Connection::open(dir.0.join("index.db")).unwrap();
     index
-        .execute_batch("ALTER TABLE message DROP COLUMN origin; PRAGMA user_version = 2;")
+        .execute_batch(
+            "DROP INDEX message_message_id; ALTER TABLE message DROP COLUMN message_id;
+             ALTER TABLE message DROP COLUMN subject; ALTER TABLE message DROP COLUMN given;
+             ALTER TABLE message DROP COLUMN origin; PRAGMA user_version = 2;",
+        )
         .unwrap();
     drop(index);
     let (spool, recovered) = dir.open_with_news();

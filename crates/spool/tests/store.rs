@@ -460,27 +460,37 @@ const FIXTURES: [(&str, &[u8], u64, usize); 3] = [
     ),
 ];
 
-/// What the fixtures were made with, from the first release of the format.
+/// What the fixture of format 2 was made with: a mail with labels, one with a content in a file, outcomes.
 fn make_fixture() -> Vec<u8> {
     let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
     let (spool, _) = open(&disk, &index);
     for id in 1..=4 {
-        let ops = vec![accept(
-            id,
-            &["a@x.example"],
-            b"Subject: fixture\r\n\r\nbody\r\n",
-        )];
+        let ops = vec![accept(id, &["a@x.example"], FIXTURE_CONTENT)];
         spool.commit_wait(ops).unwrap();
     }
     spool.commit_wait(vec![done(2, 0)]).unwrap();
-    let last = vec![accept(
-        5,
-        &["a@x.example"],
-        b"Subject: last\r\n\r\nbody\r\n",
-    )];
-    spool.commit_wait(last).unwrap();
+    let mut labelled = message(5, &["a@x.example"], FIXTURE_CONTENT);
+    labelled.labels = fixture_labels();
+    let labelled = Op::Accept {
+        message: labelled,
+        states: vec![RecipientState::default()],
+        token: Some("drop-5".to_owned()),
+    };
+    spool.commit_wait(vec![labelled]).unwrap();
     disk.contents(&segment(&disk)).unwrap()[..7 * 4096].to_vec()
 }
+
+const FIXTURE_CONTENT: &[u8] = b"Subject: fixture\r\nMessage-ID: <1@x.example>\r\n\r\nbody\r\n";
+
+fn fixture_labels() -> mail::Labels {
+    mail::Labels {
+        tags: vec!["invoice".to_owned(), "2026".to_owned()],
+        metadata: [("order".to_owned(), "4711".to_owned())].into(),
+        ..mail::Labels::of(FIXTURE_CONTENT)
+    }
+}
+
+const FIXTURE_2: &[u8] = include_bytes!("fixtures/v2-labels.seg");
 
 #[test]
 fn spools_of_format_1_are_read() {
@@ -493,32 +503,112 @@ fn spools_of_format_1_are_read() {
         let read = spool.read(QueueId::from_u64(4)).unwrap().unwrap();
         let content = b"Subject: fixture\r\n\r\nbody\r\n";
         assert_eq!(read, message(4, &["a@x.example"], content), "{name}");
+        // They are written on, and what is begun after them is of this format.
+        for id in 10..60 {
+            let ops = vec![accept(id, &["a@x.example"], &[b'n'; 3000])];
+            spool.commit_wait(ops).unwrap();
+        }
+        drop(spool);
+        let (spool, recovered) = open(&disk, &Arc::new(MemoryIndex::new()));
+        assert_eq!(recovered.waiting, waiting + 50, "{name}");
+        assert_eq!(
+            spool
+                .read(QueueId::from_u64(4))
+                .unwrap()
+                .unwrap()
+                .content
+                .as_ref(),
+            content
+        );
     }
+}
+
+#[test]
+fn spools_of_format_2_are_read_with_their_labels() {
+    let disk = SimDisk::new(1);
+    disk.put("hot-0000000001.seg", FIXTURE_2);
+    let (spool, recovered) = open(&disk, &Arc::new(MemoryIndex::new()));
+    assert_eq!((recovered.waiting, recovered.quarantined), (4, vec![]));
+    let read = spool.read(QueueId::from_u64(5)).unwrap().unwrap();
+    assert_eq!(read.labels, fixture_labels());
+    let filter = Filter::parse("message-id:1@x.example subject:FIX").unwrap();
+    assert_eq!(spool.count(&filter, NOW).unwrap(), 4);
 }
 
 #[test]
 fn the_format_is_still_the_one_that_the_fixture_was_written_in() {
     // The nonce comes from a hash that is no part of the format.
     let now = make_fixture();
-    let (_, whole, ..) = FIXTURES[0];
-    assert_eq!(now.len(), whole.len());
-    assert_eq!(now[..16], whole[..16]);
-    assert_eq!(
-        now[4096 + 48 + 12..4096 + 200],
-        whole[4096 + 48 + 12..4096 + 200]
-    );
+    assert_eq!(now.len(), FIXTURE_2.len());
+    assert_eq!(now[..16], FIXTURE_2[..16]);
+    for page in 1..7 {
+        let records = page * 4096 + 48 + 12..(page + 1) * 4096;
+        assert_eq!(now[records.clone()], FIXTURE_2[records], "page {page}");
+    }
+}
+
+#[test]
+fn labels_are_kept_with_the_mail_its_copies_and_the_history() {
+    let dir = Dir::new("labels");
+    let options = Options {
+        hot_segments: 1,
+        ..options()
+    };
+    let labelled = |id: u64, content: &[u8]| {
+        let mut message = message(id, &["a@x.example"], content);
+        message.labels.tags = vec!["invoice".to_owned()];
+        message.labels.metadata = [("order".to_owned(), id.to_string())].into();
+        let labels = message.labels.clone();
+        let op = Op::Accept {
+            message,
+            states: vec![RecipientState::default()],
+            token: None,
+        };
+        (op, labels)
+    };
+    let large = [FIXTURE_CONTENT, &[b'z'; 20_000]].concat();
+    let (first, in_log) = labelled(1, FIXTURE_CONTENT);
+    let (second, in_file) = labelled(2, &large);
+    let (spool, _) = Spool::open_dir(&dir.0, options.clone()).unwrap();
+    spool.commit_wait(vec![first]).unwrap();
+    spool.commit_wait(vec![second]).unwrap();
+    // They are moved.
+    for id in 100..300 {
+        let ops = vec![accept(id, &["b@x.example"], &[0; 3000]), done(id, 0)];
+        spool.commit_wait(ops).unwrap();
+        spool.step();
+    }
+    let read = |id| spool.read(QueueId::from_u64(id)).unwrap().unwrap().labels;
+    assert_eq!((read(1), read(2)), (in_log.clone(), in_file.clone()));
+    let filter = Filter::parse("message-id:<1@x.example>").unwrap();
+    let rows = spool.query(&filter, Page::ALL, NOW).unwrap();
+    let labels: Vec<_> = rows.into_iter().map(|row| row.labels).collect();
+    assert_eq!(labels, [in_log.clone(), in_file.clone()]);
+    drop(spool);
+    std::fs::remove_file(dir.0.join("index.db")).unwrap();
+    let (spool, _) = Spool::open_dir(&dir.0, options).unwrap();
+    let read = |id| spool.read(QueueId::from_u64(id)).unwrap().unwrap().labels;
+    assert_eq!((read(1), read(2)), (in_log.clone(), in_file.clone()));
+    spool.commit_wait(vec![done(1, 0), done(2, 0)]).unwrap();
+    let filter = HistoryFilter {
+        message_id: in_log.message_id.clone(),
+        ..HistoryFilter::default()
+    };
+    let rows = spool.history(&filter, 0, 10).unwrap();
+    let labels: Vec<_> = rows.into_iter().map(|row| row.labels).collect();
+    assert_eq!(labels, [in_file, in_log]);
 }
 
 #[test]
 fn a_spool_of_a_later_format_is_refused_with_what_to_do() {
     let disk = SimDisk::new(1);
     let mut newer = FIXTURES[0].1.to_vec();
-    newer[8] = 2;
+    newer[8] = 3;
     disk.put("hot-0000000001.seg", &newer);
     let opened = Spool::open(options(), Arc::new(disk), Arc::new(MemoryIndex::new()));
     let refused = opened.err().unwrap().to_string();
     assert!(
-        refused.contains("format 2") && refused.contains("run the release"),
+        refused.contains("format 3") && refused.contains("run the release"),
         "{refused}"
     );
 }

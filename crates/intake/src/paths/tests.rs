@@ -54,6 +54,7 @@ fn message(from: Option<&str>, to: &str, given: Option<&str>) -> Message {
             recipients: vec![recipient.clone(), recipient],
             ..Envelope::default()
         },
+        labels: mail::Labels::default(),
         content: "".into(),
     }
 }

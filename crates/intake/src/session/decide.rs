@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mail::{
-    Address, DeliverBy, Destination, EnhancedCode, Envelope, Message, QueueId, Recipient, Reply,
-    Submitter, Terms, Timestamp, format_duration,
+    Address, DeliverBy, Destination, EnhancedCode, Envelope, Labels, Message, QueueId, Recipient,
+    Reply, Submitter, Terms, Timestamp, format_duration,
 };
 use smtp::command::{ForwardPath, Hold, MailParams};
 use smtp::data::ContentError;
@@ -197,6 +197,7 @@ impl Session {
                     id,
                     accepted: now,
                     envelope,
+                    labels: Labels::of(&content),
                     content,
                 };
                 self.requests.push_back(Request::Accept(Box::new(message)));

@@ -214,6 +214,9 @@ pub(super) enum QueueCommand {
         /// Only to this address.
         #[arg(long)]
         recipient: Option<String>,
+        /// Only of the message with this Message-ID.
+        #[arg(long)]
+        message_id: Option<String>,
         /// Only what finished since then: how long ago, such as 2h.
         #[arg(long, value_parser = mail::parse_duration)]
         since: Option<std::time::Duration>,

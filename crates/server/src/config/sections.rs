@@ -13,6 +13,7 @@ use schedule::{Plan, Rate};
 use toml::Spanned;
 
 use super::console::console;
+use super::descriptors::Shares;
 use super::dkim::keyring;
 use super::error::{ConfigError, Place};
 use super::listeners::intake;
@@ -23,8 +24,6 @@ use super::{
     Config, ConnectionLimits, LocalStore, LogSettings, Outgoing, Published, QueueFiles, Relay,
     RuleKeys, TlsFiles, TlsReportSettings,
 };
-
-use crate::descriptors::Shares;
 
 type Result<T> = std::result::Result<T, ConfigError>;
 

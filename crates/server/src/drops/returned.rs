@@ -50,6 +50,7 @@ pub(super) fn give_back(
             submitter: submission.submitter.clone(),
             ..Envelope::default()
         },
+        labels: mail::Labels::of(&submission.content),
         content: submission.content.clone(),
     };
     let verdicts: Vec<Verdict> = failed

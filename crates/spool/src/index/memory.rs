@@ -139,6 +139,7 @@ impl Inner {
                 attempts: f.attempts,
                 verdict: (*f.verdict).clone(),
                 transcript: f.transcript.clone(),
+                labels: row.labels,
             });
         }
         for a in &batch.attempts {

@@ -15,7 +15,7 @@ use super::{
     LaterRow, Page, Place, QueueId, RecipientKey, Row, Timestamp, Waiting,
 };
 use crate::event::{EventBounds, EventWish, PastEvents, StoredEvent};
-use crate::record::{terms_from, verdict_from};
+use crate::record::{given_from, terms_from, verdict_from};
 
 mod condition;
 mod events;
@@ -163,7 +163,8 @@ fn key(row: &SqlRow<'_>) -> rusqlite::Result<RecipientKey> {
 }
 
 const WAITING_COLUMNS: &str = "r.id, r.n, m.sender, r.recipient, r.domain, r.destination, r.status,
- r.attempts, r.due, m.accepted, m.size, r.last_reply, r.last_host, m.submitter, r.route";
+ r.attempts, r.due, m.accepted, m.size, r.last_reply, r.last_host, m.submitter, r.route,
+ m.message_id, m.subject, m.given";
 const WAITING_TABLES: &str = "recipient r JOIN message m ON m.id = r.id";
 
 fn waiting_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
@@ -182,7 +183,22 @@ fn waiting_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         last_host: row.get(12)?,
         submitter: row.get(13)?,
         route: row.get(14)?,
+        labels: labels(row, 15)?,
     })
+}
+
+/// Message-ID, subject and what was given, from a column on.
+fn labels(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<mail::Labels> {
+    let mut labels = mail::Labels {
+        message_id: row.get(at)?,
+        subject: row.get(at + 1)?,
+        ..mail::Labels::default()
+    };
+    if let Some(given) = row.get_ref(at + 2)?.as_blob_or_null()? {
+        // What cannot be read keeps no list from being shown.
+        given_from(given, &mut labels).unwrap_or_default();
+    }
+    Ok(labels)
 }
 
 fn terms(bytes: Option<&[u8]>) -> Result<mail::Terms, IndexError> {
@@ -223,6 +239,7 @@ fn history_row(row: &SqlRow<'_>) -> rusqlite::Result<(HistoryRow, Vec<u8>)> {
         attempts: small(row.get(7)?),
         verdict: none,
         transcript: row.get(9)?,
+        labels: labels(row, 10)?,
     };
     Ok((history, row.get(8)?))
 }
@@ -407,7 +424,7 @@ impl Index for SqliteIndex {
         let condition = history_condition(filter);
         let sql = format!(
             "SELECT id, n, sender, recipient, accepted, size, submitter, attempts, verdict,
-             transcript FROM history WHERE {} ORDER BY id DESC, n DESC LIMIT {} OFFSET {}",
+             transcript, message_id, subject, given FROM history WHERE {} ORDER BY id DESC, n DESC LIMIT {} OFFSET {}",
             condition.sql,
             to_sql(limit),
             to_sql(offset),

@@ -40,6 +40,7 @@ fn every_record_is_read_back_as_written() {
             token: Some("drop-1"),
             states: &[Some(state.clone()), None],
             from: 4,
+            labels: &m.labels,
             body: Body::Inline(&m.content),
         },
     );

@@ -1,12 +1,13 @@
 //! The mail values inside records: envelopes, states, verdicts.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mail::{
     Address, BodyType, ByMode, Class, DeliverBy, Destination, Domain, EnhancedCode, Envelope,
-    Notify, Outcome, PeerHost, Recipient, RecipientState, Reply, Ret, Status, Submitter, Terms,
-    Timestamp, TlsUsed, Verdict,
+    Labels, Notify, Outcome, PeerHost, Recipient, RecipientState, Reply, Ret, Status, Submitter,
+    Terms, Timestamp, TlsUsed, Verdict,
 };
 
 use crate::codec::{DecodeError, Reader, put_opt_str, put_str, put_varint};
@@ -83,6 +84,66 @@ pub(super) fn get_envelope(r: &mut Reader<'_>) -> Result<Envelope, DecodeError> 
         terms: Terms::default(),
         submitter,
     })
+}
+
+pub(super) fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
+    put_opt_str(out, labels.message_id.as_deref());
+    put_opt_str(out, labels.subject.as_deref());
+    put_given(out, labels);
+}
+
+pub(super) fn get_labels(r: &mut Reader<'_>) -> Result<Labels, DecodeError> {
+    let message_id = r.opt_str()?.map(str::to_owned);
+    let subject = r.opt_str()?.map(str::to_owned);
+    let (tags, metadata) = get_given(r)?;
+    Ok(Labels {
+        message_id,
+        subject,
+        tags,
+        metadata,
+    })
+}
+
+fn put_given(out: &mut Vec<u8>, labels: &Labels) {
+    put_varint(out, labels.tags.len() as u64);
+    labels.tags.iter().for_each(|tag| put_str(out, tag));
+    put_varint(out, labels.metadata.len() as u64);
+    for (name, value) in &labels.metadata {
+        put_str(out, name);
+        put_str(out, value);
+    }
+}
+
+/// What a submitter gave: tags and metadata.
+type Given = (Vec<String>, BTreeMap<String, String>);
+
+fn get_given(r: &mut Reader<'_>) -> Result<Given, DecodeError> {
+    let mut tags = Vec::new();
+    for _ in 0..r.varint()? {
+        tags.push(r.str()?.to_owned());
+    }
+    let mut metadata = BTreeMap::new();
+    for _ in 0..r.varint()? {
+        let name = r.str()?.to_owned();
+        metadata.insert(name, r.str()?.to_owned());
+    }
+    Ok((tags, metadata))
+}
+
+/// Tags and metadata on their own, as the index and the history keep them; `None` when there are none.
+pub(crate) fn given_bytes(labels: &Labels) -> Option<Vec<u8>> {
+    if labels.has_none_given() {
+        return None;
+    }
+    let mut out = Vec::new();
+    put_given(&mut out, labels);
+    Some(out)
+}
+
+/// Reads [`given_bytes`] back into labels.
+pub(crate) fn given_from(bytes: &[u8], labels: &mut Labels) -> Result<(), DecodeError> {
+    (labels.tags, labels.metadata) = get_given(&mut Reader::new(bytes))?;
+    Ok(())
 }
 
 const TERMS_NOT_BEFORE: u8 = 1;

@@ -18,6 +18,7 @@ pub(super) fn hot_change(record: Record<'_>, place: Place) -> Option<Change> {
                 size: m.body.len(),
                 body_file: m.body.is_file(),
                 envelope: m.envelope,
+                labels: m.labels,
                 token: m.token,
             }),
             states: m.states,

@@ -63,6 +63,8 @@ fn term_condition(term: &Term, now: Timestamp) -> (String, Option<Value>) {
             None,
         ),
         Term::Kind(_) => ("1".to_owned(), None),
+        Term::MessageId(id) => ("m.message_id = ?".to_owned(), Some(Value::Text(id.clone()))),
+        Term::Subject(part) => text("instr(lower(coalesce(m.subject, '')), ?) > 0", part),
         Term::Reply(part) => text("instr(lower(r.last_reply), ?) > 0", part),
         Term::Submitter(name) => (
             "m.submitter = ?".to_owned(),
@@ -142,6 +144,9 @@ pub(super) fn history_condition(filter: &HistoryFilter) -> Condition {
     if let Some(recipient) = &filter.recipient {
         let recipient = Value::Text(recipient.to_ascii_lowercase());
         condition.and(true, "lower(recipient) = ?", Some(recipient));
+    }
+    if let Some(id) = &filter.message_id {
+        condition.and(true, "message_id = ?", Some(Value::Text(id.clone())));
     }
     if let Some(since) = filter.since {
         condition.and(true, "at >= ?", Some(Value::Integer(time_to_sql(since))));

@@ -11,7 +11,7 @@ use crate::damage::QUARANTINE_DIR;
 pub(super) const INDEX_FILE: &str = "index.db";
 pub(super) const HISTORY_FILE: &str = "history.db";
 /// Raised when the tables change: an index of an unknown version is made anew.
-const INDEX_VERSION: i64 = 3;
+const INDEX_VERSION: i64 = 4;
 
 const INDEX_TABLES: &str = "
 CREATE TABLE position (spool INTEGER NOT NULL, hot INTEGER NOT NULL, cold INTEGER NOT NULL);
@@ -35,6 +35,14 @@ CREATE TABLE control (name TEXT PRIMARY KEY, value TEXT, seg INTEGER NOT NULL,
 
 /// What version 3 of the index has besides.
 const INDEX_TABLES_3: &str = "ALTER TABLE message ADD COLUMN origin BLOB;";
+
+/// What version 4 of the index has besides: what a message is called and labelled.
+const INDEX_TABLES_4: &str = "
+ALTER TABLE message ADD COLUMN message_id TEXT;
+ALTER TABLE message ADD COLUMN subject TEXT;
+ALTER TABLE message ADD COLUMN given BLOB;
+CREATE INDEX message_message_id ON message (message_id);
+";
 
 const HISTORY_TABLES: &str = "
 CREATE TABLE history (id INTEGER NOT NULL, n INTEGER NOT NULL, sender TEXT NOT NULL,
@@ -68,8 +76,21 @@ CREATE TABLE event_state (spool INTEGER NOT NULL, hot INTEGER NOT NULL, last INT
 INSERT INTO event_state VALUES (0, 0, 0, 0, '');
 ";
 
+/// What version 4 of the history has besides: what a message was called and labelled. By Message-ID it is
+/// read through: an index of random texts would cost each mail more than it is worth.
+const HISTORY_TABLES_4: &str = "
+ALTER TABLE history ADD COLUMN message_id TEXT;
+ALTER TABLE history ADD COLUMN subject TEXT;
+ALTER TABLE history ADD COLUMN given BLOB;
+";
+
 /// What leads from each version of the history to the next, from an empty file on.
-const HISTORY_STEPS: [&str; 3] = [HISTORY_TABLES, HISTORY_TABLES_2, HISTORY_TABLES_3];
+const HISTORY_STEPS: [&str; 4] = [
+    HISTORY_TABLES,
+    HISTORY_TABLES_2,
+    HISTORY_TABLES_3,
+    HISTORY_TABLES_4,
+];
 
 /// The header's application id of an index that was closed in order: what stands in it was written
 /// by SQLite to the end, and is not checked page by page, which takes minutes for many millions of
@@ -101,11 +122,15 @@ pub(super) fn open_index(dir: &Path) -> Result<Connection, IndexError> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
     match version {
         0 => {
-            let tables = format!("{INDEX_TABLES} {INDEX_TABLES_3}");
+            let tables = format!("{INDEX_TABLES} {INDEX_TABLES_3} {INDEX_TABLES_4}");
             make_tables(&connection, &tables, INDEX_VERSION)?;
             return Ok(connection);
         }
-        2 => make_tables(&connection, INDEX_TABLES_3, INDEX_VERSION)?,
+        2 => {
+            let tables = format!("{INDEX_TABLES_3} {INDEX_TABLES_4}");
+            make_tables(&connection, &tables, INDEX_VERSION)?;
+        }
+        3 => make_tables(&connection, INDEX_TABLES_4, INDEX_VERSION)?,
         INDEX_VERSION => {}
         other => return Err(IndexError::Damaged(format!("version {other}"))),
     }

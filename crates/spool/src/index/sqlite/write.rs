@@ -6,7 +6,7 @@ use super::super::{Batch, Finished, IndexError, NetMessage, NetRecipient, QueueI
 use super::{DONE, Place, time_to_sql, to_sql};
 use crate::change::MessageMeta;
 use crate::event::{EventWish, origin_bytes};
-use crate::record::{outcome_code, terms_bytes, verdict_bytes};
+use crate::record::{given_bytes, outcome_code, terms_bytes, verdict_bytes};
 
 /// Brings finished recipients and attempts into the history.
 pub(super) fn history(
@@ -66,10 +66,11 @@ fn insert_finished(
 ) -> Result<(), IndexError> {
     let mut finished: Vec<&Finished> = batch.finished.iter().collect();
     finished.sort_by_key(|f| f.key);
-    let sql = "INSERT OR IGNORE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT OR IGNORE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+               ?, ?, ?)";
     let mut insert = transaction.prepare_cached(sql)?;
     let sql = "SELECT m.sender, r.recipient, m.accepted, m.size, m.submitter, m.origin,
-               r.destination
+               r.destination, m.message_id, m.subject, m.given
                FROM recipient r JOIN message m ON m.id = r.id WHERE r.id = ? AND r.n = ?";
     let mut known = index.prepare_cached(sql)?;
     for f in finished {
@@ -85,6 +86,9 @@ fn insert_finished(
                         submitter: r.get(4)?,
                         origin: r.get(5)?,
                         local: r.get(6)?,
+                        message_id: r.get(7)?,
+                        subject: r.get(8)?,
+                        given: r.get(9)?,
                     })
                 })
                 .optional()?,
@@ -107,6 +111,9 @@ fn insert_finished(
             f.transcript,
             about.origin,
             about.local,
+            about.message_id,
+            about.subject,
+            about.given,
         ])?;
     }
     Ok(())
@@ -121,6 +128,9 @@ struct About {
     submitter: String,
     origin: Option<Vec<u8>>,
     local: bool,
+    message_id: Option<String>,
+    subject: Option<String>,
+    given: Option<Vec<u8>>,
 }
 
 fn about(meta: &MessageMeta, n: u32) -> Option<About> {
@@ -133,6 +143,9 @@ fn about(meta: &MessageMeta, n: u32) -> Option<About> {
         submitter: meta.envelope.submitter.name(),
         origin: Some(origin_bytes(&meta.envelope)),
         local: recipient.destination == mail::Destination::Local,
+        message_id: meta.labels.message_id.clone(),
+        subject: meta.labels.subject.clone(),
+        given: given_bytes(&meta.labels),
     })
 }
 
@@ -184,7 +197,7 @@ impl<'a> Writer<'a> {
         Ok(Self {
             insert_message: t.prepare_cached(
                 "INSERT OR REPLACE INTO message
-                 VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?)",
+                 VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?,
             insert_recipient: t.prepare_cached(
                 "INSERT OR REPLACE INTO recipient
@@ -283,6 +296,9 @@ impl<'a> Writer<'a> {
             to_sql(meta.size),
             terms_bytes(&meta.envelope.terms),
             origin_bytes(&meta.envelope),
+            meta.labels.message_id,
+            meta.labels.subject,
+            given_bytes(&meta.labels),
         ])?;
         for (n, recipient) in &net.recipients {
             let state = recipient.state.as_deref().cloned().unwrap_or_default();

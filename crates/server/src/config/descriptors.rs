@@ -3,7 +3,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::Config;
+use super::Config;
 
 /// More than this is of no use, and some systems know no bound.
 const LIMIT_MAX: u64 = 1 << 20;

@@ -17,6 +17,7 @@ mod dkim;
 mod drops;
 mod event;
 mod explain;
+mod forgetting;
 mod front;
 mod guard;
 mod hand_in;

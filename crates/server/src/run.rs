@@ -18,6 +18,7 @@ use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::drops;
 use crate::event::Event;
+use crate::forgetting;
 use crate::front::{self, Clients};
 use crate::http;
 use crate::journal::Journal;
@@ -367,9 +368,8 @@ async fn forget_history(shared: Arc<Shared>) {
             tokio::time::sleep(HISTORY_LOOKED_AT).await;
             continue;
         }
-        let handles = Arc::clone(&shared);
         let before = net::now() - shared.settings().config.queue.history;
-        let done = tokio::task::spawn_blocking(move || handles.spool.expire_history(before)).await;
+        let done = forgetting::forget(&shared, before).await;
         let handles = Arc::clone(&shared);
         let over = tokio::task::spawn_blocking(move || {
             handles.sts.sweep(net::now());
@@ -382,7 +382,7 @@ async fn forget_history(shared: Arc<Shared>) {
                 .field("why", why)
                 .send();
         }
-        if let Ok(Err(error)) = done {
+        if let Err(error) = done {
             let line = shared
                 .journal
                 .line(net::now(), "error")

@@ -484,12 +484,13 @@ impl Spool {
         self.shared.index.find_token_beginning(prefix)
     }
 
-    /// Removes what finished before `before` from the history; returns how many recipients.
+    /// Removes from the history what is older than `before`, `limit` rows at most; returns how many.
+    /// Fewer than `limit`: nothing is left. Outcomes wait for their place in the history that long.
     ///
     /// # Errors
     /// When the history cannot be written.
-    pub fn expire_history(&self, before: Timestamp) -> Result<u64, IndexError> {
-        self.shared.index.expire(before)
+    pub fn expire_history(&self, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
+        self.shared.index.expire(before, limit)
     }
 
     /// The administrator's setting of this name.

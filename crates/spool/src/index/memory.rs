@@ -452,13 +452,18 @@ impl Index for MemoryIndex {
         Ok(())
     }
 
-    fn expire(&self, before: Timestamp) -> Result<u64, IndexError> {
+    fn expire(&self, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
         let mut inner = self.lock();
-        let had = inner.history.len();
-        inner.history.retain(|_, row| row.verdict.at >= before);
-        inner.attempts.retain(|_, row| row.verdict.at >= before);
-        inner.later.retain(|_, row| row.at >= before);
-        Ok((had - inner.history.len()) as u64)
+        let mut removed = 0;
+        let mut stays = |at: Timestamp| {
+            let goes = at < before && removed < limit;
+            removed += u64::from(goes);
+            !goes
+        };
+        inner.history.retain(|_, row| stays(row.verdict.at));
+        inner.attempts.retain(|_, row| stays(row.verdict.at));
+        inner.later.retain(|_, row| stays(row.at));
+        Ok(removed)
     }
 
     fn event_wish(&self) -> EventWish {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 
 use super::{
     Applied, AttemptRow, Batch, Filter, HistoryFilter, HistoryRow, Index, IndexError, Known,
@@ -19,6 +19,7 @@ use crate::record::{given_from, terms_from, verdict_from};
 
 mod condition;
 mod events;
+mod expire;
 mod files;
 mod notes;
 mod waiting;
@@ -43,6 +44,8 @@ pub struct SqliteIndex {
     /// For events, so that no list of the queue keeps them waiting; opened when first asked for.
     event_files: Mutex<Option<Files>>,
     event_wish: Mutex<EventWish>,
+    /// For removing what is old; opened when first needed.
+    expiring: Mutex<Option<Connection>>,
 }
 
 struct Files {
@@ -111,6 +114,7 @@ impl SqliteIndex {
             doubtful: AtomicBool::new(true),
             event_files: Mutex::new(None),
             event_wish: Mutex::new(wish),
+            expiring: Mutex::new(None),
         })
     }
 
@@ -488,22 +492,8 @@ impl Index for SqliteIndex {
         notes::entries(&self.reader().history, prefix, f)
     }
 
-    fn expire(&self, before: Timestamp) -> Result<u64, IndexError> {
-        let files = self.writer();
-        let before = params![time_to_sql(before)];
-        let removed = files
-            .history
-            .execute("DELETE FROM history WHERE at < ?", before)?;
-        files
-            .history
-            .execute("DELETE FROM attempt WHERE at < ?", before)?;
-        files
-            .history
-            .execute("DELETE FROM token WHERE at < ?", before)?;
-        files
-            .history
-            .execute("DELETE FROM later WHERE at < ?", before)?;
-        Ok(removed as u64)
+    fn expire(&self, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
+        expire::step(self, before, limit)
     }
 
     fn event_wish(&self) -> EventWish {

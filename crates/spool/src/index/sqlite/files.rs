@@ -76,12 +76,17 @@ CREATE TABLE event_state (spool INTEGER NOT NULL, hot INTEGER NOT NULL, last INT
 INSERT INTO event_state VALUES (0, 0, 0, 0, '');
 ";
 
-/// What version 4 of the history has besides: what a message was called and labelled. By Message-ID it is
-/// read through: an index of random texts would cost each mail more than it is worth.
+/// What version 4 of the history has besides: what a message was called and labelled; and what is old is found
+/// without looking at the rest. Rows come in the order of time, so these indexes are appended to. By
+/// Message-ID the history is read through: an index of random texts would cost each mail more than it is worth.
 const HISTORY_TABLES_4: &str = "
 ALTER TABLE history ADD COLUMN message_id TEXT;
 ALTER TABLE history ADD COLUMN subject TEXT;
 ALTER TABLE history ADD COLUMN given BLOB;
+CREATE INDEX history_at ON history (at);
+CREATE INDEX attempt_at ON attempt (at);
+CREATE INDEX token_at ON token (at);
+CREATE INDEX later_at ON later (at);
 ";
 
 /// What leads from each version of the history to the next, from an empty file on.
@@ -190,7 +195,10 @@ pub(super) fn open_history(dir: &Path) -> Result<Connection, IndexError> {
         )));
     };
     if !missing.is_empty() {
+        // What is sorted for an index of a long history goes to a file, not to memory.
+        connection.execute_batch("PRAGMA temp_store = FILE")?;
         make_tables(&connection, &missing.concat(), known as i64)?;
+        connection.execute_batch("PRAGMA temp_store = MEMORY")?;
     }
     Ok(connection)
 }

@@ -1,0 +1,134 @@
+//! The history on a real disk: how it is cut, and what becomes of the queue when it cannot be used.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
+use std::path::PathBuf;
+
+use mail::{Outcome, QueueId, RecipientKey, RecipientState, Timestamp};
+use rusqlite::Connection;
+use spool::conformance::{message, verdict};
+use spool::{HistoryFilter, Op, Options, Spool};
+
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let name = format!("sendoff-history-{name}-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        drop(std::fs::remove_dir_all(&dir));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+
+    fn options() -> Options {
+        Options {
+            segment_bytes: 64 << 10,
+            reserve_bytes: 0,
+            ballast_bytes: 0,
+            nonce_seed: 42,
+            threads: false,
+            ..Options::default()
+        }
+    }
+
+    fn open(&self) -> Spool {
+        Spool::open_dir(&self.0, Self::options()).unwrap().0
+    }
+
+    fn history(&self) -> Connection {
+        Connection::open(self.0.join("history.db")).unwrap()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn accept(id: u64) -> Op {
+    Op::Accept {
+        message: message(id, &["a@one.example"], b"hello"),
+        states: vec![RecipientState::default()],
+        token: Some(format!("token-{id}")),
+    }
+}
+
+fn done(id: u64, at: Timestamp) -> Op {
+    let mut verdict = verdict(Outcome::Delivered, "ok");
+    verdict.at = at;
+    Op::Done {
+        key: RecipientKey {
+            id: QueueId::from_u64(id),
+            recipient: 0,
+        },
+        verdict,
+        attempts: 1,
+        transcript: None,
+    }
+}
+
+/// A day of the test.
+const fn day(n: u64) -> Timestamp {
+    Timestamp::from_secs(1_800_000_000 + n * 86_400)
+}
+
+fn finish(spool: &Spool, ids: std::ops::RangeInclusive<u64>, at: Timestamp) {
+    for id in ids {
+        spool.commit_wait(vec![accept(id), done(id, at)]).unwrap();
+    }
+    spool.flush_index().unwrap();
+}
+
+fn known(spool: &Spool) -> usize {
+    let all = HistoryFilter::default();
+    spool.history(&all, 0, 1000).unwrap().len()
+}
+
+#[test]
+fn what_is_old_goes_in_steps_and_what_is_young_stays() {
+    let dir = Dir::new("steps");
+    let spool = dir.open();
+    finish(&spool, 1..=25, day(1));
+    finish(&spool, 26..=40, day(3));
+    assert_eq!(spool.expire_history(day(2), 10).unwrap(), 10);
+    assert_eq!(known(&spool), 30, "no more than asked for went");
+    while spool.expire_history(day(2), 10).unwrap() == 10 {}
+    assert_eq!(known(&spool), 15);
+    assert_eq!(spool.expire_history(day(2), 10).unwrap(), 0);
+    assert_eq!(spool.find_token("token-1").unwrap(), None);
+}
+
+#[test]
+fn what_is_old_is_found_without_reading_the_rest() {
+    let dir = Dir::new("found");
+    drop(dir.open());
+    let history = dir.history();
+    for table in ["history", "attempt", "token", "later"] {
+        let sql = format!("EXPLAIN QUERY PLAN SELECT 1 FROM {table} WHERE at < 5 ORDER BY at");
+        let plan: String = history.query_row(&sql, [], |row| row.get(3)).unwrap();
+        assert!(plan.contains(&format!("INDEX {table}_at")), "{plan}");
+    }
+}
+
+#[test]
+fn the_history_of_the_release_before_is_brought_up() {
+    let dir = Dir::new("brought-up");
+    let spool = dir.open();
+    finish(&spool, 1..=20, day(1));
+    drop(spool);
+    dir.history()
+        .execute_batch(
+            "ALTER TABLE history DROP COLUMN message_id; ALTER TABLE history DROP COLUMN subject;
+             ALTER TABLE history DROP COLUMN given; DROP INDEX history_at; DROP INDEX attempt_at; DROP INDEX token_at; DROP INDEX later_at;
+             PRAGMA user_version = 3;",
+        )
+        .unwrap();
+    let spool = dir.open();
+    assert_eq!(known(&spool), 20);
+    while spool.expire_history(day(2), 7).unwrap() == 7 {}
+    assert_eq!(known(&spool), 0);
+}

@@ -323,6 +323,7 @@ async fn hand_in(
         .map(|r| r.address.clone())
         .collect();
     let submission = Submission {
+        is_part: false,
         body_type: composed.body_type,
         reverse_path: composed.reverse_path,
         recipients: composed.recipients,

@@ -42,6 +42,8 @@ pub struct Submission {
     pub reverse_path: Option<Address>,
     /// Whom to send to.
     pub recipients: Vec<Wanted>,
+    /// It is a part of a mail that was cut: the policy's limit on recipients is not asked.
+    pub is_part: bool,
     /// Header and body. Lines may end in LF.
     pub content: Bytes,
     /// What the body is declared to be: of a binary one every octet is kept.
@@ -115,7 +117,8 @@ impl Policy {
                 let user = submission.submitter.user.as_deref();
                 self.check_suppressed(&recipient, sender, user, now)?;
                 let is_new = taken.iter().all(|r| r.address != recipient.address);
-                match is_new && taken.len() >= self.limits.recipients {
+                let is_full = taken.len() >= self.limits.recipients && !submission.is_part;
+                match is_new && is_full {
                     true => Err(too_many_recipients()),
                     false => Ok((recipient, is_new)),
                 }

@@ -16,6 +16,7 @@
 //! | name | what it is |
 //! |---|---|
 //! | `ID.drop` | a whole mail, by `rename` from the next |
+//! | `taking-ID.drop` | one that is being taken; it is taken again after a crash, and known by its token |
 //! | `ID.tmp` | a mail being written; removed a day after its writer died |
 //! | `refused/` | what could neither be taken nor given back to its sender, readable by the server only |
 //!

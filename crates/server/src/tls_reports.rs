@@ -344,6 +344,7 @@ impl Report {
             ReportTo::Mail(address) => {
                 let mail = self.mail(settings, address, &content);
                 let submission = Submission {
+                    is_part: false,
                     body_type: mail::BodyType::SevenBit,
                     reverse_path: Some(own.from.clone()),
                     recipients: vec![Wanted {

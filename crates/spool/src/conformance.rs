@@ -460,7 +460,11 @@ fn check_outcomes(store: &dyn Store) {
     assert_eq!(beginning("token-3").as_deref(), Some("token-3"));
     assert_eq!(beginning("token-9"), None);
     assert_eq!(beginning("tokem"), None);
-    let expire = || store.expire_history(NOW, 2).expect("the history answers");
+    let expire = || {
+        store
+            .expire_history(NOW, NOW, 2)
+            .expect("the history answers")
+    };
     assert_eq!(expire(), 2, "no more than the limit at once");
     while expire() > 0 {}
     assert_eq!(of(HistoryFilter::default()), []);

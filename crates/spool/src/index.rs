@@ -400,13 +400,13 @@ pub trait Index: Send + Sync {
     /// When the history cannot be read.
     fn entries(&self, prefix: &str, f: &mut dyn FnMut(String, String)) -> Result<(), IndexError>;
 
-    /// Removes from the history what is older than `before`, `limit` rows at most, so that whoever
+    /// Removes from the history what is older than `before`, and tokens older than `tokens`, `limit` rows at most, so that whoever
     /// writes waits no longer than that takes; returns how many. Fewer than `limit`: nothing is left.
     /// Outcomes, attempts, tokens and what came to be known later go; entries stay.
     ///
     /// # Errors
     /// When it cannot be written.
-    fn expire(&self, before: Timestamp, limit: u64) -> Result<u64, IndexError>;
+    fn expire(&self, before: Timestamp, tokens: Timestamp, limit: u64) -> Result<u64, IndexError>;
 
     /// Which events are kept.
     fn event_wish(&self) -> EventWish;

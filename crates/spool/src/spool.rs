@@ -484,13 +484,18 @@ impl Spool {
         self.shared.index.find_token_beginning(prefix)
     }
 
-    /// Removes from the history what is older than `before`, `limit` rows at most; returns how many.
+    /// Removes from the history what is older than `before`, and tokens older than `tokens`, `limit` rows at most; returns how many.
     /// Fewer than `limit`: nothing is left. Outcomes wait for their place in the history that long.
     ///
     /// # Errors
     /// When the history cannot be written.
-    pub fn expire_history(&self, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
-        self.shared.index.expire(before, limit)
+    pub fn expire_history(
+        &self,
+        before: Timestamp,
+        tokens: Timestamp,
+        limit: u64,
+    ) -> Result<u64, IndexError> {
+        self.shared.index.expire(before, tokens, limit)
     }
 
     /// The administrator's setting of this name.

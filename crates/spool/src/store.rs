@@ -91,12 +91,17 @@ pub trait Store: Send + Sync {
     /// As [`Store::query`].
     fn find_token_beginning(&self, prefix: &str) -> Result<Option<(String, QueueId)>, IndexError>;
 
-    /// Removes from the history what is older than `before`, `limit` rows at most; how many. Fewer than
+    /// Removes from the history what is older than `before`, and tokens older than `tokens`, `limit` rows at most; how many. Fewer than
     /// `limit`: nothing is left. Blocks.
     ///
     /// # Errors
     /// When the history cannot be written.
-    fn expire_history(&self, before: Timestamp, limit: u64) -> Result<u64, IndexError>;
+    fn expire_history(
+        &self,
+        before: Timestamp,
+        tokens: Timestamp,
+        limit: u64,
+    ) -> Result<u64, IndexError>;
 
     /// What came to be known of a message's recipients behind their outcomes, in the order of time.
     /// Blocks.
@@ -206,8 +211,13 @@ impl Store for Spool {
         Self::find_token_beginning(self, prefix)
     }
 
-    fn expire_history(&self, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
-        Self::expire_history(self, before, limit)
+    fn expire_history(
+        &self,
+        before: Timestamp,
+        tokens: Timestamp,
+        limit: u64,
+    ) -> Result<u64, IndexError> {
+        Self::expire_history(self, before, tokens, limit)
     }
 
     fn later(&self, id: QueueId) -> Result<Vec<LaterRow>, IndexError> {

@@ -94,11 +94,11 @@ fn what_is_old_goes_in_steps_and_what_is_young_stays() {
     let spool = dir.open();
     finish(&spool, 1..=25, day(1));
     finish(&spool, 26..=40, day(3));
-    assert_eq!(spool.expire_history(day(2), 10).unwrap(), 10);
+    assert_eq!(spool.expire_history(day(2), day(2), 10).unwrap(), 10);
     assert_eq!(known(&spool), 30, "no more than asked for went");
-    while spool.expire_history(day(2), 10).unwrap() == 10 {}
+    while spool.expire_history(day(2), day(2), 10).unwrap() == 10 {}
     assert_eq!(known(&spool), 15);
-    assert_eq!(spool.expire_history(day(2), 10).unwrap(), 0);
+    assert_eq!(spool.expire_history(day(2), day(2), 10).unwrap(), 0);
     assert_eq!(spool.find_token("token-1").unwrap(), None);
 }
 
@@ -129,6 +129,6 @@ fn the_history_of_the_release_before_is_brought_up() {
         .unwrap();
     let spool = dir.open();
     assert_eq!(known(&spool), 20);
-    while spool.expire_history(day(2), 7).unwrap() == 7 {}
+    while spool.expire_history(day(2), day(2), 7).unwrap() == 7 {}
     assert_eq!(known(&spool), 0);
 }

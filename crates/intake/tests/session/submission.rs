@@ -159,6 +159,7 @@ fn a_mail_handed_in_whole_is_judged_recipient_by_recipient() {
         "d@x.example",
     ];
     let submission = |content: &'static str| Submission {
+        is_part: false,
         body_type: mail::BodyType::SevenBit,
         reverse_path: Some(address("s@own.example")),
         recipients: to.iter().map(|a| address(a).into()).collect(),

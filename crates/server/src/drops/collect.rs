@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::WHOLE;
-use super::directory::{Directory, Taken, Unread};
+use super::directory::{CLAIMED, Directory, Taken, Unread};
 use super::returned::{Told, give_back};
 use super::submit::{Submit, submit};
 use crate::hand_in::hand_in;
@@ -29,6 +29,8 @@ const RENEWED: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(5);
 /// Drops taken at once, so that their commits become one.
 const AT_ONCE: usize = 16;
+/// Recipients of one message. Never a setting: how a drop is cut must be the same at every try.
+const PART: usize = 1000;
 /// Content of drops below this size needs no leave.
 const SMALL: u64 = 1 << 20;
 /// Megabytes of one drop that are asked for at the most.
@@ -212,7 +214,8 @@ async fn take_all(
 }
 
 fn id_of(name: &str) -> &str {
-    name.strip_suffix(WHOLE).unwrap_or(name)
+    let plain = name.strip_prefix(CLAIMED).unwrap_or(name);
+    plain.strip_suffix(WHOLE).unwrap_or(plain)
 }
 
 fn log(shared: &Shared, name: &str, what: &str) {
@@ -244,6 +247,21 @@ fn put_aside(shared: &Shared, directory: &Directory, name: &str, why: &str) -> C
 }
 
 async fn take(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &str) -> Came {
+    // What cannot be removed would be taken again when its token is forgotten.
+    let claimed = match directory.claim(name) {
+        Ok(Some(claimed)) => claimed,
+        Ok(None) => return Came::Done,
+        Err(error) => {
+            return Came::Later(format!(
+                "it could not be removed afterwards, so it is not taken: {error}. Look at the permissions of the \
+                 drop directory and of this file (lsattr)"
+            ));
+        }
+    };
+    take_claimed(shared, directory, &claimed).await
+}
+
+async fn take_claimed(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &str) -> Came {
     let settings = shared.settings();
     let max = settings.policy.limits.message_size;
     let size = directory.size(name).unwrap_or(0);
@@ -274,7 +292,7 @@ async fn take(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &str) -> C
 }
 
 /// Hands a drop in, gives back what of it is refused, and removes it when that is durable. One with
-/// more recipients than a message may have becomes several.
+/// many recipients becomes several messages, cut the same way at every try: a part is known by its number.
 async fn queue(
     shared: &Arc<Shared>,
     directory: &Arc<Directory>,
@@ -284,9 +302,8 @@ async fn queue(
 ) -> Came {
     // The owner is part of it: nobody can take another's token, whatever his file says.
     let whole = format!("drop:{}:{}", taken.owner, taken.drop.id);
-    let at_once = shared.settings().policy.limits.recipients.max(1);
     let mut untold = None;
-    for (recipients, number) in ready.submission.recipients.chunks(at_once).zip(0u32..) {
+    for (recipients, number) in ready.submission.recipients.chunks(PART).zip(0u32..) {
         let part = Part {
             submission: Submission {
                 body_type: mail::BodyType::SevenBit,

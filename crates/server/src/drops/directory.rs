@@ -17,6 +17,8 @@ use super::{UNFINISHED, WHOLE};
 /// Search and write for all, read for the owner, sticky and setgid; see `drops`.
 const MODE: u32 = 0o3733;
 const REFUSED: &str = "refused";
+/// The beginning of the name of a drop that is being taken.
+pub(super) const CLAIMED: &str = "taking-";
 /// What a drop may be longer than the largest message: its envelope.
 const ENVELOPE_MAX: u64 = 16 << 20;
 /// What is read of a drop that is larger: its envelope and its header, to tell its sender.
@@ -232,6 +234,20 @@ impl Directory {
         Ok(())
     }
 
+    /// Gives a drop another name, by which it is taken: what can be renamed can be removed. The new name;
+    /// `None` when it is not there any more. One that bears such a name from an earlier try gets the other.
+    pub(super) fn claim(&self, name: &str) -> io::Result<Option<String>> {
+        let claimed = match name.strip_prefix(CLAIMED) {
+            Some(plain) => plain.to_owned(),
+            None => format!("{CLAIMED}{name}"),
+        };
+        match rustix::fs::renameat(&self.fd, name, &self.fd, &claimed) {
+            Ok(()) => Ok(Some(claimed)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Removes what has been taken.
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
@@ -242,7 +258,8 @@ impl Directory {
 
     /// Puts something where only the server's user finds it; returns its new name.
     pub(super) fn refuse(&self, name: &str) -> io::Result<PathBuf> {
-        let to = format!("{REFUSED}/{name}");
+        let plain = name.strip_prefix(CLAIMED).unwrap_or(name);
+        let to = format!("{REFUSED}/{plain}");
         rustix::fs::renameat(&self.fd, name, &self.fd, &to)?;
         Ok(self.path.join(to))
     }

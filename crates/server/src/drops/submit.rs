@@ -21,8 +21,7 @@ pub(super) struct Submit {
 
 /// Reads a drop under these settings; an error says what in it is no mail.
 pub(super) fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
-    let drop = &taken.drop;
-    let here = &config.hostname;
+    let (drop, here) = (&taken.drop, &config.hostname);
     let user = owner::name_of(taken.owner);
     let own = Address::new(&user, here.clone())
         .or_else(|_| Address::new(&format!("uid{}", taken.owner), here.clone()))
@@ -64,6 +63,7 @@ pub(super) fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
         }
     };
     let submission = Submission {
+        is_part: true,
         body_type: mail::BodyType::SevenBit,
         // What is refused goes back to who wrote it, not to whom it claims to be from.
         reverse_path: match posed {

@@ -448,6 +448,40 @@ fn p12_a_drop_that_a_crash_left_behind_is_not_taken_again() {
 }
 
 #[test]
+fn p14_a_drop_that_could_not_be_removed_is_not_taken() {
+    let scene = Scene::new();
+    if !is_root() {
+        // Nobody else can make a directory that the server may read and not remove from.
+        let server = Sendoff::start(BINARY, held(&scene));
+        hand_in(&server, &["b@to.example"], "Subject: x\n\n");
+        eventually("it is taken", SOON, || queue(&server).len() == 1);
+        assert!(is_empty(&drop_dir(&server)));
+        return;
+    }
+    let (mut server, _) = unprivileged(held(&scene));
+    let dir = drop_dir(&server);
+    server.terminate();
+    // Sticky, and of another owner, as the file is: the server may read it, and no more.
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o1777)).unwrap();
+    std::os::unix::fs::chown(&dir, Some(0), Some(0)).unwrap();
+    let drop = dir.join("1.drop");
+    fs::write(&drop, example()).unwrap();
+    fs::set_permissions(&drop, fs::Permissions::from_mode(0o644)).unwrap();
+    server.restart();
+    let waits = [" drop ", "waits: it could not be removed afterwards"];
+    eventually("it says so", SOON, || {
+        !log_lines(&server, &waits).is_empty()
+    });
+    server.restart();
+    assert!(queue(&server).is_empty(), "{}", server.log());
+    // Mended, it is taken, once.
+    let owner = SERVER.parse().ok();
+    std::os::unix::fs::chown(&dir, owner, owner).unwrap();
+    eventually("it is taken", SOON, || queue(&server).len() == 1);
+    assert!(!drop.exists());
+}
+
+#[test]
 fn p09_more_recipients_than_a_message_may_have_are_all_sent_to() {
     let scene = Scene::new();
     let config = held(&scene).set("intake.max_recipients", 10);

@@ -452,7 +452,7 @@ impl Index for MemoryIndex {
         Ok(())
     }
 
-    fn expire(&self, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
+    fn expire(&self, before: Timestamp, _tokens: Timestamp, limit: u64) -> Result<u64, IndexError> {
         let mut inner = self.lock();
         let mut removed = 0;
         let mut stays = |at: Timestamp| {

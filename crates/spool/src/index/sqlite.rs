@@ -492,8 +492,8 @@ impl Index for SqliteIndex {
         notes::entries(&self.reader().history, prefix, f)
     }
 
-    fn expire(&self, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
-        expire::step(self, before, limit)
+    fn expire(&self, before: Timestamp, tokens: Timestamp, limit: u64) -> Result<u64, IndexError> {
+        expire::step(self, before, tokens, limit)
     }
 
     fn event_wish(&self) -> EventWish {

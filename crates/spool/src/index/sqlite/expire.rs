@@ -17,7 +17,12 @@ const TABLES: [(&str, &str); 4] = [
 
 /// Removes at most `limit` rows. Whoever writes the history waits for that and no longer: what was written
 /// goes from SQLite's log into the file afterwards, by a connection of its own.
-pub(super) fn step(index: &SqliteIndex, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
+pub(super) fn step(
+    index: &SqliteIndex,
+    before: Timestamp,
+    tokens: Timestamp,
+    limit: u64,
+) -> Result<u64, IndexError> {
     let mut expiring = index
         .expiring
         .lock()
@@ -33,7 +38,7 @@ pub(super) fn step(index: &SqliteIndex, before: Timestamp, limit: u64) -> Result
     let removed = {
         // The two never meet in SQLite, where one would sleep until the other is done.
         let _writing = index.writer();
-        remove(&mut connection, before, limit)?
+        remove(&mut connection, before, tokens, limit)?
     };
     if removed > 0 {
         // What cannot be moved now, because somebody reads, is moved with a later step.
@@ -43,7 +48,12 @@ pub(super) fn step(index: &SqliteIndex, before: Timestamp, limit: u64) -> Result
     Ok(removed)
 }
 
-fn remove(connection: &mut Connection, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
+fn remove(
+    connection: &mut Connection,
+    before: Timestamp,
+    tokens: Timestamp,
+    limit: u64,
+) -> Result<u64, IndexError> {
     let transaction = connection.transaction()?;
     let mut removed = 0;
     for (table, key) in TABLES {
@@ -54,6 +64,10 @@ fn remove(connection: &mut Connection, before: Timestamp, limit: u64) -> Result<
         let mut statement = transaction.prepare_cached(&sql)?;
         let left = limit.saturating_sub(removed);
         if left > 0 {
+            let before = match table {
+                "token" => tokens,
+                _ => before,
+            };
             removed += statement.execute(params![time_to_sql(before), to_sql(left)])? as u64;
         }
     }

@@ -21,7 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
 use crate::shared::Shared;
-use crate::{backup, explain, known, orders, run, signing, sources, suppression, webhooks};
+use crate::{
+    backup, explain, known, orders, run, signing, sources, suppression, unwritten, webhooks,
+};
 
 /// A request's line is no longer than this: ten thousand ids fit.
 const REQUEST_MAX: u64 = 1 << 20;
@@ -564,9 +566,13 @@ async fn stats(shared: &Shared) -> Result<Answer, String> {
         ("spool_hot_segments", s.hot_segments),
         ("spool_cold_segments", s.cold_segments),
         ("spool_reclaimed", s.reclaimed),
+        ("spool_index_backlog", s.index_backlog),
     ];
     for (name, value) in spool {
         figures.insert(name.to_owned(), value.into());
+    }
+    if let Some(behind) = shared.spool.behind() {
+        figures.insert("trouble".to_owned(), unwritten::trouble(&behind).into());
     }
     Ok(Answer::Stats(figures))
 }

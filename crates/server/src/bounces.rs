@@ -281,7 +281,9 @@ fn settle(
     {
         let why = failed(shared, &error);
         return match error {
-            CommitError::Full(_) => Reply::own(EnhancedCode::new(4, 3, 1), why),
+            CommitError::Full(_) | CommitError::Behind(_) => {
+                Reply::own(EnhancedCode::new(4, 3, 1), why)
+            }
             CommitError::TooLarge { .. } | CommitError::Poisoned(_) | CommitError::Closed | _ => {
                 later(&why)
             }

@@ -146,7 +146,9 @@ pub(crate) async fn accept(
         let line = shared.journal.line(net::now(), "not-accepted");
         line.field("why", &error).send();
         match error {
-            CommitError::Full(_) | CommitError::TooLarge { .. } => AcceptFailure::Full,
+            CommitError::Full(_) | CommitError::TooLarge { .. } | CommitError::Behind(_) => {
+                AcceptFailure::Full
+            }
             CommitError::Closed => AcceptFailure::Stopping,
             CommitError::Poisoned(_) | _ => {
                 shared.tell(Event::Fatal(error.to_string()));

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::event::{Event, Gauges};
 use crate::shared::Shared;
-use crate::{admin, hand_in, sources};
+use crate::{admin, hand_in, sources, unwritten};
 
 /// The queue's owner answers within this time, or mail is not well taken in.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
@@ -58,6 +58,9 @@ impl Http {
                 return Some("the disk has less room than queue.reserve".to_owned());
             }
             Space::Exhausted => return Some("the disk has no room for the queue".to_owned()),
+        }
+        if let Some(behind) = shared.spool.behind() {
+            return Some(unwritten::trouble(&behind));
         }
         match gauges {
             Some(_) => None,

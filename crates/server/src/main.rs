@@ -54,6 +54,7 @@ mod told;
 mod tools;
 mod transaction;
 mod tried;
+mod unwritten;
 mod users;
 mod warm_up;
 mod webhooks;

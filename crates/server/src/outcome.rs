@@ -252,7 +252,7 @@ fn commit_and_tell(
                 }
                 Err(error) => {
                     let why = failed(&handles, &error);
-                    if matches!(error, CommitError::Full(_)) {
+                    if matches!(error, CommitError::Full(_) | CommitError::Behind(_)) {
                         try_again(&handles, told, known);
                     }
                     Err(why)

@@ -553,7 +553,10 @@ pub(crate) fn internal_error(batch: &Batch, why: &str) -> Report {
 /// A commit of ours failed: a full disk passes, anything else is the end.
 pub(crate) fn failed(shared: &Shared, error: &CommitError) -> String {
     match error {
-        CommitError::Full(_) | CommitError::TooLarge { .. } | CommitError::Closed => {}
+        CommitError::Full(_)
+        | CommitError::TooLarge { .. }
+        | CommitError::Behind(_)
+        | CommitError::Closed => {}
         CommitError::Poisoned(_) | _ => shared.tell(Event::Fatal(error.to_string())),
     }
     let line = shared

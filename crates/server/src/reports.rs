@@ -258,7 +258,7 @@ impl Reports {
         self.shared.spool.commit_wait(ops).map_err(|error| {
             let why = failed(&self.shared, &error);
             match error {
-                CommitError::Full(_) => Failure::Passing,
+                CommitError::Full(_) | CommitError::Behind(_) => Failure::Passing,
                 CommitError::TooLarge { .. }
                 | CommitError::Poisoned(_)
                 | CommitError::Closed

@@ -28,6 +28,7 @@ use crate::shared::{Settings, Shared};
 use crate::sockets;
 use crate::suppression;
 use crate::tls_reports;
+use crate::unwritten;
 use crate::users::Logins;
 use crate::warm_up;
 use crate::webhooks;
@@ -96,6 +97,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     }
     tokio::spawn(look_at_dns(Arc::clone(&shared)));
     tokio::spawn(look_for_damage(Arc::clone(&shared)));
+    tokio::spawn(unwritten::watch(Arc::clone(&shared)));
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared)));

@@ -2,13 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::index::net_effect;
+use crate::segment::Lane;
 use crate::shared::{Feed, Shared, lock, wait};
 
 /// Changes that may wait for the index before commits wait too.
 const BACKLOG_MAX: usize = 400_000;
+/// Changes that may wait for an index that cannot be written before mail is refused. Outcomes go on up to
+/// [`BACKLOG_MAX`]: mail that waits can still leave.
+const MAIL_MAX: usize = 50_000;
+/// Hot segments that it may cost beyond [`crate::Options::hot_segments`] before mail is refused.
+const SEGMENTS_MAX: usize = 8;
 /// Between two tries to write an index that refused.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -40,14 +47,19 @@ impl Shared {
     /// Applies all that waits to the index; returns whether the index is further than before.
     pub(crate) fn index_step(&self) -> bool {
         let mut refused = lock(&self.refused);
-        let (changes, fed) = {
+        let segments = lock(&self.table).count(Lane::Hot);
+        let (changes, fed, taken) = {
             let mut feed = lock(&self.feed);
             feed.hurry = false;
             self.feed_changed.notify_all();
             if feed.applied == feed.fed && feed.changes.is_empty() && refused.is_none() {
                 return false;
             }
-            (std::mem::take(&mut feed.changes), feed.fed)
+            let taken = feed.waiting();
+            if feed.failed.is_some() {
+                feed.held = taken;
+            }
+            (std::mem::take(&mut feed.changes), feed.fed, taken)
         };
         let kinds = self.index.event_wish().kinds;
         let batch = net_effect(refused.take().unwrap_or_default(), changes, fed, kinds);
@@ -57,14 +69,17 @@ impl Shared {
         feed.failed = match applied {
             Ok(()) => {
                 feed.applied = fed;
+                feed.held = 0;
                 None
             }
             Err(e) => {
                 *refused = Some(batch);
+                feed.held = taken;
                 Some(e.to_string())
             }
         };
         let worked = feed.failed.is_none();
+        self.judge_mail(&feed, segments);
         drop(feed);
         if worked {
             lock(&self.table)
@@ -98,11 +113,26 @@ impl Shared {
         true
     }
 
-    /// Waits while too much waits for the index, so that memory stays bounded.
+    /// Refuses mail while the index cannot be written and memory or disk would grow too far.
+    fn judge_mail(&self, feed: &Feed, segments: usize) {
+        let most = self.options.hot_segments + SEGMENTS_MAX;
+        let is_much = feed.waiting() >= MAIL_MAX || segments > most;
+        let refuses = feed.failed.is_some() && is_much;
+        self.refuses_mail.store(refuses, Ordering::Relaxed);
+    }
+
+    /// Waits while too much waits for the index, so that memory stays bounded: also for one that cannot be
+    /// written, but not beyond the end of the spool.
     pub(crate) fn hold_back(&self) {
         let mut feed = lock(&self.feed);
-        while feed.changes.len() > BACKLOG_MAX && feed.failed.is_none() && self.options.threads {
-            feed.hurry = true;
+        if feed.failed.is_some() {
+            drop(feed);
+            let segments = lock(&self.table).count(Lane::Hot);
+            feed = lock(&self.feed);
+            self.judge_mail(&feed, segments);
+        }
+        while feed.waiting() > BACKLOG_MAX && self.has_keeper() && self.poisoned().is_none() {
+            feed.hurry |= feed.failed.is_none();
             self.feed_changed.notify_all();
             feed = wait(&self.feed_changed, feed);
         }

@@ -65,7 +65,8 @@
 //! Segments of 32 KiB to 1 GiB; a frame that is larger than a segment gets one of its own size, up to
 //! 1 GiB; a state or an outcome takes [`Op::STATE_MAX`] at most; a write takes about 4 MiB; contents
 //! above [`Options::inline_max`] go to files; some 400 000 changes may wait for the index before
-//! commits wait as well. In memory: some 64 bytes a message, 12 a recipient beyond the first.
+//! commits wait as well. While the index cannot be written no mail is taken from 50 000 changes or 8
+//! segments more than usual on. In memory: some 64 bytes a message, 12 a recipient beyond the first.
 //!
 //! # The states of a mail
 //!
@@ -133,6 +134,9 @@
 //!   records of the hot lane win, and the index remembers the other copy until it is gone.
 //! - **A thread panics.** Nothing is accepted or delivered any more, as after a failed sync, and all who wait
 //!   are told.
+//! - **The index cannot be written.** The log goes on and keeps what the index and the history lack, so nothing
+//!   is reclaimed. Mail is refused from a bound on ([`CommitError::Behind`]); outcomes are taken up to a
+//!   higher one, at which all commits wait. It is tried again every second.
 //! - **The index lags.** It knows the sequences that it has applied; the frames behind them are
 //!   replayed. What the history has already is not entered twice.
 //! - **Events** ([`EventWish`]) are written in the transaction of the history that takes in what they are
@@ -188,6 +192,6 @@ pub use op::{Callback, CommitError, Op};
 pub use options::Options;
 pub use replay::{Missing, OpenError, Quarantined, Recovered};
 pub use segment::FORMAT_VERSION;
-pub use spool::{ReadError, Space, Spool, SpoolStats};
+pub use spool::{Behind, ReadError, Space, Spool, SpoolStats};
 pub use storage::{DirStorage, File, OpenDirError, Storage};
 pub use store::Store;

@@ -171,6 +171,10 @@ pub enum CommitError {
     /// or delivered and the server must stop. The client is to try again: 451.
     #[error("the queue's disk failed to keep what was written, the server must stop: {0}")]
     Poisoned(Arc<str>),
+    /// The index or the history cannot be written, and so much waits for it that no more mail is taken;
+    /// outcomes still are. The client is to try again: 452 4.3.1.
+    #[error("mail is refused until the queue's index and history can be written: {0}")]
+    Behind(Arc<str>),
     /// The spool is closed.
     #[error("the queue is closed")]
     Closed,

@@ -55,7 +55,10 @@ pub(crate) struct Feed {
     pub(crate) applied: Applied,
     /// Somebody waits for the index.
     pub(crate) hurry: bool,
+    /// Why the index could not be written; until it can.
     pub(crate) failed: Option<String>,
+    /// Changes in the batch that the index refused.
+    pub(crate) held: usize,
     pub(crate) closing: bool,
 }
 
@@ -87,6 +90,8 @@ pub(crate) struct Shared {
     pub(crate) refused: Mutex<Option<Batch>>,
     pub(crate) poison: Mutex<Option<Arc<str>>>,
     pub(crate) low_on_space: AtomicBool,
+    /// The index cannot be written, and enough waits for it.
+    pub(crate) refuses_mail: AtomicBool,
     /// Held while files of the queue may be given away or removed, and while they are copied.
     pub(crate) reclaiming: Mutex<()>,
     /// The spool is being closed: no thread prepares segments any more.
@@ -108,6 +113,13 @@ pub(crate) fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> Mute
     condition
         .wait(guard)
         .unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Feed {
+    /// Changes that the index does not have.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.changes.len() + self.held
+    }
 }
 
 impl Shared {
@@ -157,6 +169,11 @@ impl Shared {
     /// Whether another thread prepares segments.
     pub(crate) fn has_keeper(&self) -> bool {
         self.options.threads && !self.closing.load(Ordering::Acquire)
+    }
+
+    /// Whether so much waits for an index that cannot be written that no mail is taken.
+    pub(crate) fn refuses_mail(&self) -> bool {
+        self.refuses_mail.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_low(&self) -> bool {

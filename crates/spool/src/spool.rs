@@ -34,7 +34,7 @@ mod reading;
 mod stats;
 pub(crate) mod threads;
 
-pub use stats::SpoolStats;
+pub use stats::{Behind, SpoolStats};
 use threads::{enqueue, has_large_body, spawn};
 
 /// Why a message could not be read.
@@ -155,6 +155,7 @@ impl Spool {
             refused: Mutex::new(None),
             poison: Mutex::new(None),
             low_on_space: is_low.into(),
+            refuses_mail: false.into(),
             closing: false.into(),
             reclaiming: Mutex::new(()),
             damaged: Mutex::new(damaged),
@@ -220,8 +221,7 @@ impl Spool {
         told.recv().unwrap_or(Err(CommitError::Closed))
     }
 
-    /// Blocks until every commit that was made before this call has had its callback. Commits may
-    /// go on meanwhile. Afterwards [`Spool::flush_index`] brings the index as far as they went.
+    /// Blocks until every commit made before this call has had its callback; others may go on. Afterwards [`Spool::flush_index`] brings the index as far as they went.
     pub fn drain(&self) {
         let (tell, told) = mpsc::sync_channel(1);
         // It goes the longest way that a commit can go, through the contents, and all keep their
@@ -577,7 +577,7 @@ impl Spool {
             reclaimed: read(&counters.reclaimed),
             damaged: read(&counters.damaged),
             queue_depth,
-            index_backlog: lock(&self.shared.feed).changes.len() as u64,
+            index_backlog: lock(&self.shared.feed).waiting() as u64,
         }
     }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use mail::{Outcome, QueueId, RecipientKey, RecipientState, Timestamp};
 use rusqlite::Connection;
 use spool::conformance::{message, verdict};
-use spool::{HistoryFilter, Op, Options, Spool};
+use spool::{CommitError, HistoryFilter, Op, Options, Spool};
 
 struct Dir(PathBuf);
 
@@ -131,4 +131,50 @@ fn the_history_of_the_release_before_is_brought_up() {
     assert_eq!(known(&spool), 20);
     while spool.expire_history(day(2), day(2), 7).unwrap() == 7 {}
     assert_eq!(known(&spool), 0);
+}
+
+/// The history refuses whatever is written to it, as when another program holds it, but at once.
+const REFUSE: &str = "CREATE TRIGGER refuse BEFORE INSERT ON history
+    BEGIN SELECT RAISE(ABORT, 'refused by the test'); END";
+
+#[test]
+fn mail_is_refused_while_the_history_cannot_be_written_and_outcomes_go_on() {
+    let dir = Dir::new("refusing");
+    let spool = dir.open();
+    for id in 1..=10 {
+        spool.commit_wait(vec![accept(id)]).unwrap();
+    }
+    spool.flush_index().unwrap();
+    dir.history().execute_batch(REFUSE).unwrap();
+    spool.commit_wait(vec![done(1, day(1))]).unwrap();
+    spool.step();
+    let behind = spool.behind().unwrap();
+    assert!(behind.why.contains("refused by the test"), "{}", behind.why);
+    assert!(!behind.refuses_mail, "there is room yet");
+
+    // A large mail a third of a segment.
+    let large = |id| Op::Accept {
+        message: message(id, &["a@one.example"], &[b'x'; 8 << 10]),
+        states: vec![RecipientState::default()],
+        token: None,
+    };
+    let refused = (11..500).find_map(|id| {
+        let refused = spool.commit_wait(vec![large(id)]).err();
+        spool.step();
+        refused
+    });
+    let refused = refused.unwrap();
+    assert!(matches!(refused, CommitError::Behind(_)), "{refused}");
+    assert!(spool.behind().unwrap().refuses_mail);
+    let segments = spool.stats().hot_segments;
+    assert!(segments <= 8 + 8 + 2, "{segments} segments");
+    for id in 2..=10 {
+        spool.commit_wait(vec![done(id, day(1))]).unwrap();
+    }
+
+    dir.history().execute_batch("DROP TRIGGER refuse").unwrap();
+    spool.step();
+    assert_eq!(spool.behind(), None);
+    spool.commit_wait(vec![large(500)]).unwrap();
+    assert_eq!(known(&spool), 10, "what waited for the history is in it");
 }

@@ -644,6 +644,38 @@ fn a_server_that_refuses_mail_is_not_ready() {
 }
 
 #[test]
+fn a_server_whose_history_is_held_by_another_program_says_so() {
+    let scene = Scene::new();
+    let host = scene.world.domain("there.example");
+    let (server, web) = Web::start(&scene, scene.config());
+    web.get("/readyz").expect(200);
+    let file = server.directory().join("data/spool/history.db");
+    let other = rusqlite::Connection::open(file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    server.send(SENDER, &["bob@there.example"], &mail("a case"));
+    assert_eq!(
+        host.wait_for(1, SOON).len(),
+        1,
+        "mail is delivered all the same"
+    );
+    // SQLite waits for the other program, for some seconds.
+    let said = server.wait_for_log(&[" error ", "cannot be written", "locked"], 2 * SOON);
+    assert!(said.is_some(), "{}", server.log());
+    let problem = web.get("/readyz").problem(503, "not-ready");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("history"), "{detail}");
+    let stats = server.run(&["stats", "--json"]);
+    assert!(stats.contains("cannot be written"), "{stats}");
+    other.execute_batch("COMMIT").unwrap();
+    let ended = server.wait_for_log(&[" written-again "], 2 * SOON);
+    assert!(ended.is_some(), "{}", server.log());
+    web.get("/readyz").expect(200);
+    let log = server.log();
+    let told = log.matches("cannot be written; deliveries go on").count();
+    assert_eq!(told, 1, "{log}");
+}
+
+#[test]
 fn figures_are_not_for_everybody() {
     let scene = Scene::new();
     let config = scene

@@ -1,4 +1,27 @@
-//! Figures for the administrator.
+//! Figures and troubles for the administrator.
+
+use super::Spool;
+use crate::shared::lock;
+
+/// The index or the history cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behind {
+    /// Why.
+    pub why: String,
+    /// So much waits for it that no mail is taken.
+    pub refuses_mail: bool,
+}
+
+impl Spool {
+    /// Whether the index and the history cannot be written, since the last try. They are tried again every
+    /// second; nothing is lost, for the log keeps what they lack.
+    #[must_use]
+    pub fn behind(&self) -> Option<Behind> {
+        let why = lock(&self.shared.feed).failed.clone()?;
+        let refuses_mail = self.shared.refuses_mail();
+        Some(Behind { why, refuses_mail })
+    }
+}
 
 /// Figures about a spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,6 +54,6 @@ pub struct SpoolStats {
     pub damaged: u64,
     /// Commits that wait to be written.
     pub queue_depth: u64,
-    /// Changes that wait for the index.
+    /// Changes that wait for the index, those that it refused included.
     pub index_backlog: u64,
 }

@@ -71,6 +71,14 @@ pub(super) fn enqueue(shared: &Shared, pending: Pending) {
         shared.discard(&bodies, &CommitError::Closed);
         return (pending.done)(Err(CommitError::Closed));
     }
+    if shared.refuses_mail() && is_intake(&pending.ops) {
+        drop(queue);
+        let bodies = body_files(&pending.ops, shared.options.inline_limit());
+        let why = lock(&shared.feed).failed.clone().unwrap_or_default();
+        let error = CommitError::Behind(why.into());
+        shared.discard(&bodies, &error);
+        return (pending.done)(Err(error));
+    }
     queue.pending.push_back(pending);
     drop(queue);
     shared.queue_changed.notify_one();
@@ -189,6 +197,9 @@ pub(super) fn end(
     shared.closing.store(true, Ordering::Release);
     drop(lock(&shared.pool));
     shared.pool_changed.notify_all();
+    // Nor does anybody wait for an index that cannot be written: the log has it all.
+    drop(lock(&shared.feed));
+    shared.feed_changed.notify_all();
     join(handles.next());
     lock(&shared.feed).closing = true;
     shared.feed_changed.notify_all();

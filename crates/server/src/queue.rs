@@ -559,11 +559,8 @@ pub(crate) fn failed(shared: &Shared, error: &CommitError) -> String {
         | CommitError::Closed => {}
         CommitError::Poisoned(_) | _ => shared.tell(Event::Fatal(error.to_string())),
     }
-    let line = shared
-        .journal
-        .line(net::now(), "error")
-        .field("what", "queue");
-    line.field("why", error).send();
+    let line = shared.journal.line(net::now(), "error");
+    line.field("what", "queue").field("why", error).send();
     error.to_string()
 }
 

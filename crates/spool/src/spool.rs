@@ -257,8 +257,7 @@ impl Spool {
         }
     }
 
-    /// Without threads: writes the commits that wait, brings the index up to date, does one piece
-    /// of housekeeping. Returns whether there was anything to do.
+    /// Without threads: commits, indexes, does one piece of housekeeping; whether there was anything to do.
     pub fn step(&self) -> bool {
         let committed = self.commit_step();
         match &self.work {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use mail::{Domain, IdSource, QueueId, Timestamp};
 use net::{ClientTls, Dns, ServerTls};
-use spool::{Options, Recovered, Spool};
+use spool::{HistoryFound, Options, Recovered, Spool};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -170,6 +170,19 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
         let line = journal.line(now, "error").field("what", what);
         let kept = recovered.old_index.as_deref().unwrap_or("nothing");
         line.field("id", id).field("known-by", kept).send();
+    }
+    let lost = match &recovered.history {
+        HistoryFound::There => None,
+        HistoryFound::New => Some("the queue's history (spool/history.db) is missing".to_owned()),
+        HistoryFound::SetAside(kept) => Some(format!(
+            "the queue's history was damaged and is kept as spool/{kept}"
+        )),
+    };
+    if let Some(lost) = lost {
+        let what = "lost with it: what was delivered and failed, the suppression list, which mails were handed in \
+                    under a key before, and what webhooks have been told. A new one was begun";
+        let line = journal.line(now, "error").field("what", lost);
+        line.field("why", what).send();
     }
     if recovered.gave_up_ballast {
         let what = "the disk is full; the room that the queue keeps for this was used to start. Free some space: \

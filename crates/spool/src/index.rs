@@ -6,7 +6,7 @@
 //! finished within one batch never touches the table of the waiting.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mail::{
@@ -28,6 +28,7 @@ pub use memory::MemoryIndex;
 pub(crate) use net::net_effect;
 pub use net::{Attempt, Batch, Finished, Happening, Kind, NetMessage, NetRecipient};
 pub use sqlite::SqliteIndex;
+pub(crate) use sqlite::set_history_aside;
 
 /// Why the index did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,41 @@ pub enum IndexError {
     /// What it holds is not what was written.
     #[error("the queue's index is damaged: {0}")]
     Damaged(String),
+    /// It is about the history, which cannot be rebuilt.
+    #[error(
+        "the queue's history ({file}) cannot be used: {source}. Look at its permissions and at the disk; without it the \
+         server does not start, for it would forget what was delivered"
+    )]
+    History {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: Box<Self>,
+    },
+    /// A later release wrote it.
+    #[error(
+        "{file} has version {version}, this release knows {known}: run the release that wrote it, or a later one"
+    )]
+    Newer {
+        /// The file.
+        file: PathBuf,
+        /// Its version.
+        version: i64,
+        /// The newest known.
+        known: usize,
+    },
+}
+
+/// What became of the history when it was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum HistoryFound {
+    /// It was there.
+    #[default]
+    There,
+    /// There was none.
+    New,
+    /// It was damaged, and is kept under this name, relative to the spool's directory; a new one was begun.
+    SetAside(String),
 }
 
 impl IndexError {
@@ -61,7 +97,7 @@ impl IndexError {
                 // A column holds what none of ours does.
                 None => true,
             },
-            Self::Io(_) | Self::Behind(_) => false,
+            Self::Io(_) | Self::Behind(_) | Self::History { .. } | Self::Newer { .. } => false,
         }
     }
 }
@@ -306,6 +342,11 @@ pub trait Index: Send + Sync {
     /// # Errors
     /// When it cannot be read, or the copy not be written.
     fn copy_history(&self, to: &Path) -> Result<(), IndexError>;
+
+    /// What became of the history when it was opened.
+    fn history_found(&self) -> HistoryFound {
+        HistoryFound::There
+    }
 
     /// Keeps a copy of the part that can be rebuilt, before it is emptied although mail may be lost;
     /// returns its name, relative to the spool's directory, where there is one.

@@ -132,6 +132,8 @@
 //!   synced; only then may another segment go. After a crash in between two copies of a message
 //!   exist; a copy never says more than was known at the hot position in its frame, so later
 //!   records of the hot lane win, and the index remembers the other copy until it is gone.
+//! - **The history is damaged.** It is set aside and a new one begun, which is told; one that cannot be read for
+//!   another reason refuses the opening.
 //! - **A thread panics.** Nothing is accepted or delivered any more, as after a failed sync, and all who wait
 //!   are told.
 //! - **The index cannot be written.** The log goes on and keeps what the index and the history lack, so nothing
@@ -184,8 +186,8 @@ pub use event::{
 };
 pub use filter::{Filter, Kinds};
 pub use index::{
-    AttemptRow, HistoryFilter, HistoryRow, Index, IndexError, MemoryIndex, Page, Row, Sort,
-    SqliteIndex, Waiting,
+    AttemptRow, HistoryFilter, HistoryFound, HistoryRow, Index, IndexError, MemoryIndex, Page, Row,
+    Sort, SqliteIndex, Waiting,
 };
 pub use note::{LaterRow, Note};
 pub use op::{Callback, CommitError, Op};

@@ -13,7 +13,7 @@ use mail::QueueId;
 use crate::body;
 use crate::change::{Applied, Change, Place};
 use crate::damage::{Damaged, QUARANTINE_DIR};
-use crate::index::{Batch, Index, IndexError, Known, net_effect};
+use crate::index::{Batch, HistoryFound, Index, IndexError, Known, net_effect};
 use crate::lane::{Active, LaneWriter, segment_name};
 use crate::list::SegmentList;
 use crate::op::Op;
@@ -170,9 +170,15 @@ impl Replay<'_> {
         }
         let (free, last_free) = self.open_segments()?;
         let spool = self.table.segments.values().next().map(|s| s.header.spool);
+        let spool_is_new = spool.is_none();
         let list = SegmentList::open(self.storage, spool);
         let list = list.map_err(io_error("read the list of segments"))?;
         let spool = self.spool_id(spool, list.as_ref())?;
+        self.recovered.history = match self.index.history_found() {
+            // A queue begins with one.
+            HistoryFound::New if spool_is_new => HistoryFound::There,
+            found @ (HistoryFound::There | HistoryFound::New | HistoryFound::SetAside(_)) => found,
+        };
         self.find_missing(list.as_ref());
         self.load_index(spool, list.is_some())?;
         let mut cold_frames = Vec::new();

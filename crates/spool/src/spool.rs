@@ -1,7 +1,6 @@
 //! The spool as callers see it.
 
 use std::ops::Bound;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex};
@@ -16,9 +15,7 @@ use crate::change::Place;
 use crate::committer::Committer;
 use crate::damage::Damaged;
 use crate::filter::Filter;
-use crate::index::{
-    AttemptRow, HistoryFilter, HistoryRow, Index, IndexError, Page, Row, SqliteIndex, Waiting,
-};
+use crate::index::{AttemptRow, HistoryFilter, HistoryRow, Index, IndexError, Page, Row, Waiting};
 use crate::keeper::Keeper;
 use crate::lane::refill;
 use crate::op::{Callback, CommitError, Op};
@@ -26,10 +23,11 @@ use crate::options::Options;
 use crate::record::{Body, Record, single};
 use crate::replay::{OpenError, Recovered, Start, start};
 use crate::shared::{Counters, Feed, Pending, Pool, Queue, Shared, lock};
-use crate::storage::{DirStorage, Storage, read_range};
+use crate::storage::{Storage, read_range};
 
 mod events;
 mod notes;
+mod opening;
 mod reading;
 mod stats;
 pub(crate) mod threads;
@@ -81,30 +79,6 @@ enum Work {
 }
 
 impl Spool {
-    /// Opens the spool in a directory of the operating system, with its index in SQLite beside it.
-    ///
-    /// # Errors
-    /// When the directory is in use, cannot be read or written, or was written by a later release.
-    pub fn open_dir(dir: &Path, options: Options) -> Result<(Self, Recovered), OpenError> {
-        let storage: Arc<dyn Storage> = Arc::new(DirStorage::open(dir)?);
-        // Before the index is opened: it needs room even to be read.
-        let gave_up = ballast::give_up_if_full(&*storage, options.ballast_bytes);
-        let index = Arc::new(SqliteIndex::open(dir)?);
-        let opened = match Self::open(options.clone(), Arc::clone(&storage), index) {
-            Err(OpenError::Index(error)) if error.is_damage() => {
-                // One that was closed in order is not checked before it is read. Now it is, and
-                // made anew when it is damaged.
-                let index = Arc::new(SqliteIndex::open(dir)?);
-                Self::open(options, storage, index)
-            }
-            opened => opened,
-        };
-        opened.map(|(spool, mut recovered)| {
-            recovered.gave_up_ballast |= gave_up;
-            (spool, recovered)
-        })
-    }
-
     /// Opens the spool on a storage.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use mail::{Outcome, QueueId, RecipientKey, RecipientState, Timestamp};
 use rusqlite::Connection;
 use spool::conformance::{message, verdict};
-use spool::{CommitError, HistoryFilter, Op, Options, Spool};
+use spool::{CommitError, HistoryFilter, HistoryFound, Op, Options, Spool};
 
 struct Dir(PathBuf);
 
@@ -177,4 +177,73 @@ fn mail_is_refused_while_the_history_cannot_be_written_and_outcomes_go_on() {
     assert_eq!(spool.behind(), None);
     spool.commit_wait(vec![large(500)]).unwrap();
     assert_eq!(known(&spool), 10, "what waited for the history is in it");
+}
+
+/// The queue with a mail that waits and one that is delivered.
+fn used(name: &str) -> Dir {
+    let dir = Dir::new(name);
+    let spool = dir.open();
+    finish(&spool, 1..=20, day(1));
+    drop(spool);
+    dir
+}
+
+fn open_again(dir: &Dir) -> Result<(Spool, spool::Recovered), spool::OpenError> {
+    Spool::open_dir(&dir.0, Dir::options())
+}
+
+#[test]
+fn a_damaged_history_is_set_aside_and_that_is_said() {
+    for octets in [&b"no database at all"[..], &[0xff; 8192]] {
+        let dir = used("damaged");
+        let path = dir.0.join("history.db");
+        std::fs::write(&path, octets).unwrap();
+        let (spool, recovered) = open_again(&dir).unwrap();
+        let HistoryFound::SetAside(kept) = recovered.history else {
+            panic!("{:?}", recovered.history);
+        };
+        assert_eq!(std::fs::read(dir.0.join(kept)).unwrap(), octets);
+        assert_eq!(known(&spool), 0);
+        finish(&spool, 30..=31, day(1));
+        assert_eq!(known(&spool), 2, "the new one is used");
+        drop(spool);
+        let (_, recovered) = open_again(&dir).unwrap();
+        assert_eq!(recovered.history, HistoryFound::There, "it is said once");
+    }
+}
+
+#[test]
+fn a_missing_history_beside_an_old_queue_is_said() {
+    let dir = used("missing");
+    std::fs::remove_file(dir.0.join("history.db")).unwrap();
+    let (_, recovered) = open_again(&dir).unwrap();
+    assert_eq!(recovered.history, HistoryFound::New);
+    let fresh = Dir::new("fresh");
+    let (_, recovered) = open_again(&fresh).unwrap();
+    assert_eq!(
+        recovered.history,
+        HistoryFound::There,
+        "a queue begins with one"
+    );
+}
+
+#[test]
+fn a_history_that_cannot_be_used_refuses_the_start_with_its_name() {
+    let dir = used("unusable");
+    let path = dir.0.join("history.db");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let refused = open_again(&dir).err().unwrap().to_string();
+    assert!(
+        refused.contains("history.db") && refused.contains("permissions"),
+        "{refused}"
+    );
+    std::fs::remove_dir(&path).unwrap();
+    // Of a later release: it is neither used nor set aside.
+    drop(open_again(&dir).unwrap());
+    dir.history()
+        .execute_batch("PRAGMA user_version = 99;")
+        .unwrap();
+    let refused = open_again(&dir).err().unwrap().to_string();
+    assert!(refused.contains("version 99") && path.exists(), "{refused}");
 }

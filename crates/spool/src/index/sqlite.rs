@@ -11,8 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 
 use super::{
-    Applied, AttemptRow, Batch, Filter, HistoryFilter, HistoryRow, Index, IndexError, Known,
-    LaterRow, Page, Place, QueueId, RecipientKey, Row, Timestamp, Waiting,
+    Applied, AttemptRow, Batch, Filter, HistoryFilter, HistoryFound, HistoryRow, Index, IndexError,
+    Known, LaterRow, Page, Place, QueueId, RecipientKey, Row, Timestamp, Waiting,
 };
 use crate::event::{EventBounds, EventWish, PastEvents, StoredEvent};
 use crate::record::{given_from, terms_from, verdict_from};
@@ -26,6 +26,7 @@ mod waiting;
 mod write;
 
 use condition::history_condition;
+pub(crate) use files::set_history_aside;
 use files::{
     CLOSED, HISTORY_FILE, INDEX_FILE, aside_name, connect, open_history, open_index,
     set_index_aside, set_mark,
@@ -46,6 +47,7 @@ pub struct SqliteIndex {
     event_wish: Mutex<EventWish>,
     /// For removing what is old; opened when first needed.
     expiring: Mutex<Option<Connection>>,
+    history_found: HistoryFound,
 }
 
 struct Files {
@@ -104,7 +106,19 @@ impl SqliteIndex {
             }
             Err(error) => return Err(error),
         };
-        let history = open_history(dir)?;
+        let found = match dir.join(HISTORY_FILE).exists() {
+            true => HistoryFound::There,
+            false => HistoryFound::New,
+        };
+        let (history, found) = match open_history(dir) {
+            Ok(history) => (history, found),
+            Err(error) if error.is_damage() => {
+                let kept = set_history_aside(dir).map_err(|e| in_history(dir, e))?;
+                let opened = open_history(dir).map_err(|e| in_history(dir, e))?;
+                (opened, HistoryFound::SetAside(kept))
+            }
+            Err(error) => return Err(in_history(dir, error)),
+        };
         let reader = Files::open(dir)?;
         let wish = events::wish(&history)?;
         Ok(Self {
@@ -115,6 +129,7 @@ impl SqliteIndex {
             event_files: Mutex::new(None),
             event_wish: Mutex::new(wish),
             expiring: Mutex::new(None),
+            history_found: found,
         })
     }
 
@@ -139,6 +154,17 @@ impl SqliteIndex {
 
     fn reader(&self) -> MutexGuard<'_, Files> {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names the file that an error is about, which cannot be rebuilt.
+fn in_history(dir: &Path, error: IndexError) -> IndexError {
+    if matches!(error, IndexError::History { .. } | IndexError::Newer { .. }) {
+        return error;
+    }
+    IndexError::History {
+        file: dir.join(HISTORY_FILE),
+        source: Box::new(error),
     }
 }
 
@@ -334,6 +360,10 @@ impl Index for SqliteIndex {
         Ok(numbers.collect::<rusqlite::Result<_>>()?)
     }
 
+    fn history_found(&self) -> HistoryFound {
+        self.history_found.clone()
+    }
+
     fn copy_history(&self, to: &Path) -> Result<(), IndexError> {
         let to = to.join(HISTORY_FILE);
         let name = to.to_str();
@@ -345,7 +375,7 @@ impl Index for SqliteIndex {
     }
 
     fn keep_aside(&self) -> Option<String> {
-        let name = aside_name(&self.dir);
+        let name = aside_name(&self.dir, "index");
         let to = self.dir.join(&name);
         let to = to.to_str()?;
         let kept = self.writer().index.execute("VACUUM INTO ?", [to]);
@@ -366,6 +396,7 @@ impl Index for SqliteIndex {
         let mut files = self.writer();
         let Files { index, history } = &mut *files;
         let applied = write::history(index, history, batch, &self.event_wish())
+            .map_err(|e| in_history(&self.dir, e))
             .and_then(|()| write::index(index, batch));
         if applied.is_err() {
             self.doubtful.store(true, Ordering::Relaxed);

@@ -5,6 +5,8 @@ use std::fmt;
 
 use mail::QueueId;
 
+use crate::index::HistoryFound;
+
 /// A damaged part of the log that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
@@ -42,6 +44,8 @@ pub struct Recovered {
     pub lost: Vec<QueueId>,
     /// Where the index of before is kept, relative to the spool's directory, when mails are lost.
     pub old_index: Option<String>,
+    /// What became of the history. A new one beside an old queue, or one that was set aside: shout.
+    pub history: HistoryFound,
     /// The disk was so full that the room kept for this had to be given up to start.
     pub gave_up_ballast: bool,
 }

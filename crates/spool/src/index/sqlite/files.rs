@@ -162,26 +162,49 @@ pub(super) fn set_mark(connection: &Connection, mark: i64) -> Result<(), IndexEr
     Ok(connection.execute_batch(&format!("PRAGMA application_id = {mark};"))?)
 }
 
-/// A free name in the quarantine for an index that is kept although another takes its place.
-pub(super) fn aside_name(dir: &Path) -> String {
-    let name = |n: u32| format!("{QUARANTINE_DIR}/index-{n}.db");
+/// A free name in the quarantine for a file that is kept although another takes its place.
+pub(super) fn aside_name(dir: &Path, what: &str) -> String {
+    let name = |n: u32| format!("{QUARANTINE_DIR}/{what}-{n}.db");
     let is_free = |name: &String| !dir.join(name).exists();
     (1..).map(name).find(is_free).unwrap_or_default()
 }
 
 /// Moves the index out of the way; returns where it is kept. Where it cannot be moved it is removed.
 pub(super) fn set_index_aside(dir: &Path) -> Result<String, IndexError> {
-    let name = aside_name(dir);
+    let name = aside_name(dir, "index");
+    set_aside(dir, INDEX_FILE, &name, |from| fs::remove_file(from))?;
+    Ok(name)
+}
+
+/// Moves a damaged history out of the way; returns where it is kept.
+pub(crate) fn set_history_aside(dir: &Path) -> Result<String, IndexError> {
+    let name = aside_name(dir, "history");
+    set_aside(dir, HISTORY_FILE, &name, |_| {
+        Err(std::io::ErrorKind::Other.into())
+    })?;
+    Ok(name)
+}
+
+/// Moves a file of SQLite with those beside it; `else_do` is done where that fails.
+fn set_aside(
+    dir: &Path,
+    file: &str,
+    name: &str,
+    else_do: impl Fn(&Path) -> std::io::Result<()>,
+) -> Result<(), IndexError> {
     for suffix in ["", "-wal", "-shm"] {
-        let from = dir.join(format!("{INDEX_FILE}{suffix}"));
+        let from = dir.join(format!("{file}{suffix}"));
         let to = dir.join(format!("{name}{suffix}"));
-        let moved = fs::rename(&from, to).or_else(|_| fs::remove_file(&from));
+        let moved = match fs::rename(&from, to) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => else_do(&from),
+            moved => moved,
+        };
         match moved {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
             Ok(()) | Err(_) => {}
         }
     }
-    Ok(name)
+    Ok(())
 }
 
 pub(super) fn open_history(dir: &Path) -> Result<Connection, IndexError> {
@@ -190,9 +213,11 @@ pub(super) fn open_history(dir: &Path) -> Result<Connection, IndexError> {
     let known = HISTORY_STEPS.len();
     let have = usize::try_from(version).unwrap_or(usize::MAX);
     let Some(missing) = HISTORY_STEPS.get(have..) else {
-        return Err(IndexError::Damaged(format!(
-            "{HISTORY_FILE} has version {version}, this release knows {known}"
-        )));
+        return Err(IndexError::Newer {
+            file: dir.join(HISTORY_FILE),
+            version,
+            known,
+        });
     };
     if !missing.is_empty() {
         // What is sorted for an index of a long history goes to a file, not to memory.

@@ -1,11 +1,12 @@
 //! Making a mail durable, and mail that is handed in whole: by HTTP or by the sendmail command.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use intake::{AcceptFailure, Rights, Submission};
-use mail::{Message, QueueId, RecipientState, Reply, Status};
-use spool::{CommitError, Op};
+use mail::{Message, QueueId, RecipientKey, RecipientState, Reply, Status};
+use spool::{CommitError, LaterRow, Note, Op, Withdrawal};
 use tokio::sync::oneshot;
 
 use crate::event::Event;
@@ -14,6 +15,8 @@ use crate::signing;
 
 /// A commit takes milliseconds; when the disk hangs, the client is told to come back.
 const COMMIT_MAX: Duration = Duration::from_secs(120);
+const TAKEN_BACK: &str = "the queue's disk did not take it within two minutes: it was taken back and is not in \
+                          the queue, and its client was told to try again. Check the disk";
 
 /// What became of a mail that was handed in whole.
 #[derive(Debug)]
@@ -127,33 +130,173 @@ pub(crate) async fn accept(
         token,
     };
     let handles = Arc::clone(shared);
-    shared.spool.commit(
+    let refused = Arc::new(AtomicBool::new(false));
+    let was_refused = Arc::clone(&refused);
+    let id = message.id;
+    let withdrawal = shared.spool.commit_withdrawable(
         vec![op],
         Box::new(move |result| {
+            // The client may have gone meanwhile; its mail is in the queue all the same.
+            let unheard = told.send(result.clone()).is_err();
+            let late = unheard && was_refused.load(Ordering::Acquire);
+            if late {
+                became_of(&handles, &message, &result);
+            }
             if result.is_ok() {
                 handles.tell(Event::Accepted(message, held));
             }
-            // The client may have gone meanwhile; its mail is in the queue all the same.
-            drop(told.send(result));
         }),
     );
-    let result = match tokio::time::timeout(COMMIT_MAX, answer).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(CommitError::Closed),
-        Err(_) => return Err(AcceptFailure::Failed),
-    };
-    result.map_err(|error| {
+    let Some(result) = decided(answer, &withdrawal, &refused, COMMIT_MAX).await else {
         let line = shared.journal.line(net::now(), "not-accepted");
-        line.field("why", &error).send();
-        match error {
-            CommitError::Full(_) | CommitError::TooLarge { .. } | CommitError::Behind(_) => {
-                AcceptFailure::Full
-            }
-            CommitError::Closed => AcceptFailure::Stopping,
-            CommitError::Poisoned(_) | _ => {
-                shared.tell(Event::Fatal(error.to_string()));
-                AcceptFailure::Failed
-            }
+        let why = "the queue's disk has not taken it in time; its client was told to try again, but it is \
+                   being written: what becomes of it follows. Check the disk";
+        line.field("id", id).field("why", why).send();
+        return Err(AcceptFailure::Failed);
+    };
+    result.map_err(|error| not_accepted(shared, id, &error))
+}
+
+/// Says why a mail is not in the queue.
+fn not_accepted(shared: &Shared, id: QueueId, error: &CommitError) -> AcceptFailure {
+    let line = shared.journal.line(net::now(), "not-accepted");
+    let line = line.field("id", id);
+    if matches!(error, CommitError::Withdrawn) {
+        line.field("why", TAKEN_BACK).send();
+        return AcceptFailure::Failed;
+    }
+    line.field("why", error).send();
+    match error {
+        CommitError::Full(_) | CommitError::TooLarge { .. } | CommitError::Behind(_) => {
+            AcceptFailure::Full
         }
-    })
+        CommitError::Closed => AcceptFailure::Stopping,
+        CommitError::Poisoned(_) | _ => {
+            shared.tell(Event::Fatal(error.to_string()));
+            AcceptFailure::Failed
+        }
+    }
+}
+
+/// Waits for a commit's outcome. After `limit` the commit is taken back; `None` when that is not possible any
+/// more because it is being written: then the client is told 451 without knowing.
+async fn decided(
+    mut answer: oneshot::Receiver<Result<(), CommitError>>,
+    withdrawal: &Withdrawal,
+    refused: &AtomicBool,
+    limit: Duration,
+) -> Option<Result<(), CommitError>> {
+    match tokio::time::timeout(limit, &mut answer).await {
+        Ok(Ok(result)) => return Some(result),
+        Ok(Err(_)) => return Some(Err(CommitError::Closed)),
+        Err(_) if withdrawal.withdraw() => return Some(Err(CommitError::Withdrawn)),
+        Err(_) => {}
+    }
+    // Said before the way back is closed: whoever finds it closed is to know why.
+    refused.store(true, Ordering::Release);
+    answer.close();
+    // It may have come in this moment.
+    answer.try_recv().ok()
+}
+
+/// Says what became of a mail whose client was told to try again before that was known.
+fn became_of(shared: &Arc<Shared>, message: &Message, result: &Result<(), CommitError>) {
+    let now = net::now();
+    let line = shared.journal.line(now, "accepted-late");
+    let line = line.field("id", message.id);
+    if let Err(error) = result {
+        let what = "it is not in the queue: nothing is delivered unless it is handed in again";
+        line.field("what", what).field("why", error).send();
+        return;
+    }
+    let what = "it is in the queue and is delivered, though its client was told to try again after the disk had \
+                hung: if the client does, its recipients get it twice";
+    line.field("what", what).send();
+    let note = |recipient| {
+        Op::Note(Note::Later(LaterRow {
+            key: RecipientKey {
+                id: message.id,
+                recipient,
+            },
+            at: now,
+            word: "accepted-late".to_owned(),
+            text: what.to_owned(),
+        }))
+    };
+    let notes = (0..).take(message.envelope.recipients.len()).map(note);
+    // The log has said it; the note only repeats it where the mail is shown.
+    shared.spool.commit(notes.collect(), Box::new(|_| {}));
+}
+
+#[cfg(test)]
+mod tests {
+    use lab::Scratch;
+    use spool::{DirStorage, MemoryIndex, Options, Spool};
+
+    use super::*;
+
+    const AT_ONCE: Duration = Duration::ZERO;
+
+    /// A queue whose disk hangs until it is told to step.
+    fn hanging() -> (Scratch, Spool) {
+        let scratch = Scratch::new();
+        let storage = Arc::new(DirStorage::open(scratch.path().join("queue")).unwrap());
+        let options = Options {
+            threads: false,
+            ballast_bytes: 0,
+            reserve_bytes: 0,
+            ..Options::default()
+        };
+        let (spool, _) = Spool::open(options, storage, Arc::new(MemoryIndex::new())).unwrap();
+        (scratch, spool)
+    }
+
+    fn op() -> Op {
+        Op::Control {
+            name: "a".to_owned(),
+            value: Some("b".to_owned()),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_has_not_taken_in_time_is_taken_back() {
+        let (_scratch, spool) = hanging();
+        let (told, answer) = oneshot::channel();
+        let done = Box::new(move |result| drop(told.send(result)));
+        let withdrawal = spool.commit_withdrawable(vec![op()], done);
+        let refused = AtomicBool::new(false);
+        let result = decided(answer, &withdrawal, &refused, AT_ONCE).await;
+        assert!(matches!(result, Some(Err(CommitError::Withdrawn))));
+        assert!(!refused.load(Ordering::Acquire), "nothing of it follows");
+        spool.commit_step();
+        assert_eq!(spool.stats().commits, 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_being_written_is_said_to_be_late_when_it_is_durable() {
+        let (_scratch, spool) = hanging();
+        let (told, answer) = oneshot::channel();
+        let (hold, held) = std::sync::mpsc::channel();
+        let done = Box::new(move |result| hold.send(result).unwrap());
+        let withdrawal = spool.commit_withdrawable(vec![op()], done);
+        spool.commit_step();
+        let refused = AtomicBool::new(false);
+        let result = decided(answer, &withdrawal, &refused, AT_ONCE).await;
+        assert!(result.is_none(), "{result:?}");
+        // The callback finds that nobody hears it, and why.
+        assert!(told.send(held.recv().unwrap()).is_err());
+        assert!(refused.load(Ordering::Acquire));
+    }
+
+    #[tokio::test]
+    async fn an_outcome_in_time_is_the_answer() {
+        let (_scratch, spool) = hanging();
+        let (told, answer) = oneshot::channel();
+        let done = Box::new(move |result| drop(told.send(result)));
+        let withdrawal = spool.commit_withdrawable(vec![op()], done);
+        spool.commit_step();
+        let refused = AtomicBool::new(false);
+        let result = decided(answer, &withdrawal, &refused, AT_ONCE).await;
+        assert!(matches!(result, Some(Ok(()))), "{result:?}");
+    }
 }

@@ -98,7 +98,11 @@ impl Committer {
 
     /// Encodes a commit behind the group's; when the segment is full, the group is written first.
     fn add(&mut self, pending: Pending, group: &mut Vec<Encoded>) {
-        let Pending { ops, done } = pending;
+        let Pending {
+            ops,
+            done,
+            withdrawal,
+        } = pending;
         if ops.is_empty() {
             // Nothing to write; told in its turn, so that it tells what came before.
             self.flush(std::mem::take(group));
@@ -111,6 +115,10 @@ impl Committer {
             shared.discard(&bodies, &e);
             done(Err(e));
         };
+        // From here on it is on its way to the disk.
+        if withdrawal.is_some_and(|w| !w.take()) {
+            return refuse(&self.shared, done, CommitError::Withdrawn);
+        }
         let mut changes = match self.encode_all(ops, intake) {
             Ok(changes) => changes,
             Err(e) => {

@@ -194,6 +194,7 @@ pub use op::{Callback, CommitError, Op};
 pub use options::Options;
 pub use replay::{Missing, OpenError, Quarantined, Recovered};
 pub use segment::FORMAT_VERSION;
+pub use spool::withdraw::Withdrawal;
 pub use spool::{Behind, ReadError, Space, Spool, SpoolStats};
 pub use storage::{DirStorage, File, OpenDirError, Storage};
 pub use store::Store;

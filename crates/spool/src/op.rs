@@ -178,6 +178,9 @@ pub enum CommitError {
     /// The spool is closed.
     #[error("the queue is closed")]
     Closed,
+    /// Whoever made it took it back before it was written; nothing of it is in the queue or will ever be.
+    #[error("the commit was taken back before it was written")]
+    Withdrawn,
 }
 
 /// What is called when a commit is durable, or is not.

@@ -16,6 +16,7 @@ use crate::damage::Damaged;
 use crate::index::{Batch, Index};
 use crate::op::{Callback, CommitError, Op};
 use crate::options::Options;
+use crate::spool::withdraw::Withdrawal;
 use crate::storage::{File, Storage};
 use crate::table::Table;
 
@@ -23,6 +24,8 @@ use crate::table::Table;
 pub(crate) struct Pending {
     pub(crate) ops: Vec<Op>,
     pub(crate) done: Callback,
+    /// Whoever made it may take it back while it waits.
+    pub(crate) withdrawal: Option<Withdrawal>,
 }
 
 #[derive(Default)]

@@ -31,9 +31,10 @@ mod opening;
 mod reading;
 mod stats;
 pub(crate) mod threads;
+pub(crate) mod withdraw;
 
 pub use stats::{Behind, SpoolStats};
-use threads::{enqueue, has_large_body, spawn};
+use threads::{enqueue, spawn};
 
 /// Why a message could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -160,22 +161,7 @@ impl Spool {
     /// [`Op::REPLY_MAX`] and [`Op::TRANSCRIPT_MAX`]. `done` is called from the committer's thread and
     /// must not block. Returns at once.
     pub fn commit(&self, ops: Vec<Op>, done: Callback) {
-        let pending = Pending { ops, done };
-        if let Work::Threads { bodies, .. } = &self.work
-            && pending
-                .ops
-                .iter()
-                .any(|op| has_large_body(op, self.shared.options.inline_limit()))
-        {
-            let bodies = lock(bodies);
-            match bodies.as_ref().map(|b| b.send(pending)) {
-                Some(Ok(())) => {}
-                Some(Err(mpsc::SendError(pending))) => (pending.done)(Err(CommitError::Closed)),
-                None => {}
-            }
-            return;
-        }
-        enqueue(&self.shared, pending);
+        self.send(ops, done, None);
     }
 
     /// As [`Spool::commit`], blocking until the outcome is known.
@@ -203,6 +189,7 @@ impl Spool {
         let pending = Pending {
             ops: Vec::new(),
             done: Box::new(move |_| tell.send(()).unwrap_or_default()),
+            withdrawal: None,
         };
         match &self.work {
             Work::Threads { bodies, .. } => {

@@ -14,7 +14,7 @@ use sim::{Fault, SimDisk};
 use spool::conformance::{message, verdict};
 use spool::{
     CommitError, Damage, Damaged, Filter, HistoryFilter, Index, MemoryIndex, Op, Options,
-    ReadError, Recovered, Spool,
+    ReadError, Recovered, Spool, Storage,
 };
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_500);
@@ -589,6 +589,72 @@ fn a_panic_of_a_thread_ends_the_queue_with_its_reason_and_nobody_waits() {
     assert!(spool.poisoned().is_some());
     spool.flush_index().unwrap_err();
     drop(spool);
+}
+
+#[test]
+fn a_commit_is_taken_back_while_it_waits_and_never_after_that() {
+    let (disk, index) = start();
+    let (spool, _) = open(&disk, &index, 64 << 10);
+    let commit = |n| {
+        let (tell, told) = mpsc::channel();
+        let ops = vec![accept(n, &["a@x.example"], b"one")];
+        let done = Box::new(move |result| tell.send(result).unwrap());
+        (spool.commit_withdrawable(ops, done), told)
+    };
+    // Nothing is written before the next step: the disk hangs.
+    let (kept, kept_told) = commit(1);
+    let (taken_back, back_told) = commit(2);
+    assert!(taken_back.withdraw());
+    assert!(taken_back.withdraw(), "asking again says the same");
+    spool.commit_step();
+    assert!(kept_told.recv().unwrap().is_ok());
+    assert!(!kept.withdraw(), "it is in the queue");
+    let refused = back_told.recv().unwrap();
+    assert!(
+        matches!(refused, Err(CommitError::Withdrawn)),
+        "{refused:?}"
+    );
+    assert!(spool.read(id(1)).unwrap().is_some());
+    drop(spool);
+    let (spool, _) = open(&disk, &index, 64 << 10);
+    assert!(
+        spool.read(id(2)).unwrap().is_none(),
+        "not after a restart either"
+    );
+    assert!(spool.read(id(1)).unwrap().is_some());
+}
+
+#[test]
+fn a_large_mail_that_is_taken_back_behind_a_disk_that_hangs_leaves_no_content() {
+    let (disk, index) = start();
+    let options = Options {
+        threads: true,
+        ..options(64 << 10)
+    };
+    let (spool, _) = Spool::open(options, Arc::new(disk.clone()), index).unwrap();
+    let (go, hangs) = mpsc::channel::<()>();
+    let (tell, began) = mpsc::channel();
+    spool.commit(
+        vec![accept(1, &["a@x.example"], b"one")],
+        Box::new(move |_| {
+            tell.send(()).unwrap();
+            hangs.recv().unwrap();
+        }),
+    );
+    began.recv().unwrap();
+    let (tell, told) = mpsc::channel();
+    let ops = vec![accept(2, &["a@x.example"], &vec![b'.'; 1 << 20])];
+    let done = Box::new(move |result| tell.send(result).unwrap());
+    assert!(spool.commit_withdrawable(ops, done).withdraw());
+    go.send(()).unwrap();
+    let refused = told.recv().unwrap();
+    assert!(
+        matches!(refused, Err(CommitError::Withdrawn)),
+        "{refused:?}"
+    );
+    drop(spool);
+    let left = disk.list("bodies").unwrap();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

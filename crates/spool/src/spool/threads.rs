@@ -96,7 +96,11 @@ pub(crate) fn body_files(ops: &[Op], inline_limit: usize) -> Vec<QueueId> {
 
 /// Writes the large contents of a commit to files, all or none.
 fn store_bodies(shared: &Arc<Shared>, pending: Pending) {
-    let Pending { ops, done } = pending;
+    let Pending {
+        ops,
+        done,
+        withdrawal,
+    } = pending;
     let limit = shared.options.inline_limit();
     let bodies = body_files(&ops, limit);
     let large = ops.iter().filter(|op| has_large_body(op, limit));
@@ -138,7 +142,12 @@ fn store_bodies(shared: &Arc<Shared>, pending: Pending) {
             | Op::Note(_)) => stored.push(op),
         }
     }
-    enqueue(shared, Pending { ops: stored, done });
+    let pending = Pending {
+        ops: stored,
+        done,
+        withdrawal,
+    };
+    enqueue(shared, pending);
 }
 
 /// Starts the threads, in the order in which they end.

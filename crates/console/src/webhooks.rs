@@ -26,14 +26,17 @@ use crate::server::{Done, done};
 /// Events in one answer.
 const LIMIT_MAX: u64 = 1000;
 
+/// The last place that an event can have: places are kept as signed numbers of 64 bits.
+const PLACE_MAX: u64 = i64::MAX as u64;
+
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Behind {
-    /// Behind this place: `last` of the answer before.
+    /// After this place: `last` of the answer before.
     #[serde(default)]
-    #[param(minimum = 0, default = 0)]
+    #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_u64, default = 0)]
     after: u64,
     /// How many at the most.
     #[serde(default = "hundred")]
@@ -70,6 +73,12 @@ pub(crate) async fn events(
     Params(asked): Params<Behind>,
 ) -> Result<Json<Events>, Problem> {
     body::page(asked.limit, LIMIT_MAX, 0)?;
+    if asked.after > PLACE_MAX {
+        return Err(Problem::field(
+            "after",
+            format!("it is at most {PLACE_MAX}"),
+        ));
+    }
     let words = asked.types.split(',').map(str::trim);
     let types = words.filter(|word| !word.is_empty());
     let types: Result<Vec<EventType>, String> = types.map(EventType::of_word).collect();

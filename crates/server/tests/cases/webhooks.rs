@@ -807,6 +807,11 @@ fn events_are_listed_from_place_to_place_while_they_are_kept() {
         seen.extend(events.iter().map(|e| e["event"].clone()));
         seen.len() == 4
     });
+    // A place that no event can have is refused; the last one that could be is not.
+    let answer = reader.get("/api/v1/events?after=9223372036854775807");
+    assert_eq!(answer.json()["last"], json!(9_223_372_036_854_775_807_u64));
+    let answer = reader.get("/api/v1/events?after=9223372036854775808");
+    answer.problem(400, "bad-field");
     let told = words(&seen);
     assert_eq!(
         told.get(..2),

@@ -59,7 +59,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 }
 
 /// Every metric but the histogram of delays and the version.
-pub(crate) const METRICS: [Metric; 33] = [
+pub(crate) const METRICS: [Metric; 34] = [
     counter(
         "messages_accepted",
         "Messages taken into the queue, reports of our own included",
@@ -172,6 +172,10 @@ pub(crate) const METRICS: [Metric; 33] = [
     gauge(
         "spool_index_backlog",
         "Changes that the index does not have yet",
+    ),
+    counter(
+        "log_lines_lost",
+        "Lines left out of the log because it could not be written, or not fast enough",
     ),
     gauge("ready", "Whether mail can be taken in: 1 or 0"),
 ];

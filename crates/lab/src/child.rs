@@ -41,7 +41,7 @@ impl Sendoff {
     }
 
     /// As [`Self::start`], in a directory that is there already, and by a command that runs the
-    /// one behind it, such as `prlimit --fsize=…`.
+    /// one after it, such as `prlimit --fsize=…`.
     ///
     /// # Panics
     /// When the server does not accept in time; its output is in the message.

@@ -567,6 +567,7 @@ async fn stats(shared: &Shared) -> Result<Answer, String> {
         ("spool_cold_segments", s.cold_segments),
         ("spool_reclaimed", s.reclaimed),
         ("spool_index_backlog", s.index_backlog),
+        ("log_lines_lost", shared.journal.lost()),
     ];
     for (name, value) in spool {
         figures.insert(name.to_owned(), value.into());

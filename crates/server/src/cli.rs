@@ -31,10 +31,22 @@ use crate::{ask, backup, demo, dkim, keys, logbook, run, sendmail, tools, webhoo
 /// Where the configuration is looked for when none is named.
 const CONFIG: &str = "/etc/sendoff/sendoff.toml";
 
-/// Says something to whoever runs the program.
+/// Says something to whoever runs the program. Standard error that nobody reads holds nothing up
+/// for longer than a second.
 pub(crate) fn complain(text: &str) {
-    // With standard error gone there is nobody to tell.
-    drop(writeln!(std::io::stderr(), "sendoff: {text}"));
+    let text = format!("sendoff: {text}\n");
+    let (said, heard) = std::sync::mpsc::channel::<()>();
+    let teller = std::thread::Builder::new().spawn(move || {
+        // With standard error gone there is nobody to tell.
+        drop(std::io::stderr().write_all(text.as_bytes()));
+        drop(said);
+    });
+    if teller.is_ok() {
+        // Either it was said, or nobody reads it.
+        heard
+            .recv_timeout(std::time::Duration::from_secs(1))
+            .unwrap_or(());
+    }
 }
 
 /// Prints a part of the answer.

@@ -134,6 +134,7 @@ impl Http {
             ("spool_index_backlog", vec![s.index_backlog]),
             ("sources", vec![sources]),
             ("sources_out_of_service", vec![out_of_service]),
+            ("log_lines_lost", vec![self.0.journal.lost()]),
             ("ready", vec![u64::from(ready)]),
         ];
         values.extend(self.of_lists());

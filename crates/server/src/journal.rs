@@ -2,16 +2,19 @@
 //!
 //! Lines are made where the event happens and cost no wait there. A line about something durable
 //! is sent only once it is durable; that is its sender's part.
+//!
+//! Mail never waits for the log: where lines cannot be written as fast as they are made (a pipe
+//! that nobody reads, a disk that hangs), [`WAITING_MAX`] octets of them wait, and what comes on
+//! top is left out, counted, and said in the log as soon as it can be written again.
 
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mail::Timestamp;
 
@@ -19,6 +22,14 @@ use crate::config::LogSettings;
 
 /// Lines are gathered for so long before they are written.
 const GATHER: Duration = Duration::from_millis(3);
+
+/// Octets of lines that wait for being written, at the most.
+const WAITING_MAX: usize = 32 << 20;
+
+/// The end of the server waits so long for a log of which nothing more is written, ...
+const STUCK: Duration = Duration::from_secs(2);
+/// ... and so long for one that is written slowly.
+const SLOW: Duration = Duration::from_secs(15);
 
 /// Where lines go. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,7 +44,61 @@ struct Shared {
     /// Something is logged in detail: a quick look before a closer one.
     some_detail: AtomicBool,
     detail: RwLock<Detail>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Closed by the writer's end.
+    written: Mutex<Option<Receiver<()>>>,
+    backlog: Backlog,
+}
+
+/// What waits for the log's thread, and what was left out.
+#[derive(Debug, Default)]
+struct Backlog {
+    /// Octets of lines that wait.
+    waiting: AtomicUsize,
+    /// Lines that were left out, ever.
+    lost: AtomicU64,
+    /// Those of them that the log does not say yet.
+    unsaid: Mutex<Option<Gap>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Gap {
+    lines: u64,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Backlog {
+    /// Room for a line; without, it is left out.
+    fn take(&self, octets: usize) -> bool {
+        let before = self.waiting.fetch_add(octets, Ordering::Relaxed);
+        if before > WAITING_MAX {
+            self.waiting.fetch_sub(octets, Ordering::Relaxed);
+            self.leave_out(net::now());
+            return false;
+        }
+        true
+    }
+
+    fn give_back(&self, octets: usize) {
+        self.waiting.fetch_sub(octets, Ordering::Relaxed);
+    }
+
+    fn leave_out(&self, now: Timestamp) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        let mut unsaid = self.unsaid.lock().unwrap_or_else(PoisonError::into_inner);
+        let gap = unsaid.get_or_insert(Gap {
+            lines: 0,
+            first: now,
+            last: now,
+        });
+        gap.lines += 1;
+        gap.last = now;
+    }
+
+    fn take_gap(&self) -> Option<Gap> {
+        let mut unsaid = self.unsaid.lock().unwrap_or_else(PoisonError::into_inner);
+        unsaid.take()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -52,42 +117,52 @@ enum Message {
 impl Journal {
     /// Opens the log and starts its thread.
     pub(crate) fn open(settings: &LogSettings) -> io::Result<Self> {
-        let (lines, received) = channel();
-        let target = match &settings.file {
-            Some(path) => Target::File(LogFile::open(path, settings)?),
-            None => Target::Stdout,
+        let target: Box<dyn Output> = match &settings.file {
+            Some(path) => Box::new(LogFile::open(path, settings)?),
+            None => Box::new(Stdout),
         };
-        let writer = std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || write_lines(&received, target))?;
-        Ok(Self {
-            lines,
-            shared: Arc::new(Shared {
-                json: settings.json,
-                some_detail: AtomicBool::new(settings.detailed),
-                detail: RwLock::new(Detail {
-                    all: settings.detailed.then_some(Timestamp::MAX),
-                    only: Vec::new(),
-                }),
-                writer: Mutex::new(Some(writer)),
+        Self::to(target, settings)
+    }
+
+    fn to(output: Box<dyn Output>, settings: &LogSettings) -> io::Result<Self> {
+        let (lines, received) = channel();
+        let (at_end, written) = channel();
+        let shared = Arc::new(Shared {
+            json: settings.json,
+            some_detail: AtomicBool::new(settings.detailed),
+            detail: RwLock::new(Detail {
+                all: settings.detailed.then_some(Timestamp::MAX),
+                only: Vec::new(),
             }),
-        })
+            written: Mutex::new(Some(written)),
+            backlog: Backlog::default(),
+        });
+        let mut writer = Writer {
+            output,
+            shared: Arc::clone(&shared),
+            complained: false,
+        };
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || {
+                writer.run(&received);
+                drop(at_end);
+            })?;
+        Ok(Self { lines, shared })
     }
 
     /// Begins a line about `event`.
     pub(crate) fn line(&self, at: Timestamp, event: &str) -> Line<'_> {
-        let mut text = String::with_capacity(256);
-        let result = if self.shared.json {
-            write!(text, "{{\"time\":\"{at}\",\"event\":\"{event}\"")
-        } else {
-            write!(text, "{at} {event}")
-        };
-        // Writing to a String cannot fail.
-        debug_assert!(result.is_ok());
         Line {
             journal: self,
-            text,
+            text: Text::begin(self.shared.json, at, event),
         }
+    }
+
+    /// Lines that were left out of the log since the start, because it could not be written as
+    /// fast as they were made, or not at all.
+    pub(crate) fn lost(&self) -> u64 {
+        self.shared.backlog.lost.load(Ordering::Relaxed)
     }
 
     /// Whether anything at all is logged in detail.
@@ -154,20 +229,38 @@ impl Journal {
         self.note_detail(&detail);
     }
 
-    /// Writes what is left and closes the file.
+    /// Writes what is left and closes the file; a log that nobody reads is given up after a while.
     pub(crate) fn close(&self) {
-        let writer = self
+        let written = self
             .shared
-            .writer
+            .written
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(writer) = writer
+        if let Some(written) = written
             && self.lines.send(Message::Stop).is_ok()
-            && writer.join().is_err()
+            && !self.wait(&written)
         {
-            crate::cli::complain("the log's writer failed");
+            crate::cli::complain(
+                "the log was not written to its end: nobody reads it, or its disk hangs",
+            );
         }
+    }
+
+    /// Whether all is written.
+    fn wait(&self, written: &Receiver<()>) -> bool {
+        let waiting = || self.shared.backlog.waiting.load(Ordering::Relaxed);
+        let began = Instant::now();
+        let mut left = waiting();
+        while began.elapsed() < SLOW {
+            if written.recv_timeout(STUCK) == Err(RecvTimeoutError::Disconnected) {
+                return true;
+            }
+            if std::mem::replace(&mut left, waiting()) == left {
+                return false;
+            }
+        }
+        false
     }
 }
 
@@ -175,30 +268,13 @@ impl Journal {
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
     journal: &'a Journal,
-    text: String,
+    text: Text,
 }
 
 impl Line<'_> {
     /// Adds a field.
     pub(crate) fn field(mut self, name: &str, value: impl fmt::Display) -> Self {
-        let json = self.journal.shared.json;
-        self.text.push_str(if json { ",\"" } else { " " });
-        self.text.push_str(name);
-        self.text.push_str(if json { "\":" } else { "=" });
-        let start = self.text.len();
-        if write!(self.text, "{value}").is_ok() {
-            let needs_quotes = |c: char| c <= ' ' || c == '"' || c == '\\' || c == '\u{7f}';
-            let plain = self
-                .text
-                .get(start..)
-                .is_some_and(|v| !v.is_empty() && !v.contains(needs_quotes));
-            if json || !plain {
-                let value = self.text.split_off(start);
-                // JSON's quoting is readable in text too, and keeps a value on its line.
-                self.text
-                    .push_str(&serde_json::Value::String(value).to_string());
-            }
-        }
+        self.text.field(name, value);
         self
     }
 
@@ -211,20 +287,77 @@ impl Line<'_> {
     }
 
     /// Hands the line over.
-    pub(crate) fn send(mut self) {
-        self.text.push_str(if self.journal.shared.json {
-            "}\n"
-        } else {
-            "\n"
-        });
-        // Behind the end there is nobody left to write it.
-        drop(self.journal.lines.send(Message::Line(self.text)));
+    pub(crate) fn send(self) {
+        let text = self.text.end();
+        if self.journal.shared.backlog.take(text.len()) {
+            // After the end there is nobody left to write it.
+            drop(self.journal.lines.send(Message::Line(text)));
+        }
     }
 }
 
-enum Target {
-    Stdout,
-    File(LogFile),
+/// A line as it is written.
+#[derive(Debug)]
+struct Text {
+    json: bool,
+    text: String,
+}
+
+impl Text {
+    fn begin(json: bool, at: Timestamp, event: &str) -> Self {
+        let mut text = String::with_capacity(256);
+        let result = if json {
+            write!(text, "{{\"time\":\"{at}\",\"event\":\"{event}\"")
+        } else {
+            write!(text, "{at} {event}")
+        };
+        // Writing to a String cannot fail.
+        debug_assert!(result.is_ok());
+        Self { json, text }
+    }
+
+    fn field(&mut self, name: &str, value: impl fmt::Display) {
+        self.text.push_str(if self.json { ",\"" } else { " " });
+        self.text.push_str(name);
+        self.text.push_str(if self.json { "\":" } else { "=" });
+        let start = self.text.len();
+        if write!(self.text, "{value}").is_ok() {
+            let needs_quotes = |c: char| c <= ' ' || c == '"' || c == '\\' || c == '\u{7f}';
+            let plain = self
+                .text
+                .get(start..)
+                .is_some_and(|v| !v.is_empty() && !v.contains(needs_quotes));
+            if self.json || !plain {
+                let value = self.text.split_off(start);
+                // JSON's quoting is readable in text too, and keeps a value on its line.
+                self.text
+                    .push_str(&serde_json::Value::String(value).to_string());
+            }
+        }
+    }
+
+    fn end(mut self) -> String {
+        self.text.push_str(if self.json { "}\n" } else { "\n" });
+        self.text
+    }
+}
+
+/// Where lines go.
+trait Output: Send {
+    fn line(&mut self, line: &str) -> io::Result<()>;
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+struct Stdout;
+
+impl Output for Stdout {
+    fn line(&mut self, line: &str) -> io::Result<()> {
+        io::stdout().write_all(line.as_bytes())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
 }
 
 struct LogFile {
@@ -248,19 +381,6 @@ impl LogFile {
             rotate_bytes: settings.rotate_bytes,
             keep: settings.keep.max(1),
         })
-    }
-
-    fn write(&mut self, line: &str) -> io::Result<()> {
-        let rotated = match self.written >= self.rotate_bytes {
-            true => self.rotate(),
-            false => Ok(()),
-        };
-        if rotated.is_err() {
-            // The line goes to the file there is; the next try is a while later.
-            self.written = self.rotate_bytes / 2;
-        }
-        self.written += line.len() as u64;
-        self.file.write_all(line.as_bytes()).and(rotated)
     }
 
     /// `log` becomes `log.1`, that `log.2`, and the oldest goes.
@@ -287,34 +407,179 @@ impl LogFile {
     }
 }
 
-fn write_lines(received: &Receiver<Message>, mut target: Target) {
-    let mut complained = false;
-    while let Ok(message) = received.recv() {
-        let mut next = Some(message);
-        let mut stop = false;
-        let mut result = Ok(());
-        while let Some(message) = next.take() {
-            match (message, &mut target) {
-                (Message::Stop, _) => stop = true,
-                (Message::Line(line), Target::Stdout) => {
-                    result = io::stdout().write_all(line.as_bytes()).and(result);
+impl Output for LogFile {
+    fn line(&mut self, line: &str) -> io::Result<()> {
+        let rotated = match self.written >= self.rotate_bytes {
+            true => self.rotate(),
+            false => Ok(()),
+        };
+        if rotated.is_err() {
+            // The line goes to the file there is; the next try is a while later.
+            self.written = self.rotate_bytes / 2;
+        }
+        self.written += line.len() as u64;
+        self.file.write_all(line.as_bytes()).and(rotated)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The log's thread.
+struct Writer {
+    output: Box<dyn Output>,
+    shared: Arc<Shared>,
+    complained: bool,
+}
+
+impl Writer {
+    fn run(&mut self, received: &Receiver<Message>) {
+        while let Ok(message) = received.recv() {
+            let mut next = Some(message);
+            let mut stop = false;
+            let mut result = Ok(());
+            while let Some(message) = next.take() {
+                match message {
+                    Message::Stop => stop = true,
+                    Message::Line(line) => result = self.line(&line).and(result),
                 }
-                (Message::Line(line), Target::File(file)) => result = file.write(&line).and(result),
+                next = received.try_recv().ok();
             }
-            next = received.try_recv().ok();
+            if result.is_ok() {
+                result = self.say_gap();
+            }
+            result = self.output.flush().and(result);
+            // Mail goes on without a log; whoever watches the server is told, once.
+            if let (Err(error), false) = (result, self.complained) {
+                crate::cli::complain(&format!("the log cannot be written: {error}"));
+                self.complained = true;
+            }
+            if stop {
+                return;
+            }
+            // While this thread sleeps, nobody who writes a line has to wake it.
+            std::thread::sleep(GATHER);
         }
-        if let Target::File(file) = &mut target {
-            result = file.file.flush().and(result);
+    }
+
+    fn line(&mut self, line: &str) -> io::Result<()> {
+        let written = self.output.line(line);
+        let backlog = &self.shared.backlog;
+        backlog.give_back(line.len());
+        if written.is_err() {
+            backlog.leave_out(net::now());
         }
-        // Mail goes on without a log; whoever watches the server is told, once.
-        if let (Err(error), false) = (result, complained) {
-            crate::cli::complain(&format!("the log cannot be written: {error}"));
-            complained = true;
+        written
+    }
+
+    /// Says which lines are missing, once lines can be written again.
+    fn say_gap(&mut self) -> io::Result<()> {
+        let Some(gap) = self.shared.backlog.take_gap() else {
+            return Ok(());
+        };
+        let mut text = Text::begin(self.shared.json, net::now(), "log-gap");
+        text.field("lines", gap.lines);
+        text.field("from", gap.first);
+        text.field("until", gap.last);
+        text.field(
+            "why",
+            "the log could not be written as fast as its lines came, or not at all",
+        );
+        self.output.line(&text.end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was written, and the gate that writing waits at.
+    #[derive(Debug, Clone, Default)]
+    struct Gated {
+        written: Arc<Mutex<String>>,
+        gate: Arc<Mutex<()>>,
+        broken: Arc<AtomicBool>,
+    }
+
+    impl Output for Gated {
+        fn line(&mut self, line: &str) -> io::Result<()> {
+            let _gate = self.gate.lock().expect("the gate");
+            if self.broken.load(Ordering::Relaxed) {
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            self.written.lock().expect("the lines").push_str(line);
+            Ok(())
         }
-        if stop {
-            return;
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
         }
-        // While this thread sleeps, nobody who writes a line has to wake it.
-        std::thread::sleep(GATHER);
+    }
+
+    fn journal(output: &Gated, json: bool) -> Journal {
+        let settings = LogSettings {
+            detailed: false,
+            json,
+            file: None,
+            rotate_bytes: 0,
+            keep: 1,
+        };
+        Journal::to(Box::new(output.clone()), &settings).expect("a thread")
+    }
+
+    fn send(journal: &Journal, filler: &str) {
+        let at = Timestamp::from_millis(1_790_000_000_000);
+        journal.line(at, "filler").field("octets", filler).send();
+    }
+
+    #[test]
+    fn lines_that_find_no_room_are_counted_and_said() {
+        let output = Gated::default();
+        let journal = journal(&output, true);
+        let filler = "x".repeat(1 << 20);
+        let mut sent = 0;
+        {
+            let _closed = output.gate.lock().expect("the gate");
+            while journal.lost() < 3 {
+                send(&journal, &filler);
+                sent += 1;
+                assert!(sent < 100, "lines without bound wait");
+            }
+        }
+        journal.close();
+        let text = output.written.lock().expect("the lines");
+        let (gap, lines): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|l| l.contains("\"log-gap\""));
+        assert_eq!(lines.len() as u64, sent - 3);
+        let [gap] = gap.as_slice() else {
+            panic!("one line says what is missing: {gap:?}")
+        };
+        let gap: serde_json::Value = serde_json::from_str(gap).expect("JSON");
+        assert_eq!(gap.get("lines"), Some(&"3".into()), "{gap}");
+        assert_eq!(journal.shared.backlog.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_said() {
+        let output = Gated::default();
+        output.broken.store(true, Ordering::Relaxed);
+        let journal = journal(&output, false);
+        for _ in 0..5 {
+            send(&journal, "lost");
+        }
+        while journal.lost() < 5 {
+            std::thread::yield_now();
+        }
+        output.broken.store(false, Ordering::Relaxed);
+        send(&journal, "kept");
+        journal.close();
+        let text = output.written.lock().expect("the lines");
+        let lines: Vec<&str> = text.lines().collect();
+        let [kept, gap] = lines.as_slice() else {
+            panic!("a line and the gap: {lines:?}")
+        };
+        assert!(kept.ends_with("filler octets=kept"), "{kept}");
+        assert!(gap.contains(" log-gap lines=5 from="), "{gap}");
     }
 }

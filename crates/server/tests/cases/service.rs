@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use lab::{Client, Config, Scratch, Sendoff};
 
-use crate::scene::{BINARY, SOON, Scene};
+use crate::scene::{BINARY, SOON, Scene, send_many};
 
 /// Opens a socket at this address as a service manager does, and becomes the server.
 const ACTIVATE: &str = r"
@@ -130,4 +130,30 @@ fn v03_a_socket_without_a_listener_is_explained() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     let what = format!("has opened {other}, and no [[listener]] has that address");
     assert!(said.contains(&what), "{said}");
+}
+
+/// Makes standard output and standard error a pipe that nobody reads, and becomes the server.
+const UNREAD: &str = r"
+import fcntl, os, sys
+unread, end = os.pipe()
+os.set_inheritable(unread, True)
+fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 4096)
+os.dup2(end, 1)
+os.dup2(end, 2)
+os.execvp(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn v04_a_log_that_nobody_reads_holds_up_neither_mail_nor_the_end() {
+    let scene = Scene::new();
+    let there = scene.world.domain("there.example");
+    let config = scene.config().set("log.file", "-");
+    let config = config.set("log.detailed", true);
+    let wrapper = ["python3", "-c", UNREAD];
+    let mut server = Sendoff::start_in(Scratch::new(), BINARY, config, &wrapper);
+    // Of each some lines are logged: far more than the pipe holds.
+    send_many(&server, 50, |n| format!("u{n}@there.example"));
+    assert_eq!(there.wait_for(50, SOON).len(), 50);
+    let status = server.terminate().expect("it ends");
+    assert!(status.success(), "{status}");
 }

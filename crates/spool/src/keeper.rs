@@ -187,11 +187,13 @@ impl Keeper {
         let crowded = self.shared.is_low()
             || lock(&self.shared.pool).failed.is_some()
             || table.count(Lane::Hot) > self.shared.options.hot_segments;
+        // What lives in it has had time to leave without being copied.
+        let is_old = table.count(Lane::Hot) > 2 || self.is_idle();
         let hot = table.oldest(Lane::Hot).filter(|(number, segment)| {
             *number != table.hot_head.0
                 && table.count(Lane::Hot) > 1
                 && segment.last <= applied.hot
-                && (segment.live_records == 0 || crowded)
+                && (segment.live_records == 0 || crowded || (is_old && segment.is_hardly_alive()))
         });
         let active = self.lane.active.as_ref().map(|a| a.number);
         let unfinished: HashSet<u32> = table.extras.values().copied().collect();
@@ -233,6 +235,11 @@ impl Keeper {
 
     fn copy_survivors(&mut self, victim: &Victim) -> Result<(), WriteError> {
         let full = |e: io::Error| WriteError::Full(Arc::new(e));
+        let mut load = Load::default();
+        if self.holds_controls_only(victim) {
+            self.add_controls(victim, &mut load);
+            return self.write(&mut load);
+        }
         let bytes = self.read_victim(victim).map_err(full)?;
         // Only its whole frames are wanted here; what is missing was told when it was found.
         let sealed = Sealed {
@@ -240,7 +247,6 @@ impl Keeper {
             next: 0,
         };
         let walked = walk(&bytes, &victim.header, Some(sealed), 0);
-        let mut load = Load::default();
         let copied = self.copy_records(victim, &bytes, &walked.frames, &mut load);
         self.abandon(&load);
         copied
@@ -339,15 +345,7 @@ impl Keeper {
                 let table = lock(&self.shared.table);
                 if table.controls.get(&name).is_some_and(|(_, p)| *p == place) {
                     drop(table);
-                    let at = load.bytes.len();
-                    put_control(&mut load.bytes, &name, value.as_deref());
-                    let copy = load.place(at);
-                    let change = Change::Control {
-                        name,
-                        value,
-                        place: copy,
-                    };
-                    load.push(change, Expected::Control(place));
+                    load.put_control(name, value, place);
                 }
                 Ok(())
             }
@@ -519,6 +517,14 @@ impl Load {
             offset: at as u32,
             len: (self.bytes.len() - at) as u32,
         }
+    }
+
+    fn put_control(&mut self, name: String, value: Option<String>, from: Place) {
+        let at = self.bytes.len();
+        put_control(&mut self.bytes, &name, value.as_deref());
+        let place = self.place(at);
+        let change = Change::Control { name, value, place };
+        self.push(change, Expected::Control(from));
     }
 
     fn push(&mut self, change: Change, expected: Expected) {

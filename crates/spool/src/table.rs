@@ -76,6 +76,16 @@ pub(crate) struct Segment {
     pub(crate) unreadable: bool,
 }
 
+/// A segment of whose bytes less than one in so many lives is given back early.
+const HARDLY: u64 = 32;
+
+impl Segment {
+    /// Whether copying what lives costs next to nothing, for the room it gives back.
+    pub(crate) const fn is_hardly_alive(&self) -> bool {
+        self.live_bytes < self.used as u64 / HARDLY
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Table {
     pub(crate) entries: Entries,

@@ -600,6 +600,47 @@ fn labels_are_kept_with_the_mail_its_copies_and_the_history() {
 }
 
 #[test]
+fn what_little_lives_in_a_segment_does_not_keep_all_after_it() {
+    let disk = SimDisk::new(1);
+    let options = Options {
+        hot_segments: 100,
+        ..options()
+    };
+    let opened = || {
+        Spool::open(
+            options.clone(),
+            Arc::new(disk.clone()),
+            Arc::new(MemoryIndex::new()),
+        )
+    };
+    let (spool, _) = opened().unwrap();
+    let name = "hold/rule".to_owned();
+    let value = Some("text".to_owned());
+    let control = Op::Control {
+        name: name.clone(),
+        value: value.clone(),
+    };
+    spool.commit_wait(vec![control]).unwrap();
+    spool
+        .commit_wait(vec![accept(1, &["a@x.example"], b"waits")])
+        .unwrap();
+    for id in 100..400 {
+        let ops = vec![accept(id, &["b@x.example"], &[0; 3000]), done(id, 0)];
+        spool.commit_wait(ops).unwrap();
+        spool.step();
+    }
+    let stats = spool.stats();
+    assert!(stats.hot_segments <= 3, "{stats:?}");
+    assert!(stats.bytes_moved < 16 << 10, "{stats:?}");
+    drop(spool);
+    let (spool, recovered) = opened().unwrap();
+    assert_eq!(recovered.waiting, 1);
+    assert_eq!(spool.control(&name), value);
+    let read = spool.read(QueueId::from_u64(1)).unwrap().unwrap();
+    assert_eq!(&read.content[..], b"waits");
+}
+
+#[test]
 fn a_spool_of_a_later_format_is_refused_with_what_to_do() {
     let disk = SimDisk::new(1);
     let mut newer = FIXTURES[0].1.to_vec();

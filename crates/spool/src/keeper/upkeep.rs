@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Keeper, Victim};
+use super::{Keeper, Load, Victim};
 use crate::ballast;
 use crate::change::Change;
 use crate::lane::{STEP, poison, segment_name};
@@ -123,6 +123,29 @@ impl Keeper {
         }
     }
 
+    /// Nobody has committed anything for a while.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.idle.0 >= IDLE_LOOKS
+    }
+
+    /// Whether all that lives in a segment is known without reading it.
+    pub(super) fn holds_controls_only(&self, victim: &Victim) -> bool {
+        let table = lock(&self.shared.table);
+        let places = table.controls.values().map(|(_, place)| place.segment);
+        let controls = places.filter(|segment| *segment == victim.header.number);
+        controls.count() as u64 == victim.live
+    }
+
+    pub(super) fn add_controls(&self, victim: &Victim, load: &mut Load) {
+        self.begin(load);
+        let table = lock(&self.shared.table);
+        for (name, (value, place)) in &table.controls {
+            if place.segment == victim.header.number {
+                load.put_control(name.clone(), value.clone(), *place);
+            }
+        }
+    }
+
     /// There was nothing to do. When that has been so for a while, room is given back.
     pub(super) fn rest(&mut self) {
         let commits = self.shared.counters.commits.load(Ordering::Relaxed);
@@ -136,19 +159,19 @@ impl Keeper {
     }
 
     /// Gives back what a busy time took: segments ready for use beyond what is always kept, the length of
-    /// those, and the segments being written, when nothing in them lives. They go as all others go.
+    /// those, and the segments being written, when hardly anything in them lives. They go as all others go.
     pub(crate) fn give_room_back(&mut self) {
-        let is_idle = |number: u32| {
+        let is_wasted = |number: u32| {
             let table = lock(&self.shared.table);
             let segment = table.segments.get(&number);
-            segment.is_some_and(|s| s.live_records == 0 && s.used as usize > STEP)
+            segment.is_some_and(|s| s.is_hardly_alive() && s.used as usize > STEP)
         };
         let head = lock(&self.shared.table).hot_head.0;
-        if is_idle(head) {
+        if is_wasted(head) {
             lock(&self.shared.queue).begin_segment = true;
             self.shared.queue_changed.notify_all();
         }
-        if let Some(active) = self.lane.active.take_if(|active| is_idle(active.number)) {
+        if let Some(active) = self.lane.active.take_if(|active| is_wasted(active.number)) {
             self.lane.previous = (active.number, active.offset);
         }
         let surplus = {

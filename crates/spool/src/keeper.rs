@@ -18,7 +18,7 @@ use mail::{QueueId, RecipientKey};
 use crate::ballast;
 use crate::body;
 use crate::change::{Change, Place};
-use crate::lane::{LaneWriter, Need, WriteError, refill};
+use crate::lane::{LaneWriter, Need, WriteError, lengthen, refill};
 use crate::list::SegmentList;
 use crate::record::{
     Body, MessageParts, MessageRecord, Record, put_control, put_gone, put_message, records,
@@ -98,10 +98,8 @@ impl Keeper {
                 return;
             }
             if worked {
-                self.idle.0 = 0;
                 continue;
             }
-            self.rest();
             let pool = lock(&self.shared.pool);
             let woken = self.shared.pool_changed.wait_timeout(pool, IDLE);
             drop(woken.unwrap_or_else(PoisonError::into_inner));
@@ -110,6 +108,15 @@ impl Keeper {
 
     /// One piece of housekeeping; returns whether there was any that could be done.
     pub(crate) fn step(&mut self) -> bool {
+        let worked = self.work();
+        match worked {
+            true => self.idle.0 = 0,
+            false => self.rest(),
+        }
+        worked
+    }
+
+    fn work(&mut self) -> bool {
         if self.shared.poisoned().is_some() {
             return false;
         }
@@ -149,7 +156,8 @@ impl Keeper {
         {
             return self.reclaim(&victim);
         }
-        refill(&self.shared) && lock(&self.shared.pool).failed.is_none()
+        let refilled = refill(&self.shared) && lock(&self.shared.pool).failed.is_none();
+        refilled || lengthen(&self.shared)
     }
 
     fn runs_short(&self) -> bool {

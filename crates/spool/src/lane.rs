@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::segment::{FRAME_HEADER, FrameHeader, Lane, PAGE, SEGMENT_HEADER, SegmentHeader};
-use crate::shared::{Pool, Shared, lock, wait};
+use crate::shared::{Pool, Ready, Shared, lock, wait};
 use crate::storage::File;
 use crate::table::Segment;
 
@@ -91,6 +91,9 @@ impl LaneWriter {
         if end > shared.options.segment_bytes as usize && !(is_new && one) {
             return Ok(false);
         }
+        if !is_new && is_longer_ready(shared, active.ahead as usize) {
+            return Ok(false);
+        }
         match active.write_ahead(shared, end, need) {
             Ok(()) => Ok(true),
             Err(_) if !is_new && shared.poisoned().is_none() => Ok(false),
@@ -114,7 +117,7 @@ impl LaneWriter {
 
     /// Begins the next segment.
     pub(crate) fn roll(&mut self, shared: &Shared, need: Need) -> Result<(), WriteError> {
-        let (name, file, number) = take_free(shared, need)?;
+        let (ready, number) = take_free(shared, need)?;
         let header = SegmentHeader {
             lane: self.lane,
             number,
@@ -124,16 +127,17 @@ impl LaneWriter {
             previous: self.active.as_ref().map_or(self.previous.0, |a| a.number),
             previous_end: self.active.as_ref().map_or(self.previous.1, |a| a.offset),
         };
+        let file = Arc::clone(&ready.file);
         if let Err(e) = file.write_at(&header.encode(), 0) {
-            lock(&shared.pool).ready.push((name, file));
+            lock(&shared.pool).add(ready);
             return Err(WriteError::Full(Arc::new(e)));
         }
         let to = segment_name(self.lane, number);
         if let Err(e) = file.sync() {
             return Err(poison(shared, "beginning a segment", &e));
         }
-        if let Err(e) = shared.storage.rename(&name, &to) {
-            lock(&shared.pool).ready.push((name, file));
+        if let Err(e) = shared.storage.rename(&ready.name, &to) {
+            lock(&shared.pool).add(ready);
             return Err(WriteError::Full(Arc::new(e)));
         }
         if let Err(e) = shared.storage.sync_dir("") {
@@ -151,11 +155,14 @@ impl LaneWriter {
             unreadable: false,
         };
         lock(&shared.table).segments.insert(number, segment);
+        if self.lane == Lane::Hot && ready.len > shared.options.first_step() {
+            want_longer(shared, ready.len);
+        }
         self.active = Some(Active {
             number,
             nonce: header.nonce,
             offset: SEGMENT_HEADER as u32,
-            ahead: file.len().map_or(0, |len| u32::try_from(len).unwrap_or(0)),
+            ahead: u32::try_from(ready.len).unwrap_or(0),
             file,
         });
         Ok(())
@@ -237,7 +244,26 @@ impl Active {
         }
         Shared::add(&shared.counters.syncs, 1);
         self.ahead = to as u32;
+        want_longer(shared, to);
         Ok(())
+    }
+}
+
+/// Whether a segment is ready that is longer than this, and nobody's reserve.
+fn is_longer_ready(shared: &Shared, len: usize) -> bool {
+    let pool = lock(&shared.pool);
+    let is_longer = pool.ready.last().is_some_and(|ready| ready.len > len);
+    is_longer && pool.ready.len() > shared.options.reserve_segments
+}
+
+/// The next segment should be twice as long as this, so that it is written ahead by housekeeping before mail
+/// needs it.
+fn want_longer(shared: &Shared, len: usize) {
+    let wanted = (2 * len).min(shared.options.segment_bytes as usize);
+    let mut pool = lock(&shared.pool);
+    if pool.length < wanted {
+        pool.length = wanted;
+        shared.pool_changed.notify_all();
     }
 }
 
@@ -281,7 +307,7 @@ pub(crate) fn poison(shared: &Shared, what: &str, error: &io::Error) -> WriteErr
     WriteError::Poisoned(shared.set_poison(&format!("{what} failed: {error}")))
 }
 
-fn take_free(shared: &Shared, need: Need) -> Result<(String, Arc<dyn File>, u32), WriteError> {
+fn take_free(shared: &Shared, need: Need) -> Result<(Ready, u32), WriteError> {
     let mut pool = lock(&shared.pool);
     loop {
         if let Some(reason) = shared.poisoned() {
@@ -294,13 +320,17 @@ fn take_free(shared: &Shared, need: Need) -> Result<(String, Arc<dyn File>, u32)
             Need::Progress => reserve.min(1),
             Need::Survivors => 0,
         };
-        if pool.ready.len() > floor
-            && let Some((name, file)) = pool.ready.pop()
-        {
+        if pool.ready.len() > floor {
+            // The longest are for mail.
+            let at = match need {
+                Need::Survivors => 0,
+                Need::Intake | Need::Progress => pool.ready.len() - 1,
+            };
+            let ready = pool.ready.remove(at);
             pool.last_number += 1;
             let number = pool.last_number;
             shared.pool_changed.notify_all();
-            return Ok((name, file, number));
+            return Ok((ready, number));
         }
         if let Some(error) = &pool.failed {
             return Err(WriteError::Full(Arc::clone(error)));
@@ -343,7 +373,7 @@ pub(crate) fn refill(shared: &Shared) -> bool {
         let mut pool = lock(&shared.pool);
         match made {
             Ok(file) => {
-                pool.ready.push((name, file));
+                pool.add(Ready::new(name, file));
                 pool.failed = None;
                 shared.pool_changed.notify_all();
             }
@@ -362,7 +392,7 @@ pub(crate) fn refill(shared: &Shared) -> bool {
 /// Writes the first part of a segment as zeros, so that later writes change no metadata of the file
 /// system; the rest follows when it is needed.
 fn prepare(shared: &Shared, name: &str) -> io::Result<Arc<dyn File>> {
-    let size = (shared.options.segment_bytes as usize).min(STEP);
+    let size = shared.options.first_step();
     let room = shared.storage.free_bytes()?;
     let keep = if lock(&shared.pool).ready.len() < shared.options.reserve_segments {
         0
@@ -382,7 +412,52 @@ fn prepare(shared: &Shared, name: &str) -> io::Result<Arc<dyn File>> {
     Ok(file)
 }
 
+/// Writes the longest segment that is ready one step further ahead, up to the length that is wanted. Returns
+/// whether there was something to do.
+pub(crate) fn lengthen(shared: &Shared) -> bool {
+    let (mut ready, wanted) = {
+        let mut pool = lock(&shared.pool);
+        let wanted = pool.length;
+        match pool.ready.pop_if(|ready| ready.len < wanted) {
+            // Out of reach, for nobody else may write to it.
+            Some(ready) => (ready, wanted),
+            None => return false,
+        }
+    };
+    let (from, to) = (ready.len, wanted.min(ready.len + STEP_MAX));
+    let keep = shared
+        .options
+        .reserve_bytes
+        .saturating_add((to - from) as u64);
+    let has_room = shared.storage.free_bytes().is_ok_and(|room| room > keep);
+    let mut longer = false;
+    if has_room {
+        match write_zeros(&*ready.file, from, to) {
+            Ok(()) => longer = true,
+            // It stays as long as it was.
+            Err(_) => drop(ready.file.set_len(from as u64)),
+        }
+    }
+    if longer {
+        if let Err(e) = ready.file.sync() {
+            poison(shared, "writing a segment ahead", &e);
+            return false;
+        }
+        ready.len = to;
+        Shared::add(&shared.counters.syncs, 1);
+    }
+    lock(&shared.pool).add(ready);
+    shared.pool_changed.notify_all();
+    longer
+}
+
 impl Pool {
+    /// Adds a segment in its place.
+    pub(crate) fn add(&mut self, ready: Ready) {
+        let at = self.ready.partition_point(|other| other.len <= ready.len);
+        self.ready.insert(at, ready);
+    }
+
     /// Whether new mail finds no segment any more.
     pub(crate) fn is_exhausted(&self, reserve: usize) -> bool {
         self.failed.is_some() && self.ready.len() <= reserve

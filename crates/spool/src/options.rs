@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::lane::STEP;
 use crate::segment::SEGMENT_HEADER;
 
 /// How a spool is kept.
@@ -50,6 +51,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Octets that a segment is written ahead at first.
+    pub(crate) fn first_step(&self) -> usize {
+        STEP.min(self.segment_bytes as usize)
+    }
+
     /// Bytes that one commit takes at most: what the largest segment holds after its header.
     pub(crate) const COMMIT_MAX: u64 = (1 << 30) - SEGMENT_HEADER as u64;
 

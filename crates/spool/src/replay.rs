@@ -20,6 +20,7 @@ use crate::op::Op;
 use crate::options::Options;
 use crate::record::records;
 use crate::segment::{Found, Lane, PAGE, Sealed, SegmentHeader, Walk, walk};
+use crate::shared::Ready;
 use crate::storage::{File, Storage, read_around};
 use crate::table::{Effect, Segment, Slot, Table};
 
@@ -77,7 +78,7 @@ pub(crate) struct Start {
     pub(crate) cold: LaneWriter,
     pub(crate) applied: Applied,
     pub(crate) last_number: u32,
-    pub(crate) free: Vec<(String, Arc<dyn File>)>,
+    pub(crate) free: Vec<Ready>,
     pub(crate) last_free: u64,
     pub(crate) damaged: Vec<Damaged>,
     pub(crate) list: Option<SegmentList>,

@@ -36,10 +36,30 @@ pub(crate) struct Queue {
     pub(crate) begin_segment: bool,
 }
 
+/// A segment ready for use.
+pub(crate) struct Ready {
+    pub(crate) name: String,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) len: usize,
+}
+
+impl Ready {
+    pub(crate) fn new(name: String, file: Arc<dyn File>) -> Self {
+        // One that does not say how long it is, is written ahead anew.
+        let len = file
+            .len()
+            .map_or(0, |len| usize::try_from(len).unwrap_or(0));
+        Self { name, file, len }
+    }
+}
+
 /// Segments ready for use.
 #[derive(Default)]
 pub(crate) struct Pool {
-    pub(crate) ready: Vec<(String, Arc<dyn File>)>,
+    /// Longer ones come later.
+    pub(crate) ready: Vec<Ready>,
+    /// Octets that the next segment of the hot lane should be long.
+    pub(crate) length: usize,
     /// Why the last try to make one failed.
     pub(crate) failed: Option<Arc<io::Error>>,
     /// The highest number that any segment bears.

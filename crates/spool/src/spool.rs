@@ -116,6 +116,7 @@ impl Spool {
             table: Mutex::new(table),
             pool: Mutex::new(Pool {
                 ready: free,
+                length: options.first_step(),
                 failed: None,
                 last_number,
                 last_free,

@@ -13,7 +13,7 @@ use sim::{Fault, SimDisk};
 use spool::conformance::{message, verdict};
 use spool::{
     CommitError, DirStorage, Filter, HistoryFilter, MemoryIndex, Op, OpenDirError, Options, Page,
-    Recovered, Space, Spool,
+    Recovered, Space, Spool, Storage,
 };
 
 fn options() -> Options {
@@ -638,6 +638,46 @@ fn what_little_lives_in_a_segment_does_not_keep_all_after_it() {
     assert_eq!(spool.control(&name), value);
     let read = spool.read(QueueId::from_u64(1)).unwrap().unwrap();
     assert_eq!(&read.content[..], b"waits");
+}
+
+#[test]
+fn a_busy_queue_finds_longer_segments_ready_and_gives_the_room_back() {
+    const MIB: u64 = 1 << 20;
+    let disk = SimDisk::new(1);
+    let options = Options {
+        segment_bytes: 32 << 20,
+        ..options()
+    };
+    let index = Arc::new(MemoryIndex::new());
+    let (spool, _) = Spool::open(options, Arc::new(disk.clone()), index).unwrap();
+    let lengths = |kind: &str| {
+        let names: Vec<String> = disk.list("").unwrap();
+        let names = names.into_iter();
+        let names = names.filter(|n| n.starts_with(kind) && n.ends_with(".seg"));
+        let mut lengths: Vec<u64> = names
+            .map(|n| disk.contents(&n).unwrap().len() as u64 / MIB)
+            .collect();
+        lengths.sort_unstable();
+        lengths
+    };
+    while spool.step() {}
+    assert_eq!(lengths("free"), [2, 2, 2]);
+    let mut begun = Vec::new();
+    for id in 1..150 {
+        let ops = vec![accept(id, &["a@x.example"], &[7; 250_000]), done(id, 0)];
+        spool.commit_wait(ops).unwrap();
+        begun.extend(lengths("hot"));
+        while spool.step() {}
+    }
+    begun.dedup();
+    // The first grew while mail came in; each one after it was ready before it was needed.
+    assert_eq!(begun, [2, 4, 8, 16, 32]);
+    // Twice, since the last segment goes only when another was begun.
+    for _ in 0..650 {
+        spool.step();
+    }
+    let last = lengths("hot").into_iter().chain(lengths("free"));
+    assert_eq!(last.collect::<Vec<_>>(), [2, 2, 2, 2]);
 }
 
 #[test]

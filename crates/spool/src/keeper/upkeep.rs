@@ -9,7 +9,7 @@ use crate::ballast;
 use crate::change::Change;
 use crate::lane::{STEP, poison, segment_name};
 use crate::list::{self, Listed, SegmentList};
-use crate::shared::{Shared, lock};
+use crate::shared::{Ready, Shared, lock};
 
 /// Looks around without anything to do before room is given back: a minute.
 const IDLE_LOOKS: u32 = 300;
@@ -94,7 +94,7 @@ impl Keeper {
         drop(table);
         if let Some(free) = free {
             let mut pool = lock(&self.shared.pool);
-            pool.ready.push((free, Arc::clone(&victim.file)));
+            pool.add(Ready::new(free, Arc::clone(&victim.file)));
             pool.failed = None;
         }
         self.shared.pool_changed.notify_all();
@@ -174,26 +174,18 @@ impl Keeper {
         if let Some(active) = self.lane.active.take_if(|active| is_wasted(active.number)) {
             self.lane.previous = (active.number, active.offset);
         }
-        let surplus = {
-            let mut pool = lock(&self.shared.pool);
-            let keep = self.shared.options.reserve_segments + 1;
-            let keep = keep.min(pool.ready.len());
-            pool.ready.split_off(keep)
-        };
-        for (name, _) in surplus {
+        let mut pool = lock(&self.shared.pool);
+        let step = self.shared.options.first_step();
+        pool.length = step;
+        let keep = self.shared.options.reserve_segments + 1;
+        let keep = keep.min(pool.ready.len());
+        for surplus in pool.ready.split_off(keep) {
             // One that stays is found when the spool is opened next.
-            drop(self.shared.storage.remove(&name));
+            drop(self.shared.storage.remove(&surplus.name));
         }
-        let ready: Vec<_> = {
-            let pool = lock(&self.shared.pool);
-            pool.ready
-                .iter()
-                .map(|(_, file)| Arc::clone(file))
-                .collect()
-        };
-        for file in ready {
-            if file.len().is_ok_and(|len| len > STEP as u64) {
-                drop(file.set_len(STEP as u64));
+        for ready in &mut pool.ready {
+            if ready.len > step && ready.file.set_len(step as u64).is_ok() {
+                ready.len = step;
             }
         }
     }

@@ -7,13 +7,13 @@ use mail::QueueId;
 use super::{OpenError, Quarantined, Replay, io_error};
 use crate::body;
 use crate::damage::{self, QUARANTINE_DIR};
-use crate::lane::STEP;
 use crate::segment::{FORMAT_VERSION, HeaderCheck, Lane, PAGE, SegmentHeader};
+use crate::shared::Ready;
 use crate::storage::{File, read_around};
 use crate::table::Segment;
 
-/// The free segments, and the highest number that one of them bears.
-pub(super) type Free = (Vec<(String, Arc<dyn File>)>, u64);
+/// The free segments, longer ones later, and the highest number that one of them bears.
+pub(super) type Free = (Vec<Ready>, u64);
 
 impl Replay<'_> {
     /// Opens every file that is named like a segment; returns the free ones.
@@ -43,9 +43,10 @@ impl Replay<'_> {
                 "free" => {
                     last_free = last_free.max(number);
                     // One that was cut off in the making, or is larger than is wanted today.
+                    let least = self.options.first_step() as u64;
                     let size = u64::from(self.options.segment_bytes);
-                    if (size.min(STEP as u64)..=size).contains(&len) {
-                        free.push((name, file));
+                    if (least..=size).contains(&len) {
+                        free.push(Ready::new(name, file));
                     } else {
                         drop(file);
                         self.storage
@@ -56,6 +57,7 @@ impl Replay<'_> {
                 _ => {}
             }
         }
+        free.sort_by_key(|ready| ready.len);
         Ok((free, last_free))
     }
 

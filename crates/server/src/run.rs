@@ -8,7 +8,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use mail::{Domain, IdSource, QueueId, Timestamp};
 use net::{ClientTls, Dns, ServerTls};
 use spool::{HistoryFound, Options, Recovered, Spool};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -102,7 +102,9 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     tokio::spawn(end_details(Arc::clone(&shared)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared)));
     tokio::spawn(tls_reports::send(Arc::clone(&shared)));
-    tokio::spawn(signals(Arc::clone(&shared), stop));
+    // Whoever hears that it is ready may stop it at once.
+    let signals = Signals::listen().context("listening for signals")?;
+    tokio::spawn(obey(signals, Arc::clone(&shared), stop));
     shared.manager.ready();
     tokio::spawn(service::keep_telling(Arc::clone(&shared)));
     let ended = owner.run(received).await;
@@ -438,14 +440,29 @@ async fn look_at_dns(shared: Arc<Shared>) {
         .send();
 }
 
-async fn signals(shared: Arc<Shared>, stop: CancellationToken) {
-    let (Ok(mut term), Ok(mut int), Ok(mut hup)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-    ) else {
-        return;
-    };
+/// What the server is told by signals. One that comes before this is made ends the process or is lost.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn obey(signals: Signals, shared: Arc<Shared>, stop: CancellationToken) {
+    let Signals {
+        mut term,
+        mut int,
+        mut hup,
+    } = signals;
     loop {
         tokio::select! {
             _ = term.recv() => break,

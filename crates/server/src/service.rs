@@ -43,8 +43,11 @@ impl Manager {
         let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
         let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         let watchdog = number("WATCHDOG_USEC").filter(|usec| ours && *usec > 0);
+        let socket = UnixDatagram::unbound()?;
+        // One that does not listen holds nothing up.
+        socket.set_nonblocking(true)?;
         Ok(Self {
-            socket: Some((UnixDatagram::unbound()?, address)),
+            socket: Some((socket, address)),
             watchdog: watchdog.map(Duration::from_micros),
         })
     }

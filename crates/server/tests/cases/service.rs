@@ -132,6 +132,24 @@ fn v03_a_socket_without_a_listener_is_explained() {
     assert!(said.contains(&what), "{said}");
 }
 
+#[test]
+fn v05_a_service_manager_that_does_not_listen_holds_up_neither_mail_nor_the_end() {
+    let scene = Scene::new();
+    let there = scene.world.domain("there.example");
+    let scratch = Scratch::new();
+    let (_deaf, path) = Manager::new(&scratch);
+    let socket = format!("NOTIFY_SOCKET={path}");
+    // Told a hundred times a second: soon more than waits for a reader.
+    let wrapper = ["env", &socket, "WATCHDOG_USEC=30000"];
+    let mut server = Sendoff::start_in(Scratch::new(), BINARY, scene.config(), &wrapper);
+    for n in 1..=20 {
+        send_many(&server, 1, |_| format!("u{n}@there.example"));
+        assert_eq!(there.wait_for(n, SOON).len(), n);
+    }
+    let status = server.terminate().expect("it ends");
+    assert!(status.success(), "{status}");
+}
+
 /// Makes standard output and standard error a pipe that nobody reads, and becomes the server.
 const UNREAD: &str = r"
 import fcntl, os, sys

@@ -30,7 +30,7 @@ mod meaning;
 mod recovered;
 
 use lost::Gap;
-use meaning::{cold_change, hot_change};
+use meaning::{cold_change, enter, hot_change};
 pub use recovered::{Missing, Quarantined, Recovered};
 
 /// Changes that one batch brings to the index.
@@ -579,20 +579,5 @@ const fn place_of(segment: u32, found: &Found) -> Place {
         segment,
         offset: found.records_at as u32,
         len: found.header.len,
-    }
-}
-
-/// Enters a message that the index knows.
-fn enter(table: &mut Table, known: Known) {
-    let finished = known.slots.iter().all(|(_, done)| *done);
-    if known.body_file && !finished {
-        table.body_files.insert(known.id);
-    }
-    if known.gone.is_none() {
-        let slot = |(place, done)| Slot { place, done };
-        let slots = known.slots.into_iter().map(slot).collect();
-        table.insert(known.id, known.place, slots, known.from);
-    } else {
-        table.insert_gone(known.id, known.place, known.gone, known.from);
     }
 }

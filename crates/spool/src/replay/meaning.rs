@@ -5,9 +5,10 @@ use std::sync::Arc;
 use mail::QueueId;
 
 use crate::change::{Change, MessageMeta, Place};
+use crate::index::Known;
 use crate::record::Record;
 use crate::segment::Lane;
-use crate::table::Table;
+use crate::table::{Slot, Table};
 
 pub(super) fn hot_change(record: Record<'_>, place: Place) -> Option<Change> {
     Some(match record {
@@ -106,5 +107,20 @@ pub(super) fn cold_change(
         Record::Gone { .. } => hot_change(record, place),
         // The cold lane holds none.
         Record::Note(_) | Record::Other => None,
+    }
+}
+
+/// Enters a message that the index knows.
+pub(super) fn enter(table: &mut Table, known: Known) {
+    let finished = known.slots.iter().all(|(_, done)| *done);
+    if known.body_file && !finished {
+        table.body_files.insert(known.id);
+    }
+    if known.gone.is_none() {
+        let slot = |(place, done)| Slot { place, done };
+        let slots = known.slots.into_iter().map(slot).collect();
+        table.insert(known.id, known.place, slots, known.from);
+    } else {
+        table.insert_gone(known.id, known.place, known.gone, known.from);
     }
 }

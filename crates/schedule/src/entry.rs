@@ -175,6 +175,13 @@ impl Entries {
         Some(Slot { index, generation })
     }
 
+    /// Gets ready for so many more.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let chunks = &self.chunks;
+        let rehash = |index: &u32| at(chunks, *index).map_or(0, |e| hash(e.key()));
+        self.by_key.reserve(more, rehash);
+    }
+
     fn place(&mut self, index: u32) -> Option<&mut Option<Entry>> {
         let index = index as usize;
         self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)

@@ -83,6 +83,12 @@ impl Scheduler {
         }
     }
 
+    /// Gets ready for so many more recipients, so that taking them in moves nothing.
+    pub fn reserve(&mut self, more: usize) {
+        self.entries.reserve(more);
+        self.timers.reserve_exact(more);
+    }
+
     /// Takes a recipient into the queue; one that is there already is left as it is.
     pub fn insert(&mut self, now: Timestamp, new: &NewRecipient) {
         let route = new.state.route.as_deref().map(Arc::from);

@@ -84,6 +84,7 @@ impl Owner {
     /// Takes in what waits, as the spool knows it; the clock may be behind what it was. Blocks on the index.
     pub(crate) fn restore(&mut self, now: Timestamp, behind: Duration) -> Result<(), String> {
         let scheduler = &mut self.scheduler;
+        scheduler.reserve(self.shared.spool.stats().waiting as usize);
         let mut bad = 0u64;
         self.shared
             .spool

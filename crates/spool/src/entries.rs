@@ -66,6 +66,13 @@ impl Entries {
         self.place(place)?.as_mut().map(|(_, entry)| entry)
     }
 
+    /// Gets ready for so many more.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let chunks = &self.chunks;
+        let rehash = |number: &u32| at(chunks, *number).map_or(0, |(id, _)| hash(*id));
+        self.by_id.reserve(more, rehash);
+    }
+
     fn place(&mut self, place: u32) -> Option<&mut Option<(QueueId, Entry)>> {
         let place = place as usize;
         self.chunks.get_mut(place / CHUNK)?.get_mut(place % CHUNK)

@@ -28,7 +28,7 @@ pub use memory::MemoryIndex;
 pub(crate) use net::net_effect;
 pub use net::{Attempt, Batch, Finished, Happening, Kind, NetMessage, NetRecipient};
 pub use sqlite::SqliteIndex;
-pub(crate) use sqlite::set_history_aside;
+pub(crate) use sqlite::{set_history_aside, set_index_aside};
 
 /// Why the index did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -320,6 +320,14 @@ pub trait Index: Send + Sync {
     /// # Errors
     /// When it cannot be read.
     fn highest(&self) -> Result<Option<QueueId>, IndexError>;
+
+    /// Messages that it remembers, 0 where that is not known.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn messages(&self) -> Result<u64, IndexError> {
+        Ok(0)
+    }
 
     /// Hands over every message it remembers, and every setting.
     ///

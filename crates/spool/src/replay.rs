@@ -20,9 +20,8 @@ use crate::op::Op;
 use crate::options::Options;
 use crate::record::records;
 use crate::segment::{Found, Lane, PAGE, Sealed, SegmentHeader, Walk, walk};
-use crate::shared::Ready;
-use crate::storage::{File, Storage, read_around};
-use crate::table::{Effect, Segment, Slot, Table};
+use crate::storage::{File, Storage, read_around, read_around_in};
+use crate::table::{Effect, Segment, Table};
 
 mod files;
 mod lost;
@@ -78,7 +77,7 @@ pub(crate) struct Start {
     pub(crate) cold: LaneWriter,
     pub(crate) applied: Applied,
     pub(crate) last_number: u32,
-    pub(crate) free: Vec<Ready>,
+    pub(crate) free: Vec<crate::shared::Ready>,
     pub(crate) last_free: u64,
     pub(crate) damaged: Vec<Damaged>,
     pub(crate) list: Option<SegmentList>,
@@ -115,6 +114,7 @@ pub(crate) fn start(
         gaps: Vec::new(),
         damaged: Vec::new(),
         known_before: Vec::new(),
+        room: Vec::new(),
     };
     replay.run()
 }
@@ -137,6 +137,8 @@ struct Replay<'a> {
     damaged: Vec<Damaged>,
     /// The mails that waited as an index knew that was of no use.
     known_before: Vec<QueueId>,
+    /// What a segment is read into, one after the other.
+    room: Vec<u8>,
 }
 
 /// A cold frame, kept until its place in the order comes.
@@ -246,6 +248,10 @@ impl Replay<'_> {
         self.applied = fresh;
         if applied.spool == spool {
             let fits = self.fits(applied, has_list);
+            if fits {
+                let messages = self.index.messages()? as usize;
+                self.table.entries.reserve(messages);
+            }
             let (table, before) = (&mut self.table, &mut self.known_before);
             let last_number = &mut self.last_number;
             let mut controls = Vec::new();
@@ -326,7 +332,8 @@ impl Replay<'_> {
     ) -> Result<(Vec<u8>, Walk), OpenError> {
         let failed = io_error("read a segment");
         let len = usize::try_from(file.len().map_err(&failed)?).unwrap_or(usize::MAX);
-        let read = read_around(file, 0, len).map_err(&failed)?;
+        let room = std::mem::take(&mut self.room);
+        let read = read_around_in(room, file, 0, len).map_err(&failed)?;
         let bytes = read.bytes;
         let proven = match (header.lane, is_last) {
             (Lane::Hot, true) => self.batch_from.hot,
@@ -385,6 +392,7 @@ impl Replay<'_> {
             if is_last {
                 tail = Some(self.secure(&header, &*file, &bytes, walked)?);
             }
+            self.room = bytes;
         }
         Ok(tail)
     }
@@ -436,6 +444,7 @@ impl Replay<'_> {
                 self.apply_frame(sequence, place, frame, None)?;
                 self.applied.hot = sequence;
             }
+            self.room = bytes;
         }
         for frame in cold {
             self.apply_cold(&frame)?;

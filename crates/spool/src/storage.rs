@@ -103,10 +103,22 @@ pub trait Storage: Send + Sync {
 
 /// Reads up to `len` bytes at `offset`; fewer where the file ends.
 pub(crate) fn read_range(file: &dyn File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; len];
-    let n = file.read_at(&mut bytes, offset)?;
-    bytes.truncate(n);
+    let mut bytes = Vec::new();
+    read_range_into(&mut bytes, file, offset, len)?;
     Ok(bytes)
+}
+
+fn read_range_into(
+    bytes: &mut Vec<u8>,
+    file: &dyn File,
+    offset: u64,
+    len: usize,
+) -> io::Result<()> {
+    bytes.clear();
+    bytes.resize(len, 0);
+    let n = file.read_at(bytes, offset)?;
+    bytes.truncate(n);
+    Ok(())
 }
 
 /// Octets of a file, where some may be unreadable.
@@ -123,10 +135,23 @@ pub(crate) struct ReadAround {
 /// # Errors
 /// When reading failed for another reason than the disk's: too few descriptors, too little memory.
 pub(crate) fn read_around(file: &dyn File, offset: u64, len: usize) -> io::Result<ReadAround> {
-    match read_range(file, offset, len) {
+    read_around_in(Vec::new(), file, offset, len)
+}
+
+/// As [`read_around`], in a buffer that was used before.
+///
+/// # Errors
+/// As there.
+pub(crate) fn read_around_in(
+    mut bytes: Vec<u8>,
+    file: &dyn File,
+    offset: u64,
+    len: usize,
+) -> io::Result<ReadAround> {
+    match read_range_into(&mut bytes, file, offset, len) {
         Err(e) if is_read_fault(&e) => {}
         read => {
-            return read.map(|bytes| ReadAround {
+            return read.map(|()| ReadAround {
                 bytes,
                 unreadable: Vec::new(),
             });
@@ -134,7 +159,8 @@ pub(crate) fn read_around(file: &dyn File, offset: u64, len: usize) -> io::Resul
     }
     let end = file.len()?.min(offset.saturating_add(len as u64));
     let len = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; len];
+    bytes.clear();
+    bytes.resize(len, 0);
     let mut unreadable: Vec<(usize, usize)> = Vec::new();
     for (n, page) in bytes.chunks_mut(PAGE).enumerate() {
         let from = n * PAGE;

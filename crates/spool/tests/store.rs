@@ -938,6 +938,16 @@ fn answered_so_far(spool: &Spool) -> u64 {
     spool.count(&Filter::all(), NOW).unwrap()
 }
 
+fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
 #[test]
 fn an_index_is_checked_unless_it_was_closed_in_order() {
     let dir = Dir::new("checked");
@@ -968,6 +978,25 @@ fn an_index_is_checked_unless_it_was_closed_in_order() {
     drop(crashed);
     let left = std::fs::read(copy.0.join("index.db")).unwrap();
     assert_eq!(left[68..72], [0; 4], "it was used since it was marked");
+
+    // Damaged where nothing is read at the start, and not closed: found by the check.
+    let (spool, _) = opened();
+    let killed = Dir::new("checked-killed");
+    copy_dir(&dir.0, &killed.0);
+    drop(spool);
+    let file_of_killed = killed.0.join("index.db");
+    let sql = "SELECT rootpage FROM sqlite_master WHERE name = 'recipient_due'";
+    let root: u32 = rusqlite::Connection::open(&file_of_killed)
+        .and_then(|index| index.query_row(sql, [], |row| row.get(0)))
+        .unwrap();
+    let mut bytes = std::fs::read(&file_of_killed).unwrap();
+    let end = root as usize * 4096;
+    bytes[end - 4096..end].fill(0x55);
+    std::fs::write(&file_of_killed, bytes).unwrap();
+    let (spool, recovered) = Spool::open_dir(&killed.0, options()).unwrap();
+    assert_eq!((recovered.waiting, recovered.index_rebuilt), (300, true));
+    assert!(killed.0.join("quarantine/index-1.db").exists());
+    drop(spool);
 
     // Damaged after it was closed in order: found when it is read.
     let mut bytes = std::fs::read(&file).unwrap();

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 
@@ -23,14 +24,15 @@ mod expire;
 mod files;
 mod notes;
 mod waiting;
+mod whole;
 mod write;
 
 use condition::history_condition;
-pub(crate) use files::set_history_aside;
 use files::{
-    CLOSED, HISTORY_FILE, INDEX_FILE, aside_name, connect, open_history, open_index,
-    set_index_aside, set_mark,
+    CLOSED, HISTORY_FILE, INDEX_FILE, aside_name, check_index, connect, open_history, open_index,
+    set_mark,
 };
+pub(crate) use files::{set_history_aside, set_index_aside};
 
 const DONE: i64 = 2;
 
@@ -42,6 +44,8 @@ pub struct SqliteIndex {
     /// Whether it is to be checked at the next start: it was not read to the end yet, or could not
     /// be written.
     doubtful: AtomicBool,
+    /// It was not closed in order: it is checked while it is read.
+    unchecked: AtomicBool,
     /// For events, so that no list of the queue keeps them waiting; opened when first asked for.
     event_files: Mutex<Option<Files>>,
     event_wish: Mutex<EventWish>,
@@ -91,14 +95,14 @@ fn small(n: i64) -> u32 {
 }
 
 impl SqliteIndex {
-    /// Opens the two files in `dir`, making what is not there. An index that is damaged or of
-    /// another release is made anew.
+    /// Opens the two files in `dir`, making what is not there. An index that is no file of SQLite, or of
+    /// another release, is made anew; other damage is found by [`Index::load`].
     ///
     /// # Errors
     /// When the files cannot be used, or the history is damaged or of a later release.
     pub fn open(dir: &Path) -> Result<Self, IndexError> {
-        let index = match open_index(dir) {
-            Ok(index) => index,
+        let (index, unchecked) = match open_index(dir) {
+            Ok(opened) => opened,
             // It is derived from the log; the old one is kept to be looked at.
             Err(error) if error.is_damage() => {
                 set_index_aside(dir)?;
@@ -126,6 +130,7 @@ impl SqliteIndex {
             writer: Mutex::new(Files { index, history }),
             reader: Mutex::new(reader),
             doubtful: AtomicBool::new(true),
+            unchecked: AtomicBool::new(unchecked),
             event_files: Mutex::new(None),
             event_wish: Mutex::new(wish),
             expiring: Mutex::new(None),
@@ -306,41 +311,29 @@ impl Index for SqliteIndex {
         Ok(highest.map(|id| QueueId::from_u64(id as u64)))
     }
 
+    fn messages(&self) -> Result<u64, IndexError> {
+        let sql = "SELECT count(*) FROM message";
+        let count: i64 = self.writer().index.query_row(sql, [], |r| r.get(0))?;
+        Ok(count.unsigned_abs())
+    }
+
     fn load(
         &self,
         known: &mut dyn FnMut(Known),
         control: &mut dyn FnMut(String, Option<String>, Place),
     ) -> Result<(), IndexError> {
+        if self.unchecked.swap(false, Ordering::Relaxed) {
+            thread::scope(|scope| {
+                let check = scope.spawn(|| check_index(&self.dir));
+                let read = whole::messages(&self.dir, known);
+                let checked = check.join();
+                checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                read
+            })?;
+        } else {
+            whole::messages(&self.dir, known)?;
+        }
         let files = self.writer();
-        let sql = "SELECT m.id, m.seg, m.off, m.len, m.copy, m.body_file, m.gone_seg, m.gone_off,
-            m.gone_len, r.seg, r.off, r.len, r.status FROM message m JOIN recipient r ON r.id = m.id
-            ORDER BY m.id, r.n";
-        let mut statement = files.index.prepare(sql)?;
-        let mut rows = statement.query([])?;
-        let mut current: Option<Known> = None;
-        while let Some(row) = rows.next()? {
-            let id = QueueId::from_u64(row.get::<_, i64>(0)? as u64);
-            let slot = (place(row, 9)?, row.get::<_, i64>(12)? == DONE);
-            match &mut current {
-                Some(known) if known.id == id => known.slots.push(slot),
-                _ => {
-                    let next = Known {
-                        id,
-                        place: place(row, 1)?,
-                        from: row.get(4)?,
-                        body_file: row.get(5)?,
-                        gone: place(row, 6)?,
-                        slots: vec![slot],
-                    };
-                    if let Some(whole) = current.replace(next) {
-                        known(whole);
-                    }
-                }
-            }
-        }
-        if let Some(whole) = current {
-            known(whole);
-        }
         let mut statement = files
             .index
             .prepare("SELECT name, value, seg, off, len FROM control")?;
@@ -405,35 +398,7 @@ impl Index for SqliteIndex {
     }
 
     fn scan(&self, f: &mut dyn FnMut(Waiting<'_>)) -> Result<(), IndexError> {
-        // A connection of its own: a long scan keeps nobody from asking.
-        let connection = connect(&self.dir.join(INDEX_FILE))?;
-        let sql = format!(
-            "SELECT r.id, r.n, r.domain, m.sender = '', m.submitter, m.size, m.accepted, r.status,
-             r.attempts, r.due, r.delay_notified, r.destination, r.notify, m.terms, r.route
-             FROM {WAITING_TABLES} WHERE r.status <> {DONE} ORDER BY r.id, r.n"
-        );
-        let mut statement = connection.prepare(&sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let text = |at| row.get_ref(at).map(|v| v.as_str().unwrap_or_default());
-            f(Waiting {
-                key: key(row)?,
-                domain: text(2)?,
-                null_sender: row.get(3)?,
-                submitter: text(4)?,
-                size: row.get::<_, i64>(5)?.unsigned_abs(),
-                accepted: time_from(row.get(6)?),
-                status: status(row.get(7)?),
-                attempts: small(row.get(8)?),
-                due: time_from(row.get(9)?),
-                delay_notified: row.get(10)?,
-                destination: destination(row.get(11)?),
-                notify: mail::Notify::from_bits(row.get(12)?),
-                terms: terms(row.get_ref(13)?.as_blob_or_null().unwrap_or_default())?,
-                route: row.get_ref(14)?.as_str_or_null().unwrap_or_default(),
-            });
-        }
-        Ok(())
+        whole::recipients(&self.dir, f)
     }
 
     fn each(

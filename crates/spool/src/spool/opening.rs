@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Spool;
 use crate::ballast;
-use crate::index::{HistoryFound, IndexError, SqliteIndex, set_history_aside};
+use crate::index::{HistoryFound, IndexError, SqliteIndex, set_history_aside, set_index_aside};
 use crate::options::Options;
 use crate::replay::{OpenError, Recovered};
 use crate::storage::{DirStorage, Storage};
@@ -25,9 +25,11 @@ impl Spool {
             Self::open(options.clone(), Arc::clone(&storage), index)
         };
         let opened = match open() {
-            // One that was closed in order is not checked before it is read. Now it is, and made anew when
-            // it is damaged.
-            Err(OpenError::Index(error)) if error.is_damage() => open(),
+            // Found while it was read: it is derived from the log, and made anew.
+            Err(OpenError::Index(error)) if error.is_damage() => {
+                set_index_aside(dir)?;
+                open()
+            }
             // Found in the middle of what is read first now.
             Err(OpenError::Index(IndexError::History { source, .. })) if source.is_damage() => {
                 kept = Some(set_history_aside(dir)?);

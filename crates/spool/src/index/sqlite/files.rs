@@ -122,14 +122,15 @@ fn make_tables(connection: &Connection, tables: &str, version: i64) -> Result<()
     Ok(connection.execute_batch(&whole)?)
 }
 
-pub(super) fn open_index(dir: &Path) -> Result<Connection, IndexError> {
+/// Opens the index; whether it is to be checked: it was not closed in order.
+pub(super) fn open_index(dir: &Path) -> Result<(Connection, bool), IndexError> {
     let connection = connect(&dir.join(INDEX_FILE))?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
     match version {
         0 => {
             let tables = format!("{INDEX_TABLES} {INDEX_TABLES_3} {INDEX_TABLES_4}");
             make_tables(&connection, &tables, INDEX_VERSION)?;
-            return Ok(connection);
+            return Ok((connection, false));
         }
         2 => {
             let tables = format!("{INDEX_TABLES_3} {INDEX_TABLES_4}");
@@ -140,15 +141,16 @@ pub(super) fn open_index(dir: &Path) -> Result<Connection, IndexError> {
         other => return Err(IndexError::Damaged(format!("version {other}"))),
     }
     let mark: i64 = connection.query_row("PRAGMA application_id", [], |r| r.get(0))?;
-    if mark == CLOSED {
+    let in_order = mark == CLOSED;
+    if in_order {
         set_mark(&connection, IN_USE)?;
-    } else {
-        quick_check(&connection)?;
     }
-    Ok(connection)
+    Ok((connection, !in_order))
 }
 
-fn quick_check(connection: &Connection) -> Result<(), IndexError> {
+/// Reads the whole index and looks whether it is what SQLite writes.
+pub(super) fn check_index(dir: &Path) -> Result<(), IndexError> {
+    let connection = connect(&dir.join(INDEX_FILE))?;
     let check: String = connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
     if check == "ok" {
         Ok(())
@@ -170,7 +172,7 @@ pub(super) fn aside_name(dir: &Path, what: &str) -> String {
 }
 
 /// Moves the index out of the way; returns where it is kept. Where it cannot be moved it is removed.
-pub(super) fn set_index_aside(dir: &Path) -> Result<String, IndexError> {
+pub(crate) fn set_index_aside(dir: &Path) -> Result<String, IndexError> {
     let name = aside_name(dir, "index");
     set_aside(dir, INDEX_FILE, &name, |from| fs::remove_file(from))?;
     Ok(name)

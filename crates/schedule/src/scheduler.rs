@@ -30,7 +30,7 @@ pub struct Scheduler {
     site_ids: HashMap<Arc<str>, u32>,
     pub(crate) workers: Slab<Worker>,
     submitters: HashMap<String, u32>,
-    timers: BinaryHeap<Reverse<(Timestamp, Slot)>>,
+    pub(crate) timers: BinaryHeap<Reverse<(Timestamp, Slot)>>,
     pub(crate) site_timers: BinaryHeap<Reverse<(Timestamp, u32)>>,
     lookups: VecDeque<u32>,
     lookups_active: u32,
@@ -81,12 +81,6 @@ impl Scheduler {
             swept: Timestamp::ZERO,
             stopped: false,
         }
-    }
-
-    /// Gets ready for so many more recipients, so that taking them in moves nothing.
-    pub fn reserve(&mut self, more: usize) {
-        self.entries.reserve(more);
-        self.timers.reserve_exact(more);
     }
 
     /// Takes a recipient into the queue; one that is there already is left as it is.

@@ -90,6 +90,12 @@ impl fmt::Display for Reason {
 }
 
 impl Scheduler {
+    /// Gets ready for so many more recipients, so that taking them in moves nothing.
+    pub fn reserve(&mut self, more: usize) {
+        self.entries.reserve(more);
+        self.timers.reserve_exact(more);
+    }
+
     /// Recipients whose first attempt is set for later, those that are held included.
     #[must_use]
     pub const fn future(&self) -> usize {

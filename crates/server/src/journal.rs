@@ -49,6 +49,12 @@ struct Shared {
     backlog: Backlog,
 }
 
+impl Shared {
+    fn line(&self, at: Timestamp, event: &str) -> Text {
+        Text::begin(self.json, at, event)
+    }
+}
+
 /// What waits for the log's thread, and what was left out.
 #[derive(Debug, Default)]
 struct Backlog {
@@ -155,7 +161,7 @@ impl Journal {
     pub(crate) fn line(&self, at: Timestamp, event: &str) -> Line<'_> {
         Line {
             journal: self,
-            text: Text::begin(self.shared.json, at, event),
+            text: self.shared.line(at, event),
         }
     }
 
@@ -478,7 +484,7 @@ impl Writer {
         let Some(gap) = self.shared.backlog.take_gap() else {
             return Ok(());
         };
-        let mut text = Text::begin(self.shared.json, net::now(), "log-gap");
+        let mut text = self.shared.line(net::now(), "log-gap");
         text.field("lines", gap.lines);
         text.field("from", gap.first);
         text.field("until", gap.last);
@@ -504,11 +510,12 @@ mod tests {
 
     impl Output for Gated {
         fn line(&mut self, line: &str) -> io::Result<()> {
-            let _gate = self.gate.lock().expect("the gate");
+            let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
             if self.broken.load(Ordering::Relaxed) {
                 return Err(io::Error::from(io::ErrorKind::StorageFull));
             }
-            self.written.lock().expect("the lines").push_str(line);
+            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            written.push_str(line);
             Ok(())
         }
 

@@ -11,10 +11,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use lab::{Client, Scratch, Sendoff};
+use serde_json::Value;
 
 use crate::scene::{
     BINARY, SENDER, SOON, Scene, eventually, log_lines, mail, mail_of, queue, subjects,
 };
+use crate::web::Web;
 
 /// Kills of the server under load.
 const KILLS: u64 = 20;
@@ -292,6 +294,77 @@ fn a_content_without_room_is_refused() {
 #[test]
 fn c02_a_content_that_cannot_be_written_is_refused_and_leaves_nothing() {
     a_content_without_room_is_refused();
+}
+
+/// Makes every outcome that is written to the history fail, or takes that back.
+const REFUSE: &str = "CREATE TRIGGER refuse BEFORE INSERT ON history
+    BEGIN SELECT RAISE(ABORT, 'refused by the test'); END";
+const ALLOW: &str = "DROP TRIGGER refuse";
+
+fn change_history(server: &Sendoff, sql: &str) {
+    let file = server.directory().join("data/spool/history.db");
+    let script =
+        "import sqlite3, sys\nsqlite3.connect(sys.argv[1], timeout=30).execute(sys.argv[2])";
+    let status = Command::new("python3")
+        .args(["-c", script, &file.display().to_string(), sql])
+        .status();
+    assert!(status.expect("python3").success());
+}
+
+#[test]
+fn clients_are_told_to_come_back_while_the_history_cannot_be_written() {
+    let scene = Scene::new();
+    let host = scene.world.domain("good.example");
+    host.set(|b| b.keep_content = false);
+    let config = scene.config().set("queue.segment_size", "1MiB");
+    let (server, web) = Web::start(&scene, config);
+    change_history(&server, REFUSE);
+    let content = mail_of("large", 100_000);
+    let mut accepted = 0;
+    let mut client = server.client();
+    let refusal = (0..1000).find_map(|_| {
+        let reply = client.send_mail(SENDER, &["bob@good.example"], content.as_bytes());
+        let reply = reply.expect("the server answers");
+        if reply.code != 250 {
+            return Some(reply);
+        }
+        accepted += 1;
+        None
+    });
+    let refusal = refusal.expect("mail is refused before segments fill the disk");
+    assert_eq!(refusal.code, 452, "{refusal}");
+    assert!(refusal.to_string().contains("4.3.1"), "{refusal}");
+    let problem = web.get("/readyz").problem(503, "not-ready");
+    let why = problem["detail"].as_str().unwrap_or_default();
+    assert!(why.contains("mail is refused"), "{problem}");
+    let handed_in = web.with_key(&server, "send", &[]).post(
+        "/api/v1/messages?from=a@sender.example&to=b@good.example",
+        "message/rfc822",
+        content.as_bytes(),
+    );
+    assert_eq!(handed_in.status, 503, "{}", handed_in.text());
+    let said = ["error", "cannot be written", "refused by the test"];
+    assert!(server.wait_for_log(&said, SOON).is_some());
+    assert_eq!(
+        host.wait_for(accepted, SOON).len(),
+        accepted,
+        "deliveries go on"
+    );
+
+    change_history(&server, ALLOW);
+    eventually("mail is taken again", SOON, || {
+        let reply =
+            server
+                .client()
+                .send_mail(SENDER, &["bob@good.example"], mail("again").as_bytes());
+        reply.is_ok_and(|reply| reply.code == 250)
+    });
+    assert!(server.wait_for_log(&["written-again"], SOON).is_some());
+    eventually("the queue is empty", SOON, || queue(&server).is_empty());
+    let history = server.run(&["queue", "history", "--json", "--limit", "1000"]);
+    let history: Vec<Value> = serde_json::from_str(&history).expect("JSON");
+    // None of what waited for the history is missing; the last mail may still be on its way to it.
+    assert!(history.len() >= accepted, "{}", history.len());
 }
 
 /// The files of the contents that are not in the log.

@@ -10,7 +10,7 @@ use spool::{CommitError, LaterRow, Note, Op, Withdrawal};
 use tokio::sync::oneshot;
 
 use crate::event::Event;
-use crate::shared::Shared;
+use crate::shared::{Shared, TokenTurn};
 use crate::signing;
 
 /// A commit takes milliseconds; when the disk hangs, the client is told to come back.
@@ -41,11 +41,11 @@ pub(crate) async fn hand_in(
     submission: Submission,
     token: Option<String>,
 ) -> Result<HandedIn, Reply> {
-    let _turn = match &token {
-        Some(token) => Some(shared.tokens.enter(token).await),
+    let turn = match &token {
+        Some(token) => Some(turn(shared, token).await?),
         None => None,
     };
-    if let Some(token) = token.clone() {
+    if let Some(token) = token {
         let handles = Arc::clone(shared);
         let found = tokio::task::spawn_blocking(move || handles.spool.find_token(&token)).await;
         let found = found.map_err(|e| e.to_string());
@@ -77,7 +77,7 @@ pub(crate) async fn hand_in(
     let composed = policy.compose(submission, policy.fix_ups, shared.next_id(now), now)?;
     let id = composed.message.id;
     let message = composed.message.clone();
-    accept(shared, composed.message, rights, token)
+    accept(shared, composed.message, rights, turn)
         .await
         .map_err(AcceptFailure::reply)?;
     let near = policy.charge(&message);
@@ -92,13 +92,25 @@ pub(crate) async fn hand_in(
     })
 }
 
+/// Waits for the turn of a token: a mail under it may be on its way to the disk.
+async fn turn(shared: &Shared, token: &str) -> Result<TokenTurn, Reply> {
+    let turn = tokio::time::timeout(COMMIT_MAX, shared.tokens.enter(token));
+    turn.await.map_err(|_| {
+        let line = shared.journal.line(net::now(), "not-accepted");
+        let why = "a mail with the same token is still being written: its client was told to try again, and so is \
+                   this one. Check the disk";
+        line.field("why", why).send();
+        AcceptFailure::Failed.reply()
+    })
+}
+
 /// Makes a message durable, signed where its submitter may write as its author. Its log line and
 /// its delivery begin with that, not before.
 pub(crate) async fn accept(
     shared: &Arc<Shared>,
     message: Message,
     rights: Rights,
-    token: Option<String>,
+    turn: Option<TokenTurn>,
 ) -> Result<(), AcceptFailure> {
     if shared.stopping.is_cancelled() {
         return Err(AcceptFailure::Stopping);
@@ -127,7 +139,7 @@ pub(crate) async fn accept(
     let op = Op::Accept {
         message: Message::clone(&message),
         states,
-        token,
+        token: turn.as_ref().map(|turn| turn.token.clone()),
     };
     let handles = Arc::clone(shared);
     let refused = Arc::new(AtomicBool::new(false));
@@ -136,6 +148,9 @@ pub(crate) async fn accept(
     let withdrawal = shared.spool.commit_withdrawable(
         vec![op],
         Box::new(move |result| {
+            // Only now the next mail under the token can see what became of this one, whether or not
+            // the client has waited for it.
+            drop(turn);
             // The client may have gone meanwhile; its mail is in the queue all the same.
             let unheard = told.send(result.clone()).is_err();
             let late = unheard && was_refused.load(Ordering::Acquire);
@@ -234,6 +249,7 @@ mod tests {
     use spool::{DirStorage, MemoryIndex, Options, Spool};
 
     use super::*;
+    use crate::shared::Tokens;
 
     const AT_ONCE: Duration = Duration::ZERO;
 
@@ -286,6 +302,25 @@ mod tests {
         // The callback finds that nobody hears it, and why.
         assert!(told.send(held.recv().unwrap()).is_err());
         assert!(refused.load(Ordering::Acquire));
+    }
+
+    #[tokio::test]
+    async fn a_mail_under_the_same_token_waits_for_the_one_that_is_being_written() {
+        let (_scratch, spool) = hanging();
+        let tokens = Arc::new(Tokens::default());
+        let turn = tokens.enter("token").await;
+        let (told, answer) = oneshot::channel();
+        let done = Box::new(move |result| {
+            drop(turn);
+            drop(told.send(result));
+        });
+        let _withdrawal = spool.commit_withdrawable(vec![op()], done);
+        // Its client goes.
+        drop(answer);
+        let next = tokio::time::timeout(Duration::from_millis(20), tokens.enter("token"));
+        assert!(next.await.is_err(), "it must not be written a second time");
+        spool.commit_step();
+        drop(tokens.enter("token").await);
     }
 
     #[tokio::test]

@@ -89,7 +89,7 @@ pub(crate) struct Shared {
     /// Bounds the signing of mail, which is slow as well.
     pub(crate) signing: Semaphore,
     /// One mail a token at a time.
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Arc<Tokens>,
     /// For work that begins on a thread of the spool.
     pub(crate) runtime: tokio::runtime::Handle,
     /// Cancelled when the server stops.
@@ -107,14 +107,14 @@ pub(crate) struct Tokens {
 
 /// The turn of one mail under its token; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct TokenTurn<'a> {
-    tokens: &'a Tokens,
-    token: String,
+pub(crate) struct TokenTurn {
+    tokens: Arc<Tokens>,
+    pub(crate) token: String,
 }
 
 impl Tokens {
     /// Waits until no other mail is being handed in under this token.
-    pub(crate) async fn enter(&self, token: &str) -> TokenTurn<'_> {
+    pub(crate) async fn enter(self: &Arc<Self>, token: &str) -> TokenTurn {
         loop {
             let left = self.left.notified();
             tokio::pin!(left);
@@ -122,7 +122,7 @@ impl Tokens {
             left.as_mut().enable();
             if self.take(token) {
                 return TokenTurn {
-                    tokens: self,
+                    tokens: Arc::clone(self),
                     token: token.to_owned(),
                 };
             }
@@ -137,7 +137,7 @@ impl Tokens {
     }
 }
 
-impl Drop for TokenTurn<'_> {
+impl Drop for TokenTurn {
     fn drop(&mut self) {
         let busy = &self.tokens.busy;
         let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -273,7 +273,7 @@ impl Shared {
             guard: LoginGuard::default(),
             hashing: Semaphore::new(cores),
             signing: Semaphore::new(cores),
-            tokens: Tokens::default(),
+            tokens: Arc::default(),
             runtime: tokio::runtime::Handle::current(),
             stopping: CancellationToken::new(),
             figures: Figures::default(),

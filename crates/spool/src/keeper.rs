@@ -142,6 +142,10 @@ impl Keeper {
         }
         self.remove_bodies();
         self.measure();
+        if self.shared.is_low() {
+            // They are more use as room: mail is refused for want of it.
+            self.remove_surplus();
+        }
         self.keep_ballast();
         if let Some(victim) = self.victim()
             && self.reclaim(&victim)

@@ -240,6 +240,39 @@ fn a_full_disk_refuses_mail_but_takes_outcomes() {
 }
 
 #[test]
+fn segments_that_wait_for_use_do_not_keep_mail_out() {
+    for capacity in (700..1100).step_by(20) {
+        let disk = SimDisk::new(1);
+        let options = Options {
+            hot_segments: 8,
+            reserve_bytes: 80 << 10,
+            ..options()
+        };
+        let index = Arc::new(MemoryIndex::new());
+        let (spool, _) = Spool::open(options, Arc::new(disk.clone()), index).unwrap();
+        disk.set_capacity(capacity << 10);
+        let mail = |id| accept(id, &["a@x.example"], &[0; 6000]);
+        let mut accepted = 0;
+        while spool.commit_wait(vec![mail(accepted + 1)]).is_ok() {
+            accepted += 1;
+            spool.step();
+            assert!(accepted < 200);
+        }
+        // Something else takes a little more, and what was in the way is delivered.
+        disk.put("history.db-wal", &[0; 40 << 10]);
+        for id in 1..=accepted {
+            spool.commit_wait(vec![done(id, 0)]).unwrap();
+            spool.step();
+        }
+        for _ in 0..20 {
+            spool.step();
+        }
+        let stats = spool.stats();
+        assert_eq!(spool.space(), Space::Enough, "{capacity}: {stats:?}");
+    }
+}
+
+#[test]
 fn after_a_failed_sync_nothing_is_accepted_or_delivered() {
     let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
     let (spool, _) = open(&disk, &index);

@@ -174,19 +174,25 @@ impl Keeper {
         if let Some(active) = self.lane.active.take_if(|active| is_wasted(active.number)) {
             self.lane.previous = (active.number, active.offset);
         }
+        self.remove_surplus();
         let mut pool = lock(&self.shared.pool);
         let step = self.shared.options.first_step();
         pool.length = step;
+        for ready in &mut pool.ready {
+            if ready.len > step && ready.file.set_len(step as u64).is_ok() {
+                ready.len = step;
+            }
+        }
+    }
+
+    /// Removes the segments that are ready beyond what is always kept.
+    pub(super) fn remove_surplus(&self) {
+        let mut pool = lock(&self.shared.pool);
         let keep = self.shared.options.reserve_segments + 1;
         let keep = keep.min(pool.ready.len());
         for surplus in pool.ready.split_off(keep) {
             // One that stays is found when the spool is opened next.
             drop(self.shared.storage.remove(&surplus.name));
-        }
-        for ready in &mut pool.ready {
-            if ready.len > step && ready.file.set_len(step as u64).is_ok() {
-                ready.len = step;
-            }
         }
     }
 }

@@ -48,8 +48,8 @@ pub enum IndexError {
     Damaged(String),
     /// It is about the history, which cannot be rebuilt.
     #[error(
-        "the queue's history ({file}) cannot be used: {source}. Look at its permissions and at the disk; without it the \
-         server does not start, for it would forget what was delivered"
+        "the queue's history ({file}) cannot be used: {}. Look at its permissions and at the disk; without it the \
+         server does not start, for it would forget what was delivered", source.reason()
     )]
     History {
         /// The file.
@@ -84,6 +84,15 @@ pub enum HistoryFound {
 }
 
 impl IndexError {
+    /// Without what it is about.
+    fn reason(&self) -> String {
+        match self {
+            Self::Sqlite(error) => error.to_string(),
+            Self::Damaged(what) => what.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether it says that a file is not what was written, so that another try will not be better.
     #[must_use]
     pub fn is_damage(&self) -> bool {

@@ -12,6 +12,9 @@ use crate::transaction::Ended;
 const REPLY_MAX: usize = 2048;
 /// How often a host is tried from elsewhere: a host that does not want us is not to be pestered.
 const DETOURS_MAX: u8 = 3;
+/// Addresses of one host that are given up in one attempt before the next host comes: more would take
+/// longer than they are worth where all of them hang.
+const ADDRESSES_MAX: u8 = 3;
 
 /// Which addresses of a host are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,15 +50,20 @@ pub struct Candidate {
     pub way: Way,
     /// How many of our own addresses were refused there for their reputation: the next one is used.
     pub source: u8,
+    /// How many of its addresses were given up: one that is left is used.
+    pub given_up: u8,
 }
 
-/// From where else a host could be tried that refuses us for our reputation.
+/// From where else, or where else, a host could be tried: one that refuses us for our reputation, or
+/// whose connection was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Elsewhere {
     /// Over the other address family.
     pub family: bool,
     /// From the next address of ours.
     pub source: bool,
+    /// At another address of the host, of those that the candidate may use.
+    pub address: bool,
 }
 
 /// What the shell does next.
@@ -102,6 +110,8 @@ struct Open {
     source: u8,
     /// How often that host was tried from elsewhere.
     detours: u8,
+    /// How many addresses of that host were given up.
+    given_up: u8,
 }
 
 impl Open {
@@ -110,6 +120,14 @@ impl Open {
         self.family = Family::Any;
         self.source = 0;
         self.detours = 0;
+        self.given_up = 0;
+    }
+
+    /// Turns to another address of the same host; false: there is none, or enough were tried.
+    const fn next_address(&mut self, there_is: bool) -> bool {
+        let goes = there_is && self.given_up < ADDRESSES_MAX;
+        self.given_up += goes as u8;
+        goes
     }
 
     /// Turns to the same host from elsewhere; false: from nowhere else.
@@ -159,6 +177,7 @@ impl Attempt {
             family: Family::Any,
             source: 0,
             detours: 0,
+            given_up: 0,
         };
         Self {
             settings,
@@ -177,7 +196,8 @@ impl Attempt {
     #[must_use]
     pub fn next(&self) -> Next {
         let mut here = self.open.iter().filter(|o| o.host == self.host);
-        let Some((family, source)) = here.clone().map(|o| (o.family, o.source)).next() else {
+        let of = |o: &Open| (o.family, o.source, o.given_up);
+        let Some((family, source, given_up)) = here.clone().map(of).next() else {
             return Next::Over;
         };
         if self.is_tried_out() {
@@ -188,10 +208,11 @@ impl Attempt {
             family,
             way: self.way,
             source,
+            given_up,
         };
         let numbers = here
             .by_ref()
-            .filter(|o| (o.family, o.source) == (family, source))
+            .filter(|o| of(o) == (family, source, given_up))
             .map(|o| o.number);
         Next::Try(candidate, numbers.collect())
     }
@@ -200,8 +221,9 @@ impl Attempt {
         self.host >= self.settings.hosts.min(self.settings.hosts_max)
     }
 
-    /// The host, or connecting to it, failed before a transaction.
-    pub fn failed(&mut self, failure: &Failure, host: PeerHost, at: Timestamp) {
+    /// The host, or connecting to it, failed before a transaction. `more`: it has another address that
+    /// was not tried yet, which comes before the next host.
+    pub fn failed(&mut self, failure: &Failure, host: PeerHost, more: bool, at: Timestamp) {
         if let Some(way) = failure.retry.filter(|way| *way > self.way) {
             self.way = way;
             return;
@@ -225,7 +247,8 @@ impl Attempt {
                 at,
             )
         };
-        self.leave_host(&verdict);
+        self.leave_host(&verdict, more && judgement.fate != Fate::Stands);
+        self.way = Way::Usual;
         if failure.stage == crate::Stage::Policy {
             // The host works; it is this mail that may not go there.
             self.greeted = true;
@@ -244,7 +267,7 @@ impl Attempt {
             host: Some(host),
             ..Verdict::own(Outcome::Deferred, Class::Host, reply.clone(), at)
         };
-        self.leave_host(&verdict);
+        self.leave_host(&verdict, false);
         self.failure.get_or_insert(verdict);
         self.failures += 1;
         self.settings.hosts_max = self.settings.hosts_max.saturating_add(1);
@@ -259,7 +282,7 @@ impl Attempt {
             retry: None,
         };
         self.settings.hosts_max = self.settings.hosts_max.saturating_add(1);
-        self.failed(&failure, host, at);
+        self.failed(&failure, host, false, at);
     }
 
     /// The host is this server: it is cut off with all behind it (RFC 5321 §5.1). Who was not
@@ -269,12 +292,12 @@ impl Attempt {
             host: Some(host),
             ..Verdict::own(Outcome::Failed, Class::Policy, reply.clone(), at)
         };
-        self.leave_host(&verdict);
+        self.leave_host(&verdict, false);
         self.end_all();
     }
 
-    /// Everybody at the current host goes on to the next one.
-    fn leave_host(&mut self, verdict: &Verdict) {
+    /// Everybody at the current host goes on to its next address, or else to the next host.
+    fn leave_host(&mut self, verdict: &Verdict, more: bool) {
         for open in self.open.iter_mut().filter(|o| o.host == self.host) {
             // What a host said of the recipient weighs more than that another was not there; but
             // a host that a policy rules out for good does not speak for one that may come back.
@@ -287,7 +310,9 @@ impl Attempt {
             {
                 open.so_far = Some(verdict.clone());
             }
-            open.turn_to(open.host + 1);
+            if !open.next_address(more) {
+                open.turn_to(open.host + 1);
+            }
         }
     }
 
@@ -327,6 +352,13 @@ impl Attempt {
             };
             match fate {
                 Fate::Again => {}
+                // What ended the session says nothing about the host's other addresses.
+                Fate::NextHost
+                    if (class == Class::Host || verdict.reply.code == 421)
+                        && open.next_address(elsewhere.address) =>
+                {
+                    open.so_far = Some(verdict);
+                }
                 Fate::NextHost if !self.settings.first_only => {
                     open.so_far = Some(verdict);
                     open.turn_to(open.host + 1);
@@ -342,7 +374,7 @@ impl Attempt {
         }
         // Those for whom this connection still serves come first.
         self.open
-            .sort_by_key(|o| (o.source, o.family != Family::Any, o.number));
+            .sort_by_key(|o| (o.given_up, o.source, o.family != Family::Any, o.number));
         self.advance();
     }
 

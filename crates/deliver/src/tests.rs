@@ -10,6 +10,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 const OTHER_FAMILY: Elsewhere = Elsewhere {
     family: true,
     source: false,
+    address: false,
 };
 const PLAIN_EHLO: &str = "250 mx\r\n";
 const PIPELINING: &str = "250-mx\r\n250 PIPELINING\r\n";
@@ -517,7 +518,7 @@ fn ourselves_among_the_hosts_ends_the_attempt_and_is_a_loop_where_no_better_host
     assert!(site.is_none() && ends.iter().all(|e| e.verdict.outcome == Outcome::Failed));
 
     let mut a = attempt(3);
-    a.failed(&refused(Stage::Greeting, 421), host("better"), NOW);
+    a.failed(&refused(Stage::Greeting, 421), host("better"), false, NOW);
     a.ourselves(&reply, host("we"), NOW);
     assert_eq!(a.next(), Next::Over);
     let (ends, site) = a.into_ends(NOW);
@@ -533,7 +534,7 @@ fn a_dead_host_is_passed_over_in_the_same_attempt() {
         reply: Reply::own(NO_ANSWER, "connection refused"),
         retry: None,
     };
-    a.failed(&failure, host("mx1"), NOW);
+    a.failed(&failure, host("mx1"), false, NOW);
     assert_eq!(candidate(&a), (1, Family::Any, vec![0, 1]));
     a.greeted();
     let ok = [
@@ -569,7 +570,7 @@ fn a_4xx_at_rcpt_tries_the_next_host_and_a_5xx_does_not() {
         NOW,
     );
     assert_eq!(candidate(&a), (1, Family::Any, vec![0]));
-    a.failed(&refused(Stage::Greeting, 421), host("mx2"), NOW);
+    a.failed(&refused(Stage::Greeting, 421), host("mx2"), false, NOW);
     let (ends, site) = a.into_ends(NOW);
     assert!(site.is_none());
     // What mx1 said of the recipient is reported, not that mx2 was busy.
@@ -619,8 +620,8 @@ fn all_hosts_down_is_the_failure_of_the_site() {
     for (fail, outcome) in [(false, None), (true, Some(Outcome::Failed))] {
         let mut a = attempt(2);
         a.settings_for_test(fail);
-        a.failed(&refused(Stage::Greeting, 554), host("mx1"), NOW);
-        a.failed(&refused(Stage::Greeting, 554), host("mx2"), NOW);
+        a.failed(&refused(Stage::Greeting, 554), host("mx1"), false, NOW);
+        a.failed(&refused(Stage::Greeting, 554), host("mx2"), false, NOW);
         assert_eq!(a.next(), Next::Over);
         let (ends, site) = a.into_ends(NOW);
         assert_eq!(site.is_some(), outcome.is_none());
@@ -633,6 +634,7 @@ fn a_refusal_for_reputation_is_tried_from_other_addresses_of_ours_and_not_for_ev
     let everywhere = Elsewhere {
         family: true,
         source: true,
+        address: false,
     };
     let mut a = attempt(1);
     a.greeted();
@@ -688,7 +690,7 @@ fn a_failed_handshake_is_followed_by_clear_text_at_the_same_host() {
         retry: Some(Way::Clear),
         ..refused(Stage::Tls, 0)
     };
-    a.failed(&failure, host("mx1"), NOW);
+    a.failed(&failure, host("mx1"), false, NOW);
     assert_eq!(
         a.next(),
         Next::Try(
@@ -696,12 +698,13 @@ fn a_failed_handshake_is_followed_by_clear_text_at_the_same_host() {
                 host: 0,
                 family: Family::Any,
                 way: Way::Clear,
-                source: 0
+                source: 0,
+                given_up: 0,
             },
             vec![0, 1]
         )
     );
-    a.failed(&refused(Stage::Greeting, 421), host("mx1"), NOW);
+    a.failed(&refused(Stage::Greeting, 421), host("mx1"), false, NOW);
     assert_eq!(candidate(&a).0, 1);
 }
 
@@ -749,4 +752,24 @@ impl Attempt {
             [0, 1],
         );
     }
+}
+
+#[test]
+fn addresses_of_a_host_come_before_the_next_host_and_only_so_many() {
+    let mut a = attempt(2);
+    let hosts = |a: &Attempt| match a.next() {
+        Next::Try(candidate, _) => (candidate.host, candidate.given_up),
+        Next::Over => (usize::MAX, 0),
+    };
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.push(hosts(&a));
+        a.failed(&refused(Stage::Greeting, 421), host("mx1"), true, NOW);
+    }
+    assert_eq!(seen, [(0, 0), (0, 1), (0, 2), (0, 3)]);
+    assert_eq!(hosts(&a), (1, 0));
+    a.failed(&refused(Stage::Greeting, 421), host("mx2"), false, NOW);
+    assert_eq!(a.next(), Next::Over);
+    let (ends, site) = a.into_ends(NOW);
+    assert!(ends.is_empty() && site.is_some(), "nobody was heard");
 }

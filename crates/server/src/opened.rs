@@ -17,6 +17,7 @@ use crate::converse::{Fitted, log_said};
 use crate::resolve::Hop;
 use crate::shared::{Figures, Settings, Shared};
 use crate::tls_policy::{By, Context, Wanted};
+use crate::tried::Lost;
 
 /// How long the usual first message of TLS may be met with silence.
 const FULL_HELLO_WAIT: Duration = Duration::from_secs(30);
@@ -42,6 +43,8 @@ pub(crate) struct Open {
     pub(crate) proof: Option<Result<(), TlsFailure>>,
     /// The host has addresses of another family than the one connected to.
     pub(crate) other_family: bool,
+    /// The host has another address that was not tried yet.
+    pub(crate) other_address: bool,
     /// The address of ours that it was opened from, where that was chosen.
     pub(crate) source: Option<Arc<Source>>,
     /// The last content that was converted for it.
@@ -54,6 +57,7 @@ pub(crate) struct Opening {
     pub(crate) name: String,
     pub(crate) from: Option<IpAddr>,
     pub(crate) other_family: bool,
+    pub(crate) other_address: bool,
     pub(crate) mode: TlsMode,
     pub(crate) context: Context,
     pub(crate) wanted: Wanted,
@@ -62,6 +66,14 @@ pub(crate) struct Opening {
 }
 
 impl Open {
+    /// What is left of it when it is of no use.
+    pub(crate) fn lost(&self) -> Lost {
+        Lost {
+            peer: self.host.clone(),
+            other_address: self.other_address,
+        }
+    }
+
     /// A failure of TLS in the light of who wants it: a domain's policy says nothing about the host's
     /// other mail.
     fn by_policy(&self, mut failure: Failure) -> Failure {
@@ -158,6 +170,7 @@ pub(crate) async fn begin(
         tls_failure: None,
         proof: None,
         other_family: opening.other_family,
+        other_address: opening.other_address,
         source: opening.source,
         fitted: None,
     })

@@ -381,11 +381,12 @@ impl Leaving {
         open: &Open,
     ) -> Elsewhere {
         let used_v6 = open.host.address.is_some_and(|a| a.is_ipv6());
-        let other_family = open.other_family;
+        let (other_family, address) = (open.other_family, open.other_address);
         let Some(choice) = &self.choice else {
             return Elsewhere {
                 family: other_family,
                 source: false,
+                address,
             };
         };
         let now = net::now();
@@ -401,6 +402,7 @@ impl Leaving {
         Elsewhere {
             family: other_family && in_turn(candidate.source).1,
             source: same || other_family && other,
+            address,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deliver::{Attempt, AttemptSettings, Failure, RecipientEnd, Stage};
+use deliver::{Attempt, AttemptSettings, Candidate, Failure, Family, RecipientEnd, Stage, Way};
 use mail::{EnhancedCode, Outcome, PeerHost, QueueId, RecipientKey, Reply, Verdict};
 use net::DnsFinding;
 use route::Host;
@@ -33,8 +33,24 @@ pub(crate) struct Tried {
     pub(crate) reports_taken: Vec<u32>,
     /// From where they are sent.
     pub(crate) leaving: Leaving,
+    /// Addresses of the current host that were given up after they had been connected to.
+    given_up: (usize, Vec<IpAddr>),
+    /// The address at which another way is tried.
+    same: Option<IpAddr>,
     /// A plan keeps them from leaving before its next day.
     later: Option<Later>,
+}
+
+/// Its address, without the port.
+pub(crate) fn ip_of(host: &PeerHost) -> Option<IpAddr> {
+    host.address.map(|address| address.ip())
+}
+
+/// A connection that is of no use.
+pub(crate) struct Lost {
+    pub(crate) peer: PeerHost,
+    /// The host has another address that the candidate may use.
+    pub(crate) other_address: bool,
 }
 
 /// What came of the attempts of a batch.
@@ -128,7 +144,61 @@ impl Tried {
             transcript: String::new(),
             reports_taken: Vec::new(),
             leaving: Leaving::default(),
+            given_up: (0, Vec::new()),
+            same: None,
             later: None,
+        }
+    }
+
+    /// Those of a host's addresses that a candidate may use.
+    pub(crate) fn left(&self, candidate: Candidate, addresses: &[IpAddr]) -> Vec<IpAddr> {
+        let of_family = |ip: &&IpAddr| match candidate.family {
+            Family::Any => true,
+            Family::V4 => ip.is_ipv4(),
+            Family::V6 => ip.is_ipv6(),
+        };
+        let usable: Vec<IpAddr> = addresses.iter().filter(of_family).copied().collect();
+        let same = self
+            .same
+            .filter(|ip| candidate.way != Way::Usual && usable.contains(ip));
+        if let Some(same) = same {
+            return vec![same];
+        }
+        let left = usable
+            .iter()
+            .filter(|ip| !self.was_given_up(candidate, Some(**ip)));
+        let left: Vec<IpAddr> = left.copied().collect();
+        match left.is_empty() {
+            // DNS says something else than a moment before.
+            true => usable,
+            false => left,
+        }
+    }
+
+    /// Whether an address is one of those that a candidate has given up.
+    pub(crate) fn was_given_up(&self, candidate: Candidate, ip: Option<IpAddr>) -> bool {
+        let (host, given_up) = &self.given_up;
+        let mut given_up = given_up.iter().take(candidate.given_up.into());
+        *host == candidate.host && given_up.any(|other| Some(*other) == ip)
+    }
+
+    /// A host that was connected to failed before there was a verdict.
+    pub(crate) fn failed(&mut self, failure: &Failure, candidate: Candidate, open: Lost) {
+        let ip = ip_of(&open.peer);
+        self.give_up(candidate, ip);
+        self.same = ip;
+        self.attempt
+            .failed(failure, open.peer, open.other_address, net::now());
+    }
+
+    /// A candidate has no use for an address any more.
+    pub(crate) fn give_up(&mut self, candidate: Candidate, ip: Option<IpAddr>) {
+        if self.given_up.0 != candidate.host {
+            self.given_up = (candidate.host, Vec::new());
+        }
+        let given_up = &mut self.given_up.1;
+        if let Some(ip) = ip.filter(|_| given_up.len() == usize::from(candidate.given_up)) {
+            given_up.push(ip);
         }
     }
 
@@ -209,7 +279,8 @@ impl Tried {
             reply,
             retry: None,
         };
-        self.attempt.failed(&failure, peer, net::now());
+        // All of its addresses were tried.
+        self.attempt.failed(&failure, peer, false, net::now());
     }
 
     pub(crate) fn note(&mut self, peer: &PeerHost, reply: &Reply) {

@@ -29,7 +29,7 @@ use crate::sources::{self, Choice, Unreached};
 use crate::tls_policy::contexts;
 use crate::tls_seen::Seen;
 use crate::transaction::transaction;
-use crate::tried::{Came, Tried, waits};
+use crate::tried::{Came, Lost, Tried, ip_of, waits};
 use crate::warm_up::{Share, shares};
 
 /// Transactions of one session at the most: some servers mind more, and the hosts of a site should
@@ -296,7 +296,8 @@ impl Worker {
         let ended = converse(&self.shared, open, message, transaction).await;
         tried.transcript.push_str(&open.session.take_transcript());
         let closed = !open.session.is_idle();
-        let (host, tls) = (open.host.clone(), open.session.tls());
+        let (gone, tls) = (open.lost(), open.session.tls());
+        let host = gone.peer.clone();
         let source = open.source.clone();
         let elsewhere = tried.leaving.elsewhere(&self.shared, candidate, open);
         let reports_taken = open.session.host().has(smtp::extension::Extension::Dsn);
@@ -311,7 +312,7 @@ impl Worker {
             quit(open).await;
         }
         let Some(ended) = ended else {
-            return tried.attempt.failed(&lost(), host, net::now());
+            return tried.failed(&lost(), candidate, gone);
         };
         let ended = known::revised(settings, ended, &host);
         tried.leaving.answered(source.as_ref(), &ended);
@@ -330,6 +331,9 @@ impl Worker {
             tried.reports_taken.extend(delivered.map(|e| e.number));
         }
         tried.attempt.greeted();
+        if closed {
+            tried.give_up(candidate, ip_of(&host));
+        }
         tried
             .attempt
             .transacted(ended, &host, tls, elsewhere, net::now());
@@ -390,6 +394,7 @@ impl Worker {
     ) -> bool {
         let source = open.source.as_ref();
         if !open.leads_to(host, hop, candidate)
+            || tried.was_given_up(candidate, ip_of(&open.host))
             || !tried.leaving.fits(&self.shared, candidate, source)
         {
             return false;
@@ -446,12 +451,7 @@ impl Worker {
                 return None;
             }
         };
-        let of_family = |ip: &&IpAddr| match candidate.family {
-            deliver::Family::Any => true,
-            deliver::Family::V4 => ip.is_ipv4(),
-            deliver::Family::V6 => ip.is_ipv6(),
-        };
-        let usable: Vec<IpAddr> = addresses.iter().filter(of_family).copied().collect();
+        let usable = tried.left(candidate, &addresses);
         Figures::count(&self.shared.figures.connections_out);
         let limit = settings.config.outgoing.timeouts.connect;
         let leaving = &mut tried.leaving;
@@ -473,6 +473,7 @@ impl Worker {
             name: host.name.to_string(),
             from: reached.local(),
             other_family,
+            other_address: usable.len() > 1,
             mode: hop.tls,
             context: tried.context.clone(),
             wanted,
@@ -509,13 +510,16 @@ impl Worker {
             rate_min: RATE_MIN,
             detailed: self.is_detailed(message),
         };
-        let peer = opening.peer.clone();
+        let lost = Lost {
+            peer: opening.peer.clone(),
+            other_address: opening.other_address,
+        };
         let begun = begin(&self.shared, settings, tcp, opening, session_settings).await;
         let mut open = match begun {
             Ok(open) => open,
             Err(failure) => {
-                tried.note(&peer, &failure.reply);
-                tried.attempt.failed(&failure, peer, net::now());
+                tried.note(&lost.peer, &failure.reply);
+                tried.failed(&failure, candidate, lost);
                 return None;
             }
         };
@@ -537,7 +541,7 @@ impl Worker {
                     Figures::count(&self.shared.figures.clear_after_tls);
                 }
                 open.link.flush(&mut open.session).await;
-                tried.attempt.failed(&failure, open.host, net::now());
+                tried.failed(&failure, candidate, lost);
                 None
             }
         }

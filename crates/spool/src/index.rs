@@ -89,7 +89,9 @@ impl IndexError {
         match self {
             Self::Sqlite(error) => error.to_string(),
             Self::Damaged(what) => what.clone(),
-            other => other.to_string(),
+            Self::Io(_) | Self::Behind(_) | Self::History { .. } | Self::Newer { .. } => {
+                self.to_string()
+            }
         }
     }
 

@@ -446,7 +446,10 @@ fn a_proxy_that_is_not_there_takes_its_address_out_of_service() {
     let server = Sendoff::start(BINARY, config);
     send(&server, "bob@good.example");
     assert_eq!(peers(&host.wait_for(1, SOON)), [IpAddr::V4(ip)]);
-    let said = log_lines(&server, &[" source name=far ", "out of service"]);
+    // The log is some milliseconds behind.
+    let words = [" source name=far ", "out of service"];
+    assert!(server.wait_for_log(&words, SOON).is_some());
+    let said = log_lines(&server, &words);
     assert_eq!(said.len(), 1, "{said:?}");
     let told = said.iter().all(|l| l.contains(&nobody.to_string()));
     assert!(told, "{said:?}");

@@ -393,7 +393,9 @@ impl Attempt {
     }
 
     fn end_all(&mut self) {
+        // A host that greeted otherwise has the last word.
         let fail = self.settings.fail_on_5xx_greeting
+            && !self.greeted
             && self.failures > 0
             && self.greetings_5xx == self.failures;
         for open in std::mem::take(&mut self.open) {

@@ -134,7 +134,8 @@ impl Plan {
 
     /// The wait behind attempt number `attempts` (the first is 1); `None` when it was the last.
     ///
-    /// `seed` spreads the waits of a plan with jitter: equal seeds give equal waits.
+    /// `seed` spreads the waits of a plan with jitter: equal seeds give equal waits. The first wait is
+    /// never shortened by it.
     #[must_use]
     pub fn wait_after(&self, attempts: u32, seed: u64) -> Option<Duration> {
         let mut left = attempts.checked_sub(1)?;
@@ -150,6 +151,10 @@ impl Plan {
         let thousandths = mix(seed ^ u64::from(attempts)) % 2001;
         let spread = step.wait.mul_f64(f64::from(self.jitter_percent) / 100.0);
         let offset = spread.mul_f64(f64::from(u32::try_from(thousandths).unwrap_or(1000)) / 1000.0);
+        if attempts == 1 {
+            // Greylisting wants five minutes to have passed: some seconds less cost another wait.
+            return Some(step.wait + offset / 2);
+        }
         Some((step.wait + offset).saturating_sub(spread))
     }
 }
@@ -199,7 +204,10 @@ mod tests {
         assert_eq!(waits(&plan).len(), plan.resends() as usize);
         for seed in 0..500 {
             let wait = plan.wait_after(1, seed).unwrap().as_millis();
-            assert!((270_000..=330_000).contains(&wait), "{wait}");
+            assert!((300_000..=330_000).contains(&wait), "{wait}");
+            let later = plan.wait_after(3, seed).unwrap().as_secs_f64();
+            let step = plan.steps[2].wait.as_secs_f64();
+            assert!((0.9 * step..=1.1 * step).contains(&later), "{later}");
         }
         assert_ne!(plan.wait_after(1, 1), plan.wait_after(1, 2));
     }

@@ -160,6 +160,24 @@ fn c11_where_every_mx_greets_554_the_setting_decides_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_greeting_of_554_does_not_make_what_another_mx_defers_final() {
+    let scene = Scene::new();
+    let (first, second) = two_hosts(&scene);
+    first.set(|b| b.greeting = "554 5.7.0 no service here".to_owned());
+    second.set(|b| {
+        b.reply_times(Verb::Rcpt, "", "451 4.3.0 not now", 1);
+    });
+    let config = scene.config().set("outgoing.on_5xx_greeting", "fail");
+    let config = config.set("outgoing.resend_wait", "1s");
+    let server = Sendoff::start(BINARY, config);
+    send(&server, "bob@good.example");
+    assert_eq!(second.wait_for(1, SOON).len(), 1);
+    let deferred = log_lines(&server, &[" deferred ", "attempt=1", "451 4.3.0 not now"]);
+    assert_eq!(deferred.len(), 1);
+    scene.assert_no_failure();
+}
+
+#[test]
 fn c12_a_host_that_limits_connections_gets_fewer_and_others_are_unaffected() {
     let scene = Scene::new();
     let busy = scene.world.domain("busy.example");

@@ -15,6 +15,7 @@ mod hint;
 mod judge;
 mod replies;
 mod session;
+mod timeouts;
 mod tls_mode;
 mod transaction;
 mod transcript;
@@ -28,7 +29,8 @@ pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge, known};
 pub use replies::{
     ActionText, Known, ReplyBook, ReplyRule, RuleError, RuleFile, TreatAs, read_reply,
 };
-pub use session::{Credentials, Event, Failure, Session, SessionSettings, Timeouts};
+pub use session::{Credentials, Event, Failure, Session, SessionSettings};
+pub use timeouts::Timeouts;
 pub use tls_mode::TlsMode;
 pub use transaction::{Ended, Transaction, TransactionRecipient};
 

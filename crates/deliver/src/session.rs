@@ -397,11 +397,17 @@ impl Session {
     }
 
     fn transaction(&mut self, now: Timestamp, mut running: Box<Running>, reply: &Reply) {
+        // An answer before the content's end: the connection stands in the middle of it.
+        let is_early = running.is_in_content();
+        if is_early && reply.is_positive() {
+            return self.lost_in(running, "it took the content before its end");
+        }
         let progress = running.handle(reply);
         self.since = now;
-        if reply.code == 421 {
+        if reply.code == 421 || is_early {
             running.abort(reply);
             self.end_transaction(*running);
+            self.out.clear();
             self.over();
             return;
         }
@@ -424,6 +430,19 @@ impl Session {
         self.events.push_back(Event::Ended(running.into_ended()));
     }
 
+    fn lost_in(&mut self, running: Box<Running>, why: &str) {
+        self.heard(|| why.to_owned());
+        self.end_lost(running, &Reply::own(LOST, why));
+    }
+
+    fn end_lost(&mut self, mut running: Box<Running>, reply: &Reply) {
+        self.transcript.received(reply);
+        running.abort(reply);
+        self.end_transaction(*running);
+        self.out.clear();
+        self.over();
+    }
+
     /// The connection is of no use any more, without an answer of the host.
     fn lost(&mut self, why: &str) {
         let reply = Reply::own(LOST, why);
@@ -433,11 +452,8 @@ impl Session {
             State::Ehlo | State::Helo => self.fail(Stage::Ehlo, reply),
             State::StartTls | State::Handshake => self.fail(Stage::Tls, reply),
             State::Login(_) => self.fail(Stage::Login, reply),
-            State::Busy(mut running) => {
-                self.transcript.received(&reply);
-                running.abort(&reply);
-                self.end_transaction(*running);
-                self.over();
+            State::Busy(running) => {
+                self.end_lost(running, &reply);
             }
             State::Idle | State::Quit => self.over(),
             State::Over => self.state = State::Over,
@@ -505,6 +521,33 @@ impl Machine for Session {
                 self.since = now;
             }
         }
+    }
+
+    fn write_wait(&self) -> Option<Duration> {
+        match &self.state {
+            State::Busy(running) if running.is_writing_content() => {
+                Some(self.settings.timeouts.data_block)
+            }
+            State::Busy(_)
+            | State::Greeting
+            | State::Ehlo
+            | State::Helo
+            | State::StartTls
+            | State::Handshake
+            | State::Login(_)
+            | State::Idle
+            | State::Quit
+            | State::Over => None,
+        }
+    }
+
+    fn stalled(&mut self, _now: Timestamp) {
+        let wait = mail::format_duration(self.settings.timeouts.data_block);
+        self.lost(&format!("the host took nothing of the content for {wait}"));
+    }
+
+    fn hears_last_words(&self) -> bool {
+        true
     }
 
     fn deadline(&self) -> Option<Deadline> {

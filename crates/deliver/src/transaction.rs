@@ -194,6 +194,16 @@ impl Running {
         self.content_sent
     }
 
+    /// The content is on its way to the socket.
+    pub(crate) const fn is_writing_content(&self) -> bool {
+        self.content_queued && !self.content_sent
+    }
+
+    /// The content is on its way to the socket, and nothing else is waited for than its answer.
+    pub(crate) fn is_in_content(&self) -> bool {
+        self.is_writing_content() && self.expected.front() == Some(&Expect::Content)
+    }
+
     /// All that was handed out has been given to the socket.
     pub(crate) const fn flushed(&mut self) {
         self.content_sent = self.content_queued;

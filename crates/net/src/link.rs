@@ -1,12 +1,15 @@
 //! A socket and a protocol machine: bytes in, bytes out, deadlines kept.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use smtp::machine::Machine;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use crate::clock::now;
@@ -19,6 +22,9 @@ const SLICES_MAX: usize = 16;
 /// The wait for a machine that names no deadline: it is over, or about to be.
 const NO_DEADLINE: Duration = Duration::from_secs(600);
 
+/// How long the last words of a broken connection are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What one turn came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
@@ -26,6 +32,12 @@ pub enum Turn {
     Went,
     /// The connection is gone.
     Gone,
+}
+
+/// What a step of writing came to.
+enum Step {
+    Written,
+    Read,
 }
 
 /// A connection with what has been read of it and not been used.
@@ -76,44 +88,94 @@ impl Link {
         if out.is_empty() {
             return Turn::Went;
         }
-        let wait = machine
-            .deadline()
-            .map_or(NO_DEADLINE, |d| d.at.since(now()));
-        match timeout(wait, self.write_all(&mut out)).await {
-            Ok(Ok(())) => {
-                machine.flushed(now());
-                Turn::Went
-            }
-            Ok(Err(_)) => {
-                machine.closed(now());
-                Turn::Gone
-            }
-            Err(_) => {
-                machine.timeout(now());
-                Turn::Gone
+        while !out.is_empty() {
+            let whole = machine
+                .deadline()
+                .map_or(NO_DEADLINE, |d| d.at.since(now()));
+            let one = machine.write_wait();
+            let wait = one.map_or(whole, |one| one.min(whole));
+            match timeout(wait, self.step(&mut out, one.is_some())).await {
+                Ok(Ok(Step::Written)) => {}
+                Ok(Ok(Step::Read)) => {
+                    machine.receive(now(), &mut self.input);
+                    if machine.deadline().is_none() {
+                        // It has heard enough: nobody wants the rest.
+                        return Turn::Gone;
+                    }
+                }
+                Ok(Err(_)) => return self.broken(machine).await,
+                Err(_) if wait < whole => {
+                    machine.stalled(now());
+                    return Turn::Gone;
+                }
+                Err(_) => {
+                    machine.timeout(now());
+                    return Turn::Gone;
+                }
             }
         }
+        machine.flushed(now());
+        Turn::Went
     }
 
-    async fn write_all(&mut self, out: &mut VecDeque<Bytes>) -> io::Result<()> {
+    /// Nothing can be written any more; what was said before that may be here already.
+    async fn broken(&mut self, machine: &mut impl Machine) -> Turn {
+        if machine.hears_last_words()
+            && let Some(stream) = self.stream.as_mut()
+        {
+            while let Ok(Ok(1..)) = timeout(LAST_WORDS, stream.read_buf(&mut self.input)).await {
+                machine.receive(now(), &mut self.input);
+                if machine.deadline().is_none() {
+                    return Turn::Gone;
+                }
+            }
+        }
+        machine.closed(now());
+        Turn::Gone
+    }
+
+    /// Writes some of it, and flushes when it was the last; or, where that is wanted, reads what comes
+    /// meanwhile.
+    async fn step(&mut self, out: &mut VecDeque<Bytes>, reads: bool) -> io::Result<Step> {
         let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        while let Some(first) = out.front_mut() {
+        let input = &mut self.input;
+        let step = poll_fn(|cx| {
+            let mut stream = Pin::new(&mut *stream);
             let written = if stream.is_plain() {
                 let slices: Vec<io::IoSlice<'_>> = out
                     .iter()
                     .take(SLICES_MAX)
                     .map(|b| io::IoSlice::new(b))
                     .collect();
-                stream.write_vectored(&slices).await?
+                stream.as_mut().poll_write_vectored(cx, &slices)
             } else {
-                stream.write(first).await?
+                let first = out.front().map(Bytes::as_ref).unwrap_or_default();
+                stream.as_mut().poll_write(cx, first)
             };
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+            if let Poll::Ready(written) = written {
+                return Poll::Ready(written.map(Err));
             }
-            advance(out, written);
+            if !reads {
+                return Poll::Pending;
+            }
+            let mut space = [0; READ_AT_ONCE / 16];
+            let mut space = ReadBuf::new(&mut space);
+            let read = ready!(stream.as_mut().poll_read(cx, &mut space));
+            input.extend_from_slice(space.filled());
+            Poll::Ready(read.map(|()| Ok(space.filled().len())))
+        });
+        match step.await? {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(Step::Read),
+            Err(0) => Err(io::ErrorKind::WriteZero.into()),
+            Err(written) => {
+                advance(out, written);
+                if out.is_empty() {
+                    stream.flush().await?;
+                }
+                Ok(Step::Written)
+            }
         }
-        stream.flush().await
     }
 
     /// Writes what the machine has to say, then waits for input, for the end of the connection or

@@ -4,6 +4,8 @@
 //! [`Machine::poll_transmit`] hands out, do what the machine's own requests ask, then wait for
 //! input, for the end of the connection or for the deadline, whichever comes first.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use mail::Timestamp;
 
@@ -30,6 +32,22 @@ pub trait Machine {
 
     /// All that [`poll_transmit`](Self::poll_transmit) handed out has been given to the socket.
     fn flushed(&mut self, _now: Timestamp) {}
+
+    /// How long writing may make no progress, where that is bounded on its own; while it is, what the peer
+    /// says is handed to [`receive`](Self::receive) before everything is written.
+    fn write_wait(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Writing has made no progress for [`write_wait`](Self::write_wait).
+    fn stalled(&mut self, now: Timestamp) {
+        self.timeout(now);
+    }
+
+    /// What the peer said before the connection broke counts, though nothing can be written any more.
+    fn hears_last_words(&self) -> bool {
+        false
+    }
 
     /// When [`timeout`](Self::timeout) is due, unless something happens before.
     fn deadline(&self) -> Option<Deadline>;

@@ -1,11 +1,17 @@
 //! Which host is tried, and what follows when it fails: C8 to C12, C18 to C21.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::{Blackhole, MxHost, Sendoff, Stage, Value, Verb};
 
-use crate::scene::{A_WHILE, BINARY, SOON, Scene, eventually, log_lines, send, send_many};
+use crate::scene::{
+    A_WHILE, BINARY, SENDER, SOON, Scene, eventually, log_lines, mail_of, send, send_many,
+};
 
 /// `good.example` with two hosts in this order.
 fn two_hosts(scene: &Scene) -> (MxHost, MxHost) {
@@ -312,4 +318,130 @@ fn c21_a_refusal_for_reputation_by_ipv6_is_followed_by_a_try_by_ipv4() {
     send(&server, "eve@both.example");
     scene.failure().assert_failed("eve@both.example", "5.7.1");
     assert!(v4.wait_for(2, A_WHILE).len() == 1);
+}
+
+/// Starts the only MX of a domain, which takes a mail up to its content and then does as it is told.
+fn raw_host(
+    scene: &Scene,
+    domain: &str,
+    extensions: &'static str,
+    content: impl Fn(&mut BufReader<TcpStream>) + Send + Sync + 'static,
+) -> Arc<AtomicUsize> {
+    let ip = scene.world.address();
+    let name = format!("raw.{domain}");
+    scene.world.dns.mx(domain, 10, &name).a(&name, ip);
+    let listener = TcpListener::bind((ip, scene.world.port())).expect("an address of the world");
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let content = Arc::new(content);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let content = Arc::clone(&content);
+            thread::spawn(move || {
+                let mut stream = BufReader::new(stream);
+                let say = |stream: &mut BufReader<TcpStream>, text: &str| {
+                    stream.get_mut().write_all(text.as_bytes()).is_ok()
+                };
+                say(&mut stream, "220 raw\r\n");
+                let mut line = String::new();
+                while stream.read_line(&mut line).is_ok_and(|n| n > 0) {
+                    let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+                    let answer = match verb.as_str() {
+                        "EHLO" => extensions,
+                        "DATA" => "354 go on\r\n",
+                        "BDAT" => "",
+                        _ => "250 ok\r\n",
+                    };
+                    say(&mut stream, answer);
+                    if matches!(verb.as_str(), "DATA" | "BDAT") {
+                        return content(&mut stream);
+                    }
+                    line.clear();
+                }
+            });
+        }
+    });
+    connections
+}
+
+fn send_large(server: &Sendoff, recipient: &str) {
+    let content = mail_of("large", 8_000_000);
+    let reply = server
+        .client()
+        .send_mail(SENDER, &[recipient], content.as_bytes());
+    assert_eq!(reply.expect("the server answers").code, 250);
+}
+
+#[test]
+fn a_refusal_in_the_middle_of_the_content_is_believed() {
+    let plain = "250 raw\r\n";
+    let chunking = "250-raw\r\n250-PIPELINING\r\n250 CHUNKING\r\n";
+    for (extensions, closes) in [
+        (plain, true),
+        (plain, false),
+        (chunking, true),
+        (chunking, false),
+    ] {
+        let scene = Scene::new();
+        let connections = raw_host(&scene, "good.example", extensions, move |stream| {
+            let mut octets = [0; 64 * 1024];
+            drop(stream.read_exact(&mut octets));
+            let refusal = "552 5.3.4 too large for us\r\n";
+            drop(stream.get_mut().write_all(refusal.as_bytes()));
+            if !closes {
+                // Nothing more is read.
+                thread::sleep(A_WHILE + SOON);
+            }
+        });
+        let server = scene.start();
+        send_large(&server, "bob@good.example");
+        scene.failure().assert_failed("bob@good.example", "5.3.4");
+        assert_eq!(
+            connections.load(Ordering::Relaxed),
+            1,
+            "{extensions} {closes}"
+        );
+        assert!(log_lines(&server, &[" deferred "]).is_empty());
+    }
+}
+
+#[test]
+fn a_host_that_takes_nothing_more_of_the_content_is_given_up_after_a_block_s_time() {
+    let scene = Scene::new();
+    let connections = raw_host(&scene, "good.example", "250 raw\r\n", |stream| {
+        let mut octets = [0; 64 * 1024];
+        drop(stream.read_exact(&mut octets));
+        thread::sleep(A_WHILE + SOON);
+    });
+    let other = scene.world.mx("good.example", 20, "mx2.good.example");
+    let config = scene.config().set("outgoing.timeouts.data_block", "1s");
+    let server = Sendoff::start(BINARY, config);
+    send_large(&server, "bob@good.example");
+    assert_eq!(other.wait_for(1, SOON).len(), 1);
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    assert_first_attempt(&server, "bob@good.example");
+}
+
+#[test]
+fn a_host_that_takes_the_content_slowly_is_waited_for() {
+    let scene = Scene::new();
+    let connections = raw_host(&scene, "good.example", "250 raw\r\n", |stream| {
+        // Longer than a block's time in all, and never so long without taking something.
+        let mut octets = vec![0; 400_000];
+        while let Ok(read @ 1..) = stream.read(&mut octets) {
+            if octets
+                .get(..read)
+                .is_some_and(|o| o.ends_with(b"\r\n.\r\n"))
+            {
+                drop(stream.get_mut().write_all(b"250 2.0.0 taken\r\n"));
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let config = scene.config().set("outgoing.timeouts.data_block", "1s");
+    let server = Sendoff::start(BINARY, config);
+    send_large(&server, "bob@good.example");
+    assert_first_attempt(&server, "bob@good.example");
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
 }

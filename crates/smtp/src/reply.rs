@@ -101,7 +101,9 @@ impl ReplyParser {
         Ok(Some(Reply::new(code, done.enhanced, done.text)))
     }
 
-    /// The text without the enhanced code in front: the first line's, repeated in the others.
+    /// The text without the enhanced code in front: that of the first line that has one, repeated in
+    /// others. A line after the first has one only where it fits the reply's code: it may as well begin
+    /// with a version or an address.
     fn without_enhanced_code<'a>(&mut self, code: u16, text: &'a str) -> &'a str {
         if matches!(code, 300..=399) {
             return text;
@@ -110,7 +112,8 @@ impl ReplyParser {
         let Ok(found) = word.parse::<EnhancedCode>() else {
             return text;
         };
-        if self.lines == 0 {
+        let fits = self.lines == 0 || u16::from(found.class) == code / 100;
+        if self.enhanced.is_none() && fits {
             self.enhanced = Some(found);
         }
         if self.enhanced == Some(found) {
@@ -196,6 +199,18 @@ mod tests {
             (
                 b"550-5.7.1 a\r\n550-5.7.1 b\r\n550 5.7.9 c\r\n",
                 reply(550, Some((5, 7, 1)), "a\nb\n5.7.9 c"),
+            ),
+            (
+                b"550-we do not want it\r\n550-5.7.1 policy\r\n550 5.7.1 see our page\r\n",
+                reply(
+                    550,
+                    Some((5, 7, 1)),
+                    "we do not want it\npolicy\nsee our page",
+                ),
+            ),
+            (
+                b"550-software\r\n550 4.97.1 is too old\r\n",
+                reply(550, None, "software\n4.97.1 is too old"),
             ),
             (b"334 5.1.1 x\r\n", reply(334, None, "5.1.1 x")),
             (b"220 1.2.3.4 ready\r\n", reply(220, None, "1.2.3.4 ready")),

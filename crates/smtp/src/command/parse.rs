@@ -272,13 +272,20 @@ fn rcpt(rest: &str, offered: &Extensions) -> Result<RcptTo, ParseCommandError> {
     })
 }
 
-/// The mailbox between the brackets behind `keyword`, without a source route, and what follows.
+/// The mailbox between the brackets after `keyword`, without a source route, and what follows.
 fn path_behind<'a>(keyword: &str, rest: &'a str) -> Option<(&'a str, &'a str)> {
     let (found, rest) = rest.split_at_checked(keyword.len())?;
     if !found.eq_ignore_ascii_case(keyword) {
         return None;
     }
-    let rest = rest.trim_ascii_start().strip_prefix('<')?;
+    let rest = rest.trim_ascii_start();
+    let Some(rest) = rest.strip_prefix('<') else {
+        // Without brackets, as old devices and scripts write it. An address with a space in it needs them.
+        let end = rest.find([' ', '\t']).unwrap_or(rest.len());
+        let (mailbox, rest) = rest.split_at(end);
+        let is_mailbox = mailbox.contains('@') && !mailbox.contains(['<', '>', '"', '\\']);
+        return is_mailbox.then_some((mailbox, rest));
+    };
     let (mut quoted, mut escaped) = (false, false);
     let end = rest.find(|c: char| {
         if escaped {

@@ -476,6 +476,8 @@ impl Session {
             .without(Extension::Auth)
             .without(Extension::StartTls);
         offered.size = Some(self.policy.limits.message_size);
+        offered = offered.with(Extension::Limits);
+        offered.limits.recipients_max = u32::try_from(self.policy.limits.recipients).ok();
         if self.can_start_tls() {
             offered = offered.with(Extension::StartTls);
         }

@@ -44,6 +44,7 @@ impl Extension {
     pub const ALL: [Self; 15] = [
         Self::Pipelining,
         Self::Size,
+        Self::Limits,
         Self::EightBitMime,
         Self::SmtpUtf8,
         Self::EnhancedStatusCodes,
@@ -53,7 +54,6 @@ impl Extension {
         Self::RequireTls,
         Self::StartTls,
         Self::Auth,
-        Self::Limits,
         Self::DeliverBy,
         Self::MtPriority,
         Self::FutureRelease,
@@ -238,6 +238,23 @@ impl Limits {
     }
 }
 
+/// Each limit that is stated, with a space before it.
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limits = [
+            ("MAILMAX", self.mails_max),
+            ("RCPTMAX", self.recipients_max),
+            ("RCPTDOMAINMAX", self.recipient_domains_max),
+        ];
+        for (name, limit) in limits {
+            if let Some(limit) = limit {
+                write!(f, " {name}={limit}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn write_number(f: &mut fmt::Formatter<'_>, number: Option<u64>) -> fmt::Result {
     number.map_or(Ok(()), |n| write!(f, " {n}"))
 }
@@ -272,8 +289,8 @@ impl fmt::Display for Extensions {
                 | Extension::BinaryMime
                 | Extension::Dsn
                 | Extension::StartTls
-                | Extension::Limits
                 | Extension::RequireTls => {}
+                Extension::Limits => write!(f, "{}", self.limits)?,
             }
         }
         Ok(())
@@ -331,12 +348,15 @@ mod tests {
         let mut offered = Extensions::none()
             .with(Extension::Pipelining)
             .with(Extension::Size)
-            .with(Extension::Auth);
+            .with(Extension::Auth)
+            .with(Extension::Limits);
+        offered.limits.recipients_max = Some(1000);
+        offered.limits.mails_max = Some(5);
         offered.size = Some(5000);
         offered.auth = vec!["PLAIN".into(), "LOGIN".into()];
         assert_eq!(
             offered.to_string(),
-            "PIPELINING\nSIZE 5000\nAUTH PLAIN LOGIN"
+            "PIPELINING\nSIZE 5000\nLIMITS MAILMAX=5 RCPTMAX=1000\nAUTH PLAIN LOGIN"
         );
         assert_eq!(parse(&format!("mx\n{offered}")), offered);
     }

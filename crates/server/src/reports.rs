@@ -203,7 +203,7 @@ impl Reports {
                 attempts: end.attempts,
                 next: None,
             };
-            told::write(&self.shared, &told, message.as_deref(), spoken);
+            told::write(&self.shared, &told, message.as_deref(), None, spoken);
         }
         let failed = ends.iter().any(|e| e.verdict.outcome != Outcome::Delivered);
         let null = message

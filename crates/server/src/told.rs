@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mail::{Message, Outcome, QueueId, RecipientKey, Timestamp, Verdict};
+use spool::{HistoryFilter, HistoryRow};
 
 use crate::known;
 use crate::outcome::Spoken;
@@ -27,7 +28,9 @@ pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
     let mut unknown = Vec::new();
     for line in told {
         match known.get(&line.key.id) {
-            Some((message, spoken)) => write(shared, &line, Some(message), Some(spoken)),
+            Some((message, spoken)) => {
+                write(shared, &line, Some(message), None, Some(spoken));
+            }
             None => unknown.push(line),
         }
     }
@@ -40,12 +43,16 @@ pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
         .spawn(move || {
             // The lines of one message stand together, so it is read once.
             let mut read: Option<Message> = None;
+            let mut ended = Ended::default();
             for line in unknown {
                 if read.as_ref().is_none_or(|m| m.id != line.key.id) {
                     read = handles.spool.read(line.key.id).ok().flatten();
                 }
-                // One that has ended meanwhile is named by its id, which says enough.
-                write(&handles, &line, read.as_ref(), None);
+                let ended = match read {
+                    Some(_) => None,
+                    None => ended.of(&handles, line.key),
+                };
+                write(&handles, &line, read.as_ref(), ended.as_ref(), None);
             }
         });
     if let Err(error) = spawned {
@@ -57,11 +64,42 @@ pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
     }
 }
 
-/// Writes one line.
+/// Messages that have ended, as the history has them.
+#[derive(Default)]
+struct Ended {
+    /// The history has all that was durable when the first was asked for.
+    is_flushed: bool,
+    /// The rows of the last message, in the order of its recipients.
+    rows: Vec<HistoryRow>,
+}
+
+impl Ended {
+    fn of(&mut self, shared: &Shared, key: RecipientKey) -> Option<HistoryRow> {
+        if !self.is_flushed {
+            // A history that cannot be written is told elsewhere.
+            drop(shared.spool.flush_index());
+            self.is_flushed = true;
+        }
+        if self.rows.first().is_none_or(|row| row.key.id != key.id) {
+            let of_message = HistoryFilter {
+                id: Some(key.id),
+                ..HistoryFilter::default()
+            };
+            let rows = shared.spool.history(&of_message, 0, u64::MAX >> 1);
+            self.rows = rows.unwrap_or_default();
+            self.rows.sort_unstable_by_key(|row| row.key);
+        }
+        let place = self.rows.binary_search_by_key(&key, |row| row.key).ok()?;
+        self.rows.get(place).cloned()
+    }
+}
+
+/// Writes one line. `ended` names the recipient where the message is not in the queue any more.
 pub(crate) fn write(
     shared: &Shared,
     told: &Told,
     message: Option<&Message>,
+    ended: Option<&HistoryRow>,
     spoken: Option<&Spoken>,
 ) {
     let v = &told.verdict;
@@ -80,14 +118,22 @@ pub(crate) fn write(
     }
     let number = told.key.recipient;
     let recipient = message.and_then(|m| m.envelope.recipients.get(number as usize));
-    let to = recipient.map_or_else(|| format!("#{number}"), |r| format!("<{}>", r.address));
-    let from = message.map(|m| format!("<{}>", m.envelope.sender()));
+    let to = match (recipient, ended) {
+        (Some(recipient), _) => format!("<{}>", recipient.address),
+        (None, Some(row)) => format!("<{}>", row.recipient),
+        (None, None) => format!("#{number}"),
+    };
+    let from = message.map(|m| m.envelope.sender());
+    let from = from.or_else(|| ended.map(|row| row.sender.clone()));
+    let from = from.map(|from| format!("<{from}>"));
     let t = &v.timing;
     let delays = [t.queued, t.connecting, t.wire].map(|d| d.as_millis());
     let [queued, connecting, wire] = delays;
     let unknown = v.unknown_outcome.then_some("the host may have it");
     let settings = shared.settings();
-    let refused = v.outcome != Outcome::Delivered;
+    // An order of an administrator, or a rule of ours, is no answer that is about something.
+    let is_ours = v.class == mail::Class::Policy && v.host.is_none();
+    let refused = v.outcome != Outcome::Delivered && !is_ours;
     let known = refused.then(|| known::of(&settings, v));
     if let Some(known) = &known
         && let Some(counter) = figures.kinds.get(known.kind.place())

@@ -66,6 +66,30 @@ fn c60_verbs_on_ten_thousand_are_exact_idempotent_and_logged() {
 }
 
 #[test]
+fn a_removal_names_its_recipients_in_the_log_and_is_no_answer_of_a_host() {
+    let scene = Scene::new();
+    let server = Sendoff::start(BINARY, scene.config().set("outgoing.enabled", false));
+    let to = ["bob@away.example", "eve@away.example"];
+    server.send(SENDER, &to, &mail("hello"));
+    assert_eq!(
+        changed(&server, &["queue", "remove", "--all", "--yes"]),
+        (2, 0)
+    );
+    for recipient in to {
+        let words = [
+            " failed ",
+            &format!("to=<{recipient}>"),
+            "removed from the queue by an administrator",
+        ];
+        let line = server
+            .wait_for_log(&words, SOON)
+            .unwrap_or_else(|| panic!("it is not said: {}", server.log()));
+        assert!(line.contains(&format!("from=<{SENDER}>")), "{line}");
+        assert!(!line.contains(" kind="), "{line}");
+    }
+}
+
+#[test]
 fn a_failed_message_of_each_of_many_senders_comes_back_once() {
     let scene = Scene::new();
     let server = Sendoff::start(BINARY, scene.config().set("outgoing.enabled", false));

@@ -123,7 +123,7 @@ impl Open {
         self.given_up = 0;
     }
 
-    /// Turns to another address of the same host; false: there is none, or enough were tried.
+    /// Turns to another address of the same host; false: it has no other, or enough were tried.
     const fn next_address(&mut self, there_is: bool) -> bool {
         let goes = there_is && self.given_up < ADDRESSES_MAX;
         self.given_up += goes as u8;

@@ -23,7 +23,7 @@ use crate::config::LogSettings;
 /// Lines are gathered for so long before they are written.
 const GATHER: Duration = Duration::from_millis(3);
 
-/// Octets of lines that wait for being written, at the most.
+/// At most so many octets of lines wait to be written.
 const WAITING_MAX: usize = 32 << 20;
 
 /// The end of the server waits so long for a log of which nothing more is written, ...

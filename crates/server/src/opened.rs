@@ -17,7 +17,6 @@ use crate::converse::{Fitted, log_said};
 use crate::resolve::Hop;
 use crate::shared::{Figures, Settings, Shared};
 use crate::tls_policy::{By, Context, Wanted};
-use crate::tried::Lost;
 
 /// How long the usual first message of TLS may be met with silence.
 const FULL_HELLO_WAIT: Duration = Duration::from_secs(30);
@@ -41,10 +40,8 @@ pub(crate) struct Open {
     pub(crate) tls_failure: Option<TlsFailure>,
     /// Whether the host could have proved its name, where a policy in testing wants to know.
     pub(crate) proof: Option<Result<(), TlsFailure>>,
-    /// The host has addresses of another family than the one connected to.
-    pub(crate) other_family: bool,
-    /// The host has another address that was not tried yet.
-    pub(crate) other_address: bool,
+    /// The host's addresses that may be connected to.
+    pub(crate) addresses: Vec<IpAddr>,
     /// The address of ours that it was opened from, where that was chosen.
     pub(crate) source: Option<Arc<Source>>,
     /// The last content that was converted for it.
@@ -56,8 +53,7 @@ pub(crate) struct Opening {
     pub(crate) peer: PeerHost,
     pub(crate) name: String,
     pub(crate) from: Option<IpAddr>,
-    pub(crate) other_family: bool,
-    pub(crate) other_address: bool,
+    pub(crate) addresses: Vec<IpAddr>,
     pub(crate) mode: TlsMode,
     pub(crate) context: Context,
     pub(crate) wanted: Wanted,
@@ -66,12 +62,18 @@ pub(crate) struct Opening {
 }
 
 impl Open {
-    /// What is left of it when it is of no use.
-    pub(crate) fn lost(&self) -> Lost {
-        Lost {
-            peer: self.host.clone(),
-            other_address: self.other_address,
+    /// Where its host could be tried when it has ended; nowhere while it has not.
+    pub(crate) fn addresses_after(&self) -> Vec<IpAddr> {
+        match self.session.is_idle() {
+            true => Vec::new(),
+            false => self.addresses.clone(),
         }
+    }
+
+    /// Whether the host has addresses of another family than the one connected to.
+    pub(crate) fn has_other_family(&self) -> bool {
+        let is_v6 = self.host.address.is_some_and(|a| a.is_ipv6());
+        self.addresses.iter().any(|ip| ip.is_ipv6() != is_v6)
     }
 
     /// A failure of TLS in the light of who wants it: a domain's policy says nothing about the host's
@@ -169,8 +171,7 @@ pub(crate) async fn begin(
         from: opening.from,
         tls_failure: None,
         proof: None,
-        other_family: opening.other_family,
-        other_address: opening.other_address,
+        addresses: opening.addresses,
         source: opening.source,
         fitted: None,
     })

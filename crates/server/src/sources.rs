@@ -381,12 +381,12 @@ impl Leaving {
         open: &Open,
     ) -> Elsewhere {
         let used_v6 = open.host.address.is_some_and(|a| a.is_ipv6());
-        let (other_family, address) = (open.other_family, open.other_address);
+        let other_family = open.has_other_family();
         let Some(choice) = &self.choice else {
             return Elsewhere {
                 family: other_family,
                 source: false,
-                address,
+                address: false,
             };
         };
         let now = net::now();
@@ -402,7 +402,7 @@ impl Leaving {
         Elsewhere {
             family: other_family && in_turn(candidate.source).1,
             source: same || other_family && other,
-            address,
+            address: false,
         }
     }
 }

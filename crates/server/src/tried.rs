@@ -41,16 +41,19 @@ pub(crate) struct Tried {
     later: Option<Later>,
 }
 
+/// Those of the family that a candidate may use.
+fn of_family(candidate: Candidate, addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
+    let is_of = move |ip: &IpAddr| match candidate.family {
+        Family::Any => true,
+        Family::V4 => ip.is_ipv4(),
+        Family::V6 => ip.is_ipv6(),
+    };
+    addresses.iter().copied().filter(is_of)
+}
+
 /// Its address, without the port.
 pub(crate) fn ip_of(host: &PeerHost) -> Option<IpAddr> {
     host.address.map(|address| address.ip())
-}
-
-/// A connection that is of no use.
-pub(crate) struct Lost {
-    pub(crate) peer: PeerHost,
-    /// The host has another address that the candidate may use.
-    pub(crate) other_address: bool,
 }
 
 /// What came of the attempts of a batch.
@@ -152,27 +155,31 @@ impl Tried {
 
     /// Those of a host's addresses that a candidate may use.
     pub(crate) fn left(&self, candidate: Candidate, addresses: &[IpAddr]) -> Vec<IpAddr> {
-        let of_family = |ip: &&IpAddr| match candidate.family {
-            Family::Any => true,
-            Family::V4 => ip.is_ipv4(),
-            Family::V6 => ip.is_ipv6(),
-        };
-        let usable: Vec<IpAddr> = addresses.iter().filter(of_family).copied().collect();
-        let same = self
-            .same
-            .filter(|ip| candidate.way != Way::Usual && usable.contains(ip));
-        if let Some(same) = same {
-            return vec![same];
-        }
-        let left = usable
-            .iter()
-            .filter(|ip| !self.was_given_up(candidate, Some(**ip)));
-        let left: Vec<IpAddr> = left.copied().collect();
-        match left.is_empty() {
+        let left = |ip: &IpAddr| !self.was_given_up(candidate, Some(*ip));
+        of_family(candidate, addresses).filter(left).collect()
+    }
+
+    /// Where a candidate is connected to.
+    pub(crate) fn to(&self, candidate: Candidate, addresses: &[IpAddr]) -> Vec<IpAddr> {
+        let left = self.left(candidate, addresses);
+        let same = self.same.filter(|_| candidate.way != Way::Usual);
+        match same.filter(|ip| left.contains(ip)) {
+            Some(same) => vec![same],
             // DNS says something else than a moment before.
-            true => usable,
-            false => left,
+            None if left.is_empty() => of_family(candidate, addresses).collect(),
+            None => left,
         }
+    }
+
+    /// Whether a host has another address that a candidate may use.
+    pub(crate) fn has_other(
+        &self,
+        candidate: Candidate,
+        addresses: &[IpAddr],
+        ip: Option<IpAddr>,
+    ) -> bool {
+        let left = self.left(candidate, addresses);
+        left.iter().any(|other| Some(*other) != ip)
     }
 
     /// Whether an address is one of those that a candidate has given up.
@@ -182,13 +189,19 @@ impl Tried {
         *host == candidate.host && given_up.any(|other| Some(*other) == ip)
     }
 
-    /// A host that was connected to failed before there was a verdict.
-    pub(crate) fn failed(&mut self, failure: &Failure, candidate: Candidate, open: Lost) {
-        let ip = ip_of(&open.peer);
+    /// A host that was connected to, and has these addresses, failed before there was a verdict.
+    pub(crate) fn failed(
+        &mut self,
+        failure: &Failure,
+        candidate: Candidate,
+        peer: PeerHost,
+        addresses: &[IpAddr],
+    ) {
+        let ip = ip_of(&peer);
+        let more = self.has_other(candidate, addresses, ip);
         self.give_up(candidate, ip);
         self.same = ip;
-        self.attempt
-            .failed(failure, open.peer, open.other_address, net::now());
+        self.attempt.failed(failure, peer, more, net::now());
     }
 
     /// A candidate has no use for an address any more.
@@ -197,8 +210,10 @@ impl Tried {
             self.given_up = (candidate.host, Vec::new());
         }
         let given_up = &mut self.given_up.1;
-        if let Some(ip) = ip.filter(|_| given_up.len() == usize::from(candidate.given_up)) {
-            given_up.push(ip);
+        if let Some(ip) = ip {
+            // Those that the candidate has given up already stand before it.
+            let place = given_up.len().min(candidate.given_up.into());
+            given_up.insert(place, ip);
         }
     }
 

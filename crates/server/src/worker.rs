@@ -29,7 +29,7 @@ use crate::sources::{self, Choice, Unreached};
 use crate::tls_policy::contexts;
 use crate::tls_seen::Seen;
 use crate::transaction::transaction;
-use crate::tried::{Came, Lost, Tried, ip_of, waits};
+use crate::tried::{Came, Tried, ip_of, waits};
 use crate::warm_up::{Share, shares};
 
 /// Transactions of one session at the most: some servers mind more, and the hosts of a site should
@@ -296,10 +296,11 @@ impl Worker {
         let ended = converse(&self.shared, open, message, transaction).await;
         tried.transcript.push_str(&open.session.take_transcript());
         let closed = !open.session.is_idle();
-        let (gone, tls) = (open.lost(), open.session.tls());
-        let host = gone.peer.clone();
+        let (host, tls) = (open.host.clone(), open.session.tls());
         let source = open.source.clone();
-        let elsewhere = tried.leaving.elsewhere(&self.shared, candidate, open);
+        let mut elsewhere = tried.leaving.elsewhere(&self.shared, candidate, open);
+        let addresses = open.addresses_after();
+        elsewhere.address = tried.has_other(candidate, &addresses, ip_of(&host));
         let reports_taken = open.session.host().has(smtp::extension::Extension::Dsn);
         let stated = open.session.host().limits.mails_max;
         let transactions_max =
@@ -312,7 +313,7 @@ impl Worker {
             quit(open).await;
         }
         let Some(ended) = ended else {
-            return tried.failed(&lost(), candidate, gone);
+            return tried.failed(&lost(), candidate, host, &addresses);
         };
         let ended = known::revised(settings, ended, &host);
         tried.leaving.answered(source.as_ref(), &ended);
@@ -451,7 +452,7 @@ impl Worker {
                 return None;
             }
         };
-        let usable = tried.left(candidate, &addresses);
+        let usable = tried.to(candidate, &addresses);
         Figures::count(&self.shared.figures.connections_out);
         let limit = settings.config.outgoing.timeouts.connect;
         let leaving = &mut tried.leaving;
@@ -466,14 +467,11 @@ impl Worker {
         }
         let reached = tried.reached(settings, hop, host, &peer, reached)?;
         self.log_connect(message, &peer, "connected");
-        let used_v6 = peer.address.is_some_and(|a| a.is_ipv6());
-        let other_family = addresses.iter().any(|ip| ip.is_ipv6() != used_v6);
         let opening = Opening {
             peer,
             name: host.name.to_string(),
             from: reached.local(),
-            other_family,
-            other_address: usable.len() > 1,
+            addresses,
             mode: hop.tls,
             context: tried.context.clone(),
             wanted,
@@ -510,16 +508,13 @@ impl Worker {
             rate_min: RATE_MIN,
             detailed: self.is_detailed(message),
         };
-        let lost = Lost {
-            peer: opening.peer.clone(),
-            other_address: opening.other_address,
-        };
+        let (peer, addresses) = (opening.peer.clone(), opening.addresses.clone());
         let begun = begin(&self.shared, settings, tcp, opening, session_settings).await;
         let mut open = match begun {
             Ok(open) => open,
             Err(failure) => {
-                tried.note(&lost.peer, &failure.reply);
-                tried.failed(&failure, candidate, lost);
+                tried.note(&peer, &failure.reply);
+                tried.failed(&failure, candidate, peer, &addresses);
                 return None;
             }
         };
@@ -541,7 +536,7 @@ impl Worker {
                     Figures::count(&self.shared.figures.clear_after_tls);
                 }
                 open.link.flush(&mut open.session).await;
-                tried.failed(&failure, candidate, lost);
+                tried.failed(&failure, candidate, peer, &addresses);
                 None
             }
         }

@@ -371,7 +371,7 @@ pub(crate) struct Timeouts {
     pub(crate) rcpt: Text,
     /// For the answer to DATA. Default: `2m`.
     pub(crate) data_init: Text,
-    /// For the host to take more of the content: it begins anew whenever it takes some. A whole content has as long again as it takes at 500 octets a second. Default: `3m`.
+    /// For the host to take more of the content; it starts anew whenever the host takes some. The whole content may take this long and a second for each 500 octets. Default: `3m`.
     pub(crate) data_block: Text,
     /// For the answer to the end of the content. Default: `10m`.
     pub(crate) data_done: Text,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::{Blackhole, MxHost, Sendoff, Stage, Value, Verb};
+use lab::{Blackhole, MxHost, Sendoff, Stage, StartTls, Value, Verb};
 
 use crate::scene::{
     A_WHILE, BINARY, SENDER, SOON, Scene, eventually, log_lines, mail_of, send, send_many,
@@ -81,7 +81,7 @@ fn c11_a_greeting_554_leads_to_the_next_mx() {
 #[test]
 fn another_address_of_a_host_is_tried_in_the_same_attempt_whatever_failed_at_the_first() {
     // One that is lost after the content was sent may have been taken: it is tried later.
-    let failures: [fn(&mut lab::Behaviour); 7] = [
+    let failures: [fn(&mut lab::Behaviour); 8] = [
         |b| b.greeting = "421 4.3.2 not now".to_owned(),
         |b| b.greeting = "554 5.7.0 no service here".to_owned(),
         |b| {
@@ -98,6 +98,11 @@ fn another_address_of_a_host_is_tried_in_the_same_attempt_whatever_failed_at_the
         },
         |b| {
             b.reply(Verb::Mail, "", "421 4.3.2 not now");
+        },
+        // In TLS, and then in clear at the same address.
+        |b| {
+            b.starttls = StartTls::Closed;
+            b.drop_at(Stage::Mail, usize::MAX);
         },
     ];
     for (number, fail) in failures.into_iter().enumerate() {

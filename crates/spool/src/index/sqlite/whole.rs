@@ -20,11 +20,11 @@ use super::{
 
 /// Parts that the ids are cut into.
 const PARTS: u64 = 256;
-/// Threads that read, at the most: more wait for the one that takes in.
+/// At most so many threads read: more would wait for the one that takes in.
 const READERS: usize = 4;
 /// Rows that are handed over at once.
 const TOGETHER: usize = 128;
-/// Handovers that wait, at the most.
+/// At most so many handovers wait.
 const DEPTH: usize = 32;
 
 /// Hands over every message, with all of its recipients.

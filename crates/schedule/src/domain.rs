@@ -1,11 +1,13 @@
-//! The entries of domains and workers.
+//! The entries of domains and workers, and how domains and sites are forgotten.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mail::{Destination, Domain, Timestamp};
 
 use crate::action::Policy;
 use crate::entry::Slot;
+use crate::scheduler::Scheduler;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lookup {
@@ -51,4 +53,57 @@ pub(crate) struct Worker {
     pub(crate) established: bool,
     /// Batches it has sent.
     pub(crate) batches: u32,
+}
+
+/// How often domains and sites that nothing waits for are forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+impl Scheduler {
+    /// Forgets domains and sites that nothing waits for, so that memory follows the queue and not
+    /// all that was ever sent.
+    pub(crate) fn sweep(&mut self, now: Timestamp) {
+        if now < self.swept + SWEEP_EVERY {
+            return;
+        }
+        self.swept = now;
+        let keep = |d: &DomainEntry| {
+            d.recipients > 0
+                || d.paused
+                || matches!(
+                    d.lookup,
+                    Lookup::Queued | Lookup::Asked | Lookup::AskedBefore
+                )
+                || matches!(d.lookup, Lookup::Known { expires, .. } if expires > now)
+        };
+        self.domain_ids.retain(|_, id| {
+            let kept = self.domains.get(*id as usize).is_some_and(keep);
+            if !kept {
+                self.domains.try_remove(*id as usize);
+            }
+            kept
+        });
+        let mut in_use = vec![false; self.sites.capacity()];
+        for site in self.domains.iter().filter_map(|(_, d)| d.site()) {
+            if let Some(used) = in_use.get_mut(site as usize) {
+                *used = true;
+            }
+        }
+        for id in self.starved.iter().chain(&self.runnable) {
+            if let Some(used) = in_use.get_mut(*id as usize) {
+                *used = true;
+            }
+        }
+        self.site_ids.retain(|_, id| {
+            let used = in_use.get(*id as usize).copied().unwrap_or(false);
+            let kept = used
+                || self
+                    .sites
+                    .get(*id as usize)
+                    .is_some_and(|s| !s.is_forgettable(now));
+            if !kept {
+                self.sites.try_remove(*id as usize);
+            }
+            kept
+        });
+    }
 }

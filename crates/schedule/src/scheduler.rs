@@ -23,11 +23,11 @@ pub struct Scheduler {
     pub(crate) policy_of: PolicyOf,
     pub(crate) entries: Entries,
     pub(crate) domains: Slab<DomainEntry>,
-    domain_ids: HashMap<(Domain, bool, Option<Arc<str>>), u32>,
+    pub(crate) domain_ids: HashMap<(Domain, bool, Option<Arc<str>>), u32>,
     /// Of the recipients for which something was asked.
     pub(crate) terms: HashMap<RecipientKey, Terms>,
     pub(crate) sites: Slab<Site>,
-    site_ids: HashMap<Arc<str>, u32>,
+    pub(crate) site_ids: HashMap<Arc<str>, u32>,
     pub(crate) workers: Slab<Worker>,
     submitters: HashMap<String, u32>,
     pub(crate) timers: BinaryHeap<Reverse<(Timestamp, Slot)>>,
@@ -35,9 +35,9 @@ pub struct Scheduler {
     lookups: VecDeque<u32>,
     lookups_active: u32,
     /// Sites that may have work, in turn.
-    runnable: VecDeque<u32>,
+    pub(crate) runnable: VecDeque<u32>,
     /// Sites whose work waits for a free connection of the server.
-    starved: VecDeque<u32>,
+    pub(crate) starved: VecDeque<u32>,
     pub(crate) out: VecDeque<Action>,
     pub(crate) swept: Timestamp,
     stopped: bool,
@@ -52,9 +52,6 @@ impl fmt::Debug for Scheduler {
             .finish_non_exhaustive()
     }
 }
-
-/// How often domains and sites that nothing waits for are forgotten.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 impl Scheduler {
     /// A scheduler with nothing to do.
@@ -613,53 +610,5 @@ impl Scheduler {
         let id = u32::try_from(self.sites.insert(site)).unwrap_or(u32::MAX);
         self.site_ids.insert(key, id);
         id
-    }
-
-    /// Forgets domains and sites that nothing waits for, so that memory follows the queue and not
-    /// all that was ever sent.
-    fn sweep(&mut self, now: Timestamp) {
-        if now < self.swept + SWEEP_EVERY {
-            return;
-        }
-        self.swept = now;
-        let keep = |d: &DomainEntry| {
-            d.recipients > 0
-                || d.paused
-                || matches!(
-                    d.lookup,
-                    Lookup::Queued | Lookup::Asked | Lookup::AskedBefore
-                )
-                || matches!(d.lookup, Lookup::Known { expires, .. } if expires > now)
-        };
-        self.domain_ids.retain(|_, id| {
-            let kept = self.domains.get(*id as usize).is_some_and(keep);
-            if !kept {
-                self.domains.try_remove(*id as usize);
-            }
-            kept
-        });
-        let mut in_use = vec![false; self.sites.capacity()];
-        for site in self.domains.iter().filter_map(|(_, d)| d.site()) {
-            if let Some(used) = in_use.get_mut(site as usize) {
-                *used = true;
-            }
-        }
-        for id in self.starved.iter().chain(&self.runnable) {
-            if let Some(used) = in_use.get_mut(*id as usize) {
-                *used = true;
-            }
-        }
-        self.site_ids.retain(|_, id| {
-            let used = in_use.get(*id as usize).copied().unwrap_or(false);
-            let kept = used
-                || self
-                    .sites
-                    .get(*id as usize)
-                    .is_some_and(|s| !s.is_forgettable(now));
-            if !kept {
-                self.sites.try_remove(*id as usize);
-            }
-            kept
-        });
     }
 }

@@ -276,3 +276,9 @@ async fn start_tls(shared: &Shared, settings: &Settings, open: &mut Open) {
         }
     }
 }
+
+/// Says goodbye, without making anybody wait for it.
+pub(crate) async fn quit(mut open: Open) {
+    open.session.quit(net::now());
+    open.link.flush(&mut open.session).await;
+}

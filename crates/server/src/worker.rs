@@ -20,7 +20,7 @@ use crate::converse::converse;
 use crate::event::{Event, Finished, Job};
 use crate::known;
 use crate::local;
-use crate::opened::{Open, Opening, begin, greet, lost};
+use crate::opened::{Open, Opening, begin, greet, lost, quit};
 use crate::reach::{NoAddress, addresses, named_in_dns};
 use crate::resolve::Hop;
 use crate::sessions::Sessions;
@@ -582,10 +582,4 @@ impl Worker {
             line.field("host", peer).field("what", what).send();
         }
     }
-}
-
-/// Says goodbye, without making anybody wait for it.
-async fn quit(mut open: Open) {
-    open.session.quit(net::now());
-    open.link.flush(&mut open.session).await;
 }

@@ -51,6 +51,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Why mail cannot be taken in at present; `None` when it can.
     fn trouble(&self) -> Later<'_, Option<String>>;
 
+    /// Faults on our side that keep mail from leaving, in words; mail is taken in nevertheless.
+    fn faults(&self) -> Vec<String>;
+
     /// Writes a line about a request that was refused.
     fn log_refused(&self, client: IpAddr, key: Option<&str>, why: &str);
 }

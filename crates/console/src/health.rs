@@ -17,9 +17,16 @@ use crate::router::Console;
 pub(crate) struct Health {
     /// `ok`.
     status: &'static str,
+    /// Faults on this side that keep mail from leaving, such as a login that a relay refuses: the mail
+    /// waits, and none of it is charged an attempt.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    faults: Vec<String>,
 }
 
-const OK: Json<Health> = Json(Health { status: "ok" });
+const OK: Json<Health> = Json(Health {
+    status: "ok",
+    faults: Vec::new(),
+});
 
 /// Whether the process lives
 #[utoipa::path(
@@ -47,7 +54,10 @@ pub(crate) async fn readyz(
     State(console): State<Console>,
 ) -> Result<Json<Health>, Problem> {
     match console.backend().trouble().await {
-        None => Ok(OK),
+        None => Ok(Json(Health {
+            status: "ok",
+            faults: console.backend().faults(),
+        })),
         Some(why) => Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "not-ready",

@@ -59,7 +59,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 }
 
 /// Every metric but the histogram of delays and the version.
-pub(crate) const METRICS: [Metric; 34] = [
+pub(crate) const METRICS: [Metric; 36] = [
     counter(
         "messages_accepted",
         "Messages taken into the queue, reports of our own included",
@@ -176,6 +176,14 @@ pub(crate) const METRICS: [Metric; 34] = [
     counter(
         "log_lines_lost",
         "Lines left out of the log because it could not be written, or not fast enough",
+    ),
+    counter(
+        "own_faults",
+        "Tries that ended with a fault on this side: a refused login, a configured server that does not exist or does not prove its name",
+    ),
+    gauge(
+        "own_faults_standing",
+        "Faults on this side that mail waits for, sources that are out of service included",
     ),
     gauge("ready", "Whether mail can be taken in: 1 or 0"),
 ];

@@ -97,6 +97,15 @@ pub struct RecipientEnd {
     pub verdict: Verdict,
 }
 
+/// No host of the next hop could be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoHost {
+    /// The verdict for every recipient.
+    pub verdict: Verdict,
+    /// The fault is ours, and not the hosts'.
+    pub ours: bool,
+}
+
 #[derive(Debug)]
 struct Open {
     number: u32,
@@ -161,7 +170,7 @@ pub struct Attempt {
     ended: Vec<RecipientEnd>,
     /// Some host got through its greeting.
     greeted: bool,
-    failure: Option<Verdict>,
+    failure: Option<NoHost>,
     greetings_5xx: usize,
     failures: usize,
 }
@@ -253,7 +262,10 @@ impl Attempt {
             // The host works; it is this mail that may not go there.
             self.greeted = true;
         } else {
-            self.failure = Some(verdict);
+            self.failure = Some(NoHost {
+                verdict,
+                ours: failure.ours,
+            });
         }
         if judgement.fate == Fate::Stands {
             self.end_all();
@@ -261,14 +273,15 @@ impl Attempt {
         self.advance();
     }
 
-    /// No address of the host was of use: it is passed over, and does not count as tried.
-    pub fn skipped(&mut self, reply: &Reply, host: PeerHost, at: Timestamp) {
+    /// No address of the host was of use: it is passed over, and does not count as tried. `ours`: that is our
+    /// fault, who named it.
+    pub fn skipped(&mut self, reply: &Reply, host: PeerHost, ours: bool, at: Timestamp) {
         let verdict = Verdict {
             host: Some(host),
             ..Verdict::own(Outcome::Deferred, Class::Host, reply.clone(), at)
         };
         self.leave_host(&verdict, false);
-        self.failure.get_or_insert(verdict);
+        self.failure.get_or_insert(NoHost { verdict, ours });
         self.failures += 1;
         self.settings.hosts_max = self.settings.hosts_max.saturating_add(1);
         self.advance();
@@ -280,6 +293,7 @@ impl Attempt {
             stage: crate::Stage::Policy,
             reply: reply.clone(),
             retry: None,
+            ours: false,
         };
         self.settings.hosts_max = self.settings.hosts_max.saturating_add(1);
         self.failed(&failure, host, false, at);
@@ -415,21 +429,26 @@ impl Attempt {
     /// Every recipient's end, and the failure of the whole site where no host could be used: then
     /// no recipient has a verdict of its own, and the site's counts for all.
     #[must_use]
-    pub fn into_ends(mut self, at: Timestamp) -> (Vec<RecipientEnd>, Option<Verdict>) {
+    pub fn into_ends(mut self, at: Timestamp) -> (Vec<RecipientEnd>, Option<NoHost>) {
         if self.settings.hosts == 0 {
             let text = "the next hop has no host that could be tried";
             let reply = Reply::own(EnhancedCode::new(4, 4, 4), text);
-            self.failure = Some(Verdict::own(Outcome::Deferred, Class::Dns, reply, at));
+            let verdict = Verdict::own(Outcome::Deferred, Class::Dns, reply, at);
+            self.failure = Some(NoHost {
+                verdict,
+                ours: false,
+            });
         }
+        let failed = self.failure.as_ref().map(|failure| &failure.verdict);
         for open in &mut self.open {
             if open.so_far.is_none() {
-                open.so_far.clone_from(&self.failure);
+                open.so_far = failed.cloned();
             }
         }
         self.end_all();
         let final_ends = self.ended.iter().any(|e| e.verdict.outcome.is_final());
         match self.failure {
-            Some(verdict) if !self.greeted && !final_ends => (Vec::new(), Some(verdict)),
+            Some(failure) if !self.greeted && !final_ends => (Vec::new(), Some(failure)),
             _ => (self.ended, None),
         }
     }

@@ -21,7 +21,7 @@ mod transaction;
 mod transcript;
 
 pub use attempt::{
-    Attempt, AttemptSettings, Candidate, Elsewhere, Family, Next, RecipientEnd, Way,
+    Attempt, AttemptSettings, Candidate, Elsewhere, Family, Next, NoHost, RecipientEnd, Way,
 };
 pub use convert::{Conversion, Converted, Obstacle, Signatures, convert, needed};
 pub use hint::retry_after;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use mail::{Class, EnhancedCode, Reply, Timestamp, TlsUsed};
+use mail::{EnhancedCode, Reply, Timestamp, TlsUsed};
 use smtp::command;
 use smtp::extension::{Extension, Extensions};
 use smtp::machine::{Deadline, Machine};
@@ -61,6 +61,8 @@ pub struct Failure {
     pub reply: Reply,
     /// The host is to be tried again at once in this way; no policy forbids it.
     pub retry: Option<Way>,
+    /// The fault is ours: a login that is refused, a server of our choice whose certificate is.
+    pub ours: bool,
 }
 
 /// What a session tells its shell.
@@ -256,6 +258,7 @@ impl Session {
             stage,
             reply,
             retry,
+            ours: false,
         };
         self.events.push_back(Event::Failed(failure));
         self.over();
@@ -324,6 +327,8 @@ impl Session {
             stage,
             reply: reply.clone(),
             retry: None,
+            // Refused, or without a way to log in: a login that cannot be judged now (4yz) may pass later.
+            ours: stage == Stage::Login && (reply.is_permanent() || reply.code == 0),
         }));
         self.over();
         if reply.code != 421 {
@@ -573,11 +578,5 @@ impl Failure {
     #[must_use]
     pub fn judgement(&self) -> crate::Judgement {
         judge(self.stage, &self.reply)
-    }
-
-    /// Whether the host itself failed, rather than our login there.
-    #[must_use]
-    pub fn is_of_host(&self) -> bool {
-        self.judgement().class == Class::Host
     }
 }

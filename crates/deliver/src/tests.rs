@@ -381,7 +381,7 @@ fn a_password_is_never_sent_in_clear_and_never_shown() {
     let Some(Event::Failed(failure)) = s.poll_event() else {
         panic!("it went on")
     };
-    assert!(!failure.is_of_host());
+    assert!(failure.ours);
 
     let mut s = session(
         with_login,
@@ -505,6 +505,7 @@ fn refused(stage: Stage, code: u16) -> Failure {
         stage,
         reply: Reply::new(code, None, "no"),
         retry: None,
+        ours: false,
     }
 }
 
@@ -523,7 +524,7 @@ fn ourselves_among_the_hosts_ends_the_attempt_and_is_a_loop_where_no_better_host
     assert_eq!(a.next(), Next::Over);
     let (ends, site) = a.into_ends(NOW);
     assert!(ends.is_empty());
-    assert_eq!(site.unwrap().outcome, Outcome::Deferred);
+    assert_eq!(site.unwrap().verdict.outcome, Outcome::Deferred);
 }
 
 #[test]
@@ -533,6 +534,7 @@ fn a_dead_host_is_passed_over_in_the_same_attempt() {
         stage: Stage::Connect,
         reply: Reply::own(NO_ANSWER, "connection refused"),
         retry: None,
+        ours: false,
     };
     a.failed(&failure, host("mx1"), false, NOW);
     assert_eq!(candidate(&a), (1, Family::Any, vec![0, 1]));
@@ -688,6 +690,7 @@ fn a_failed_handshake_is_followed_by_clear_text_at_the_same_host() {
     let mut a = attempt(2);
     let failure = Failure {
         retry: Some(Way::Clear),
+        ours: false,
         ..refused(Stage::Tls, 0)
     };
     a.failed(&failure, host("mx1"), false, NOW);

@@ -133,6 +133,16 @@ impl Config {
         self
     }
 
+    /// Takes a key away.
+    #[must_use]
+    pub fn unset(mut self, key: &str) -> Self {
+        let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+        if let Some(keys) = self.sections.get_mut(section) {
+            keys.remove(name);
+        }
+        self
+    }
+
     /// Sets a key that has no value yet.
     #[must_use]
     pub fn or_set(self, key: &str, value: impl Into<Value>) -> Self {

@@ -129,6 +129,8 @@ pub enum Settled {
         key: RecipientKey,
         /// How it waits.
         state: RecipientState,
+        /// When it is tried again; its due time, unless it waits for a fault of ours to be mended.
+        next: Timestamp,
     },
 }
 

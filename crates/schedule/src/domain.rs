@@ -33,6 +33,8 @@ pub(crate) struct DomainEntry {
     pub(crate) paused: bool,
     /// Due, and not yet given to a site.
     pub(crate) pending: Vec<Slot>,
+    /// Its site is tried at once when it is known, even in a cool-off: an administrator asked for that.
+    pub(crate) probes: bool,
     /// Recipients of it in the queue.
     pub(crate) recipients: u32,
 }

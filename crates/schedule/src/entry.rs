@@ -49,6 +49,8 @@ pub(crate) const SILENT: u8 = 8;
 pub(crate) const TERMS: u8 = 16;
 /// Its first attempt is set for later.
 pub(crate) const FUTURE: u8 = 32;
+/// It waits for a fault of ours to be mended.
+pub(crate) const KEPT: u8 = 64;
 
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -236,6 +238,7 @@ impl Entries {
             return;
         };
         let is = entry.attempts == 0 && entry.phase == Phase::Waiting && entry.due > now;
+        let is = is && !entry.has(KEPT);
         let was = entry.has(FUTURE);
         entry.set(FUTURE, is);
         match (was, is) {

@@ -13,8 +13,8 @@
 //! **What counts as an attempt.** One is charged when the next hop was really tried for a
 //! recipient, or when the site, or the lookup of the domain, was found not to work: then every
 //! recipient that is due there at that moment is charged one, and one connection later finds out
-//! for all. Waiting for our own limits (window, rate, hold, pause, outgoing mail switched off) is
-//! free.
+//! for all. Waiting for our own limits (window, rate, hold, pause, outgoing mail switched off) and for
+//! faults of ours to be mended is free (`failure`).
 //!
 //! Nothing here is durable. What [`Action::Settle`] says must be committed to the spool before
 //! anyone hears of it, and a restart hands everything in again by [`Scheduler::insert`].
@@ -23,6 +23,7 @@ mod action;
 mod clock;
 mod domain;
 mod entry;
+mod failure;
 mod plan;
 mod rate;
 mod ready;
@@ -38,10 +39,11 @@ pub use action::{
     WorkerId,
 };
 pub use entry::NewRecipient;
+pub use failure::SiteFailure;
 pub use plan::{ParsePlanError, Plan};
 pub use rate::{ParseRateError, Rate};
 pub use scheduler::Scheduler;
-pub use settle::{Attempted, Report};
+pub use settle::{Attempted, OurWait, Report};
 pub use site::{SiteOrder, SiteView, StandingView};
 pub use verbs::Cancelled;
 pub use wait::{Reason, Wait};

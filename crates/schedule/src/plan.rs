@@ -108,6 +108,13 @@ impl Plan {
         self
     }
 
+    /// The first wait, without jitter; none where there is no second attempt.
+    #[must_use]
+    pub fn first(&self) -> Option<Duration> {
+        let step = self.steps.iter().find(|step| step.times > 0);
+        step.map(|step| step.wait)
+    }
+
     /// How many attempts there are behind the first.
     #[must_use]
     pub fn resends(&self) -> u32 {

@@ -125,6 +125,35 @@ impl Ready {
         Some((id, taken))
     }
 
+    /// The next up to `most` recipients of the newest message, whose turn it need not be.
+    pub(crate) fn pop_newest(&mut self, most: usize) -> Option<(QueueId, Vec<Slot>)> {
+        let newest = |(name, lane): (&LaneId, &Lane)| {
+            let places = lane.groups.iter().enumerate();
+            let newest = places.max_by_key(|(_, group)| group.id)?;
+            Some((newest.1.id, newest.0, *name))
+        };
+        let (id, place, name) = self.lanes.iter().filter_map(newest).max()?;
+        let lane = self.lanes.get_mut(&name)?;
+        let group = lane.groups.get_mut(place)?;
+        let taken: Vec<Slot> = group.slots.drain(..most.min(group.slots.len())).collect();
+        self.recipients -= taken.len();
+        if group.slots.is_empty() {
+            lane.groups.remove(place);
+            self.messages -= 1;
+        }
+        if lane.groups.is_empty() {
+            self.lanes.remove(&name);
+            self.turn.retain(|other| *other != name);
+        }
+        Some((id, taken))
+    }
+
+    /// All that stand here, in no order that means anything; some may be out of the queue since.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        let groups = self.lanes.values().flat_map(|lane| &lane.groups);
+        groups.flat_map(|group| group.slots.iter().copied())
+    }
+
     /// Takes everything out.
     pub(crate) fn drain(&mut self) -> Vec<Slot> {
         let mut all = Vec::with_capacity(self.recipients);
@@ -161,6 +190,20 @@ mod tests {
     fn submitters_take_turns() {
         let mails = [(1, 10, 0), (1, 11, 0), (1, 12, 0), (2, 20, 0)];
         assert_eq!(order(ready(&mails)), [10, 20, 11, 12]);
+    }
+
+    #[test]
+    fn the_newest_is_taken_from_wherever_it_stands() {
+        let mut ready = ready(&[(1, 10, 0), (1, 30, 0), (2, 20, 0), (1, 30, 0)]);
+        let newest = ready
+            .pop_newest(1)
+            .map(|(id, slots)| (id.as_u64(), slots.len()));
+        assert_eq!(newest, Some((30, 1)), "no more than asked for");
+        assert_eq!(ready.recipients(), 3);
+        let left = std::iter::from_fn(|| ready.pop_newest(10));
+        let left: Vec<u64> = left.map(|(id, _)| id.as_u64()).collect();
+        assert_eq!(left, [30, 20, 10]);
+        assert!(ready.is_empty() && ready.pop(1).is_none());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::action::{
     Action, Batch, Deadline, DomainId, Policy, PolicyOf, Resolution, Settings, SiteId, WorkerId,
 };
 use crate::domain::{DomainEntry, Lookup, Worker};
-use crate::entry::{Entries, HELD, NewRecipient, Phase, Slot, TERMS};
+use crate::entry::{Entries, HELD, KEPT, NewRecipient, Phase, Slot, TERMS};
 use crate::site::{Limits, Site};
 use crate::window::Standing;
 
@@ -145,6 +145,11 @@ impl Scheduler {
                     site,
                     expires: expires.max(now + Duration::from_millis(1)),
                 };
+                if std::mem::take(&mut entry.probes)
+                    && let Some(s) = self.sites.get_mut(site as usize)
+                {
+                    s.window.probe();
+                }
                 self.settle_pending_into(now, domain.0);
                 Some(SiteId(site))
             }
@@ -156,7 +161,7 @@ impl Scheduler {
                         .get(slot)
                         .is_some_and(|e| e.phase == Phase::Pending)
                     {
-                        self.settle(now, slot, &verdict, None);
+                        self.settle(now, slot, &verdict, None, Duration::ZERO);
                     }
                 }
                 None
@@ -284,6 +289,10 @@ impl Scheduler {
                 break;
             }
             self.site_timers.pop();
+            let looks = |s: &Site| s.look_at.is_some_and(|at| at <= now);
+            if self.sites.get(site as usize).is_some_and(looks) {
+                self.end_impatient(now, site);
+            }
             self.make_runnable(site);
         }
     }
@@ -317,6 +326,7 @@ impl Scheduler {
         let Some(entry) = self.entries.get_mut(slot) else {
             return;
         };
+        entry.set(KEPT, false);
         let Some(domain) = self.domains.get_mut(entry.domain as usize) else {
             return;
         };
@@ -455,7 +465,14 @@ impl Scheduler {
     fn give_batch(&mut self, now: Timestamp, id: u32, worker: u32, fresh: bool) -> Option<Action> {
         let site = self.sites.get_mut(id as usize)?;
         let mut batch = None;
-        while let Some((message, slots)) = site.ready.pop(site.limits.recipients as usize) {
+        let most = site.limits.recipients as usize;
+        // Who probes may be charged for it: the one that has waited least.
+        let newest = site.window.is_probing_again();
+        let mut next = match newest {
+            true => site.ready.pop_newest(most),
+            false => site.ready.pop(most),
+        };
+        while let Some((message, slots)) = next.take() {
             let mut live = Vec::with_capacity(slots.len());
             let mut recipients = Vec::with_capacity(slots.len());
             for slot in slots {
@@ -471,6 +488,7 @@ impl Scheduler {
                 batch = Some((message, live, recipients));
                 break;
             }
+            next = site.ready.pop(most);
         }
         let Some((message, slots, recipients)) = batch else {
             // Everything ready had been taken out of the queue: the worker goes back.
@@ -587,6 +605,7 @@ impl Scheduler {
             lookup: Lookup::Unknown,
             paused: rest.is_some_and(|d| d.paused),
             pending: Vec::new(),
+            probes: false,
             recipients: 0,
         };
         let id = u32::try_from(self.domains.insert(entry)).unwrap_or(u32::MAX);

@@ -9,7 +9,8 @@ use mail::{
 };
 
 use crate::action::{Action, Settled, WorkerId};
-use crate::entry::{CANCELLED, Entry, HELD, NOTIFIED, Phase, SILENT, Slot, TERMS};
+use crate::entry::{CANCELLED, Entry, HELD, KEPT, NOTIFIED, Phase, SILENT, Slot, TERMS};
+use crate::failure::SiteFailure;
 use crate::plan::{Plan, mix};
 use crate::scheduler::Scheduler;
 
@@ -24,8 +25,17 @@ pub struct Attempted {
     pub retry_after: Option<Duration>,
     /// The plan that such an answer is re-sent by, instead of its domain's.
     pub plan: Option<Arc<Plan>>,
-    /// A limit of our own lets it wait until then: nothing was tried, and no attempt is charged.
-    pub not_before: Option<Timestamp>,
+    /// It waits because of us: nothing was tried, and no attempt is charged.
+    pub ours: Option<OurWait>,
+}
+
+/// A wait that costs no attempt, because the reason lies with us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OurWait {
+    /// For a limit of our own, until then.
+    Limit(Timestamp),
+    /// For a fault of ours to be mended; tried again then.
+    Fault(Timestamp),
 }
 
 /// What a worker reports of a batch.
@@ -33,9 +43,9 @@ pub struct Attempted {
 pub struct Report {
     /// Recipients with a verdict of their own.
     pub attempted: Vec<Attempted>,
-    /// No host of the site could be talked to: the verdict for every recipient of the batch that
-    /// is not in `attempted`, and the site's failure.
-    pub site_failure: Option<Verdict>,
+    /// No host of the site could be used: that counts for every recipient of the batch that is not in
+    /// `attempted`.
+    pub site_failure: Option<SiteFailure>,
     /// How long connecting took, where this batch connected.
     pub setup: Duration,
     /// How long the transaction took.
@@ -46,8 +56,6 @@ pub struct Report {
 
 /// Batches behind which a session makes way for a site that waits for a connection.
 const TENURE: u32 = 20;
-/// The cool-off where everybody who waited ran out of attempts.
-const COOL_OFF_EMPTY: Duration = Duration::from_secs(60);
 /// The longest that a server's wish to be left alone is obeyed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 
@@ -62,7 +70,12 @@ impl Scheduler {
         let (site, batch) = (w.site, std::mem::take(&mut w.batch));
         for attempted in &report.attempted {
             if let Some(slot) = self.entries.find(attempted.key) {
-                self.settle(now, slot, &attempted.verdict, Some(attempted));
+                let verdict = &attempted.verdict;
+                let asked = attempted.retry_after.unwrap_or_default();
+                match attempted.ours {
+                    Some(ours) => self.postpone(now, slot, verdict, ours),
+                    None => self.settle(now, slot, verdict, attempted.plan.as_ref(), asked),
+                };
             }
         }
         let left: Vec<Slot> = batch
@@ -73,12 +86,17 @@ impl Scheduler {
                     .is_some_and(|e| e.phase == Phase::InFlight)
             })
             .collect();
+        let mut is_mended = false;
         if let Some(s) = self.sites.get_mut(site as usize) {
             s.busy = s.busy.saturating_sub(1);
             if report.site_failure.is_none() {
                 s.pace.learn(report.setup, report.service);
                 s.window.succeeded(s.busy + 1);
+                is_mended = s.fault.take().is_some();
             }
+        }
+        if is_mended {
+            self.let_go(now, site);
         }
         if report.open {
             let mut yields = tenure_is_over;
@@ -93,69 +111,22 @@ impl Scheduler {
             self.forget_worker(worker.0);
         }
         match report.site_failure {
-            Some(verdict) => self.site_failed(now, site, left, &verdict),
+            Some(failure) => self.site_failed(now, site, left, &failure),
             None => self.put_back(now, left),
         }
         self.make_runnable(site);
     }
 
-    /// A site failed for one worker. While others are talking to it, or about to, it may only be too much for it:
-    /// then the batch goes back, uncharged. Otherwise it is closed, and everybody who is due there is
-    /// charged one attempt.
-    fn site_failed(&mut self, now: Timestamp, site: u32, left: Vec<Slot>, verdict: &Verdict) {
-        let Some(s) = self.sites.get_mut(site as usize) else {
-            return;
-        };
-        s.last_failure = Some(verdict.reply.clone());
-        let closes = s.window.failed() || s.established == 0 && s.busy == 0;
-        if !closes {
-            self.put_back(now, left);
-            return;
-        }
-        let waiting = s.ready.drain();
-        let mut shortest: Option<Duration> = None;
-        let left = left.into_iter().map(|slot| (slot, Phase::InFlight));
-        for (slot, phase) in left.chain(waiting.into_iter().map(|slot| (slot, Phase::Ready))) {
-            // What another worker has is its own to end.
-            if self.entries.get(slot).is_none_or(|e| e.phase != phase) {
-                continue;
-            }
-            if let Some(due) = self.settle(now, slot, verdict, None) {
-                let wait = due.since(now);
-                shortest = Some(shortest.map_or(wait, |s| s.min(wait)));
-            }
-        }
-        if let Some(s) = self.sites.get_mut(site as usize) {
-            s.window.cool_off(now, shortest.unwrap_or(COOL_OFF_EMPTY));
-        }
-    }
-
-    fn put_back(&mut self, now: Timestamp, slots: Vec<Slot>) {
-        for slot in slots {
-            if self.end_if_cancelled(now, slot) {
-                continue;
-            }
-            let Some(entry) = self.entries.get_mut(slot) else {
-                continue;
-            };
-            entry.phase = Phase::Waiting;
-            if !entry.has(HELD) && !self.expire_if_old(now, slot) {
-                self.make_due(now, slot);
-            }
-        }
-    }
-
-    /// Ends an attempt of one recipient. The due time of the next one, when there is one.
+    /// Ends an attempt of one recipient; the next one comes after the wait of its plan (`plan`, or its domain's),
+    /// and after what the host `asked` for. The due time of the next one, when there is one.
     pub(crate) fn settle(
         &mut self,
         now: Timestamp,
         slot: Slot,
         verdict: &Verdict,
-        attempted: Option<&Attempted>,
+        plan: Option<&Arc<Plan>>,
+        asked: Duration,
     ) -> Option<Timestamp> {
-        if let Some(until) = attempted.and_then(|a| a.not_before) {
-            return self.postpone(now, slot, verdict, until);
-        }
         let entry = self.entries.get_mut(slot)?;
         entry.attempts = entry.attempts.saturating_add(1);
         if verdict.outcome != Outcome::Deferred {
@@ -169,7 +140,6 @@ impl Scheduler {
         let policy = &self.domains.get(entry.domain as usize)?.policy;
         let seed =
             self.settings.seed ^ mix(entry.key().id.as_u64()) ^ u64::from(entry.key().recipient);
-        let plan = attempted.and_then(|a| a.plan.as_ref());
         let plan = plan.unwrap_or(&policy.plan);
         let Some(wait) = plan.wait_after(u32::from(entry.attempts), seed) else {
             self.end(
@@ -195,51 +165,58 @@ impl Scheduler {
             );
             return None;
         }
-        let asked = attempted.and_then(|a| a.retry_after).unwrap_or_default();
-        self.wait_until(
-            now,
-            slot,
-            verdict,
-            now + wait.max(asked.min(RETRY_AFTER_MAX)),
-        )
+        let wait = wait.max(asked.min(RETRY_AFTER_MAX));
+        self.wait_until(now, slot, verdict, now + wait, None)
     }
 
-    /// Nothing was tried, because a limit of our own lets the recipient wait.
-    fn postpone(
+    /// Nothing was tried, because the recipient waits for us.
+    pub(crate) fn postpone(
         &mut self,
         now: Timestamp,
         slot: Slot,
         verdict: &Verdict,
-        until: Timestamp,
+        ours: OurWait,
     ) -> Option<Timestamp> {
         let held = self.entries.get(slot)?.has(HELD);
+        let (until, is_fault) = match ours {
+            OurWait::Limit(until) => (until, false),
+            OurWait::Fault(until) => (until, true),
+        };
+        if is_fault && self.end_if_impatient(now, slot, &verdict.reply) {
+            return None;
+        }
         if self.end_if_cancelled(now, slot) || !held && self.expire_if_old(now, slot) {
             return None;
         }
-        self.wait_until(now, slot, verdict, until)
+        let old = self.entries.get(slot)?.due;
+        self.entries.get_mut(slot)?.set(KEPT, is_fault);
+        self.wait_until(now, slot, verdict, until, is_fault.then_some(old))
     }
 
+    /// It is tried again at `next`, and so it is kept: or as `due` before, so that a restart finds out anew.
     fn wait_until(
         &mut self,
         now: Timestamp,
         slot: Slot,
         verdict: &Verdict,
-        due: Timestamp,
+        next: Timestamp,
+        due: Option<Timestamp>,
     ) -> Option<Timestamp> {
         let entry = self.entries.get_mut(slot)?;
-        entry.due = due;
+        entry.due = next;
         let key = entry.key();
         let state = RecipientState {
             last: Some(verdict.clone()),
+            due: due.unwrap_or(next),
             ..self.state_of(slot)?
         };
-        self.out
-            .push_back(Action::Settle(Settled::Waiting { key, state }));
+        let settled = Settled::Waiting { key, state, next };
+        self.out.push_back(Action::Settle(settled));
         self.set_timer(slot, now);
-        Some(due)
+        Some(next)
     }
 
-    fn end(&mut self, slot: Slot, verdict: Verdict) {
+    pub(crate) fn end(&mut self, slot: Slot, verdict: Verdict) {
         let Some(entry) = self.entries.remove(slot) else {
             return;
         };
@@ -270,7 +247,7 @@ impl Scheduler {
         }
     }
 
-    fn end_if_cancelled(&mut self, now: Timestamp, slot: Slot) -> bool {
+    pub(crate) fn end_if_cancelled(&mut self, now: Timestamp, slot: Slot) -> bool {
         if !self.entries.get(slot).is_some_and(|e| e.has(CANCELLED)) {
             return false;
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mail::{QueueId, Reply, Timestamp};
 
+use crate::entry::Slot;
 use crate::rate::{Meter, Rate};
 use crate::ready::Ready;
 use crate::window::{Standing, Window};
@@ -33,6 +34,12 @@ pub(crate) struct Site {
     pub(crate) given: Option<QueueId>,
     /// Why it was closed.
     pub(crate) last_failure: Option<Reply>,
+    /// What is wrong on our side, so that nothing can be sent to it.
+    pub(crate) fault: Option<Reply>,
+    /// Those who found that out; they are due when it may be mended.
+    pub(crate) kept: Vec<Slot>,
+    /// When those who wait for a fault to be mended are looked through.
+    pub(crate) look_at: Option<Timestamp>,
     /// When something was last sent to it.
     pub(crate) used: Timestamp,
     /// What was ordered for it, for a time.
@@ -112,6 +119,9 @@ impl Site {
             pace: Pace::default(),
             given: None,
             last_failure: None,
+            fault: None,
+            kept: Vec::new(),
+            look_at: None,
             used: Timestamp::ZERO,
             order: None,
         }

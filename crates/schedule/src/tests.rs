@@ -17,6 +17,10 @@ type Behaviour = Box<dyn FnMut(&Batch, usize) -> Answer>;
 enum Answer {
     Outcome(Outcome),
     SiteDown,
+    /// Down, and it asks to be left alone for a time.
+    Busy(Duration),
+    /// A fault of ours keeps mail from it until then.
+    OurFault(Timestamp),
     /// A limit of our own: nothing is tried until then.
     NotBefore(Timestamp),
 }
@@ -151,15 +155,25 @@ impl World {
             ..Report::default()
         };
         match answer {
-            Answer::SiteDown => {
+            Answer::SiteDown | Answer::Busy(_) | Answer::OurFault(_) => {
                 report.open = false;
-                report.site_failure = Some(verdict(Outcome::Deferred, Class::Host, self.now));
+                let mut failure = SiteFailure {
+                    verdict: verdict(Outcome::Deferred, Class::Host, self.now),
+                    retry_after: None,
+                    ours_until: None,
+                };
+                match answer {
+                    Answer::Busy(asked) => failure.retry_after = Some(asked),
+                    Answer::OurFault(until) => failure.ours_until = Some(until),
+                    Answer::SiteDown | Answer::Outcome(_) | Answer::NotBefore(_) => {}
+                }
+                report.site_failure = Some(failure);
             }
             Answer::Outcome(_) | Answer::NotBefore(_) => {
-                let (outcome, not_before) = match answer {
+                let (outcome, ours) = match answer {
+                    Answer::NotBefore(at) => (Outcome::Deferred, Some(OurWait::Limit(at))),
                     Answer::Outcome(outcome) => (outcome, None),
-                    Answer::NotBefore(at) => (Outcome::Deferred, Some(at)),
-                    Answer::SiteDown => unreachable!(),
+                    Answer::SiteDown | Answer::Busy(_) | Answer::OurFault(_) => unreachable!(),
                 };
                 self.scheduler.greeted(worker);
                 let verdict = verdict(outcome, Class::Recipient, self.now);
@@ -168,7 +182,7 @@ impl World {
                     verdict: verdict.clone(),
                     retry_after: None,
                     plan: None,
-                    not_before,
+                    ours,
                 };
                 report.attempted = batch.keys().map(attempted).collect();
             }
@@ -316,10 +330,160 @@ fn a_mail_that_comes_while_its_site_cools_off_waits_for_the_probe_uncharged() {
         .scheduler
         .wait(RecipientKey { id, recipient: 0 }, world.now)
         .unwrap();
-    assert_eq!(wait.reason, Reason::CoolingOff);
+    assert!(matches!(wait.reason, Reason::CoolingOff(Some(_))));
     assert!(wait.next.unwrap() > world.now);
     world.run_for(minutes(60));
     assert_eq!(world.finals(), [(Outcome::Failed, 6), (Outcome::Failed, 6)]);
+}
+
+/// When a mail was tried, in seconds since `start`.
+fn tried(world: &World, id: QueueId, start: Timestamp) -> Vec<u64> {
+    let of_it = world.log.iter().filter(|(_, _, batch)| batch.id == id);
+    of_it.map(|(at, _, _)| at.since(start).as_secs()).collect()
+}
+
+/// A mail that has been tried often, and is due now.
+fn old_mail(world: &mut World, domain: &str, attempts: u32) -> QueueId {
+    world.next_id += 1;
+    let id = QueueId::from_u64(world.next_id);
+    let state = RecipientState {
+        attempts,
+        due: world.now,
+        ..RecipientState::default()
+    };
+    let new = NewRecipient {
+        key: RecipientKey { id, recipient: 0 },
+        domain: Domain::parse(domain).unwrap(),
+        destination: Destination::Outgoing,
+        submitter: "u".to_owned(),
+        accepted: world.now,
+        terms: mail::Terms::default(),
+        state,
+    };
+    world.scheduler.insert(world.now, &new);
+    id
+}
+
+#[test]
+fn an_old_mail_with_a_long_wait_keeps_nobody_else_waiting() {
+    let mut w = World::new(Settings::default(), policy(Plan::internet()));
+    w.site("x.example", dead);
+    let start = w.now;
+    let old = old_mail(&mut w, "x.example", 20);
+    w.run_for(minutes(1));
+    let new = w.mail("u", "x.example", 1);
+    w.run_for(minutes(6));
+    assert_eq!(tried(&w, old, start), [0], "its own wait is hours");
+    assert_eq!(tried(&w, new, start), [300], "the newest probes");
+    w.site("x.example", good);
+    let last = w.mail("u", "x.example", 1);
+    w.run_for(minutes(6));
+    assert_eq!(tried(&w, last, start), [600]);
+    assert_eq!(tried(&w, new, start).len(), 2, "and the others follow it");
+    assert_eq!(
+        w.finals(),
+        [(Outcome::Delivered, 1), (Outcome::Delivered, 2)]
+    );
+}
+
+#[test]
+fn a_cool_off_is_as_short_as_the_first_wait_of_a_plan_of_seconds() {
+    let plan = Plan::parse_list(&["2s", "1h"]).unwrap();
+    let mut w = World::new(Settings::default(), policy(plan));
+    w.site("x.example", dead);
+    let start = w.now;
+    old_mail(&mut w, "x.example", 1);
+    w.run_for(Duration::from_secs(1));
+    let new = w.mail("u", "x.example", 1);
+    w.run_for(Duration::from_secs(10));
+    assert_eq!(tried(&w, new, start), [2, 4]);
+}
+
+#[test]
+fn a_host_that_asks_to_be_left_alone_is_for_up_to_four_hours() {
+    for (asked, probed) in [(20, 20), (60 * 24, 4 * 60)] {
+        let mut w = World::default_plan();
+        w.site("x.example", move |_, _| Answer::Busy(minutes(asked)));
+        let start = w.now;
+        w.mail("u", "x.example", 1);
+        w.run_for(minutes(1));
+        let new = w.mail("u", "x.example", 1);
+        w.run_for(minutes(probed));
+        assert_eq!(tried(&w, new, start), [probed * 60]);
+        let waits = w.log.len();
+        assert_eq!(waits, 2, "nobody else tried meanwhile");
+    }
+}
+
+#[test]
+fn a_fault_of_ours_costs_no_attempt_and_ends_after_five_days() {
+    let mut w = World::default_plan();
+    let start = w.now;
+    let until = start + minutes(60);
+    w.site("relay.example", move |_, _| Answer::OurFault(until));
+    w.mail("u", "relay.example", 1);
+    w.run_for(minutes(10));
+    let second = w.mail("v", "relay.example", 3);
+    w.run_for(minutes(10));
+    assert_eq!((w.log.len(), w.settled.len()), (1, 1), "one tried for all");
+    let Settled::Waiting { state, next, .. } = &w.settled[0].1 else {
+        panic!("{:?}", w.settled);
+    };
+    assert_eq!((state.attempts, *next), (0, until));
+    assert_eq!(state.due, start, "after a restart it is tried at once");
+    assert_eq!(w.scheduler.future(), 0);
+    let key = RecipientKey {
+        id: second,
+        recipient: 2,
+    };
+    let wait = w.scheduler.wait(key, w.now).unwrap();
+    assert!(matches!(wait.reason, Reason::OurFault(_)), "{wait:?}");
+    assert_eq!(wait.next, Some(until));
+    // A new configuration may mend it.
+    w.scheduler.policies_changed(w.now, Settings::default());
+    w.run_for(minutes(1));
+    assert_eq!(w.log.len(), 2);
+    assert_eq!(w.scheduler.wait(key, w.now).unwrap().next, Some(until));
+    // It never is.
+    w.site("relay.example", move |_, _| {
+        Answer::OurFault(start + minutes(100_000))
+    });
+    w.run_for(minutes(5 * 1440 - 25));
+    assert_eq!(w.finals(), [], "{:?}", w.settled);
+    w.run_for(minutes(6));
+    assert_eq!(w.finals(), [(Outcome::Expired, 0)]);
+    w.run_for(minutes(10));
+    assert_eq!(w.finals(), [(Outcome::Expired, 0); 4]);
+}
+
+#[test]
+fn who_waits_for_us_goes_at_once_when_it_is_mended() {
+    let mut policy = policy(Plan::fixed(5, minutes(5)));
+    policy.lifetime = Some(minutes(90));
+    let mut w = World::new(Settings::default(), policy);
+    let start = w.now;
+    w.site("relay.example", move |_, _| {
+        Answer::OurFault(start + minutes(60))
+    });
+    for n in 0..50 {
+        w.mail(&format!("u{n}"), "relay.example", 1);
+    }
+    w.run_for(minutes(59));
+    w.site("relay.example", good);
+    w.run_for(minutes(2));
+    assert_eq!(w.finals(), [(Outcome::Delivered, 1); 50]);
+    w.site("relay.example", move |_, _| {
+        Answer::OurFault(start + minutes(100_000))
+    });
+    w.mail("u", "relay.example", 1);
+    w.run_for(minutes(89));
+    assert_eq!(w.finals().len(), 50);
+    w.run_for(minutes(2));
+    assert_eq!(
+        w.finals().last(),
+        Some(&(Outcome::Expired, 0)),
+        "its lifetime holds here, too"
+    );
 }
 
 #[test]
@@ -586,6 +750,20 @@ fn retry_now_is_due_at_once_and_opens_a_site_that_cools_off() {
     world.scheduler.retry(world.now, key, world.now).unwrap();
     world.run_for(Duration::from_secs(1));
     assert_eq!(world.log.len(), 2);
+}
+
+#[test]
+fn retry_now_after_a_reload_tries_at_once_as_well() {
+    let mut w = World::default_plan();
+    w.site("dead.example", dead);
+    let start = w.now;
+    let id = w.mail("u", "dead.example", 1);
+    w.run_for(minutes(1));
+    w.scheduler.policies_changed(w.now, Settings::default());
+    let key = RecipientKey { id, recipient: 0 };
+    assert!(w.scheduler.retry(w.now, key, w.now).is_some());
+    w.run_for(minutes(1));
+    assert_eq!(tried(&w, id, start), [0, 60]);
 }
 
 #[test]

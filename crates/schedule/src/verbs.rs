@@ -96,14 +96,26 @@ impl Scheduler {
             true => self.entries.mark_future(slot, now),
             false => self.set_timer(slot, now),
         }
-        if at <= now
-            && let Some(site) = self.domains.get(domain as usize).and_then(|d| d.site())
-            && let Some(s) = self.sites.get_mut(site as usize)
-        {
-            s.window.probe();
-            self.make_runnable(site);
+        if at <= now && !held {
+            self.probe_for(domain, slot);
         }
         state
+    }
+
+    /// Its site is tried at once, even in a cool-off; where it is not known yet, when it is.
+    fn probe_for(&mut self, domain: u32, slot: Slot) {
+        let is_pending = |e: &crate::entry::Entry| e.phase == Phase::Pending;
+        let pending = self.entries.get(slot).is_some_and(is_pending);
+        let Some(domain) = self.domains.get_mut(domain as usize) else {
+            return;
+        };
+        domain.probes |= pending;
+        if let Some(site) = domain.site() {
+            if let Some(s) = self.sites.get_mut(site as usize) {
+                s.window.probe();
+            }
+            self.make_runnable(site);
+        }
     }
 
     /// Sends a recipient by this host from now on, instead of where the rules would; `None`: where
@@ -200,6 +212,7 @@ impl Scheduler {
         for (_, domain) in &mut self.domains {
             domain.policy = (self.policy_of)(&domain.name, domain.destination);
         }
+        self.faults_may_be_mended(now);
         self.reroute_all(now);
         self.set_timers_anew(now);
     }

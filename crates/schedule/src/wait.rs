@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use mail::{Destination, RecipientKey, Timestamp};
+use mail::{Destination, RecipientKey, Reply, Timestamp};
 
 use crate::domain::Lookup;
-use crate::entry::{HELD, Phase};
+use crate::entry::{HELD, KEPT, Phase};
 use crate::scheduler::Scheduler;
 use crate::window::Standing;
 
@@ -23,6 +23,8 @@ pub struct Wait {
 pub enum Reason {
     /// An administrator holds it.
     Held,
+    /// A fault of ours was found when it was tried; it is tried again, and that costs no attempt.
+    Kept,
     /// The wait of its plan is not over.
     NotDue {
         /// Attempts made.
@@ -38,8 +40,10 @@ pub enum Reason {
     LookingUp,
     /// The bound on lookups at once is reached.
     LookupLimit,
-    /// The site did not answer; one connection finds out for all.
-    CoolingOff,
+    /// No host of the site could be used, because of this; one connection finds out for all.
+    CoolingOff(Option<Reply>),
+    /// A fault of ours keeps mail from leaving; it is tried again, and costs no attempt.
+    OurFault(Reply),
     /// One connection is finding out whether the site works.
     Probing,
     /// All connections that the site is given are busy.
@@ -56,10 +60,19 @@ pub enum Reason {
     InFlight,
 }
 
+/// Whether a reason of ours is that nothing was heard (RFC 3463 §3.5: X.4.1, X.4.2).
+fn is_silence(why: &Reply) -> bool {
+    let code = why.enhanced.map(|e| (e.subject, e.detail));
+    matches!(code, Some((4, 1 | 2)))
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Held => f.write_str("held: an administrator must release it"),
+            Self::Kept => f.write_str(
+                "a fault on this side, tried again without costing an attempt: the last answer says which",
+            ),
             Self::NotDue { attempts: 0, .. } => f.write_str("its first attempt is set for later"),
             Self::NotDue { attempts, of } => {
                 write!(
@@ -71,8 +84,23 @@ impl fmt::Display for Reason {
             Self::Paused => f.write_str("its domain is paused by an administrator"),
             Self::LookingUp => f.write_str("DNS is being asked for its mail hosts"),
             Self::LookupLimit => f.write_str("many DNS lookups are under way; its turn comes"),
-            Self::CoolingOff => {
-                f.write_str("its mail hosts did not answer; one connection tries them again")
+            Self::CoolingOff(why) => {
+                match why {
+                    Some(why) if why.code > 0 => write!(f, "its mail host answered {why}")?,
+                    Some(why) if is_silence(why) => {
+                        write!(f, "its mail hosts did not answer ({})", why.text)?;
+                    }
+                    Some(why) => write!(f, "its mail hosts cannot be used: {}", why.text)?,
+                    None => f.write_str("its mail hosts could not be used")?,
+                }
+                f.write_str("; one connection tries them again")
+            }
+            Self::OurFault(why) => {
+                f.write_str("a fault on this side, tried again without costing an attempt: ")?;
+                match why.code {
+                    0 => f.write_str(&why.text),
+                    _ => write!(f, "{why}"),
+                }
             }
             Self::Probing => f.write_str("one connection is finding out whether its host works"),
             Self::SiteConnections(n) => {
@@ -123,6 +151,7 @@ impl Scheduler {
             }
         }
         match entry.phase {
+            Phase::Waiting if entry.has(KEPT) => wait(Reason::Kept, Some(entry.due)),
             Phase::Waiting => {
                 // A plan that was shortened meanwhile ends with the attempt that is set.
                 let of = (domain.policy.plan.resends() + 1).max(u32::from(entry.attempts) + 1);
@@ -152,7 +181,11 @@ impl Scheduler {
             return (Reason::NextUp, None);
         };
         if let Standing::CoolingOff { until } = site.window.standing {
-            return (Reason::CoolingOff, Some(until));
+            let reason = match &site.fault {
+                Some(fault) => Reason::OurFault(fault.clone()),
+                None => Reason::CoolingOff(site.last_failure.clone()),
+            };
+            return (reason, Some(until));
         }
         if let Some(at) = site.not_before(now).filter(|at| *at > now) {
             return match site.order(now) {

@@ -115,6 +115,11 @@ impl Window {
         self.recovering = true;
     }
 
+    /// Whether one connection is finding out if a site that failed works again.
+    pub(crate) const fn is_probing_again(&self) -> bool {
+        matches!(self.standing, Standing::Probing) && self.recovering
+    }
+
     /// Lets one probe through, when the cool-off is over or an administrator asks.
     pub(crate) const fn probe(&mut self) {
         if matches!(self.standing, Standing::CoolingOff { .. }) {

@@ -568,6 +568,7 @@ async fn stats(shared: &Shared) -> Result<Answer, String> {
         ("spool_reclaimed", s.reclaimed),
         ("spool_index_backlog", s.index_backlog),
         ("log_lines_lost", shared.journal.lost()),
+        ("own_faults", shared.faults.count()),
     ];
     for (name, value) in spool {
         figures.insert(name.to_owned(), value.into());

@@ -159,6 +159,8 @@ pub(crate) struct TlsReportSettings {
 pub(crate) struct Relay {
     pub(crate) tls: TlsMode,
     pub(crate) credentials: Option<Credentials>,
+    /// Where the password stands.
+    pub(crate) password_file: Option<PathBuf>,
 }
 
 /// What one rule for a destination may set.

@@ -71,8 +71,17 @@ impl Http {
         }
     }
 
-    /// Of those that nothing is sent to, and of those who are told what happened.
-    fn of_lists(&self) -> [(&'static str, Vec<u64>); 4] {
+    /// What is wrong on our side, so that mail waits.
+    fn faults(&self) -> Vec<String> {
+        let shared = &self.0;
+        let config = &shared.settings().config;
+        let mut words = shared.faults.words();
+        words.extend(sources::faults(shared, config));
+        words
+    }
+
+    /// Of those that nothing is sent to, of those who are told what happened, and of faults.
+    fn of_lists(&self) -> [(&'static str, Vec<u64>); 6] {
         let listed = self.0.settings().policy.suppressed.len() as u64;
         let (told, unsent, states) = self.0.webhooks.figures();
         [
@@ -80,6 +89,8 @@ impl Http {
             ("webhook_events", told.to_vec()),
             ("webhook_unsent_events", vec![unsent]),
             ("webhooks", states.to_vec()),
+            ("own_faults", vec![self.0.faults.count()]),
+            ("own_faults_standing", vec![self.faults().len() as u64]),
         ]
     }
 
@@ -210,6 +221,10 @@ impl Backend for Http {
             let gauges = self.gauges().await;
             self.figures(gauges)
         })
+    }
+
+    fn faults(&self) -> Vec<String> {
+        self.faults()
     }
 
     fn trouble(&self) -> Later<'_, Option<String>> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deliver::{Ended, Known, retry_after};
-use mail::{Message, Outcome, PeerHost, RecipientKey, Verdict};
+use mail::{Message, Outcome, PeerHost, RecipientKey, Timestamp, Verdict};
 use ops::{AttemptView, QueuedView};
-use schedule::{Attempted, Plan};
+use schedule::{Attempted, Plan, SiteFailure};
 use spool::Kinds;
 
 use crate::shared::Settings;
@@ -56,8 +56,19 @@ pub(crate) fn attempted(
         },
         retry_after,
         plan,
-        not_before: None,
+        ours: None,
         verdict,
+    }
+}
+
+/// A next hop of which no host could be used; `ours_until`: it is our fault, and tried again then.
+pub(crate) fn no_host(verdict: Verdict, ours_until: Option<Timestamp>) -> SiteFailure {
+    // What a greeting or EHLO is answered with may name a time.
+    let answered = verdict.reply.code > 0;
+    SiteFailure {
+        retry_after: answered.then(|| retry_after(&verdict.reply)).flatten(),
+        verdict,
+        ours_until,
     }
 }
 

@@ -120,7 +120,7 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
             verdict: verdict(reply, began.elapsed()),
             retry_after: None,
             plan: None,
-            not_before: None,
+            ours: None,
         })
         .collect();
     let report = Report {

@@ -17,6 +17,7 @@ mod dkim;
 mod drops;
 mod event;
 mod explain;
+mod faults;
 mod forgetting;
 mod front;
 mod guard;

@@ -30,6 +30,8 @@ pub(crate) struct Open {
     pub(crate) since: Instant,
     /// What the site's settings said of TLS when it was opened.
     pub(crate) mode: TlsMode,
+    /// The administrator named the host.
+    configured: bool,
     /// For whom it was opened, and what was wanted for them.
     pub(crate) context: Context,
     pub(crate) wanted: Wanted,
@@ -55,6 +57,8 @@ pub(crate) struct Opening {
     pub(crate) from: Option<IpAddr>,
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) mode: TlsMode,
+    /// The administrator named the host.
+    pub(crate) configured: bool,
     pub(crate) context: Context,
     pub(crate) wanted: Wanted,
     pub(crate) way: Way,
@@ -86,6 +90,7 @@ impl Open {
         if error.is_some_and(|error| swallowed(error, self.way)) {
             failure.retry = Some(Way::SmallHello);
         }
+        failure.ours |= error.is_some_and(|error| is_refused(error, self.configured));
         if self.wanted.by != By::Settings {
             failure.stage = Stage::Policy;
             failure.reply.text = format!("{}: {}", self.wanted.by.word(), failure.reply.text);
@@ -153,6 +158,7 @@ pub(crate) async fn begin(
                 stage: Stage::Tls,
                 reply: Reply::own(EnhancedCode::new(4, 7, 5), text),
                 retry: swallowed(&error, opening.way).then_some(Way::SmallHello),
+                ours: is_refused(&error, opening.configured),
             }
         })?;
         tls = TlsUsed::Verified;
@@ -165,6 +171,7 @@ pub(crate) async fn begin(
         name: opening.name,
         since: Instant::now(),
         mode: opening.mode,
+        configured: opening.configured,
         context: opening.context,
         wanted: opening.wanted,
         way: opening.way,
@@ -175,6 +182,19 @@ pub(crate) async fn begin(
         source: opening.source,
         fitted: None,
     })
+}
+
+/// Whether a server that the administrator named does not prove to be it. What is wrong there or here must be
+/// mended by people, and no mail is to bounce until then.
+const fn is_refused(error: &TlsFailure, configured: bool) -> bool {
+    let refused = matches!(
+        error.kind,
+        TlsFailureKind::Untrusted
+            | TlsFailureKind::Expired
+            | TlsFailureKind::WrongName
+            | TlsFailureKind::NoMatch
+    );
+    configured && refused
 }
 
 /// Whether the same host deserves a try with a smaller first message.
@@ -247,6 +267,7 @@ pub(crate) fn lost() -> Failure {
         stage: Stage::Greeting,
         reply,
         retry: None,
+        ours: false,
     }
 }
 

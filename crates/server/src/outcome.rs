@@ -76,13 +76,13 @@ impl Outcomes {
     /// A change of a recipient's state.
     pub(crate) fn settle(&mut self, settled: Settled, recent: &mut Recent) {
         match settled {
-            Settled::Waiting { key, state } => {
+            Settled::Waiting { key, state, next } => {
                 recent.forget(key.id);
                 let told = state.last.clone().map(|verdict| Told {
                     key,
                     verdict,
                     attempts: state.attempts,
-                    next: Some(state.due),
+                    next: Some(next),
                 });
                 let transcript = self.transcript(key.id);
                 self.changes.push((

@@ -543,7 +543,7 @@ pub(crate) fn internal_error(batch: &Batch, why: &str) -> Report {
         verdict: verdict.clone(),
         retry_after: None,
         plan: None,
-        not_before: None,
+        ours: None,
     };
     Report {
         attempted: batch.keys().map(attempted).collect(),

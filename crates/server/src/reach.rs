@@ -23,7 +23,8 @@ pub(crate) enum NoAddress {
     Alias,
     /// The host is this server.
     Ourselves,
-    Because(Reply),
+    /// There is none; whether that is our fault, who named the host.
+    Because(Reply, bool),
 }
 
 /// The addresses of a host that may be connected to, and what DNS said of it.
@@ -35,7 +36,8 @@ pub(crate) async fn addresses(
     tried: &mut Tried,
 ) -> Result<(Vec<IpAddr>, Option<DnsFinding<IpAddr>>), NoAddress> {
     let because = |code: (u8, u16, u16), text: String| {
-        NoAddress::Because(Reply::own(EnhancedCode::new(code.0, code.1, code.2), text))
+        let reply = Reply::own(EnhancedCode::new(code.0, code.1, code.2), text);
+        NoAddress::Because(reply, false)
     };
     let mut finding = None;
     let found = match host.addresses {
@@ -43,7 +45,10 @@ pub(crate) async fn addresses(
         HostAddresses::LookUp if hop.next.configured => {
             finding = named_in_dns(settings, hop.tls, host).await;
             let found = configured_addresses(settings, host).await;
-            found.map_err(|why| because((4, 4, 3), why))?
+            found.map_err(|(why, is_unknown)| {
+                let reply = Reply::own(EnhancedCode::new(4, 4, 3), why);
+                NoAddress::Because(reply, is_unknown)
+            })?
         }
         HostAddresses::LookUp => {
             let found = settings.dns.addresses(host.name.as_str()).await;
@@ -123,8 +128,11 @@ pub(crate) async fn named_in_dns(
 }
 
 /// A server that the administrator named is found by DNS, or by what the system knows: Relay Mode
-/// works without any DNS server.
-async fn configured_addresses(settings: &Settings, host: &Host) -> Result<Vec<IpAddr>, String> {
+/// works without any DNS server. An error says whether there is no such name, as far as is known.
+async fn configured_addresses(
+    settings: &Settings,
+    host: &Host,
+) -> Result<Vec<IpAddr>, (String, bool)> {
     let by_system = tokio::net::lookup_host((host.name.as_str(), host.port)).await;
     let why = match by_system {
         Ok(found) => {
@@ -139,9 +147,13 @@ async fn configured_addresses(settings: &Settings, host: &Host) -> Result<Vec<Ip
     match settings.dns.addresses(host.name.as_str()).await.answer {
         Answer::Found(list) => Ok(list),
         Answer::NoData | Answer::NxDomain => {
-            Err(format!("the server {} has no address", host.name))
+            let why = format!("the server {} that is configured does not exist", host.name);
+            Err((why, true))
         }
-        Answer::Failed(_) => Err(format!("the server {} cannot be found: {why}", host.name)),
+        Answer::Failed(_) => {
+            let why = format!("the server {} cannot be found: {why}", host.name);
+            Err((why, false))
+        }
     }
 }
 

@@ -256,7 +256,7 @@ pub(crate) fn seen(
         Some(recipient.address.domain().as_str())
     };
     let first = message.and_then(|_| domain_of(0)).unwrap_or_default();
-    let of_site = report.site_failure.iter().map(|verdict| (first, verdict));
+    let of_site = report.site_failure.iter().map(|f| (first, &f.verdict));
     let of_recipients = report.attempted.iter().map(|a| {
         let domain = domain_of(a.key.recipient).unwrap_or_default();
         (domain, &a.verdict)

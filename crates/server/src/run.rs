@@ -538,6 +538,7 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
     let settings = settings(config).await.map_err(|e| format!("{e:#}"))?;
     shared.replace_settings(settings);
     shared.sources.forget_troubles();
+    shared.faults.forget();
     shared.tls.forget_failures();
     shared.webhooks.reload();
     shared.tell(Event::Reloaded);

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::contents::Contents;
 use crate::controls::Controls;
 use crate::event::Event;
+use crate::faults::Faults;
 use crate::guard::LoginGuard;
 use crate::journal::Journal;
 use crate::reactions::Reactions;
@@ -79,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) suppression: Turn,
     /// How the addresses fare that mail leaves from.
     pub(crate) sources: SourceStates,
+    /// What is wrong on our side, so that mail waits.
+    pub(crate) faults: Faults,
     pub(crate) warm_ups: WarmUps,
     /// Who is told what happened.
     pub(crate) webhooks: Webhooks,
@@ -268,6 +271,7 @@ impl Shared {
             tls_reports: TlsReports::new(tls_reports),
             suppression: Turn::default(),
             sources: SourceStates::default(),
+            faults: Faults::default(),
             warm_ups: WarmUps::new(warm_ups),
             webhooks: Webhooks::default(),
             guard: LoginGuard::default(),

@@ -14,7 +14,7 @@ use mail::{EnhancedCode, Message, Outcome, Reply, Timestamp, format_duration};
 use net::Path;
 use tokio::net::TcpStream;
 
-pub(crate) use self::shown::{connect_for, counts, explained, views};
+pub(crate) use self::shown::{connect_for, counts, explained, faults, views};
 use crate::config::Config;
 use crate::config::sources::{Pool, Source};
 use crate::opened::Open;
@@ -220,31 +220,41 @@ impl Choice {
     }
 
     /// Why nothing can be sent to these addresses.
-    fn none_left(&self, states: &SourceStates, to: &[IpAddr], turn: u8, now: Timestamp) -> String {
+    fn none_left(
+        &self,
+        states: &SourceStates,
+        to: &[IpAddr],
+        turn: u8,
+        now: Timestamp,
+    ) -> Unreached {
         let pool = &self.pool.name;
         let fits = |s: &&Arc<Source>| to.iter().any(|ip| ip.is_ipv6() == s.address.is_ipv6());
         let mut fitting = self.order.iter().filter(fits);
         if turn > 0 {
-            return format!("the pool {pool} has no further source address");
+            let why = format!("the pool {pool} has no further source address");
+            return Unreached::Ours(why, None);
         }
         let trouble = |s: &Arc<Source>| {
             let trouble = states.trouble(s, now)?;
-            Some(format!(
-                "{} is out of service until {}: {}",
-                s.name, trouble.until, trouble.why
-            ))
+            let why = format!("{} does not work: {}", s.name, trouble.why);
+            Some((trouble.until, why))
         };
-        match fitting.find_map(trouble) {
-            Some(why) => format!("no source address of the pool {pool} is in service: {why}"),
+        // The one that is tried again first.
+        match fitting.by_ref().filter_map(trouble).min() {
+            Some((until, why)) => {
+                let why = format!("no source address of the pool {pool} is in service: {why}");
+                Unreached::Ours(why, Some(until))
+            }
             None => {
                 let family = match to.iter().any(IpAddr::is_ipv6) {
                     true => "IPv6",
                     false => "IPv4",
                 };
-                format!(
+                let why = format!(
                     "the host has addresses of {family} only, and the pool {pool} has no source \
                      address of it"
-                )
+                );
+                Unreached::Ours(why, None)
             }
         }
     }
@@ -279,8 +289,8 @@ pub(crate) struct Reached {
 pub(crate) enum Unreached {
     /// The host does not answer.
     Host(Option<SocketAddr>, String),
-    /// There is no address of ours to connect from.
-    Ours(String),
+    /// There is no address of ours to connect from; until then, where those that there are do not work.
+    Ours(String, Option<Timestamp>),
     /// There will be one on the next day of a warm-up.
     Later(Later),
 }
@@ -300,7 +310,7 @@ impl Unreached {
     pub(crate) const fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Host(address, _) => *address,
-            Self::Ours(_) | Self::Later(_) => None,
+            Self::Ours(..) | Self::Later(_) => None,
         }
     }
 }
@@ -444,7 +454,7 @@ async fn connect(
             let fits = |l: &&Later| turn == 0 && to.iter().any(|ip| ip.is_ipv6() == l.v6);
             let none = || match choice.later.as_ref().filter(fits) {
                 Some(later) => Unreached::Later(later.clone()),
-                None => Unreached::Ours(choice.none_left(states, to, turn, now)),
+                None => choice.none_left(states, to, turn, now),
             };
             return Err(failure.unwrap_or_else(none));
         }
@@ -485,7 +495,7 @@ async fn connect(
             Err(_) => {}
         }
     }
-    Err(failure.unwrap_or_else(|| Unreached::Ours(choice.none_left(states, to, turn, net::now()))))
+    Err(failure.unwrap_or_else(|| choice.none_left(states, to, turn, net::now())))
 }
 
 fn way(source: &Source, to: IpAddr) -> Path {

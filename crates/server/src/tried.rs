@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deliver::{Attempt, AttemptSettings, Candidate, Failure, Family, RecipientEnd, Stage, Way};
+use deliver::{
+    Attempt, AttemptSettings, Candidate, Failure, Family, NoHost, RecipientEnd, Stage, Way,
+};
 use mail::{EnhancedCode, Outcome, PeerHost, QueueId, RecipientKey, Reply, Verdict};
 use net::DnsFinding;
 use route::Host;
-use schedule::Attempted;
+use schedule::{Attempted, OurWait};
 
 use crate::reach::{a_loop, is_own};
 use crate::resolve::Hop;
@@ -37,8 +39,24 @@ pub(crate) struct Tried {
     given_up: (usize, Vec<IpAddr>),
     /// The address at which another way is tried.
     same: Option<IpAddr>,
-    /// A plan keeps them from leaving before its next day.
-    later: Option<Later>,
+    /// They are kept here.
+    kept: Option<Kept>,
+}
+
+/// Why recipients wait for us, and for what; nobody is charged.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    pub(crate) reply: Reply,
+    pub(crate) wait: OurWait,
+}
+
+impl From<Later> for Kept {
+    fn from(later: Later) -> Self {
+        Self {
+            reply: later.reply(),
+            wait: OurWait::Limit(later.until),
+        }
+    }
 }
 
 /// Those of the family that a candidate may use.
@@ -61,9 +79,9 @@ pub(crate) fn ip_of(host: &PeerHost) -> Option<IpAddr> {
 pub(crate) struct Came {
     ends: Vec<RecipientEnd>,
     /// Recipients for whom no host could be used, with the reason.
-    unreached: Vec<(Vec<u32>, Verdict)>,
-    /// Recipients who wait for another day of a warm-up, uncharged.
-    later: Vec<(Vec<u32>, Later)>,
+    unreached: Vec<(Vec<u32>, NoHost)>,
+    /// Recipients who are kept here.
+    kept: Vec<(Vec<u32>, Kept)>,
     pub(crate) connecting: Duration,
     pub(crate) transcript: String,
     pub(crate) reports_taken: Vec<u32>,
@@ -74,50 +92,49 @@ pub(crate) struct Came {
 impl Came {
     pub(crate) fn add(&mut self, tried: Tried) {
         let (mut ends, mut site_failure) = tried.attempt.into_ends(net::now());
-        if let Some(later) = tried.later {
+        if let Some(kept) = tried.kept {
             // Who has an answer of a host has it; the others were kept here.
-            let reply = later.reply();
-            let kept = |verdict: &Verdict| verdict.reply == reply;
-            let numbers = match site_failure.take_if(|verdict| kept(verdict)) {
+            let is_kept = |verdict: &Verdict| verdict.reply == kept.reply;
+            let numbers = match site_failure.take_if(|failure| is_kept(&failure.verdict)) {
                 Some(_) => tried.numbers.clone(),
                 None => ends
-                    .extract_if(.., |e| kept(&e.verdict))
+                    .extract_if(.., |e| is_kept(&e.verdict))
                     .map(|e| e.number)
                     .collect(),
             };
-            self.wait(later, numbers);
+            self.keep(kept, numbers);
         }
         self.ends.extend(ends);
         self.unreached
-            .extend(site_failure.map(|verdict| (tried.numbers, verdict)));
+            .extend(site_failure.map(|failure| (tried.numbers, failure)));
         self.connecting += tried.connecting;
         self.transcript.push_str(&tried.transcript);
         self.reports_taken.extend(tried.reports_taken);
         self.sources.extend(tried.leaving.used);
     }
 
-    /// These recipients wait for another day.
-    pub(crate) fn wait(&mut self, later: Later, numbers: Vec<u32>) {
-        self.transcript.push_str(&format!("! {}\n", later.reply()));
-        self.later.push((numbers, later));
+    /// These recipients are kept here.
+    pub(crate) fn keep(&mut self, kept: Kept, numbers: Vec<u32>) {
+        self.transcript.push_str(&format!("! {}\n", kept.reply));
+        self.kept.push((numbers, kept));
     }
 
-    /// Who waits for another day, and until when.
-    pub(crate) fn waiting(&mut self) -> Vec<(Vec<u32>, Later)> {
-        std::mem::take(&mut self.later)
+    /// Who is kept here, and until when.
+    pub(crate) fn kept(&mut self) -> Vec<(Vec<u32>, Kept)> {
+        std::mem::take(&mut self.kept)
     }
 
     /// The recipients' ends; or, where nobody has one, the failure of the site.
-    pub(crate) fn settled(&mut self) -> (Vec<RecipientEnd>, Option<Verdict>) {
+    pub(crate) fn settled(&mut self) -> (Vec<RecipientEnd>, Option<NoHost>) {
         let mut ends = std::mem::take(&mut self.ends);
         let mut unreached = std::mem::take(&mut self.unreached);
         if ends.is_empty() {
-            return (ends, unreached.pop().map(|(_, verdict)| verdict));
+            return (ends, unreached.pop().map(|(_, failure)| failure));
         }
-        for (numbers, verdict) in unreached {
+        for (numbers, failure) in unreached {
             ends.extend(numbers.into_iter().map(|number| RecipientEnd {
                 number,
-                verdict: verdict.clone(),
+                verdict: failure.verdict.clone(),
             }));
         }
         (ends, None)
@@ -149,7 +166,7 @@ impl Tried {
             leaving: Leaving::default(),
             given_up: (0, Vec::new()),
             same: None,
-            later: None,
+            kept: None,
         }
     }
 
@@ -265,15 +282,19 @@ impl Tried {
             }
             Ok(reached) => return Some(reached),
             Err(Unreached::Host(_, why)) => self.unreachable(peer.clone(), why),
-            Err(Unreached::Ours(why)) => {
+            Err(Unreached::Ours(why, until)) => {
                 let reply = Reply::own(EnhancedCode::new(4, 3, 5), why);
                 self.note(peer, &reply);
                 self.attempt.withheld(&reply, peer.clone(), net::now());
+                let wait = until.map(OurWait::Fault);
+                self.kept = wait
+                    .map(|wait| Kept { reply, wait })
+                    .or_else(|| self.kept.take());
             }
             Err(Unreached::Later(later)) => {
-                self.attempt
-                    .withheld(&later.reply(), peer.clone(), net::now());
-                self.later = Some(later);
+                let kept = Kept::from(later);
+                self.attempt.withheld(&kept.reply, peer.clone(), net::now());
+                self.kept = Some(kept);
             }
         }
         None
@@ -293,6 +314,7 @@ impl Tried {
             stage: Stage::Connect,
             reply,
             retry: None,
+            ours: false,
         };
         // All of its addresses were tried.
         self.attempt.failed(&failure, peer, false, net::now());
@@ -303,20 +325,17 @@ impl Tried {
     }
 }
 
-/// Those who wait for another day of a warm-up.
-pub(crate) fn waits(
-    id: QueueId,
-    waiting: Vec<(Vec<u32>, Later)>,
-) -> impl Iterator<Item = Attempted> {
-    waiting.into_iter().flat_map(move |(numbers, later)| {
+/// Those who wait for us.
+pub(crate) fn waits(id: QueueId, kept: Vec<(Vec<u32>, Kept)>) -> impl Iterator<Item = Attempted> {
+    kept.into_iter().flat_map(move |(numbers, kept)| {
         let class = mail::Class::Policy;
-        let verdict = Verdict::own(Outcome::Deferred, class, later.reply(), net::now());
+        let verdict = Verdict::own(Outcome::Deferred, class, kept.reply, net::now());
         let attempted = move |recipient| Attempted {
             key: RecipientKey { id, recipient },
             verdict: verdict.clone(),
             retry_after: None,
             plan: None,
-            not_before: Some(later.until),
+            ours: Some(kept.wait),
         };
         numbers.into_iter().map(attempted)
     })

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deliver::{Candidate, Next, RecipientEnd, SessionSettings, TlsMode, Way};
+use deliver::{Candidate, Next, NoHost, RecipientEnd, SessionSettings, TlsMode, Way};
 use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
 use net::Turn;
 use route::{Host, order_hosts};
@@ -18,6 +18,7 @@ use crate::batch_guard::BatchGuard;
 use crate::contents::{self, Lent};
 use crate::converse::converse;
 use crate::event::{Event, Finished, Job};
+use crate::faults;
 use crate::known;
 use crate::local;
 use crate::opened::{Open, Opening, begin, greet, lost, quit};
@@ -128,7 +129,7 @@ impl Worker {
                 let (choice, given, numbers) = match share {
                     Share::Go(choice, given, numbers) => (choice, given, numbers),
                     Share::Wait(later, numbers) => {
-                        came.wait(later, numbers);
+                        came.keep(later.into(), numbers);
                         continue;
                     }
                 };
@@ -144,7 +145,7 @@ impl Worker {
             }
         }
         self.sessions.use_one();
-        self.report(&batch, message, came, began)
+        self.report(&hop, &batch, message, came, began)
     }
 
     /// The hosts in the order in which they are tried.
@@ -202,7 +203,7 @@ impl Worker {
             verdict: verdict.clone(),
             retry_after: None,
             plan: None,
-            not_before: None,
+            ours: None,
         };
         Err(Report {
             attempted: batch.keys().map(attempted).collect(),
@@ -213,6 +214,7 @@ impl Worker {
 
     fn report(
         &self,
+        hop: &Hop,
         batch: &schedule::Batch,
         message: Arc<Message>,
         mut came: Came,
@@ -220,7 +222,7 @@ impl Worker {
     ) -> Finished {
         let now = net::now();
         let wire = began.elapsed().saturating_sub(came.connecting);
-        let waiting = came.waiting();
+        let kept = came.kept();
         let (ends, site_failure) = came.settled();
         let due: HashMap<u32, mail::Timestamp> = batch
             .recipients
@@ -243,12 +245,19 @@ impl Worker {
             known::attempted(&settings, &message, end.number, verdict)
         };
         let attempted = ends.into_iter().map(attempted);
-        let attempted = attempted.chain(waits(message.id, waiting)).collect();
+        let attempted = attempted.chain(waits(message.id, kept)).collect();
+        let site_failure = site_failure.map(|NoHost { verdict, ours }| {
+            let until = ours.then(|| faults::stands(&self.shared, hop, &verdict.reply, now));
+            known::no_host(timed(None, verdict), until)
+        });
+        if site_failure.is_none() && came.connecting > Duration::ZERO {
+            faults::mended(&self.shared, hop);
+        }
         Finished {
             message: Some(message),
             report: Report {
                 attempted,
-                site_failure: site_failure.map(|v| timed(None, v)),
+                site_failure,
                 setup: came.connecting,
                 service: wire,
                 open: self.sessions.open.is_some(),
@@ -434,9 +443,9 @@ impl Worker {
                 tried.led_here(host, peer);
                 return None;
             }
-            Err(NoAddress::Because(reply)) => {
+            Err(NoAddress::Because(reply, ours)) => {
                 tried.note(&peer, &reply);
-                tried.attempt.skipped(&reply, peer, net::now());
+                tried.attempt.skipped(&reply, peer, ours, net::now());
                 return None;
             }
         };
@@ -473,6 +482,7 @@ impl Worker {
             from: reached.local(),
             addresses,
             mode: hop.tls,
+            configured: hop.next.configured,
             context: tried.context.clone(),
             wanted,
             way: candidate.way,

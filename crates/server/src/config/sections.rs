@@ -414,7 +414,12 @@ fn relay_settings(
         }
         (None, None) => None,
     };
-    Ok(Relay { tls, credentials })
+    let password_file = relay.password_file.as_ref();
+    Ok(Relay {
+        tls,
+        credentials,
+        password_file: password_file.map(|file| base.join(file.get_ref())),
+    })
 }
 
 fn routing(

@@ -1,5 +1,6 @@
 //! What administrators are shown of the addresses that mail leaves from.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -43,6 +44,24 @@ pub(crate) fn explained(shared: &Shared, config: &Config, domain: &Domain) -> St
     words
 }
 
+/// Sources that cannot be used, in words.
+pub(crate) fn faults(shared: &Shared, config: &Config) -> Vec<String> {
+    let now = net::now();
+    let pools = config.sources.pools.values();
+    let all: BTreeMap<&str, &Source> = pools
+        .flat_map(|pool| pool.sources.iter().map(|s| (&*s.name, &**s)))
+        .collect();
+    let fault = |source: &Source| {
+        let trouble = shared.sources.trouble(source, now)?;
+        let (name, address) = (&source.name, source.address);
+        let (why, until) = (trouble.why, trouble.until);
+        Some(format!(
+            "source {name} ({address}): {why}; tried again at {until}"
+        ))
+    };
+    all.into_values().filter_map(fault).collect()
+}
+
 /// Connects as mail to a domain would, as far as that is known without the mail.
 ///
 /// # Errors
@@ -59,7 +78,7 @@ pub(crate) async fn connect_for(
     let limit = config.outgoing.timeouts.connect;
     let reached = connect(shared, choice.as_ref(), 0, to, port, limit).await;
     reached.map_err(|unreached| match unreached {
-        Unreached::Host(_, why) | Unreached::Ours(why) => why,
+        Unreached::Host(_, why) | Unreached::Ours(why, _) => why,
         Unreached::Later(later) => later.why,
     })
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lab::{Blackhole, MxHost, Sendoff, Stage, StartTls, Value, Verb};
 
 use crate::scene::{
-    A_WHILE, BINARY, SENDER, SOON, Scene, eventually, log_lines, mail_of, send, send_many,
+    A_WHILE, BINARY, SENDER, SOON, Scene, eventually, log_lines, mail_of, queue, send, send_many,
 };
 
 /// `good.example` with two hosts in this order.
@@ -449,4 +449,32 @@ fn a_host_that_takes_the_content_slowly_is_waited_for() {
     send_large(&server, "bob@good.example");
     assert_first_attempt(&server, "bob@good.example");
     assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn why_a_site_is_left_alone_is_said_as_it_was() {
+    let scene = Scene::new();
+    let busy = scene.world.domain("busy.example");
+    busy.set(|b| b.greeting = "421 4.7.0 too much, try again in 20 minutes".to_owned());
+    let gone = scene.world.domain("gone.example");
+    gone.stop();
+    let server = Sendoff::start(BINARY, scene.config().set("outgoing.resend_wait", "5m"));
+    for (domain, words) in [
+        ("busy.example", "its mail host answered 421 4.7.0 too much"),
+        ("gone.example", "its mail hosts did not answer ("),
+    ] {
+        send(&server, &format!("first@{domain}"));
+        assert!(server.wait_for_log(&[" deferred ", domain], SOON).is_some());
+        send(&server, &format!("second@{domain}"));
+        let said = || {
+            queue(&server)
+                .iter()
+                .any(|row| row.to_string().contains(words))
+        };
+        eventually(words, SOON, said);
+    }
+    // It asked for more than the first wait of the plan.
+    let sites = server.run(&["site", "list"]);
+    assert!(sites.contains("cooling off until"), "{sites}");
+    assert_eq!(busy.connection_count(), 1);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lab::{Config, MxHost, Sendoff, StartTls, Value};
 
 use crate::scene::{A_WHILE, BINARY, SOON, Scene, eventually, log_lines, queue, send};
+use crate::web::Web;
 
 /// A relay that wants a login, known by its address.
 fn relay(scene: &Scene) -> MxHost {
@@ -43,11 +44,13 @@ fn c58_a_refused_login_defers_and_never_fails_a_mail() {
         line.contains("535") && line.contains("class=policy"),
         "{line}"
     );
+    assert!(line.contains("attempt=0"), "nobody is charged: {line}");
     scene.assert_no_failure();
     assert_eq!(queue(&server).len(), 1);
     assert!(host.logins().iter().all(|l| l.tls && !l.accepted));
 
     host.set(|b| b.login = Some(("ann".to_owned(), "wrong".to_owned())));
+    server.run(&["queue", "retry", "--all", "--yes"]);
     let mails = host.wait_for(1, SOON);
     let mail = mails.first().unwrap();
     assert_eq!((mail.tls, mail.user.as_deref()), (true, Some("ann")));
@@ -60,6 +63,109 @@ fn c58_a_refused_login_defers_and_never_fails_a_mail() {
             .iter()
             .all(|(name, _)| name.is_empty())
     );
+}
+
+#[test]
+fn a_refused_login_is_tried_once_for_all_and_said_until_it_is_mended() {
+    let scene = Scene::new();
+    let host = relay(&scene);
+    let console = scene.world.console();
+    let config = by_relay(&scene, &host, "wrong").set("console.address", console.to_string());
+    let mut server = scene.start_trusting(config);
+    let web = Web::at(console);
+    for n in 0..5 {
+        send(&server, &format!("u{n}@anywhere.example"));
+    }
+    assert!(
+        server
+            .wait_for_log(&[" our-fault ", "535", "next="], SOON)
+            .is_some()
+    );
+    std::thread::sleep(A_WHILE);
+    assert_eq!(host.logins().len(), 1, "an account is not to be locked");
+    let list = queue(&server);
+    assert_eq!(list.len(), 5);
+    let told = |row: &serde_json::Value| {
+        row["attempts"] == 0 && row.to_string().contains("a fault on this side")
+    };
+    assert!(list.iter().all(told), "{list:?}");
+    let ready = web.get("/readyz").expect(200);
+    let faults = ready.json()["faults"].to_string();
+    assert!(
+        faults.contains("535") && faults.contains("tried again at"),
+        "{faults}"
+    );
+    let figures = web.get("/metrics").expect(200).text();
+    assert!(
+        figures.contains("sendoff_own_faults_standing 1"),
+        "{figures}"
+    );
+    assert!(figures.contains("sendoff_own_faults_total 1"), "{figures}");
+
+    // The right password, and all go at once.
+    server.reconfigure(|config| config.set("outgoing.relay.password", "secret"));
+    server.run(&["reload"]);
+    assert_eq!(host.wait_for(5, SOON).len(), 5);
+    assert!(log_lines(&server, &[" failed "]).is_empty());
+    let ready = web.get("/readyz").expect(200);
+    assert!(ready.json().get("faults").is_none(), "{ready:?}");
+}
+
+#[test]
+fn a_password_file_that_changes_is_read_while_the_login_is_refused() {
+    let scene = Scene::new();
+    let host = relay(&scene);
+    let scratch = lab::Scratch::new();
+    let file = scratch.path().join("password");
+    std::fs::write(&file, "wrong\n").unwrap();
+    let path = file.display().to_string();
+    let config = by_relay(&scene, &host, "")
+        .unset("outgoing.relay.password")
+        .set("outgoing.relay.password_file", path);
+    let server = scene.start_trusting(config);
+    send(&server, "bob@anywhere.example");
+    assert!(server.wait_for_log(&[" our-fault ", "535"], SOON).is_some());
+    std::thread::sleep(Duration::from_millis(20));
+    std::fs::write(&file, "secret\n").unwrap();
+    assert_eq!(host.wait_for(1, SOON).len(), 1);
+    let why = [" reload ", "password_file changed", "done"];
+    assert!(server.wait_for_log(&why, SOON).is_some());
+}
+
+#[test]
+fn a_relay_that_does_not_exist_or_does_not_prove_its_name_costs_no_attempt() {
+    let scene = Scene::new();
+    let host = relay(&scene);
+    host.set(|b| b.starttls = StartTls::SelfSigned);
+    let certificate = by_relay(&scene, &host, "secret");
+    let name = by_relay(&scene, &host, "secret").set("outgoing.relay.host", "nobody.example");
+    for (config, word) in [(certificate, "certificate"), (name, "does not exist")] {
+        let server = scene.start_trusting(config);
+        send(&server, "bob@anywhere.example");
+        let line = server.wait_for_log(&[" our-fault ", word], SOON);
+        assert!(line.is_some(), "{word}");
+        // Four attempts, a second apart, would be over by then.
+        std::thread::sleep(Duration::from_secs(4));
+        let list = queue(&server);
+        assert_eq!(list.len(), 1, "{word}");
+        assert_eq!(list[0]["attempts"], 0, "{word}");
+    }
+    scene.assert_no_failure();
+}
+
+#[test]
+fn a_relay_that_does_not_answer_is_charged_as_any_host() {
+    let scene = Scene::new();
+    let host = relay(&scene);
+    host.stop();
+    let server = scene.start_trusting(by_relay(&scene, &host, "secret"));
+    send(&server, "bob@anywhere.example");
+    assert!(
+        server
+            .wait_for_log(&[" failed ", "bob@anywhere.example"], SOON)
+            .is_some()
+    );
+    assert!(log_lines(&server, &[" our-fault "]).is_empty());
 }
 
 #[test]

@@ -255,6 +255,7 @@ fn where_no_source_is_left_mail_waits_and_the_reason_is_told() {
         .unwrap();
     assert!(line.contains(" class=policy "), "{line}");
     assert!(line.contains("no source address of the pool"), "{line}");
+    assert!(line.contains(" attempt=0 "), "nobody is charged: {line}");
     assert_eq!(host.connection_count(), 0);
     // A configuration that is read again gives it another chance at once.
     let ip = scene.world.address();

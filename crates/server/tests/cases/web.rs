@@ -71,12 +71,16 @@ impl Web {
     pub(crate) fn start(scene: &Scene, config: Config) -> (Sendoff, Self) {
         let address = scene.world.console();
         let server = Sendoff::start(BINARY, config.set("console.address", address.to_string()));
-        let web = Self {
+        (server, Self::at(address))
+    }
+
+    /// Asks a server that answers HTTP there.
+    pub(crate) const fn at(address: SocketAddr) -> Self {
+        Self {
             address,
             key: None,
             headers: Vec::new(),
-        };
-        (server, web)
+        }
     }
 
     /// Asks with a new key of these scopes and further options.

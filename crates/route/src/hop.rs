@@ -1,5 +1,6 @@
 //! A next hop: the hosts that are tried, in order.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ pub struct Host {
     pub name: Domain,
     /// Its port.
     pub port: u16,
-    /// The MX preference; 0 for a configured server.
+    /// The MX preference, the lowest first; for configured servers, their place in the list.
     pub preference: u16,
     /// Where its addresses come from.
     pub addresses: HostAddresses,
@@ -39,22 +40,15 @@ pub struct NextHop {
 }
 
 impl NextHop {
-    /// The name of the site: equal for all domains with the same hosts.
+    /// The name of the site: equal for all domains with the same hosts, whatever their order.
     #[must_use]
     pub fn site_key(&self) -> Arc<str> {
-        let mut names: Vec<String> = self
-            .hosts
-            .iter()
-            .map(|h| match h.port {
-                25 => format!("{}/{}", h.preference, h.name),
-                port => format!("{}/{}:{port}", h.preference, h.name),
-            })
-            .collect();
-        names.sort();
-        let names: Vec<&str> = names
-            .iter()
-            .map(|n| n.split_once('/').map_or(n.as_str(), |(_, name)| name))
-            .collect();
+        let name = |h: &Host| match h.port {
+            25 => h.name.to_string(),
+            port => format!("{}:{port}", h.name),
+        };
+        let names: BTreeSet<String> = self.hosts.iter().map(name).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         names.join(",").into()
     }
 }

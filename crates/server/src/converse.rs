@@ -10,6 +10,19 @@ use crate::opened::Open;
 use crate::shared::Shared;
 use crate::signing;
 
+/// Whether the talk about a message is logged: for its name, its sender, or one of its recipients' domains.
+pub(crate) fn is_detailed(shared: &Shared, message: &Message) -> bool {
+    if !shared.journal.has_detail() {
+        return false;
+    }
+    let sender = message.envelope.sender();
+    let recipients = message.envelope.recipients.iter().take(10);
+    let domains = recipients.map(|r| r.address.domain().as_str());
+    let id = message.id.to_string();
+    let names: Vec<&str> = domains.chain([sender.as_str(), id.as_str()]).collect();
+    shared.journal.is_detailed(&names)
+}
+
 pub(crate) fn log_said(
     shared: &Shared,
     message: &Message,

@@ -7,6 +7,7 @@ use ops::Verb;
 use schedule::{Batch, DomainId, Report, Resolution, SiteOrder, SiteView, Wait, WorkerId};
 use tokio::sync::oneshot;
 
+use crate::hops::SiteHops;
 use crate::resolve::Hop;
 
 /// What happens to the queue.
@@ -82,5 +83,5 @@ pub(crate) struct Finished {
 pub(crate) struct Job {
     pub(crate) batch: Batch,
     pub(crate) message: Option<Arc<Message>>,
-    pub(crate) hop: Arc<Hop>,
+    pub(crate) hops: SiteHops,
 }

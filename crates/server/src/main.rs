@@ -22,6 +22,7 @@ mod forgetting;
 mod front;
 mod guard;
 mod hand_in;
+mod hops;
 mod http;
 mod journal;
 mod keys;

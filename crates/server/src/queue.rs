@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::event::{Event, Finished, Gauges, Job};
+use crate::hops::Hops;
 use crate::outcome::{End, Outcomes, Spoken};
 use crate::policy;
 use crate::reactions;
@@ -50,7 +51,7 @@ pub(crate) enum Ended {
 pub(crate) struct Owner {
     shared: Arc<Shared>,
     scheduler: Scheduler,
-    hops: HashMap<SiteId, Arc<Hop>>,
+    hops: Hops,
     workers: HashMap<WorkerId, mpsc::UnboundedSender<Job>>,
     recent: Recent,
     tasks: TaskTracker,
@@ -71,7 +72,7 @@ impl Owner {
         Self {
             shared,
             scheduler,
-            hops: HashMap::new(),
+            hops: Hops::default(),
             workers: HashMap::new(),
             recent: Recent::default(),
             tasks,
@@ -234,10 +235,10 @@ impl Owner {
             Event::ClockSetBack(by) => self.scheduler.clock_set_back(now, by),
             Event::Reloaded => {
                 let settings = self.shared.settings();
-                self.scheduler.set_policy_of(policy::policy_of(
-                    &settings.config,
-                    self.shared.controls.slowed(),
-                ));
+                self.hops.forget();
+                let slowed = self.shared.controls.slowed();
+                let policies = policy::policy_of(&settings.config, slowed);
+                self.scheduler.set_policy_of(policies);
                 self.scheduler
                     .policies_changed(now, policy::settings(&settings.config));
                 self.end_orders(now, true);
@@ -258,17 +259,16 @@ impl Owner {
         hop: Option<Arc<Hop>>,
     ) {
         let key = match &resolution {
-            Resolution::Site { key, .. } => Some(Arc::clone(key)),
-            Resolution::Unroutable(_) => None,
+            Resolution::Site { key, .. } => Arc::clone(key),
+            Resolution::Unroutable(_) => "".into(),
         };
-        let site = self.scheduler.resolved(now, domain, resolution);
-        if let (Some(site), Some(hop)) = (site, hop) {
-            self.hops.insert(site, hop);
+        if let Some(site) = self.scheduler.resolved(now, domain, resolution)
+            && let Some(hop) = hop
+        {
+            self.hops.insert(site, &key, hop);
         }
         // The schedule may have forgotten the site since it was ordered.
-        if let Some(key) = key
-            && let Some(order) = self.shared.reactions.order(&key)
-        {
+        if let Some(order) = self.shared.reactions.order(&key) {
             self.scheduler.order_site(&key, Some(order));
         }
     }
@@ -417,7 +417,7 @@ impl Owner {
     }
 
     fn run_batch(&mut self, worker: WorkerId, site: SiteId, fresh: bool, batch: Batch) {
-        let Some(hop) = self.hops.get(&site).map(Arc::clone) else {
+        let Some(hops) = self.hops.of(site) else {
             return self.hand_back(worker, &batch, "its next hop is not known");
         };
         if fresh {
@@ -437,7 +437,7 @@ impl Owner {
         let job = Job {
             batch,
             message,
-            hop,
+            hops,
         };
         let rejected = match self.workers.get(&worker) {
             Some(jobs) => jobs.send(job).err().map(|e| e.0.batch),

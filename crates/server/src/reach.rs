@@ -12,15 +12,12 @@ use tokio::net::TcpStream;
 use crate::config::sources::Source;
 use crate::resolve::{Hop, log_addresses};
 use crate::shared::{Settings, Shared};
-use crate::tried::Tried;
 
 /// How long DNS is waited for where it may only say more of a server that is known without.
 const DNS_WAIT: Duration = Duration::from_secs(3);
 
 /// Why a host is not connected to.
 pub(crate) enum NoAddress {
-    /// The host was put at the end of the list; another stands in its place.
-    Alias,
     /// The host is this server.
     Ourselves,
     /// There is none; whether that is our fault, who named the host.
@@ -33,7 +30,6 @@ pub(crate) async fn addresses(
     settings: &Settings,
     hop: &Hop,
     host: &Host,
-    tried: &mut Tried,
 ) -> Result<(Vec<IpAddr>, Option<DnsFinding<IpAddr>>), NoAddress> {
     let because = |code: (u8, u16, u16), text: String| {
         let reply = Reply::own(EnhancedCode::new(code.0, code.1, code.2), text);
@@ -53,9 +49,6 @@ pub(crate) async fn addresses(
         HostAddresses::LookUp => {
             let found = settings.dns.addresses(host.name.as_str()).await;
             log_addresses(shared, &host.name, host.name.as_str(), &found);
-            if found.alias.is_some() && put_last(tried, host) {
-                return Err(NoAddress::Alias);
-            }
             match &finding.insert(found).answer {
                 Answer::Found(list) => list.clone(),
                 Answer::NoData | Answer::NxDomain => {
@@ -80,26 +73,6 @@ pub(crate) async fn addresses(
         )
     })?;
     Ok((usable, finding))
-}
-
-/// An MX must not be an alias (RFC 5321 §5.1), though many are: such a host is kept for when no
-/// other is left. True: it was moved, and another stands in its place.
-fn put_last(tried: &mut Tried, host: &Host) -> bool {
-    let name = host.name.to_string();
-    let Some(place) = tried.hosts.iter().position(|h| h == host) else {
-        return false;
-    };
-    if tried.aliases.contains(&name) || place + 1 == tried.hosts.len() {
-        return false;
-    }
-    tried.aliases.push(name);
-    let host = tried.hosts.remove(place);
-    tried.transcript.push_str(&format!(
-        "= {}\n! its name is an alias: others go first\n",
-        host.name
-    ));
-    tried.hosts.push(host);
-    true
 }
 
 /// What DNS says of a server that the administrator named, where it may say by DANE how the server proves

@@ -23,6 +23,8 @@ const HOLDS_MAX: Duration = Duration::from_secs(300);
 /// Where a site's mail goes, and how to talk there.
 #[derive(Debug)]
 pub(crate) struct Hop {
+    /// The domain that it was found for; others may share it.
+    pub(crate) domain: Domain,
     pub(crate) next: NextHop,
     pub(crate) tls: TlsMode,
     pub(crate) credentials: Option<Credentials>,
@@ -48,6 +50,7 @@ pub(crate) async fn resolve(
             relay: false,
         };
         let hop = Hop {
+            domain: domain.clone(),
             next,
             tls: TlsMode::None,
             credentials: None,
@@ -220,6 +223,7 @@ fn hop(settings: &Settings, domain: &Domain, next: NextHop) -> Hop {
     if next.relay {
         let relay = outgoing.relay.as_ref();
         return Hop {
+            domain: domain.clone(),
             next,
             tls: relay.map_or(outgoing.tls, |r| r.tls),
             credentials: relay.and_then(|r| r.credentials.clone()),
@@ -230,6 +234,7 @@ fn hop(settings: &Settings, domain: &Domain, next: NextHop) -> Hop {
     let rules = settings.config.rules.effective(domain);
     let rule = rules.key(|r: &RuleKeys| r.tls);
     Hop {
+        domain: domain.clone(),
         next,
         tls: rule.unwrap_or(outgoing.tls),
         credentials: None,

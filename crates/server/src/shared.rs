@@ -19,6 +19,7 @@ use crate::controls::Controls;
 use crate::event::Event;
 use crate::faults::Faults;
 use crate::guard::LoginGuard;
+use crate::hops::Down;
 use crate::journal::Journal;
 use crate::reactions::Reactions;
 use crate::service::Manager;
@@ -80,6 +81,8 @@ pub(crate) struct Shared {
     pub(crate) suppression: Turn,
     /// How the addresses fare that mail leaves from.
     pub(crate) sources: SourceStates,
+    /// Hosts that did not serve a moment ago.
+    pub(crate) down: Down,
     /// What is wrong on our side, so that mail waits.
     pub(crate) faults: Faults,
     pub(crate) warm_ups: WarmUps,
@@ -271,6 +274,7 @@ impl Shared {
             tls_reports: TlsReports::new(tls_reports),
             suppression: Turn::default(),
             sources: SourceStates::default(),
+            down: Down::default(),
             faults: Faults::default(),
             warm_ups: WarmUps::new(warm_ups),
             webhooks: Webhooks::default(),

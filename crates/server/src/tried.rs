@@ -26,8 +26,8 @@ pub(crate) struct Tried {
     pub(crate) attempt: Attempt,
     pub(crate) hosts: Vec<Host>,
     pub(crate) context: Context,
-    /// Hosts whose name is an alias: used only when no other is left.
-    pub(crate) aliases: Vec<String>,
+    /// Hosts that did not serve.
+    pub(crate) down: Vec<String>,
     pub(crate) numbers: Vec<u32>,
     pub(crate) connecting: Duration,
     pub(crate) transcript: String,
@@ -158,7 +158,7 @@ impl Tried {
             attempt: Attempt::new(attempt, numbers.iter().copied()),
             hosts,
             context,
-            aliases: Vec::new(),
+            down: Vec::new(),
             numbers,
             connecting: Duration::ZERO,
             transcript: String::new(),
@@ -218,6 +218,9 @@ impl Tried {
         let more = self.has_other(candidate, addresses, ip);
         self.give_up(candidate, ip);
         self.same = ip;
+        if !more && failure.stage != Stage::Policy && failure.retry.is_none() {
+            self.down.push(peer.name.clone());
+        }
         self.attempt.failed(failure, peer, more, net::now());
     }
 
@@ -316,6 +319,7 @@ impl Tried {
             retry: None,
             ours: false,
         };
+        self.down.push(peer.name.clone());
         // All of its addresses were tried.
         self.attempt.failed(&failure, peer, false, net::now());
     }

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use deliver::{Candidate, Next, NoHost, RecipientEnd, SessionSettings, TlsMode, Way};
 use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
 use net::Turn;
-use route::{Host, order_hosts};
+use route::Host;
 use schedule::{Attempted, Report, WorkerId};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::batch_guard::BatchGuard;
 use crate::contents::{self, Lent};
-use crate::converse::converse;
+use crate::converse::{converse, is_detailed};
 use crate::event::{Event, Finished, Job};
 use crate::faults;
 use crate::known;
@@ -62,7 +62,7 @@ pub(crate) async fn run(shared: Arc<Shared>, id: WorkerId, mut jobs: mpsc::Unbou
         };
         let Some(job) = job else { break };
         let mut guard = BatchGuard::new(&worker.shared, id, job.batch.clone());
-        let finished = if job.hop.local {
+        let finished = if job.hops.common().local {
             local::store(&worker.shared, job).await
         } else {
             worker.send(job).await
@@ -97,7 +97,7 @@ impl Worker {
         let Job {
             batch,
             message,
-            hop,
+            hops,
         } = job;
         // What was read back keeps its memory until the batch is over.
         let (message, _lent) = match message {
@@ -110,19 +110,36 @@ impl Worker {
         for old in self.sessions.old() {
             quit(old).await;
         }
+        let mut came = Came::default();
+        for (hop, numbers) in hops.split(&batch, &message) {
+            self.send_by(&hop, &batch, &message, numbers, &mut came)
+                .await;
+        }
+        self.sessions.use_one();
+        self.report(hops.common(), &batch, message, came, began)
+    }
+
+    /// Sends to those of a batch who have the same next hop.
+    async fn send_by(
+        &mut self,
+        hop: &Hop,
+        batch: &schedule::Batch,
+        message: &Message,
+        numbers: Vec<u32>,
+        came: &mut Came,
+    ) {
         let settings = self.shared.settings();
-        let numbers = batch.recipients.iter().map(|(number, _, _)| *number);
+        let numbers = numbers.into_iter();
         let contexts = contexts(
             &self.shared,
             &settings,
             &hop.next,
             hop.tls,
-            &message,
+            message,
             numbers,
         )
         .await;
-        let mut came = Came::default();
-        let choice = Choice::of(&settings.config, &hop, &message);
+        let choice = Choice::of(&settings.config, hop, message);
         for (context, numbers) in contexts {
             let site = || hop.next.site_key();
             for share in shares(&self.shared, choice.as_ref(), site, numbers).await {
@@ -133,36 +150,31 @@ impl Worker {
                         continue;
                     }
                 };
-                let order = self.order(&hop, &batch, choice.as_ref());
+                let order = self.order(hop, batch, choice.as_ref());
                 let mut tried = Tried::new(&settings, order, context.clone(), numbers);
                 tried.leaving.choice = choice;
                 while let Next::Try(candidate, numbers) = tried.attempt.next() {
-                    self.try_candidate(&settings, &hop, &message, candidate, &numbers, &mut tried)
+                    self.try_candidate(&settings, hop, message, candidate, &numbers, &mut tried)
                         .await;
                 }
                 self.shared.warm_ups.settle(&given, &tried.leaving.sent);
+                self.shared.down.failed(std::mem::take(&mut tried.down));
                 came.add(tried);
             }
         }
-        self.sessions.use_one();
-        self.report(&hop, &batch, message, came, began)
     }
 
     /// The hosts in the order in which they are tried.
     fn order(&self, hop: &Hop, batch: &schedule::Batch, choice: Option<&Choice>) -> Vec<Host> {
         // Workers of one site should not all pick the same of several equal hosts.
         let seed = batch.id.as_u64().rotate_left(32) ^ u64::from(self.id.number());
-        let mut hosts = order_hosts(&hop.next.hosts, seed);
-        // Where a session is open, it is used; the order among the others stays.
         let mut sessions = self.sessions.all();
         let open = match choice {
             Some(choice) => sessions.find(|open| choice.begins_with(open.source.as_ref())),
             None => sessions.next(),
         };
-        if let Some(open) = open {
-            hosts.sort_by_key(|h| h.name.as_str() != open.name);
-        }
-        hosts
+        let open = open.map(|open| open.name.as_str());
+        self.shared.down.order(&hop.next.hosts, seed, open)
     }
 
     /// A batch that nobody was asked about.
@@ -292,9 +304,10 @@ impl Worker {
                 None => return tried.leaving.gave_up(numbers),
             }
             tried.attempt.greeted();
+            self.shared.down.worked(host.name.as_str());
             self.shared.tell(Event::Greeted(self.id));
         }
-        let detailed = self.is_detailed(message);
+        let detailed = is_detailed(&self.shared, message);
         let Some(open) = &mut self.sessions.open else {
             return;
         };
@@ -436,9 +449,8 @@ impl Worker {
             name: host.name.to_string(),
             address: None,
         };
-        let (addresses, found) = match addresses(&self.shared, settings, hop, host, tried).await {
+        let (addresses, found) = match addresses(&self.shared, settings, hop, host).await {
             Ok(found) => found,
-            Err(NoAddress::Alias) => return None,
             Err(NoAddress::Ourselves) => {
                 tried.led_here(host, peer);
                 return None;
@@ -516,7 +528,7 @@ impl Worker {
             credentials: hop.credentials.clone(),
             timeouts: settings.config.outgoing.timeouts,
             rate_min: RATE_MIN,
-            detailed: self.is_detailed(message),
+            detailed: is_detailed(&self.shared, message),
         };
         let (peer, addresses) = (opening.peer.clone(), opening.addresses.clone());
         let begun = begin(&self.shared, settings, tcp, opening, session_settings).await;
@@ -570,20 +582,8 @@ impl Worker {
         }
     }
 
-    fn is_detailed(&self, message: &Message) -> bool {
-        if !self.shared.journal.has_detail() {
-            return false;
-        }
-        let sender = message.envelope.sender();
-        let recipients = message.envelope.recipients.iter().take(10);
-        let domains = recipients.map(|r| r.address.domain().as_str());
-        let id = message.id.to_string();
-        let names: Vec<&str> = domains.chain([sender.as_str(), id.as_str()]).collect();
-        self.shared.journal.is_detailed(&names)
-    }
-
     fn log_connect(&self, message: &Message, peer: &PeerHost, what: &str) {
-        if self.is_detailed(message) {
+        if is_detailed(&self.shared, message) {
             let line = self
                 .shared
                 .journal

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use lab::{Blackhole, MxHost, Sendoff, Stage, StartTls, Value, Verb};
 
 use crate::scene::{
-    A_WHILE, BINARY, SENDER, SOON, Scene, eventually, log_lines, mail_of, queue, send, send_many,
+    A_WHILE, BINARY, SENDER, SOON, Scene, eventually, log_lines, mail, mail_of, queue, send,
+    send_many, send_with,
 };
 
 /// `good.example` with two hosts in this order.
@@ -229,8 +230,10 @@ fn c18_equal_mx_hosts_share_the_mail() {
         let host = scene
             .world
             .mx("good.example", 10, &format!("{n}.good.example"));
-        // Slow enough for many sessions: few could all have chosen the same host.
-        host.set(|b| b.reply_delay = Duration::from_millis(20));
+        // Many short sessions: few could all have chosen the same host.
+        host.set(|b| {
+            b.extensions.push("LIMITS MAILMAX=4".to_owned());
+        });
         host
     });
     let server = scene.start();
@@ -477,4 +480,61 @@ fn why_a_site_is_left_alone_is_said_as_it_was() {
     let sites = server.run(&["site", "list"]);
     assert!(sites.contains("cooling off until"), "{sites}");
     assert_eq!(busy.connection_count(), 1);
+}
+
+#[test]
+fn each_domain_has_its_own_order_of_hosts_that_it_shares() {
+    let scene = Scene::new();
+    let a = scene.world.mx("one.example", 5, "a.example");
+    let b = scene.world.mx("one.example", 10, "b.example");
+    scene.world.dns.mx("two.example", 10, "a.example");
+    scene.world.dns.mx("two.example", 5, "b.example");
+    let server = scene.start();
+    // Both are known before the first of these is sent.
+    send(&server, "first@one.example");
+    send(&server, "first@two.example");
+    for n in 0..4 {
+        let to = [format!("u{n}@one.example"), format!("u{n}@two.example")];
+        send_with(&server, "", &[&to[0], &to[1]], mail("both").as_bytes());
+    }
+    let to = |host: &MxHost| -> Vec<String> {
+        let mails = host.wait_for(5, SOON);
+        mails
+            .iter()
+            .flat_map(|m| m.recipients.iter().map(|r| r.address.clone()))
+            .collect()
+    };
+    let (to_a, to_b) = (to(&a), to(&b));
+    assert!(to_a.iter().all(|r| r.contains("@one.example")), "{to_a:?}");
+    assert!(to_b.iter().all(|r| r.contains("@two.example")), "{to_b:?}");
+    assert_eq!((to_a.len(), to_b.len()), (5, 5));
+    let sites = server.run(&["site", "list", "--json"]);
+    assert_eq!(sites.matches("a.example").count(), 1, "{sites}");
+}
+
+#[test]
+fn an_open_session_of_a_worse_host_does_not_keep_mail_from_the_better_one() {
+    let scene = Scene::new();
+    let (first, second) = two_hosts(&scene);
+    first.set(|b| {
+        b.reply(Verb::Rcpt, "late@", "451 4.3.0 not now");
+    });
+    let server = scene.start();
+    send(&server, "late@good.example");
+    assert_eq!(second.wait_for(1, SOON).len(), 1);
+    send(&server, "bob@good.example");
+    assert_eq!(first.wait_for(1, SOON).len(), 1);
+}
+
+#[test]
+fn a_host_that_does_not_serve_is_tried_once_and_not_with_each_mail() {
+    let scene = Scene::new();
+    let (first, second) = two_hosts(&scene);
+    first.set(|b| b.greeting = "421 4.3.2 closed".to_owned());
+    let server = scene.start();
+    for n in 0..6 {
+        send(&server, &format!("u{n}@good.example"));
+        assert_eq!(second.wait_for(n + 1, SOON).len(), n + 1);
+    }
+    assert_eq!(first.connection_count(), 1);
 }

@@ -8,6 +8,7 @@
 mod dane;
 mod decide;
 mod hop;
+mod provider;
 mod rules;
 mod sts;
 mod target;

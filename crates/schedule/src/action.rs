@@ -81,6 +81,8 @@ pub enum Resolution {
     Site {
         /// Equal for domains with the same hosts and limits.
         key: Arc<str>,
+        /// Sites of one provider have one group, and share connections and rate.
+        group: Option<Arc<str>>,
         /// The end of the DNS records' life.
         expires: Timestamp,
     },

@@ -53,6 +53,8 @@ pub(crate) struct Worker {
     pub(crate) site: u32,
     pub(crate) batch: Vec<Slot>,
     pub(crate) established: bool,
+    /// It stands in the list of those that have been idle in its group.
+    pub(crate) listed: bool,
     /// Batches it has sent.
     pub(crate) batches: u32,
 }
@@ -95,6 +97,7 @@ impl Scheduler {
                 *used = true;
             }
         }
+        let mut left = Vec::new();
         self.site_ids.retain(|_, id| {
             let used = in_use.get(*id as usize).copied().unwrap_or(false);
             let kept = used
@@ -102,10 +105,13 @@ impl Scheduler {
                     .sites
                     .get(*id as usize)
                     .is_some_and(|s| !s.is_forgettable(now));
-            if !kept {
-                self.sites.try_remove(*id as usize);
+            if !kept && let Some(site) = self.sites.try_remove(*id as usize) {
+                left.extend(site.group);
             }
             kept
         });
+        for group in left {
+            self.leave_group(group);
+        }
     }
 }

@@ -24,6 +24,7 @@ mod clock;
 mod domain;
 mod entry;
 mod failure;
+mod group;
 mod plan;
 mod rate;
 mod ready;

@@ -14,6 +14,7 @@ use crate::action::{
 };
 use crate::domain::{DomainEntry, Lookup, Worker};
 use crate::entry::{Entries, HELD, KEPT, NewRecipient, Phase, Slot, TERMS};
+use crate::group::Group;
 use crate::site::{Limits, Site};
 use crate::window::Standing;
 
@@ -27,6 +28,7 @@ pub struct Scheduler {
     /// Of the recipients for which something was asked.
     pub(crate) terms: HashMap<RecipientKey, Terms>,
     pub(crate) sites: Slab<Site>,
+    pub(crate) groups: Slab<Group>,
     pub(crate) site_ids: HashMap<Arc<str>, u32>,
     pub(crate) workers: Slab<Worker>,
     submitters: HashMap<String, u32>,
@@ -65,6 +67,7 @@ impl Scheduler {
             domain_ids: HashMap::new(),
             terms: HashMap::new(),
             sites: Slab::new(),
+            groups: Slab::new(),
             site_ids: HashMap::new(),
             workers: Slab::new(),
             submitters: HashMap::new(),
@@ -137,9 +140,13 @@ impl Scheduler {
             return None;
         }
         match resolution {
-            Resolution::Site { key, expires } => {
+            Resolution::Site {
+                key,
+                group,
+                expires,
+            } => {
                 let policy = entry.policy.clone();
-                let site = self.site_id(key, &policy);
+                let site = self.site_id(key, group.as_ref(), &policy);
                 let entry = self.domains.get_mut(domain.0 as usize)?;
                 entry.lookup = Lookup::Known {
                     site,
@@ -419,7 +426,9 @@ impl Scheduler {
             }
             site.window.probe();
         }
-        if let Some(at) = site.not_before(now).filter(|at| *at > now) {
+        let group = site.group.and_then(|group| self.groups.get(group as usize));
+        let shared = group.map(|group| &group.meter);
+        if let Some(at) = site.not_before(now, shared).filter(|at| *at > now) {
             self.site_timers.push(Reverse((at, id)));
             return None;
         }
@@ -444,6 +453,12 @@ impl Scheduler {
                 return None;
             }
         }
+        let group = site.group;
+        if !self.has_place_in_group(group, id) {
+            return None;
+        }
+        // One that made way in the group has freed a place.
+        let full = full && self.connections_are_used_up();
         if full && !self.close_an_idle_worker(id) {
             if let Some(site) = self.sites.get_mut(id as usize)
                 && !site.starved
@@ -457,8 +472,12 @@ impl Scheduler {
             site: id,
             batch: Vec::new(),
             established: false,
+            listed: false,
             batches: 0,
         };
+        if let Some(group) = group.and_then(|group| self.groups.get_mut(group as usize)) {
+            group.open += 1;
+        }
         u32::try_from(self.workers.insert(worker)).ok()
     }
 
@@ -504,7 +523,10 @@ impl Scheduler {
         site.given = Some(message);
         site.used = now;
         site.patient_since = None;
-        site.count(now);
+        let group = site
+            .group
+            .and_then(|group| self.groups.get_mut(group as usize));
+        site.count(now, group.map(|group| &mut group.meter));
         self.workers.get_mut(worker as usize)?.batch = slots;
         Some(Action::Run {
             worker: WorkerId(worker),
@@ -540,7 +562,7 @@ impl Scheduler {
         self.wake_a_starved_site();
     }
 
-    fn remove_worker(&mut self, worker: u32) {
+    pub(crate) fn remove_worker(&mut self, worker: u32) {
         let Some(w) = self.workers.try_remove(worker as usize) else {
             return;
         };
@@ -548,6 +570,12 @@ impl Scheduler {
             site.idle.retain(|idle| *idle != worker);
             if w.established {
                 site.established = site.established.saturating_sub(1);
+            }
+            if let Some(group) = site.group {
+                if let Some(g) = self.groups.get_mut(group as usize) {
+                    g.open = g.open.saturating_sub(1);
+                }
+                self.wake_in_group(group);
             }
         }
     }
@@ -613,7 +641,7 @@ impl Scheduler {
         id
     }
 
-    fn site_id(&mut self, key: Arc<str>, policy: &Policy) -> u32 {
+    fn site_id(&mut self, key: Arc<str>, group: Option<&Arc<str>>, policy: &Policy) -> u32 {
         let limits = Limits {
             recipients: policy.recipients_max.max(1),
             rate: policy.rate,
@@ -625,7 +653,8 @@ impl Scheduler {
             }
             return *id;
         }
-        let site = Site::new(Arc::clone(&key), policy.connections_max, limits);
+        let mut site = Site::new(Arc::clone(&key), policy.connections_max, limits);
+        site.group = group.map(|name| self.join_group(name, policy.connections_max));
         let id = u32::try_from(self.sites.insert(site)).unwrap_or(u32::MAX);
         self.site_ids.insert(key, id);
         id

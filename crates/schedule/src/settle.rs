@@ -104,6 +104,8 @@ impl Scheduler {
                 s.idle.push(worker.0);
                 yields |= s.ready.is_empty();
             }
+            let group = self.sites.get(site as usize).and_then(|s| s.group);
+            self.idles_in_group(group, worker.0, yields);
             if yields && self.has_starved_sites() {
                 self.wake_a_starved_site();
             }

@@ -16,6 +16,8 @@ pub(crate) struct Site {
     pub(crate) window: Window,
     pub(crate) ready: Ready,
     pub(crate) limits: Limits,
+    /// The sites with which it shares connections and rate.
+    pub(crate) group: Option<u32>,
     pub(crate) meter: Meter,
     /// Workers with a batch.
     pub(crate) busy: u32,
@@ -109,6 +111,7 @@ impl Site {
             window: Window::new(ceiling),
             ready: Ready::default(),
             limits,
+            group: None,
             meter: Meter::default(),
             busy: 0,
             idle: Vec::new(),
@@ -132,22 +135,22 @@ impl Site {
         self.order.filter(|order| order.until > now)
     }
 
-    /// The slower of its rates.
-    fn rate(&self, now: Timestamp) -> Option<Rate> {
+    /// Its rates: what was ordered, and what is set, which is counted with those that share it.
+    fn rates(&self, now: Timestamp) -> (Option<Rate>, Option<Rate>) {
         let ordered = self.order(now).and_then(|order| order.rate);
-        let rates = [ordered, self.limits.rate].into_iter().flatten();
-        rates.max_by_key(|rate| rate.per / rate.count.max(1))
+        (ordered, self.limits.rate)
     }
 
-    /// When one more message may go as far as its rate and a pause are concerned.
-    pub(crate) fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
+    /// When one more message may go as far as its rates and a pause are concerned; `shared` counts for its
+    /// group.
+    pub(crate) fn not_before(&self, now: Timestamp, shared: Option<&Meter>) -> Option<Timestamp> {
         let paused = self.order(now).filter(|order| order.paused);
-        let by_rate = self.rate(now).map(|rate| self.meter.next_at(rate));
-        paused
-            .map(|order| order.until)
-            .into_iter()
-            .chain(by_rate)
-            .max()
+        let (ordered, set) = self.rates(now);
+        let shared = shared.unwrap_or(&self.meter);
+        let ordered = ordered.map(|rate| self.meter.next_at(rate));
+        let set = set.map(|rate| shared.next_at(rate));
+        let paused = paused.map(|order| order.until);
+        paused.into_iter().chain(ordered).chain(set).max()
     }
 
     /// Connections that it may have busy.
@@ -156,10 +159,25 @@ impl Site {
         self.window.room().min(ordered.unwrap_or(u32::MAX))
     }
 
-    /// Counts a message against its rate.
-    pub(crate) fn count(&mut self, now: Timestamp) {
-        if let Some(rate) = self.rate(now) {
-            self.meter.count(now, rate, 1);
+    /// Counts a message against its rates.
+    pub(crate) fn count(&mut self, now: Timestamp, shared: Option<&mut Meter>) {
+        let (ordered, set) = self.rates(now);
+        match shared {
+            Some(shared) => {
+                if let Some(rate) = ordered {
+                    self.meter.count(now, rate, 1);
+                }
+                if let Some(rate) = set {
+                    shared.count(now, rate, 1);
+                }
+            }
+            // One meter counts for both: by the slower of them.
+            None => {
+                let slower = |rate: &Rate| rate.per / rate.count.max(1);
+                if let Some(rate) = ordered.into_iter().chain(set).max_by_key(slower) {
+                    self.meter.count(now, rate, 1);
+                }
+            }
         }
     }
 

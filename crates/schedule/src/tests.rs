@@ -38,6 +38,8 @@ struct World {
     notices: Vec<(Timestamp, RecipientKey)>,
     service: Duration,
     next_id: u64,
+    /// The group of all sites.
+    group: Option<Arc<str>>,
 }
 
 fn minutes(n: u64) -> Duration {
@@ -77,6 +79,7 @@ impl World {
             notices: Vec::new(),
             service: Duration::from_millis(100),
             next_id: 0,
+            group: None,
         }
     }
 
@@ -117,6 +120,7 @@ impl World {
                     let expires = self.now + minutes(60);
                     let resolution = Resolution::Site {
                         key: name.as_str().into(),
+                        group: self.group.clone(),
                         expires,
                     };
                     let site = self
@@ -702,6 +706,7 @@ fn a_place_that_an_idle_worker_leaves_is_announced_before_it_is_given_again() {
             Action::Resolve { domain, name, .. } => {
                 let resolution = Resolution::Site {
                     key: name.as_str().into(),
+                    group: None,
                     expires: world.now + minutes(60),
                 };
                 world.scheduler.resolved(world.now, domain, resolution);
@@ -764,6 +769,61 @@ fn retry_now_after_a_reload_tries_at_once_as_well() {
     assert!(w.scheduler.retry(w.now, key, w.now).is_some());
     w.run_for(minutes(1));
     assert_eq!(tried(&w, id, start), [0, 60]);
+}
+
+#[test]
+fn sites_of_one_provider_share_connections_and_no_failure() {
+    let mut policy = policy(Plan::fixed(5, minutes(5)));
+    policy.connections_max = 4;
+    let mut w = World::new(Settings::default(), policy);
+    w.group = Some("provider".into());
+    let mut most = 0;
+    for n in 0..6 {
+        let domain = format!("d{n}.example");
+        w.site(&domain, good);
+        for _ in 0..40 {
+            w.mail("u", &domain, 1);
+        }
+    }
+    w.site("dead.example", dead);
+    w.mail("u", "dead.example", 1);
+    for _ in 0..100 {
+        w.run_for(Duration::from_millis(100));
+        most = most.max(w.scheduler.workers.len());
+    }
+    assert!((3..=4).contains(&most), "{most} connections");
+    w.run_for(minutes(1));
+    let delivered = w
+        .finals()
+        .iter()
+        .filter(|f| f.0 == Outcome::Delivered)
+        .count();
+    assert_eq!(delivered, 240, "one dead host holds nobody up");
+    assert!(w.log.iter().any(|(_, d, _)| d == "dead.example"));
+    let first_half = &w.log[..120];
+    for n in 0..6 {
+        let domain = format!("d{n}.example");
+        let count = first_half.iter().filter(|(_, d, _)| *d == domain).count();
+        assert!(count >= 1, "each has its turn: {domain} {count}");
+    }
+}
+
+#[test]
+fn sites_of_one_provider_share_a_rate() {
+    let mut policy = policy(Plan::fixed(5, minutes(5)));
+    policy.rate = Some(Rate::parse("60/min").unwrap());
+    let mut w = World::new(Settings::default(), policy);
+    w.group = Some("provider 60/min".into());
+    for n in 0..4 {
+        let domain = format!("d{n}.example");
+        w.site(&domain, good);
+        for _ in 0..100 {
+            w.mail("u", &domain, 1);
+        }
+    }
+    w.run_for(minutes(3));
+    let sent = w.log.len();
+    assert!((170..=190).contains(&sent), "{sent} in three minutes");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Why a recipient has not been sent yet: one reason for every wait.
 
 use std::fmt;
+use std::sync::Arc;
 
 use mail::{Destination, RecipientKey, Reply, Timestamp};
 
@@ -48,6 +49,8 @@ pub enum Reason {
     Probing,
     /// All connections that the site is given are busy.
     SiteConnections(u32),
+    /// All connections that hosts of one provider are given together are in use.
+    ProviderConnections(Arc<str>, u32),
     /// All connections of the server are busy.
     AllConnections(u32),
     /// Its site is left alone for a time.
@@ -106,6 +109,10 @@ impl fmt::Display for Reason {
             Self::SiteConnections(n) => {
                 write!(f, "all {n} connections that its host is given are busy")
             }
+            Self::ProviderConnections(name, n) => write!(
+                f,
+                "all {n} connections that the hosts of one provider ({name}) are given are in use"
+            ),
             Self::AllConnections(n) => write!(f, "all {n} outgoing connections are busy"),
             Self::SitePaused => {
                 f.write_str("its mail hosts are left alone for a time (sendoff site list)")
@@ -187,7 +194,9 @@ impl Scheduler {
             };
             return (reason, Some(until));
         }
-        if let Some(at) = site.not_before(now).filter(|at| *at > now) {
+        let group = site.group.and_then(|group| self.groups.get(group as usize));
+        let shared = group.map(|group| &group.meter);
+        if let Some(at) = site.not_before(now, shared).filter(|at| *at > now) {
             return match site.order(now) {
                 Some(order) if order.paused => (Reason::SitePaused, Some(order.until)),
                 Some(_) | None => (Reason::Rate, Some(at)),
@@ -200,6 +209,9 @@ impl Scheduler {
                     (Reason::SiteConnections(site.room(now)), None)
                 }
             };
+        }
+        if let Some((name, most)) = self.is_full(site.group) {
+            return (Reason::ProviderConnections(Arc::clone(name), most), None);
         }
         if self.connections_are_used_up() {
             return (Reason::AllConnections(self.settings.connections_max), None);

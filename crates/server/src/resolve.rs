@@ -60,6 +60,7 @@ pub(crate) async fn resolve(
         let site = Resolution::Site {
             // No host can have this name.
             key: "(local)".into(),
+            group: None,
             expires: now + HOLDS_MAX,
         };
         return (site, Some(Arc::new(hop)));
@@ -68,8 +69,13 @@ pub(crate) async fn resolve(
         Ok((next, expires)) => {
             let hop = hop(&settings, domain, next);
             let slow = shared.controls.slow(domain);
-            let key = site_key(&settings, domain, &hop, slow);
-            (Resolution::Site { key, expires }, Some(Arc::new(hop)))
+            let (key, group) = site_key(&settings, domain, &hop, slow);
+            let site = Resolution::Site {
+                key,
+                group,
+                expires,
+            };
+            (site, Some(Arc::new(hop)))
         }
         Err(verdict) => (Resolution::Unroutable(*verdict), None),
     }
@@ -243,16 +249,21 @@ fn hop(settings: &Settings, domain: &Domain, next: NextHop) -> Hop {
     }
 }
 
-/// The name under which limits are shared. Domains with limits or TLS of their own do not share
-/// the site of those without.
-fn site_key(settings: &Settings, domain: &Domain, hop: &Hop, slow: Option<Slow>) -> Arc<str> {
+/// The name under which limits are shared, and that of the sites of one provider with the same limits. Domains
+/// with limits or TLS of their own do not share the site of those without.
+fn site_key(
+    settings: &Settings,
+    domain: &Domain,
+    hop: &Hop,
+    slow: Option<Slow>,
+) -> (Arc<str>, Option<Arc<str>>) {
     let mut key = hop.next.site_key();
     if hop.next.configured {
         // DNS could name the same host, and must not get what a rule allows.
         key = format!("{key} (configured)").into();
     }
     if matches!(settings.config.routing.mode, Mode::Relay(_)) {
-        return key;
+        return (key, None);
     }
     let rules = settings.config.rules.effective(domain);
     let own = [
@@ -275,9 +286,7 @@ fn site_key(settings: &Settings, domain: &Domain, hop: &Hop, slow: Option<Slow>)
         slow.map(|slow| format!(" slowed {slow}")),
     ];
     let own: String = own.into_iter().flatten().collect();
-    if own.is_empty() {
-        key
-    } else {
-        format!("{key}{own}").into()
-    }
+    let with_own = |name: &str| Arc::from(format!("{name}{own}"));
+    let group = hop.next.provider().map(with_own);
+    (with_own(&key), group)
 }

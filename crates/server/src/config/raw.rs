@@ -219,7 +219,7 @@ pub(crate) struct Outgoing {
     pub(crate) lifetime: Text,
     /// Connections to other servers at once, or `auto`. Default: `auto`.
     pub(crate) max_connections: Option<Spanned<NumberOrText>>,
-    /// Connections at once to one site. Default: 20.
+    /// Connections at once to one site, or to all hosts of a known provider together. Default: 20.
     pub(crate) max_connections_per_site: Number,
     /// Memory for contents read back to be sent. Default: an eighth of the machine's, 64MiB to 4GiB.
     pub(crate) memory: Text,

@@ -538,3 +538,31 @@ fn a_host_that_does_not_serve_is_tried_once_and_not_with_each_mail() {
     }
     assert_eq!(first.connection_count(), 1);
 }
+
+#[test]
+fn hosts_of_one_provider_share_the_limit_on_connections() {
+    let scene = Scene::new();
+    let end = "mail.protection.outlook.com";
+    let one = scene
+        .world
+        .mx("one.example", 0, &format!("one-example.{end}"));
+    let two = scene
+        .world
+        .mx("two.example", 0, &format!("two-example.{end}"));
+    one.set(|b| b.reply_delay = Duration::from_millis(700));
+    let config = scene.config().set("outgoing.max_connections_per_site", 1);
+    let server = Sendoff::start(BINARY, config);
+    send(&server, "bob@one.example");
+    eventually("a connection", SOON, || one.open() == 1);
+    send(&server, "bob@two.example");
+    let why = "connections that the hosts of one provider (microsoft) are given";
+    let waits = || {
+        queue(&server)
+            .iter()
+            .any(|row| row.to_string().contains(why))
+    };
+    eventually(why, SOON, waits);
+    assert_eq!(two.connection_count(), 0);
+    assert_eq!(one.wait_for(1, SOON).len(), 1);
+    assert_eq!(two.wait_for(1, SOON).len(), 1);
+}

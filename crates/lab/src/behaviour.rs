@@ -46,6 +46,8 @@ pub struct Behaviour {
     pub greylist: Option<Duration>,
     /// MAIL after so many mails in a connection is answered with 421.
     pub mails_per_connection: Option<usize>,
+    /// Without a command for so long after a mail, the connection ends, without a word.
+    pub idle: Option<Duration>,
     /// RCPT after so many recipients of a mail is answered with 452.
     pub recipients_per_mail: Option<usize>,
     /// Contents are kept in the records. Off for the bench.
@@ -79,6 +81,7 @@ impl Default for Behaviour {
             rules: Vec::new(),
             greylist: None,
             mails_per_connection: None,
+            idle: None,
             recipients_per_mail: None,
             keep_content: true,
             keep_dialogue: true,

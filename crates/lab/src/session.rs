@@ -79,7 +79,7 @@ pub(crate) async fn run(
     if !session.greet(&behaviour).await? {
         return session.wire.flush().await;
     }
-    while let Some(line) = session.wire.line().await? {
+    while let Some(line) = session.next_line().await? {
         let behaviour = shared.behaviour();
         let next = session.command(&behaviour, &line).await?;
         if !session.send(&behaviour, next).await? {
@@ -90,6 +90,16 @@ pub(crate) async fn run(
 }
 
 impl Session<'_> {
+    /// The next command; none: the client has gone, or was silent for too long.
+    async fn next_line(&mut self) -> io::Result<Option<String>> {
+        let idle = self.shared.behaviour().idle.filter(|_| self.mails > 0);
+        let Some(idle) = idle else {
+            return self.wire.line().await;
+        };
+        let line = tokio::time::timeout(idle, self.wire.line()).await;
+        line.unwrap_or(Ok(None))
+    }
+
     async fn greet(&mut self, behaviour: &Behaviour) -> io::Result<bool> {
         if behaviour.tarpit {
             self.wire.drain().await?;

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use smtp::machine::Machine;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
@@ -71,6 +73,17 @@ impl Link {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.input.is_empty()
+    }
+
+    /// Whether the other side has neither said anything nor gone, as far as the system knows: nothing is read.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let Some(stream) = self.stream.as_ref() else {
+            return false;
+        };
+        let mut space = [MaybeUninit::uninit(); 1];
+        let peeked = SockRef::from(stream.tcp()).peek(&mut space);
+        self.input.is_empty() && peeked.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// The connection alone, to shake hands on it.

@@ -21,6 +21,9 @@ use crate::tls_policy::{By, Context, Wanted};
 /// How long the usual first message of TLS may be met with silence.
 const FULL_HELLO_WAIT: Duration = Duration::from_secs(30);
 
+/// How long it takes at the most to read what is there already.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// An open session and where it leads.
 pub(crate) struct Open {
     pub(crate) session: Session,
@@ -72,6 +75,15 @@ impl Open {
             true => Vec::new(),
             false => self.addresses.clone(),
         }
+    }
+
+    /// Whether transactions can still begin.
+    pub(crate) async fn is_of_use(&mut self) -> bool {
+        if self.session.is_idle() && !self.link.is_quiet() {
+            // With TLS it may have been something of the connection's own.
+            drop(tokio::time::timeout(LOOK, self.link.turn(&mut self.session)).await);
+        }
+        self.session.is_idle()
     }
 
     /// Whether the host has addresses of another family than the one connected to.

@@ -38,6 +38,23 @@ impl Sessions {
         gone
     }
 
+    /// Ends those whose host has gone, or has said something unasked (421, RFC 5321 §3.8): what is sent
+    /// over such a session may be lost without an answer.
+    pub(crate) async fn look(&mut self) {
+        if let Some(open) = &mut self.open
+            && !open.is_of_use().await
+        {
+            self.open = None;
+        }
+        let mut place = 0;
+        while let Some((_, open)) = self.aside.get_mut(place) {
+            match open.is_of_use().await {
+                true => place += 1,
+                false => drop(self.aside.remove(place)),
+            }
+        }
+    }
+
     /// How many are aside.
     pub(crate) fn aside(&self) -> usize {
         self.aside.len()

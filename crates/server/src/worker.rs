@@ -110,6 +110,7 @@ impl Worker {
         for old in self.sessions.old() {
             quit(old).await;
         }
+        self.sessions.look().await;
         let mut came = Came::default();
         for (hop, numbers) in hops.split(&batch, &message) {
             self.send_by(&hop, &batch, &message, numbers, &mut came)

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
@@ -454,4 +455,28 @@ fn a_proxy_that_is_not_there_takes_its_address_out_of_service() {
     assert_eq!(said.len(), 1, "{said:?}");
     let told = said.iter().all(|l| l.contains(&nobody.to_string()));
     assert!(told, "{said:?}");
+}
+
+#[test]
+fn a_session_that_its_host_has_ended_is_not_used_again() {
+    let scene = Scene::new();
+    let host = scene.world.domain("good.example");
+    host.set(|b| {
+        b.idle = Some(Duration::from_millis(150));
+        b.extension("CHUNKING");
+    });
+    let mut config = scene.config();
+    for name in ["a", "b", "c"] {
+        config = source(config, name, scene.world.address(), &[]);
+    }
+    let config = config.set("outgoing.source_addresses", ["default"]);
+    let server = Sendoff::start(BINARY, config);
+    for n in 0..24 {
+        send(&server, &format!("u{n}@good.example"));
+        assert_eq!(host.wait_for(n + 1, SOON).len(), n + 1);
+        // Sessions from the other addresses are aside for longer than the host bears.
+        thread::sleep(Duration::from_millis(80));
+    }
+    assert!(log_lines(&server, &[" deferred id="]).is_empty());
+    assert_eq!(host.count(), 24);
 }

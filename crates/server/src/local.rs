@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use deliver::Obstacle;
+use deliver::{Obstacle, Stage};
 use mail::{
     Address, BodyType, Class, EnhancedCode, Message, Outcome, PeerHost, RecipientKey, Reply,
     Timing, Verdict,
@@ -23,6 +23,7 @@ use crate::bounces;
 use crate::config::LocalStore;
 use crate::contents;
 use crate::event::{Finished, Job};
+use crate::known;
 use crate::shared::{Settings, Shared};
 
 /// Each answer of an LMTP server is waited for this long.
@@ -108,21 +109,27 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
     let keys: Vec<RecipientKey> = job.batch.keys().collect();
     let results = match (&message, &lent) {
         (Some(message), _) => stored_or_read(shared, message, &keys).await,
-        (None, Err(why)) if why.is_damage() => vec![(contents::damaged_reply(), None); keys.len()],
+        (None, Err(why)) if why.is_damage() => {
+            vec![Answer::own(contents::damaged_reply()); keys.len()]
+        }
         (None, _) => vec![later("the message cannot be read from the queue"); keys.len()],
     };
     drop(lent);
-    let attempted = keys
-        .iter()
-        .zip(results)
-        .map(|(key, reply)| Attempted {
-            key: *key,
-            verdict: verdict(reply, began.elapsed()),
-            retry_after: None,
-            plan: None,
-            ours: None,
-        })
-        .collect();
+    let settings = shared.settings();
+    let attempted = |(key, answer): (&RecipientKey, Answer)| {
+        let verdict = verdict(&settings, answer, began.elapsed());
+        match &message {
+            Some(message) => known::attempted(&settings, message, key.recipient, verdict),
+            None => Attempted {
+                key: *key,
+                verdict,
+                retry_after: None,
+                plan: None,
+                ours: None,
+            },
+        }
+    };
+    let attempted = keys.iter().zip(results).map(attempted).collect();
     let report = Report {
         attempted,
         service: began.elapsed(),
@@ -143,7 +150,7 @@ async fn stored_or_read(
     shared: &Arc<Shared>,
     message: &Arc<Message>,
     keys: &[RecipientKey],
-) -> Vec<(Reply, Option<PeerHost>)> {
+) -> Vec<Answer> {
     let policy = Arc::clone(&shared.settings().policy);
     let is_ours = |key: &RecipientKey| {
         let recipient = message.envelope.recipients.get(key.recipient as usize);
@@ -160,46 +167,70 @@ async fn stored_or_read(
     let mut results = Vec::with_capacity(keys.len());
     for key in keys {
         results.push(match is_ours(key) {
-            true => (bounces::take(shared, message, key.recipient).await, None),
+            true => Answer::own(bounces::take(shared, message, key.recipient).await),
             false => stored.next().unwrap_or_else(|| later("no answer")),
         });
     }
     results
 }
 
-fn verdict((reply, host): (Reply, Option<PeerHost>), wire: Duration) -> Verdict {
-    let outcome = if reply.is_positive() {
-        Outcome::Delivered
-    } else if reply.is_permanent() {
-        Outcome::Failed
-    } else {
-        Outcome::Deferred
+/// What came of storing for a recipient.
+#[derive(Debug, Clone)]
+struct Answer {
+    reply: Reply,
+    /// The LMTP server that gave it, and what it was given to.
+    by: Option<(PeerHost, Stage)>,
+}
+
+impl Answer {
+    const fn own(reply: Reply) -> Self {
+        Self { reply, by: None }
+    }
+}
+
+/// The answer of an LMTP server means what it would by SMTP (RFC 2033 §4).
+fn verdict(settings: &Settings, answer: Answer, wire: Duration) -> Verdict {
+    let Answer { reply, by } = answer;
+    let (outcome, class) = match &by {
+        Some((host, stage)) if reply.code > 0 => {
+            let judged = deliver::judge(*stage, &reply);
+            let known = settings
+                .config
+                .replies
+                .book
+                .classify(&reply, Some(&host.name));
+            let judged = match judged.outcome {
+                Outcome::Delivered => judged,
+                Outcome::Deferred | Outcome::Failed | Outcome::Expired => {
+                    deliver::known(judged, &reply, known)
+                }
+            };
+            (judged.outcome, judged.class)
+        }
+        Some(_) | None if reply.is_positive() => (Outcome::Delivered, Class::Recipient),
+        Some(_) | None if reply.is_permanent() => (Outcome::Failed, Class::Recipient),
+        Some(_) | None => (Outcome::Deferred, Class::Recipient),
     };
     Verdict {
-        host,
+        host: by.map(|(host, _)| host),
         timing: Timing {
             wire,
             ..Timing::default()
         },
-        ..Verdict::own(outcome, Class::Recipient, reply, net::now())
+        ..Verdict::own(outcome, class, reply, net::now())
     }
 }
 
-fn later(why: &str) -> (Reply, Option<PeerHost>) {
-    (
-        Reply::own(
-            EnhancedCode::new(4, 3, 0),
-            format!("the local store: {why}"),
-        ),
-        None,
-    )
+fn later(why: &str) -> Answer {
+    let code = EnhancedCode::new(4, 3, 0);
+    Answer::own(Reply::own(code, format!("the local store: {why}")))
 }
 
 async fn store_message(
     shared: &Arc<Shared>,
     message: &Arc<Message>,
     keys: &[RecipientKey],
-) -> Vec<(Reply, Option<PeerHost>)> {
+) -> Vec<Answer> {
     let settings = shared.settings();
     let recipients: Vec<Option<Address>> = keys
         .iter()
@@ -251,11 +282,7 @@ async fn store_message(
     }
 }
 
-fn finish_lmtp(
-    result: io::Result<Vec<Reply>>,
-    name: &str,
-    count: usize,
-) -> Vec<(Reply, Option<PeerHost>)> {
+fn finish_lmtp(result: io::Result<Vec<(Stage, Reply)>>, name: &str, count: usize) -> Vec<Answer> {
     let host = PeerHost {
         name: format!("lmtp:{name}"),
         address: None,
@@ -263,7 +290,10 @@ fn finish_lmtp(
     match result {
         Ok(replies) => replies
             .into_iter()
-            .map(|r| (r, Some(host.clone())))
+            .map(|(stage, reply)| Answer {
+                reply,
+                by: Some((host.clone(), stage)),
+            })
             .collect(),
         Err(error) => vec![later(&format!("LMTP at {name}: {error}")); count],
     }
@@ -274,7 +304,7 @@ async fn lmtp_tcp(
     target: &Target,
     message: &Arc<Message>,
     recipients: &[Option<Address>],
-) -> io::Result<Vec<Reply>> {
+) -> io::Result<Vec<(Stage, Reply)>> {
     lmtp(settings, lmtp_connect(target).await?, message, recipients).await
 }
 
@@ -326,7 +356,7 @@ async fn lmtp(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     message: &Arc<Message>,
     recipients: &[Option<Address>],
-) -> io::Result<Vec<Reply>> {
+) -> io::Result<Vec<(Stage, Reply)>> {
     let hostname = settings.config.hostname.to_string();
     let (mut talk, offered) = Talk::begin(stream, &hostname).await?;
     let takes_binary = offered.has(Extension::BinaryMime) && offered.has(Extension::Chunking);
@@ -341,7 +371,7 @@ async fn lmtp(
                      BINARYMIME), and it cannot be converted: {obstacle}"
                 );
                 let reply = Reply::own(EnhancedCode::new(5, 6, 3), text);
-                return Ok(vec![reply; recipients.len()]);
+                return Ok(vec![(Stage::Fit, reply); recipients.len()]);
             }
         },
     };
@@ -357,39 +387,28 @@ async fn lmtp(
     let mut addresses: Vec<Address> = recipients.iter().flatten().cloned().collect();
     addresses.extend(message.envelope.reverse_path.clone());
     let utf8 = utf8_parameter(&offered, &addresses, !message.envelope.smtputf8);
-    expect(
-        &talk
-            .ask(&format!("MAIL FROM:<{sender}>{body}{utf8}\r\n"))
-            .await?,
-    )?;
-    let mut replies = Vec::with_capacity(recipients.len());
-    for address in recipients {
-        replies.push(match address {
-            Some(address) => talk.ask(&format!("RCPT TO:<{address}>\r\n")).await?,
-            None => later("the recipient is not in its message").0,
-        });
+    let mail = format!("MAIL FROM:<{sender}>{body}{utf8}\r\n");
+    let reply = talk.ask(&mail).await?;
+    if !reply.is_positive() {
+        return Ok(vec![(Stage::Mail, reply); recipients.len()]);
     }
-    if replies.iter().any(Reply::is_positive) {
+    let mut replies = Vec::with_capacity(recipients.len());
+    let mut accepted = 0;
+    for address in recipients {
+        let reply = match address {
+            Some(address) => talk.ask(&format!("RCPT TO:<{address}>\r\n")).await?,
+            None => later("the recipient is not in its message").reply,
+        };
+        // There is one transaction: what is too much for it comes again later.
+        replies.push((Stage::Rcpt { accepted: 0 }, reply));
+        accepted += usize::from(replies.last().is_some_and(|(_, r)| r.is_positive()));
+    }
+    if accepted > 0 {
         let handed = match as_it_is {
-            true => talk.hand_over_whole(&content).await,
+            true => talk.hand_over_whole(&content).await.map(|()| None),
             false => talk.hand_over(&content).await,
         };
-        let mut trouble = handed.err();
-        for reply in replies.iter_mut().filter(|r| r.is_positive()) {
-            if trouble.is_none() {
-                match talk.read().await {
-                    Ok(answer) => {
-                        *reply = answer;
-                        continue;
-                    }
-                    Err(error) => trouble = Some(error),
-                }
-            }
-            let why = trouble
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string);
-            *reply = later(&why).0;
-        }
+        talk.content_answers(handed, &mut replies).await;
     }
     // Everything is said; whether the server hears the goodbye makes no difference.
     drop(talk.write(b"QUIT\r\n").await);
@@ -442,15 +461,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             .unwrap_or_else(|_| timed_out())
     }
 
-    async fn hand_over(&mut self, content: &Bytes) -> io::Result<()> {
+    /// After DATA; the answer to that, where the server does not want the content.
+    async fn hand_over(&mut self, content: &Bytes) -> io::Result<Option<Reply>> {
         let reply = self.ask("DATA\r\n").await?;
         if reply.code != 354 {
-            return Err(io::Error::other(format!("it answered {reply}")));
+            return Ok(Some(reply));
         }
         for part in smtp::dot_stuffing::stuff(content) {
             self.write(&part).await?;
         }
-        Ok(())
+        Ok(None)
     }
 
     /// As one chunk (RFC 3030).
@@ -458,6 +478,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         let command = format!("BDAT {} LAST\r\n", content.len());
         self.write(command.as_bytes()).await?;
         self.write(content).await
+    }
+
+    /// Hears the answer to the content for each recipient that was accepted; `handed`: what came of handing it
+    /// over.
+    async fn content_answers(
+        &mut self,
+        handed: io::Result<Option<Reply>>,
+        replies: &mut [(Stage, Reply)],
+    ) {
+        let (refused, mut trouble) = match handed {
+            Ok(refused) => (refused, None),
+            Err(error) => (None, Some(error)),
+        };
+        for (stage, reply) in replies.iter_mut().filter(|(_, r)| r.is_positive()) {
+            (*stage, *reply) = match (&refused, &trouble) {
+                (Some(refused), _) => (Stage::Data, refused.clone()),
+                (None, None) => match self.read().await {
+                    Ok(answer) => (Stage::Content, answer),
+                    Err(error) => {
+                        let reply = later(&error.to_string()).reply;
+                        trouble = Some(error);
+                        (Stage::Content, reply)
+                    }
+                },
+                (None, Some(error)) => (Stage::Content, later(&error.to_string()).reply),
+            };
+        }
     }
 
     async fn ask(&mut self, command: &str) -> io::Result<Reply> {
@@ -491,10 +538,10 @@ fn maildir(
     message: &Message,
     content: &[u8],
     address: &Address,
-) -> (Reply, Option<PeerHost>) {
+) -> Answer {
     let Some(path) = maildir_path(template, address) else {
         let reply = Reply::own(EnhancedCode::new(5, 1, 1), "no mailbox can have that name");
-        return (reply, None);
+        return Answer::own(reply);
     };
     match write_maildir(&path, hostname, message, content, address) {
         Ok(()) => {
@@ -503,7 +550,7 @@ fn maildir(
                 Some(EnhancedCode::new(2, 0, 0)),
                 "stored in its mailbox",
             );
-            (reply, None)
+            Answer::own(reply)
         }
         Err(error) => later(&format!("{}: {error}", path.display())),
     }

@@ -8,7 +8,7 @@ use std::thread;
 
 use lab::{Scratch, Sendoff};
 
-use crate::scene::{BINARY, SENDER, SOON, Scene, eventually, mail, queue};
+use crate::scene::{BINARY, SENDER, SOON, Scene, eventually, log_lines, mail, queue};
 
 fn stored(mailbox: &Path) -> Vec<String> {
     let Ok(found) = fs::read_dir(mailbox.join("new")) else {
@@ -137,6 +137,48 @@ fn each_recipient_at_an_lmtp_server_has_its_own_end() {
         .lines()
         .filter(|l| l.contains(" delivered ") && l.contains("a@here.example"));
     assert_eq!(delivered.count(), 1);
+}
+
+/// An LMTP server that refuses one command.
+fn lmtp_refusing(listener: &TcpListener, command: &'static str, answer: &'static str) {
+    let listener = listener.try_clone().expect("a listener");
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut writer = stream.expect("the server connects");
+            let reader = writer.try_clone().expect("the server talks on");
+            let mut reader = BufReader::new(reader);
+            drop(writer.write_all(b"220 lmtp\r\n"));
+            let mut line = String::new();
+            while reader.read_line(&mut line).unwrap_or(0) > 0 {
+                let reply = match line.starts_with(command) {
+                    true => answer,
+                    false => "250 ok",
+                };
+                drop(writer.write_all(format!("{reply}\r\n").as_bytes()));
+                line.clear();
+            }
+        }
+    });
+}
+
+#[test]
+fn what_an_lmtp_server_refuses_for_good_comes_back_at_once() {
+    for (command, answer, status) in [
+        ("MAIL", "552 5.3.4 too large for anybody", "5.3.4"),
+        ("DATA", "554 5.7.1 not this one", "5.7.1"),
+    ] {
+        let scene = Scene::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        lmtp_refusing(&listener, command, answer);
+        let config = scene.config().set("local.domains", ["here.example"]).set(
+            "local.deliver",
+            format!("lmtp:{}", listener.local_addr().unwrap()),
+        );
+        let server = Sendoff::start(BINARY, config);
+        server.send(SENDER, &["a@here.example"], &mail("a case"));
+        scene.failure().assert_failed("a@here.example", status);
+        assert!(log_lines(&server, &[" deferred "]).is_empty(), "{command}");
+    }
 }
 
 #[test]

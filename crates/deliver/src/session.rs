@@ -48,6 +48,8 @@ pub struct SessionSettings {
     pub timeouts: Timeouts,
     /// The slowest a host may take content, in octets a second, on top of `data_block`.
     pub rate_min: u32,
+    /// Extensions that are not used, whatever the host offers.
+    pub ignore: Vec<Extension>,
     /// Every command and reply is wanted as an event (detailed log).
     pub detailed: bool,
 }
@@ -111,6 +113,7 @@ pub struct Session {
     transactions: u32,
     /// The last transaction was left without its content: RSET comes first.
     dirty: bool,
+    chunking_refused: bool,
 }
 
 impl Session {
@@ -131,6 +134,7 @@ impl Session {
             transcript,
             transactions: 0,
             dirty: false,
+            chunking_refused: false,
         }
     }
 
@@ -210,6 +214,13 @@ impl Session {
         matches!(self.state, State::Idle)
     }
 
+    /// Whether the host offered CHUNKING and does not know BDAT. It takes the content for commands then, so the
+    /// session is over; nothing is decided about the recipients, who are tried again without.
+    #[must_use]
+    pub const fn chunking_refused(&self) -> bool {
+        self.chunking_refused
+    }
+
     /// Transactions begun.
     #[must_use]
     pub const fn transactions(&self) -> u32 {
@@ -280,7 +291,9 @@ impl Session {
             State::Greeting if ready => self.say_hello(now),
             State::Greeting => self.give_up(Stage::Greeting, reply),
             State::Ehlo if ready => {
-                self.host = Extensions::parse(reply);
+                let ignored = self.settings.ignore.iter();
+                let offered = Extensions::parse(reply);
+                self.host = ignored.fold(offered, |host, e| host.without(*e));
                 self.hello_done(now);
             }
             // A server that knows only HELO says 500 or 502; some say 550 or 554 (RFC 5321 §3.2).
@@ -409,7 +422,8 @@ impl Session {
         }
         let progress = running.handle(reply);
         self.since = now;
-        if reply.code == 421 || is_early {
+        self.chunking_refused |= running.is_chunking_refused();
+        if reply.code == 421 || is_early || self.chunking_refused {
             running.abort(reply);
             self.end_transaction(*running);
             self.out.clear();

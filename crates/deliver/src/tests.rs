@@ -19,6 +19,7 @@ const FULL: &str =
 
 fn settings() -> SessionSettings {
     SessionSettings {
+        ignore: Vec::new(),
         ehlo_name: "out.example".to_owned(),
         tls: TlsMode::Opportunistic,
         credentials: None,

@@ -94,7 +94,18 @@ pub(crate) struct Running {
     /// Its last octet has been handed to the socket.
     content_sent: bool,
     pipelining: bool,
-    chunking: bool,
+    chunking: Chunking,
+}
+
+/// How the content goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chunking {
+    /// By DATA.
+    No,
+    /// By BDAT.
+    Yes,
+    /// By BDAT, which the host does not know although it offered CHUNKING.
+    Refused,
 }
 
 /// What a reply led to.
@@ -107,7 +118,10 @@ impl Running {
     pub(crate) fn new(transaction: Transaction, host: &Extensions, rset: bool) -> Self {
         let n = transaction.recipients.len();
         let pipelining = host.has(Extension::Pipelining);
-        let chunking = host.has(Extension::Chunking);
+        let chunking = match host.has(Extension::Chunking) {
+            true => Chunking::Yes,
+            false => Chunking::No,
+        };
         let mut running = Self {
             transaction,
             to_send: VecDeque::with_capacity(n + 4),
@@ -154,10 +168,11 @@ impl Running {
                 running.to_send.push_back(Expect::Rcpt(i));
             } else {
                 // The host stated how many it takes: the others go in the next transaction.
-                running.end_again(i);
+                let why = "left for the next transaction: the host limits recipients";
+                running.end_again(i, why);
             }
         }
-        if !chunking {
+        if chunking == Chunking::No {
             running.to_send.push_back(Expect::Data);
         }
         running.to_send.push_back(Expect::Content);
@@ -268,7 +283,7 @@ impl Running {
         match next {
             Expect::Content => {
                 // Behind DATA the 354 must be awaited; behind BDAT nothing.
-                self.pipelining && self.chunking && self.content_len() <= ONE_WRITE_MAX
+                self.pipelining && self.by_bdat() && self.content_len() <= ONE_WRITE_MAX
             }
             Expect::Rset | Expect::Mail | Expect::Rcpt(_) | Expect::Data => self.pipelining,
         }
@@ -326,7 +341,7 @@ impl Running {
         log: &mut Transcript,
     ) {
         let content = &self.transaction.content;
-        if self.chunking {
+        if self.by_bdat() {
             let content = match self.transaction.body {
                 BodyType::SevenBit | BodyType::EightBitMime => dot_stuffing::canonical(content),
                 BodyType::BinaryMime => content.clone(),
@@ -385,6 +400,14 @@ impl Running {
                     self.skip_unsent();
                 }
             }
+            Some(Expect::Content) if self.is_bdat_unknown(reply) => {
+                self.chunking = Chunking::Refused;
+                for i in 0..self.ended.len() {
+                    if self.is_open(i) {
+                        self.end_again(i, "tried again without CHUNKING");
+                    }
+                }
+            }
             Some(Expect::Content) => self.end_all(Stage::Content, reply),
         }
         if self.is_over() {
@@ -392,6 +415,20 @@ impl Running {
         } else {
             Progress::More
         }
+    }
+
+    fn by_bdat(&self) -> bool {
+        self.chunking == Chunking::Yes
+    }
+
+    /// Whether the host has shown that it does not know BDAT.
+    pub(crate) fn is_chunking_refused(&self) -> bool {
+        self.chunking == Chunking::Refused
+    }
+
+    /// Whether a host says that it does not know BDAT, though it took the recipients and offered CHUNKING.
+    fn is_bdat_unknown(&self, reply: &Reply) -> bool {
+        self.by_bdat() && self.accepted > 0 && matches!(reply.code, 500 | 502 | 503)
     }
 
     /// Nobody is left to send for: what is not on the wire yet is not sent.
@@ -449,14 +486,13 @@ impl Running {
         self.end_as(i, judge(stage, reply), reply.clone());
     }
 
-    fn end_again(&mut self, i: usize) {
+    fn end_again(&mut self, i: usize, why: &str) {
         let judgement = Judgement {
             class: mail::Class::Recipient,
             outcome: Outcome::Deferred,
             fate: Fate::Again,
         };
-        let text = "left for the next transaction: the host limits recipients";
-        self.end_as(i, judgement, Reply::new(452, None, text));
+        self.end_as(i, judgement, Reply::new(452, None, why));
     }
 
     fn end_as(&mut self, i: usize, judgement: Judgement, reply: Reply) {

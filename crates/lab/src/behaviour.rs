@@ -189,6 +189,8 @@ pub enum Verb {
     Rcpt,
     /// DATA: the reply in place of 354.
     Data,
+    /// BDAT: the reply of a host that does not know it, and takes what follows for commands.
+    Bdat,
     /// The end of the content, by DATA or BDAT, with all recipients: `<…> <…>`.
     Final,
     /// RSET.

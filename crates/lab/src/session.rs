@@ -158,6 +158,9 @@ impl Session<'_> {
             "RCPT" => Ok(self.rcpt(behaviour, argument)),
             "DATA" => self.data(behaviour).await,
             "BDAT" if behaviour.offers("CHUNKING", self.wire.tls()) => {
+                if let Some(text) = behaviour.ruled(Verb::Bdat, argument) {
+                    return Ok(reply(text));
+                }
                 self.bdat(behaviour, argument).await
             }
             "RSET" => {

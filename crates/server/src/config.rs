@@ -29,6 +29,7 @@ use mail::{Address, Domain};
 use net::DnsSettings;
 use route::{RouteSettings, Rules, Target};
 use schedule::{Plan, Rate};
+use smtp::extension::Extension;
 
 pub(crate) use console::ConsoleSettings;
 pub(crate) use error::{ConfigError, Place};
@@ -177,6 +178,8 @@ pub(crate) struct RuleKeys {
     pub(crate) max_recipients: Option<u32>,
     /// The pool of addresses that mail leaves from.
     pub(crate) sources: Option<String>,
+    /// Extensions of SMTP that are not used.
+    pub(crate) ignore: Option<Vec<Extension>>,
 }
 
 /// The log.

@@ -14,8 +14,10 @@ use crate::resolve::Hop;
 
 /// How long a host that did not serve does not keep mail from an open session with another.
 const DOWN_FOR: Duration = Duration::from_secs(60);
-/// Hosts that did not serve are looked through when there are so many.
-const DOWN_MAX: usize = 10_000;
+/// How long a host is not asked for CHUNKING again.
+const WITHOUT_CHUNKING_FOR: Duration = Duration::from_secs(86_400);
+/// Hosts that are marked are looked through when there are so many.
+const MARKED_MAX: usize = 10_000;
 
 /// The next hops of one site.
 #[derive(Debug, Clone)]
@@ -94,15 +96,34 @@ impl SiteHops {
     }
 }
 
-/// Hosts that did not serve a moment ago. Nothing of it outlives the server.
-#[derive(Debug, Default)]
-pub(crate) struct Down {
+/// Hosts of which something is known for a while. Nothing of it outlives the server.
+#[derive(Debug)]
+pub(crate) struct Marks {
     hosts: Mutex<BTreeMap<String, Instant>>,
     /// Where there are none, nobody takes the lock.
     any: AtomicBool,
+    lasts: Duration,
 }
 
-impl Down {
+impl Marks {
+    /// Hosts that did not serve a moment ago.
+    pub(crate) fn down() -> Self {
+        Self::lasting(DOWN_FOR)
+    }
+
+    /// Hosts that offer CHUNKING and do not know BDAT.
+    pub(crate) fn without_chunking() -> Self {
+        Self::lasting(WITHOUT_CHUNKING_FOR)
+    }
+
+    fn lasting(lasts: Duration) -> Self {
+        Self {
+            hosts: Mutex::default(),
+            any: AtomicBool::new(false),
+            lasts,
+        }
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Instant>) -> T) -> T {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let result = work(&mut hosts);
@@ -110,31 +131,32 @@ impl Down {
         result
     }
 
-    /// These hosts did not serve.
-    pub(crate) fn failed(&self, names: Vec<String>) {
+    /// Marks these hosts.
+    pub(crate) fn mark(&self, names: Vec<String>) {
         if names.is_empty() {
             return;
         }
         let now = Instant::now();
         self.with(|hosts| {
-            if hosts.len() >= DOWN_MAX {
-                hosts.retain(|_, since| since.elapsed() < DOWN_FOR);
+            if hosts.len() >= MARKED_MAX {
+                hosts.retain(|_, since| since.elapsed() < self.lasts);
             }
             hosts.extend(names.into_iter().map(|name| (name, now)));
         });
     }
 
-    /// This host serves.
-    pub(crate) fn worked(&self, name: &str) {
+    /// It is over for this host.
+    pub(crate) fn unmark(&self, name: &str) {
         if self.any.load(Ordering::Relaxed) {
             self.with(|hosts| hosts.remove(name));
         }
     }
 
-    fn is_down(&self, name: &str) -> bool {
+    /// Whether a host is marked.
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.any.load(Ordering::Relaxed)
             && self.with(|hosts| match hosts.get(name) {
-                Some(since) if since.elapsed() < DOWN_FOR => true,
+                Some(since) if since.elapsed() < self.lasts => true,
                 Some(_) => {
                     hosts.remove(name);
                     false
@@ -142,25 +164,25 @@ impl Down {
                 None => false,
             })
     }
+}
 
-    /// The hosts in the order in which they are tried: by preference (RFC 5321 §5.1), of equal ones the one with
-    /// the `open` session first. That one comes before better ones, too, while none of these serves: otherwise
-    /// each mail would wait for them again.
-    pub(crate) fn order(&self, hosts: &[Host], seed: u64, open: Option<&str>) -> Vec<Host> {
-        let mut hosts = order_hosts(hosts, seed);
-        let is_open = |host: &Host| Some(host.name.as_str()) == open;
-        if hosts.len() > 1
-            && let Some(place) = hosts.iter().position(is_open)
-        {
-            let host = hosts.remove(place);
-            let better = |h: &&Host| h.preference < host.preference;
-            let ahead = hosts.iter().filter(better).count();
-            let mut ahead_of_it = hosts.iter().take(ahead);
-            let leads = ahead_of_it.all(|h| self.is_down(h.name.as_str()));
-            hosts.insert(if leads { 0 } else { ahead }, host);
-        }
-        hosts
+/// The hosts in the order in which they are tried: by preference (RFC 5321 §5.1), of equal ones the one with
+/// the `open` session first. That one comes before better ones, too, while none of these serves: otherwise
+/// each mail would wait for them again.
+pub(crate) fn in_order(hosts: &[Host], seed: u64, open: Option<&str>, down: &Marks) -> Vec<Host> {
+    let mut hosts = order_hosts(hosts, seed);
+    let is_open = |host: &Host| Some(host.name.as_str()) == open;
+    if hosts.len() > 1
+        && let Some(place) = hosts.iter().position(is_open)
+    {
+        let host = hosts.remove(place);
+        let better = |h: &&Host| h.preference < host.preference;
+        let ahead = hosts.iter().filter(better).count();
+        let mut ahead_of_it = hosts.iter().take(ahead);
+        let leads = ahead_of_it.all(|h| down.has(h.name.as_str()));
+        hosts.insert(if leads { 0 } else { ahead }, host);
     }
+    hosts
 }
 
 #[cfg(test)]
@@ -187,6 +209,7 @@ mod tests {
             tls: TlsMode::Opportunistic,
             credentials: None,
             sources: None,
+            ignore: Vec::new(),
             local: false,
         })
     }
@@ -201,19 +224,19 @@ mod tests {
             "x.example",
             &[(5, "a.example"), (10, "b.example"), (10, "c.example")],
         );
-        let down = Down::default();
+        let down = Marks::down();
         for seed in 0..20 {
-            let order = down.order(&hop.next.hosts, seed, Some("c.example"));
+            let order = in_order(&hop.next.hosts, seed, Some("c.example"), &down);
             assert_eq!(names(&order), ["a.example", "c.example", "b.example"]);
         }
-        down.failed(vec!["a.example".to_owned()]);
-        let order = down.order(&hop.next.hosts, 1, Some("b.example"));
+        down.mark(vec!["a.example".to_owned()]);
+        let order = in_order(&hop.next.hosts, 1, Some("b.example"), &down);
         assert_eq!(names(&order), ["b.example", "a.example", "c.example"]);
         // Without a session nothing is known of the others: one of them may be this server.
-        let order = down.order(&hop.next.hosts, 1, None);
+        let order = in_order(&hop.next.hosts, 1, None, &down);
         assert_eq!(names(&order)[0], "a.example");
-        down.worked("a.example");
-        let order = down.order(&hop.next.hosts, 1, Some("b.example"));
+        down.unmark("a.example");
+        let order = in_order(&hop.next.hosts, 1, Some("b.example"), &down);
         assert_eq!(names(&order), ["a.example", "b.example", "c.example"]);
     }
 }

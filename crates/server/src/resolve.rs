@@ -8,6 +8,7 @@ use mail::{Destination, Domain, Timestamp, Verdict};
 use net::{Answer, DnsFinding, Security};
 use route::{DnsAnswer, Mode, MxRecord, NextHop, RouteSettings, Router, Step, Target};
 use schedule::Resolution;
+use smtp::extension::Extension;
 
 use crate::config::RuleKeys;
 use crate::controls::Slow;
@@ -30,8 +31,22 @@ pub(crate) struct Hop {
     pub(crate) credentials: Option<Credentials>,
     /// The pool of source addresses that a rule for the domain names.
     pub(crate) sources: Option<String>,
+    /// Extensions that are not used there.
+    pub(crate) ignore: Vec<Extension>,
     /// Mail for local domains: not sent, but stored.
     pub(crate) local: bool,
+}
+
+impl Hop {
+    /// The extensions that are not used with a host; `no_chunking`: it has shown that it does not know BDAT.
+    pub(crate) fn ignored(&self, no_chunking: bool) -> Vec<Extension> {
+        let mut ignored = self.ignore.clone();
+        if no_chunking || ignored.contains(&Extension::Chunking) {
+            // BINARYMIME is nothing without it (RFC 3030 §3).
+            ignored.extend([Extension::Chunking, Extension::BinaryMime]);
+        }
+        ignored
+    }
 }
 
 /// Decides for one domain.
@@ -55,6 +70,7 @@ pub(crate) async fn resolve(
             tls: TlsMode::None,
             credentials: None,
             sources: None,
+            ignore: Vec::new(),
             local: true,
         };
         let site = Resolution::Site {
@@ -234,6 +250,7 @@ fn hop(settings: &Settings, domain: &Domain, next: NextHop) -> Hop {
             tls: relay.map_or(outgoing.tls, |r| r.tls),
             credentials: relay.and_then(|r| r.credentials.clone()),
             sources: None,
+            ignore: Vec::new(),
             local: false,
         };
     }
@@ -245,6 +262,9 @@ fn hop(settings: &Settings, domain: &Domain, next: NextHop) -> Hop {
         tls: rule.unwrap_or(outgoing.tls),
         credentials: None,
         sources: rules.key(|r: &RuleKeys| r.sources.clone()),
+        ignore: rules
+            .key(|r: &RuleKeys| r.ignore.clone())
+            .unwrap_or_default(),
         local: false,
     }
 }
@@ -283,6 +303,10 @@ fn site_key(
         rules
             .key(|r: &RuleKeys| r.sources.clone())
             .map(|pool| format!(" sources={pool}")),
+        (!hop.ignore.is_empty()).then(|| {
+            let names: Vec<&str> = hop.ignore.iter().map(|e| e.keyword()).collect();
+            format!(" without={}", names.join("+"))
+        }),
         slow.map(|slow| format!(" slowed {slow}")),
     ];
     let own: String = own.into_iter().flatten().collect();

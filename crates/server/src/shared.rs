@@ -19,7 +19,7 @@ use crate::controls::Controls;
 use crate::event::Event;
 use crate::faults::Faults;
 use crate::guard::LoginGuard;
-use crate::hops::Down;
+use crate::hops::Marks;
 use crate::journal::Journal;
 use crate::reactions::Reactions;
 use crate::service::Manager;
@@ -82,7 +82,9 @@ pub(crate) struct Shared {
     /// How the addresses fare that mail leaves from.
     pub(crate) sources: SourceStates,
     /// Hosts that did not serve a moment ago.
-    pub(crate) down: Down,
+    pub(crate) down: Marks,
+    /// Hosts that offer CHUNKING and do not know BDAT.
+    pub(crate) no_chunking: Marks,
     /// What is wrong on our side, so that mail waits.
     pub(crate) faults: Faults,
     pub(crate) warm_ups: WarmUps,
@@ -274,7 +276,8 @@ impl Shared {
             tls_reports: TlsReports::new(tls_reports),
             suppression: Turn::default(),
             sources: SourceStates::default(),
-            down: Down::default(),
+            down: Marks::down(),
+            no_chunking: Marks::without_chunking(),
             faults: Faults::default(),
             warm_ups: WarmUps::new(warm_ups),
             webhooks: Webhooks::default(),

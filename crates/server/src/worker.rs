@@ -11,6 +11,7 @@ use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
 use net::Turn;
 use route::Host;
 use schedule::{Attempted, Report, WorkerId};
+use smtp::extension::Extension;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -19,6 +20,7 @@ use crate::contents::{self, Lent};
 use crate::converse::{converse, is_detailed};
 use crate::event::{Event, Finished, Job};
 use crate::faults;
+use crate::hops::in_order;
 use crate::known;
 use crate::local;
 use crate::opened::{Open, Opening, begin, greet, lost, quit};
@@ -159,7 +161,7 @@ impl Worker {
                         .await;
                 }
                 self.shared.warm_ups.settle(&given, &tried.leaving.sent);
-                self.shared.down.failed(std::mem::take(&mut tried.down));
+                self.shared.down.mark(std::mem::take(&mut tried.down));
                 came.add(tried);
             }
         }
@@ -175,7 +177,7 @@ impl Worker {
             None => sessions.next(),
         };
         let open = open.map(|open| open.name.as_str());
-        self.shared.down.order(&hop.next.hosts, seed, open)
+        in_order(&hop.next.hosts, seed, open, &self.shared.down)
     }
 
     /// A batch that nobody was asked about.
@@ -296,38 +298,38 @@ impl Worker {
         if !self.resume(settings, hop, &host, candidate, tried).await {
             self.make_way(hop).await;
             let before = Instant::now();
-            let opened = self
-                .open_session(settings, hop, &host, candidate, message, tried)
-                .await;
+            let opened = self.open_session(settings, hop, &host, candidate, message, tried);
+            let opened = opened.await;
             tried.connecting += before.elapsed();
             match opened {
                 Some(open) => self.sessions.open = Some(open),
                 None => return tried.leaving.gave_up(numbers),
             }
             tried.attempt.greeted();
-            self.shared.down.worked(host.name.as_str());
+            self.shared.down.unmark(host.name.as_str());
             self.shared.tell(Event::Greeted(self.id));
         }
-        let detailed = is_detailed(&self.shared, message);
         let Some(open) = &mut self.sessions.open else {
             return;
         };
         tried.leaving.tried_by(open.source.as_ref(), numbers);
-        open.session.set_detailed(detailed);
+        open.session
+            .set_detailed(is_detailed(&self.shared, message));
         let reused = open.session.transactions() > 0;
         let transaction = transaction(&settings.policy, message, numbers, net::now());
         let ended = converse(&self.shared, open, message, transaction).await;
-        tried.transcript.push_str(&open.session.take_transcript());
-        let closed = !open.session.is_idle();
+        tried.transcript += &open.session.take_transcript();
+        let (closed, no_chunking) = (!open.session.is_idle(), open.session.chunking_refused());
         let (host, tls) = (open.host.clone(), open.session.tls());
         let source = open.source.clone();
         let mut elsewhere = tried.leaving.elsewhere(&self.shared, candidate, open);
         let addresses = open.addresses_after();
         elsewhere.address = tried.has_other(candidate, &addresses, ip_of(&host));
-        let reports_taken = open.session.host().has(smtp::extension::Extension::Dsn);
-        let stated = open.session.host().limits.mails_max;
-        let transactions_max =
-            stated.map_or(TRANSACTIONS_MAX, |max| max.clamp(1, TRANSACTIONS_MAX));
+        let offered = open.session.host();
+        let (reports_taken, stated) = (offered.has(Extension::Dsn), offered.limits.mails_max);
+        let transactions_max = stated
+            .unwrap_or(TRANSACTIONS_MAX)
+            .clamp(1, TRANSACTIONS_MAX);
         let used_up =
             open.session.transactions() >= transactions_max || open.since.elapsed() > AGE_MAX;
         if (closed || used_up)
@@ -355,12 +357,13 @@ impl Worker {
             tried.reports_taken.extend(delivered.map(|e| e.number));
         }
         tried.attempt.greeted();
-        if closed {
+        if no_chunking {
+            self.shared.no_chunking.mark(vec![host.name.clone()]);
+        } else if closed {
             tried.give_up(candidate, ip_of(&host));
         }
-        tried
-            .attempt
-            .transacted(ended, &host, tls, elsewhere, net::now());
+        let attempt = &mut tried.attempt;
+        attempt.transacted(ended, &host, tls, elsewhere, net::now());
     }
 
     /// Goes on with a session that can be used, if there is one.
@@ -529,6 +532,7 @@ impl Worker {
             credentials: hop.credentials.clone(),
             timeouts: settings.config.outgoing.timeouts,
             rate_min: RATE_MIN,
+            ignore: hop.ignored(self.shared.no_chunking.has(host.name.as_str())),
             detailed: is_detailed(&self.shared, message),
         };
         let (peer, addresses) = (opening.peer.clone(), opening.addresses.clone());

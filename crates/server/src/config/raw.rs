@@ -302,8 +302,7 @@ pub(crate) struct SenderRewriting {
     /// Networks of servers that hand on mail of others: what they send by here is rewritten as well.
     /// Default: none.
     pub(crate) relays: Vec<Spanned<String>>,
-    /// Domains that this server may send for, beside the local ones: their senders stay. Default:
-    /// none.
+    /// Domains that this server may send for beside the local ones: their senders stay. Default: none.
     pub(crate) own_domains: Vec<Spanned<String>>,
 }
 
@@ -536,6 +535,8 @@ pub(crate) struct DomainRule {
     pub(crate) max_recipients: Number,
     /// The pool of `[[source]]` addresses that its mail leaves from, whoever sends it.
     pub(crate) sources: Text,
+    /// Extensions of SMTP that are not used even if its hosts offer them, such as `["CHUNKING"]`.
+    pub(crate) ignore_extensions: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -543,8 +544,7 @@ pub(crate) struct DomainRule {
 pub(crate) struct Source {
     /// Its name, in the log and for administrators. Default: the address.
     pub(crate) name: Text,
-    /// An IPv4 or IPv6 address of this computer, or of the proxy. Mail to hosts with IPv4 needs an
-    /// IPv4 address in the pool, and mail to hosts with IPv6 alone one of IPv6.
+    /// An address of this computer, or of the proxy. The pool needs one of IPv4 for hosts with IPv4.
     pub(crate) address: Text,
     /// The name said in EHLO by connections from it; DNS should have it for the address. Default: `hostname`.
     pub(crate) ehlo: Text,

@@ -10,6 +10,7 @@ use mail::{Address, Domain};
 use net::DnsSettings;
 use route::{DomainRule, Matcher, Mode, RouteSettings, Rules, Target};
 use schedule::{Plan, Rate};
+use smtp::extension::Extension;
 use toml::Spanned;
 
 use super::console::console;
@@ -523,10 +524,31 @@ fn rules(list: &[Spanned<raw::DomainRule>], place: &Place<'_>) -> Result<Rules<R
             max_message_rate: rate,
             max_recipients: number(&rule.max_recipients),
             sources: rule.sources.as_ref().map(|s| s.get_ref().clone()),
+            ignore: extensions(rule.ignore_extensions.as_deref(), place)?,
         };
         found.push(DomainRule { matcher, set });
     }
     Ok(Rules::new(found))
+}
+
+/// Extensions by their keywords. STARTTLS and AUTH have settings of their own.
+fn extensions(
+    names: Option<&[Spanned<String>]>,
+    place: &Place<'_>,
+) -> Result<Option<Vec<Extension>>> {
+    let mut may_be = Extension::ALL.to_vec();
+    may_be.retain(|e| !matches!(e, Extension::StartTls | Extension::Auth));
+    let one = |name: &Spanned<String>| {
+        let is = |e: &&Extension| e.keyword().eq_ignore_ascii_case(name.get_ref());
+        may_be.iter().find(is).copied().ok_or_else(|| {
+            let keywords: Vec<&str> = may_be.iter().map(|e| e.keyword()).collect();
+            let why = format!("it may be one of {}", keywords.join(", "));
+            place.key(name.span(), "domain.ignore_extensions", why)
+        })
+    };
+    names
+        .map(|names| names.iter().map(one).collect())
+        .transpose()
 }
 
 fn log(raw: &raw::Log, place: &Place<'_>, data_dir: &Path, base: &Path) -> Result<LogSettings> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Connection, Sendoff, StartTls, Verb};
+use lab::{Connection, MxHost, Sendoff, StartTls, Verb};
 
 use crate::scene::{
     A_WHILE, BINARY, SENDER, SOON, Scene, eventually, log_lines, mail, mail_of, recipients, send,
@@ -267,4 +267,53 @@ fn c51_a_thousand_recipients_take_ten_transactions_in_one_connection() {
     // Where the limit is declared, nobody is offered above it.
     let offers = |l: &String| l.starts_with("RCPT ");
     assert_eq!(told.lines().into_iter().filter(offers).count(), 1000);
+}
+
+/// Answers BDAT as a host does that offers CHUNKING by mistake.
+fn without_bdat(host: &MxHost, reply: &str) {
+    host.set(|b| {
+        b.extension("CHUNKING");
+        b.reply(Verb::Bdat, "", reply);
+    });
+}
+
+#[test]
+fn a_host_that_offers_chunking_and_does_not_know_bdat_gets_data_in_the_same_attempt() {
+    for reply in [
+        "500 5.5.1 what?",
+        "502 5.5.1 not implemented",
+        "503 5.5.1 bad sequence",
+    ] {
+        let scene = Scene::new();
+        let host = scene.world.domain("good.example");
+        without_bdat(&host, reply);
+        let server = scene.start();
+        for n in 0..3 {
+            send(&server, &format!("u{n}@good.example"));
+            assert_eq!(host.wait_for(n + 1, SOON).len(), n + 1, "{reply}");
+        }
+        assert!(log_lines(&server, &[" deferred "]).is_empty(), "{reply}");
+        let asked = host
+            .lines()
+            .iter()
+            .filter(|l| l.starts_with("BDAT"))
+            .count();
+        assert_eq!(asked, 1, "it is remembered: {reply}");
+        assert_eq!(host.connection_count(), 2, "{reply}");
+    }
+}
+
+#[test]
+fn a_rule_says_which_extensions_are_not_used() {
+    let scene = Scene::new();
+    let host = scene.world.domain("good.example");
+    without_bdat(&host, "550 5.7.1 no");
+    let names = ["chunking", "PIPELINING"];
+    let config = scene
+        .config()
+        .rule("good.example", "ignore_extensions", names);
+    let server = Sendoff::start(BINARY, config);
+    send(&server, "bob@good.example");
+    assert_eq!(host.wait_for(1, SOON).len(), 1);
+    assert!(!host.lines().iter().any(|l| l.starts_with("BDAT")));
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use smtp::machine::Machine;
+use smtp::sasl::Binding;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
@@ -71,6 +72,15 @@ impl Link {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.input.is_empty()
+    }
+
+    /// What a login can be bound to on the connection, the best first ([`Stream::bindings`]).
+    #[must_use]
+    pub fn bindings(&self) -> Vec<Binding> {
+        self.stream
+            .as_ref()
+            .map(Stream::bindings)
+            .unwrap_or_default()
     }
 
     /// The connection alone, to shake hands on it.

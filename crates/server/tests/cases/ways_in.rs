@@ -41,7 +41,7 @@ import base64, hashlib, hmac, smtplib, ssl, sys
 host, port, user, password = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 context = ssl._create_unverified_context()
 s = smtplib.SMTP(host, port); s.starttls(context=context); s.ehlo()
-assert s.esmtp_features["auth"].split()[0] == "SCRAM-SHA-256", s.esmtp_features
+assert s.esmtp_features["auth"].split()[:2] == ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"], s.esmtp_features
 b64 = lambda b: base64.b64encode(b).decode()
 bare = "n=%s,r=clientnonce" % user
 code, text = s.docmd("AUTH", "SCRAM-SHA-256 " + b64(("n,," + bare).encode()))

@@ -88,6 +88,26 @@ fn a_client_that_never_sends_its_password_logs_in_by_scram() {
 }
 
 #[test]
+fn a_login_by_scram_is_bound_to_its_connection() {
+    let scene = Scene::new();
+    let scratch = Scratch::new();
+    let server = Sendoff::start(BINARY, with_tls(&scene, &scratch));
+    add_user(&server, "ann@origin.example");
+    let attempt = |password: &str, flag: &str| {
+        let mut client = in_tls(&scene, &server);
+        let reply = client.auth_scram("ann@origin.example", password, flag);
+        reply.expect("the server answers").to_string()
+    };
+    let bound = "p=tls-exporter";
+    assert!(attempt("correct horse", bound).starts_with("235 2.7.0"));
+    assert!(attempt("correct horse", "n").starts_with("235 2.7.0"));
+    assert!(attempt("wrong horse", bound).starts_with("535 5.7.8 User name or password"));
+    // It could bind, and has not seen that we can: somebody has changed our offer.
+    assert!(attempt("correct horse", "y").starts_with("535 5.7.8 You could bind"));
+    assert!(attempt("correct horse", "p=tls-unique").starts_with("535 5.7.8 Channel binding"));
+}
+
+#[test]
 fn a_user_sends_as_its_own_domain_until_more_is_allowed() {
     let scene = Scene::new();
     let scratch = Scratch::new();

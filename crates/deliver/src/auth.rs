@@ -7,6 +7,7 @@ mod cram;
 mod mechanism;
 mod scram;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use base64::Engine;
@@ -236,7 +237,10 @@ impl LogIn {
         if let State::Cancelled(trouble) = state {
             let why = match trouble {
                 Trouble::BindingKind => {
-                    let text = "it can bind the login to the connection by no means known here";
+                    // Less than was offered must not be the way out: another kind of binding is.
+                    self.left.retain(|(_, flag)| matches!(flag, Flag::Bound(_)));
+                    let text = "it can bind the login to the connection, and by no means known here \
+                                (auth = [\"SCRAM-SHA-256\"] does without)";
                     return self.next_or(|| own(text));
                 }
                 Trouble::Other(why) => why,
@@ -361,6 +365,16 @@ pub fn nothing_in_common(offered: &Extensions) -> Reply {
         "a login is configured, and of the mechanisms that the relay offers none can be used: {names}"
     );
     Reply::own(EnhancedCode::new(4, 7, 4), text)
+}
+
+/// A reply as it may be shown: whoever sees the challenges of SCRAM, and the relay's proof, can guess passwords
+/// at leisure.
+#[must_use]
+pub fn shown_reply(reply: &Reply) -> Cow<'_, Reply> {
+    match reply.code {
+        334 => Cow::Owned(Reply::new(334, None, "(challenge not shown)")),
+        _ => Cow::Borrowed(reply),
+    }
 }
 
 /// The relay has something against the mechanism, not against who we are (RFC 4954 §4, §6).

@@ -23,7 +23,9 @@ mod transcript;
 pub use attempt::{
     Attempt, AttemptSettings, Candidate, Elsewhere, Family, Next, RecipientEnd, Way,
 };
-pub use auth::{Credentials, Derivation, LogIn, LoginStep, Mechanism, Secret, nothing_in_common};
+pub use auth::{
+    Credentials, Derivation, LogIn, LoginStep, Mechanism, Secret, nothing_in_common, shown_reply,
+};
 pub use convert::{Conversion, Converted, Obstacle, Signatures, convert, needed};
 pub use hint::retry_after;
 pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge, known};

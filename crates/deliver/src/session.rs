@@ -278,8 +278,9 @@ impl Session {
     }
 
     fn handle(&mut self, now: Timestamp, reply: &Reply) {
-        self.transcript.received(reply);
-        self.heard(|| reply.to_string());
+        let shown = auth::shown_reply(reply);
+        self.transcript.received(&shown);
+        self.heard(|| shown.to_string());
         let ready = reply.is_positive();
         match std::mem::replace(&mut self.state, State::Over) {
             State::Greeting if ready => self.say_hello(now),

@@ -442,6 +442,8 @@ fn a_session_waits_for_the_key_of_its_login() {
         shown.contains("> AUTH SCRAM-SHA-256 (credentials not shown)\n"),
         "{shown}"
     );
+    assert!(shown.contains("< 334 (challenge not shown)\n"), "{shown}");
+    assert!(!shown.contains("cj1hYm"), "{shown}");
 }
 
 #[test]

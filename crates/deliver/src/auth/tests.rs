@@ -241,6 +241,10 @@ fn a_relay_that_binds_in_another_way_is_asked_for_that() {
         first.contains("p=tls-server-end-point,,") && first.ends_with(&format!("{NONCE}2")),
         "{first}"
     );
+    // That it knows neither is no reason to tell it the password.
+    assert_eq!(said(&login.answer(&unsupported)), "*");
+    let end = login.answer(&reply(501, (7, 0), "cancelled"));
+    assert!(shown(&end).contains("by no means known"), "{end:?}");
 }
 
 #[test]

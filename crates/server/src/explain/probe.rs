@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use deliver::{Credentials, LogIn, LoginStep, TlsMode, nothing_in_common};
+use deliver::{Credentials, LogIn, LoginStep, TlsMode, nothing_in_common, shown_reply};
 use mail::{Address, Reply};
 use net::{Hello, Stream};
 use ops::Explanation;
@@ -183,7 +183,8 @@ impl Talk {
         loop {
             let fed = parser.feed(&mut self.input);
             if let Some(reply) = fed.map_err(|e| e.to_string())? {
-                said.push(format!("< {}", reply.to_string().replace('\n', " / ")));
+                let shown = shown_reply(&reply).to_string();
+                said.push(format!("< {}", shown.replace('\n', " / ")));
                 return Ok(reply);
             }
             let read = self.stream.read_buf(&mut self.input);

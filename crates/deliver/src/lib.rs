@@ -23,13 +23,16 @@ mod transcript;
 pub use attempt::{
     Attempt, AttemptSettings, Candidate, Elsewhere, Family, Next, NoHost, RecipientEnd, Way,
 };
+pub use auth::{
+    Credentials, Derivation, LogIn, LoginStep, Mechanism, Secret, nothing_in_common, shown_reply,
+};
 pub use convert::{Conversion, Converted, Obstacle, Signatures, convert, needed};
 pub use hint::retry_after;
 pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge, known};
 pub use replies::{
     ActionText, Known, ReplyBook, ReplyRule, RuleError, RuleFile, TreatAs, read_reply,
 };
-pub use session::{Credentials, Event, Failure, Session, SessionSettings};
+pub use session::{Event, Failure, Session, SessionSettings};
 pub use timeouts::Timeouts;
 pub use tls_mode::TlsMode;
 pub use transaction::{Ended, Transaction, TransactionRecipient};

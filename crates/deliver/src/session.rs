@@ -9,31 +9,15 @@ use smtp::command;
 use smtp::extension::{Extension, Extensions};
 use smtp::machine::{Deadline, Machine};
 use smtp::reply::ReplyParser;
+use smtp::sasl::Binding;
 
 use crate::attempt::Way;
-use crate::auth::{self, Login};
+use crate::auth::{self, Credentials, Derivation, LogIn, LoginStep};
 use crate::judge::{LOST, Stage, judge};
 use crate::timeouts::Timeouts;
 use crate::tls_mode::TlsMode;
 use crate::transaction::{Ended, Progress, Running, Transaction};
 use crate::transcript::Transcript;
-
-/// A login at a relay.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// Who.
-    pub username: String,
-    /// With which password.
-    pub password: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
-    }
-}
 
 /// How to talk to this host.
 #[derive(Debug, Clone)]
@@ -72,6 +56,8 @@ pub struct Failure {
 pub enum Event {
     /// Shake hands now; answer with [`Session::tls_established`] or [`Session::tls_failed`].
     StartTls,
+    /// Compute this key, which takes a while; answer with [`Session::derived`].
+    Derive(Derivation),
     /// The host greeted and is ready for transactions.
     Ready,
     /// The transaction is over, with a verdict for every recipient.
@@ -91,7 +77,9 @@ enum State {
     Helo,
     StartTls,
     Handshake,
-    Login(Login),
+    Login(Box<LogIn>),
+    /// A key for the login is being computed.
+    Deriving(Box<LogIn>),
     Idle,
     Busy(Box<Running>),
     Quit,
@@ -105,6 +93,8 @@ pub struct Session {
     state: State,
     host: Extensions,
     tls: TlsUsed,
+    /// For the login: what it can be bound to, and its nonce.
+    bound: (Vec<Binding>, String),
     parser: ReplyParser,
     out: VecDeque<Bytes>,
     events: VecDeque<Event>,
@@ -127,6 +117,7 @@ impl Session {
             state: State::Greeting,
             host: Extensions::none(),
             tls,
+            bound: <_>::default(),
             parser: ReplyParser::new(),
             out: VecDeque::new(),
             events: VecDeque::new(),
@@ -180,6 +171,23 @@ impl Session {
         self.parser = ReplyParser::new();
         self.transcript.note("(TLS established)");
         self.say_hello(now);
+    }
+
+    /// What a login can be bound to, the best first, and its nonce, which is printable, has no comma
+    /// and is never used twice: to be said before TLS is said to be on.
+    pub fn bind(&mut self, bindings: Vec<Binding>, nonce: String) {
+        self.bound = (bindings, nonce);
+    }
+
+    /// The key that [`Event::Derive`] asked for.
+    pub fn derived(&mut self, now: Timestamp, key: &[u8]) {
+        if !matches!(self.state, State::Deriving(_)) {
+            return;
+        }
+        if let State::Deriving(mut login) = std::mem::replace(&mut self.state, State::Over) {
+            let step = login.derived(key);
+            self.follow_login(now, login, step);
+        }
     }
 
     /// The handshake failed; the connection is of no use any more.
@@ -284,8 +292,9 @@ impl Session {
     }
 
     fn handle(&mut self, now: Timestamp, reply: &Reply) {
-        self.transcript.received(reply);
-        self.heard(|| reply.to_string());
+        let shown = auth::shown_reply(reply);
+        self.transcript.received(&shown);
+        self.heard(|| shown.to_string());
         let ready = reply.is_positive();
         match std::mem::replace(&mut self.state, State::Over) {
             State::Greeting if ready => self.say_hello(now),
@@ -311,7 +320,10 @@ impl Session {
             State::StartTls if self.settings.tls.is_mandatory() => self.give_up(Stage::Tls, reply),
             // Offered and refused: this connection goes on in clear.
             State::StartTls => self.login_or_ready(now),
-            State::Login(login) => self.login(now, login, reply),
+            State::Login(mut login) => {
+                let step = login.answer(reply);
+                self.follow_login(now, login, step);
+            }
             State::Busy(running) => self.transaction(now, running, reply),
             State::Quit => {
                 self.state = State::Quit;
@@ -323,6 +335,8 @@ impl Session {
                 self.over();
             }
             State::Handshake => self.tls_failed("the host spoke before the handshake"),
+            // It is not heard before the key is there.
+            State::Deriving(login) => self.state = State::Deriving(login),
             State::Over => {}
         }
     }
@@ -374,37 +388,29 @@ impl Session {
                 "the relay wants a login and offers no TLS: a password is never sent in clear";
             return self.give_up(Stage::Login, &Reply::own(EnhancedCode::new(4, 7, 4), text));
         }
-        let mut line = BytesMut::new();
-        let Some(login) = auth::begin(&mut line, &self.host, &credentials) else {
-            let text = "a login is configured and the relay offers no mechanism for it that is \
-                        known here (AUTH PLAIN or LOGIN)";
-            return self.give_up(Stage::Login, &Reply::own(EnhancedCode::new(4, 7, 4), text));
-        };
-        self.transcript.note("AUTH (credentials not shown)");
-        self.tell_sent();
-        self.out.push_back(line.freeze());
-        self.state = State::Login(login);
-        self.since = now;
+        let (bindings, nonce) = std::mem::take(&mut self.bound);
+        let mut login = LogIn::new(credentials, &self.host, &bindings, nonce);
+        match login.begin() {
+            Some(step) => self.follow_login(now, Box::new(login), step),
+            None => self.give_up(Stage::Login, &auth::nothing_in_common(&self.host)),
+        }
     }
 
-    fn login(&mut self, now: Timestamp, login: Login, reply: &Reply) {
-        if reply.is_positive() {
-            return self.ready(now);
-        }
-        let mut line = BytesMut::new();
-        let next = match (reply.code, &self.settings.credentials) {
-            (334, Some(credentials)) => auth::respond(&mut line, login, credentials),
-            _ => None,
-        };
-        match next {
-            Some(next) => {
-                self.transcript.note("(credentials not shown)");
+    fn follow_login(&mut self, now: Timestamp, login: Box<LogIn>, step: LoginStep) {
+        self.since = now;
+        match step {
+            LoginStep::Say(line) => {
+                self.transcript.note(&login.shown(&line));
                 self.tell_sent();
-                self.out.push_back(line.freeze());
-                self.state = State::Login(next);
-                self.since = now;
+                self.out.push_back(line);
+                self.state = State::Login(login);
             }
-            None => self.give_up(Stage::Login, reply),
+            LoginStep::Derive(derivation) => {
+                self.events.push_back(Event::Derive(derivation));
+                self.state = State::Deriving(login);
+            }
+            LoginStep::Done => self.ready(now),
+            LoginStep::Failed(reply) => self.give_up(Stage::Login, &reply),
         }
     }
 
@@ -470,7 +476,7 @@ impl Session {
             State::Greeting => self.fail(Stage::Greeting, reply),
             State::Ehlo | State::Helo => self.fail(Stage::Ehlo, reply),
             State::StartTls | State::Handshake => self.fail(Stage::Tls, reply),
-            State::Login(_) => self.fail(Stage::Login, reply),
+            State::Login(_) | State::Deriving(_) => self.fail(Stage::Login, reply),
             State::Busy(running) => {
                 self.end_lost(running, &reply);
             }
@@ -487,6 +493,7 @@ impl Session {
             State::StartTls => (t.helo, "its answer to STARTTLS"),
             State::Handshake => (t.helo, "the TLS handshake"),
             State::Login(_) => (t.helo, "its answer to the login"),
+            State::Deriving(_) => (t.helo, "the key for the login"),
             State::Idle => (t.idle, "work"),
             State::Quit => (Duration::from_secs(5), "its goodbye"),
             State::Over => return None,
@@ -509,7 +516,9 @@ impl Session {
 
 impl Machine for Session {
     fn receive(&mut self, now: Timestamp, input: &mut BytesMut) {
-        while !input.is_empty() && !matches!(self.state, State::Over | State::Handshake) {
+        let waits =
+            |state: &State| matches!(state, State::Over | State::Handshake | State::Deriving(_));
+        while !input.is_empty() && !waits(&self.state) {
             match self.parser.feed(input) {
                 Ok(Some(reply)) => self.handle(now, &reply),
                 Ok(None) => return,
@@ -554,6 +563,7 @@ impl Machine for Session {
             | State::StartTls
             | State::Handshake
             | State::Login(_)
+            | State::Deriving(_)
             | State::Idle
             | State::Quit
             | State::Over => None,

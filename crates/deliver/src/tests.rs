@@ -357,7 +357,8 @@ fn required_tls_is_never_done_without() {
 fn a_password_is_never_sent_in_clear_and_never_shown() {
     let credentials = Credentials {
         username: "u".into(),
-        password: "geheim".into(),
+        secret: Secret::Password("geheim".into()),
+        mechanisms: Mechanism::ALL.to_vec(),
     };
     let with_login = SessionSettings {
         credentials: Some(credentials),
@@ -401,6 +402,52 @@ fn a_password_is_never_sent_in_clear_and_never_shown() {
 }
 
 #[test]
+fn a_session_waits_for_the_key_of_its_login() {
+    let credentials = Credentials {
+        username: "user".into(),
+        secret: Secret::Password("pencil".into()),
+        mechanisms: Mechanism::ALL.to_vec(),
+    };
+    let settings = SessionSettings {
+        credentials: Some(credentials),
+        ..settings()
+    };
+    let mut s = Session::new(settings, TlsUsed::Verified, NOW);
+    s.bind(Vec::new(), "abc".to_owned());
+    hear(&mut s, "220 mx\r\n");
+    said(&mut s);
+    hear(&mut s, "250-mx\r\n250 AUTH PLAIN SCRAM-SHA-256\r\n");
+    // n,,n=user,r=abc1
+    assert_eq!(
+        said(&mut s),
+        "AUTH SCRAM-SHA-256 biwsbj11c2VyLHI9YWJjMQ==\r\n"
+    );
+    // r=abc1x,s=AAAA,i=4096; what comes behind it is left for later.
+    let mut input = BytesMut::from("334 cj1hYmMxeCxzPUFBQUEsaT00MDk2\r\n535 5.7.8 no\r\n");
+    s.receive(NOW, &mut input);
+    assert_eq!(&input[..], b"535 5.7.8 no\r\n");
+    assert_eq!(s.deadline().unwrap().reason, "the key for the login");
+    let Some(Event::Derive(derivation)) = s.poll_event() else {
+        panic!("no key is asked for")
+    };
+    assert!(!format!("{derivation:?} {s:?}").contains("pencil"));
+    s.derived(NOW, &derivation.key());
+    assert!(said(&mut s).starts_with("Yz1ia"));
+    s.receive(NOW, &mut input);
+    let Some(Event::Failed(failure)) = s.poll_event() else {
+        panic!("it went on")
+    };
+    assert_eq!((failure.stage, failure.reply.code), (Stage::Login, 535));
+    let shown = s.take_transcript();
+    assert!(
+        shown.contains("> AUTH SCRAM-SHA-256 (credentials not shown)\n"),
+        "{shown}"
+    );
+    assert!(shown.contains("< 334 (challenge not shown)\n"), "{shown}");
+    assert!(!shown.contains("cj1hYm"), "{shown}");
+}
+
+#[test]
 fn the_detailed_log_hears_every_command_and_reply_and_no_content() {
     let mut s = ready(PIPELINING);
     s.set_detailed(true);
@@ -413,9 +460,12 @@ fn the_detailed_log_hears_every_command_and_reply_and_no_content() {
         .filter_map(|event| match event {
             Event::Said(true, line) => Some(format!("> {line}")),
             Event::Said(false, line) => Some(format!("< {line}")),
-            Event::StartTls | Event::Ready | Event::Ended(_) | Event::Failed(_) | Event::Closed => {
-                None
-            }
+            Event::StartTls
+            | Event::Derive(_)
+            | Event::Ready
+            | Event::Ended(_)
+            | Event::Failed(_)
+            | Event::Closed => None,
         })
         .collect();
     let expected = [

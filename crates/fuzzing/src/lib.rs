@@ -15,6 +15,7 @@ mod paths;
 mod protocol;
 mod published;
 mod queue;
+mod relay_login;
 mod replies;
 mod report;
 mod settings;
@@ -56,7 +57,7 @@ mod server {
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     ("address", text::address),
     ("address_list", drop_file::address_list),
     ("command", protocol::command),
@@ -72,6 +73,7 @@ pub const TARGETS: [Target; 20] = [
     ("paths", paths::paths_target),
     ("published", published::published),
     ("record", queue::record),
+    ("relay_login", relay_login::relay_login),
     ("replies", replies::replies),
     ("reply", protocol::reply),
     ("report", report::report),

@@ -1,8 +1,8 @@
-//! Logging in: PLAIN, LOGIN and SCRAM.
+//! Logging in: PLAIN, LOGIN and SCRAM, bound to the connection and not.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use smtp::sasl::{Evidence, ExchangeError, Keys, Progress, begin, challenge};
+use smtp::sasl::{Binding, BindingKind, Evidence, ExchangeError, Keys, Progress, begin, challenge};
 
 use crate::octets::Octets;
 
@@ -13,11 +13,13 @@ const LINE_MAX: usize = 12_288;
 /// to the client is bounded by what it sent.
 pub(crate) fn login(input: &[u8]) {
     let mut octets = Octets::new(input);
-    let mechanism = match octets.octet() % 4 {
-        0 => "SCRAM-SHA-256",
-        1 => "PLAIN",
-        2 => "LOGIN",
-        _ => "CRAM-MD5",
+    let choice = octets.octet();
+    let (mechanism, binding) = match choice % 4 {
+        0 if choice & 64 != 0 => ("SCRAM-SHA-256-PLUS", Some(binding())),
+        0 => ("SCRAM-SHA-256", (choice & 128 != 0).then(binding)),
+        1 => ("PLAIN", None),
+        2 => ("LOGIN", None),
+        _ => ("CRAM-MD5", None),
     };
     let (in_first, raw) = (octets.bit(), octets.bit());
     let response = |octets: &mut Octets<'_>| match raw {
@@ -26,7 +28,7 @@ pub(crate) fn login(input: &[u8]) {
     };
     let first = response(&mut octets);
     let initial = String::from_utf8(first).ok().filter(|_| in_first);
-    let mut progress = begin(mechanism, initial.as_deref());
+    let mut progress = begin(mechanism, initial.as_deref(), binding.as_ref());
     let mut steps = 0;
     loop {
         progress = match progress {
@@ -47,7 +49,7 @@ pub(crate) fn login(input: &[u8]) {
                 // Nobody here knows the password, so no proof of it can be right.
                 assert!(login.evidence != Evidence::Proof(true), "a forged proof");
                 let by_proof = matches!(login.evidence, Evidence::Proof(_));
-                assert_eq!(by_proof, mechanism == "SCRAM-SHA-256");
+                assert_eq!(by_proof, mechanism.starts_with("SCRAM-"));
                 return;
             }
             Err(error) => {
@@ -67,6 +69,14 @@ fn named(user: &str) {
         !user.is_empty() && !user.contains(char::is_control),
         "{user:?}"
     );
+}
+
+/// What a connection that nobody has is bound to.
+fn binding() -> Binding {
+    Binding {
+        kind: BindingKind::TlsExporter,
+        data: vec![5; 32],
+    }
 }
 
 /// Keys of a password that nobody knows.

@@ -108,6 +108,8 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Command(line) => write!(f, "command: {}", line.escape_debug()),
+            // With the end of SCRAM a password could be guessed at leisure.
+            Self::Reply(reply) if reply.code == 334 => f.write_str("reply: 334 ***"),
             Self::Reply(reply) => write!(f, "reply: {reply}"),
             Self::Refused { what, reply } => write!(f, "refused {what}: {reply}"),
             Self::LoggedIn { user } => write!(f, "user {user} logged in"),

@@ -18,7 +18,7 @@ use mail::{Address, EnhancedCode, QueueId, Recipient, Reply, Timestamp};
 use smtp::extension::{Extension, Extensions};
 use smtp::line::LineReader;
 use smtp::machine::{Deadline, Machine};
-use smtp::sasl::{Keys, MECHANISMS};
+use smtp::sasl::{self, Binding, Keys};
 use smtp::server::{Answer, AskKeys, AskLogin, AskRcpt, State, Step, Wire};
 
 use crate::policy::{Auth, Listener, Policy, Tls};
@@ -101,6 +101,8 @@ struct Saved {
 struct Client {
     peer: IpAddr,
     tls: bool,
+    /// What a login can be bound to.
+    binding: Option<Binding>,
     user: Option<User>,
 }
 
@@ -156,6 +158,7 @@ impl Session {
             client: Client {
                 peer: peer.ip().to_canonical(),
                 tls,
+                binding: None,
                 user: None,
             },
             next_id,
@@ -248,6 +251,12 @@ impl Session {
             self.clock = Clock::new(now);
             self.stop_where_convenient();
         }
+    }
+
+    /// What logins can be bound to on this connection: to be said as soon as TLS is on.
+    pub fn bind(&mut self, binding: Option<Binding>) {
+        self.client.binding = binding;
+        self.offer();
     }
 
     /// The answer to [`Request::FetchKeys`]; `None`: they can not be had at the moment.
@@ -483,7 +492,7 @@ impl Session {
         }
         if self.client.tls && self.listener.auth != Auth::None && self.client.user.is_none() {
             offered = offered.with(Extension::Auth);
-            offered.auth = MECHANISMS.map(str::to_owned).to_vec();
+            offered.auth = sasl::mechanisms(self.client.binding.as_ref());
         }
         if self.client.tls {
             // Asked in clear it would be no protection (RFC 8689 §2).

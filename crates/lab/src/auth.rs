@@ -1,4 +1,4 @@
-//! AUTH PLAIN and AUTH LOGIN on an MX host.
+//! AUTH on an MX host: PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.
 
 use std::io;
 
@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::behaviour::{Behaviour, Verb};
 use crate::record::Login;
+use crate::scram::{Said, field};
 use crate::session::{Next, Session, reply};
 
 impl Session<'_> {
@@ -16,7 +17,13 @@ impl Session<'_> {
         }
         let (mechanism, first) = argument.split_once(' ').unwrap_or((argument, ""));
         let mechanism = mechanism.to_ascii_uppercase();
+        if !behaviour.mechanisms.contains(&mechanism) {
+            return Ok(reply("504 5.5.4 no such mechanism"));
+        }
         let given = match mechanism.as_str() {
+            "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS" => {
+                return self.scram(behaviour, mechanism, first).await;
+            }
             "PLAIN" => {
                 let response = self.response(first, "334 ").await?;
                 let mut words = response.split('\0').skip(1);
@@ -36,12 +43,76 @@ impl Session<'_> {
             mechanism,
             user,
             password,
+            flag: String::new(),
             tls: self.wire.tls(),
             accepted,
         });
         Ok(reply(match accepted {
             true => "235 2.7.0 welcome",
             false => "535 5.7.8 wrong user or password",
+        }))
+    }
+
+    async fn scram(
+        &mut self,
+        behaviour: &Behaviour,
+        mechanism: String,
+        first: &str,
+    ) -> io::Result<Next> {
+        let message = self.response(first, "334 ").await?;
+        let mut parts = message.splitn(3, ',');
+        let mut part = || parts.next().unwrap_or_default().to_owned();
+        let (flag, _identity, bare) = (part(), part(), part());
+        let user = field(&bare, 'n').unwrap_or_default().to_owned();
+        let nonce = format!("{}lab", field(&bare, 'r').unwrap_or_default());
+        let salt = STANDARD.encode("salt of the lab");
+        let challenge = format!("r={nonce},s={salt},i={}", behaviour.scram_rounds);
+        let asked = format!("334 {}", STANDARD.encode(&challenge));
+        let answer = self.response("", &asked).await?;
+        let (without_proof, proof) = answer.rsplit_once(",p=").unwrap_or_default();
+        let said = Said {
+            first: &bare,
+            challenge: &challenge,
+            without_proof,
+        };
+        let mut bound = format!("{flag},,").into_bytes();
+        if mechanism.ends_with("-PLUS") {
+            bound.extend_from_slice(self.wire.exported());
+        }
+        let offers_plus = behaviour.mechanisms.iter().any(|m| m.ends_with("-PLUS"));
+        let fits = match flag.as_str() {
+            "p=tls-exporter" => mechanism.ends_with("-PLUS"),
+            "y" => !offers_plus,
+            flag => flag == "n" && mechanism == "SCRAM-SHA-256",
+        };
+        let known = behaviour.login.as_ref().filter(|(name, _)| *name == user);
+        let proofs = known.and_then(|(_, password)| said.proofs(password));
+        let is_proved = proofs.as_ref().is_some_and(|(right, _)| right == proof);
+        let repeated = format!("c={},r={nonce}", STANDARD.encode(bound));
+        let mut accepted = fits && is_proved && repeated == without_proof;
+        if let Some((_, signature)) = proofs.filter(|_| accepted) {
+            let signature = match behaviour.scram_lies {
+                true => said.proofs("another").unwrap_or_default().1,
+                false => signature,
+            };
+            self.wire.put(&format!(
+                "334 {}",
+                STANDARD.encode(format!("v={signature}"))
+            ));
+            accepted = self.wire.line().await?.as_deref() == Some("");
+        }
+        self.user = accepted.then(|| user.clone());
+        self.shared.note_login(Login {
+            mechanism,
+            user,
+            password: String::new(),
+            flag,
+            tls: self.wire.tls(),
+            accepted,
+        });
+        Ok(reply(match accepted {
+            true => "235 2.7.0 welcome",
+            false => "535 5.7.8 wrong user or proof",
         }))
     }
 

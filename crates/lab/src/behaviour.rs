@@ -34,8 +34,14 @@ pub struct Behaviour {
     pub starttls: StartTls,
     /// TLS from the first octet on, with the lab CA's certificate.
     pub implicit_tls: bool,
-    /// The user and password that AUTH PLAIN and AUTH LOGIN accept; none: AUTH is not offered.
+    /// The user and password that AUTH accepts; none: AUTH is not offered.
     pub login: Option<(String, String)>,
+    /// The mechanisms that are offered: PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS are known.
+    pub mechanisms: Vec<String>,
+    /// The rounds of hashing that SCRAM asks for.
+    pub scram_rounds: u32,
+    /// SCRAM proves that it knows another password than the client's.
+    pub scram_lies: bool,
     /// AUTH is offered inside TLS only.
     pub login_in_tls_only: bool,
     /// MAIL needs a login first.
@@ -76,6 +82,9 @@ impl Default for Behaviour {
             starttls: StartTls::NotOffered,
             implicit_tls: false,
             login: None,
+            mechanisms: ["PLAIN", "LOGIN"].map(str::to_owned).to_vec(),
+            scram_rounds: 4096,
+            scram_lies: false,
             login_in_tls_only: false,
             login_required: false,
             rules: Vec::new(),
@@ -93,6 +102,12 @@ impl Behaviour {
     /// Offers exactly these extensions.
     pub fn extensions(&mut self, list: &[&str]) -> &mut Self {
         self.extensions = list.iter().map(|&e| e.to_owned()).collect();
+        self
+    }
+
+    /// Wants a login, and offers exactly these mechanisms for it.
+    pub fn mechanisms(&mut self, list: &[&str]) -> &mut Self {
+        self.mechanisms = list.iter().map(|&m| m.to_owned()).collect();
         self
     }
 

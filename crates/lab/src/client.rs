@@ -12,9 +12,13 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::ca::Ca;
+use crate::scram::{EXPORTED, Said, exported, field};
 
 /// A server that says nothing for so long has hung.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A stream inside TLS, and what names it.
+type Secured = (Box<dyn Duplex>, Option<[u8; EXPORTED]>);
 
 trait Duplex: Read + Write + Send {}
 impl<T: Read + Write + Send> Duplex for T {}
@@ -49,6 +53,8 @@ pub struct Client {
     tcp: TcpStream,
     stream: Box<dyn Duplex>,
     input: Vec<u8>,
+    /// What names the connection inside TLS.
+    exported: Option<[u8; EXPORTED]>,
     /// The greeting.
     pub greeting: Reply,
 }
@@ -80,6 +86,7 @@ impl Client {
             stream: Box::new(tcp.try_clone()?),
             tcp,
             input: Vec::new(),
+            exported: None,
             greeting: Reply {
                 code: 0,
                 lines: Vec::new(),
@@ -96,10 +103,12 @@ impl Client {
     pub fn connect_tls(address: SocketAddr, name: &str, ca: &Ca) -> io::Result<Self> {
         let tcp = TcpStream::connect(address)?;
         tcp.set_read_timeout(Some(PATIENCE))?;
+        let (stream, exported) = tls(tcp.try_clone()?, name, ca)?;
         let mut client = Self {
-            stream: tls(tcp.try_clone()?, name, ca)?,
+            stream,
             tcp,
             input: Vec::new(),
+            exported,
             greeting: Reply {
                 code: 0,
                 lines: Vec::new(),
@@ -182,7 +191,7 @@ impl Client {
         if reply.code != 220 {
             return Err(io::Error::other(reply.to_string()));
         }
-        self.stream = tls(self.tcp.try_clone()?, name, ca)?;
+        (self.stream, self.exported) = tls(self.tcp.try_clone()?, name, ca)?;
         self.ehlo()
     }
 
@@ -211,6 +220,41 @@ impl Client {
             }
         }
         Err(io::Error::other("a third challenge of LOGIN"))
+    }
+
+    /// Logs in by SCRAM-SHA-256, bound to the connection where the flag is `p=tls-exporter`; the server
+    /// must prove that it knows the password.
+    ///
+    /// # Errors
+    /// When the connection is gone, or the server proves nothing.
+    pub fn auth_scram(&mut self, user: &str, password: &str, flag: &str) -> io::Result<Reply> {
+        let is_bound = flag.starts_with("p=");
+        let plus = if is_bound { "-PLUS" } else { "" };
+        let bare = format!("n={user},r=client{}", self.tcp.local_addr()?.port());
+        let first = STANDARD.encode(format!("{flag},,{bare}"));
+        let reply = self.command(&format!("AUTH SCRAM-SHA-256{plus} {first}"))?;
+        let Some(challenge) = challenge(&reply) else {
+            return Ok(reply);
+        };
+        let mut bound = format!("{flag},,").into_bytes();
+        if is_bound {
+            bound.extend(self.exported.iter().flatten());
+        }
+        let nonce = field(&challenge, 'r').unwrap_or_default();
+        let without_proof = format!("c={},r={nonce}", STANDARD.encode(bound));
+        let said = Said {
+            first: &bare,
+            challenge: &challenge,
+            without_proof: &without_proof,
+        };
+        let no_challenge = || io::Error::other(format!("no challenge: {challenge}"));
+        let (proof, signature) = said.proofs(password).ok_or_else(no_challenge)?;
+        let reply = self.command(&STANDARD.encode(format!("{without_proof},p={proof}")))?;
+        match self::challenge(&reply) {
+            None => Ok(reply),
+            Some(proved) if proved == format!("v={signature}") => self.command(""),
+            Some(other) => Err(io::Error::other(format!("no proof: {other}"))),
+        }
     }
 
     /// Hands a mail in, one command after the other. The reply to the content, or the first
@@ -279,7 +323,13 @@ impl Client {
     }
 }
 
-fn tls(tcp: TcpStream, name: &str, ca: &Ca) -> io::Result<Box<dyn Duplex>> {
+/// What a server asks in the middle of a login.
+fn challenge(reply: &Reply) -> Option<String> {
+    let text = reply.lines.first().filter(|_| reply.code == 334)?;
+    String::from_utf8(STANDARD.decode(text).ok()?).ok()
+}
+
+fn tls(mut tcp: TcpStream, name: &str, ca: &Ca) -> io::Result<Secured> {
     let mut roots = RootCertStore::empty();
     roots.add(ca.der()).map_err(io::Error::other)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -289,6 +339,10 @@ fn tls(tcp: TcpStream, name: &str, ca: &Ca) -> io::Result<Box<dyn Duplex>> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-    let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-    Ok(Box::new(StreamOwned::new(session, tcp)))
+    let mut session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    while session.is_handshaking() {
+        session.complete_io(&mut tcp)?;
+    }
+    let exported = exported(&session);
+    Ok((Box::new(StreamOwned::new(session, tcp)), exported))
 }

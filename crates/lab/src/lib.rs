@@ -22,6 +22,7 @@ mod host;
 mod params;
 mod record;
 mod runtime;
+mod scram;
 mod scratch;
 mod session;
 mod signed;

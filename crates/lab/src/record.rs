@@ -136,8 +136,10 @@ pub struct Login {
     pub mechanism: String,
     /// The user.
     pub user: String,
-    /// The password.
+    /// The password, where the mechanism tells it.
     pub password: String,
+    /// What SCRAM said of channel binding: `n`, `y`, or `p=` and its kind.
+    pub flag: String,
     /// It came inside TLS.
     pub tls: bool,
     /// It was accepted.

@@ -191,7 +191,7 @@ impl Session<'_> {
             lines.push("STARTTLS".to_owned());
         }
         if behaviour.login.is_some() && (tls || !behaviour.login_in_tls_only) {
-            lines.push("AUTH PLAIN LOGIN".to_owned());
+            lines.push(format!("AUTH {}", behaviour.mechanisms.join(" ")));
         }
         let last = lines.len() - 1;
         let mark = |(at, line): (usize, &String)| match at == last {

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::record::{Chunk, Connection, Line};
+use crate::scram::{EXPORTED, exported};
 
 /// Octets that a read may give at most.
 const READ_MAX: usize = 256 << 10;
@@ -34,6 +35,8 @@ pub(crate) struct Wire {
     stream: Stream,
     input: BytesMut,
     output: Vec<u8>,
+    /// What names the connection inside TLS.
+    exported: Option<[u8; EXPORTED]>,
     record: Option<Arc<Mutex<Connection>>>,
     chunk: usize,
 }
@@ -44,6 +47,7 @@ impl Wire {
             stream: Stream::Plain(tcp),
             input: BytesMut::new(),
             output: Vec::new(),
+            exported: None,
             record,
             chunk: 0,
         }
@@ -53,13 +57,22 @@ impl Wire {
         matches!(self.stream, Stream::Tls(_))
     }
 
+    /// What names the connection inside TLS.
+    pub(crate) fn exported(&self) -> &[u8] {
+        self.exported
+            .as_ref()
+            .map_or(&[], <[u8; EXPORTED]>::as_slice)
+    }
+
     /// Shakes hands; what the client sent ahead is thrown away.
     pub(crate) async fn start_tls(&mut self, acceptor: &TlsAcceptor) -> io::Result<()> {
         self.flush().await?;
         self.input.clear();
         match std::mem::replace(&mut self.stream, Stream::Gone) {
             Stream::Plain(tcp) => {
-                self.stream = Stream::Tls(Box::new(acceptor.accept(tcp).await?));
+                let tls = acceptor.accept(tcp).await?;
+                self.exported = exported(tls.get_ref().1);
+                self.stream = Stream::Tls(Box::new(tls));
                 Ok(())
             }
             Stream::Tls(_) | Stream::Gone => Err(io::Error::other("TLS inside TLS")),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use smtp::machine::Machine;
+use smtp::sasl::Binding;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
@@ -84,6 +85,15 @@ impl Link {
         let mut space = [MaybeUninit::uninit(); 1];
         let peeked = SockRef::from(stream.tcp()).peek(&mut space);
         self.input.is_empty() && peeked.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// What a login can be bound to on the connection, the best first ([`Stream::bindings`]).
+    #[must_use]
+    pub fn bindings(&self) -> Vec<Binding> {
+        self.stream
+            .as_ref()
+            .map(Stream::bindings)
+            .unwrap_or_default()
     }
 
     /// The connection alone, to shake hands on it.

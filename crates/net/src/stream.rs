@@ -4,9 +4,16 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustls::ProtocolVersion;
+use smtp::sasl::{Binding, BindingKind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
+
+use crate::certificate;
+
+/// The label of keys that name a connection (RFC 9266 §2).
+const EXPORTER: &[u8] = b"EXPORTER-Channel-Binding";
 
 /// A connection.
 #[derive(Debug)]
@@ -28,6 +35,34 @@ impl Stream {
             Self::Client(tls) => tls.get_ref().0,
             Self::Server(tls) => tls.get_ref().0,
         }
+    }
+
+    /// What a login can be bound to on this connection, the best first: keys of the connection in TLS 1.3
+    /// (RFC 9266), and where we are the client, the certificate that the server has shown (RFC 5929 §4).
+    /// There is no `tls-unique`: TLS 1.3 has none, and in TLS 1.2 it is not safe everywhere.
+    #[must_use]
+    pub fn bindings(&self) -> Vec<Binding> {
+        let (version, exported, certificate) = match self {
+            Self::Plain(_) => return Vec::new(),
+            Self::Client(tls) => {
+                let tls = tls.get_ref().1;
+                let exported = tls.export_keying_material([0; 32], EXPORTER, Some(&[]));
+                let certificate = tls.peer_certificates().and_then(<[_]>::first);
+                (tls.protocol_version(), exported, certificate)
+            }
+            Self::Server(tls) => {
+                let tls = tls.get_ref().1;
+                let exported = tls.export_keying_material([0; 32], EXPORTER, Some(&[]));
+                (tls.protocol_version(), exported, None)
+            }
+        };
+        let is_safe = version == Some(ProtocolVersion::TLSv1_3);
+        let exported: Option<[u8; 32]> = exported.ok().filter(|_| is_safe);
+        let of = |kind| move |data| Binding { kind, data };
+        let exported = exported.map(Vec::from).map(of(BindingKind::TlsExporter));
+        let end_point = certificate.and_then(|c| certificate::end_point(c));
+        let end_point = end_point.map(of(BindingKind::TlsServerEndPoint));
+        exported.into_iter().chain(end_point).collect()
     }
 
     /// Whether several slices at once are of use.

@@ -11,6 +11,7 @@ mod listeners;
 mod memory;
 pub(crate) mod paths;
 mod raw;
+mod relay;
 pub(crate) mod replies;
 mod sections;
 mod sendmail;

@@ -132,7 +132,10 @@ async fn until_ended(
                     log_said(shared, message, &open.host, ours, &line)
                 }
                 SessionEvent::Closed => return None,
-                SessionEvent::Failed(_) | SessionEvent::Ready | SessionEvent::StartTls => {}
+                SessionEvent::Failed(_)
+                | SessionEvent::Ready
+                | SessionEvent::StartTls
+                | SessionEvent::Derive(_) => {}
             }
         }
         open.link.turn(&mut open.session).await;

@@ -199,6 +199,7 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, number: u
     let next_id = Box::new(move |now| ids.next_id(now));
     let mut session = Session::new(policy, number, peer, implicit, next_id, net::now());
     session.set_detailed(shared.journal.is_detailed(&[]));
+    session.bind(stream.bindings().into_iter().next());
     converse(shared, &mut session, Link::new(stream), peer).await;
 }
 
@@ -274,6 +275,7 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, p
                     Ok(secured) => link = secured,
                     Err(why) => return log_trouble(shared, peer, &why),
                 }
+                session.bind(link.bindings().into_iter().next());
                 session.tls_started(net::now());
             }
             None if gone || session.is_closed() => return link.shutdown().await,

@@ -4,8 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use deliver::{
-    Candidate, Event as SessionEvent, Failure, Session, SessionSettings, Stage, TlsMode, Way,
+    Candidate, Derivation, Event as SessionEvent, Failure, Session, SessionSettings, Stage,
+    TlsMode, Way,
 };
 use mail::{EnhancedCode, Message, PeerHost, Reply, TlsUsed};
 use net::{Hello, Link, Shaken, Stream, TlsFailure, TlsFailureKind, Trust};
@@ -176,8 +180,18 @@ pub(crate) async fn begin(
         tls = TlsUsed::Verified;
         stream = shaken.stream;
     }
+    let mut session = Session::new(session, tls, net::now());
+    if tls == TlsUsed::Verified {
+        let nonce = nonce().map_err(|error| Failure {
+            stage: Stage::Login,
+            reply: Reply::own(EnhancedCode::new(4, 3, 0), error.to_string()),
+            retry: None,
+            ours: true,
+        })?;
+        session.bind(stream.bindings(), nonce);
+    }
     Ok(Open {
-        session: Session::new(session, tls, net::now()),
+        session,
         link: Link::new(stream),
         host: opening.peer,
         name: opening.name,
@@ -261,6 +275,11 @@ pub(crate) async fn greet(
                 SessionEvent::Ready => return Ok(()),
                 SessionEvent::Failed(failure) => return Err(open.by_policy(failure)),
                 SessionEvent::StartTls => start_tls(shared, settings, open).await,
+                SessionEvent::Derive(derivation) => {
+                    let key = derive(derivation).await;
+                    open.session.derived(net::now(), &key);
+                    open.link.again(&mut open.session);
+                }
                 SessionEvent::Said(ours, line) => {
                     log_said(shared, message, &open.host, ours, &line)
                 }
@@ -269,6 +288,24 @@ pub(crate) async fn greet(
             }
         }
         open.link.turn(&mut open.session).await;
+    }
+}
+
+/// A nonce for a login, which is never used twice.
+pub(crate) fn nonce() -> std::io::Result<String> {
+    let mut random = [0; 18];
+    SystemRandom::new()
+        .fill(&mut random)
+        .map_err(|_| std::io::Error::other("the system has no random numbers"))?;
+    Ok(STANDARD.encode(random))
+}
+
+/// The key for a login, on a thread that may block: a relay decides how long it takes.
+pub(crate) async fn derive(derivation: Derivation) -> Vec<u8> {
+    match tokio::task::spawn_blocking(move || derivation.key()).await {
+        Ok(key) => key,
+        // As if it had happened here: the batch is deferred, and it is logged.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
@@ -289,12 +326,17 @@ async fn start_tls(shared: &Shared, settings: &Settings, open: &mut Open) {
     let Some(Stream::Plain(tcp)) = link.into_stream() else {
         return open.session.tls_failed("no connection");
     };
+    let nonce = match nonce() {
+        Ok(nonce) => nonce,
+        Err(error) => return open.session.tls_failed(&error.to_string()),
+    };
     match handshake(shared, settings, tcp, &open.wanted, open.way).await {
         Ok(shaken) => {
             if open.context.is_tested() {
                 let tls = &settings.client_tls;
                 open.proof = Some(tls.would_prove(&shaken.stream, &open.wanted.name));
             }
+            open.session.bind(shaken.stream.bindings(), nonce);
             open.link = Link::new(shaken.stream);
             let tls = match open.wanted.trust {
                 Trust::Anyone => TlsUsed::Encrypted,

@@ -13,14 +13,14 @@ use std::time::{Duration, SystemTime};
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use aws_lc_rs::{digest, hmac, pbkdf2};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use intake::SenderMatch;
 use mail::{Domain, Timestamp};
 use serde::{Deserialize, Serialize};
-use smtp::sasl::Keys;
+use smtp::sasl::{Keys, ScramHash, prepare};
 
 /// Rounds of PBKDF2 for SCRAM (RFC 7677 §4 asks for at least 4096).
 const SCRAM_ROUNDS: NonZeroU32 = NonZeroU32::new(15_000).unwrap();
@@ -198,18 +198,10 @@ fn scram_keys(password: &str) -> Result<String, UsersError> {
     random
         .fill(&mut salt)
         .map_err(|_| UsersError::Password("the system has no random numbers".to_owned()))?;
-    let mut salted = [0u8; 32];
-    pbkdf2::derive(
-        pbkdf2::PBKDF2_HMAC_SHA256,
-        SCRAM_ROUNDS,
-        &salt,
-        password.as_bytes(),
-        &mut salted,
-    );
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &salted);
-    let client_key = hmac::sign(&key, b"Client Key");
-    let stored_key = digest::digest(&digest::SHA256, client_key.as_ref());
-    let server_key = hmac::sign(&key, b"Server Key");
+    let hash = ScramHash::Sha256;
+    let salted = hash.salted(&prepare(password), &salt, SCRAM_ROUNDS);
+    let stored_key = hash.hash(&hash.sign(&salted, b"Client Key"));
+    let server_key = hash.sign(&salted, b"Server Key");
     Ok(format!(
         "SCRAM-SHA-256${SCRAM_ROUNDS}:{}${}:{}",
         STANDARD.encode(salt),

@@ -1,8 +1,11 @@
-//! Logging in on the server's side: PLAIN (RFC 4616), LOGIN and SCRAM-SHA-256 (RFC 7677), as far as
-//! the exchange goes.
+//! Logging in on the server's side: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS
+//! (RFC 7677), as far as the exchange goes; and what both sides of SCRAM have in common.
 //!
 //! Whether a password is right is decided elsewhere.
 
+mod binding;
+mod hash;
+mod prepare;
 mod scram;
 
 use std::fmt;
@@ -11,10 +14,23 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mail::{EnhancedCode, Reply};
 
-pub use scram::{Challenged, ClientFirst, Keys};
+pub use binding::{Binding, BindingKind};
+pub use hash::{ScramHash, is_same, xor};
+pub use prepare::prepare;
+pub use scram::{Challenged, Channel, ClientFirst, Keys};
 
-/// The mechanisms, in the order in which they are offered.
-pub const MECHANISMS: [&str; 3] = ["SCRAM-SHA-256", "PLAIN", "LOGIN"];
+/// SCRAM with channel binding, offered where the connection has a name of its own.
+const PLUS: &str = "SCRAM-SHA-256-PLUS";
+/// The other mechanisms, in the order in which they are offered.
+const MECHANISMS: [&str; 3] = ["SCRAM-SHA-256", "PLAIN", "LOGIN"];
+
+/// The mechanisms in the order in which they are offered, on a connection that can be bound to this.
+#[must_use]
+pub fn mechanisms(binding: Option<&Binding>) -> Vec<String> {
+    let plus = binding.map(|_| PLUS);
+    let all = plus.into_iter().chain(MECHANISMS);
+    all.map(str::to_owned).collect()
+}
 
 /// How a client says that it is who it claims to be.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,7 +64,7 @@ pub enum Exchange {
     /// All of PLAIN.
     Plain,
     /// The first message of SCRAM.
-    ScramFirst,
+    ScramFirst(Channel),
     /// The final message of SCRAM.
     ScramFinal(Box<Challenged>),
     /// Nothing more: the server's proof has been sent.
@@ -92,6 +108,18 @@ pub enum ExchangeError {
     /// PLAIN with an authorization identity that is another user.
     #[error("Acting for another user is not supported: leave the authorization identity empty")]
     OtherIdentity,
+    /// SCRAM without channel binding, because the client believes that there is none here.
+    #[error(
+        "You could bind the login to the connection, and so can we: say SCRAM-SHA-256-PLUS. If you did not see it \
+         offered, somebody stands between us"
+    )]
+    Downgraded,
+    /// Channel binding of another kind than ours.
+    #[error("Channel binding of this kind is not supported: use tls-exporter")]
+    BindingKind,
+    /// What the client has bound its proof to is not this connection.
+    #[error("The login is bound to another connection than this: somebody may stand between us")]
+    Binding,
 }
 
 impl ExchangeError {
@@ -102,19 +130,33 @@ impl ExchangeError {
             Self::Mechanism => (504, EnhancedCode::new(5, 5, 4)),
             Self::Cancelled => (501, EnhancedCode::new(5, 7, 0)),
             Self::Malformed => (501, EnhancedCode::new(5, 5, 2)),
-            Self::OtherIdentity => (535, EnhancedCode::new(5, 7, 8)),
+            Self::OtherIdentity | Self::Downgraded | Self::BindingKind | Self::Binding => {
+                (535, EnhancedCode::new(5, 7, 8))
+            }
         };
         Reply::new(code, Some(enhanced), self.to_string())
     }
 }
 
-/// Begins an exchange, with the initial response of AUTH where the client gave one.
+/// Begins an exchange, with the initial response of AUTH where the client gave one; `binding` is what
+/// the connection can be bound to.
 ///
 /// # Errors
-/// When the mechanism is not known, or the response is not one.
-pub fn begin(mechanism: &str, initial: Option<&str>) -> Result<Progress, ExchangeError> {
+/// When the mechanism is not known here, or the response is not one.
+pub fn begin(
+    mechanism: &str,
+    initial: Option<&str>,
+    binding: Option<&Binding>,
+) -> Result<Progress, ExchangeError> {
     let (exchange, challenge) = match mechanism {
-        "SCRAM-SHA-256" => (Exchange::ScramFirst, ""),
+        PLUS => {
+            let binding = binding.cloned().ok_or(ExchangeError::Mechanism)?;
+            (Exchange::ScramFirst(Channel::Bound(binding)), "")
+        }
+        "SCRAM-SHA-256" => {
+            let channel = binding.map_or(Channel::Unknown, |_| Channel::Unbound);
+            (Exchange::ScramFirst(channel), "")
+        }
         "PLAIN" => (Exchange::Plain, ""),
         "LOGIN" => (Exchange::LoginUser, "VXNlcm5hbWU6"),
         _ => return Err(ExchangeError::Mechanism),
@@ -152,8 +194,8 @@ impl Exchange {
         let text = String::from_utf8(octets).map_err(|_| ExchangeError::Malformed)?;
         match self {
             Self::Plain => plain(&text).map(Progress::Complete),
-            Self::ScramFirst => {
-                let first = ClientFirst::parse(&text)?;
+            Self::ScramFirst(channel) => {
+                let first = ClientFirst::parse(&text, &channel)?;
                 Ok(Progress::NeedKeys(Box::new(first)))
             }
             Self::ScramFinal(challenged) => Ok(match challenged.check(&text)? {
@@ -228,8 +270,11 @@ mod tests {
     #[test]
     fn plain_comes_at_once_or_after_a_challenge() {
         let response = encode("\0ann\0secret");
-        assert_eq!(begin("PLAIN", Some(&response)), Ok(login("ann", "secret")));
-        let Ok(Progress::Challenge(empty, exchange)) = begin("PLAIN", None) else {
+        assert_eq!(
+            begin("PLAIN", Some(&response), None),
+            Ok(login("ann", "secret"))
+        );
+        let Ok(Progress::Challenge(empty, exchange)) = begin("PLAIN", None, None) else {
             panic!("no challenge");
         };
         assert_eq!(empty, "");
@@ -241,7 +286,7 @@ mod tests {
 
     #[test]
     fn login_asks_for_name_and_password() {
-        let Ok(Progress::Challenge(_, exchange)) = begin("LOGIN", None) else {
+        let Ok(Progress::Challenge(_, exchange)) = begin("LOGIN", None, None) else {
             panic!("no challenge");
         };
         let next = exchange.respond(encode("ann").as_bytes());
@@ -252,7 +297,7 @@ mod tests {
         assert_eq!(done, Ok(login("ann", "s p\u{e4}ce")));
         let user = encode("ann");
         assert!(matches!(
-            begin("LOGIN", Some(&user)),
+            begin("LOGIN", Some(&user), None),
             Ok(Progress::Challenge(c, _)) if c == "UGFzc3dvcmQ6"
         ));
     }
@@ -293,11 +338,34 @@ mod tests {
         ];
         for (mechanism, response, expected) in cases {
             assert_eq!(
-                begin(&mechanism, Some(&response)),
+                begin(&mechanism, Some(&response), None),
                 Err(expected),
                 "{response}"
             );
         }
+    }
+
+    #[test]
+    fn binding_is_offered_where_the_connection_has_a_name() {
+        let binding = Binding {
+            kind: BindingKind::TlsExporter,
+            data: vec![1; 32],
+        };
+        assert_eq!(mechanisms(None), ["SCRAM-SHA-256", "PLAIN", "LOGIN"]);
+        assert_eq!(
+            mechanisms(Some(&binding)).first().map(String::as_str),
+            Some(PLUS)
+        );
+        assert_eq!(begin(PLUS, None, None), Err(ExchangeError::Mechanism));
+        let first = encode("p=tls-exporter,,n=ann,r=x");
+        assert!(matches!(
+            begin(PLUS, Some(&first), Some(&binding)),
+            Ok(Progress::NeedKeys(_))
+        ));
+        let first = encode("y,,n=ann,r=x");
+        let downgraded = begin("SCRAM-SHA-256", Some(&first), Some(&binding));
+        assert_eq!(downgraded, Err(ExchangeError::Downgraded));
+        assert_eq!(ExchangeError::Downgraded.reply().code, 535);
     }
 
     #[test]

@@ -228,7 +228,7 @@ impl Session {
         };
         match refusal {
             Some((code, enhanced, text)) => ask.refuse(Reply::new(code, Some(enhanced), text)),
-            None => ask.begin(),
+            None => ask.begin(self.client.binding.as_ref()),
         }
     }
 

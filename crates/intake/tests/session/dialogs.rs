@@ -5,12 +5,15 @@ use std::path::Path;
 use intake::{Auth, LocalDomains, Policy, Tls};
 use smtp::data::BareNewline;
 use smtp::dialog::{Dialog, DialogStep, Pattern};
+use smtp::sasl::{Binding, BindingKind};
 
 use crate::shell::{INSIDE, OUTSIDE, Shell, policy, without_received};
 
-/// The settings that dialogues know. `from` is `inside` (may relay) or `outside`.
-fn configured(dialog: &Dialog) -> (Policy, &'static str, bool) {
+/// The settings that dialogues know. `from` is `inside` (may relay) or `outside`; `binding` is what logins
+/// can be bound to in TLS.
+fn configured(dialog: &Dialog) -> (Policy, &'static str, bool, Option<Binding>) {
     let (mut policy, mut peer, mut tls) = (policy(), INSIDE, false);
+    let mut binding = None;
     for (name, value) in &dialog.settings {
         let listener = &mut policy.listeners[0];
         match (name.as_str(), value.as_str()) {
@@ -25,6 +28,12 @@ fn configured(dialog: &Dialog) -> (Policy, &'static str, bool) {
             ("auth", "required") => listener.auth = Auth::Required,
             ("auth", "optional") => listener.auth = Auth::Optional,
             ("auth", "none") => listener.auth = Auth::None,
+            ("binding", data) => {
+                binding = Some(Binding {
+                    kind: BindingKind::TlsExporter,
+                    data: data.as_bytes().to_vec(),
+                });
+            }
             ("bare_newline", "normalise") => policy.bare_newline = BareNewline::Normalise,
             ("store", "none") => {
                 let domains = ["local.example".parse().unwrap()];
@@ -38,12 +47,13 @@ fn configured(dialog: &Dialog) -> (Policy, &'static str, bool) {
             _ => panic!("no setting {name} with the value {value}"),
         }
     }
-    (policy, peer, tls)
+    (policy, peer, tls, binding)
 }
 
 fn run(name: &str, dialog: &Dialog, piece: usize) {
-    let (policy, peer, tls) = configured(dialog);
+    let (policy, peer, tls, binding) = configured(dialog);
     let mut shell = Shell::with_tls(policy, peer, tls);
+    shell.binding = binding;
     for (line, step) in &dialog.steps {
         let at = format!("{name}:{line} in pieces of {piece}");
         match step {

@@ -161,6 +161,14 @@ fn passwords_are_masked_in_the_log_and_nothing_is_told_unless_asked_for() {
     let log: Vec<String> = shell.events.iter().map(ToString::to_string).collect();
     assert!(!log.join("\n").contains(ANN));
 
+    // n,,n=ann,r=abc
+    let mut shell = Shell::with_tls(policy(), OUTSIDE, true);
+    shell.session.set_detailed(true);
+    let said = shell.say("EHLO c\r\nAUTH SCRAM-SHA-256 biwsbj1hbm4scj1hYmM=\r\n");
+    let log: Vec<String> = shell.events.iter().map(ToString::to_string).collect();
+    assert!(said.contains("\r\n334 cj1hYmN") && !log.join("\n").contains("cj1hYmN"));
+    assert!(log.contains(&"reply: 334 ***".to_owned()), "{log:?}");
+
     let mut quiet = Shell::new(policy(), INSIDE);
     quiet.say("EHLO c\r\nNOOP\r\n");
     assert!(quiet.events.is_empty());

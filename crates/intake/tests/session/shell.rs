@@ -11,7 +11,7 @@ use intake::{
 };
 use mail::{Address, Domain, IdSource, Message, QueueId, Reply, Timestamp};
 use smtp::machine::Machine;
-use smtp::sasl::{Evidence, Keys};
+use smtp::sasl::{Binding, Evidence, Keys};
 
 pub(crate) const OUTSIDE: &str = "192.0.2.7:4000";
 pub(crate) const INSIDE: &str = "10.0.0.5:4000";
@@ -49,6 +49,8 @@ pub(crate) struct Shell {
     pub(crate) handshake: bool,
     /// From where `ann` may send.
     pub(crate) senders: Senders,
+    /// What logins can be bound to once TLS is on.
+    pub(crate) binding: Option<Binding>,
     input: BytesMut,
     output: Vec<u8>,
 }
@@ -72,6 +74,7 @@ impl Shell {
             failures: Vec::new(),
             handshake: false,
             senders: Senders::any(),
+            binding: None,
             input: BytesMut::new(),
             output: Vec::new(),
         };
@@ -110,6 +113,7 @@ impl Shell {
 
     pub(crate) fn start_tls(&mut self) {
         assert!(std::mem::take(&mut self.handshake), "no handshake is due");
+        self.session.bind(self.binding.clone());
         self.session.tls_started(self.now);
         self.run();
     }

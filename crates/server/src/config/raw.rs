@@ -169,11 +169,9 @@ pub(crate) struct Queue {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Sendmail {
-    /// The directory through which `sendmail` hands mail in; empty: none is. Default: `drop` in
-    /// `data_dir`.
+    /// The directory through which `sendmail` hands mail in; empty: none is. Default: `drop` in `data_dir`.
     pub(crate) drop_dir: Text,
-    /// Whether users may name any sender (`-f`), not only themselves; root always may. Default:
-    /// true.
+    /// Whether users may name any sender (`-f`), not only themselves; root always may. Default: true.
     pub(crate) any_sender: Option<bool>,
 }
 
@@ -393,6 +391,8 @@ pub(crate) struct Relay {
     pub(crate) password: Text,
     /// A file that holds the password.
     pub(crate) password_file: Text,
+    /// Mechanisms that may be used; the strongest that the server offers is. Default: all known here.
+    pub(crate) auth: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

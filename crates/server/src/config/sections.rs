@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deliver::{Credentials, Signatures, Timeouts, TlsMode};
+use deliver::{Signatures, Timeouts, TlsMode};
 use mail::{Address, Domain};
 use net::DnsSettings;
 use route::{DomainRule, Matcher, Mode, RouteSettings, Rules, Target};
@@ -20,10 +20,11 @@ use super::error::{ConfigError, Place};
 use super::listeners::intake;
 use super::memory;
 use super::raw::{self, NumberOrText, OneOrMany, PlanText, Raw, Text};
+use super::relay::relay_settings;
 use super::values::{choice, duration, networks, size};
 use super::{
-    Config, ConnectionLimits, LocalStore, LogSettings, Outgoing, Published, QueueFiles, Relay,
-    RuleKeys, TlsFiles, TlsReportSettings,
+    Config, ConnectionLimits, LocalStore, LogSettings, Outgoing, Published, QueueFiles, RuleKeys,
+    TlsFiles, TlsReportSettings,
 };
 
 type Result<T> = std::result::Result<T, ConfigError>;
@@ -208,7 +209,7 @@ fn plan(text: &Option<Spanned<PlanText>>, place: &Place<'_>, key: &str) -> Resul
     }
 }
 
-const TLS: [(&str, TlsMode); 4] = [
+pub(super) const TLS: [(&str, TlsMode); 4] = [
     ("none", TlsMode::None),
     ("opportunistic", TlsMode::Opportunistic),
     ("require", TlsMode::Require),
@@ -353,74 +354,6 @@ fn timeouts(raw: &raw::Timeouts, place: &Place<'_>) -> Result<Timeouts> {
         }
     }
     Ok(t)
-}
-
-fn relay_settings(
-    raw: &Spanned<raw::Relay>,
-    place: &Place<'_>,
-    base: &Path,
-    warnings: &mut Vec<String>,
-) -> Result<Relay> {
-    let relay = raw.get_ref();
-    let modes: Vec<(&str, TlsMode)> = TLS
-        .into_iter()
-        .chain([("implicit", TlsMode::Implicit)])
-        .collect();
-    let tls = choice(&relay.tls, place, "outgoing.relay.tls", &modes)?.unwrap_or(TlsMode::Verify);
-    let password = match (&relay.password, &relay.password_file) {
-        (Some(_), Some(file)) => {
-            let why = "password and password_file: give one of them";
-            return Err(place.key(file.span(), "outgoing.relay.password_file", why));
-        }
-        (Some(password), None) => Some(password.get_ref().clone()),
-        (None, Some(file)) => {
-            let path = base.join(file.get_ref());
-            let text = std::fs::read_to_string(&path).map_err(|e| {
-                let why = format!("{} cannot be read: {e}", path.display());
-                place.key(file.span(), "outgoing.relay.password_file", why)
-            })?;
-            Some(text.trim_end_matches(['\r', '\n']).to_owned())
-        }
-        (None, None) => None,
-    };
-    let credentials = match (&relay.username, password) {
-        (Some(username), Some(password)) => {
-            if matches!(tls, TlsMode::None | TlsMode::Opportunistic) {
-                let why = "a login is never sent in clear: set outgoing.relay.tls to \"verify\", \
-                           \"implicit\" or \"require\"";
-                return Err(place.key(username.span(), "outgoing.relay.username", why));
-            }
-            if tls == TlsMode::Require {
-                warnings.push(
-                    "outgoing.relay.tls = \"require\" sends the login to whoever answers: \"verify\" \
-                     makes the relay prove its name"
-                        .to_owned(),
-                );
-            }
-            Some(Credentials {
-                username: username.get_ref().clone(),
-                password,
-            })
-        }
-        (Some(username), None) => {
-            let why = "the password is missing: give password or password_file";
-            return Err(place.key(username.span(), "outgoing.relay.username", why));
-        }
-        (None, Some(_)) => {
-            return Err(place.key(
-                raw.span(),
-                "outgoing.relay",
-                "a password without a username",
-            ));
-        }
-        (None, None) => None,
-    };
-    let password_file = relay.password_file.as_ref();
-    Ok(Relay {
-        tls,
-        credentials,
-        password_file: password_file.map(|file| base.join(file.get_ref())),
-    })
 }
 
 fn routing(

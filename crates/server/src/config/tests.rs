@@ -65,6 +65,10 @@ fn errors_name_file_line_key_and_what_is_allowed() {
             "sendoff.toml:3: outgoing.relay.username: a login is never sent in clear",
         ),
         (
+            "[outgoing.relay]\nhost=\"h\"\nauth=[\"PLAIN\", \"XOAUTH2\"]",
+            "sendoff.toml:3: outgoing.relay.auth: `XOAUTH2` is no mechanism that logs in by a password",
+        ),
+        (
             "[outgoing.relay]\nhost=\"h\"\nusername=\"u\"",
             "the password is missing",
         ),

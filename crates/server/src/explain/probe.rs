@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use deliver::{Credentials, TlsMode};
+use deliver::{Credentials, LogIn, LoginStep, TlsMode, nothing_in_common, shown_reply};
 use mail::{Address, Reply};
 use net::{Hello, Stream};
 use ops::Explanation;
@@ -12,6 +12,7 @@ use smtp::reply::ReplyParser;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Reachable;
+use crate::opened;
 use crate::shared::{Settings, Shared};
 use crate::sources;
 
@@ -93,11 +94,10 @@ async fn probe(
     } else if matches!(tls, TlsMode::Require | TlsMode::Verify) {
         return Err("TLS is required, and the host does not offer it".to_owned());
     }
-    if let Some(login) = login {
-        let reply = talk.log_in(login, &offered, said).await?;
-        if !reply.is_positive() {
-            return Ok(reply);
-        }
+    if let Some(login) = login
+        && let Some(refusal) = talk.log_in(login, &offered, said).await?
+    {
+        return Ok(refusal);
     }
     let utf8 = match !recipient.is_ascii() && offered.has(Extension::SmtpUtf8) {
         true => " SMTPUTF8",
@@ -133,37 +133,47 @@ impl Talk {
         }
     }
 
-    /// Logs in at a relay, which takes nothing otherwise; never in clear.
+    /// Logs in at a relay, which takes nothing otherwise; never in clear. What comes back is why it failed.
     async fn log_in(
         &mut self,
         login: &Credentials,
         offered: &Extensions,
         said: &mut Vec<String>,
-    ) -> Result<Reply, String> {
-        if matches!(self.stream, Stream::Plain(_)) || !offered.has_auth("PLAIN") {
+    ) -> Result<Option<Reply>, String> {
+        if matches!(self.stream, Stream::Plain(_)) {
             return Err(
-                "a probe logs in by AUTH PLAIN over TLS, which the relay does not offer \
-                        here"
+                "the relay wants a login and offers no TLS: a password is never sent in clear"
                     .to_owned(),
             );
         }
-        use base64::Engine;
-        let secret = format!("\0{}\0{}", login.username, login.password);
-        let secret = base64::engine::general_purpose::STANDARD.encode(secret);
-        said.push("> AUTH PLAIN (credentials not shown)".to_owned());
-        self.write(&format!("AUTH PLAIN {secret}")).await?;
-        self.read(said).await
+        let nonce = opened::nonce().map_err(|e| e.to_string())?;
+        let bindings = self.stream.bindings();
+        let mut login = LogIn::new(login.clone(), offered, &bindings, nonce);
+        let mut step = login
+            .begin()
+            .unwrap_or_else(|| LoginStep::Failed(nothing_in_common(offered)));
+        loop {
+            step = match step {
+                LoginStep::Say(line) => {
+                    said.push(format!("> {}", login.shown(&line)));
+                    self.write(&line).await?;
+                    login.answer(&self.read(said).await?)
+                }
+                LoginStep::Derive(derivation) => login.derived(&opened::derive(derivation).await),
+                LoginStep::Done => return Ok(None),
+                LoginStep::Failed(reply) => return Ok(Some(reply)),
+            };
+        }
     }
 
     async fn ask(&mut self, command: &str, said: &mut Vec<String>) -> Result<Reply, String> {
         said.push(format!("> {command}"));
-        self.write(command).await?;
+        self.write(format!("{command}\r\n").as_bytes()).await?;
         self.read(said).await
     }
 
-    async fn write(&mut self, command: &str) -> Result<(), String> {
-        let line = format!("{command}\r\n");
-        let written = self.stream.write_all(line.as_bytes()).await;
+    async fn write(&mut self, line: &[u8]) -> Result<(), String> {
+        let written = self.stream.write_all(line).await;
         written.map_err(|e| e.to_string())?;
         self.stream.flush().await.map_err(|e| e.to_string())
     }
@@ -173,7 +183,8 @@ impl Talk {
         loop {
             let fed = parser.feed(&mut self.input);
             if let Some(reply) = fed.map_err(|e| e.to_string())? {
-                said.push(format!("< {}", reply.to_string().replace('\n', " / ")));
+                let shown = shown_reply(&reply).to_string();
+                said.push(format!("< {}", shown.replace('\n', " / ")));
                 return Ok(reply);
             }
             let read = self.stream.read_buf(&mut self.input);

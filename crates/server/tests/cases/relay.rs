@@ -193,6 +193,79 @@ fn c58_a_login_is_never_sent_in_clear() {
     assert_eq!(host.count(), 0);
 }
 
+#[test]
+fn c58_the_strongest_login_that_both_have_is_used() {
+    let scene = Scene::new();
+    let host = relay(&scene);
+    let all = ["PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"];
+    for (offered, pinned, mechanism, flag) in [
+        (&all[..], None, "SCRAM-SHA-256-PLUS", "p=tls-exporter"),
+        (&all[..3], None, "SCRAM-SHA-256", "y"),
+        (&all, Some("SCRAM-SHA-256"), "SCRAM-SHA-256", "n"),
+        (&all[..2], None, "PLAIN", ""),
+        (&all, Some("login"), "LOGIN", ""),
+    ] {
+        host.set(|b| {
+            b.mechanisms(offered);
+        });
+        let mut config = by_relay(&scene, &host, "secret");
+        if let Some(pinned) = pinned {
+            config = config.set("outgoing.relay.auth", [pinned]);
+        }
+        let server = scene.start_trusting(config);
+        let before = host.count();
+        send(&server, "bob@anywhere.example");
+        let mails = host.wait_for(before + 1, SOON);
+        assert_eq!(mails.len(), before + 1, "{mechanism}");
+        let logins = host.logins();
+        let login = logins.last().unwrap();
+        assert_eq!(
+            (login.mechanism.as_str(), login.flag.as_str()),
+            (mechanism, flag)
+        );
+        assert!(login.tls && login.accepted, "{login:?}");
+    }
+}
+
+#[test]
+fn c58_a_relay_that_proves_nothing_gets_no_mail() {
+    let scene = Scene::new();
+    let host = relay(&scene);
+    type Change = fn(&mut lab::Behaviour);
+    let cases: [(Change, &str); 3] = [
+        (
+            |b| b.scram_lies = true,
+            "does not prove that it knows our password",
+        ),
+        (
+            |b| b.scram_rounds = 2_000_000,
+            "unreasonable number of rounds",
+        ),
+        (
+            |b| b.login = Some(("ann".to_owned(), "other".to_owned())),
+            "535 5.7.8",
+        ),
+    ];
+    for (change, why) in cases {
+        host.set(|b| {
+            b.login = Some(("ann".to_owned(), "secret".to_owned()));
+            (b.scram_lies, b.scram_rounds) = (false, 4096);
+            b.mechanisms(&["SCRAM-SHA-256", "PLAIN"]);
+            change(b);
+        });
+        let server = scene.start_trusting(by_relay(&scene, &host, "secret"));
+        send(&server, "bob@anywhere.example");
+        let line = server
+            .wait_for_log(&[" deferred ", "bob@anywhere.example"], SOON)
+            .unwrap();
+        assert!(line.contains(why), "{line}");
+    }
+    assert_eq!(host.count(), 0);
+    // A refused proof does not make us tell the password.
+    assert!(host.logins().iter().all(|l| l.mechanism == "SCRAM-SHA-256"));
+    scene.assert_no_failure();
+}
+
 fn via(domain: &str, host: &MxHost) -> [(&'static str, Value); 2] {
     [
         ("match", domain.into()),

@@ -41,7 +41,7 @@ import base64, hashlib, hmac, smtplib, ssl, sys
 host, port, user, password = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 context = ssl._create_unverified_context()
 s = smtplib.SMTP(host, port); s.starttls(context=context); s.ehlo()
-assert s.esmtp_features["auth"].split()[0] == "SCRAM-SHA-256", s.esmtp_features
+assert s.esmtp_features["auth"].split()[:2] == ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"], s.esmtp_features
 b64 = lambda b: base64.b64encode(b).decode()
 bare = "n=%s,r=clientnonce" % user
 code, text = s.docmd("AUTH", "SCRAM-SHA-256 " + b64(("n,," + bare).encode()))
@@ -85,6 +85,26 @@ fn a_client_that_never_sends_its_password_logs_in_by_scram() {
     assert!(scram(&server, "ann@origin.example", "correct horse").starts_with("235 2.7.0"));
     assert!(scram(&server, "ann@origin.example", "wrong horse").starts_with("535 5.7.8"));
     assert!(scram(&server, "nobody", "correct horse").starts_with("535 5.7.8"));
+}
+
+#[test]
+fn a_login_by_scram_is_bound_to_its_connection() {
+    let scene = Scene::new();
+    let scratch = Scratch::new();
+    let server = Sendoff::start(BINARY, with_tls(&scene, &scratch));
+    add_user(&server, "ann@origin.example");
+    let attempt = |password: &str, flag: &str| {
+        let mut client = in_tls(&scene, &server);
+        let reply = client.auth_scram("ann@origin.example", password, flag);
+        reply.expect("the server answers").to_string()
+    };
+    let bound = "p=tls-exporter";
+    assert!(attempt("correct horse", bound).starts_with("235 2.7.0"));
+    assert!(attempt("correct horse", "n").starts_with("235 2.7.0"));
+    assert!(attempt("wrong horse", bound).starts_with("535 5.7.8 User name or password"));
+    // It could bind, and has not seen that we can: somebody has changed our offer.
+    assert!(attempt("correct horse", "y").starts_with("535 5.7.8 You could bind"));
+    assert!(attempt("correct horse", "p=tls-unique").starts_with("535 5.7.8 Channel binding"));
 }
 
 #[test]

@@ -1,21 +1,33 @@
-//! SCRAM-SHA-256 on the server's side (RFC 5802, RFC 7677), without channel binding.
+//! SCRAM-SHA-256 on the server's side (RFC 5802, RFC 7677), bound to its TLS connection where the client
+//! wants that (SCRAM-SHA-256-PLUS, RFC 9266).
 //!
 //! The server keeps keys from which the password can not be had; the client proves that it knows
 //! the password, and the server that it knows the keys.
 
-use aws_lc_rs::{constant_time, digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::ExchangeError;
+use super::{Binding, ExchangeError, ScramHash, is_same, prepare, xor};
+
+/// Whether the exchange is bound to its connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Channel {
+    /// It is not, and could not be: SCRAM-SHA-256-PLUS is not offered here.
+    Unknown,
+    /// It is not, but SCRAM-SHA-256-PLUS is offered.
+    Unbound,
+    /// The client said SCRAM-SHA-256-PLUS: to this.
+    Bound(Binding),
+}
 
 /// The client's first message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientFirst {
     /// Who it claims to be.
     pub user: String,
-    /// The part in front, that says whether channels are bound.
-    header: String,
+    /// The part in front that says whether channels are bound, with the binding behind it: what the client
+    /// repeats in its final message.
+    bound: Vec<u8>,
     /// The message without that part.
     bare: String,
     nonce: String,
@@ -60,37 +72,34 @@ pub(super) struct Proved {
 }
 
 impl ClientFirst {
-    pub(super) fn parse(text: &str) -> Result<Self, ExchangeError> {
-        // gs2-header: channel binding (`n`: the client has none, `y`: it thinks that we have none),
-        // and the identity to act for.
+    pub(super) fn parse(text: &str, channel: &Channel) -> Result<Self, ExchangeError> {
+        // gs2-header: channel binding, and the identity to act for.
         let mut parts = text.splitn(3, ',');
-        let (Some(binding), Some(identity), Some(bare)) =
-            (parts.next(), parts.next(), parts.next())
+        let (Some(flag), Some(identity), Some(bare)) = (parts.next(), parts.next(), parts.next())
         else {
             return Err(ExchangeError::Malformed);
         };
-        if !matches!(binding, "n" | "y") {
-            return Err(ExchangeError::Malformed);
-        }
+        let mut bound = format!("{flag},{identity},").into_bytes();
+        bound.extend_from_slice(binding(flag, channel)?);
         let mut fields = bare.split(',');
         let user = fields.next().and_then(|f| f.strip_prefix("n="));
         let nonce = fields.next().and_then(|f| f.strip_prefix("r="));
         let (Some(user), Some(nonce)) = (user, nonce) else {
             return Err(ExchangeError::Malformed);
         };
-        let user = super::clean(&unescape(user)?)?;
+        let user = super::clean(&prepare(&unescape(user)?))?;
         if nonce.is_empty() {
             return Err(ExchangeError::Malformed);
         }
         if !identity.is_empty() {
             let identity = identity.strip_prefix("a=");
             let identity = unescape(identity.ok_or(ExchangeError::Malformed)?)?;
-            if identity != user {
+            if prepare(&identity) != user {
                 return Err(ExchangeError::OtherIdentity);
             }
         }
         Ok(Self {
-            header: format!("{binding},{},", text.split(',').nth(1).unwrap_or_default()),
+            bound,
             bare: bare.to_owned(),
             nonce: nonce.to_owned(),
             user,
@@ -112,6 +121,20 @@ impl ClientFirst {
             keys,
         };
         (challenge, challenged)
+    }
+}
+
+/// What the client must know of the connection, by the first flag of its message (RFC 5802 §6, §7).
+fn binding<'a>(flag: &str, channel: &'a Channel) -> Result<&'a [u8], ExchangeError> {
+    match (flag, channel) {
+        ("n", Channel::Unknown | Channel::Unbound) | ("y", Channel::Unknown) => Ok(&[]),
+        // It could bind, and believes that we can not: somebody has taken that out of what we offered.
+        ("y", Channel::Unbound) => Err(ExchangeError::Downgraded),
+        (flag, Channel::Bound(binding)) if flag.starts_with("p=") => match flag.get(2..) {
+            Some(kind) if kind == binding.kind.name() => Ok(&binding.data),
+            Some(_) | None => Err(ExchangeError::BindingKind),
+        },
+        _ => Err(ExchangeError::Malformed),
     }
 }
 
@@ -150,27 +173,22 @@ impl Challenged {
         let is_ours = nonce
             .strip_prefix(self.first.nonce.as_str())
             .is_some_and(|rest| rest == self.keys.nonce);
-        if binding != STANDARD.encode(&self.first.header) || !is_ours {
+        if !is_ours {
             return Err(malformed);
+        }
+        let bound = STANDARD.decode(binding).map_err(|_| malformed)?;
+        if !is_same(&bound, &self.first.bound) {
+            return Err(ExchangeError::Binding);
         }
         let proof = STANDARD.decode(proof).map_err(|_| malformed)?;
         let said = format!("{},{},{without_proof}", self.first.bare, self.challenge);
-        let key = |bytes: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
-        let signature = hmac::sign(&key(&self.keys.stored_key), said.as_bytes());
-        if proof.len() != signature.as_ref().len() {
-            return Err(malformed);
-        }
-        let client_key: Vec<u8> = signature
-            .as_ref()
-            .iter()
-            .zip(&proof)
-            .map(|(a, b)| a ^ b)
-            .collect();
-        let stored = digest::digest(&digest::SHA256, &client_key);
-        if constant_time::verify_slices_are_equal(stored.as_ref(), &self.keys.stored_key).is_err() {
+        let hash = ScramHash::Sha256;
+        let signature = hash.sign(&self.keys.stored_key, said.as_bytes());
+        let client_key = xor(&signature, &proof).ok_or(malformed)?;
+        if !is_same(&hash.hash(&client_key), &self.keys.stored_key) {
             return Ok(None);
         }
-        let server = hmac::sign(&key(&self.keys.server_key), said.as_bytes());
+        let server = hash.sign(&self.keys.server_key, said.as_bytes());
         Ok(Some(Proved {
             user: self.first.user.clone(),
             signature: format!("v={}", STANDARD.encode(server)),
@@ -184,25 +202,17 @@ mod tests {
 
     /// The exchange of RFC 7677 §3: user `user`, password `pencil`.
     fn example() -> (ClientFirst, Keys) {
-        let first = ClientFirst::parse("n,,n=user,r=rOprNGfwEbeRWgbNEkqO").unwrap();
+        let first =
+            ClientFirst::parse("n,,n=user,r=rOprNGfwEbeRWgbNEkqO", &Channel::Unbound).unwrap();
         let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
-        let mut salted = [0; 32];
-        aws_lc_rs::pbkdf2::derive(
-            aws_lc_rs::pbkdf2::PBKDF2_HMAC_SHA256,
-            std::num::NonZeroU32::new(4096).unwrap(),
-            &salt,
-            b"pencil",
-            &mut salted,
-        );
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &salted);
-        let client_key = hmac::sign(&key, b"Client Key");
+        let hash = ScramHash::Sha256;
+        let rounds = std::num::NonZeroU32::new(4096).unwrap();
+        let salted = hash.salted("pencil", &salt, rounds);
         let keys = Keys {
             salt,
             rounds: 4096,
-            stored_key: digest::digest(&digest::SHA256, client_key.as_ref())
-                .as_ref()
-                .to_vec(),
-            server_key: hmac::sign(&key, b"Server Key").as_ref().to_vec(),
+            stored_key: hash.hash(&hash.sign(&salted, b"Client Key")),
+            server_key: hash.sign(&salted, b"Server Key"),
             nonce: "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".to_owned(),
         };
         (first, keys)
@@ -235,7 +245,6 @@ mod tests {
         let wrong = FINAL.replace("p=dH", "p=eH");
         assert_eq!(challenged.check(&wrong), Ok(None));
         for broken in [
-            FINAL.replace("c=biws", "c=eSws"),
             FINAL.replace("hNlF$k0", "hNlF$k1"),
             FINAL.replace("dHzb", "dHz"),
             FINAL.replace(",p=", ",q="),
@@ -243,14 +252,75 @@ mod tests {
         ] {
             assert_eq!(challenged.check(&broken), Err(ExchangeError::Malformed));
         }
+        let other = FINAL.replace("c=biws", "c=eSws");
+        assert_eq!(challenged.check(&other), Err(ExchangeError::Binding));
+    }
+
+    fn bound(data: &[u8]) -> Channel {
+        Channel::Bound(Binding {
+            kind: super::super::BindingKind::TlsExporter,
+            data: data.to_vec(),
+        })
+    }
+
+    /// The client's final message of the example's user, for what it has bound.
+    fn final_of(first: &ClientFirst, challenge: &str, keys: &Keys, bound: &[u8]) -> String {
+        let hash = ScramHash::Sha256;
+        let rounds = std::num::NonZeroU32::new(keys.rounds).unwrap();
+        let salted = hash.salted("pencil", &keys.salt, rounds);
+        let nonce = format!("{}{}", first.nonce, keys.nonce);
+        let without = format!("c={},r={nonce}", STANDARD.encode(bound));
+        let said = format!("{},{challenge},{without}", first.bare);
+        let client_key = hash.sign(&salted, b"Client Key");
+        let signature = hash.sign(&hash.hash(&client_key), said.as_bytes());
+        let proof = xor(&client_key, &signature).unwrap();
+        format!("{without},p={}", STANDARD.encode(proof))
+    }
+
+    #[test]
+    fn a_proof_counts_in_its_own_connection_only() {
+        let keys = example().1;
+        let first = "p=tls-exporter,,n=user,r=rOprNGfwEbeRWgbNEkqO";
+        let first = ClientFirst::parse(first, &bound(b"here")).unwrap();
+        let (challenge, challenged) = first.clone().challenge(keys.clone());
+        let answer = |bound: &[u8]| challenged.check(&final_of(&first, &challenge, &keys, bound));
+        assert_eq!(
+            answer(b"p=tls-exporter,,here").unwrap().unwrap().user,
+            "user"
+        );
+        for elsewhere in [&b"p=tls-exporter,,there"[..], b"p=tls-exporter,,", b"n,,"] {
+            assert_eq!(answer(elsewhere), Err(ExchangeError::Binding));
+        }
+    }
+
+    #[test]
+    fn a_flag_must_go_with_the_mechanism_and_with_what_is_offered() {
+        use ExchangeError::{BindingKind, Downgraded, Malformed};
+        let bound = bound(b"x");
+        for (flag, channel, expected) in [
+            ("n", &Channel::Unknown, None),
+            ("n", &Channel::Unbound, None),
+            ("y", &Channel::Unknown, None),
+            ("y", &Channel::Unbound, Some(Downgraded)),
+            ("p=tls-exporter", &bound, None),
+            ("p=tls-unique", &bound, Some(BindingKind)),
+            ("p=tls-exporter", &Channel::Unbound, Some(Malformed)),
+            ("n", &bound, Some(Malformed)),
+            ("y", &bound, Some(Malformed)),
+            ("", &Channel::Unknown, Some(Malformed)),
+        ] {
+            let parsed = ClientFirst::parse(&format!("{flag},,n=a,r=x"), channel);
+            assert_eq!(parsed.err(), expected, "{flag} {channel:?}");
+        }
     }
 
     #[test]
     fn names_are_unescaped_and_other_identities_refused() {
-        let first = ClientFirst::parse("y,a=a=2Cb=3D,n=a=2Cb=3D,r=x,ext").unwrap();
+        let first =
+            ClientFirst::parse("y,a=a=2Cb=3D,n=a=2Cb=3D,r=x,ext", &Channel::Unknown).unwrap();
         assert_eq!(
-            (first.user.as_str(), first.header.as_str()),
-            ("a,b=", "y,a=a=2Cb=3D,")
+            (first.user.as_str(), first.bound.as_slice()),
+            ("a,b=", &b"y,a=a=2Cb=3D,"[..])
         );
         let wrong = [
             "p=tls-exporter,,n=a,r=x",
@@ -262,12 +332,12 @@ mod tests {
         ];
         for text in wrong {
             assert_eq!(
-                ClientFirst::parse(text),
+                ClientFirst::parse(text, &Channel::Unknown),
                 Err(ExchangeError::Malformed),
                 "{text}"
             );
         }
-        let other = ClientFirst::parse("n,a=b,n=a,r=x");
+        let other = ClientFirst::parse("n,a=b,n=a,r=x", &Channel::Unknown);
         assert_eq!(other, Err(ExchangeError::OtherIdentity));
     }
 }

@@ -4,7 +4,7 @@ use mail::{EnhancedCode, Reply};
 
 use super::command::ExpectMail;
 use super::{Ask, Helo, State, Step, Wire};
-use crate::sasl::{self, ClientFirst, Exchange, ExchangeError, Keys, Login, Progress};
+use crate::sasl::{self, Binding, ClientFirst, Exchange, ExchangeError, Keys, Login, Progress};
 
 /// A challenge has been sent: the response is due.
 #[derive(Debug)]
@@ -52,13 +52,11 @@ impl AskAuth {
         }
     }
 
-    /// The exchange begins.
+    /// The exchange begins, on a connection that can be bound to this.
     #[must_use]
-    pub fn begin(self) -> Step {
-        proceed(
-            self.helo,
-            sasl::begin(&self.mechanism, self.initial.as_deref()),
-        )
+    pub fn begin(self, binding: Option<&Binding>) -> Step {
+        let begun = sasl::begin(&self.mechanism, self.initial.as_deref(), binding);
+        proceed(self.helo, begun)
     }
 
     /// There is no logging in here and now.

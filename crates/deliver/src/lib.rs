@@ -23,7 +23,9 @@ mod transcript;
 pub use attempt::{
     Attempt, AttemptSettings, Candidate, Elsewhere, Family, Next, RecipientEnd, Way,
 };
-pub use convert::{Conversion, Converted, Obstacle, Signatures, convert, needed};
+pub use convert::{
+    Conversion, Converted, Obstacle, Signatures, convert, is_about_line_length, needed,
+};
 pub use hint::retry_after;
 pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge, known};
 pub use replies::{

@@ -320,6 +320,8 @@ impl Reporter {
             // What is not made of lines can stand in no report.
             && original.envelope.body_type != BodyType::BinaryMime
             && content.len() <= self.original_max
+            // Whoever refused it for its lines would refuse the report too.
+            && !mail::has_long_line(content)
             // The way back may be in clear (RFC 8689 §5).
             && !original.envelope.terms.require_tls
             && match original.envelope.ret {
@@ -348,13 +350,15 @@ impl Reporter {
             }
             None => header,
         };
+        let header = mail::folded(header);
         out.extend_from_slice(b"Content-Type: text/rfc822-headers; charset=utf-8\r\n");
-        if header.is_ascii() {
+        // A line that cannot be folded stays whole behind the encoding.
+        if header.is_ascii() && !mail::has_long_line(&header) {
             out.extend_from_slice(b"\r\n");
-            out.extend_from_slice(header);
+            out.extend_from_slice(&header);
         } else {
             out.extend_from_slice(b"Content-Transfer-Encoding: quoted-printable\r\n\r\n");
-            out.extend_from_slice(&quoted_printable(header));
+            out.extend_from_slice(&quoted_printable(&header));
         }
         false
     }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use mail::{
-    Address, BodyType, Envelope, Message, Notify, QueueId, Recipient, Ret, Submitter, Timestamp,
-    Verdict, body_offset, find_header, format_duration, quoted_printable, utf8_xtext,
+    Address, BodyType, Envelope, Message, Notify, QueueId, Recipient, Ret, Submitter, Terms,
+    Timestamp, Verdict, body_offset, find_header, format_duration, quoted_printable, utf8_xtext,
 };
 
 use crate::explain::explain;
@@ -122,7 +122,11 @@ impl Reporter {
                 smtputf8: false,
                 ret: None,
                 env_id: None,
-                terms: mail::Terms::default(),
+                terms: Terms {
+                    // What says so much about a protected mail is protected as well (RFC 8689 §5).
+                    require_tls: original.envelope.terms.require_tls,
+                    ..Terms::default()
+                },
                 submitter: Submitter {
                     via: "notify".to_owned(),
                     ..Submitter::default()
@@ -322,7 +326,7 @@ impl Reporter {
             && content.len() <= self.original_max
             // Whoever refused it for its lines would refuse the report too.
             && !mail::has_long_line(content)
-            // The way back may be in clear (RFC 8689 §5).
+            // Of a protected mail the header is enough (RFC 8689 §5).
             && !original.envelope.terms.require_tls
             && match original.envelope.ret {
                 Some(Ret::Full) => true,

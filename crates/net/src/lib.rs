@@ -4,6 +4,7 @@
 //! Nothing is decided here. A [`Link`] moves bytes between a socket and a protocol machine;
 //! [`connect()`] races addresses; [`Dns`] asks; [`ClientTls`] and [`ServerTls`] shake hands.
 
+mod certificate;
 mod clock;
 mod connect;
 mod dns;

@@ -434,3 +434,38 @@ fn a_host_that_swallows_the_usual_hello_is_given_a_small_one_in_the_same_attempt
     assert_delivered(&server, &host, "bob@narrow.example", "encrypted");
     assert_eq!(host.connection_count(), 2);
 }
+
+#[test]
+fn check_refuses_a_trust_anchor_that_serve_cannot_begin_with() {
+    let scratch = Scratch::new();
+    let (path, anchor) = (
+        scratch.path().join("sendoff.toml"),
+        scratch.path().join("root.key"),
+    );
+    let said = |command: &str, more: &str| {
+        let config = format!(
+            "hostname = \"a.example\"\ndata_dir = \"data\"\nconsole.address = \"\"\n\
+             [dns]\ntrust_anchor = \"root.key\"\nservers = [\"127.0.0.1\"]\n{more}"
+        );
+        std::fs::write(&path, config).expect("a file of our own");
+        let output = std::process::Command::new(BINARY)
+            .args(["--config", &path.display().to_string(), command])
+            .output()
+            .expect("the command runs");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), stderr)
+    };
+    for content in [None, Some(""), Some("no key\n"), Some(". IN A 127.0.0.1\n")] {
+        if let Some(content) = content {
+            std::fs::write(&anchor, content).expect("a file of our own");
+        }
+        for command in ["check", "serve"] {
+            let (is_fine, why) = said(command, "");
+            assert!(!is_fine, "{command} takes {content:?}");
+            assert!(why.contains("the trust anchor"), "{command}: {why}");
+        }
+    }
+    // What is not used need not be right.
+    let (is_fine, why) = said("check", "dnssec = false\n");
+    assert!(is_fine, "{why}");
+}

@@ -214,7 +214,11 @@ impl Walk {
             }
         }
         let rest = header.get(length..).unwrap_or_default();
-        if (ascii && !rest.is_ascii()) || (self.goal.lines && !are_lines(rest)) {
+        let is_broken = !matches!(rest, [] | [b'\r' | b'\n', ..]);
+        if (ascii && !rest.is_ascii())
+            || (self.goal.lines && !are_lines(rest))
+            || (self.goal.short && is_broken)
+        {
             return Err(Obstacle("its header has a line that is no field"));
         }
         // What is added stands before the empty line, behind which only a broken header goes on.

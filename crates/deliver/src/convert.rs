@@ -3,7 +3,8 @@
 //!
 //! A host without BINARYMIME gets lines: text with its line ends mended, all else in base64, octet
 //! for octet.
-//! A host without 8BITMIME gets every octet in ASCII: parts in quoted-printable or base64, header
+//! A host that refuses long lines gets short ones, and so does everybody where the mail is its author's
+//! own. A host without 8BITMIME gets every octet in ASCII: parts in quoted-printable or base64, header
 //! fields in encoded words. A host with 8BITMIME and without SMTPUTF8 gets the header in ASCII and
 //! the body as it is. What is ASCII already is never touched, and what has been signed as a part
 //! (S/MIME, PGP) is not changed: such a mail is refused. A DKIM signature breaks by a conversion;
@@ -16,6 +17,7 @@ mod folded;
 mod lexer;
 mod lines;
 mod parameters;
+mod short;
 
 use std::fmt;
 
@@ -24,6 +26,7 @@ use mail::{BodyType, Headers};
 use smtp::extension::{Extension, Extensions};
 
 use entity::{Goal, Place, Walk};
+pub use short::is_about_line_length;
 
 use crate::transaction::Transaction;
 
@@ -40,11 +43,15 @@ pub enum Conversion {
     LinesAndHeader,
     /// A binary body and the header in lines of ASCII.
     LinesInAscii,
+    /// No line longer than 998 octets (RFC 5322 §2.1.1): parts with such lines are encoded, header
+    /// fields folded. Messages within, and what is signed or encrypted as a part, stay.
+    Short,
 }
 
 impl Conversion {
     const fn goal(self) -> Goal {
         let (header, ascii, lines) = match self {
+            Self::Short => (false, false, false),
             Self::Header => (true, false, false),
             Self::Whole => (true, true, false),
             Self::Lines => (false, false, true),
@@ -55,6 +62,7 @@ impl Conversion {
             header,
             ascii,
             lines,
+            short: matches!(self, Self::Short),
         }
     }
 }
@@ -90,7 +98,11 @@ impl Converted {
     #[must_use]
     pub const fn body_type(&self, before: BodyType) -> BodyType {
         match (before, self.conversion, self.eight_bit) {
-            (BodyType::BinaryMime, Conversion::Header | Conversion::Whole, _) => before,
+            (
+                BodyType::BinaryMime,
+                Conversion::Header | Conversion::Whole | Conversion::Short,
+                _,
+            ) => before,
             (_, _, true) => BodyType::EightBitMime,
             (_, _, false) => BodyType::SevenBit,
         }
@@ -101,9 +113,17 @@ impl fmt::Display for Converted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let many = |n: usize| if n == 1 { "" } else { "s" };
         let (parts, fields) = (self.parts, self.fields);
+        let done = match self.conversion {
+            Conversion::Short => "folded, for lines of more than 998 octets",
+            Conversion::Header
+            | Conversion::Whole
+            | Conversion::Lines
+            | Conversion::LinesAndHeader
+            | Conversion::LinesInAscii => "put into ASCII",
+        };
         write!(
             f,
-            "content converted: {parts} part{} encoded, {fields} header field{} put into ASCII",
+            "content converted: {parts} part{} encoded, {fields} header field{} {done}",
             many(parts),
             many(fields)
         )?;
@@ -155,7 +175,7 @@ impl Transaction {
         if let Ok(converted) = outcome {
             self.content = converted.content.clone();
             self.body = converted.body_type(self.body);
-            self.utf8_header = false;
+            self.utf8_header &= converted.conversion == Conversion::Short;
         }
         self.conversion = Some(outcome.as_ref().map(ToString::to_string).map_err(|o| *o));
         self

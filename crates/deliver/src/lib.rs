@@ -26,7 +26,9 @@ pub use attempt::{
 pub use auth::{
     Credentials, Derivation, LogIn, LoginStep, Mechanism, Secret, nothing_in_common, shown_reply,
 };
-pub use convert::{Conversion, Converted, Obstacle, Signatures, convert, needed};
+pub use convert::{
+    Conversion, Converted, Obstacle, Signatures, convert, is_about_line_length, needed,
+};
 pub use hint::retry_after;
 pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge, known};
 pub use replies::{

@@ -25,7 +25,10 @@ pub(crate) fn converted(input: &[u8]) {
         match conversion {
             Conversion::Header => assert!(header.is_ascii(), "the header is not ASCII"),
             Conversion::Whole => assert!(out.is_ascii(), "it is not ASCII"),
-            Conversion::Lines | Conversion::LinesAndHeader | Conversion::LinesInAscii => {}
+            Conversion::Lines
+            | Conversion::LinesAndHeader
+            | Conversion::LinesInAscii
+            | Conversion::Short => {}
         }
         if content.is_ascii() {
             assert_eq!((out, made.parts, made.fields), (&content, 0, 0));
@@ -34,7 +37,29 @@ pub(crate) fn converted(input: &[u8]) {
         let again = again.expect("what was converted is converted");
         assert_eq!(&again.content, out, "converting again changes it");
     }
+    short(&content);
     binary(&Bytes::copy_from_slice(input));
+}
+
+/// What has no long line is not touched; what was made is canonical, of a size in proportion, and is not
+/// changed by making it again.
+fn short(content: &Bytes) {
+    let Ok(made) = convert(content, Conversion::Short, Signatures::MayBreak) else {
+        return;
+    };
+    let out = &made.content;
+    assert!(smtp::dot_stuffing::is_canonical(out));
+    assert!(
+        out.len() <= content.len() * 4 + 4000,
+        "{} octets",
+        out.len()
+    );
+    if !mail::has_long_line(content) {
+        assert_eq!((out, made.parts, made.fields), (content, 0, 0));
+    }
+    let again = convert(out, Conversion::Short, Signatures::MayBreak);
+    let again = again.expect("what was made is made again");
+    assert_eq!(&again.content, out, "making it again changes it");
 }
 
 /// What is made of a binary content is lines, in ASCII where it must be, of a size in proportion, and
@@ -62,7 +87,7 @@ fn binary(content: &Bytes) {
         match conversion {
             Conversion::LinesInAscii => assert!(out.is_ascii(), "it is not ASCII"),
             Conversion::LinesAndHeader => assert!(header.is_ascii(), "the header is not ASCII"),
-            Conversion::Header | Conversion::Whole | Conversion::Lines => {}
+            Conversion::Header | Conversion::Whole | Conversion::Lines | Conversion::Short => {}
         }
         let again = convert(out, conversion, Signatures::MayBreak);
         let again = again.expect("what was converted is converted");

@@ -1,12 +1,15 @@
 //! What is known of strangers' answers, and files of rules.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use deliver::{ReplyBook, RuleFile, read_reply};
 use mail::Reply;
 
 /// Octets of a text that rules look at.
 const LOOKED_AT: usize = 2048;
+/// The longest wait that is read.
+const WAIT_MAX: Duration = Duration::from_secs(4 * 3600);
 
 static BOOK: LazyLock<ReplyBook> = LazyLock::new(|| {
     let rules = ReplyBook::built_in().map(|file| file.rules);
@@ -14,7 +17,7 @@ static BOOK: LazyLock<ReplyBook> = LazyLock::new(|| {
 });
 
 /// Whatever a host says: it has a kind, by a rule that is in the book, and the part of a long text that
-/// is not kept makes no difference. Whatever stands in a file of rules: it is read, or refused at a
+/// is not kept makes no difference; the wait it asks for has a bound. Whatever stands in a file of rules: it is read, or refused at a
 /// place within it; and what is read knows its own examples.
 pub(crate) fn replies(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
@@ -30,6 +33,8 @@ pub(crate) fn replies(input: &[u8]) {
         let again = BOOK.classify(&kept, Some(host));
         assert_eq!(again.rule.map(|r| &r.id), Some(&rule.id));
     }
+    let wait = deliver::retry_after(&reply);
+    assert!(wait.is_none_or(|wait| !wait.is_zero() && wait <= WAIT_MAX));
     // As lists write it, whatever it looks like there.
     let written = BOOK.classify_written(&reply.to_string(), Some(host));
     assert!(written.rule.is_none_or(|rule| rule.kind == written.kind));

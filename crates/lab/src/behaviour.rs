@@ -56,6 +56,8 @@ pub struct Behaviour {
     pub idle: Option<Duration>,
     /// RCPT after so many recipients of a mail is answered with 452.
     pub recipients_per_mail: Option<usize>,
+    /// A content with a longer line is refused, in the words of Exim.
+    pub line_max: Option<usize>,
     /// Contents are kept in the records. Off for the bench.
     pub keep_content: bool,
     /// Lines and reads of connections are kept in the records. Off for the bench.
@@ -92,6 +94,7 @@ impl Default for Behaviour {
             mails_per_connection: None,
             idle: None,
             recipients_per_mail: None,
+            line_max: None,
             keep_content: true,
             keep_dialogue: true,
         }

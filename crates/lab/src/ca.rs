@@ -10,9 +10,27 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, PublicKeyData, date_time_ymd,
 };
-use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::TLS12;
+use rustls::{ALL_VERSIONS, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::TlsAcceptor;
+
+const VERSION_1: &str = "-----BEGIN CERTIFICATE-----\n\
+    MIIBKDCBzwIUNAw3/O9iTlqMxqZ1EwfkdX3qFEMwCgYIKoZIzj0EAwIwFjEUMBIG\n\
+    A1UEAwwLb2xkLmV4YW1wbGUwIBcNMjYxMTI2MTkyMTI2WhgPMjEyNjExMDIxOTIx\n\
+    MjZaMBYxFDASBgNVBAMMC29sZC5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0D\n\
+    AQcDQgAEaCiPT9sDfStbIza/SkWseG1QrevyKeRaQjF1BwkPdM9NxUl9aBTZ19lu\n\
+    lYz5tno563xxCwwOgN3IGYDxwgwtRzAKBggqhkjOPQQDAgNIADBFAiAngiRLkqpl\n\
+    nGemR4ZbZ4EwtLRFiMDEsJtcmFp7OTLUwQIhAOUOcXQ6YW7TyQOK381fWLXvidzG\n\
+    wMbKduaU3V+Dr0wd\n\
+    -----END CERTIFICATE-----\n";
+const VERSION_1_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgWQd+3zdbP2ALFuiY\n\
+    9HhyGYUBJQ9MTXHBkSchDf1rCS2hRANCAARoKI9P2wN9K1sjNr9KRax4bVCt6/Ip\n\
+    5FpCMXUHCQ90z03FSX1oFNnX2W6VjPm2ejnrfHELDA6A3cgZgPHCDC1H\n\
+    -----END PRIVATE KEY-----\n";
 
 /// A certificate authority.
 pub struct Ca {
@@ -153,6 +171,31 @@ impl Identity {
         Self::new(&certificate, key)
     }
 
+    /// A certificate of X.509 version 1, made by openssl (`x509 -req -signkey`), which has no room for
+    /// names and which libraries refuse to read.
+    ///
+    /// # Panics
+    /// Never: it is always the same.
+    #[must_use]
+    pub fn version_1() -> Self {
+        let certificate = CertificateDer::from_pem_slice(VERSION_1.as_bytes());
+        let key = KeyPair::from_pem(VERSION_1_KEY).expect("a key of our own");
+        Self {
+            certificate_pem: VERSION_1.to_owned(),
+            key_pem: VERSION_1_KEY.to_owned(),
+            chain: vec![certificate.expect("a certificate of our own")],
+            public_key: key.subject_public_key_info(),
+            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        }
+    }
+
+    /// This certificate, shown by one who has another key.
+    #[must_use]
+    pub fn with_key_of(mut self, other: &Self) -> Self {
+        self.key = other.key.clone_key();
+        self
+    }
+
     /// The data of a TLSA record about this certificate.
     ///
     /// # Panics
@@ -181,13 +224,28 @@ impl Identity {
     /// Never for identities made here.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor_of(ALL_VERSIONS)
+    }
+
+    /// The same by TLS 1.2 alone.
+    ///
+    /// # Panics
+    /// Never for identities made here.
+    #[must_use]
+    pub fn acceptor_of_tls12(&self) -> TlsAcceptor {
+        self.acceptor_of(&[&TLS12])
+    }
+
+    fn acceptor_of(&self, versions: &[&'static SupportedProtocolVersion]) -> TlsAcceptor {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = provider.key_provider.load_private_key(self.key.clone_key());
+        // Certificate and key are not compared: what is sent need not be readable.
+        let pair = CertifiedKey::new(self.chain.clone(), key.expect("a key that was made"));
         let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the default versions")
+            .with_protocol_versions(versions)
+            .expect("the provider has the versions")
             .with_no_client_auth()
-            .with_single_cert(self.chain.clone(), self.key.clone_key())
-            .expect("certificate and key were made together");
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
         TlsAcceptor::from(Arc::new(config))
     }
 }

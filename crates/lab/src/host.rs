@@ -100,7 +100,16 @@ impl MxHost {
 
     /// Offers STARTTLS with this certificate from now on.
     pub fn identify(&self, identity: &Identity) {
-        *lock(&self.shared.given) = Some(identity.acceptor());
+        self.accept_by(identity.acceptor());
+    }
+
+    /// The same, by TLS 1.2 alone.
+    pub fn identify_in_tls12(&self, identity: &Identity) {
+        self.accept_by(identity.acceptor_of_tls12());
+    }
+
+    fn accept_by(&self, acceptor: TlsAcceptor) {
+        *lock(&self.shared.given) = Some(acceptor);
         self.set(|b| b.starttls = StartTls::Given);
     }
 

@@ -372,6 +372,10 @@ impl Session<'_> {
             .iter()
             .map(|r| format!("<{}>", r.address))
             .collect();
+        let lines = content.split(|b| *b == b'\n');
+        let longest = lines
+            .map(|l| l.strip_suffix(b"\r").unwrap_or(l).len())
+            .max();
         let received = Received {
             sender: mail.sender,
             mail_params: mail.params,
@@ -391,6 +395,14 @@ impl Session<'_> {
         if behaviour.drops(Stage::Final) {
             self.shared.leave_unanswered(received);
             return Close;
+        }
+        if let (Some(max), Some(got)) = (behaviour.line_max, longest)
+            && got > max
+        {
+            self.shared.leave_unanswered(received);
+            return reply(&format!(
+                "550 maximum allowed line length is {max} octets, got {got}"
+            ));
         }
         match behaviour.ruled(Verb::Final, &names.join(" ")) {
             Some(text) if !text.starts_with('2') => {

@@ -2,6 +2,8 @@
 //!
 //! Nothing here decodes or changes anything; it finds fields and where the body begins.
 
+use std::borrow::Cow;
+
 use memchr::memchr;
 
 /// One header field of a message.
@@ -94,6 +96,8 @@ pub fn body_offset(message: &[u8]) -> usize {
 
 /// The longest line of a body, without its CRLF (RFC 5321 §4.5.3.1.6).
 pub const LINE_MAX: usize = 998;
+/// Lines that are folded have this length at the most, where they can (RFC 5322 §2.1.1).
+const FOLD_AT: usize = 78;
 
 /// Whether content is made of lines as servers carry them (RFC 2045 §2.8): none is longer than
 /// [`LINE_MAX`], no CR or LF stands alone, and there is no NUL. The last line may lack its end.
@@ -116,6 +120,59 @@ pub fn are_lines(content: &[u8]) -> bool {
     }
 }
 
+/// Whether a line is longer than [`LINE_MAX`] (RFC 5322 §2.1.1); others may refuse such mail.
+#[must_use]
+pub fn has_long_line(content: &[u8]) -> bool {
+    let mut from = 0;
+    let ends = memchr::memchr_iter(b'\n', content).chain([content.len()]);
+    for end in ends {
+        let line = content.get(from..end).unwrap_or_default();
+        if line.len() > LINE_MAX && line.strip_suffix(b"\r").unwrap_or(line).len() > LINE_MAX {
+            return true;
+        }
+        from = end + 1;
+    }
+    false
+}
+
+/// Header fields with their long lines folded, where they have white space (RFC 5322 §2.2.3). A word
+/// that is longer than a line stays.
+#[must_use]
+pub fn folded(fields: &[u8]) -> Cow<'_, [u8]> {
+    if !has_long_line(fields) {
+        return Cow::Borrowed(fields);
+    }
+    let mut out = Vec::with_capacity(fields.len() + fields.len() / 32);
+    for line in fields.split_inclusive(|b| *b == b'\n') {
+        match has_long_line(line) {
+            true => fold_line(&mut out, line),
+            false => out.extend_from_slice(line),
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn fold_line(out: &mut Vec<u8>, line: &[u8]) {
+    let is_blank = |b: &u8| matches!(*b, b' ' | b'\t');
+    let (mut rest, mut column, mut begun) = (line, 0, false);
+    while !rest.is_empty() {
+        let space = rest.iter().position(|b| !is_blank(b)).unwrap_or(rest.len());
+        let behind = rest.get(space..).unwrap_or_default();
+        let length = behind.iter().position(is_blank).unwrap_or(behind.len());
+        let (word, after) = rest.split_at(space + length);
+        let is_text = !behind.trim_ascii().is_empty();
+        // No line may be of blanks alone.
+        if begun && is_text && column + word.len() > FOLD_AT {
+            out.extend_from_slice(b"\r\n");
+            column = 0;
+        }
+        out.extend_from_slice(word);
+        column += word.len();
+        begun |= is_text;
+        rest = after;
+    }
+}
+
 /// Whether every octet has its high bit clear.
 #[must_use]
 pub const fn is_ascii(message: &[u8]) -> bool {
@@ -125,6 +182,38 @@ pub const fn is_ascii(message: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_long_from_999_octets() {
+        let line = |n: usize, end: &str| format!("a\r\n{}{end}", "x".repeat(n));
+        for end in ["", "\n", "\r\n", "\r\nb\r\n"] {
+            assert!(!has_long_line(line(998, end).as_bytes()), "{end:?}");
+            assert!(has_long_line(line(999, end).as_bytes()), "{end:?}");
+        }
+        assert!(!has_long_line(b""));
+    }
+
+    #[test]
+    fn long_fields_are_folded_where_they_have_blanks() {
+        let words = "word ".repeat(300);
+        let long = format!(
+            "A: b\r\nSubject: {words}\r\n  {}\r\nC: d\r\n",
+            "y".repeat(998)
+        );
+        let folded = folded(long.as_bytes());
+        let text = std::str::from_utf8(&folded).unwrap();
+        assert_eq!(text.replace("\r\n", ""), long.replace("\r\n", ""));
+        assert!(text.starts_with("A: b\r\nSubject: word word "), "{text}");
+        assert!(text.ends_with("\r\nC: d\r\n"), "{text}");
+        let blank = |line: &str| line.trim().is_empty();
+        assert!(!text.lines().any(blank), "{text}");
+        assert_eq!(text.lines().filter(|l| l.len() > 78).count(), 1, "{text}");
+        // What has no blank stays.
+        let solid = format!("X: {}\r\n", "y".repeat(1200));
+        assert!(has_long_line(&super::folded(solid.as_bytes())));
+        let short = b"X: y\r\n";
+        assert!(matches!(super::folded(short), Cow::Borrowed(_)));
+    }
 
     const MESSAGE: &[u8] =
         b"Received: a\r\n\tby b\r\nsubject : hi\r\nRECEIVED: c\r\n\r\nReceived: body\r\n";

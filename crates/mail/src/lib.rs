@@ -27,7 +27,8 @@ pub use envelope::{
     BodyType, Destination, Envelope, Message, Notify, Recipient, RecipientKey, Ret, Submitter,
 };
 pub use header::{
-    Header, Headers, LINE_MAX, are_lines, body_offset, find_header, is_ascii, received_count,
+    Header, Headers, LINE_MAX, are_lines, body_offset, find_header, folded, has_long_line,
+    is_ascii, received_count,
 };
 pub use labels::Labels;
 pub use outcome::{Class, Outcome, PeerHost, Timing, TlsUsed, Verdict};

@@ -1,114 +1,174 @@
-//! The name of a TLS connection by its server's certificate: `tls-server-end-point` (RFC 5929 §4.1).
+//! The few fields of an X.509 certificate that DANE speaks of, read from DER (RFC 5280 §4.1) without regard to
+//! what else is in it: certificates of version 1, and others that the library refuses, have a key as well.
 //!
-//! Of the certificate only the signature's algorithm is read, which says how it is hashed. Whether the
-//! certificate can be believed is decided elsewhere.
+//! Nothing is verified here but one thing: a signature made with that key.
 
-use aws_lc_rs::digest::{self, Algorithm, digest};
+use rustls::pki_types::SignatureVerificationAlgorithm;
 
 /// Constructed SEQUENCE.
-const SEQUENCE: u8 = 0x30;
-const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(crate) const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+/// The version, where it is not 1.
+const VERSION: u8 = 0xa0;
 
-/// 1.2.840.113549.1.1: RSA with the padding of PKCS #1 v1.5 (RFC 8017).
-const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
-/// 1.2.840.10045.4.3: ECDSA (RFC 5758).
-const ECDSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03];
-/// 1.2.840.10045.4.1: ECDSA with SHA-1.
-const ECDSA_SHA1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01];
-
-/// The certificate's hash by its signature's hash function, or by SHA-256 where that is weaker; `None`
-/// where the signature has no hash function of its own, or one not known here.
-pub(crate) fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
-    let algorithm = hash_of(certificate)?;
-    Some(digest(algorithm, certificate).as_ref().to_vec())
+/// One element of DER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Element<'a> {
+    tag: u8,
+    /// With tag and length.
+    whole: &'a [u8],
+    pub(crate) content: &'a [u8],
 }
 
-fn hash_of(certificate: &[u8]) -> Option<&'static Algorithm> {
-    let (whole, _) = element(certificate, SEQUENCE)?;
-    let (_signed, behind) = element(whole, SEQUENCE)?;
-    let (algorithm, _) = element(behind, SEQUENCE)?;
-    let (identifier, _) = element(algorithm, OBJECT_IDENTIFIER)?;
-    if identifier == ECDSA_SHA1 {
-        return Some(&digest::SHA256);
-    }
-    let (last, family) = identifier.split_last()?;
-    Some(match (family, last) {
-        // RSA with MD5, SHA-1 and SHA-256.
-        (RSA, 4 | 5 | 11) | (ECDSA, 2) => &digest::SHA256,
-        (RSA, 12) | (ECDSA, 3) => &digest::SHA384,
-        (RSA, 13) | (ECDSA, 4) => &digest::SHA512,
-        // Ed25519 hashes in its own way; RSASSA-PSS names its hash elsewhere.
-        _ => return None,
-    })
-}
-
-/// The content of the DER element in front, which must be of this type, and what stands behind it.
-fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&first, rest) = der.split_first()?;
-    let (&len, rest) = rest.split_first()?;
-    let (len, rest) = match len {
-        0..=0x7f => (usize::from(len), rest),
+/// Takes an element off the input.
+fn take<'a>(input: &mut &'a [u8]) -> Option<Element<'a>> {
+    let (&tag, rest) = input.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, header) = match first {
+        0..=0x7f => (usize::from(first), 2),
         0x81..=0x83 => {
-            let (octets, rest) = rest.split_at_checked(usize::from(len & 0x7f))?;
-            let sum = |sum: usize, octet: &u8| (sum << 8) | usize::from(*octet);
-            (octets.iter().fold(0, sum), rest)
+            let count = usize::from(first & 0x7f);
+            let octets = rest.get(..count)?;
+            let length = octets.iter().fold(0, |n, b| n << 8 | usize::from(*b));
+            (length, 2 + count)
         }
         _ => return None,
     };
-    (first == tag).then(|| rest.split_at_checked(len))?
+    let (whole, behind) = input.split_at_checked(header + length)?;
+    let content = whole.get(header..)?;
+    *input = behind;
+    Some(Element {
+        tag,
+        whole,
+        content,
+    })
+}
+
+/// Takes an element of this type off the input.
+pub(crate) fn expect<'a>(input: &mut &'a [u8], tag: u8) -> Option<Element<'a>> {
+    take(input).filter(|element| element.tag == tag)
+}
+
+/// What is read of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Certificate<'a> {
+    /// The content of the issuer's name.
+    pub(crate) issuer: &'a [u8],
+    /// The content of the name of its owner.
+    pub(crate) subject: &'a [u8],
+    /// The SubjectPublicKeyInfo, with tag and length.
+    pub(crate) key_info: &'a [u8],
+    /// The content of the same.
+    pub(crate) key_content: &'a [u8],
+}
+
+impl<'a> Certificate<'a> {
+    pub(crate) fn read(mut der: &'a [u8]) -> Option<Self> {
+        let mut outer = expect(&mut der, SEQUENCE)?.content;
+        let mut signed = expect(&mut outer, SEQUENCE)?.content;
+        let mut serial = take(&mut signed)?;
+        if serial.tag == VERSION {
+            serial = take(&mut signed)?;
+        }
+        if serial.tag != INTEGER {
+            return None;
+        }
+        expect(&mut signed, SEQUENCE)?;
+        let issuer = expect(&mut signed, SEQUENCE)?.content;
+        expect(&mut signed, SEQUENCE)?;
+        let subject = expect(&mut signed, SEQUENCE)?.content;
+        let key = expect(&mut signed, SEQUENCE)?;
+        Some(Self {
+            issuer,
+            subject,
+            key_info: key.whole,
+            key_content: key.content,
+        })
+    }
+
+    /// Whether one of these algorithms finds a signature made with the certificate's key.
+    pub(crate) fn has_signed(
+        &self,
+        message: &[u8],
+        signature: &[u8],
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+    ) -> bool {
+        let mut rest = self.key_content;
+        let Some(algorithm) = expect(&mut rest, SEQUENCE) else {
+            return false;
+        };
+        // The first octet of a bit string says how many bits of the last one are none.
+        let Some((0, key)) = expect(&mut rest, BIT_STRING)
+            .and_then(|bits| bits.content.split_first())
+            .map(|(unused, key)| (*unused, key))
+        else {
+            return false;
+        };
+        algorithms.iter().any(|a| {
+            a.public_key_alg_id().as_ref() == algorithm.content
+                && a.verify_signature(key, message, signature).is_ok()
+        })
+    }
+}
+
+/// The content of a SubjectPublicKeyInfo that is one, whole.
+pub(crate) fn key_content(mut key_info: &[u8]) -> Option<&[u8]> {
+    let key = expect(&mut key_info, SEQUENCE)?;
+    key_info.is_empty().then_some(key.content)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::server::ParsedCertificate;
 
-    /// A certificate of which only the frame is real.
-    fn certificate(identifier: &[u8]) -> Vec<u8> {
-        let wrap = |tag: u8, inside: &[u8]| {
-            let len = u16::try_from(inside.len()).unwrap().to_be_bytes();
-            [&[tag, 0x82], &len[..], inside].concat()
-        };
-        let algorithm = wrap(SEQUENCE, &wrap(OBJECT_IDENTIFIER, identifier));
-        let signed = wrap(SEQUENCE, &[0; 300]);
-        wrap(SEQUENCE, &[signed, algorithm, vec![3, 1, 0]].concat())
+    /// By `openssl x509 -req -signkey`: version 1.
+    const VERSION_1: &str = "-----BEGIN CERTIFICATE-----\n\
+        MIIBKDCBzwIUNAw3/O9iTlqMxqZ1EwfkdX3qFEMwCgYIKoZIzj0EAwIwFjEUMBIG\n\
+        A1UEAwwLb2xkLmV4YW1wbGUwIBcNMjYxMTI2MTkyMTI2WhgPMjEyNjExMDIxOTIx\n\
+        MjZaMBYxFDASBgNVBAMMC29sZC5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0D\n\
+        AQcDQgAEaCiPT9sDfStbIza/SkWseG1QrevyKeRaQjF1BwkPdM9NxUl9aBTZ19lu\n\
+        lYz5tno563xxCwwOgN3IGYDxwgwtRzAKBggqhkjOPQQDAgNIADBFAiAngiRLkqpl\n\
+        nGemR4ZbZ4EwtLRFiMDEsJtcmFp7OTLUwQIhAOUOcXQ6YW7TyQOK381fWLXvidzG\n\
+        wMbKduaU3V+Dr0wd\n\
+        -----END CERTIFICATE-----\n";
+
+    #[test]
+    fn the_key_is_what_the_library_finds_and_is_found_in_version_1_too() {
+        let ca = lab::Ca::new();
+        let ours = ca.der();
+        let parsed = ParsedCertificate::try_from(&ours).unwrap();
+        let read = Certificate::read(&ours).unwrap();
+        assert_eq!(read.key_info, &*parsed.subject_public_key_info());
+        assert_eq!(read.issuer, read.subject);
+        let old = CertificateDer::from_pem_slice(VERSION_1.as_bytes()).unwrap();
+        assert!(
+            ParsedCertificate::try_from(&old).is_err(),
+            "it is of version 1"
+        );
+        let read = Certificate::read(&old).unwrap();
+        assert_eq!(key_content(read.key_info), Some(read.key_content));
+        assert_eq!(read.key_info.len(), 91);
     }
 
     #[test]
-    fn the_signature_says_how_a_certificate_is_hashed() {
-        let with = |family: &[u8], last: u8| [family, &[last]].concat();
-        for (identifier, len) in [
-            (with(RSA, 4), Some(32)),
-            (with(RSA, 5), Some(32)),
-            (with(RSA, 11), Some(32)),
-            (with(RSA, 12), Some(48)),
-            (with(RSA, 13), Some(64)),
-            (ECDSA_SHA1.to_vec(), Some(32)),
-            (with(ECDSA, 2), Some(32)),
-            (with(ECDSA, 3), Some(48)),
-            (with(ECDSA, 4), Some(64)),
-            // RSASSA-PSS and Ed25519.
-            (with(RSA, 10), None),
-            (vec![0x2b, 0x65, 0x70], None),
-            (Vec::new(), None),
-        ] {
-            let whole = certificate(&identifier);
-            assert_eq!(end_point(&whole).map(|h| h.len()), len, "{identifier:?}");
-            for cut in 0..whole.len() - 4 {
-                drop(end_point(&whole[..cut]));
-            }
+    fn whatever_is_cut_or_changed_is_read_within_its_bounds() {
+        let whole = lab::Ca::new().der().to_vec();
+        for end in 0..whole.len() {
+            assert_eq!(Certificate::read(&whole[..end]), None, "{end}");
         }
-    }
-
-    #[test]
-    fn what_is_no_certificate_has_no_name() {
-        for der in [
-            &b""[..],
-            b"\x30",
-            b"\x30\x84\0\0\0\0",
-            b"\x31\0",
-            b"\x30\x03\x30\x05\0",
-        ] {
-            assert_eq!(end_point(der), None);
+        for at in 0..whole.len() {
+            for octet in [0, 0x7f, 0x80, 0x83, 0x84, 0xff] {
+                let mut changed = whole.clone();
+                changed[at] = octet;
+                if let Some(read) = Certificate::read(&changed) {
+                    assert!(read.key_info.len() < whole.len());
+                    read.has_signed(b"x", b"y", &[]);
+                }
+            }
         }
     }
 }

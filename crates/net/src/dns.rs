@@ -328,6 +328,19 @@ impl Dns {
     }
 }
 
+impl DnsSettings {
+    /// Whether resolvers can be made by these settings, as far as it can be said without asking anybody.
+    ///
+    /// # Errors
+    /// What is wrong with the trust anchor.
+    pub fn check(&self) -> Result<(), String> {
+        match self.dnssec {
+            true => anchors(self).map(drop),
+            false => Ok(()),
+        }
+    }
+}
+
 fn anchors(settings: &DnsSettings) -> Result<Arc<TrustAnchors>, String> {
     let Some(path) = &settings.trust_anchor else {
         return Ok(Arc::new(TrustAnchors::default()));

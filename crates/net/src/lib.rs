@@ -9,6 +9,7 @@ mod clock;
 mod connect;
 mod dns;
 mod egress;
+mod end_point;
 mod files;
 mod http;
 mod link;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
 
-use crate::certificate;
+use crate::end_point;
 
 /// The label of keys that name a connection (RFC 9266 §2).
 const EXPORTER: &[u8] = b"EXPORTER-Channel-Binding";
@@ -60,7 +60,7 @@ impl Stream {
         let exported: Option<[u8; 32]> = exported.ok().filter(|_| is_safe);
         let of = |kind| move |data| Binding { kind, data };
         let exported = exported.map(Vec::from).map(of(BindingKind::TlsExporter));
-        let end_point = certificate.and_then(|c| certificate::end_point(c));
+        let end_point = certificate.and_then(|c| end_point::end_point(c));
         let end_point = end_point.map(of(BindingKind::TlsServerEndPoint));
         exported.into_iter().chain(end_point).collect()
     }

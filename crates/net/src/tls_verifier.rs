@@ -16,12 +16,17 @@ use rustls::client::{
 };
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    verify_tls13_signature_with_raw_key,
 };
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, ServerName, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime,
+};
 use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
+
+use crate::certificate::{Certificate, key_content};
 
 #[derive(Debug)]
 pub(crate) struct AcceptAny {
@@ -180,11 +185,26 @@ impl Dane {
         let mut roots = RootCertStore::empty();
         for certificate in others.iter().filter(|c| matches(record, c)) {
             // One that is no authority is of no use as a root, and no reason to give up.
-            drop(roots.add(certificate.clone().into_owned()));
+            if roots.add(certificate.clone().into_owned()).is_err()
+                && let Some(read) = Certificate::read(certificate)
+            {
+                roots.roots.push(anchor(read.subject, read.key_content));
+            }
         }
         if (record.selector, record.matching) == (0, 0) {
             // The whole certificate stands in DNS: the host need not send it.
             drop(roots.add(CertificateDer::from(record.data.clone())));
+        }
+        if (record.selector, record.matching) == (1, 0)
+            && let Some(key) = key_content(&record.data)
+        {
+            // The whole key does: whoever is named as the issuer in what was sent is its owner if the key has
+            // signed (RFC 7671 §5.2.1).
+            let sent = std::iter::once(leaf).chain(others);
+            let issuers = sent.filter_map(|c| Certificate::read(c));
+            roots
+                .roots
+                .extend(issuers.map(|read| anchor(read.issuer, key)));
         }
         if roots.is_empty() {
             return Err(no_match());
@@ -203,17 +223,21 @@ impl Dane {
     }
 }
 
+fn anchor(subject: &[u8], key: &[u8]) -> TrustAnchor<'static> {
+    TrustAnchor {
+        subject: subject.to_vec().into(),
+        subject_public_key_info: key.to_vec().into(),
+        name_constraints: None,
+    }
+}
+
 /// Whether a record speaks of this certificate.
 fn matches(record: &Tlsa, certificate: &CertificateDer<'_>) -> bool {
-    let key;
     let selected: &[u8] = match record.selector {
         0 => certificate,
-        _ => match ParsedCertificate::try_from(certificate) {
-            Ok(parsed) => {
-                key = parsed.subject_public_key_info();
-                &key
-            }
-            Err(_) => return false,
+        _ => match Certificate::read(certificate) {
+            Some(read) => read.key_info,
+            None => return false,
         },
     };
     match record.matching {
@@ -255,7 +279,21 @@ impl ServerCertVerifier for Dane {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
+        let why = match verify_tls12_signature(message, cert, dss, &self.algorithms) {
+            Ok(valid) => return Ok(valid),
+            Err(why) => why,
+        };
+        // A record may name a certificate that the library does not read, of version 1.
+        let read = Certificate::read(cert).filter(|_| ParsedCertificate::try_from(cert).is_err());
+        let schemes = self.algorithms.mapping.iter();
+        let algorithms = schemes
+            .filter(|(scheme, _)| *scheme == dss.scheme)
+            .flat_map(|(_, algorithms)| algorithms.iter().copied());
+        let algorithms: Vec<_> = algorithms.collect();
+        match read.is_some_and(|c| c.has_signed(message, dss.signature(), &algorithms)) {
+            true => Ok(HandshakeSignatureValid::assertion()),
+            false => Err(why),
+        }
     }
 
     fn verify_tls13_signature(
@@ -264,7 +302,17 @@ impl ServerCertVerifier for Dane {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
+        let why = match verify_tls13_signature(message, cert, dss, &self.algorithms) {
+            Ok(valid) => return Ok(valid),
+            Err(why) => why,
+        };
+        match Certificate::read(cert).filter(|_| ParsedCertificate::try_from(cert).is_err()) {
+            Some(read) => {
+                let key = SubjectPublicKeyInfoDer::from(read.key_info);
+                verify_tls13_signature_with_raw_key(message, &key, dss, &self.algorithms)
+            }
+            None => Err(why),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

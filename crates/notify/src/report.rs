@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use mail::{
-    Address, BodyType, Envelope, Message, Notify, QueueId, Recipient, Ret, Submitter, Timestamp,
-    Verdict, body_offset, find_header, format_duration, quoted_printable, utf8_xtext,
+    Address, BodyType, Envelope, Message, Notify, QueueId, Recipient, Ret, Submitter, Terms,
+    Timestamp, Verdict, body_offset, find_header, format_duration, quoted_printable, utf8_xtext,
 };
 
 use crate::explain::explain;
@@ -122,7 +122,11 @@ impl Reporter {
                 smtputf8: false,
                 ret: None,
                 env_id: None,
-                terms: mail::Terms::default(),
+                terms: Terms {
+                    // What says so much about a protected mail is protected as well (RFC 8689 §5).
+                    require_tls: original.envelope.terms.require_tls,
+                    ..Terms::default()
+                },
                 submitter: Submitter {
                     via: "notify".to_owned(),
                     ..Submitter::default()
@@ -320,7 +324,9 @@ impl Reporter {
             // What is not made of lines can stand in no report.
             && original.envelope.body_type != BodyType::BinaryMime
             && content.len() <= self.original_max
-            // The way back may be in clear (RFC 8689 §5).
+            // Whoever refused it for its lines would refuse the report too.
+            && !mail::has_long_line(content)
+            // Of a protected mail the header is enough (RFC 8689 §5).
             && !original.envelope.terms.require_tls
             && match original.envelope.ret {
                 Some(Ret::Full) => true,
@@ -348,13 +354,15 @@ impl Reporter {
             }
             None => header,
         };
+        let header = mail::folded(header);
         out.extend_from_slice(b"Content-Type: text/rfc822-headers; charset=utf-8\r\n");
-        if header.is_ascii() {
+        // A line that cannot be folded stays whole behind the encoding.
+        if header.is_ascii() && !mail::has_long_line(&header) {
             out.extend_from_slice(b"\r\n");
-            out.extend_from_slice(header);
+            out.extend_from_slice(&header);
         } else {
             out.extend_from_slice(b"Content-Transfer-Encoding: quoted-printable\r\n\r\n");
-            out.extend_from_slice(&quoted_printable(header));
+            out.extend_from_slice(&quoted_printable(&header));
         }
         false
     }

@@ -150,6 +150,24 @@ fn the_original_is_bounded_and_returned_as_asked() {
 }
 
 #[test]
+fn an_original_with_long_lines_is_returned_as_its_header_in_short_ones() {
+    let words = "word ".repeat(300);
+    let long = original(&format!(
+        "Subject: x\r\nX-Long: {words}end\r\n\r\n{}\r\n",
+        "x".repeat(999)
+    ));
+    let text = report(&long, &refused("no")).unwrap();
+    assert!(text.contains("text/rfc822-headers") && !text.contains("xxx"));
+    assert!(text.contains("X-Long: word word") && text.contains("word end\r\n"));
+    assert!(text.lines().all(|l| l.len() <= 998), "{text}");
+    // What cannot be folded is encoded.
+    let solid = original(&format!("X-Long: {}\r\n\r\nbody\r\n", "y".repeat(1200)));
+    let text = report(&solid, &refused("no")).unwrap();
+    assert!(text.contains("Content-Transfer-Encoding: quoted-printable"));
+    assert!(text.lines().all(|l| l.len() <= 998), "{text}");
+}
+
+#[test]
 fn a_folded_message_id_is_answered_unfolded() {
     let original = original("Message-ID:\r\n <long@a.example>\r\n\r\nHello.\r\n");
     let made = report(&original, &refused("no")).unwrap();

@@ -271,6 +271,10 @@ fn check(path: Option<&PathBuf>, config: &Config) -> Result<()> {
         net::ServerTls::load(certificate, key).context("tls.certificate and tls.private_key")?;
     }
     run::client_tls(config)?;
+    config
+        .dns
+        .check()
+        .map_err(|why| anyhow!("dns.trust_anchor: {why}"))?;
     webhooks::load(&config.events)?;
     print(&format!("{name}: no errors.\n"));
     Ok(())

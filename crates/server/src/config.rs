@@ -134,6 +134,8 @@ pub(crate) struct Outgoing {
     pub(crate) delay_notice_after: Option<Duration>,
     /// Whether content may be converted for a host though a DKIM signature breaks by it.
     pub(crate) convert_signed: Signatures,
+    /// Whether lines of more than 998 octets are encoded.
+    pub(crate) short_lines: bool,
     pub(crate) timeouts: Timeouts,
 }
 

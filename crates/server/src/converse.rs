@@ -1,8 +1,10 @@
 //! One transaction of a worker's session, driven to its end; its content is converted before where
 //! the host cannot take it as it is.
 
-use deliver::{Conversion, Converted, Event as SessionEvent, Obstacle, Transaction};
-use mail::{Message, PeerHost, QueueId};
+use deliver::{
+    Conversion, Converted, Ended, Event as SessionEvent, Obstacle, Stage, Transaction, judge,
+};
+use mail::{BodyType, EnhancedCode, Message, Outcome, PeerHost, QueueId, Reply};
 use tokio::sync::SemaphorePermit;
 
 use crate::contents::Contents;
@@ -64,7 +66,7 @@ async fn fitted(
         return transaction.converted(&known.outcome);
     }
     let settings = shared.settings();
-    let content = message.content.clone();
+    let content = transaction.content.clone();
     let work = move || signing::converted(&settings.config, &content, conversion);
     let outcome = match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
@@ -72,11 +74,7 @@ async fn fitted(
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
     if let Ok(converted) = &outcome {
-        let line = shared.journal.line(net::now(), "converted");
-        let line = line.field("id", message.id).field("host", &open.host);
-        line.field("what", converted)
-            .maybe("dkim", signing::names(&converted.content))
-            .send();
+        log_converted(shared, open, message, converted);
     }
     let transaction = transaction.converted(&outcome);
     open.fitted = Some(Fitted {
@@ -102,13 +100,98 @@ async fn conversion_turn<'a>(
     shared.contents.converting.acquire().await.ok()
 }
 
-/// Drives a transaction to its end; `None` when the session ended without a word on it.
+/// Drives a transaction to its end; `None` when the session ended without a word on it. Where the host
+/// refuses the mail for the length of its lines, it gets it once more with short ones.
 pub(crate) async fn converse(
     shared: &Shared,
     open: &mut Open,
     message: &Message,
     transaction: Transaction,
-) -> Option<Vec<deliver::Ended>> {
+) -> Option<Vec<Ended>> {
+    let is_long = transaction.body != BodyType::BinaryMime
+        && shared.settings().config.outgoing.short_lines
+        && mail::has_long_line(&transaction.content);
+    let again = is_long.then(|| transaction.clone());
+    let mut ended = one(shared, open, message, transaction).await?;
+    let refused: Vec<u32> = ended.iter().filter_map(refused_for_lines).collect();
+    let (Some(mut again), false, true) = (again, refused.is_empty(), open.session.is_idle()) else {
+        return Some(ended);
+    };
+    let turn = match Contents::is_large(message.content.len()) {
+        true => shared.contents.converting.acquire().await.ok(),
+        false => None,
+    };
+    let Some(short) = shortened(shared, open, message).await else {
+        return Some(ended);
+    };
+    again.recipients.retain(|r| refused.contains(&r.number));
+    // What was made of it before had the long lines, and what is made now is not what the next
+    // recipients begin with.
+    open.fitted = None;
+    let mut second = one(shared, open, message, again.converted(&Ok(short))).await;
+    open.fitted = None;
+    drop(turn);
+    let lost = Reply::own(EnhancedCode::new(4, 4, 2), "the connection was lost");
+    for end in &mut ended {
+        let answer = second.as_mut().and_then(|list| {
+            let place = list.iter().position(|e| e.number == end.number)?;
+            Some(list.swap_remove(place))
+        });
+        if let Some(answer) = answer {
+            *end = answer;
+        } else if refused.contains(&end.number) {
+            end.judgement = judge(Stage::Data, &lost);
+            end.reply = lost.clone();
+        }
+    }
+    Some(ended)
+}
+
+fn refused_for_lines(end: &Ended) -> Option<u32> {
+    let is_final = end.judgement.outcome == Outcome::Failed;
+    (is_final && deliver::is_about_line_length(&end.reply)).then_some(end.number)
+}
+
+/// The content with short lines; `None`, and said in the log, where it must stay as it is.
+async fn shortened(shared: &Shared, open: &Open, message: &Message) -> Option<Converted> {
+    let settings = shared.settings();
+    let content = message.content.clone();
+    let work = move || signing::converted(&settings.config, &content, Conversion::Short);
+    let outcome = match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        // As if it had happened here: the batch is deferred, and it is logged.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    let why = match outcome {
+        Ok(made) if !mail::has_long_line(&made.content) => {
+            log_converted(shared, open, message, &made);
+            return Some(made);
+        }
+        Ok(_) => "long lines stand where nothing may be changed: in a signed or encrypted part, a message \
+                  within, or a header field without blanks"
+            .to_owned(),
+        Err(obstacle) => obstacle.to_string(),
+    };
+    let line = shared.journal.line(net::now(), "not-converted");
+    let line = line.field("id", message.id).field("host", &open.host);
+    line.field("why", why).send();
+    None
+}
+
+fn log_converted(shared: &Shared, open: &Open, message: &Message, converted: &Converted) {
+    let line = shared.journal.line(net::now(), "converted");
+    let line = line.field("id", message.id).field("host", &open.host);
+    line.field("what", converted)
+        .maybe("dkim", signing::names(&converted.content))
+        .send();
+}
+
+async fn one(
+    shared: &Shared,
+    open: &mut Open,
+    message: &Message,
+    transaction: Transaction,
+) -> Option<Vec<Ended>> {
     let turn = conversion_turn(shared, open, message, &transaction).await;
     let transaction = fitted(shared, open, message, transaction).await;
     open.session.start(net::now(), transaction);
@@ -119,11 +202,7 @@ pub(crate) async fn converse(
     ended
 }
 
-async fn until_ended(
-    shared: &Shared,
-    open: &mut Open,
-    message: &Message,
-) -> Option<Vec<deliver::Ended>> {
+async fn until_ended(shared: &Shared, open: &mut Open, message: &Message) -> Option<Vec<Ended>> {
     loop {
         while let Some(event) = open.session.poll_event() {
             match event {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use intake::{Busy, LoginVerdict, Request, Rights, Session, Tls};
+use intake::{Busy, LoginVerdict, Request, Session, Tls};
 use net::{Link, Stream, Turn};
 use smtp::sasl::{Evidence, Keys, Login};
 use tokio::io::AsyncWriteExt;
@@ -243,11 +243,7 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, p
                 return link.shutdown().await;
             }
             Some(Request::Accept(message)) => {
-                let rights = match shared.settings().config.dkim.is_empty() {
-                    true => Rights::None,
-                    false => session.rights(),
-                };
-                let result = accept(shared, *message, rights, None).await;
+                let result = accept(shared, *message, session.rights(), None).await;
                 session.accepted(net::now(), result);
                 link.again(session);
             }

@@ -210,9 +210,15 @@ impl Reports {
             .as_ref()
             .is_some_and(|m| m.envelope.reverse_path.is_none());
         if failed && (null || message.is_none()) {
-            let why = match null {
-                true => "a report could not be delivered itself; nothing is sent about it",
-                false => "the message is not in the queue any more",
+            let is_protected = |m: &Arc<Message>| m.envelope.terms.require_tls;
+            let why = match (null, message.as_ref().is_some_and(is_protected)) {
+                (true, false) => "a report could not be delivered itself; nothing is sent about it",
+                // RFC 8689 §5: it is lost rather than sent on a way that the mail must not take.
+                (true, true) => {
+                    "a report on a mail with REQUIRETLS could not be delivered under REQUIRETLS; \
+                     nothing is sent about it"
+                }
+                (false, _) => "the message is not in the queue any more",
             };
             let line = self
                 .shared

@@ -7,20 +7,24 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use deliver::{Conversion, Converted, Obstacle};
+use deliver::{Conversion, Converted, Obstacle, Signatures};
 use intake::Rights;
-use mail::{Address, Message, Timestamp};
+use mail::{Address, BodyType, Message, Timestamp};
 use sign::{Keyring, Signer};
 
 use crate::config::Config;
 use crate::shared::{Figures, Shared};
 
 /// The message with signatures in front, where its author's domain has keys and its submitter may
-/// write as all of its authors. Costs nothing where there are no keys.
+/// write as all of its authors; before, lines that are too long are encoded in mail from its author.
 pub(crate) async fn accepted(shared: &Arc<Shared>, message: Message, rights: &Rights) -> Message {
+    if *rights == Rights::None {
+        return message;
+    }
+    let message = with_short_lines(shared, message).await;
     let settings = shared.settings();
     let keyring = &settings.config.dkim;
-    if keyring.is_empty() || *rights == Rights::None {
+    if keyring.is_empty() {
         return message;
     }
     let signers = match signers(keyring, &message.content, rights, net::now()) {
@@ -43,6 +47,34 @@ pub(crate) async fn accepted(shared: &Arc<Shared>, message: Message, rights: &Ri
         Err(error) => Err(error.to_string()),
     };
     put(shared, message, signed)
+}
+
+/// The message without lines of more than 998 octets (RFC 5322 §2.1.1), for which some hosts refuse it.
+/// A signature of others must not break by it; what cannot be encoded stays as it is.
+async fn with_short_lines(shared: &Arc<Shared>, mut message: Message) -> Message {
+    let is_wanted = shared.settings().config.outgoing.short_lines;
+    // A binary body is made lines for hosts that need them.
+    let is_binary = message.envelope.body_type == BodyType::BinaryMime;
+    if !is_wanted || is_binary || !mail::has_long_line(&message.content) {
+        return message;
+    }
+    let Ok(_turn) = shared.signing.acquire().await else {
+        return message;
+    };
+    let content = message.content.clone();
+    let work = move || deliver::convert(&content, Conversion::Short, Signatures::Hold);
+    let Ok(Ok(converted)) = tokio::task::spawn_blocking(work).await else {
+        return message;
+    };
+    if converted.parts + converted.fields > 0 {
+        let line = shared.journal.line(net::now(), "converted");
+        line.field("id", message.id)
+            .field("what", &converted)
+            .send();
+        message.envelope.body_type = converted.body_type(message.envelope.body_type);
+        message.content = converted.content;
+    }
+    message
 }
 
 /// Signs mail of our own (reports), where the domain in its From has keys. Takes up to

@@ -3,9 +3,11 @@
 //!
 //! Every octet that need not change is copied as it is. Parts of a signed whole are never changed.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mail::{Header, Headers, are_lines, body_offset, quoted_printable};
+use mail::{Header, Headers, are_lines, body_offset, folded, has_long_line, quoted_printable};
 use memchr::memchr;
 
 use super::lines::{
@@ -13,6 +15,7 @@ use super::lines::{
     names_binary,
 };
 use super::parameters::{ContentType, bare};
+use super::short::stays;
 use super::{Obstacle, field};
 
 /// How deep parts may be nested.
@@ -68,12 +71,21 @@ pub(super) struct Goal {
     pub(super) ascii: bool,
     /// Bodies are made of lines.
     pub(super) lines: bool,
+    /// No line is too long.
+    pub(super) short: bool,
 }
 
 impl Goal {
     /// Whether a body can stay.
     fn met_by(self, body: &[u8]) -> bool {
-        (!self.ascii || body.is_ascii()) && (!self.lines || are_lines(body))
+        (!self.ascii || body.is_ascii())
+            && (!self.lines || are_lines(body))
+            && (!self.short || !has_long_line(body))
+    }
+
+    /// Whether bodies get other lines than they had.
+    const fn makes_lines(self) -> bool {
+        self.lines || self.short
     }
 }
 
@@ -117,8 +129,9 @@ impl Walk {
             _ => self.goal.ascii,
         };
         let (header, body) = raw.split_at_checked(body_offset(raw)).unwrap_or((raw, b""));
-        let header_fits =
-            (!ascii_header || header.is_ascii()) && (!self.goal.lines || is_clean(header));
+        let header_fits = (!ascii_header || header.is_ascii())
+            && (!self.goal.lines || is_clean(header))
+            && (!self.goal.short || !has_long_line(header));
         let fits = self.goal.met_by(body);
         let is_mislabelled = self.goal.lines && names_binary(raw);
         if header_fits && fits && !is_mislabelled {
@@ -201,7 +214,11 @@ impl Walk {
             }
         }
         let rest = header.get(length..).unwrap_or_default();
-        if (ascii && !rest.is_ascii()) || (self.goal.lines && !are_lines(rest)) {
+        let is_broken = !matches!(rest, [] | [b'\r' | b'\n', ..]);
+        if (ascii && !rest.is_ascii())
+            || (self.goal.lines && !are_lines(rest))
+            || (self.goal.short && is_broken)
+        {
             return Err(Obstacle("its header has a line that is no field"));
         }
         // What is added stands before the empty line, behind which only a broken header goes on.
@@ -228,11 +245,16 @@ impl Walk {
     }
 
     fn field(&mut self, field: &Header<'_>, ascii: bool) -> Result<(), Obstacle> {
-        if !ascii || field.raw.is_ascii() {
-            self.out.extend_from_slice(field.raw);
-        } else {
+        let folded = match self.goal.short {
+            true => folded(field.raw),
+            false => Cow::Borrowed(field.raw),
+        };
+        if ascii && !field.raw.is_ascii() {
             self.fields += 1;
             self.out.extend_from_slice(&field::convert(field)?);
+        } else {
+            self.fields += usize::from(matches!(folded, Cow::Owned(_)));
+            self.out.extend_from_slice(&folded);
         }
         Ok(())
     }
@@ -279,9 +301,9 @@ impl Walk {
             Treatment::QuotedPrintable => self.out.extend_from_slice(&quoted_printable(body)),
             Treatment::Base64 => self.base64(body),
             Treatment::MendQuotedPrintable => {
-                mend_quoted_printable(&mut self.out, body, self.goal.lines);
+                mend_quoted_printable(&mut self.out, body, self.goal.makes_lines());
             }
-            Treatment::MendBase64 => mend_base64(&mut self.out, body, self.goal.lines),
+            Treatment::MendBase64 => mend_base64(&mut self.out, body, self.goal.makes_lines()),
         }
         let is_kept = matches!(treatment, Treatment::Keep | Treatment::Relabel);
         self.parts += usize::from(!is_kept);
@@ -310,14 +332,14 @@ impl Walk {
         } else {
             Place::Part
         };
-        let lines = self.goal.lines;
+        let lines = self.goal.makes_lines();
         let mut found = delimiters(body, boundary, lines, PARTS_MAX + 2);
         if found.is_empty() && lines {
             // It came in without line ends of its own kind.
             found = delimiters(body, boundary, false, PARTS_MAX + 2);
         }
         if found.is_empty() {
-            return match self.goal.met_by(body) {
+            return match self.goal.met_by(body) || self.goal.short {
                 true => {
                     self.out.extend_from_slice(body);
                     Ok(())
@@ -352,7 +374,7 @@ impl Walk {
     }
 
     fn delimiter(&mut self, line: &[u8]) {
-        if !self.goal.lines || are_lines(line) {
+        if !self.goal.makes_lines() || are_lines(line) {
             self.out.extend_from_slice(line);
             return;
         }
@@ -380,7 +402,7 @@ impl Walk {
     fn outside(&mut self, text: &[u8]) {
         let mended;
         let mut text = text;
-        if self.goal.lines && !are_lines(text) {
+        if self.goal.makes_lines() && !are_lines(text) {
             mended = ignored(text);
             text = match holds_any(&mended, &self.boundaries) {
                 true => b"\r\n",
@@ -426,6 +448,7 @@ impl Walk {
 fn label(treatment: &Treatment, goal: Goal, body: &[u8]) -> Option<&'static str> {
     match treatment {
         Treatment::Keep | Treatment::MendQuotedPrintable | Treatment::MendBase64 => None,
+        Treatment::Parts { .. } if goal.short => None,
         Treatment::Parts { .. } | Treatment::Message | Treatment::Fields => {
             Some(if goal.ascii { "7bit" } else { "8bit" })
         }
@@ -490,6 +513,9 @@ impl Walk {
     /// What becomes of a body that cannot stay as it is.
     fn treatment(&self, header: &[u8], body: &[u8], place: Place) -> Result<Treatment, Obstacle> {
         let (kind, encoding) = described(header, place);
+        if self.goal.short && stays(&kind, &encoding) {
+            return Ok(Treatment::Keep);
+        }
         match (kind.main.as_str(), kind.sub.as_str()) {
             ("multipart", "signed") => {
                 return Err(Obstacle(
@@ -539,7 +565,7 @@ impl Walk {
     /// end could make a delimiter.
     fn leaf(&self, kind: &ContentType, body: &[u8]) -> Treatment {
         let is_text = matches!(kind.main.as_str(), "text" | "message") && memchr(0, body).is_none();
-        if !is_text || (self.goal.lines && holds_any(body, &self.boundaries)) {
+        if !is_text || (self.goal.makes_lines() && holds_any(body, &self.boundaries)) {
             return Treatment::Base64;
         }
         if self.goal.lines && self.goal.met_by(&crlf(body)) {

@@ -705,3 +705,171 @@ proptest! {
         }
     }
 }
+
+fn short(content: impl Into<Vec<u8>>) -> Converted {
+    converted(content, Conversion::Short).unwrap()
+}
+
+fn long(n: usize) -> String {
+    "0123456789".repeat(n / 10)
+}
+
+#[test]
+fn parts_with_long_lines_are_encoded_and_the_others_stay() {
+    let text = |parts: &[String]| {
+        format!(
+            "From: a@x.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+             --b\r\n{}\r\n--b--\r\n",
+            parts.join("\r\n--b\r\n")
+        )
+    };
+    let plain = "Content-Type: text/plain\r\n\r\nshort \u{fc}\r\n".to_owned();
+    let html = format!(
+        "Content-Type: text/html; charset=utf-8\r\n\r\n<p>\u{fc} = {}</p>\r\n",
+        long(1200)
+    );
+    let data = format!("Content-Type: application/json\r\n\r\n[{}]", long(3000));
+    let inner = format!(
+        "Content-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\n{}\r\n",
+        long(1000)
+    );
+    let before = text(&[plain.clone(), html, data.clone(), inner.clone()]);
+    let made = short(before);
+    assert_eq!((made.parts, made.fields), (2, 0));
+    let out = std::str::from_utf8(&made.content).unwrap();
+    assert!(out.contains(&plain) && out.contains(&inner), "{out}");
+    assert!(
+        out.contains("Content-Transfer-Encoding: quoted-printable\r\n\r\n<p>=C3=BC =3D 0123"),
+        "{out}"
+    );
+    assert!(
+        out.contains("application/json\r\nContent-Transfer-Encoding: base64\r\n\r\nWzAx"),
+        "{out}"
+    );
+    assert!(made.eight_bit, "what need not change stays");
+    let only = short(text(&[plain, data]));
+    assert!(!mail::has_long_line(&only.content));
+    assert_eq!(
+        only.to_string(),
+        "content converted: 1 part encoded, 0 header fields folded, for lines of more than 998 octets"
+    );
+}
+
+#[test]
+fn short_lines_are_left_alone_whatever_else_is_strange() {
+    for content in [
+        "",
+        "x",
+        "a: b",
+        NESTED,
+        "Content-Type: multipart/mixed\r\n\r\nx\r\n",
+    ] {
+        let made = short(content);
+        assert_eq!((&made.content[..], made.parts), (content.as_bytes(), 0));
+    }
+}
+
+#[test]
+fn what_is_signed_or_encrypted_as_a_part_keeps_its_long_lines() {
+    let kinds = [
+        "multipart/signed; boundary=b; protocol=x",
+        "multipart/encrypted; boundary=b",
+        "message/rfc822",
+        "message/delivery-status",
+        "multipart/mixed",
+    ];
+    for kind in kinds {
+        let content = format!(
+            "MIME-Version: 1.0\r\nContent-Type: {kind}\r\n\r\n--b\r\n\r\n{}\r\n--b--\r\n",
+            long(2000)
+        );
+        let made = short(content.clone());
+        assert_eq!(
+            (&made.content[..], made.parts),
+            (content.as_bytes(), 0),
+            "{kind}"
+        );
+    }
+    let strange = format!("Content-Transfer-Encoding: x-uue\r\n\r\n{}", long(2000));
+    assert_eq!(short(strange.clone()).content, strange);
+}
+
+#[test]
+fn encoded_parts_with_long_lines_are_broken_anew() {
+    let quoted = format!(
+        "Content-Transfer-Encoding: Quoted-Printable\r\n\r\n=41{}\r\n",
+        long(1500)
+    );
+    let made = short(quoted.clone());
+    let body = &made.content[mail::body_offset(&made.content)..];
+    let before = &quoted.as_bytes()[mail::body_offset(quoted.as_bytes())..];
+    assert!(body.split(|b| *b == b'\n').all(|l| l.len() <= 77));
+    assert_eq!(
+        mail::from_quoted_printable(body),
+        mail::from_quoted_printable(before)
+    );
+    let base64 = format!(
+        "MIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\n\r\n{}",
+        "QUJD".repeat(500)
+    );
+    let made = short(base64.clone());
+    assert!(!mail::has_long_line(&made.content));
+    assert_eq!(
+        String::from_utf8_lossy(&made.content).replace("\r\n", ""),
+        base64.replace("\r\n", "")
+    );
+}
+
+#[test]
+fn text_that_could_be_broken_into_a_delimiter_goes_in_base64() {
+    let content = format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n{}--b--\r\n--b--\r\n",
+        "x".repeat(75 * 20)
+    );
+    let made = short(content);
+    let out = String::from_utf8_lossy(&made.content);
+    assert!(out.contains("Content-Transfer-Encoding: base64"), "{out}");
+}
+
+#[test]
+fn long_header_fields_are_folded_and_what_they_say_stays() {
+    let list = (0..80).map(|n| format!("Name {n} <user{n}@x.example>"));
+    let to = format!("To: {}", list.collect::<Vec<_>>().join(", "));
+    let content = format!(
+        "{to}\r\nSubject: \u{fc} x\r\nX: {}\r\n\r\nbody\r\n",
+        long(1100)
+    );
+    let made = short(content);
+    assert_eq!((made.parts, made.fields), (0, 2));
+    let out = std::str::from_utf8(&made.content).unwrap();
+    assert_eq!(
+        out.split("\r\nSubject").next().unwrap().replace("\r\n", ""),
+        to
+    );
+    assert!(out.contains("\r\nSubject: \u{fc} x\r\n"));
+    // A word as long as that has no place to be folded but in front of it.
+    assert!(mail::has_long_line(out.as_bytes()));
+}
+
+#[test]
+fn refusals_for_the_length_of_lines_are_known() {
+    let is = |code: u16, text: &str| is_about_line_length(&mail::Reply::new(code, None, text));
+    for text in [
+        "maximum allowed line length is 998 octets, got 1210",
+        "Lines in message were longer than user-supplied maximum.",
+        "Line too long",
+        "Message has lines longer than 998 characters (RFC 5322)",
+        "header line limit exceeded",
+    ] {
+        assert!(is(550, text), "{text}");
+        assert!(!is(450, text), "{text}");
+    }
+    for text in [
+        "message too long",
+        "see our guidelines on the rate limit",
+        "no such user",
+        "online limit",
+    ] {
+        assert!(!is(550, text), "{text}");
+    }
+}

@@ -258,6 +258,11 @@ pub(crate) struct Outgoing {
     /// not hold behind that; false: it fails with 5.6.3 or 5.6.7. Signatures by keys of `[[dkim]]`
     /// are made anew. Parts signed by S/MIME or PGP are never changed. Default: true.
     pub(crate) convert_signed: Option<bool>,
+    /// Lines of more than 998 octets, which some hosts refuse (Exim by default): `encode` them before signing, in
+    /// mail from its authors that bears no DKIM signature of others (parts in quoted-printable or base64, header
+    /// fields folded); other mail only where a host refuses it for that, as `convert_signed` says. Messages within
+    /// and parts signed or encrypted by S/MIME or PGP stay. `keep`: nothing is changed. Default: `encode`.
+    pub(crate) long_lines: Text,
     /// How long a host is waited for, at each stage (RFC 5321 §4.5.3.2).
     pub(crate) timeouts: Timeouts,
     /// The server that everything goes to in relay mode.
@@ -297,8 +302,7 @@ pub(crate) struct SenderRewriting {
     pub(crate) domain: Text,
     /// How long reports are taken for one. Default: `21d`.
     pub(crate) valid: Text,
-    /// Networks of servers that hand on mail of others: what they send by here is rewritten as well.
-    /// Default: none.
+    /// Networks of servers that hand on mail of others: what they send by here is rewritten as well. Default: none.
     pub(crate) relays: Vec<Spanned<String>>,
     /// Domains that this server may send for beside the local ones: their senders stay. Default: none.
     pub(crate) own_domains: Vec<Spanned<String>>,
@@ -321,8 +325,7 @@ pub(crate) struct Suppression {
     pub(crate) complaints: Option<bool>,
     /// How long they stay; empty: until somebody takes them off. Default: `30d`.
     pub(crate) expires: Text,
-    /// Whose mail is kept back: `sender_domain`, `sender`, `user` or `all`. Default:
-    /// `sender_domain`.
+    /// Whose mail is kept back: `sender_domain`, `sender`, `user` or `all`. Default: `sender_domain`.
     pub(crate) scope: Text,
 }
 
@@ -434,8 +437,7 @@ pub(crate) struct Dkim {
     pub(crate) until: Text,
     /// How long a signature holds (`x=`). Default: without end.
     pub(crate) lifetime: Text,
-    /// Of header and body: `relaxed` bears changed blanks, `simple` does not. Default:
-    /// `relaxed/relaxed`.
+    /// Of header and body: `relaxed` bears changed blanks, `simple` does not. Default: `relaxed/relaxed`.
     pub(crate) canonicalization: Text,
     /// Header fields that are covered, and to which none may be added. Default: From, To, Cc,
     /// Subject, Date, Message-ID, Reply-To, In-Reply-To, References, MIME-Version, Content-Type,

@@ -298,8 +298,15 @@ fn outgoing(
             Some(false) => Signatures::Hold,
             Some(true) | None => Signatures::MayBreak,
         },
+        short_lines: short_lines(raw, place)?,
         timeouts: timeouts(&raw.timeouts, place)?,
     })
+}
+
+fn short_lines(raw: &raw::Outgoing, place: &Place<'_>) -> Result<bool> {
+    let ways = [("encode", true), ("keep", false)];
+    let chosen = choice(&raw.long_lines, place, "outgoing.long_lines", &ways)?;
+    Ok(chosen.unwrap_or(true))
 }
 
 fn client_identity(

@@ -89,6 +89,70 @@ fn c29_a_certificate_that_the_records_name_is_proof_whatever_else_is_wrong_with_
 }
 
 #[test]
+fn c29_a_certificate_of_version_1_is_proof_too() {
+    for in_tls12 in [false, true] {
+        for (selector, matching) in [(1, 1), (0, 1), (1, 0)] {
+            let signed = Signed::new();
+            let identity = Identity::version_1();
+            match in_tls12 {
+                true => signed.host.identify_in_tls12(&identity),
+                false => signed.host.identify(&identity),
+            }
+            let data = identity.tlsa(selector, matching);
+            signed.tlsa((3, selector, matching), &data);
+            let server = signed.start();
+            assert_delivered(&server, &signed.host, "bob@safe.example", "dane");
+        }
+    }
+    // Of another key it is none.
+    for in_tls12 in [false, true] {
+        let signed = Signed::new();
+        let identity = Identity::version_1();
+        match in_tls12 {
+            true => signed.host.identify_in_tls12(&identity),
+            false => signed.host.identify(&identity),
+        }
+        signed.tlsa((3, 1, 1), &Identity::worthless().tlsa(1, 1));
+        let server = signed.start();
+        assert_deferred(&server, &signed.host, "bob@safe.example", &["DANE", "TLSA"]);
+    }
+}
+
+#[test]
+fn c29_who_shows_a_certificate_of_version_1_must_have_its_key() {
+    for in_tls12 in [false, true] {
+        let signed = Signed::new();
+        let stolen = Identity::version_1().with_key_of(&Identity::worthless());
+        match in_tls12 {
+            true => signed.host.identify_in_tls12(&stolen),
+            false => signed.host.identify(&stolen),
+        }
+        signed.tlsa((3, 0, 1), &stolen.tlsa(0, 1));
+        let server = signed.start();
+        assert_deferred(&server, &signed.host, "bob@safe.example", &["DANE"]);
+    }
+}
+
+#[test]
+fn c29_the_whole_key_of_an_authority_vouches_without_its_certificate() {
+    let ca = Ca::new();
+    let signed = Signed::new();
+    signed.host.identify(&ca.issue(&["mx.safe.example"]));
+    signed.tlsa((2, 1, 0), &ca.tlsa(1, 0));
+    let server = signed.start();
+    assert_delivered(&server, &signed.host, "bob@safe.example", "dane");
+
+    // The name counts, and so does the signature.
+    for (issuer, name) in [(&ca, "mx.other.example"), (&Ca::new(), "mx.safe.example")] {
+        let signed = Signed::new();
+        signed.host.identify(&issuer.issue(&[name]));
+        signed.tlsa((2, 1, 0), &ca.tlsa(1, 0));
+        let server = signed.start();
+        assert_deferred(&server, &signed.host, "bob@safe.example", &["DANE"]);
+    }
+}
+
+#[test]
 fn c29_an_authority_of_the_domains_own_vouches_for_names() {
     let signed = Signed::new();
     let ca = Ca::new();
@@ -369,4 +433,39 @@ fn a_host_that_swallows_the_usual_hello_is_given_a_small_one_in_the_same_attempt
     let server = scene.start();
     assert_delivered(&server, &host, "bob@narrow.example", "encrypted");
     assert_eq!(host.connection_count(), 2);
+}
+
+#[test]
+fn check_refuses_a_trust_anchor_that_serve_cannot_begin_with() {
+    let scratch = Scratch::new();
+    let (path, anchor) = (
+        scratch.path().join("sendoff.toml"),
+        scratch.path().join("root.key"),
+    );
+    let said = |command: &str, more: &str| {
+        let config = format!(
+            "hostname = \"a.example\"\ndata_dir = \"data\"\nconsole.address = \"\"\n\
+             [dns]\ntrust_anchor = \"root.key\"\nservers = [\"127.0.0.1\"]\n{more}"
+        );
+        std::fs::write(&path, config).expect("a file of our own");
+        let output = std::process::Command::new(BINARY)
+            .args(["--config", &path.display().to_string(), command])
+            .output()
+            .expect("the command runs");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), stderr)
+    };
+    for content in [None, Some(""), Some("no key\n"), Some(". IN A 127.0.0.1\n")] {
+        if let Some(content) = content {
+            std::fs::write(&anchor, content).expect("a file of our own");
+        }
+        for command in ["check", "serve"] {
+            let (is_fine, why) = said(command, "");
+            assert!(!is_fine, "{command} takes {content:?}");
+            assert!(why.contains("the trust anchor"), "{command}: {why}");
+        }
+    }
+    // What is not used need not be right.
+    let (is_fine, why) = said("check", "dnssec = false\n");
+    assert!(is_fine, "{why}");
 }

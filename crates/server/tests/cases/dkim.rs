@@ -558,3 +558,23 @@ fn check_says_what_is_wrong_with_a_record() {
     let shown = server.run(&["dkim", "check", "origin.example"]);
     assert!(shown.contains("t=y") && shown.contains("Remedy"), "{shown}");
 }
+
+#[test]
+fn long_lines_are_encoded_before_a_mail_is_signed() {
+    let scene = Scene::new();
+    let host = scene.world.domain("exim.example");
+    host.set(|b| b.line_max = Some(998));
+    let signing = Signing::start(&scene, scene.config());
+    let content = format!(
+        "From: <{SENDER}>\r\nSubject: long\r\n\r\n{}\r\n",
+        "0123456789".repeat(200)
+    );
+    send_with(
+        &signing.server,
+        "",
+        &["<bob@exim.example>"],
+        content.as_bytes(),
+    );
+    let mails = host.wait_for(1, SOON);
+    signing.assert_both(mails.first().expect("a mail"));
+}

@@ -13,6 +13,7 @@ mod hosts;
 mod http;
 mod load;
 mod local;
+mod long_lines;
 mod lookups;
 mod old_tls;
 mod relay;

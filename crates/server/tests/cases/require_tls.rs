@@ -13,7 +13,15 @@ struct Safe {
 impl Safe {
     fn new() -> Self {
         let scene = Scene::new();
-        scene.world.dns.sign().secure_zone("safe.example");
+        let dns = &scene.world.dns;
+        dns.sign()
+            .secure_zone("safe.example")
+            .secure_zone("origin.example");
+        // Reports on protected mail are protected.
+        scene.origin.set(|b| {
+            b.starttls = StartTls::Good;
+            b.extension("REQUIRETLS");
+        });
         let host = scene.world.domain("safe.example");
         host.set(|b| {
             b.starttls = StartTls::Good;
@@ -99,6 +107,13 @@ fn assert_bounced(safe: &Safe, server: &Sendoff, to: &str) {
     let failure = safe.scene.failure();
     failure.assert_failed(to, "5.7.30");
     assert_eq!(failure.text("/parts/2"), "text/rfc822-headers");
+    let reports = safe.scene.origin.wait_for(1, SOON);
+    let report = reports.first().expect("the report");
+    assert!(
+        report.tls && report.mail_params.contains("REQUIRETLS"),
+        "{}",
+        report.mail_params
+    );
     assert_eq!(safe.host.count(), 0);
     assert!(safe.host.unanswered().is_empty());
 }
@@ -139,6 +154,23 @@ fn c40_where_dns_could_be_forged_the_mail_comes_back() {
     let server = safe.start(starttls);
     assert_bounced(&safe, &server, "bob@plain.example");
     assert_eq!(host.count(), 0);
+}
+
+#[test]
+fn a_report_that_cannot_be_protected_is_not_sent_and_the_log_says_why() {
+    let safe = Safe::new();
+    safe.host.set(|b| {
+        b.extensions(&["PIPELINING"]);
+    });
+    safe.scene.origin.set(|b| {
+        b.extensions(&["PIPELINING"]);
+    });
+    let server = safe.start(starttls);
+    hand_in(&safe, &server, "bob@safe.example", &mail("secret"));
+    let line = server.wait_for_log(&[" unreportable "], SOON);
+    let line = line.unwrap_or_else(|| panic!("no line: {}", server.log()));
+    assert!(line.contains("REQUIRETLS"), "{line}");
+    assert_eq!(safe.scene.origin.count(), 0);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use mail::{Class, EnhancedCode, Outcome, PeerHost, Reply, Timestamp, TlsUsed, Verdict};
 
+use crate::failure::Failure;
 use crate::judge::{Fate, Judgement};
-use crate::session::Failure;
 use crate::transaction::Ended;
 
 /// Octets of a reply's text that are kept.

@@ -10,6 +10,7 @@
 mod attempt;
 mod auth;
 mod convert;
+mod failure;
 mod fit;
 mod hint;
 mod judge;
@@ -29,12 +30,13 @@ pub use auth::{
 pub use convert::{
     Conversion, Converted, Obstacle, Signatures, convert, is_about_line_length, needed,
 };
+pub use failure::Failure;
 pub use hint::retry_after;
 pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge, known};
 pub use replies::{
     ActionText, Known, ReplyBook, ReplyRule, RuleError, RuleFile, TreatAs, read_reply,
 };
-pub use session::{Event, Failure, Session, SessionSettings};
+pub use session::{Event, Session, SessionSettings};
 pub use timeouts::Timeouts;
 pub use tls_mode::TlsMode;
 pub use transaction::{Ended, Transaction, TransactionRecipient};

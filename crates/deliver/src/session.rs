@@ -13,7 +13,8 @@ use smtp::sasl::Binding;
 
 use crate::attempt::Way;
 use crate::auth::{self, Credentials, Derivation, LogIn, LoginStep};
-use crate::judge::{LOST, Stage, judge};
+use crate::failure::Failure;
+use crate::judge::{LOST, Stage};
 use crate::timeouts::Timeouts;
 use crate::tls_mode::TlsMode;
 use crate::transaction::{Ended, Progress, Running, Transaction};
@@ -36,19 +37,6 @@ pub struct SessionSettings {
     pub ignore: Vec<Extension>,
     /// Every command and reply is wanted as an event (detailed log).
     pub detailed: bool,
-}
-
-/// Why a session is of no use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// Where it failed.
-    pub stage: Stage,
-    /// The host's answer, or our own account.
-    pub reply: Reply,
-    /// The host is to be tried again at once in this way; no policy forbids it.
-    pub retry: Option<Way>,
-    /// The fault is ours: a login that is refused, a server of our choice whose certificate is.
-    pub ours: bool,
 }
 
 /// What a session tells its shell.
@@ -594,13 +582,5 @@ impl Machine for Session {
         let (wait, reason) = self.wait().unwrap_or((Duration::ZERO, "it"));
         let wait = mail::format_duration(wait);
         self.lost(&format!("timed out after {wait} waiting for {reason}"));
-    }
-}
-
-impl Failure {
-    /// What the failure means for who was to be sent.
-    #[must_use]
-    pub fn judgement(&self) -> crate::Judgement {
-        judge(self.stage, &self.reply)
     }
 }

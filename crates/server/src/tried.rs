@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deliver::{
-    Attempt, AttemptSettings, Candidate, Failure, Family, NoHost, RecipientEnd, Stage, Way,
+    Attempt, AttemptSettings, Candidate, Elsewhere, Ended, Failure, Family, NoHost, RecipientEnd,
+    Stage, Way,
 };
-use mail::{EnhancedCode, Outcome, PeerHost, QueueId, RecipientKey, Reply, Verdict};
+use mail::{EnhancedCode, Outcome, PeerHost, QueueId, RecipientKey, Reply, TlsUsed, Verdict};
 use net::DnsFinding;
 use route::Host;
 use schedule::{Attempted, OurWait};
@@ -222,6 +223,18 @@ impl Tried {
             self.down.push(peer.name.clone());
         }
         self.attempt.failed(failure, peer, more, net::now());
+    }
+
+    /// A transaction ended at a host; `elsewhere` says from where else it could be tried.
+    pub(crate) fn transacted(
+        &mut self,
+        ended: Vec<Ended>,
+        host: &PeerHost,
+        tls: TlsUsed,
+        elsewhere: Elsewhere,
+    ) {
+        let now = net::now();
+        self.attempt.transacted(ended, host, tls, elsewhere, now);
     }
 
     /// A candidate has no use for an address any more.

@@ -330,8 +330,8 @@ impl Worker {
         let transactions_max = stated
             .unwrap_or(TRANSACTIONS_MAX)
             .clamp(1, TRANSACTIONS_MAX);
-        let used_up =
-            open.session.transactions() >= transactions_max || open.since.elapsed() > AGE_MAX;
+        let is_old = open.since.elapsed() > AGE_MAX;
+        let used_up = is_old || open.session.transactions() >= transactions_max;
         if (closed || used_up)
             && let Some(open) = self.sessions.open.take()
         {
@@ -362,8 +362,7 @@ impl Worker {
         } else if closed {
             tried.give_up(candidate, ip_of(&host));
         }
-        let attempt = &mut tried.attempt;
-        attempt.transacted(ended, &host, tls, elsewhere, net::now());
+        tried.transacted(ended, &host, tls, elsewhere);
     }
 
     /// Goes on with a session that can be used, if there is one.

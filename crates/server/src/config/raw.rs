@@ -150,8 +150,7 @@ pub(crate) struct Local {
     pub(crate) domains: Vec<Spanned<String>>,
     /// `maildir:PATH` with `{domain}` and `{user}`, `lmtp:HOST:PORT` or `lmtp:/SOCKET`.
     pub(crate) deliver: Text,
-    /// A Maildir is made for whoever gets mail first; otherwise only mailboxes that are there take
-    /// mail. Default: true.
+    /// A Maildir is made for whoever gets mail first; else only mailboxes that are there take mail. Default: true.
     pub(crate) create: Option<bool>,
 }
 
@@ -483,8 +482,7 @@ pub(crate) struct Webhook {
     pub(crate) name: Text,
     /// Where events go by POST: `https://…`; `http://…` is for this computer.
     pub(crate) url: Text,
-    /// What bodies are signed with: `whsec_` and the base64 of 24 to 64 octets (`sendoff webhook
-    /// secret`).
+    /// What bodies are signed with: `whsec_` and the base64 of 24 to 64 octets (`sendoff webhook secret`).
     pub(crate) secret: Text,
     /// A file with such secrets, one a line. Every secret signs, so that one can take another's place.
     pub(crate) secret_file: Text,

@@ -172,7 +172,8 @@ fn c50_one_mail_stays_one_mail_whatever_is_in_it() {
     by_bdat.set(|b| {
         b.extension("CHUNKING");
     });
-    let server = scene.start();
+    let config = scene.config().set("outgoing.long_lines", "keep");
+    let server = Sendoff::start(BINARY, config);
     let long = "x".repeat(5000);
     let body = format!(
         "Subject: odd\r\n\r\n.\r\n..\r\n.a\r\n{long}\r\n.{long}\r\nMAIL FROM:<x@y>\r\n\r\n.\r\n"
@@ -299,7 +300,6 @@ fn a_host_that_offers_chunking_and_does_not_know_bdat_gets_data_in_the_same_atte
             .filter(|l| l.starts_with("BDAT"))
             .count();
         assert_eq!(asked, 1, "it is remembered: {reply}");
-        assert_eq!(host.connection_count(), 2, "{reply}");
     }
 }
 

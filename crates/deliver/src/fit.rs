@@ -3,7 +3,9 @@
 //! Content is converted before (`convert`); what a host cannot take even so is refused here with the
 //! right code and never sent raw (RFC 1870 §6.1, RFC 6152 §3, RFC 6531 §3.2).
 
-use mail::{Address, BodyType, EnhancedCode, Reply};
+use std::time::Duration;
+
+use mail::{Address, BodyType, ByMode, EnhancedCode, Reply};
 use smtp::extension::{Extension, Extensions};
 
 use crate::convert::takes_binary;
@@ -18,6 +20,20 @@ pub(crate) fn refusal(transaction: &Transaction, host: &Extensions) -> Option<Re
         let text = "the mail must not leave protected paths (REQUIRETLS), which the host does not \
                     promise";
         return own((7, 30), text.to_owned());
+    }
+    if let Some(by) = transaction
+        .deliver_by
+        .filter(|by| by.mode == ByMode::Return)
+        && host.has(Extension::DeliverBy)
+        && !promises(host, Duration::from_secs(by.seconds.unsigned_abs()))
+    {
+        let least = host.deliver_by_min_secs.unwrap_or_default();
+        let text = format!(
+            "the mail is to be delivered within {} s, and the host takes none for less than {least} s \
+             (DELIVERBY)",
+            by.seconds
+        );
+        return own((4, 7), text);
     }
     let size = transaction.content.len();
     if let Some(limit) = host.size_limit()
@@ -47,6 +63,14 @@ pub(crate) fn refusal(transaction: &Transaction, host: &Extensions) -> Option<Re
         return own((6, 7), text.to_owned());
     }
     None
+}
+
+/// Whether a host takes a mail that is to be delivered within a time: it offers DELIVERBY, and no longer time
+/// than this is its least (RFC 2852 §4).
+#[must_use]
+pub fn promises(host: &Extensions, within: Duration) -> bool {
+    let least = host.deliver_by_min_secs.unwrap_or_default();
+    host.has(Extension::DeliverBy) && within.as_secs() >= least
 }
 
 fn with_obstacle(transaction: &Transaction, text: &str) -> String {

@@ -31,6 +31,7 @@ pub use convert::{
     Conversion, Converted, Obstacle, Signatures, convert, is_about_line_length, needed,
 };
 pub use failure::Failure;
+pub use fit::promises;
 pub use hint::retry_after;
 pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge, known};
 pub use replies::{

@@ -1,6 +1,7 @@
 //! One transaction: MAIL, RCPT, the content, and a verdict for each recipient.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use mail::{Address, BodyType, Notify, Outcome, Reply, Ret};
@@ -313,7 +314,10 @@ impl Running {
             ret: t.ret.filter(|_| dsn),
             env_id: t.env_id.clone().filter(|_| dsn),
             priority: t.priority.filter(|_| host.has(Extension::MtPriority)),
-            deliver_by: t.deliver_by.filter(|_| host.has(Extension::DeliverBy)),
+            deliver_by: t.deliver_by.filter(|by| {
+                let left = u64::try_from(by.seconds).unwrap_or_default();
+                fit::promises(host, Duration::from_secs(left))
+            }),
             require_tls: t.require_tls,
             ..MailParams::default()
         };

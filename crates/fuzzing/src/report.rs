@@ -78,6 +78,7 @@ pub(crate) fn report(input: &[u8]) {
     let reported: Vec<Reported<'_>> = told
         .iter()
         .map(|(recipient, verdict)| Reported {
+            passed_on: false,
             recipient,
             verdict,
             attempts: 3,

@@ -87,6 +87,8 @@ pub enum Event {
     LoginFailed {
         /// The name that was given.
         user: String,
+        /// The connection was protected.
+        tls: bool,
     },
     /// The session was ended for too many errors.
     TooManyErrors,
@@ -113,7 +115,10 @@ impl fmt::Display for Event {
             Self::Reply(reply) => write!(f, "reply: {reply}"),
             Self::Refused { what, reply } => write!(f, "refused {what}: {reply}"),
             Self::LoggedIn { user } => write!(f, "user {user} logged in"),
-            Self::LoginFailed { user } => write!(f, "login of user {user} failed"),
+            Self::LoginFailed { user, tls } => {
+                let how = if *tls { "inside TLS" } else { "in clear" };
+                write!(f, "login of user {user} failed ({how})")
+            }
             Self::TooManyErrors => f.write_str("ended: too many errors"),
             Self::TimedOut { reason } => write!(f, "ended: timed out waiting for {reason}"),
             Self::InjectedBehindStartTls => f.write_str("ended: clear text behind STARTTLS"),

@@ -1,5 +1,5 @@
 //! What a submission server mends in a mail that comes from its author (RFC 6409 §8): a missing
-//! Date or Message-ID is added, Bcc is taken out.
+//! Date or Message-ID is added, Bcc and Return-Path are taken out.
 
 use mail::{Headers, QueueId, Timestamp};
 
@@ -12,6 +12,8 @@ pub struct FixUps {
     pub message_id: bool,
     /// No Bcc goes out: its recipients must not be seen by the others.
     pub remove_bcc: bool,
+    /// No Return-Path goes out: who delivers a mail writes it, and no author does (RFC 5321 §4.4).
+    pub remove_return_path: bool,
 }
 
 impl FixUps {
@@ -20,6 +22,7 @@ impl FixUps {
         date: true,
         message_id: true,
         remove_bcc: true,
+        remove_return_path: true,
     };
 
     /// None.
@@ -27,6 +30,7 @@ impl FixUps {
         date: false,
         message_id: false,
         remove_bcc: false,
+        remove_return_path: false,
     };
 
     /// The mended content; `None` when nothing was wrong with it. What is added stands behind the
@@ -49,7 +53,8 @@ impl FixUps {
             }
             has_date |= field.is("Date");
             has_id |= field.is("Message-ID");
-            if self.remove_bcc && (field.is("Bcc") || field.is("Resent-Bcc")) {
+            let is_bcc = self.remove_bcc && (field.is("Bcc") || field.is("Resent-Bcc"));
+            if is_bcc || self.remove_return_path && field.is("Return-Path") {
                 dropped.push(at..end);
             }
             at = end;
@@ -100,6 +105,14 @@ mod tests {
         let whole = "Received: x\r\nDate: y\r\nMessage-Id: <z>\r\nBcc2: q\r\n\r\nBcc: a\r\n";
         assert_eq!(fixed(FixUps::ALL, whole), None);
         assert_eq!(fixed(FixUps::NONE, "Received: x\r\nBcc: a\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn a_return_path_of_the_client_is_taken_out() {
+        let with =
+            "Received: x\r\nReturn-Path: <a@b.example>\r\nDate: y\r\nMessage-ID: <z>\r\n\r\nb";
+        let without = with.replace("Return-Path: <a@b.example>\r\n", "");
+        assert_eq!(fixed(FixUps::ALL, with), Some(without));
     }
 
     #[test]

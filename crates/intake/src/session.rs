@@ -293,7 +293,9 @@ impl Session {
             }
             LoginVerdict::Wrong => {
                 self.tally.login_failures += 1;
-                self.events.push_back(Event::LoginFailed { user: name });
+                let tls = self.client.tls;
+                self.events
+                    .push_back(Event::LoginFailed { user: name, tls });
                 let enhanced = EnhancedCode::new(5, 7, 8);
                 ask.refuse(Reply::new(
                     535,
@@ -304,7 +306,9 @@ impl Session {
             LoginVerdict::Unavailable => ask.refuse(unavailable()),
             LoginVerdict::TooMany => {
                 self.tally.login_failures += 1;
-                self.events.push_back(Event::LoginFailed { user: name });
+                let tls = self.client.tls;
+                self.events
+                    .push_back(Event::LoginFailed { user: name, tls });
                 let enhanced = EnhancedCode::new(4, 7, 0);
                 let text = "Too many logins have failed from your address: try again later";
                 ask.refuse(Reply::new(454, Some(enhanced), text))
@@ -506,6 +510,8 @@ impl Session {
             ];
             offered = terms.into_iter().fold(offered, Extensions::with);
             offered.future_release_max_secs = Some(FUTURE_MAX.as_secs());
+            // RFC 4865 §4 wants both.
+            offered.future_release_until = Some(self.clock.last() + FUTURE_MAX);
         }
         if !offered.has(Extension::Chunking) {
             // RFC 3030 §3: it can come in chunks only.

@@ -54,6 +54,16 @@ pub struct Reported<'a> {
     pub attempts: u32,
     /// Until when it is tried, where it is.
     pub retry_until: Option<Timestamp>,
+    /// That it was relayed is told, whatever NOTIFY says but NEVER (RFC 2852 §4.1.4).
+    pub passed_on: bool,
+}
+
+impl Reported<'_> {
+    fn is_wanted(&self, kind: Kind) -> bool {
+        let notify = self.recipient.notify;
+        let passed_on = self.passed_on && kind == Kind::Relayed && notify != Notify::NEVER;
+        kind.wanted(notify) || passed_on
+    }
 }
 
 /// Who reports.
@@ -80,10 +90,7 @@ impl Reporter {
         now: Timestamp,
     ) -> Option<Message> {
         let sender = original.envelope.reverse_path.clone()?;
-        let wanted: Vec<&Reported<'_>> = recipients
-            .iter()
-            .filter(|r| kind.wanted(r.recipient.notify))
-            .collect();
+        let wanted: Vec<&Reported<'_>> = recipients.iter().filter(|r| r.is_wanted(kind)).collect();
         if wanted.is_empty() {
             return None;
         }

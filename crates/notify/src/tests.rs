@@ -71,6 +71,7 @@ fn report(original: &Message, verdict: &Verdict) -> Option<String> {
         .recipients
         .iter()
         .map(|recipient| Reported {
+            passed_on: false,
             recipient,
             verdict,
             attempts: 1,

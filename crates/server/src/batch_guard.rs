@@ -42,6 +42,7 @@ impl Drop for BatchGuard {
                 report,
                 transcript: None,
                 reports_taken: Vec::new(),
+                passed_on: Vec::new(),
                 sources: Vec::new(),
             });
         }

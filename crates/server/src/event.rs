@@ -75,6 +75,8 @@ pub(crate) struct Finished {
     pub(crate) transcript: Option<String>,
     /// Recipients whose host took delivery reports over (RFC 3461): none of ours on success.
     pub(crate) reports_taken: Vec<u32>,
+    /// Recipients of which it is to be told that their mail was passed on (RFC 2852).
+    pub(crate) passed_on: Vec<u32>,
     /// The sources that recipients were tried from last, where one was chosen.
     pub(crate) sources: Vec<(u32, Arc<str>)>,
 }

@@ -134,6 +134,7 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
         report,
         transcript: None,
         reports_taken: Vec::new(),
+        passed_on: Vec::new(),
         sources: Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Message, Outcome, QueueId, RecipientKey, Verdict};
+use mail::{Message, Notify, Outcome, QueueId, Recipient, RecipientKey, Verdict};
 use schedule::Settled;
 use spool::{CommitError, Op};
 use tokio::sync::oneshot;
@@ -35,6 +35,8 @@ pub(crate) struct End {
     pub(crate) attempts: u32,
     /// Its sender is not to hear of it.
     pub(crate) silent: bool,
+    /// That it was passed on is told, whatever its NOTIFY says but NEVER (RFC 2852 §4.1.4).
+    pub(crate) passed_on: bool,
 }
 
 /// What was said in the attempt that led here.
@@ -43,6 +45,8 @@ pub(crate) struct Spoken {
     pub(crate) transcript: Option<String>,
     /// Recipients (by number) whose host took the delivery reports over (RFC 3461).
     pub(crate) reports_taken: Vec<u32>,
+    /// Recipients (by number) of which it is to be told that their mail was passed on (RFC 2852).
+    pub(crate) passed_on: Vec<u32>,
     /// The sources that recipients (by number) were tried from, where one was chosen.
     pub(crate) sources: Vec<(u32, Arc<str>)>,
 }
@@ -106,6 +110,7 @@ impl Outcomes {
                         verdict,
                         attempts,
                         silent,
+                        passed_on: self.is_passed_on(key),
                     },
                     recent,
                 );
@@ -150,6 +155,11 @@ impl Outcomes {
         ));
     }
 
+    fn is_passed_on(&self, key: RecipientKey) -> bool {
+        let known = self.known.get(&key.id);
+        known.is_some_and(|(_, spoken)| spoken.passed_on.contains(&key.recipient))
+    }
+
     fn wants_report(&self, end: &End) -> bool {
         if end.silent {
             return false;
@@ -158,9 +168,11 @@ impl Outcomes {
             (Outcome::Delivered, Some((message, spoken))) => {
                 let number = end.key.recipient;
                 let recipient = message.envelope.recipients.get(number as usize);
-                message.envelope.reverse_path.is_some()
-                    && !spoken.reports_taken.contains(&number)
-                    && recipient.is_some_and(|r| r.notify.on_success())
+                let taken = spoken.reports_taken.contains(&number);
+                let wants = |r: &Recipient| {
+                    !taken && r.notify.on_success() || end.passed_on && r.notify != Notify::NEVER
+                };
+                message.envelope.reverse_path.is_some() && recipient.is_some_and(wants)
             }
             (Outcome::Delivered, None) => false,
             (Outcome::Failed | Outcome::Expired | Outcome::Deferred, _) => true,

@@ -361,6 +361,7 @@ impl Owner {
             let spoken = Spoken {
                 transcript: finished.transcript,
                 reports_taken: finished.reports_taken,
+                passed_on: finished.passed_on,
                 sources: finished.sources,
             };
             outcomes.know(message, spoken);
@@ -480,6 +481,7 @@ impl Owner {
                     verdict,
                     attempts,
                     silent,
+                    passed_on: false,
                 },
                 &mut self.recent,
             );

@@ -292,6 +292,7 @@ impl Reports {
         let reported: Vec<Reported<'_>> = found
             .map(|(recipient, end)| Reported {
                 recipient,
+                passed_on: end.passed_on,
                 verdict: &end.verdict,
                 attempts: end.attempts,
                 retry_until: None,
@@ -343,6 +344,7 @@ impl Reports {
             .zip(&verdicts)
             .filter_map(|((key, state), verdict)| {
                 Some(Reported {
+                    passed_on: false,
                     recipient: message.envelope.recipients.get(key.recipient as usize)?,
                     verdict,
                     attempts: state.attempts,

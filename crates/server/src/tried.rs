@@ -8,10 +8,14 @@ use deliver::{
     Attempt, AttemptSettings, Candidate, Elsewhere, Ended, Failure, Family, NoHost, RecipientEnd,
     Stage, Way,
 };
-use mail::{EnhancedCode, Outcome, PeerHost, QueueId, RecipientKey, Reply, TlsUsed, Verdict};
+use mail::{
+    ByMode, DeliverBy, EnhancedCode, Message, Outcome, PeerHost, QueueId, RecipientKey, Reply,
+    TlsUsed, Verdict,
+};
 use net::DnsFinding;
 use route::Host;
 use schedule::{Attempted, OurWait};
+use smtp::extension::{Extension, Extensions};
 
 use crate::reach::{a_loop, is_own};
 use crate::resolve::Hop;
@@ -34,6 +38,8 @@ pub(crate) struct Tried {
     pub(crate) transcript: String,
     /// Recipients delivered at a host that took their reports over.
     pub(crate) reports_taken: Vec<u32>,
+    /// Recipients of which it is to be told that their mail was passed on (RFC 2852).
+    pub(crate) passed_on: Vec<u32>,
     /// From where they are sent.
     pub(crate) leaving: Leaving,
     /// Addresses of the current host that were given up after they had been connected to.
@@ -86,6 +92,8 @@ pub(crate) struct Came {
     pub(crate) connecting: Duration,
     pub(crate) transcript: String,
     pub(crate) reports_taken: Vec<u32>,
+    /// Recipients of which it is to be told that their mail was passed on (RFC 2852).
+    pub(crate) passed_on: Vec<u32>,
     /// The sources that recipients were tried from last.
     pub(crate) sources: Vec<(u32, Arc<str>)>,
 }
@@ -111,6 +119,7 @@ impl Came {
         self.connecting += tried.connecting;
         self.transcript.push_str(&tried.transcript);
         self.reports_taken.extend(tried.reports_taken);
+        self.passed_on.extend(tried.passed_on);
         self.sources.extend(tried.leaving.used);
     }
 
@@ -164,6 +173,7 @@ impl Tried {
             connecting: Duration::ZERO,
             transcript: String::new(),
             reports_taken: Vec::new(),
+            passed_on: Vec::new(),
             leaving: Leaving::default(),
             given_up: (0, Vec::new()),
             same: None,
@@ -223,6 +233,25 @@ impl Tried {
             self.down.push(peer.name.clone());
         }
         self.attempt.failed(failure, peer, more, net::now());
+    }
+
+    /// A host that offers this has answered for these recipients.
+    pub(crate) fn taken(&mut self, offered: &Extensions, message: &Message, ended: &[Ended]) {
+        let delivered = ended
+            .iter()
+            .filter(|e| e.judgement.outcome == Outcome::Delivered)
+            .map(|e| e.number);
+        let by = message.envelope.terms.deliver_by;
+        let is_told = |by: DeliverBy| {
+            let promised = deliver::promises(offered, by.by.since(net::now()));
+            by.trace || by.mode == ByMode::Notify && !promised
+        };
+        if by.is_some_and(is_told) {
+            self.passed_on.extend(delivered.clone());
+        }
+        if offered.has(Extension::Dsn) {
+            self.reports_taken.extend(delivered);
+        }
     }
 
     /// A transaction ended at a host; `elsewhere` says from where else it could be tried.

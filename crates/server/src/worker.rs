@@ -11,7 +11,6 @@ use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
 use net::Turn;
 use route::Host;
 use schedule::{Attempted, Report, WorkerId};
-use smtp::extension::Extension;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -187,6 +186,7 @@ impl Worker {
             report,
             transcript: None,
             reports_taken: Vec::new(),
+            passed_on: Vec::new(),
             sources: Vec::new(),
         }
     }
@@ -279,6 +279,7 @@ impl Worker {
             },
             transcript: Some(came.transcript),
             reports_taken: came.reports_taken,
+            passed_on: came.passed_on,
             sources: came.sources,
         }
     }
@@ -325,9 +326,8 @@ impl Worker {
         let mut elsewhere = tried.leaving.elsewhere(&self.shared, candidate, open);
         let addresses = open.addresses_after();
         elsewhere.address = tried.has_other(candidate, &addresses, ip_of(&host));
-        let offered = open.session.host();
-        let (reports_taken, stated) = (offered.has(Extension::Dsn), offered.limits.mails_max);
-        let transactions_max = stated
+        let offered = open.session.host().clone();
+        let transactions_max = (offered.limits.mails_max)
             .unwrap_or(TRANSACTIONS_MAX)
             .clamp(1, TRANSACTIONS_MAX);
         let is_old = open.since.elapsed() > AGE_MAX;
@@ -350,12 +350,7 @@ impl Worker {
             // host is tried once more, on a fresh connection.
             return;
         }
-        if reports_taken {
-            let delivered = ended
-                .iter()
-                .filter(|e| e.judgement.outcome == Outcome::Delivered);
-            tried.reports_taken.extend(delivered.map(|e| e.number));
-        }
+        tried.taken(&offered, message, &ended);
         tried.attempt.greeted();
         if no_chunking {
             self.shared.no_chunking.mark(vec![host.name.clone()]);

@@ -273,7 +273,10 @@ impl fmt::Display for Extensions {
                 Extension::FutureRelease => {
                     write_number(f, self.future_release_max_secs)?;
                     if let Some(until) = self.future_release_until {
-                        write!(f, " {until}")?;
+                        // Without parts of a second (RFC 4865 §4).
+                        let text = until.to_string();
+                        let (seconds, _) = text.split_once('.').unwrap_or((&text, ""));
+                        write!(f, " {}Z", seconds.trim_end_matches('Z'))?;
                     }
                 }
                 Extension::MtPriority => {

@@ -29,6 +29,11 @@ impl Clock {
         }
     }
 
+    /// When the client was last heard.
+    pub(super) const fn last(&self) -> Timestamp {
+        self.heard
+    }
+
     /// The session has come to another state.
     pub(super) const fn restart(&mut self, now: Timestamp) {
         self.since = now;

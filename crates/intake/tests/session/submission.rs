@@ -95,7 +95,7 @@ fn terms_are_offered_to_those_who_may_send_anywhere_and_kept() {
     let mut shell = Shell::new(policy(), INSIDE);
     let offer = shell.say("EHLO c\r\n");
     for keyword in [
-        "FUTURERELEASE 5184000\r\n",
+        "FUTURERELEASE 5184000 2",
         "DELIVERBY\r\n",
         "MT-PRIORITY\r\n",
     ] {

@@ -28,6 +28,7 @@ pub(super) fn intake(
         date: submission.add_date.unwrap_or(true),
         message_id: submission.add_message_id.unwrap_or(true),
         remove_bcc: submission.remove_bcc.unwrap_or(true),
+        remove_return_path: true,
     };
     policy.check_sender = submission.check_sender.unwrap_or(true);
     policy.quotas = intake::Quotas {

@@ -63,6 +63,7 @@ pub(super) fn give_back(
         .iter()
         .zip(&verdicts)
         .map(|(recipient, verdict)| Reported {
+            passed_on: false,
             recipient,
             verdict,
             attempts: 0,

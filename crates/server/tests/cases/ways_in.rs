@@ -2,12 +2,13 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use lab::{Client, Config, Scratch, Sendoff};
 
 use crate::scene::{
-    BINARY, SENDER, SOON, Scene, eventually, log_lines, mail, queue, send, subjects,
+    A_WHILE, BINARY, SENDER, SOON, Scene, eventually, log_lines, mail, queue, send, subjects,
 };
 
 /// A listener with STARTTLS and the certificate of a world's CA for it.
@@ -235,6 +236,86 @@ fn the_next_server_is_told_what_is_left_of_the_time_and_the_priority() {
     assert!((800..=900).contains(&seconds) && mode == "NT", "{by}");
 }
 
+/// Hands in a mail with parameters of MAIL and of RCPT.
+fn hand_in(server: &Sendoff, params: &str, to: &str) {
+    let mut client = server.client();
+    let mail_from = format!("MAIL FROM:<{SENDER}> {params}");
+    for (command, code) in [
+        (mail_from, 250),
+        (format!("RCPT TO:{to}"), 250),
+        ("DATA".to_owned(), 354),
+    ] {
+        client.expect(&command, code).expect("it is taken");
+    }
+    let taken = client.content(mail("a time").as_bytes());
+    assert_eq!(taken.expect("an answer").code, 250);
+}
+
+#[test]
+fn its_sender_hears_when_a_mail_with_a_time_is_passed_on_without_a_promise() {
+    let scene = Scene::new();
+    let plain = scene.world.domain("plain.example");
+    let slow = scene.world.domain("slow.example");
+    slow.set(|b| {
+        b.extension("DELIVERBY 3600");
+    });
+    let server = scene.start();
+    hand_in(&server, "BY=900;N", "<x@plain.example>");
+    let report = scene.failure();
+    assert_eq!(report.field("x@plain.example", "action"), "relayed");
+    // The host takes no mail for less than an hour, so it is not told of the time.
+    scene.origin.forget();
+    hand_in(&server, "BY=900;N", "<y@slow.example>");
+    assert_eq!(scene.failure().field("y@slow.example", "action"), "relayed");
+    let said = slow.wait_for(1, SOON);
+    assert!(
+        !said[0].mail_params.contains("BY="),
+        "{}",
+        said[0].mail_params
+    );
+    // Who wants to hear nothing hears nothing.
+    scene.origin.forget();
+    hand_in(&server, "BY=900;N", "<z@plain.example> NOTIFY=NEVER");
+    assert_eq!(plain.wait_for(2, SOON).len(), 2);
+    thread::sleep(A_WHILE);
+    assert_eq!(scene.origin.count(), 0);
+    // In time or never: such a host is not even tried.
+    hand_in(&server, "BY=900;R", "<w@slow.example>");
+    scene.failure().assert_failed("w@slow.example", "5.4.7");
+    assert_eq!(slow.count(), 1);
+}
+
+#[test]
+fn a_long_local_part_is_taken_and_both_limits_of_a_release_are_stated() {
+    let scene = Scene::new();
+    let host = scene.world.domain("good.example");
+    let server = scene.start();
+    let mut client = server.client();
+    let offered = client.ehlo().unwrap().lines;
+    let release = offered
+        .iter()
+        .find(|l| l.starts_with("FUTURERELEASE"))
+        .unwrap();
+    let words: Vec<&str> = release.split(' ').collect();
+    assert_eq!(words.len(), 3, "{release}");
+    assert!(
+        words[1].parse::<u64>().is_ok() && words[2].ends_with('Z'),
+        "{release}"
+    );
+    let long = format!("SRS0=hhhh=tt=origin.example={}", "a".repeat(100));
+    hand_in(&server, "", &format!("<{long}@good.example>"));
+    let mails = host.wait_for(1, SOON);
+    assert_eq!(
+        mails[0].recipients[0].address,
+        format!("{long}@good.example")
+    );
+    let more = format!("RCPT TO:<{}@good.example>", "a".repeat(200));
+    client
+        .expect(&format!("MAIL FROM:<{SENDER}>"), 250)
+        .unwrap();
+    assert_eq!(client.command(&more).unwrap().code, 553);
+}
+
 #[test]
 fn a_quota_refuses_with_its_reason_and_is_told_in_the_log() {
     let scene = Scene::new();
@@ -320,7 +401,7 @@ fn many_failed_logins_are_not_even_checked_any_more() {
     let attempts: Vec<_> = (0..25)
         .map(|_| {
             let mut client = in_tls(&scene, &server);
-            std::thread::spawn(move || {
+            thread::spawn(move || {
                 let reply = client.auth_plain("ann", "wrong horse");
                 reply.expect("the server answers").code
             })

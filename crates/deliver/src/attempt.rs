@@ -97,6 +97,17 @@ pub struct RecipientEnd {
     pub verdict: Verdict,
 }
 
+/// Why a host was passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// It may be of use later.
+    Passing,
+    /// The fault is ours, who named it.
+    Ours,
+    /// DNS says that it has no address.
+    NoAddress,
+}
+
 /// No host of the next hop could be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoHost {
@@ -173,6 +184,8 @@ pub struct Attempt {
     failure: Option<NoHost>,
     greetings_5xx: usize,
     failures: usize,
+    /// Hosts that have no address.
+    addressless: usize,
 }
 
 impl Attempt {
@@ -198,6 +211,7 @@ impl Attempt {
             failure: None,
             greetings_5xx: 0,
             failures: 0,
+            addressless: 0,
         }
     }
 
@@ -273,14 +287,28 @@ impl Attempt {
         self.advance();
     }
 
-    /// No address of the host was of use: it is passed over, and does not count as tried. `ours`: that is our
-    /// fault, who named it.
-    pub fn skipped(&mut self, reply: &Reply, host: PeerHost, ours: bool, at: Timestamp) {
+    /// No address of the host was of use: it is passed over, and does not count as tried. Where no host of the
+    /// next hop has an address, that is final, as it is for a domain that does not exist.
+    pub fn skipped(&mut self, reply: &Reply, host: PeerHost, why: Skip, at: Timestamp) {
+        self.addressless += usize::from(why == Skip::NoAddress);
+        if self.addressless == self.settings.hosts {
+            let text = reply.text.clone();
+            let code = EnhancedCode::new(5, 4, 4);
+            let verdict = Verdict {
+                host: Some(host),
+                ..Verdict::own(Outcome::Failed, Class::Dns, Reply::own(code, text), at)
+            };
+            for open in &mut self.open {
+                open.so_far = Some(verdict.clone());
+            }
+            return self.end_all();
+        }
         let verdict = Verdict {
             host: Some(host),
             ..Verdict::own(Outcome::Deferred, Class::Host, reply.clone(), at)
         };
         self.leave_host(&verdict, false);
+        let ours = why == Skip::Ours;
         self.failure.get_or_insert(NoHost { verdict, ours });
         self.failures += 1;
         self.settings.hosts_max = self.settings.hosts_max.saturating_add(1);

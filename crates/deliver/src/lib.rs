@@ -22,7 +22,7 @@ mod transaction;
 mod transcript;
 
 pub use attempt::{
-    Attempt, AttemptSettings, Candidate, Elsewhere, Family, Next, NoHost, RecipientEnd, Way,
+    Attempt, AttemptSettings, Candidate, Elsewhere, Family, Next, NoHost, RecipientEnd, Skip, Way,
 };
 pub use auth::{
     Credentials, Derivation, LogIn, LoginStep, Mechanism, Secret, nothing_in_common, shown_reply,

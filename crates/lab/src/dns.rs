@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use crate::dns_server;
 use crate::signed::{Chain, Tree};
-use crate::zone::{Trouble, Zone};
+use crate::zone::{EdnsTrouble, Trouble, Zone};
 
 /// A DNS server over UDP and TCP on one port. Unknown names do not exist (with an SOA), known
 /// ones without a record of the type have no data.
@@ -151,6 +151,12 @@ impl Dns {
     /// Adds a record of any type.
     pub fn record(&self, name: &str, data: RData) -> &Self {
         self.zone().entry(name).records.push(data);
+        self
+    }
+
+    /// Does not know EDNS from now on.
+    pub fn edns(&self, trouble: EdnsTrouble) -> &Self {
+        self.zone().edns = Some(trouble);
         self
     }
 

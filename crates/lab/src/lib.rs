@@ -45,3 +45,4 @@ pub use runtime::runtime;
 pub use scratch::Scratch;
 pub use web::{WebAnswer, WebHost, WebRequest};
 pub use world::World;
+pub use zone::EdnsTrouble;

@@ -40,6 +40,8 @@ pub(crate) struct Zone {
     pub(crate) questions: Vec<(String, String)>,
     /// The zones, where they are signed.
     pub(crate) tree: Option<Tree>,
+    /// It does not know EDNS.
+    pub(crate) edns: Option<EdnsTrouble>,
 }
 
 /// An answer, and how long it is held back.
@@ -57,8 +59,27 @@ impl Default for Zone {
             negative_ttl_secs: 60,
             questions: Vec::new(),
             tree: None,
+            edns: None,
         }
     }
+}
+
+/// What a server does that does not know EDNS (RFC 6891).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EdnsTrouble {
+    /// FORMERR.
+    FormErr,
+    /// NOTIMP.
+    NotImp,
+    /// It does not answer.
+    Silent,
+}
+
+fn refused(mut response: Message, code: ResponseCode) -> Option<Answer> {
+    response.metadata.response_code = code;
+    let wire = response.to_vec().ok()?;
+    let delay = Duration::ZERO;
+    Some(Answer { wire, delay })
 }
 
 impl Zone {
@@ -81,6 +102,14 @@ impl Zone {
         response.add_query(query.clone());
         let mut limit = UDP_PLAIN_MAX;
         let mut wants_signatures = false;
+        if request.edns.is_some() {
+            match self.edns {
+                Some(EdnsTrouble::Silent) => return None,
+                Some(EdnsTrouble::FormErr) => return refused(response, ResponseCode::FormErr),
+                Some(EdnsTrouble::NotImp) => return refused(response, ResponseCode::NotImp),
+                None => {}
+            }
+        }
         if let Some(edns) = &request.edns {
             limit = edns.max_payload().clamp(UDP_PLAIN_MAX, UDP_MAX);
             let mut ours = Edns::new();

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use deliver::TlsMode;
+use deliver::{Skip, TlsMode};
 use mail::{EnhancedCode, Reply};
 use net::{Answer, DnsFinding, Dnssec};
 use route::{Host, HostAddresses};
@@ -20,8 +20,7 @@ const DNS_WAIT: Duration = Duration::from_secs(3);
 pub(crate) enum NoAddress {
     /// The host is this server.
     Ourselves,
-    /// There is none; whether that is our fault, who named the host.
-    Because(Reply, bool),
+    Because(Reply, Skip),
 }
 
 /// The addresses of a host that may be connected to, and what DNS said of it.
@@ -33,7 +32,7 @@ pub(crate) async fn addresses(
 ) -> Result<(Vec<IpAddr>, Option<DnsFinding<IpAddr>>), NoAddress> {
     let because = |code: (u8, u16, u16), text: String| {
         let reply = Reply::own(EnhancedCode::new(code.0, code.1, code.2), text);
-        NoAddress::Because(reply, false)
+        NoAddress::Because(reply, Skip::Passing)
     };
     let mut finding = None;
     let found = match host.addresses {
@@ -43,7 +42,12 @@ pub(crate) async fn addresses(
             let found = configured_addresses(settings, host).await;
             found.map_err(|(why, is_unknown)| {
                 let reply = Reply::own(EnhancedCode::new(4, 4, 3), why);
-                NoAddress::Because(reply, is_unknown)
+                let skip = if is_unknown {
+                    Skip::Ours
+                } else {
+                    Skip::Passing
+                };
+                NoAddress::Because(reply, skip)
             })?
         }
         HostAddresses::LookUp => {
@@ -53,7 +57,8 @@ pub(crate) async fn addresses(
                 Answer::Found(list) => list.clone(),
                 Answer::NoData | Answer::NxDomain => {
                     let text = format!("the mail host {} has no address", host.name);
-                    return Err(because((4, 4, 4), text));
+                    let reply = Reply::own(EnhancedCode::new(4, 4, 4), text);
+                    return Err(NoAddress::Because(reply, Skip::NoAddress));
                 }
                 Answer::Failed(why) => {
                     let text = format!("the address lookup of {} failed: {why}", host.name);

@@ -453,9 +453,9 @@ impl Worker {
                 tried.led_here(host, peer);
                 return None;
             }
-            Err(NoAddress::Because(reply, ours)) => {
+            Err(NoAddress::Because(reply, why)) => {
                 tried.note(&peer, &reply);
-                tried.attempt.skipped(&reply, peer, ours, net::now());
+                tried.attempt.skipped(&reply, peer, why, net::now());
                 return None;
             }
         };

@@ -70,9 +70,21 @@ enum Standing {
     Strips(Instant),
 }
 
+/// Whether the servers know EDNS.
+#[derive(Debug, Clone, Copy)]
+enum Edns {
+    Unknown,
+    Known,
+    /// Until then they are asked without.
+    Refused(Instant),
+}
+
 /// The servers of one origin.
 pub(super) struct Upstream {
     plain: Resolver<Provider>,
+    /// For servers that do not know EDNS (RFC 6891 §7).
+    bare: Resolver<Provider>,
+    edns: Mutex<Edns>,
     validating: Option<Resolver<Provider>>,
     /// What was said of the zones above the names that were asked for.
     chain: Chain,
@@ -100,11 +112,18 @@ impl Upstream {
         }
         let chain = Chain::default();
         let validating = match anchors {
-            Some(anchors) => Some(build(servers, settings, Some(Arc::clone(anchors)), &chain)?),
+            Some(anchors) => {
+                let options = options(settings);
+                Some(build(servers, options, Some(Arc::clone(anchors)), &chain)?)
+            }
             None => None,
         };
+        let mut without_edns = options(settings);
+        without_edns.edns0 = false;
         Ok(Some(Self {
-            plain: build(servers, settings, None, &chain)?,
+            plain: build(servers, options(settings), None, &chain)?,
+            bare: build(servers, without_edns, None, &chain)?,
+            edns: Mutex::new(Edns::Unknown),
             validating,
             chain,
             standing: Mutex::new(Standing::Unknown),
@@ -117,10 +136,10 @@ impl Upstream {
     /// Asks; a name with its last dot.
     pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Said {
         let Some(validating) = &self.validating else {
-            return said(self.plain.lookup(name, kind).await, false);
+            return said(self.plainly(name, kind).await, false);
         };
         if !self.is_validating().await {
-            return said(self.plain.lookup(name, kind).await, false);
+            return said(self.plainly(name, kind).await, false);
         }
         if let Standing::Silent(..) = self.standing()
             && let Some(said) = self.unvalidated(name, kind).await
@@ -138,7 +157,7 @@ impl Upstream {
             // The next one is not to be told the same again: it may have been forged, or cut.
             self.chain.doubt(name);
             if self.has_turned().await {
-                return said(self.plain.lookup(name, kind).await, false);
+                return said(self.plainly(name, kind).await, false);
             }
         }
         let said = said(result, true);
@@ -148,9 +167,36 @@ impl Upstream {
         said
     }
 
+    /// Asks without validation; and without EDNS where the servers refuse it, or are silent and were never
+    /// heard with it (RFC 6891 §7).
+    async fn plainly(&self, name: &str, kind: RecordType) -> Result<Lookup, NetError> {
+        let edns = *self.edns.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(edns, Edns::Refused(until) if Instant::now() < until) {
+            return self.bare.lookup(name, kind).await;
+        }
+        let with = self.plain.lookup(name, kind).await;
+        let answered = is_answered(&with);
+        if answered {
+            self.set_edns(Edns::Known);
+        }
+        if answered || matches!(edns, Edns::Known) && !is_refused(&with) {
+            return with;
+        }
+        let without = self.bare.lookup(name, kind).await;
+        if !is_answered(&without) {
+            return with;
+        }
+        self.set_edns(Edns::Refused(Instant::now() + STRIPS_FOR));
+        without
+    }
+
+    fn set_edns(&self, edns: Edns) {
+        *self.edns.lock().unwrap_or_else(PoisonError::into_inner) = edns;
+    }
+
     /// The answer of servers that have said nothing of use about the root's keys; none: they have now.
     async fn unvalidated(&self, name: &str, kind: RecordType) -> Option<Said> {
-        let answer = said(self.plain.lookup(name, kind).await, false);
+        let answer = said(self.plainly(name, kind).await, false);
         if matches!(answer.outcome, Outcome::Failed(_)) {
             return Some(answer);
         }
@@ -329,6 +375,19 @@ fn broken() -> Said {
     }
 }
 
+/// Whether a server says that it does not understand the question.
+fn is_refused(result: &Result<Lookup, NetError>) -> bool {
+    let Err(NetError::Dns(DnsError::ResponseCode(code))) = result else {
+        return false;
+    };
+    matches!(code, ResponseCode::FormErr | ResponseCode::NotImp)
+}
+
+/// Whether a server has answered a question that it understands.
+fn is_answered(result: &Result<Lookup, NetError>) -> bool {
+    matches!(result, Ok(_) | Err(NetError::Dns(_))) && !is_refused(result)
+}
+
 fn is_bogus(result: &Result<Lookup, NetError>) -> bool {
     matches!(result, Err(NetError::Dns(DnsError::DnssecBogus)))
 }
@@ -388,9 +447,24 @@ fn negative_ttl(authorities: &[Record]) -> Duration {
     })
 }
 
+fn options(settings: &DnsSettings) -> ResolverOpts {
+    let mut options = ResolverOpts::default();
+    options.timeout = settings.timeout;
+    options.attempts = 2;
+    options.cache_size = CACHE_ENTRIES;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.positive_max_ttl = Some(TTL_MAX);
+    options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
+    options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
+    options.try_tcp_on_error = true;
+    options.preserve_intermediates = true;
+    options.edns_payload_len = 1232;
+    options
+}
+
 fn build(
     servers: &[SocketAddr],
-    settings: &DnsSettings,
+    options: ResolverOpts,
     anchors: Option<Arc<TrustAnchors>>,
     chain: &Chain,
 ) -> Result<Resolver<Provider>, String> {
@@ -408,17 +482,6 @@ fn build(
     };
     let config =
         ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(name_server).collect());
-    let mut options = ResolverOpts::default();
-    options.timeout = settings.timeout;
-    options.attempts = 2;
-    options.cache_size = CACHE_ENTRIES;
-    options.use_hosts_file = ResolveHosts::Never;
-    options.positive_max_ttl = Some(TTL_MAX);
-    options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
-    options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-    options.try_tcp_on_error = true;
-    options.preserve_intermediates = true;
-    options.edns_payload_len = 1232;
     let mut builder =
         Resolver::builder_with_config(config, Provider::new(chain.clone())).with_options(options);
     if let Some(anchors) = anchors {
@@ -480,6 +543,36 @@ mod tests {
             (Outcome::Found, Security::Unchecked)
         );
         assert_eq!(upstream.dnssec().await, Dnssec::Stripped);
+    }
+
+    #[tokio::test]
+    async fn servers_that_do_not_know_edns_are_asked_without() {
+        for trouble in [
+            lab::EdnsTrouble::FormErr,
+            lab::EdnsTrouble::NotImp,
+            lab::EdnsTrouble::Silent,
+        ] {
+            let server = lab::Dns::start();
+            server
+                .mx("office.example", 10, "mx.office.example")
+                .edns(trouble);
+            let settings = DnsSettings {
+                servers: Vec::new(),
+                detect_if_given_fail: false,
+                timeout: Duration::from_millis(300),
+                dnssec: false,
+                trust_anchor: None,
+            };
+            let upstream = Upstream::new(&[server.address()], &settings, None);
+            let upstream = upstream.unwrap().unwrap();
+            let said = upstream.ask("office.example.", RecordType::MX).await;
+            assert_eq!(said.outcome, Outcome::Found, "{trouble:?}: {said:?}");
+            // From now on it is asked so at once.
+            let before = server.questions().len();
+            let said = upstream.ask("none.example.", RecordType::MX).await;
+            assert_eq!(said.outcome, Outcome::NxDomain, "{trouble:?}");
+            assert_eq!(server.questions().len(), before + 1, "{trouble:?}");
+        }
     }
 
     #[tokio::test]

@@ -95,13 +95,21 @@ fn c17_where_no_mx_is_of_use_the_reason_is_said() {
     let scene = Scene::new();
     scene.world.dns.mx("empty.example", 10, "mx.empty.example");
     scene.world.dns.a("else.empty.example", Ipv4Addr::LOCALHOST);
+    scene.world.dns.mx("half.example", 10, "mx.half.example");
+    scene.world.dns.mx("half.example", 20, "late.half.example");
+    scene.world.dns.servfail("late.half.example");
     let server = scene.start();
+    // DNS says so for all of its hosts: that is final, as it is with Postfix.
     send(&server, "bob@empty.example");
-    let line = server
-        .wait_for_log(&[" deferred ", "bob@empty.example"], SOON)
-        .unwrap();
+    scene.failure().assert_failed("bob@empty.example", "5.4.4");
+    let line = server.wait_for_log(&[" failed ", "bob@empty.example"], SOON);
+    let line = line.unwrap();
     assert!(
-        line.contains("mx.empty.example") && line.contains("no address"),
+        line.contains("the mail host mx.empty.example has no address"),
         "{line}"
     );
+    // Of one host nothing is known: that may pass.
+    send(&server, "bob@half.example");
+    let line = server.wait_for_log(&[" deferred ", "bob@half.example"], SOON);
+    assert!(line.unwrap().contains("class=host"));
 }

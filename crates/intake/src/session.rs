@@ -5,6 +5,7 @@
 //! input is used up; after the answer the shell calls `receive` again with what it has, new input
 //! or not. Replies are collected, so that a pipelined group of commands is answered by one write.
 
+mod busy;
 mod decide;
 mod timing;
 
@@ -24,6 +25,7 @@ use smtp::server::{Answer, AskKeys, AskLogin, AskRcpt, State, Step, Wire};
 use crate::policy::{Auth, Listener, Policy, Tls};
 use crate::relaying::{Standing, standing};
 use crate::{AcceptFailure, Event, FixUps, LoginVerdict, Request, Rights, User};
+pub use busy::{Busy, busy};
 use timing::Clock;
 
 /// How far in the future a mail may be released (FUTURERELEASE). Mail that waits longer is better
@@ -32,32 +34,6 @@ pub const FUTURE_MAX: Duration = Duration::from_secs(60 * 86_400);
 
 /// Gives out the names of messages.
 pub type NextId = Box<dyn FnMut(Timestamp) -> QueueId + Send>;
-
-/// Why a connection is turned away before it is a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Busy {
-    /// There are too many connections in all.
-    All,
-    /// There are too many from this address.
-    Source,
-}
-
-/// What to send to a connection that is turned away, before closing it.
-#[must_use]
-pub fn busy(hostname: &str, why: Busy) -> Bytes {
-    let (detail, text) = match why {
-        Busy::All => ((3, 2), "Too many connections: try again later"),
-        Busy::Source => (
-            (7, 0),
-            "Too many connections from your address: close some first",
-        ),
-    };
-    let enhanced = EnhancedCode::new(4, detail.0, detail.1);
-    let mut out = BytesMut::new();
-    let reply = Reply::new(421, Some(enhanced), format!("{hostname}: {text}"));
-    smtp::reply::write(&reply, &mut out);
-    out.freeze()
-}
 
 fn unavailable() -> Reply {
     let text = "Logins can not be checked at the moment: try again later";

@@ -474,17 +474,14 @@ impl Owner {
         let mut outcomes = Outcomes::default();
         for (key, attempts) in acted.ended {
             let verdict = ops::verdict_of_admin(verb, now);
-            let silent = *verb == Verb::Remove;
-            outcomes.end(
-                End {
-                    key,
-                    verdict,
-                    attempts,
-                    silent,
-                    passed_on: false,
-                },
-                &mut self.recent,
-            );
+            let end = End {
+                key,
+                verdict,
+                attempts,
+                silent: *verb == Verb::Remove,
+                passed_on: false,
+            };
+            outcomes.end(end, &mut self.recent);
         }
         for op in acted.ops {
             outcomes.change(op);

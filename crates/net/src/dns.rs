@@ -312,10 +312,16 @@ impl Dns {
         let mut failure = None;
         for upstream in [&self.given, &self.detected].into_iter().flatten() {
             let said = upstream.ask(&name, kind).await;
-            if !matches!(said.outcome, Outcome::Failed(_)) {
-                return said;
+            match (&said.outcome, &mut failure) {
+                (Outcome::Failed(_), _) => failure = Some(said),
+                // The servers that were given may know names that others do not.
+                (Outcome::NxDomain, Some(failed)) => {
+                    if let Outcome::Failed(why) = &mut failed.outcome {
+                        why.push_str(" (those of this computer say that there is no such name)");
+                    }
+                }
+                _ => return said,
             }
-            failure = Some(said);
         }
         failure.unwrap_or_else(|| Said {
             records: Vec::new(),
@@ -386,7 +392,7 @@ fn finding<T>(name: &str, said: Said, pick: impl Fn(&RData) -> Option<T>) -> Dns
         Outcome::Found => Answer::Found(records),
         Outcome::NoData => Answer::NoData,
         Outcome::NxDomain => Answer::NxDomain,
-        Outcome::Failed(why) => Answer::Failed(why),
+        Outcome::Failed(why) | Outcome::Withheld(why) => Answer::Failed(why),
     };
     DnsFinding {
         answer,
@@ -418,4 +424,59 @@ fn alias(name: &str, records: &[Record]) -> Option<Alias> {
         });
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(server: &lab::Dns, settings: &DnsSettings) -> Option<Upstream> {
+        let anchors = settings.dnssec.then(|| Arc::new(TrustAnchors::default()));
+        Upstream::new(&[server.address()], settings, anchors.as_ref()).unwrap()
+    }
+
+    /// Asks two servers, of which the second is found on this computer, and does not know the name.
+    async fn asked(given: &lab::Dns, dnssec: bool) -> Answer<MxFound> {
+        let detected = lab::Dns::start();
+        let settings = DnsSettings {
+            servers: Vec::new(),
+            detect_if_given_fail: true,
+            timeout: Duration::from_secs(5),
+            dnssec,
+            trust_anchor: None,
+        };
+        let dns = Dns {
+            given: upstream(given, &settings),
+            detected: upstream(&detected, &settings),
+            servers: Vec::new(),
+            trouble: Vec::new(),
+        };
+        dns.mx("office.example").await.answer
+    }
+
+    #[tokio::test]
+    async fn what_others_deny_is_not_believed_while_the_given_servers_fail() {
+        let given = lab::Dns::start();
+        given.servfail("office.example");
+        let answer = asked(&given, false).await;
+        let expected = "say that there is no such name";
+        assert!(
+            matches!(&answer, Answer::Failed(why) if why.contains(expected)),
+            "{answer:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn others_are_not_asked_while_an_answer_is_only_withheld() {
+        let given = lab::Dns::start();
+        given
+            .mx("office.example", 10, "mx.office.example")
+            .servfail(".");
+        let answer = asked(&given, true).await;
+        let expected = "used without validation in";
+        assert!(
+            matches!(&answer, Answer::Failed(why) if why.contains(expected)),
+            "{answer:?}"
+        );
+    }
 }

@@ -55,6 +55,8 @@ pub(super) enum Outcome {
     NoData,
     NxDomain,
     Failed(String),
+    /// There is an answer, which is not used yet: nobody else is asked instead.
+    Withheld(String),
 }
 
 /// Whether the servers pass signatures on.
@@ -204,7 +206,7 @@ impl Upstream {
         if !left.is_zero() {
             return Some(Said {
                 records: Vec::new(),
-                outcome: Outcome::Failed(format!(
+                outcome: Outcome::Withheld(format!(
                     "the DNS server says nothing of use about the root's keys (DNSSEC); its answers are \
                      used without validation in {} s if it goes on like that, or at once with dns.dnssec \
                      = false",
@@ -529,7 +531,7 @@ mod tests {
         let early = upstream.ask("office.example.", RecordType::MX).await;
         let expected = "about the root's keys (DNSSEC); its answers are used without validation in";
         assert!(
-            matches!(&early.outcome, Outcome::Failed(why) if why.contains(expected)),
+            matches!(&early.outcome, Outcome::Withheld(why) if why.contains(expected)),
             "{early:?}"
         );
         let long_ago = Instant::now().checked_sub(SILENT_MAX).unwrap();

@@ -8,6 +8,7 @@ use crate::action::Action;
 use crate::action::WorkerId;
 use crate::rate::Meter;
 use crate::scheduler::Scheduler;
+use crate::site::Site;
 
 /// What sites of one provider share.
 #[derive(Debug)]
@@ -48,6 +49,13 @@ impl Scheduler {
             waiting: VecDeque::new(),
         };
         u32::try_from(self.groups.insert(group)).unwrap_or(u32::MAX)
+    }
+
+    /// The settings may have changed what a group is given.
+    pub(crate) fn set_group_ceiling(&mut self, group: Option<u32>, ceiling: u32) {
+        if let Some(g) = group.and_then(|group| self.groups.get_mut(group as usize)) {
+            g.ceiling = ceiling;
+        }
     }
 
     /// A site of the group is forgotten.
@@ -133,8 +141,11 @@ impl Scheduler {
         while let Some(g) = self.groups.get_mut(group as usize)
             && let Some(site) = g.waiting.pop_front()
         {
-            let is_of_it = |s: &crate::site::Site| s.group == Some(group) && !s.ready.is_empty();
-            if self.sites.get(site as usize).is_some_and(is_of_it) {
+            // Who cannot use it now comes again by itself when that changes.
+            let can_use = |s: &Site| {
+                s.group == Some(group) && !s.ready.is_empty() && s.busy < s.window.room()
+            };
+            if self.sites.get(site as usize).is_some_and(can_use) {
                 return self.make_runnable(site);
             }
         }

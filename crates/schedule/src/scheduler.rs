@@ -646,12 +646,14 @@ impl Scheduler {
             recipients: policy.recipients_max.max(1),
             rate: policy.rate,
         };
-        if let Some(id) = self.site_ids.get(&key) {
-            if let Some(site) = self.sites.get_mut(*id as usize) {
+        if let Some(id) = self.site_ids.get(&key).copied() {
+            if let Some(site) = self.sites.get_mut(id as usize) {
                 site.limits = limits;
                 site.window.set_ceiling(policy.connections_max);
+                let group = site.group;
+                self.set_group_ceiling(group, policy.connections_max);
             }
-            return *id;
+            return id;
         }
         let mut site = Site::new(Arc::clone(&key), policy.connections_max, limits);
         site.group = group.map(|name| self.join_group(name, policy.connections_max));

@@ -10,7 +10,7 @@ use mail::{Destination, Domain, RecipientKey, RecipientState, Timestamp};
 
 use crate::action::{PolicyOf, SiteId, WorkerId};
 use crate::domain::{DomainEntry, Lookup};
-use crate::entry::{CANCELLED, HELD, Phase, SILENT, Slot};
+use crate::entry::{CANCELLED, HELD, KEPT, Phase, SILENT, Slot};
 use crate::scheduler::Scheduler;
 use crate::site::{SiteOrder, SiteView};
 
@@ -85,6 +85,7 @@ impl Scheduler {
         }
         entry.due = at;
         entry.phase = Phase::Waiting;
+        entry.set(KEPT, false);
         if entry.attempts == 0 && at > now {
             // Its time in the queue begins with its first attempt, wherever that is moved.
             entry.accepted = entry.accepted.max(at);

@@ -74,7 +74,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Held => f.write_str("held: an administrator must release it"),
             Self::Kept => f.write_str(
-                "a fault on this side, tried again without costing an attempt: the last answer says which",
+                "a fault on this side, for which no attempt is charged (see the last answer)",
             ),
             Self::NotDue { attempts: 0, .. } => f.write_str("its first attempt is set for later"),
             Self::NotDue { attempts, of } => {
@@ -99,7 +99,7 @@ impl fmt::Display for Reason {
                 f.write_str("; one connection tries them again")
             }
             Self::OurFault(why) => {
-                f.write_str("a fault on this side, tried again without costing an attempt: ")?;
+                f.write_str("a fault on this side, for which no attempt is charged: ")?;
                 match why.code {
                     0 => f.write_str(&why.text),
                     _ => write!(f, "{why}"),

@@ -14,6 +14,7 @@ mod raw;
 mod relay;
 pub(crate) mod replies;
 mod sections;
+mod senders;
 mod sendmail;
 pub(crate) mod sources;
 mod values;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deliver::{Credentials, Signatures, Timeouts, TlsMode};
+use deliver::{Credentials, SenderRules, Signatures, Timeouts, TlsMode};
 use mail::{Address, Domain};
 use net::DnsSettings;
 use route::{RouteSettings, Rules, Target};
@@ -57,6 +58,8 @@ pub(crate) struct Config {
     pub(crate) outgoing: Outgoing,
     pub(crate) routing: RouteSettings,
     pub(crate) rules: Arc<Rules<RuleKeys>>,
+    /// Other senders towards a relay.
+    pub(crate) senders: Arc<SenderRules>,
     /// The addresses that mail leaves from.
     pub(crate) sources: Sources,
     /// The keys that mail is signed with.

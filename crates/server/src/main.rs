@@ -40,6 +40,7 @@ mod recent;
 mod reports;
 mod resolve;
 mod run;
+mod senders;
 mod sendmail;
 mod service;
 mod sessions;

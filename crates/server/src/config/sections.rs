@@ -44,6 +44,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
     let local = local_store(&raw.local, place, base)?;
     let (addresses, policy) = intake(&raw, place, &hostname, &postmaster, &tls, &local)?;
     let rules = rules(&raw.domain, place)?;
+    let senders = super::senders::rules(&raw.sender, place, &hostname, &policy.local)?;
     let outgoing = outgoing(&raw.outgoing, place, base, &mut warnings)?;
     let routing = routing(&raw.outgoing, place, &hostname, &addresses)?;
     let users_file = match &raw.users.file {
@@ -87,6 +88,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         outgoing,
         routing,
         rules: Arc::new(rules),
+        senders: Arc::new(senders),
         sources,
         dkim,
         unusable_key,

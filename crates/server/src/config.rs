@@ -10,6 +10,7 @@ mod error;
 mod listeners;
 mod memory;
 pub(crate) mod paths;
+pub(crate) mod presets;
 mod raw;
 mod relay;
 pub(crate) mod replies;
@@ -36,6 +37,7 @@ use smtp::extension::Extension;
 pub(crate) use console::ConsoleSettings;
 pub(crate) use error::{ConfigError, Place};
 pub(crate) use paths::{PathSettings, SuppressionSettings};
+pub(crate) use presets::Preset;
 pub(crate) use replies::Replies;
 pub(crate) use sendmail::SendmailSettings;
 pub(crate) use sources::Sources;
@@ -166,6 +168,8 @@ pub(crate) struct TlsReportSettings {
 pub(crate) struct Relay {
     pub(crate) tls: TlsMode,
     pub(crate) credentials: Option<Credentials>,
+    /// The provider, where one is named.
+    pub(crate) preset: Option<&'static Preset>,
     /// Where the password stands.
     pub(crate) password_file: Option<PathBuf>,
 }

@@ -350,6 +350,9 @@ pub(crate) struct Timeouts {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Relay {
+    /// A provider by its name (`sendoff relay presets`): `host`, `port` and `tls` are known then, where they are
+    /// not given. Default: none.
+    pub(crate) preset: Text,
     /// The server, or several in the order of preference.
     pub(crate) host: Option<Spanned<OneOrMany>>,
     /// Its port. Default: 587, or 465 with `tls = "implicit"`.

@@ -10,6 +10,7 @@ use tokio::sync::SemaphorePermit;
 
 use crate::contents::Contents;
 use crate::opened::Open;
+use crate::relayed;
 use crate::senders;
 use crate::shared::Shared;
 use crate::signing;
@@ -216,7 +217,10 @@ async fn until_ended(shared: &Shared, open: &mut Open, message: &Message) -> Opt
     loop {
         while let Some(event) = open.session.poll_event() {
             match event {
-                SessionEvent::Ended(ended) => return Some(ended),
+                SessionEvent::Ended(ended) => {
+                    relayed::count(shared, open.relay, &ended);
+                    return Some(ended);
+                }
                 SessionEvent::Said(ours, line) => {
                     log_said(shared, message, &open.host, ours, &line)
                 }

@@ -37,6 +37,7 @@ mod queue;
 mod reach;
 mod reactions;
 mod recent;
+mod relayed;
 mod reports;
 mod resolve;
 mod run;

@@ -40,6 +40,8 @@ pub(crate) struct Open {
     pub(crate) mode: TlsMode,
     /// The administrator named the host.
     pub(crate) configured: bool,
+    /// It is the relay's.
+    pub(crate) relay: bool,
     /// For whom it was opened, and what was wanted for them.
     pub(crate) context: Context,
     pub(crate) wanted: Wanted,
@@ -69,6 +71,8 @@ pub(crate) struct Opening {
     pub(crate) mode: TlsMode,
     /// The administrator named the host.
     pub(crate) configured: bool,
+    /// It is the relay's.
+    pub(crate) relay: bool,
     pub(crate) context: Context,
     pub(crate) wanted: Wanted,
     pub(crate) way: Way,
@@ -201,6 +205,7 @@ pub(crate) async fn begin(
         since: Instant::now(),
         mode: opening.mode,
         configured: opening.configured,
+        relay: opening.relay,
         context: opening.context,
         wanted: opening.wanted,
         way: opening.way,

@@ -186,3 +186,31 @@ fn a_signature_of_others_decides_where_it_must_hold() {
     let kept = log_lines(&server, &[" sender-kept ", "convert_signed"]);
     assert_eq!(kept.len(), 1, "{kept:?}");
 }
+
+#[test]
+fn a_providers_limit_is_warned_of_before_it_is_met() {
+    let scene = Scene::new();
+    let host = relay(&scene);
+    // 200 recipients a day, in the sandbox.
+    let config = everybody(by_relay(&scene, &host), "origin.example");
+    let server = scene.start_trusting(
+        config
+            .set("outgoing.relay.preset", "ses")
+            .set("outgoing.relay.tls", "verify"),
+    );
+    let all: Vec<String> = (0..160).map(|n| format!("u{n}@anywhere.example")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    server.send(
+        "ann@origin.example",
+        &all,
+        "From: ann@origin.example\r\n\r\nx\r\n",
+    );
+    let told = [
+        " warning ",
+        "four fifths",
+        "160 recipients of 200 recipients",
+    ];
+    assert!(server.wait_for_log(&told, SOON).is_some());
+    let explained = server.run(&["explain", "bob@anywhere.example"]);
+    assert!(explained.contains("160 recipients today"), "{explained}");
+}

@@ -10,6 +10,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 const SOURCE: &str = "crates/server/src/config/raw.rs";
+/// Where the structures stand that the first file has no room for.
+const MORE: &str = "crates/server/src/config/raw";
 const PAGE: &str = "docs/configuration.md";
 /// What stands above the generated part.
 const INTRODUCTION: &str = "\
@@ -60,7 +62,10 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
 }
 
 fn page(root: &Path) -> Result<String> {
-    let source = fs::read_to_string(root.join(SOURCE)).context(SOURCE)?;
+    let mut source = fs::read_to_string(root.join(SOURCE)).context(SOURCE)?;
+    for entry in fs::read_dir(root.join(MORE)).context(MORE)? {
+        source += &fs::read_to_string(entry?.path()).context(MORE)?;
+    }
     Ok(format!("{INTRODUCTION}{}", render(&structures(&source))))
 }
 

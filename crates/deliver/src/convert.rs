@@ -11,6 +11,7 @@
 //! whether that is wanted is the administrator's to say ([`Signatures`]).
 
 mod addresses;
+mod authors;
 mod entity;
 mod field;
 mod folded;
@@ -25,6 +26,7 @@ use bytes::Bytes;
 use mail::{BodyType, Headers};
 use smtp::extension::{Extension, Extensions};
 
+pub use authors::{Rewritten, has_sender, rewrite_senders};
 use entity::{Goal, Place, Walk};
 pub use short::is_about_line_length;
 
@@ -182,6 +184,18 @@ impl Transaction {
     }
 }
 
+/// Whether a field is a signature of the content by its header and body.
+fn is_signature(name: &[u8]) -> bool {
+    let names = [
+        "DKIM-Signature",
+        "DomainKey-Signature",
+        "ARC-Message-Signature",
+    ];
+    names
+        .iter()
+        .any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
+}
+
 /// Converts a content. It takes time and memory in proportion to the content, and does not change
 /// what it has made itself.
 ///
@@ -192,16 +206,6 @@ pub fn convert(
     conversion: Conversion,
     signatures: Signatures,
 ) -> Result<Converted, Obstacle> {
-    let is_signature = |name: &[u8]| {
-        let names = [
-            "DKIM-Signature",
-            "DomainKey-Signature",
-            "ARC-Message-Signature",
-        ];
-        names
-            .iter()
-            .any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
-    };
     let signed = Headers::new(content).any(|field| is_signature(field.name));
     if signed && signatures == Signatures::Hold {
         return Err(Obstacle(

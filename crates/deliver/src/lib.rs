@@ -15,6 +15,7 @@ mod fit;
 mod hint;
 mod judge;
 mod replies;
+mod senders;
 mod session;
 mod timeouts;
 mod tls_mode;
@@ -28,7 +29,8 @@ pub use auth::{
     Credentials, Derivation, LogIn, LoginStep, Mechanism, Secret, nothing_in_common, shown_reply,
 };
 pub use convert::{
-    Conversion, Converted, Obstacle, Signatures, convert, is_about_line_length, needed,
+    Conversion, Converted, Obstacle, Rewritten, Signatures, convert, has_sender,
+    is_about_line_length, needed, rewrite_senders,
 };
 pub use failure::Failure;
 pub use fit::promises;
@@ -37,6 +39,7 @@ pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge, known};
 pub use replies::{
     ActionText, Known, ReplyBook, ReplyRule, RuleError, RuleFile, TreatAs, read_reply,
 };
+pub use senders::{SenderRule, SenderRuleError, SenderRules};
 pub use session::{Event, Session, SessionSettings};
 pub use timeouts::Timeouts;
 pub use tls_mode::TlsMode;

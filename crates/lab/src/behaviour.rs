@@ -46,6 +46,8 @@ pub struct Behaviour {
     pub login_in_tls_only: bool,
     /// MAIL needs a login first.
     pub login_required: bool,
+    /// The only senders that are taken beside the null one; none: all are.
+    pub senders: Vec<String>,
     /// Replies in place of the usual ones; the first that applies counts.
     pub rules: Vec<Rule>,
     /// The first RCPT of a sender and recipient is answered with 451, until this time is over.
@@ -89,6 +91,7 @@ impl Default for Behaviour {
             scram_lies: false,
             login_in_tls_only: false,
             login_required: false,
+            senders: Vec::new(),
             rules: Vec::new(),
             greylist: None,
             mails_per_connection: None,

@@ -257,6 +257,11 @@ impl Session<'_> {
         let Some((sender, params)) = path(argument) else {
             return reply("501 5.5.4 no path");
         };
+        let is_owned = |own: &String| own.eq_ignore_ascii_case(sender);
+        let any = behaviour.senders.is_empty() || sender.is_empty();
+        if !any && !behaviour.senders.iter().any(is_owned) {
+            return reply("553 5.7.1 sender address rejected: not owned by the user");
+        }
         if let Some(refusal) = refusal(behaviour, params, self.wire.tls()) {
             return reply(refusal);
         }

@@ -10,10 +10,12 @@ mod error;
 mod listeners;
 mod memory;
 pub(crate) mod paths;
+pub(crate) mod presets;
 mod raw;
 mod relay;
 pub(crate) mod replies;
 mod sections;
+mod senders;
 mod sendmail;
 pub(crate) mod sources;
 mod values;
@@ -25,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deliver::{Credentials, Signatures, Timeouts, TlsMode};
+use deliver::{Credentials, SenderRules, Signatures, Timeouts, TlsMode};
 use mail::{Address, Domain};
 use net::DnsSettings;
 use route::{RouteSettings, Rules, Target};
@@ -35,6 +37,7 @@ use smtp::extension::Extension;
 pub(crate) use console::ConsoleSettings;
 pub(crate) use error::{ConfigError, Place};
 pub(crate) use paths::{PathSettings, SuppressionSettings};
+pub(crate) use presets::Preset;
 pub(crate) use replies::Replies;
 pub(crate) use sendmail::SendmailSettings;
 pub(crate) use sources::Sources;
@@ -57,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) outgoing: Outgoing,
     pub(crate) routing: RouteSettings,
     pub(crate) rules: Arc<Rules<RuleKeys>>,
+    /// Other senders towards a relay.
+    pub(crate) senders: Arc<SenderRules>,
     /// The addresses that mail leaves from.
     pub(crate) sources: Sources,
     /// The keys that mail is signed with.
@@ -163,6 +168,8 @@ pub(crate) struct TlsReportSettings {
 pub(crate) struct Relay {
     pub(crate) tls: TlsMode,
     pub(crate) credentials: Option<Credentials>,
+    /// The provider, where one is named.
+    pub(crate) preset: Option<&'static Preset>,
     /// Where the password stands.
     pub(crate) password_file: Option<PathBuf>,
 }

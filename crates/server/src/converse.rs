@@ -1,6 +1,7 @@
 //! One transaction of a worker's session, driven to its end; its content is converted before where
 //! the host cannot take it as it is.
 
+use bytes::Bytes;
 use deliver::{
     Conversion, Converted, Ended, Event as SessionEvent, Obstacle, Stage, Transaction, judge,
 };
@@ -9,6 +10,8 @@ use tokio::sync::SemaphorePermit;
 
 use crate::contents::Contents;
 use crate::opened::Open;
+use crate::relayed;
+use crate::senders;
 use crate::shared::Shared;
 use crate::signing;
 
@@ -108,27 +111,30 @@ pub(crate) async fn converse(
     message: &Message,
     transaction: Transaction,
 ) -> Option<Vec<Ended>> {
+    let (transaction, mut turn) = senders::rewritten(shared, open, message, transaction).await;
     let is_long = transaction.body != BodyType::BinaryMime
         && shared.settings().config.outgoing.short_lines
         && mail::has_long_line(&transaction.content);
     let again = is_long.then(|| transaction.clone());
-    let mut ended = one(shared, open, message, transaction).await?;
+    if turn.is_none() {
+        turn = conversion_turn(shared, open, message, &transaction).await;
+    }
+    let mut ended = one(shared, open, message, transaction, turn.is_some()).await?;
     let refused: Vec<u32> = ended.iter().filter_map(refused_for_lines).collect();
     let (Some(mut again), false, true) = (again, refused.is_empty(), open.session.is_idle()) else {
         return Some(ended);
     };
-    let turn = match Contents::is_large(message.content.len()) {
-        true => shared.contents.converting.acquire().await.ok(),
-        false => None,
-    };
-    let Some(short) = shortened(shared, open, message).await else {
+    if turn.is_none() && Contents::is_large(message.content.len()) {
+        turn = shared.contents.converting.acquire().await.ok();
+    }
+    let Some(short) = shortened(shared, open, message, again.content.clone()).await else {
         return Some(ended);
     };
     again.recipients.retain(|r| refused.contains(&r.number));
     // What was made of it before had the long lines, and what is made now is not what the next
     // recipients begin with.
     open.fitted = None;
-    let mut second = one(shared, open, message, again.converted(&Ok(short))).await;
+    let mut second = one(shared, open, message, again.converted(&Ok(short)), true).await;
     open.fitted = None;
     drop(turn);
     let lost = Reply::own(EnhancedCode::new(4, 4, 2), "the connection was lost");
@@ -153,9 +159,13 @@ fn refused_for_lines(end: &Ended) -> Option<u32> {
 }
 
 /// The content with short lines; `None`, and said in the log, where it must stay as it is.
-async fn shortened(shared: &Shared, open: &Open, message: &Message) -> Option<Converted> {
+async fn shortened(
+    shared: &Shared,
+    open: &Open,
+    message: &Message,
+    content: Bytes,
+) -> Option<Converted> {
     let settings = shared.settings();
-    let content = message.content.clone();
     let work = move || signing::converted(&settings.config, &content, Conversion::Short);
     let outcome = match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
@@ -191,13 +201,14 @@ async fn one(
     open: &mut Open,
     message: &Message,
     transaction: Transaction,
+    has_turn: bool,
 ) -> Option<Vec<Ended>> {
-    let turn = conversion_turn(shared, open, message, &transaction).await;
     let transaction = fitted(shared, open, message, transaction).await;
     open.session.start(net::now(), transaction);
     let ended = until_ended(shared, open, message).await;
-    if turn.is_some() {
+    if has_turn {
         open.fitted = None;
+        open.rewritten = None;
     }
     ended
 }
@@ -206,7 +217,10 @@ async fn until_ended(shared: &Shared, open: &mut Open, message: &Message) -> Opt
     loop {
         while let Some(event) = open.session.poll_event() {
             match event {
-                SessionEvent::Ended(ended) => return Some(ended),
+                SessionEvent::Ended(ended) => {
+                    relayed::count(shared, open.relay, &ended);
+                    return Some(ended);
+                }
                 SessionEvent::Said(ours, line) => {
                     log_said(shared, message, &open.host, ours, &line)
                 }

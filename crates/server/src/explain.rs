@@ -69,7 +69,7 @@ pub(crate) async fn explain(
     let mode = tls(&settings, address.domain(), &next);
     let context = wishes(shared, &settings, address.domain(), &next, &mut found).await;
     let hosts = hosts(&settings, &next, mode, &context, &mut found).await;
-    limits(shared, &settings, address.domain(), &mut found);
+    limits(shared, &settings, address.domain(), &next, &mut found);
     found.step(
         "source",
         sources::explained(shared, &settings.config, address.domain()),
@@ -381,7 +381,19 @@ fn tls(settings: &Settings, domain: &Domain, next: &NextHop) -> TlsMode {
     rules.key(|r: &RuleKeys| r.tls).unwrap_or(outgoing.tls)
 }
 
-fn limits(shared: &Shared, settings: &Settings, domain: &Domain, found: &mut Explanation) {
+fn limits(
+    shared: &Shared,
+    settings: &Settings,
+    domain: &Domain,
+    next: &NextHop,
+    found: &mut Explanation,
+) {
+    let relay = settings.config.outgoing.relay.as_ref();
+    if let Some(preset) = relay.filter(|_| next.relay).and_then(|r| r.preset)
+        && let Some(words) = shared.relayed.explained(preset)
+    {
+        found.step("provider", words);
+    }
     let policy_of = policy::policy_of(&settings.config, shared.controls.slowed());
     let policy = policy_of(domain, mail::Destination::Outgoing);
     let rate = policy.rate.map_or_else(

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use crate::config::sources::Source;
 use crate::converse::{Fitted, log_said};
 use crate::resolve::Hop;
+use crate::senders::Rewritten;
 use crate::shared::{Figures, Settings, Shared};
 use crate::tls_policy::{By, Context, Wanted};
 
@@ -38,7 +39,9 @@ pub(crate) struct Open {
     /// What the site's settings said of TLS when it was opened.
     pub(crate) mode: TlsMode,
     /// The administrator named the host.
-    configured: bool,
+    pub(crate) configured: bool,
+    /// It is the relay's.
+    pub(crate) relay: bool,
     /// For whom it was opened, and what was wanted for them.
     pub(crate) context: Context,
     pub(crate) wanted: Wanted,
@@ -55,6 +58,8 @@ pub(crate) struct Open {
     pub(crate) source: Option<Arc<Source>>,
     /// The last content that was converted for it.
     pub(crate) fitted: Option<Fitted>,
+    /// The last content that got other senders for it.
+    pub(crate) rewritten: Option<Rewritten>,
 }
 
 /// Where a connection leads, and how it is to be protected.
@@ -66,6 +71,8 @@ pub(crate) struct Opening {
     pub(crate) mode: TlsMode,
     /// The administrator named the host.
     pub(crate) configured: bool,
+    /// It is the relay's.
+    pub(crate) relay: bool,
     pub(crate) context: Context,
     pub(crate) wanted: Wanted,
     pub(crate) way: Way,
@@ -198,6 +205,7 @@ pub(crate) async fn begin(
         since: Instant::now(),
         mode: opening.mode,
         configured: opening.configured,
+        relay: opening.relay,
         context: opening.context,
         wanted: opening.wanted,
         way: opening.way,
@@ -207,6 +215,7 @@ pub(crate) async fn begin(
         addresses: opening.addresses,
         source: opening.source,
         fitted: None,
+        rewritten: None,
     })
 }
 

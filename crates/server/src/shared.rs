@@ -22,6 +22,7 @@ use crate::guard::LoginGuard;
 use crate::hops::Marks;
 use crate::journal::Journal;
 use crate::reactions::Reactions;
+use crate::relayed::Relayed;
 use crate::service::Manager;
 use crate::sources::SourceStates;
 use crate::sts::StsPolicies;
@@ -88,6 +89,8 @@ pub(crate) struct Shared {
     /// What is wrong on our side, so that mail waits.
     pub(crate) faults: Faults,
     pub(crate) warm_ups: WarmUps,
+    /// What the relay has taken today.
+    pub(crate) relayed: Relayed,
     /// Who is told what happened.
     pub(crate) webhooks: Webhooks,
     /// Failed logins.
@@ -280,6 +283,7 @@ impl Shared {
             no_chunking: Marks::without_chunking(),
             faults: Faults::default(),
             warm_ups: WarmUps::new(warm_ups),
+            relayed: Relayed::default(),
             webhooks: Webhooks::default(),
             guard: LoginGuard::default(),
             hashing: Semaphore::new(cores),

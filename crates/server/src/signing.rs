@@ -174,6 +174,34 @@ pub(crate) fn converted(
     Ok(converted)
 }
 
+/// Puts other senders into a content for a relay. Signatures of ours do not stand in the way: they are taken
+/// off, and the keys of the new author's domain sign, where `vouched` says that this server stands for the mail.
+pub(crate) fn rewritten(
+    config: &Config,
+    content: &Bytes,
+    answered: bool,
+    vouched: bool,
+) -> Result<Option<deliver::Rewritten>, Obstacle> {
+    let signatures = config.outgoing.convert_signed;
+    let (bare, were) = taken_off(&config.dkim, content, net::now());
+    let found = deliver::rewrite_senders(&bare, &config.senders, answered, signatures)?;
+    let Some(mut made) = found else {
+        return Ok(None);
+    };
+    let keys = match vouched || !were.is_empty() {
+        true => signers(&config.dkim, &made.content, &Rights::Any, net::now()),
+        false => Ok(Vec::new()),
+    };
+    // Without a key the relay's own signature has to do.
+    if let Ok(keys) = keys
+        && !keys.is_empty()
+        && let Ok(content) = with_signatures(&made.content, &keys, net::now())
+    {
+        made.content = content;
+    }
+    Ok(Some(made))
+}
+
 /// The content without our signatures in front, and the keys to sign it with again: those of the
 /// same domains that are in force now, else the same ones. A signature whose domain has no key any
 /// more stays, like a stranger's.

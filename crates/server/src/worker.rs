@@ -493,6 +493,7 @@ impl Worker {
             addresses,
             mode: hop.tls,
             configured: hop.next.configured,
+            relay: hop.next.relay,
             context: tried.context.clone(),
             wanted,
             way: candidate.way,

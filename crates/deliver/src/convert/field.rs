@@ -143,7 +143,7 @@ fn put_aside(name: &[u8], body: &[u8]) -> Vec<u8> {
     out.end()
 }
 
-fn unfolded(value: &[u8]) -> Vec<u8> {
+pub(super) fn unfolded(value: &[u8]) -> Vec<u8> {
     let mut body = value.to_vec();
     body.retain(|b| !matches!(b, b'\r' | b'\n'));
     body

@@ -85,6 +85,9 @@ pub(super) enum Command {
     /// What is known of other servers' answers, and done about them.
     #[command(subcommand)]
     Replies(super::replies::RepliesCommand),
+    /// The server that mail is handed to in Relay Mode.
+    #[command(subcommand)]
+    Relay(super::relay::RelayCommand),
     /// Recipients that nothing is sent to any more.
     #[command(subcommand)]
     Suppression(super::suppression::SuppressionCommand),

@@ -1,8 +1,12 @@
 //! The configuration as it stands in the file. Each key's comment is its reference entry: meaning,
 //! unit, default.
 
+mod senders;
+
 use serde::Deserialize;
 use toml::Spanned;
+
+pub(crate) use senders::{ReturnPath, Sender, SenderRewriting};
 
 pub(crate) type Text = Option<Spanned<String>>;
 pub(crate) type Number = Option<Spanned<u32>>;
@@ -42,6 +46,10 @@ pub(crate) struct Raw {
     pub(crate) return_path: ReturnPath,
     /// Sender rewriting (SRS) for mail that comes in for a local domain and leaves again.
     pub(crate) srs: SenderRewriting,
+    /// Other senders for mail that goes by a relay (`outgoing.relay`) or the server of a Via SMTP rule, in MAIL and
+    /// in From, Sender, Resent-From and Resent-Sender; any number, and the closest match counts. Mail that stays
+    /// here, or goes to the hosts of its recipients, keeps its senders.
+    pub(crate) sender: Vec<Spanned<Sender>>,
     /// Recipients that nothing is sent to any more.
     pub(crate) suppression: Suppression,
     /// What is known of the answers of other servers, and done about them.
@@ -270,45 +278,6 @@ pub(crate) struct Outgoing {
 
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct ReturnPath {
-    /// The domain of the return paths, of its own, whose MX is this server; empty: the author stays
-    /// the sender. Default: empty.
-    pub(crate) domain: Text,
-    /// `recipient`: one for each recipient, each in a transaction of its own, so that a bounce tells
-    /// whose it is; `message`: one for a message. Default: `recipient`.
-    pub(crate) per: Text,
-    /// Senders whose mail gets one: addresses, `@domain`, or `*`. Default: `["*"]`.
-    pub(crate) senders: Option<Vec<Spanned<String>>>,
-    /// Users whose mail gets one, whatever its sender is. Default: none.
-    pub(crate) users: Vec<String>,
-    /// How long behind a mail's acceptance its bounces are taken. Default: `14d`.
-    pub(crate) valid: Text,
-    /// The local part, at `domain`, that takes complaints of feedback loops, from anybody; empty:
-    /// none. Default: empty.
-    pub(crate) feedback: Text,
-    /// Who gets complaints as they come in; empty: they are read and counted only. Default: empty.
-    pub(crate) complaints_to: Text,
-    /// Secrets in hexadecimal, one a line: the first signs return paths and SRS addresses, each is
-    /// believed. Made where it is not there. Default: `return-path.key` in `data_dir`.
-    pub(crate) secrets_file: Text,
-}
-
-#[derive(Debug, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct SenderRewriting {
-    /// The domain of the rewritten senders, whose MX is this server; empty: senders stay. It may be
-    /// that of `[return_path]`. Default: empty.
-    pub(crate) domain: Text,
-    /// How long reports are taken for one. Default: `21d`.
-    pub(crate) valid: Text,
-    /// Networks of servers that hand on mail of others: what they send by here is rewritten as well. Default: none.
-    pub(crate) relays: Vec<Spanned<String>>,
-    /// Domains that this server may send for beside the local ones: their senders stay. Default: none.
-    pub(crate) own_domains: Vec<Spanned<String>>,
-}
-
-#[derive(Debug, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
 pub(crate) struct Suppression {
     /// Whether failures and complaints put recipients on the list. What administrators put there
     /// counts in any case. Default: false.
@@ -381,6 +350,9 @@ pub(crate) struct Timeouts {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Relay {
+    /// A provider by its name (`sendoff relay presets`): `host`, `port` and `tls` are known then, where they are
+    /// not given. Default: none.
+    pub(crate) preset: Text,
     /// The server, or several in the order of preference.
     pub(crate) host: Option<Spanned<OneOrMany>>,
     /// Its port. Default: 587, or 465 with `tls = "implicit"`.

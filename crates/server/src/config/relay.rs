@@ -62,6 +62,7 @@ pub(super) fn relay_settings(
     };
     let password_file = relay.password_file.as_ref();
     Ok(Relay {
+        preset: super::presets::named(relay, place)?,
         tls,
         credentials,
         password_file: password_file.map(|file| base.join(file.get_ref())),

@@ -32,8 +32,9 @@ type Result<T> = std::result::Result<T, ConfigError>;
 /// Shorter than this, a plan gives up earlier than RFC 5321 §4.5.4.1 advises.
 const ADVISED_SPAN: Duration = Duration::from_secs(4 * 86_400);
 
-pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Config> {
+pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<Config> {
     let mut warnings = Vec::new();
+    super::presets::fill(&mut raw.outgoing, place)?;
     let (hostname, postmaster) = names(&raw, place)?;
     let data_dir = match &raw.data_dir {
         Some(text) => base.join(text.get_ref()),
@@ -44,8 +45,10 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
     let local = local_store(&raw.local, place, base)?;
     let (addresses, policy) = intake(&raw, place, &hostname, &postmaster, &tls, &local)?;
     let rules = rules(&raw.domain, place)?;
+    let senders = super::senders::rules(&raw.sender, place, &hostname, &policy.local)?;
     let outgoing = outgoing(&raw.outgoing, place, base, &mut warnings)?;
     let routing = routing(&raw.outgoing, place, &hostname, &addresses)?;
+    super::presets::notes(&routing, outgoing.relay.as_ref(), &senders, &mut warnings);
     let users_file = match &raw.users.file {
         Some(text) => base.join(text.get_ref()),
         None => data_dir.join("users.toml"),
@@ -87,6 +90,7 @@ pub(crate) fn validate(raw: Raw, place: &Place<'_>, base: &Path) -> Result<Confi
         outgoing,
         routing,
         rules: Arc::new(rules),
+        senders: Arc::new(senders),
         sources,
         dkim,
         unusable_key,

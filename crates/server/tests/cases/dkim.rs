@@ -578,3 +578,36 @@ fn long_lines_are_encoded_before_a_mail_is_signed() {
     let mails = host.wait_for(1, SOON);
     signing.assert_both(mails.first().expect("a mail"));
 }
+
+#[test]
+fn a_mail_with_another_sender_for_a_relay_is_signed_by_the_new_domain() {
+    let scene = Scene::new();
+    let host = scene.world.host("relay.lab");
+    let rule = |from: &str, to: &str| [("match", from.into()), ("as", to.into())];
+    let config = scene.config();
+    let config = config
+        .table("sender", &rule("@host.lan", "@origin.example"))
+        .table(
+            "sender",
+            &rule("bob@origin.example", "bob@unsigned.example"),
+        )
+        .rule("via.example", "via_smtp", host.address().to_string());
+    let signing = Signing::start(&scene, config);
+    // It had no signature, and the new author's domain has keys; or the other way round.
+    let cases = [
+        ("ann@host.lan", "ann@origin.example", 2),
+        ("bob@origin.example", "bob@unsigned.example", 0),
+    ];
+    for (number, (author, becomes, signatures)) in cases.into_iter().enumerate() {
+        let content = format!("From: {author}\r\nTo: x@via.example\r\nSubject: x\r\n\r\nx\r\n");
+        signing.server.send(author, &["x@via.example"], &content);
+        let mails = host.wait_for(number + 1, SOON);
+        let mail = mails.last().unwrap();
+        assert_eq!(
+            (mail.sender.as_str(), mail.header("from").as_deref()),
+            (becomes, Some(becomes))
+        );
+        assert_eq!(mail.header("reply-to").as_deref(), Some(author));
+        signing.assert_signed(mail, signatures);
+    }
+}

@@ -23,6 +23,7 @@ mod require_tls;
 mod resends;
 mod returns;
 mod scene;
+mod senders;
 mod sendmail;
 mod service;
 mod sources;

@@ -201,8 +201,8 @@ pub(super) fn notes(
 mod tests {
     use std::path::Path;
 
+    use super::super::Config;
     use super::*;
-    use crate::config::Config;
 
     fn parse(text: &str) -> Result<Config, ConfigError> {
         Config::parse(text, Path::new("x.toml"), Path::new("/"))

@@ -1,7 +1,9 @@
 //! Contents made fit for hosts without BINARYMIME, 8BITMIME or SMTPUTF8.
 
 use bytes::Bytes;
-use deliver::{Conversion, Signatures, convert};
+use deliver::{
+    Conversion, SenderRule, SenderRules, Signatures, convert, has_sender, rewrite_senders,
+};
 use mail::body_offset;
 
 /// What is converted is ASCII where it must be, canonical, of a size in proportion, and is not
@@ -38,6 +40,7 @@ pub(crate) fn converted(input: &[u8]) {
         assert_eq!(&again.content, out, "converting again changes it");
     }
     short(&content);
+    other_senders(&content);
     binary(&Bytes::copy_from_slice(input));
 }
 
@@ -60,6 +63,36 @@ fn short(content: &Bytes) {
     let again = convert(out, Conversion::Short, Signatures::MayBreak);
     let again = again.expect("what was made is made again");
     assert_eq!(&again.content, out, "making it again changes it");
+}
+
+/// Other senders are put into the header alone, and once: the body stays, and nobody is left whom a rule
+/// speaks of.
+fn other_senders(content: &Bytes) {
+    let becomes = "office@provider.example";
+    let rules = ["@example.com", "@.example.com", "root"];
+    let rules = rules.map(|matching| SenderRule::parse(matching, becomes, true).expect("a rule"));
+    let hostname = "example.com".parse().expect("a domain");
+    let rules = SenderRules::new(rules.to_vec(), &hostname, []);
+    let made = rewrite_senders(content, &rules, true, Signatures::MayBreak);
+    let Some(made) = made.expect("signatures may break") else {
+        assert!(!has_sender(content, &rules));
+        return;
+    };
+    let out = &made.content;
+    assert!(has_sender(content, &rules) && !has_sender(out, &rules));
+    assert!(smtp::dot_stuffing::is_canonical(out));
+    let body = content.get(body_offset(content)..).unwrap_or_default();
+    assert!(out.ends_with(body), "the body is changed");
+    assert_eq!(
+        out.len() - body_offset(out),
+        body.len(),
+        "the header ends elsewhere"
+    );
+    assert!(
+        out.len() <= content.len() * 20 + 4000,
+        "{} octets",
+        out.len()
+    );
 }
 
 /// What is made of a binary content is lines, in ASCII where it must be, of a size in proportion, and

@@ -201,8 +201,8 @@ pub(super) fn notes(
 mod tests {
     use std::path::Path;
 
-    use super::*;
     use super::super::Config;
+    use super::*;
 
     fn parse(text: &str) -> Result<Config, ConfigError> {
         Config::parse(text, Path::new("x.toml"), Path::new("/"))

@@ -10,6 +10,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 const SOURCE: &str = "crates/server/src/config/raw.rs";
+/// Files with further structures.
+const FURTHER: [&str; 2] = [
+    "crates/server/src/config/relay.rs",
+    "crates/server/src/config/oauth.rs",
+];
 const PAGE: &str = "docs/configuration.md";
 /// What stands above the generated part.
 const INTRODUCTION: &str = "\
@@ -60,7 +65,10 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
 }
 
 fn page(root: &Path) -> Result<String> {
-    let source = fs::read_to_string(root.join(SOURCE)).context(SOURCE)?;
+    let mut source = String::new();
+    for file in std::iter::once(SOURCE).chain(FURTHER) {
+        source += &fs::read_to_string(root.join(file)).context(file)?;
+    }
     Ok(format!("{INTRODUCTION}{}", render(&structures(&source))))
 }
 

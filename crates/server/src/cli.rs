@@ -5,6 +5,7 @@
 
 mod arguments;
 mod reference;
+mod relay;
 mod replies;
 pub(crate) mod suppression;
 mod webhook;
@@ -141,32 +142,7 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Reload => ask::show(&config, &Request::Reload, json),
         Command::Queue(command) => queue(&config, command, json),
         Command::Source(SourceCommand::List) => ask::show(&config, &Request::Sources, json),
-        Command::Site(SiteCommand::List) => ask::show(&config, &Request::Sites, json),
-        Command::Site(SiteCommand::Pause { domain }) => {
-            ask::show(&config, &Request::Pause(domain, true), json)
-        }
-        Command::Site(SiteCommand::Resume { domain }) => {
-            ask::show(&config, &Request::Pause(domain, false), json)
-        }
-        Command::Site(SiteCommand::Show { domain }) => {
-            ask::show(&config, &Request::Site(domain), json)
-        }
-        Command::Site(SiteCommand::Slow {
-            domain,
-            rate,
-            connections,
-            off,
-        }) => {
-            if !off && rate.is_none() && connections.is_none() {
-                return Err(anyhow!("say --rate, --connections or --off"));
-            }
-            let request = Request::Slow {
-                domain,
-                rate,
-                connections,
-            };
-            ask::show(&config, &request, json)
-        }
+        Command::Site(command) => site(&config, command, json),
         Command::Hold(command) => hold(&config, command, json),
         Command::Explain { address, probe } => {
             ask::show(&config, &Request::Explain { address, probe }, json)
@@ -176,6 +152,7 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Dns(DnsCommand::Test) => runtime()?.block_on(tools::dns_test(&config, json)),
         Command::Dkim(command) => runtime()?.block_on(dkim::carry_out(&config, command, json)),
         Command::WhatSmtp { host } => runtime()?.block_on(tools::what_smtp(&config, &host, json)),
+        Command::Relay(command) => runtime()?.block_on(relay::carry_out(&config, command, json)),
         Command::User(command) => user(&config, command, json),
         Command::Key(command) => keys::carry_out(&config, command, json),
         Command::Log(command) => log(&config, command, json),
@@ -193,6 +170,31 @@ fn carry_out(cli: Cli) -> Result<()> {
         | Command::Completions { .. }
         | Command::Sendmail { .. } => Ok(()),
     }
+}
+
+fn site(config: &Config, command: SiteCommand, json: bool) -> Result<()> {
+    let request = match command {
+        SiteCommand::List => Request::Sites,
+        SiteCommand::Pause { domain } => Request::Pause(domain, true),
+        SiteCommand::Resume { domain } => Request::Pause(domain, false),
+        SiteCommand::Show { domain } => Request::Site(domain),
+        SiteCommand::Slow {
+            domain,
+            rate,
+            connections,
+            off,
+        } => {
+            if !off && rate.is_none() && connections.is_none() {
+                return Err(anyhow!("say --rate, --connections or --off"));
+            }
+            Request::Slow {
+                domain,
+                rate,
+                connections,
+            }
+        }
+    };
+    ask::show(config, &request, json)
 }
 
 fn restore(config: &Config, asked: &Restore) -> Result<()> {

@@ -9,6 +9,7 @@ mod dkim;
 mod error;
 mod listeners;
 mod memory;
+pub(crate) mod oauth;
 pub(crate) mod paths;
 mod raw;
 mod relay;
@@ -165,6 +166,8 @@ pub(crate) struct Relay {
     pub(crate) credentials: Option<Credentials>,
     /// Where the password stands.
     pub(crate) password_file: Option<PathBuf>,
+    /// How the token is got that the login is by.
+    pub(crate) oauth: Option<Arc<oauth::OauthSettings>>,
 }
 
 /// What one rule for a destination may set.

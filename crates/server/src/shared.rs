@@ -21,6 +21,7 @@ use crate::faults::Faults;
 use crate::guard::LoginGuard;
 use crate::hops::Marks;
 use crate::journal::Journal;
+use crate::oauth::Oauth;
 use crate::reactions::Reactions;
 use crate::service::Manager;
 use crate::sources::SourceStates;
@@ -87,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) no_chunking: Marks,
     /// What is wrong on our side, so that mail waits.
     pub(crate) faults: Faults,
+    /// The token that the relay is logged in to by.
+    pub(crate) oauth: Oauth,
     pub(crate) warm_ups: WarmUps,
     /// Who is told what happened.
     pub(crate) webhooks: Webhooks,
@@ -258,6 +261,7 @@ impl Shared {
         let policies = settings.config.data_dir.join("mta-sts");
         let warm_ups = settings.config.data_dir.join("warm-up");
         let tls_reports = settings.config.data_dir.join("tls-reports");
+        let oauth = Oauth::new(&settings.config.data_dir);
         let memory = settings.config.outgoing.memory;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
@@ -279,6 +283,7 @@ impl Shared {
             down: Marks::down(),
             no_chunking: Marks::without_chunking(),
             faults: Faults::default(),
+            oauth,
             warm_ups: WarmUps::new(warm_ups),
             webhooks: Webhooks::default(),
             guard: LoginGuard::default(),

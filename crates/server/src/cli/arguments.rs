@@ -71,6 +71,9 @@ pub(super) enum Command {
         /// HOST or HOST:PORT; port 25 unless given.
         host: String,
     },
+    /// The login at the relay by a token (OAuth 2).
+    #[command(subcommand)]
+    Relay(super::relay::RelayCommand),
     /// Users who may log in to send.
     #[command(subcommand)]
     User(UserCommand),

@@ -154,6 +154,12 @@ impl Oauth {
         }
     }
 
+    /// The configuration was read anew, perhaps to mend what was wrong: it is asked again at once.
+    pub(crate) async fn begin_anew(&self) {
+        let mut state = self.state.lock().await;
+        (state.failed, state.refused) = (None, None);
+    }
+
     fn settle(
         &self,
         shared: &Shared,

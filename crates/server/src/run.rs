@@ -541,6 +541,7 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
     shared.replace_settings(settings);
     shared.sources.forget_troubles();
     shared.faults.forget();
+    shared.oauth.begin_anew().await;
     shared.tls.forget_failures();
     shared.webhooks.reload();
     shared.tell(Event::Reloaded);

@@ -167,6 +167,10 @@ impl Oauth {
         state: &mut State,
         got: Result<flows::Got, flows::Trouble>,
     ) {
+        if modified(&self.file) != state.seen {
+            // Somebody has logged in meanwhile, which is newer than what was asked by.
+            return state.look(&self.file, &oauth.subject());
+        }
         let now = net::now();
         let line = shared
             .journal
@@ -298,6 +302,7 @@ pub(crate) async fn refused(shared: &Shared, token: Option<&str>, mut failure: F
 
 /// Renews the token ahead of its end, and warns of the end of its secret, until the server stops.
 pub(crate) async fn keep(shared: Arc<Shared>) {
+    // What is to be said at the start, the configuration has said.
     let mut noticed = None;
     while !shared.stopping.is_cancelled() {
         let settings = shared.settings();
@@ -310,7 +315,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
                     .find(|days| left <= **days * DAY)
                     .map(|days| (ends, *days))
             });
-            if notice != noticed
+            if noticed.is_some_and(|before| before != notice)
                 && let Some(words) = oauth.secret_words(now)
             {
                 shared
@@ -319,7 +324,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
                     .field("what", words)
                     .send();
             }
-            noticed = notice;
+            noticed = Some(notice);
             shared.oauth.tend(&shared, &settings, &oauth).await;
         }
         tokio::select! {

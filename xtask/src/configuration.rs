@@ -12,6 +12,11 @@ use anyhow::{Context, Result};
 const SOURCE: &str = "crates/server/src/config/raw.rs";
 /// Where the structures stand that the first file has no room for.
 const MORE: &str = "crates/server/src/config/raw";
+/// Files with further structures.
+const FURTHER: [&str; 2] = [
+    "crates/server/src/config/relay.rs",
+    "crates/server/src/config/oauth.rs",
+];
 const PAGE: &str = "docs/configuration.md";
 /// What stands above the generated part.
 const INTRODUCTION: &str = "\
@@ -62,7 +67,10 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
 }
 
 fn page(root: &Path) -> Result<String> {
-    let mut source = fs::read_to_string(root.join(SOURCE)).context(SOURCE)?;
+    let mut source = String::new();
+    for file in std::iter::once(SOURCE).chain(FURTHER) {
+        source += &fs::read_to_string(root.join(file)).context(file)?;
+    }
     for entry in fs::read_dir(root.join(MORE)).context(MORE)? {
         source += &fs::read_to_string(entry?.path()).context(MORE)?;
     }

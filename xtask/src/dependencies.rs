@@ -32,7 +32,11 @@ const BANNED: [(&str, &str); 13] = [
     ("rand", "chance is handed in as a seed"),
 ];
 /// Banned crates that are in the tree because of others, and why that is borne.
-const BORNE: [(&str, &str); 2] = [
+const BORNE: [(&str, &str); 3] = [
+    (
+        "chrono",
+        "oauth2 tells the end of a device's code by it; our own code does not",
+    ),
     (
         "log",
         "a facade that rustls and others write to; nothing reads it",
@@ -43,10 +47,25 @@ const BORNE: [(&str, &str); 2] = [
     ),
 ];
 /// Crates that are there in two versions because of others, and why that is borne.
-const TWICE: [(&str, &str); 1] = [(
-    "untrusted",
-    "aws-lc-rs has the older one for hickory's DNSSEC, rustls-webpki the newer; a page of code each",
-)];
+const TWICE: [(&str, &str); 12] = [
+    (
+        "untrusted",
+        "aws-lc-rs has the older one for hickory's DNSSEC, rustls-webpki the newer; a page of code each",
+    ),
+    ("base64", OF_OAUTH2),
+    ("block-buffer", OF_OAUTH2),
+    ("cpufeatures", OF_OAUTH2),
+    ("crypto-common", OF_OAUTH2),
+    ("digest", OF_OAUTH2),
+    ("getrandom", OF_OAUTH2),
+    ("rand", OF_OAUTH2),
+    ("rand_core", OF_OAUTH2),
+    ("syn", OF_OAUTH2),
+    ("thiserror", OF_OAUTH2),
+    ("thiserror-impl", OF_OAUTH2),
+];
+const OF_OAUTH2: &str =
+    "oauth2 5.0 has the older one; what it makes and reads are small requests, seldom";
 
 /// What is wrong with the dependencies.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {

@@ -1,4 +1,4 @@
-//! AUTH on an MX host: PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.
+//! AUTH on an MX host: PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, and by token XOAUTH2 and OAUTHBEARER.
 
 use std::io;
 
@@ -34,10 +34,16 @@ impl Session<'_> {
                 let user = self.response(first, "334 VXNlcm5hbWU6").await?;
                 (user, self.response("", "334 UGFzc3dvcmQ6").await?)
             }
+            "XOAUTH2" | "OAUTHBEARER" => by_token(&self.response(first, "334 ").await?),
             _ => return Ok(reply("504 5.5.4 no such mechanism")),
         };
         let accepted = behaviour.login.as_ref() == Some(&given);
         let (user, password) = given;
+        if !accepted && matches!(mechanism.as_str(), "XOAUTH2" | "OAUTHBEARER") {
+            // The refusal is a challenge, which the client acknowledges (RFC 7628 §3.2.3).
+            let why = STANDARD.encode(r#"{"status":"400","schemes":"Bearer","scope":"mail"}"#);
+            self.response("", &format!("334 {why}")).await?;
+        }
         self.user = accepted.then(|| user.clone());
         self.shared.note_login(Login {
             mechanism,
@@ -49,7 +55,7 @@ impl Session<'_> {
         });
         Ok(reply(match accepted {
             true => "235 2.7.0 welcome",
-            false => "535 5.7.8 wrong user or password",
+            false => behaviour.login_refusal.as_str(),
         }))
     }
 
@@ -125,4 +131,14 @@ impl Session<'_> {
         let octets = STANDARD.decode(encoded.trim()).unwrap_or_default();
         Ok(String::from_utf8_lossy(&octets).into_owned())
     }
+}
+
+/// User and token of a login (RFC 7628 §3.1, and the way from before).
+fn by_token(message: &str) -> (String, String) {
+    let fields = || message.split(['\u{1}', ',']);
+    let field = |name| fields().find_map(|field| field.strip_prefix(name));
+    let user = field("user=").or_else(|| field("a="));
+    let token = field("auth=Bearer ");
+    let owned = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    (owned(user), owned(token))
 }

@@ -36,8 +36,11 @@ pub struct Behaviour {
     pub implicit_tls: bool,
     /// The user and password that AUTH accepts; none: AUTH is not offered.
     pub login: Option<(String, String)>,
-    /// The mechanisms that are offered: PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS are known.
+    /// The mechanisms that are offered: PLAIN, LOGIN, SCRAM-SHA-256, SCRAM-SHA-256-PLUS,
+    /// XOAUTH2 and OAUTHBEARER are known.
     pub mechanisms: Vec<String>,
+    /// The reply to a wrong password or token.
+    pub login_refusal: String,
     /// The rounds of hashing that SCRAM asks for.
     pub scram_rounds: u32,
     /// SCRAM proves that it knows another password than the client's.
@@ -86,6 +89,7 @@ impl Default for Behaviour {
             starttls: StartTls::NotOffered,
             implicit_tls: false,
             login: None,
+            login_refusal: "535 5.7.8 wrong user or password".to_owned(),
             mechanisms: ["PLAIN", "LOGIN"].map(str::to_owned).to_vec(),
             scram_rounds: 4096,
             scram_lies: false,

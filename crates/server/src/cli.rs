@@ -152,11 +152,11 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Dns(DnsCommand::Test) => runtime()?.block_on(tools::dns_test(&config, json)),
         Command::Dkim(command) => runtime()?.block_on(dkim::carry_out(&config, command, json)),
         Command::WhatSmtp { host } => runtime()?.block_on(tools::what_smtp(&config, &host, json)),
+        Command::Relay(command) => runtime()?.block_on(relay::carry_out(&config, command, json)),
         Command::User(command) => user(&config, command, json),
         Command::Key(command) => keys::carry_out(&config, command, json),
         Command::Log(command) => log(&config, command, json),
         Command::Replies(command) => replies::carry_out(&config, &command, json),
-        Command::Relay(command) => relay::carry_out(&command, json),
         Command::Suppression(command) => suppression::carry_out(&config, command, json),
         Command::Webhook(command) => webhook::carry_out(&config, command, json),
         Command::Events(asked) => webhook::events(&config, &asked, json),
@@ -170,28 +170,6 @@ fn carry_out(cli: Cli) -> Result<()> {
         | Command::Completions { .. }
         | Command::Sendmail { .. } => Ok(()),
     }
-}
-
-fn restore(config: &Config, asked: &Restore) -> Result<()> {
-    let wanted = backup::Wanted {
-        send: asked.send,
-        damaged: asked.damaged,
-    };
-    print(&backup::restore(config, &asked.directory, wanted)?);
-    Ok(())
-}
-
-fn back_up(config: &Config, to: &Path, json: bool) -> Result<()> {
-    let to = std::path::absolute(to)?;
-    let request = Request::Backup(to.display().to_string());
-    let answer = match ask::ask(config, &request) {
-        // Without a server there is nobody in the way.
-        Err(error) if error.downcast_ref::<ask::Unreachable>().is_some() => {
-            backup::make_alone(config, &to).map_err(|alone| anyhow!("{alone:#}; and {error:#}"))?
-        }
-        answer => answer?,
-    };
-    ask::print_answer(answer, json)
 }
 
 fn site(config: &Config, command: SiteCommand, json: bool) -> Result<()> {
@@ -217,6 +195,28 @@ fn site(config: &Config, command: SiteCommand, json: bool) -> Result<()> {
         }
     };
     ask::show(config, &request, json)
+}
+
+fn restore(config: &Config, asked: &Restore) -> Result<()> {
+    let wanted = backup::Wanted {
+        send: asked.send,
+        damaged: asked.damaged,
+    };
+    print(&backup::restore(config, &asked.directory, wanted)?);
+    Ok(())
+}
+
+fn back_up(config: &Config, to: &Path, json: bool) -> Result<()> {
+    let to = std::path::absolute(to)?;
+    let request = Request::Backup(to.display().to_string());
+    let answer = match ask::ask(config, &request) {
+        // Without a server there is nobody in the way.
+        Err(error) if error.downcast_ref::<ask::Unreachable>().is_some() => {
+            backup::make_alone(config, &to).map_err(|alone| anyhow!("{alone:#}; and {error:#}"))?
+        }
+        answer => answer?,
+    };
+    ask::print_answer(answer, json)
 }
 
 fn hold(config: &Config, command: HoldCommand, json: bool) -> Result<()> {

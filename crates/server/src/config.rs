@@ -9,6 +9,7 @@ mod dkim;
 mod error;
 mod listeners;
 mod memory;
+pub(crate) mod oauth;
 pub(crate) mod paths;
 pub(crate) mod presets;
 mod raw;
@@ -172,6 +173,8 @@ pub(crate) struct Relay {
     pub(crate) preset: Option<&'static Preset>,
     /// Where the password stands.
     pub(crate) password_file: Option<PathBuf>,
+    /// How the token is got that the login is by.
+    pub(crate) oauth: Option<Arc<oauth::OauthSettings>>,
 }
 
 /// What one rule for a destination may set.

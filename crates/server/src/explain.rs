@@ -99,7 +99,7 @@ pub(crate) async fn explain(
                     .relay
                     .as_ref()
                     .filter(|_| next.relay);
-                let login = relay.and_then(|relay| relay.credentials.as_ref());
+                let login = relay.and_then(|relay| relay.credentials.clone());
                 run_probe(shared, &settings, &host, login, &address, &mut found).await;
             }
             None => found.step("probe", "there is no host to ask"),

@@ -29,6 +29,7 @@ mod keys;
 mod known;
 mod local;
 mod logbook;
+mod oauth;
 mod opened;
 mod orders;
 mod outcome;

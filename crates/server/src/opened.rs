@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::config::sources::Source;
 use crate::converse::{Fitted, log_said};
+use crate::oauth;
 use crate::resolve::Hop;
 use crate::senders::Rewritten;
 use crate::shared::{Figures, Settings, Shared};
@@ -60,6 +61,8 @@ pub(crate) struct Open {
     pub(crate) fitted: Option<Fitted>,
     /// The last content that got other senders for it.
     pub(crate) rewritten: Option<Rewritten>,
+    /// The token that is logged in by.
+    token: Option<String>,
 }
 
 /// Where a connection leads, and how it is to be protected.
@@ -164,8 +167,9 @@ pub(crate) async fn begin(
     settings: &Settings,
     tcp: TcpStream,
     opening: Opening,
-    session: SessionSettings,
+    mut session: SessionSettings,
 ) -> Result<Open, Failure> {
+    let token = oauth::fill(shared, settings, session.credentials.as_mut()).await?;
     let mut tls = match opening.way {
         Way::Clear if !opening.wanted.mode.is_mandatory() => TlsUsed::FellBack,
         Way::Clear | Way::Usual | Way::SmallHello => TlsUsed::None,
@@ -216,6 +220,7 @@ pub(crate) async fn begin(
         source: opening.source,
         fitted: None,
         rewritten: None,
+        token,
     })
 }
 
@@ -281,8 +286,14 @@ pub(crate) async fn greet(
     loop {
         while let Some(event) = open.session.poll_event() {
             match event {
-                SessionEvent::Ready => return Ok(()),
-                SessionEvent::Failed(failure) => return Err(open.by_policy(failure)),
+                SessionEvent::Ready => {
+                    oauth::accepted(shared, open.token.as_deref()).await;
+                    return Ok(());
+                }
+                SessionEvent::Failed(failure) => {
+                    let failure = open.by_policy(failure);
+                    return Err(oauth::refused(shared, open.token.as_deref(), failure).await);
+                }
                 SessionEvent::StartTls => start_tls(shared, settings, open).await,
                 SessionEvent::Derive(derivation) => {
                     let key = derive(derivation).await;

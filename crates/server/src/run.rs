@@ -22,6 +22,7 @@ use crate::forgetting;
 use crate::front::{self, Clients};
 use crate::http;
 use crate::journal::Journal;
+use crate::oauth;
 use crate::queue::{Ended, Owner};
 use crate::service::{self, Manager};
 use crate::shared::{Settings, Shared};
@@ -97,6 +98,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     }
     tokio::spawn(look_at_dns(Arc::clone(&shared)));
     tokio::spawn(look_for_damage(Arc::clone(&shared)));
+    tokio::spawn(oauth::keep(Arc::clone(&shared)));
     tokio::spawn(unwritten::watch(Arc::clone(&shared)));
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared)));
@@ -539,6 +541,7 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
     shared.replace_settings(settings);
     shared.sources.forget_troubles();
     shared.faults.forget();
+    shared.oauth.begin_anew().await;
     shared.tls.forget_failures();
     shared.webhooks.reload();
     shared.tell(Event::Reloaded);

@@ -21,6 +21,7 @@ use crate::faults::Faults;
 use crate::guard::LoginGuard;
 use crate::hops::Marks;
 use crate::journal::Journal;
+use crate::oauth::Oauth;
 use crate::reactions::Reactions;
 use crate::relayed::Relayed;
 use crate::service::Manager;
@@ -88,6 +89,8 @@ pub(crate) struct Shared {
     pub(crate) no_chunking: Marks,
     /// What is wrong on our side, so that mail waits.
     pub(crate) faults: Faults,
+    /// The token that the relay is logged in to by.
+    pub(crate) oauth: Oauth,
     pub(crate) warm_ups: WarmUps,
     /// What the relay has taken today.
     pub(crate) relayed: Relayed,
@@ -261,6 +264,7 @@ impl Shared {
         let policies = settings.config.data_dir.join("mta-sts");
         let warm_ups = settings.config.data_dir.join("warm-up");
         let tls_reports = settings.config.data_dir.join("tls-reports");
+        let oauth = Oauth::new(&settings.config.data_dir);
         let memory = settings.config.outgoing.memory;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
@@ -282,6 +286,7 @@ impl Shared {
             down: Marks::down(),
             no_chunking: Marks::without_chunking(),
             faults: Faults::default(),
+            oauth,
             warm_ups: WarmUps::new(warm_ups),
             relayed: Relayed::default(),
             webhooks: Webhooks::default(),

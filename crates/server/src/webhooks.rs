@@ -33,6 +33,7 @@ use crate::config::webhooks::{Secret, WebhookSettings};
 use crate::shared::{Settings, Shared};
 use crate::suppression;
 
+pub(crate) use post::addresses;
 pub(crate) use verbs::{act, events, list};
 
 /// What the names of the webhooks' entries in the history begin with.

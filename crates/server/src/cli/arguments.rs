@@ -71,6 +71,9 @@ pub(super) enum Command {
         /// HOST or HOST:PORT; port 25 unless given.
         host: String,
     },
+    /// The server that mail is handed to in Relay Mode: known providers, and the login by a token (OAuth 2).
+    #[command(subcommand)]
+    Relay(super::relay::RelayCommand),
     /// Users who may log in to send.
     #[command(subcommand)]
     User(UserCommand),
@@ -85,9 +88,6 @@ pub(super) enum Command {
     /// What is known of other servers' answers, and done about them.
     #[command(subcommand)]
     Replies(super::replies::RepliesCommand),
-    /// The server that mail is handed to in Relay Mode.
-    #[command(subcommand)]
-    Relay(super::relay::RelayCommand),
     /// Recipients that nothing is sent to any more.
     #[command(subcommand)]
     Suppression(super::suppression::SuppressionCommand),

@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::Relay;
 use super::error::{ConfigError, Place};
 use super::raw::{self, OneOrMany, Text};
+use super::relay::RawRelay;
 
 const FILE: &str = include_str!("../../rules/relays.toml");
 
@@ -102,7 +103,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Preset)> {
 
 /// The preset that is named, if one is.
 pub(super) fn named(
-    relay: &raw::Relay,
+    relay: &RawRelay,
     place: &Place<'_>,
 ) -> Result<Option<&'static Preset>, ConfigError> {
     let Some(name) = &relay.preset else {

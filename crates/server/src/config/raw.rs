@@ -6,6 +6,7 @@ mod senders;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::relay::RawRelay;
 pub(crate) use senders::{ReturnPath, Sender, SenderRewriting};
 
 pub(crate) type Text = Option<Spanned<String>>;
@@ -273,7 +274,7 @@ pub(crate) struct Outgoing {
     /// How long a host is waited for, at each stage (RFC 5321 §4.5.3.2).
     pub(crate) timeouts: Timeouts,
     /// The server that everything goes to in relay mode.
-    pub(crate) relay: Option<Spanned<Relay>>,
+    pub(crate) relay: Option<Spanned<RawRelay>>,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -345,28 +346,6 @@ pub(crate) struct Timeouts {
     pub(crate) data_done: Text,
     /// How long an open session without work is kept. Default: `5s`.
     pub(crate) idle: Text,
-}
-
-#[derive(Debug, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Relay {
-    /// A provider by its name (`sendoff relay presets`): `host`, `port` and `tls` are known then, where they are
-    /// not given. Default: none.
-    pub(crate) preset: Text,
-    /// The server, or several in the order of preference.
-    pub(crate) host: Option<Spanned<OneOrMany>>,
-    /// Its port. Default: 587, or 465 with `tls = "implicit"`.
-    pub(crate) port: Option<u16>,
-    /// `none`, `opportunistic`, `require`, `verify` or `implicit`. Default: `verify`.
-    pub(crate) tls: Text,
-    /// Log in under this name; never in clear.
-    pub(crate) username: Text,
-    /// The password.
-    pub(crate) password: Text,
-    /// A file that holds the password.
-    pub(crate) password_file: Text,
-    /// Mechanisms that may be used; the strongest that the server offers is. Default: all known here.
-    pub(crate) auth: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

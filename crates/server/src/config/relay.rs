@@ -1,20 +1,47 @@
 //! `[outgoing.relay]`: how to talk to the relay, and the login there.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use deliver::{Credentials, Mechanism, Secret, TlsMode};
+use serde::Deserialize;
 use toml::Spanned;
 
 use super::Relay;
 use super::error::{ConfigError, Place};
-use super::raw;
+use super::oauth::{self, RawOauth};
+use super::raw::{OneOrMany, Text};
 use super::sections::TLS;
 use super::values::choice;
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawRelay {
+    /// A provider by its name (`sendoff relay presets`): `host`, `port` and `tls` are known then, where they are
+    /// not given. Default: none.
+    pub(crate) preset: Text,
+    /// The server, or several in the order of preference.
+    pub(crate) host: Option<Spanned<OneOrMany>>,
+    /// Its port. Default: 587, or 465 with `tls = "implicit"`.
+    pub(crate) port: Option<u16>,
+    /// `none`, `opportunistic`, `require`, `verify` or `implicit`. Default: `verify`.
+    pub(crate) tls: Text,
+    /// Log in under this name; never in clear.
+    pub(crate) username: Text,
+    /// The password.
+    pub(crate) password: Text,
+    /// A file that holds the password.
+    pub(crate) password_file: Text,
+    /// Mechanisms that may be used; the strongest that the server offers is. Default: all known here.
+    pub(crate) auth: Vec<Spanned<String>>,
+    /// Log in by a token instead of a password (OAuth 2): see docs/oauth.md.
+    pub(crate) oauth: Option<Spanned<RawOauth>>,
+}
+
 pub(super) fn relay_settings(
-    raw: &Spanned<raw::Relay>,
+    raw: &Spanned<RawRelay>,
     place: &Place<'_>,
     base: &Path,
     warnings: &mut Vec<String>,
@@ -25,22 +52,15 @@ pub(super) fn relay_settings(
         .chain([("implicit", TlsMode::Implicit)])
         .collect();
     let tls = choice(&relay.tls, place, "outgoing.relay.tls", &modes)?.unwrap_or(TlsMode::Verify);
+    if let Some(given) = &relay.oauth {
+        return by_token(relay, given, tls, place, base, warnings);
+    }
     let password = password(relay, place, base)?;
-    let mechanisms = mechanisms(relay, place)?;
+    let mechanisms = mechanisms(relay, false, place)?;
     let credentials = match (&relay.username, password) {
         (Some(username), Some(password)) => {
-            if matches!(tls, TlsMode::None | TlsMode::Opportunistic) {
-                let why = "a login is never sent in clear: set outgoing.relay.tls to \"verify\", \
-                           \"implicit\" or \"require\"";
-                return Err(place.key(username.span(), "outgoing.relay.username", why));
-            }
-            if tls == TlsMode::Require {
-                warnings.push(
-                    "outgoing.relay.tls = \"require\" sends the login to whoever answers: \"verify\" \
-                     makes the relay prove its name"
-                        .to_owned(),
-                );
-            }
+            protected(tls, warnings)
+                .map_err(|why| place.key(username.span(), "outgoing.relay.username", why))?;
             Some(Credentials {
                 username: username.get_ref().clone(),
                 secret: Secret::Password(password),
@@ -66,10 +86,57 @@ pub(super) fn relay_settings(
         tls,
         credentials,
         password_file: password_file.map(|file| base.join(file.get_ref())),
+        oauth: None,
     })
 }
 
-fn password(relay: &raw::Relay, place: &Place<'_>, base: &Path) -> Result<Option<String>> {
+/// A login by a token, which is got when a session begins: here it is empty.
+fn by_token(
+    relay: &RawRelay,
+    given: &Spanned<RawOauth>,
+    tls: TlsMode,
+    place: &Place<'_>,
+    base: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Relay> {
+    let key = "outgoing.relay.oauth";
+    if let Some(text) = relay.password.as_ref().or(relay.password_file.as_ref()) {
+        return Err(place.key(text.span(), key, "a password and a token: give one of them"));
+    }
+    protected(tls, warnings).map_err(|why| place.key(given.span(), key, why))?;
+    let oauth = oauth::settings(given, relay.username.as_ref(), place, base, warnings)?;
+    Ok(Relay {
+        tls,
+        credentials: Some(Credentials {
+            username: oauth.user.clone(),
+            secret: Secret::Token(String::new()),
+            mechanisms: mechanisms(relay, true, place)?,
+        }),
+        password_file: oauth.secret_file.clone(),
+        oauth: Some(Arc::new(oauth)),
+        preset: super::presets::named(relay, place)?,
+    })
+}
+
+/// A login is sent inside TLS only; why not, otherwise.
+fn protected(tls: TlsMode, warnings: &mut Vec<String>) -> std::result::Result<(), &'static str> {
+    if matches!(tls, TlsMode::None | TlsMode::Opportunistic) {
+        return Err(
+            "a login is never sent in clear: set outgoing.relay.tls to \"verify\", \
+                    \"implicit\" or \"require\"",
+        );
+    }
+    if tls == TlsMode::Require {
+        warnings.push(
+            "outgoing.relay.tls = \"require\" sends the login to whoever answers: \"verify\" \
+             makes the relay prove its name"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn password(relay: &RawRelay, place: &Place<'_>, base: &Path) -> Result<Option<String>> {
     match (&relay.password, &relay.password_file) {
         (Some(_), Some(file)) => {
             let why = "password and password_file: give one of them";
@@ -88,19 +155,23 @@ fn password(relay: &raw::Relay, place: &Place<'_>, base: &Path) -> Result<Option
     }
 }
 
-/// The mechanisms that may be used: those named, or all.
-fn mechanisms(relay: &raw::Relay, place: &Place<'_>) -> Result<Vec<Mechanism>> {
-    let with_password = || Mechanism::ALL.into_iter().filter(|m| !m.takes_token());
+/// The mechanisms that may be used, of those that take a token or do not: those named, or all.
+fn mechanisms(relay: &RawRelay, by_token: bool, place: &Place<'_>) -> Result<Vec<Mechanism>> {
+    let fitting = || {
+        let all = Mechanism::ALL.into_iter();
+        all.filter(move |m| m.takes_token() == by_token)
+    };
     if relay.auth.is_empty() {
-        return Ok(with_password().collect());
+        return Ok(fitting().collect());
     }
     let parse = |text: &Spanned<String>| {
-        let found = Mechanism::named(text.get_ref()).filter(|m| !m.takes_token());
+        let found = Mechanism::named(text.get_ref()).filter(|m| m.takes_token() == by_token);
         found.ok_or_else(|| {
-            let names: Vec<&str> = with_password().map(Mechanism::name).collect();
+            let names: Vec<&str> = fitting().map(Mechanism::name).collect();
             let why = format!(
-                "`{}` is no mechanism that logs in by a password: there are {}",
+                "`{}` is no mechanism that logs in by a {}: there are {}",
                 text.get_ref(),
+                if by_token { "token" } else { "password" },
                 names.join(", ")
             );
             place.key(text.span(), "outgoing.relay.auth", why)

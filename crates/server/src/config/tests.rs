@@ -245,3 +245,80 @@ fn keys_to_sign_with_are_checked_and_only_who_signs_must_read_them() {
     // Who runs `sendmail` may not read the key, and needs not.
     assert!(parse(&table("none", "")).is_ok());
 }
+
+const TOKENS: &str = "[outgoing]\nmode = \"relay\"\n[outgoing.relay]\nhost = \"r.example\"\n";
+
+#[test]
+fn a_login_by_tokens_says_what_is_missing() {
+    for (keys, why) in [
+        ("provider = \"microsoft\"", "tenant is missing"),
+        (
+            "provider = \"microsoft\"\ntenant = \"t\"",
+            "client_id is missing",
+        ),
+        ("provider = \"yahoo\"", "is not one of"),
+        (
+            "client_id = \"a\"\nclient_secret = \"s\"",
+            "token_url is missing",
+        ),
+        (
+            "provider = \"google\"\nclient_id = \"a\"",
+            "user, the mailbox, is missing",
+        ),
+        (
+            "token_url = \"http://login.example/\"\nclient_id = \"a\"",
+            "https:// is needed",
+        ),
+        (
+            "provider = \"google\"\nclient_id = \"a\"\nuser = \"u\"\nclient_secret_expires = \"soon\"",
+            "`soon` is no day",
+        ),
+    ] {
+        let text = format!("{TOKENS}[outgoing.relay.oauth]\n{keys}\n");
+        let said = parse(&text).unwrap_err().to_string();
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn providers_have_their_endpoints_and_scopes() {
+    let oauth = |keys: &str| {
+        let text =
+            format!("{TOKENS}[outgoing.relay.oauth]\nuser = \"u\"\nclient_id = \"a\"\n{keys}\n");
+        let relay = parse(&text).unwrap().outgoing.relay.unwrap();
+        relay.oauth.unwrap()
+    };
+    let by_secret = oauth("provider = \"microsoft\"\ntenant = \"t\"\nclient_secret = \"s\"");
+    let by_person = oauth("provider = \"microsoft\"\ntenant = \"t\"");
+    let token = "https://login.microsoftonline.com/t/oauth2/v2.0/token";
+    assert_eq!(
+        (by_secret.flow.word(), by_secret.at.token.as_str()),
+        ("client_credentials", token)
+    );
+    let scope = |oauth: &oauth::OauthSettings| oauth.at.scope.clone().unwrap();
+    assert_eq!(scope(&by_secret), "https://outlook.office365.com/.default");
+    assert_eq!(by_person.flow.word(), "device_code");
+    assert!(scope(&by_person).contains("offline_access"));
+    let google = oauth("provider = \"google\"");
+    assert_eq!(
+        (google.flow.word(), scope(&google).as_str()),
+        ("code", "https://mail.google.com/")
+    );
+    assert!(!format!("{by_secret:?}").contains("\"s\""));
+}
+
+#[test]
+fn the_end_of_a_secret_is_told_from_thirty_days_ahead() {
+    let text = format!(
+        "{TOKENS}[outgoing.relay.oauth]\nuser = \"u\"\nclient_id = \"a\"\nprovider = \"google\"\n\
+         client_secret_expires = \"2031-01-31\"\n"
+    );
+    let oauth = parse(&text).unwrap().outgoing.relay.unwrap().oauth.unwrap();
+    let on = |day: &str| {
+        oauth.secret_words(mail::Timestamp::parse_rfc3339(&format!("{day}T12:00:00Z")).unwrap())
+    };
+    assert_eq!(on("2030-12-31"), None);
+    assert!(on("2031-01-25").unwrap().contains("in 7 days"));
+    assert!(on("2031-01-31").unwrap().contains("in 1 day:"));
+    assert!(on("2031-02-01").unwrap().contains("has expired"));
+}

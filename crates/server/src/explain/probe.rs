@@ -12,6 +12,7 @@ use smtp::reply::ReplyParser;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Reachable;
+use crate::oauth;
 use crate::opened;
 use crate::shared::{Settings, Shared};
 use crate::sources;
@@ -24,11 +25,15 @@ pub(super) async fn run_probe(
     shared: &Shared,
     settings: &Settings,
     reachable: &Reachable,
-    login: Option<&Credentials>,
+    mut login: Option<Credentials>,
     recipient: &Address,
     found: &mut Explanation,
 ) {
+    if let Err(failure) = oauth::fill(shared, settings, login.as_mut()).await {
+        return found.step("probe", failure.reply.to_string());
+    }
     let mut said = Vec::new();
+    let login = login.as_ref();
     let result = probe(shared, settings, reachable, login, recipient, &mut said).await;
     for line in said {
         found.step("probe", line);

@@ -85,11 +85,15 @@ fn signatures(keys: &[hmac::Key], id: &str, seconds: u64, body: &[u8]) -> String
 
 /// The receiver's addresses. The administrator has named it, so any will do; where DNS does not know the
 /// name, this computer may.
-async fn addresses(settings: &Settings, host: &str, port: u16) -> Result<Vec<IpAddr>, String> {
+pub(crate) async fn addresses(
+    dns: &net::Dns,
+    host: &str,
+    port: u16,
+) -> Result<Vec<IpAddr>, String> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
-    let why = match settings.dns.addresses(host).await.answer {
+    let why = match dns.addresses(host).await.answer {
         Answer::Found(list) => return Ok(list),
         Answer::NoData | Answer::NxDomain => format!("{host} has no address"),
         Answer::Failed(why) => format!("the address lookup of {host} failed: {why}"),
@@ -120,7 +124,7 @@ pub(super) async fn post(
     }
     let url = &target.settings.url;
     let asked = async {
-        let addresses = addresses(settings, &url.host, url.port).await?;
+        let addresses = addresses(&settings.dns, &url.host, url.port).await?;
         let seconds = net::now().as_secs();
         let signature = signatures(&target.keys, &prepared.id, seconds, &prepared.body);
         let request = HttpRequest {

@@ -15,6 +15,7 @@ mod load;
 mod local;
 mod long_lines;
 mod lookups;
+mod oauth;
 mod old_tls;
 mod relay;
 mod replies;

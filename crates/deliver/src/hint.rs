@@ -38,10 +38,10 @@ const SMALL: &str = "in after for at least about approximately approx around rou
 const LEADS: &str = "in after wait allow within nach dans apres d";
 /// Words that may stand before those; else they begin a clause.
 const OPENINGS: &str = "please bitte erst only es svp merci sie";
-/// Words behind a length that says how much of the wait is to come.
+/// Words after a length that says how much of the wait is to come.
 const REMAINING: &str = "remaining remain remains left verbleibend verbleiben verbleibende ubrig uebrig \
     restantes restante restant";
-/// Words behind a length that is none of ours.
+/// Words after a length that is none of ours.
 const OTHERWISE: &str = "limit quota window timeout ago old per limite";
 /// What may stand between two lengths that make a sum.
 const JOINTS: &str = "and und et";

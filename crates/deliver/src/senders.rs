@@ -35,7 +35,7 @@ pub struct SenderRule {
     reply_to: bool,
 }
 
-/// Why a rule is none.
+/// Why a rule cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SenderRuleError {
     /// Its `match`.

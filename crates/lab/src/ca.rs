@@ -17,7 +17,8 @@ use rustls::version::TLS12;
 use rustls::{ALL_VERSIONS, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::TlsAcceptor;
 
-const VERSION_1: &str = "-----BEGIN CERTIFICATE-----\n\
+/// A certificate of X.509 version 1, for `old.example`, in PEM.
+pub const VERSION_1: &str = "-----BEGIN CERTIFICATE-----\n\
     MIIBKDCBzwIUNAw3/O9iTlqMxqZ1EwfkdX3qFEMwCgYIKoZIzj0EAwIwFjEUMBIG\n\
     A1UEAwwLb2xkLmV4YW1wbGUwIBcNMjYxMTI2MTkyMTI2WhgPMjEyNjExMDIxOTIx\n\
     MjZaMBYxFDASBgNVBAMMC29sZC5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0D\n\

@@ -33,7 +33,7 @@ mod zone;
 
 pub use behaviour::{Behaviour, Rule, Stage, StartTls, Verb};
 pub use blackhole::Blackhole;
-pub use ca::{Ca, Identity};
+pub use ca::{Ca, Identity, VERSION_1};
 pub use child::Sendoff;
 pub use client::{Client, Reply};
 pub use config::{Config, Value};

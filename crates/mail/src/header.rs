@@ -96,7 +96,7 @@ pub fn body_offset(message: &[u8]) -> usize {
 
 /// The longest line of a body, without its CRLF (RFC 5321 §4.5.3.1.6).
 pub const LINE_MAX: usize = 998;
-/// Lines that are folded have this length at the most, where they can (RFC 5322 §2.1.1).
+/// Lines that are folded have at most this length, where they can (RFC 5322 §2.1.1).
 const FOLD_AT: usize = 78;
 
 /// Whether content is made of lines as servers carry them (RFC 2045 §2.8): none is longer than

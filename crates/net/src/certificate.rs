@@ -121,20 +121,10 @@ pub(crate) fn key_content(mut key_info: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lab::VERSION_1;
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
     use rustls::server::ParsedCertificate;
-
-    /// By `openssl x509 -req -signkey`: version 1.
-    const VERSION_1: &str = "-----BEGIN CERTIFICATE-----\n\
-        MIIBKDCBzwIUNAw3/O9iTlqMxqZ1EwfkdX3qFEMwCgYIKoZIzj0EAwIwFjEUMBIG\n\
-        A1UEAwwLb2xkLmV4YW1wbGUwIBcNMjYxMTI2MTkyMTI2WhgPMjEyNjExMDIxOTIx\n\
-        MjZaMBYxFDASBgNVBAMMC29sZC5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0D\n\
-        AQcDQgAEaCiPT9sDfStbIza/SkWseG1QrevyKeRaQjF1BwkPdM9NxUl9aBTZ19lu\n\
-        lYz5tno563xxCwwOgN3IGYDxwgwtRzAKBggqhkjOPQQDAgNIADBFAiAngiRLkqpl\n\
-        nGemR4ZbZ4EwtLRFiMDEsJtcmFp7OTLUwQIhAOUOcXQ6YW7TyQOK381fWLXvidzG\n\
-        wMbKduaU3V+Dr0wd\n\
-        -----END CERTIFICATE-----\n";
 
     #[test]
     fn the_key_is_what_the_library_finds_and_is_found_in_version_1_too() {

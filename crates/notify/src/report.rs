@@ -363,7 +363,7 @@ impl Reporter {
         };
         let header = mail::folded(header);
         out.extend_from_slice(b"Content-Type: text/rfc822-headers; charset=utf-8\r\n");
-        // A line that cannot be folded stays whole behind the encoding.
+        // A line that cannot be folded stays whole after the encoding.
         if header.is_ascii() && !mail::has_long_line(&header) {
             out.extend_from_slice(b"\r\n");
             out.extend_from_slice(&header);

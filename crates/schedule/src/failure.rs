@@ -72,6 +72,11 @@ impl Scheduler {
         verdict: &Verdict,
         until: Timestamp,
     ) {
+        if let Some(s) = self.sites.get_mut(site as usize) {
+            let waits = |e: &Entry| e.phase == Phase::Waiting;
+            s.kept
+                .retain(|slot| self.entries.get(*slot).is_some_and(waits));
+        }
         for slot in left {
             if self
                 .postpone(now, slot, verdict, OurWait::Fault(until))

@@ -4,8 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::action::Action;
-use crate::action::WorkerId;
+use crate::action::{Action, WorkerId};
 use crate::rate::Meter;
 use crate::scheduler::Scheduler;
 use crate::site::Site;
@@ -14,7 +13,7 @@ use crate::site::Site;
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) name: Arc<str>,
-    /// Connections to all of them at the most.
+    /// Most connections to all of them.
     pub(crate) ceiling: u32,
     /// Connections to them, idle ones included.
     pub(crate) open: u32,

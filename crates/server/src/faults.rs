@@ -42,7 +42,7 @@ pub(crate) struct Fault {
 }
 
 /// How long the next try is put off after this many that have failed.
-pub(crate) fn wait(rounds: usize) -> Duration {
+fn wait(rounds: usize) -> Duration {
     let last = WAITS.len() - 1;
     let place = rounds.saturating_sub(1).min(last);
     WAITS.get(place).copied().unwrap_or_default()

@@ -23,7 +23,7 @@ use crate::shared::{Settings, Shared};
 
 /// How often it is looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Workers that come within this time behind a failure are told of it, and do not ask anew.
+/// Workers that come within this time after a failure are told of it, and do not ask anew.
 const FAILED_HOLDS: Duration = Duration::from_secs(5);
 /// While an old token still holds, the next is asked for this often.
 const RENEW_AGAIN: Duration = Duration::from_secs(60);
@@ -91,7 +91,7 @@ impl State {
     }
 
     fn write(&mut self, shared: &Shared, file: &Path) {
-        // A page at the most, seldom.
+        // At most a page, seldom.
         if let Err(error) = self.kept.write(file) {
             let line = shared
                 .journal

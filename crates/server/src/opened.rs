@@ -27,7 +27,7 @@ use crate::tls_policy::{By, Context, Wanted};
 /// How long the usual first message of TLS may be met with silence.
 const FULL_HELLO_WAIT: Duration = Duration::from_secs(30);
 
-/// How long it takes at the most to read what is there already.
+/// How long it takes at most to read what is there already.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// An open session and where it leads.

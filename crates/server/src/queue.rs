@@ -258,13 +258,13 @@ impl Owner {
         resolution: Resolution,
         hop: Option<Arc<Hop>>,
     ) {
-        let key = match &resolution {
-            Resolution::Site { key, .. } => Arc::clone(key),
-            Resolution::Unroutable(_) => "".into(),
+        let Resolution::Site { key, .. } = &resolution else {
+            self.scheduler.resolved(now, domain, resolution);
+            return;
         };
-        if let Some(site) = self.scheduler.resolved(now, domain, resolution)
-            && let Some(hop) = hop
-        {
+        let key = Arc::clone(key);
+        let site = self.scheduler.resolved(now, domain, resolution);
+        if let (Some(site), Some(hop)) = (site, hop) {
             self.hops.insert(site, &key, hop);
         }
         // The schedule may have forgotten the site since it was ordered.

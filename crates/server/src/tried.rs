@@ -50,6 +50,29 @@ pub(crate) struct Tried {
     kept: Option<Kept>,
 }
 
+/// What a sender hears of a mail that a host has taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reports {
+    /// The host reports itself (RFC 3461).
+    taken: bool,
+    /// That it was passed on (RFC 2852).
+    passed_on: bool,
+}
+
+impl Reports {
+    /// Of a host that offers this.
+    pub(crate) fn of(offered: &Extensions, message: &Message) -> Self {
+        let is_told = |by: DeliverBy| {
+            let promised = deliver::promises(offered, by.by.since(net::now()));
+            by.trace || by.mode == ByMode::Notify && !promised
+        };
+        Self {
+            taken: offered.has(Extension::Dsn),
+            passed_on: message.envelope.terms.deliver_by.is_some_and(is_told),
+        }
+    }
+}
+
 /// Why recipients wait for us, and for what; nobody is charged.
 #[derive(Debug, Clone)]
 pub(crate) struct Kept {
@@ -235,21 +258,16 @@ impl Tried {
         self.attempt.failed(failure, peer, more, net::now());
     }
 
-    /// A host that offers this has answered for these recipients.
-    pub(crate) fn taken(&mut self, offered: &Extensions, message: &Message, ended: &[Ended]) {
+    /// A host has answered for these recipients.
+    pub(crate) fn taken(&mut self, reports: Reports, ended: &[Ended]) {
         let delivered = ended
             .iter()
             .filter(|e| e.judgement.outcome == Outcome::Delivered)
             .map(|e| e.number);
-        let by = message.envelope.terms.deliver_by;
-        let is_told = |by: DeliverBy| {
-            let promised = deliver::promises(offered, by.by.since(net::now()));
-            by.trace || by.mode == ByMode::Notify && !promised
-        };
-        if by.is_some_and(is_told) {
+        if reports.passed_on {
             self.passed_on.extend(delivered.clone());
         }
-        if offered.has(Extension::Dsn) {
+        if reports.taken {
             self.reports_taken.extend(delivered);
         }
     }

@@ -31,7 +31,7 @@ use crate::sources::{self, Choice, Unreached};
 use crate::tls_policy::contexts;
 use crate::tls_seen::Seen;
 use crate::transaction::transaction;
-use crate::tried::{Came, Tried, ip_of, waits};
+use crate::tried::{Came, Reports, Tried, ip_of, waits};
 use crate::warm_up::{Share, shares};
 
 /// Transactions of one session at the most: some servers mind more, and the hosts of a site should
@@ -326,7 +326,8 @@ impl Worker {
         let mut elsewhere = tried.leaving.elsewhere(&self.shared, candidate, open);
         let addresses = open.addresses_after();
         elsewhere.address = tried.has_other(candidate, &addresses, ip_of(&host));
-        let offered = open.session.host().clone();
+        let offered = open.session.host();
+        let reports = Reports::of(offered, message);
         let transactions_max = (offered.limits.mails_max)
             .unwrap_or(TRANSACTIONS_MAX)
             .clamp(1, TRANSACTIONS_MAX);
@@ -350,7 +351,7 @@ impl Worker {
             // host is tried once more, on a fresh connection.
             return;
         }
-        tried.taken(&offered, message, &ended);
+        tried.taken(reports, &ended);
         tried.attempt.greeted();
         if no_chunking {
             self.shared.no_chunking.mark(vec![host.name.clone()]);

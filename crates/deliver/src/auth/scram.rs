@@ -15,7 +15,7 @@ const ROUNDS: std::ops::RangeInclusive<u32> = 4096..=1_000_000;
 pub(super) enum Flag {
     /// There is nothing here to bind to.
     Unable,
-    /// We could, and believe that the relay can not. One that can then knows that somebody took it out
+    /// We could, and believe that the relay cannot. One that can then knows that somebody took it out
     /// of its offer.
     NotOffered,
     /// The login is bound to this.
@@ -32,7 +32,7 @@ impl Flag {
         }
     }
 
-    /// What is repeated behind the challenge: header and binding.
+    /// What is repeated after the challenge: header and binding.
     fn repeated(&self) -> Vec<u8> {
         let mut repeated = self.header().into_bytes();
         if let Self::Bound(binding) = self {

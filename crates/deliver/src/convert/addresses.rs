@@ -154,15 +154,7 @@ fn phrase<'a>(list: &[Token<'a>]) -> (Vec<Word<'a>>, Vec<&'a [u8]>) {
 
 fn read<'a>(segment: &Segment<'a>) -> Mailbox<'a> {
     let (words, comments) = phrase(&segment.tokens);
-    let angle = segment.tokens.iter().find_map(|token| match token {
-        Token::Angle(raw) => Some(*raw),
-        Token::Space(_)
-        | Token::Comment(_)
-        | Token::Quoted(_)
-        | Token::Literal(_)
-        | Token::Special(_)
-        | Token::Atom(_) => None,
-    });
+    let angle = segment.tokens.iter().find_map(Token::angle);
     if let Some(raw) = angle {
         let inner = raw.strip_prefix(b"<").unwrap_or(raw);
         let inner = inner.strip_suffix(b">").unwrap_or(inner);

@@ -152,15 +152,7 @@ fn end(all: &mut Changed, segment: &[Token<'_>], rules: &SenderRules, is_name: b
 /// The address of a mailbox: in angle brackets (a route of the obsolete form is dropped), or what stands
 /// there but comments. A single word is the local part of somebody here.
 fn address(segment: &[Token<'_>], rules: &SenderRules) -> Option<Address> {
-    let mut brackets = segment.iter().filter_map(|token| match token {
-        Token::Angle(raw) => Some(*raw),
-        Token::Space(_)
-        | Token::Comment(_)
-        | Token::Quoted(_)
-        | Token::Literal(_)
-        | Token::Special(_)
-        | Token::Atom(_) => None,
-    });
+    let mut brackets = segment.iter().filter_map(Token::angle);
     if let Some(raw) = brackets.next() {
         let inner = raw.strip_prefix(b"<")?.strip_suffix(b">")?;
         let mut text = without_blanks(std::str::from_utf8(inner).ok()?);

@@ -25,6 +25,19 @@ pub(super) enum Token<'a> {
 }
 
 impl<'a> Token<'a> {
+    /// What stands in angle brackets, with them.
+    pub(super) const fn angle(&self) -> Option<&'a [u8]> {
+        match self {
+            Self::Angle(raw) => Some(raw),
+            Self::Space(_)
+            | Self::Comment(_)
+            | Self::Quoted(_)
+            | Self::Literal(_)
+            | Self::Special(_)
+            | Self::Atom(_) => None,
+        }
+    }
+
     pub(super) const fn raw(&self) -> &'a [u8] {
         match self {
             Self::Space(raw)

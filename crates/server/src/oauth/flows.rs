@@ -32,7 +32,7 @@ const ANSWER_MAX: usize = 256 << 10;
 const LIFE: Duration = Duration::from_secs(3600);
 /// How long what a service account signs holds.
 const ASSERTION_LIFE: u64 = 3600;
-/// Where a browser is sent behind the login: nobody listens there, and its address tells the code (RFC 8252 §7.3).
+/// Where a browser is sent after the login: nobody listens there, and its address tells the code (RFC 8252 §7.3).
 const REDIRECT: &str = "http://127.0.0.1/";
 
 /// What requests are made by.

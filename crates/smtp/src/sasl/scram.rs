@@ -128,7 +128,7 @@ impl ClientFirst {
 fn binding<'a>(flag: &str, channel: &'a Channel) -> Result<&'a [u8], ExchangeError> {
     match (flag, channel) {
         ("n", Channel::Unknown | Channel::Unbound) | ("y", Channel::Unknown) => Ok(&[]),
-        // It could bind, and believes that we can not: somebody has taken that out of what we offered.
+        // It could bind, and believes that we cannot: somebody has taken that out of what we offered.
         ("y", Channel::Unbound) => Err(ExchangeError::Downgraded),
         (flag, Channel::Bound(binding)) if flag.starts_with("p=") => match flag.get(2..) {
             Some(kind) if kind == binding.kind.name() => Ok(&binding.data),

@@ -18,7 +18,7 @@ pub(crate) struct ReturnPath {
     pub(crate) senders: Option<Vec<Spanned<String>>>,
     /// Users whose mail gets one, whatever its sender is. Default: none.
     pub(crate) users: Vec<String>,
-    /// How long behind a mail's acceptance its bounces are taken. Default: `14d`.
+    /// How long after a mail's acceptance its bounces are taken. Default: `14d`.
     pub(crate) valid: Text,
     /// The local part, at `domain`, that takes complaints of feedback loops, from anybody; empty:
     /// none. Default: empty.

@@ -5,6 +5,7 @@
 //! input is used up; after the answer the shell calls `receive` again with what it has, new input
 //! or not. Replies are collected, so that a pipelined group of commands is answered by one write.
 
+mod answers;
 mod busy;
 mod decide;
 mod timing;
@@ -19,12 +20,12 @@ use mail::{Address, EnhancedCode, QueueId, Recipient, Reply, Timestamp};
 use smtp::extension::{Extension, Extensions};
 use smtp::line::LineReader;
 use smtp::machine::{Deadline, Machine};
-use smtp::sasl::{self, Binding, Keys};
+use smtp::sasl::{self, Binding};
 use smtp::server::{Answer, AskKeys, AskLogin, AskRcpt, State, Step, Wire};
 
 use crate::policy::{Auth, Listener, Policy, Tls};
 use crate::relaying::{Standing, standing};
-use crate::{AcceptFailure, Event, FixUps, LoginVerdict, Request, Rights, User};
+use crate::{Event, FixUps, Request, Rights, User};
 pub use busy::{Busy, busy};
 use timing::Clock;
 
@@ -34,11 +35,6 @@ pub const FUTURE_MAX: Duration = Duration::from_secs(60 * 86_400);
 
 /// Gives out the names of messages.
 pub type NextId = Box<dyn FnMut(Timestamp) -> QueueId + Send>;
-
-fn unavailable() -> Reply {
-    let text = "Logins can not be checked at the moment: try again later";
-    Reply::new(454, Some(EnhancedCode::new(4, 7, 0)), text)
-}
 
 /// What the session is at.
 #[derive(Debug)]
@@ -215,146 +211,6 @@ impl Session {
             }
             (Standing::Trusted, _) => Rights::Any,
         }
-    }
-
-    /// The TLS handshake has been made.
-    pub fn tls_started(&mut self, now: Timestamp) {
-        if matches!(self.phase, Phase::Handshaking) {
-            self.client.tls = true;
-            self.lines = LineReader::default();
-            self.offer();
-            self.phase = Phase::Talking(State::start());
-            self.clock = Clock::new(now);
-            self.stop_where_convenient();
-        }
-    }
-
-    /// What logins can be bound to on this connection: to be said as soon as TLS is on.
-    pub fn bind(&mut self, binding: Option<Binding>) {
-        self.client.binding = binding;
-        self.offer();
-    }
-
-    /// The answer to [`Request::FetchKeys`]; `None`: they can not be had at the moment.
-    pub fn keys_fetched(&mut self, now: Timestamp, keys: Option<Keys>) {
-        if !matches!(self.phase, Phase::Fetching(_)) {
-            return;
-        }
-        let Phase::Fetching(ask) = std::mem::replace(&mut self.phase, Phase::Closed) else {
-            return;
-        };
-        let step = match keys {
-            Some(keys) => ask.challenge(keys),
-            None => ask.refuse(unavailable()),
-        };
-        self.follow(now, step, false);
-        self.stop_where_convenient();
-    }
-
-    /// The answer to [`Request::CheckLogin`].
-    pub fn login_checked(&mut self, now: Timestamp, verdict: LoginVerdict) {
-        if !matches!(self.phase, Phase::Checking(_)) {
-            return;
-        }
-        let Phase::Checking(ask) = std::mem::replace(&mut self.phase, Phase::Closed) else {
-            return;
-        };
-        let name = ask.login.user.clone();
-        let step = match verdict {
-            LoginVerdict::Right(user) => {
-                self.client.user = Some(user);
-                self.events.push_back(Event::LoggedIn { user: name });
-                self.offer();
-                ask.accept()
-            }
-            LoginVerdict::Wrong => {
-                self.tally.login_failures += 1;
-                let tls = self.client.tls;
-                self.events
-                    .push_back(Event::LoginFailed { user: name, tls });
-                let enhanced = EnhancedCode::new(5, 7, 8);
-                ask.refuse(Reply::new(
-                    535,
-                    Some(enhanced),
-                    "User name or password wrong",
-                ))
-            }
-            LoginVerdict::Unavailable => ask.refuse(unavailable()),
-            LoginVerdict::TooMany => {
-                self.tally.login_failures += 1;
-                let tls = self.client.tls;
-                self.events
-                    .push_back(Event::LoginFailed { user: name, tls });
-                let enhanced = EnhancedCode::new(4, 7, 0);
-                let text = "Too many logins have failed from your address: try again later";
-                ask.refuse(Reply::new(454, Some(enhanced), text))
-            }
-        };
-        self.follow(now, step, false);
-        if self.tally.login_failures >= self.policy.limits.login_failures {
-            self.end_for_errors();
-        }
-        self.stop_where_convenient();
-    }
-
-    /// The answer to [`Request::CheckRecipient`]: whether the store takes mail for it.
-    pub fn recipient_checked(&mut self, now: Timestamp, verdict: Result<(), Reply>) {
-        if !matches!(self.phase, Phase::Asking(_)) {
-            return;
-        }
-        let Phase::Asking(asked) = std::mem::replace(&mut self.phase, Phase::Closed) else {
-            return;
-        };
-        let (ask, recipient) = *asked;
-        let step = match verdict {
-            Ok(()) => ask.accept(recipient),
-            Err(reply) => {
-                self.refused(format!("recipient {}", recipient.address), &reply);
-                ask.refuse(reply)
-            }
-        };
-        self.follow(now, step, false);
-        self.stop_where_convenient();
-    }
-
-    /// The answer to [`Request::Accept`].
-    pub fn accepted(&mut self, now: Timestamp, result: Result<(), AcceptFailure>) {
-        if !matches!(self.phase, Phase::Saving(..)) {
-            return;
-        }
-        let Phase::Saving(answer, saved) = std::mem::replace(&mut self.phase, Phase::Closed) else {
-            return;
-        };
-        let id = saved.id;
-        let reply = match result {
-            Ok(()) => {
-                self.charge(now, &saved);
-                let text = format!("Queued as {id}");
-                Reply::new(250, Some(EnhancedCode::new(2, 0, 0)), text)
-            }
-            Err(failure) => {
-                let reply = failure.reply();
-                self.refused(id.to_string(), &reply);
-                reply
-            }
-        };
-        self.follow(now, answer.reply(reply), false);
-        self.stop_where_convenient();
-    }
-
-    fn charge(&mut self, now: Timestamp, saved: &Saved) {
-        if self.standing() != Standing::Trusted {
-            return;
-        }
-        let user = self.client.user.as_ref().map(|user| user.name.as_str());
-        let near = self.policy.usage.charge(
-            now,
-            &self.policy.quotas,
-            user,
-            saved.sender.as_ref(),
-            saved.outgoing,
-        );
-        self.events.extend(near.into_iter().map(Event::QuotaNear));
     }
 
     /// The server is stopping: the session ends with 421 as soon as no mail is on its way in.

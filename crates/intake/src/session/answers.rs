@@ -1,0 +1,158 @@
+//! What the shell answers to the session's requests.
+
+use mail::{EnhancedCode, Reply, Timestamp};
+use smtp::line::LineReader;
+use smtp::sasl::{Binding, Keys};
+use smtp::server::State;
+
+use super::timing::Clock;
+use super::{Phase, Saved, Session};
+use crate::relaying::Standing;
+use crate::{AcceptFailure, Event, LoginVerdict};
+
+fn unavailable() -> Reply {
+    let text = "Logins can not be checked at the moment: try again later";
+    Reply::new(454, Some(EnhancedCode::new(4, 7, 0)), text)
+}
+
+impl Session {
+    /// The TLS handshake has been made.
+    pub fn tls_started(&mut self, now: Timestamp) {
+        if matches!(self.phase, Phase::Handshaking) {
+            self.client.tls = true;
+            self.lines = LineReader::default();
+            self.offer();
+            self.phase = Phase::Talking(State::start());
+            self.clock = Clock::new(now);
+            self.stop_where_convenient();
+        }
+    }
+
+    /// What logins can be bound to on this connection: to be said as soon as TLS is on.
+    pub fn bind(&mut self, binding: Option<Binding>) {
+        self.client.binding = binding;
+        self.offer();
+    }
+
+    /// The answer to [`Request::FetchKeys`]; `None`: they can not be had at the moment.
+    pub fn keys_fetched(&mut self, now: Timestamp, keys: Option<Keys>) {
+        if !matches!(self.phase, Phase::Fetching(_)) {
+            return;
+        }
+        let Phase::Fetching(ask) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return;
+        };
+        let step = match keys {
+            Some(keys) => ask.challenge(keys),
+            None => ask.refuse(unavailable()),
+        };
+        self.follow(now, step, false);
+        self.stop_where_convenient();
+    }
+
+    /// The answer to [`Request::CheckLogin`].
+    pub fn login_checked(&mut self, now: Timestamp, verdict: LoginVerdict) {
+        if !matches!(self.phase, Phase::Checking(_)) {
+            return;
+        }
+        let Phase::Checking(ask) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return;
+        };
+        let name = ask.login.user.clone();
+        let step = match verdict {
+            LoginVerdict::Right(user) => {
+                self.client.user = Some(user);
+                self.events.push_back(Event::LoggedIn { user: name });
+                self.offer();
+                ask.accept()
+            }
+            LoginVerdict::Wrong => {
+                self.tally.login_failures += 1;
+                let tls = self.client.tls;
+                self.events
+                    .push_back(Event::LoginFailed { user: name, tls });
+                let enhanced = EnhancedCode::new(5, 7, 8);
+                ask.refuse(Reply::new(
+                    535,
+                    Some(enhanced),
+                    "User name or password wrong",
+                ))
+            }
+            LoginVerdict::Unavailable => ask.refuse(unavailable()),
+            LoginVerdict::TooMany => {
+                self.tally.login_failures += 1;
+                let tls = self.client.tls;
+                self.events
+                    .push_back(Event::LoginFailed { user: name, tls });
+                let enhanced = EnhancedCode::new(4, 7, 0);
+                let text = "Too many logins have failed from your address: try again later";
+                ask.refuse(Reply::new(454, Some(enhanced), text))
+            }
+        };
+        self.follow(now, step, false);
+        if self.tally.login_failures >= self.policy.limits.login_failures {
+            self.end_for_errors();
+        }
+        self.stop_where_convenient();
+    }
+
+    /// The answer to [`Request::CheckRecipient`]: whether the store takes mail for it.
+    pub fn recipient_checked(&mut self, now: Timestamp, verdict: Result<(), Reply>) {
+        if !matches!(self.phase, Phase::Asking(_)) {
+            return;
+        }
+        let Phase::Asking(asked) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return;
+        };
+        let (ask, recipient) = *asked;
+        let step = match verdict {
+            Ok(()) => ask.accept(recipient),
+            Err(reply) => {
+                self.refused(format!("recipient {}", recipient.address), &reply);
+                ask.refuse(reply)
+            }
+        };
+        self.follow(now, step, false);
+        self.stop_where_convenient();
+    }
+
+    /// The answer to [`Request::Accept`].
+    pub fn accepted(&mut self, now: Timestamp, result: Result<(), AcceptFailure>) {
+        if !matches!(self.phase, Phase::Saving(..)) {
+            return;
+        }
+        let Phase::Saving(answer, saved) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return;
+        };
+        let id = saved.id;
+        let reply = match result {
+            Ok(()) => {
+                self.charge(now, &saved);
+                let text = format!("Queued as {id}");
+                Reply::new(250, Some(EnhancedCode::new(2, 0, 0)), text)
+            }
+            Err(failure) => {
+                let reply = failure.reply();
+                self.refused(id.to_string(), &reply);
+                reply
+            }
+        };
+        self.follow(now, answer.reply(reply), false);
+        self.stop_where_convenient();
+    }
+
+    fn charge(&mut self, now: Timestamp, saved: &Saved) {
+        if self.standing() != Standing::Trusted {
+            return;
+        }
+        let user = self.client.user.as_ref().map(|user| user.name.as_str());
+        let near = self.policy.usage.charge(
+            now,
+            &self.policy.quotas,
+            user,
+            saved.sender.as_ref(),
+            saved.outgoing,
+        );
+        self.events.extend(near.into_iter().map(Event::QuotaNear));
+    }
+}

@@ -14,7 +14,9 @@ mod files;
 mod http;
 mod link;
 mod listen;
+mod places;
 mod proxied;
+mod shares;
 mod stream;
 mod tls;
 mod tls_verifier;
@@ -30,7 +32,9 @@ pub use files::{create_private, write_private};
 pub use http::{HttpAnswer, HttpRequest, KeptHttp, WebUrl, http};
 pub use link::{Link, Turn};
 pub use listen::bind;
+pub use places::{Full, Place, Places, Room, Standing};
 pub use proxied::proxied;
+pub use shares::{Hold, Holder, Largest, Origin, Shares};
 pub use stream::Stream;
 pub use tls::{
     ClientTls, Hello, ServerTls, Shaken, TlsFailure, TlsFailureKind, TlsLoadError, Trust,

@@ -33,10 +33,11 @@ fn compare(explained: &BTreeSet<String>, used: &BTreeSet<String>) -> Vec<String>
         .collect()
 }
 
-/// The names in calls of `line(time, "name")`.
+/// The names in calls of `line(time, "name")` and `floods::tell(shared, client, "name"`.
 fn events(source: &str) -> BTreeSet<String> {
     let mut events = BTreeSet::new();
-    for call in source.split(".line(").skip(1) {
+    let lines = source.split(".line(").skip(1);
+    for call in lines.chain(source.split("floods::tell(").skip(1)) {
         let Some((_, rest)) = call.split_once(", \"") else {
             continue;
         };
@@ -67,11 +68,12 @@ mod tests {
     fn events_are_found_in_code_and_page() {
         let source = "a.line(net::now(), \"start\").send();\n\
                       b\n.line(now, \"error\")\n.field(\"what\", x);\n\
+                      floods::tell(shared, peer.ip(), \"client\", &fields);\n\
                       c.line(v.at, v.word()); d(1, \"no\");";
         let used = events(source);
         let names: Vec<&str> = used.iter().map(String::as_str).collect();
-        assert_eq!(names, ["error", "start"]);
+        assert_eq!(names, ["client", "error", "start"]);
         let page = "# x\n| event | when |\n|---|---|\n| `start` | at first |\n| `gone` | – |\n";
-        assert_eq!(compare(&explained(page), &used).len(), 2);
+        assert_eq!(compare(&explained(page), &used).len(), 3);
     }
 }

@@ -1,7 +1,8 @@
 //! What a request carries: bodies within bounds, parameters, and words for what is wrong in them.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,12 +12,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
-use tokio::sync::OwnedSemaphorePermit;
+use net::{Hold, Holder, Origin};
+use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
+use crate::access::Caller;
 use crate::problem::Problem;
 use crate::router::Console;
 
@@ -27,7 +30,7 @@ const PASS_OVER: Duration = Duration::from_secs(10);
 /// How long a large mail waits for memory.
 const MEMORY_WAIT: Duration = Duration::from_secs(60);
 /// Megabytes for the bodies of all large mails that are being received.
-pub(crate) const MEMORY_MEGABYTES: u32 = 512;
+pub(crate) const MEMORY_MEGABYTES: u64 = 512;
 /// Octets of a body that is no mail.
 pub(crate) const SMALL: u64 = 1 << 20;
 
@@ -84,22 +87,72 @@ pub(crate) fn unsupported(understood: &str) -> Problem {
     problem.remedy("Say so in the Content-Type header.")
 }
 
-/// Memory for the body of a mail and what is made of it; waited for when others hold it.
-pub(crate) async fn reserve(
+/// A mail as it was handed in, and the memory that is held for it.
+pub(crate) struct Received {
+    pub(crate) octets: Bytes,
+    /// Whether it is so large that it takes memory of the common share.
+    pub(crate) is_large: bool,
+    pub(crate) memory: Hold,
+}
+
+/// What a mail takes beside its body while it is read: its parts decoded, and put together.
+pub(crate) const COPIES: u64 = 3;
+
+/// Reads the body of a mail. Memory of the common share is taken as octets arrive, not on the client's word, and
+/// waited for when others hold it.
+pub(crate) async fn receive(
     console: &Console,
-    size: SizeHint,
+    caller: &Caller,
+    body: Body,
     max: u64,
-) -> Result<Option<OwnedSemaphorePermit>, Problem> {
-    let size = size.upper().unwrap_or(max);
-    if size <= SMALL {
-        return Ok(None);
+) -> Result<Received, Problem> {
+    let mut turn = console.bodies().hold(Vec::new());
+    if !turn.resize(1, Duration::ZERO).await {
+        return Err(Problem::unavailable(
+            "too many mails are being handed in at once",
+        ));
     }
-    let megabytes = u32::try_from(size.min(max) / SMALL + 1).unwrap_or(u32::MAX);
-    let wanted = megabytes.min(MEMORY_MEGABYTES);
-    let memory = Arc::clone(console.memory()).acquire_many_owned(wanted);
-    match tokio::time::timeout(MEMORY_WAIT, memory).await {
-        Ok(Ok(permit)) => Ok(Some(permit)),
-        Ok(Err(_)) | Err(_) => Err(Problem::unavailable(
+    let origin = Origin::of(caller.peer);
+    let mut memory = console.memory().hold(vec![
+        Holder::Source(origin.source),
+        Holder::Network(origin.network),
+        Holder::User(caller.name()),
+    ]);
+    if body.size_hint().lower() > max {
+        return Err(too_large(max));
+    }
+    let read = async {
+        let mut body = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX));
+        let mut octets = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| cut_off(error, max))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            octets.extend_from_slice(&data);
+            hold(&mut memory, octets.len() as u64 >> 20).await?;
+        }
+        Ok::<_, Problem>(octets.freeze())
+    };
+    let octets = tokio::time::timeout(BODY_WAIT, read)
+        .await
+        .map_err(|_| too_slow())??;
+    let size = octets.len() as u64;
+    let is_large = size > SMALL;
+    if is_large {
+        hold(&mut memory, (size >> 20) * COPIES).await?;
+    }
+    Ok(Received {
+        octets,
+        is_large,
+        memory,
+    })
+}
+
+async fn hold(memory: &mut Hold, megabytes: u64) -> Result<(), Problem> {
+    match memory.is(megabytes) || memory.resize(megabytes, MEMORY_WAIT).await {
+        true => Ok(()),
+        false => Err(Problem::unavailable(
             "too many large mails are being handed in at once",
         )),
     }
@@ -164,30 +217,41 @@ pub(crate) async fn hear(request: Request, next: Next) -> Response {
 
 /// Reads a body of at most `max` octets.
 pub(crate) async fn read(body: Body, max: u64) -> Result<Bytes, Problem> {
-    let limit = usize::try_from(max).unwrap_or(usize::MAX);
-    let too_large = || {
-        let why = format!("the body is larger than the {max} octets that are allowed");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why)
-            .remedy("Send less, or raise outgoing.max_message_size.")
-    };
     // Said before anything is read where the client says the length.
     if body.size_hint().lower() > max {
-        return Err(too_large());
+        return Err(too_large(max));
     }
+    let limit = usize::try_from(max).unwrap_or(usize::MAX);
     match tokio::time::timeout(BODY_WAIT, Limited::new(body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "cut-off",
-            format!("the body did not arrive whole: {error}"),
-        )),
-        Err(_) => Err(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "too-slow",
-            "the body did not arrive in time",
-        )),
+        Ok(Err(error)) => Err(cut_off(error, max)),
+        Err(_) => Err(too_slow()),
     }
+}
+
+fn too_large(max: u64) -> Problem {
+    let why = format!("the body is larger than the {max} octets that are allowed");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why)
+        .remedy("Send less, or raise outgoing.max_message_size.")
+}
+
+fn cut_off(error: Box<dyn std::error::Error + Send + Sync>, max: u64) -> Problem {
+    if error.is::<LengthLimitError>() {
+        return too_large(max);
+    }
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "cut-off",
+        format!("the body did not arrive whole: {error}"),
+    )
+}
+
+fn too_slow() -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "too-slow",
+        "the body did not arrive in time",
+    )
 }
 
 /// Entries of a list that may be passed over.
@@ -201,6 +265,43 @@ pub(crate) fn page(limit: u64, limit_max: u64, offset: u64) -> Result<(), Proble
         false => return Ok(()),
     };
     Err(Problem::field(field, format!("it is at most {max}")))
+}
+
+/// A list of no more than `MAX` entries: one that goes on for ever is not read to its end.
+#[derive(Debug)]
+pub(crate) struct Few<T, const MAX: usize>(pub(crate) Vec<T>);
+
+impl<T, const MAX: usize> Default for Few<T, MAX> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Few<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<T, const MAX: usize>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Entries<T, MAX> {
+            type Value = Vec<T>;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(out, "a list of up to {MAX} entries")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+                let mut found = Vec::new();
+                while let Some(entry) = list.next_element()? {
+                    if found.len() == MAX {
+                        return Err(A::Error::custom(format!("there are more than {MAX}")));
+                    }
+                    found.push(entry);
+                }
+                Ok(found)
+            }
+        }
+        deserializer
+            .deserialize_seq(Entries::<T, MAX>(PhantomData))
+            .map(Self)
+    }
 }
 
 /// Reads JSON; an error names the field.

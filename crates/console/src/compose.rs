@@ -4,6 +4,7 @@
 //! text and HTML, `related` around HTML and what it shows by `cid:`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,14 +17,20 @@ use mail_builder::headers::content_type::ContentType;
 use mail_builder::headers::raw::Raw;
 use mail_builder::headers::text::Text;
 use mail_builder::mime::MimePart;
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
+use crate::body::Few;
 use crate::mailbox::{Mailbox, parse_one};
 use crate::problem::Problem;
 
 /// Recipients that one request may name; the limit of intake may be lower.
 const RECIPIENTS_MAX: usize = 10_000;
+/// Attachments, and other small parts, of one mail.
+const PARTS_MAX: usize = 1000;
+/// Octets of one mailbox with its name.
+const MAILBOX_MAX: usize = 2000;
 /// Fields that are made from other parts of the request, or that say what only servers may say.
 const OURS: [&str; 14] = [
     "from",
@@ -58,16 +65,20 @@ pub(crate) struct NewMessage {
     pub(crate) from: String,
     /// Recipients, each as `from` is written.
     #[serde(default)]
-    pub(crate) to: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub(crate) to: Few<String, RECIPIENTS_MAX>,
     /// Recipients of a copy.
     #[serde(default)]
-    pub(crate) cc: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub(crate) cc: Few<String, RECIPIENTS_MAX>,
     /// Recipients of a copy whom nobody sees.
     #[serde(default)]
-    pub(crate) bcc: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub(crate) bcc: Few<String, RECIPIENTS_MAX>,
     /// Where answers go.
     #[serde(default)]
-    pub(crate) reply_to: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub(crate) reply_to: Few<String, RECIPIENTS_MAX>,
     /// The subject.
     #[serde(default)]
     pub(crate) subject: String,
@@ -77,17 +88,19 @@ pub(crate) struct NewMessage {
     pub(crate) html: Option<String>,
     /// Files.
     #[serde(default)]
-    pub(crate) attachments: Vec<Attachment>,
+    #[schema(value_type = Vec<Attachment>)]
+    pub(crate) attachments: Few<Attachment, PARTS_MAX>,
     /// More header fields, such as `List-Unsubscribe`. Those that other keys make, and those that
     /// only servers write, are refused.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few_fields")]
     pub(crate) headers: BTreeMap<String, String>,
     /// The reverse-path, to which failure messages go; empty: none go anywhere. Default: the
     /// address of `from`.
     pub(crate) envelope_from: Option<String>,
     /// When the sender wants to hear of the delivery (RFC 3461). Default: of failures and delays.
     #[serde(default)]
-    pub(crate) notify: Vec<NotifyOn>,
+    #[schema(value_type = Vec<NotifyOn>)]
+    pub(crate) notify: Few<NotifyOn, PARTS_MAX>,
     /// How much of the mail a failure message returns.
     pub(crate) ret: Option<Returned>,
     /// Not sent before this time (RFC 3339), which is at most 60 days away.
@@ -104,6 +117,32 @@ pub(crate) struct NewMessage {
     /// (REQUIRETLS, RFC 8689); where there is none it comes back. Default: false.
     #[serde(default)]
     pub(crate) require_tls: bool,
+}
+
+/// Reads no more header fields than a mail has.
+fn few_fields<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    struct Fields;
+    impl<'de> Visitor<'de> for Fields {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(out, "an object with up to {PARTS_MAX} header fields")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = BTreeMap::new();
+            while let Some((name, value)) = map.next_entry()? {
+                if found.len() == PARTS_MAX {
+                    return Err(A::Error::custom(format!("there are more than {PARTS_MAX}")));
+                }
+                found.insert(name, value);
+            }
+            Ok(found)
+        }
+    }
+    deserializer.deserialize_map(Fields)
 }
 
 /// A file.
@@ -174,10 +213,10 @@ pub(crate) fn compose(
     message_id: &str,
 ) -> Result<Composed, Problem> {
     let from = mailbox("from", &message.from)?;
-    let to = mailboxes("to", &message.to)?;
-    let cc = mailboxes("cc", &message.cc)?;
-    let bcc = mailboxes("bcc", &message.bcc)?;
-    let reply_to = mailboxes("reply_to", &message.reply_to)?;
+    let to = mailboxes("to", &message.to.0)?;
+    let cc = mailboxes("cc", &message.cc.0)?;
+    let bcc = mailboxes("bcc", &message.bcc.0)?;
+    let reply_to = mailboxes("reply_to", &message.reply_to.0)?;
     let reverse_path = match message.envelope_from.as_deref() {
         None => Some(from.address.clone()),
         Some("") => None,
@@ -185,7 +224,7 @@ pub(crate) fn compose(
             Some(Address::parse(text).map_err(|e| Problem::field("envelope_from", e.to_string()))?)
         }
     };
-    let notify = notify(&message.notify)?;
+    let notify = notify(&message.notify.0)?;
     let terms = terms(&message, now)?;
     let recipients = wanted([&to, &cc, &bcc], notify)?;
     if recipients.is_empty() {
@@ -262,6 +301,10 @@ fn terms(message: &NewMessage, now: Timestamp) -> Result<Terms, Problem> {
 
 fn mailbox(field: &str, text: &str) -> Result<Mailbox, Problem> {
     plain(field, text)?;
+    if text.len() > MAILBOX_MAX {
+        let why = format!("one mailbox has at most {MAILBOX_MAX} octets");
+        return Err(Problem::field(field, why));
+    }
     parse_one(text).map_err(|why| {
         let problem = Problem::field(field, why.to_string());
         problem.remedy("Write ann@example.com or Ann <ann@example.com>.")
@@ -349,7 +392,7 @@ fn body(message: NewMessage) -> Result<MimePart<'static>, Problem> {
     let mut files = Vec::new();
     let mut shown = Vec::new();
     let has_html = message.html.is_some();
-    for (n, attachment) in message.attachments.into_iter().enumerate() {
+    for (n, attachment) in message.attachments.0.into_iter().enumerate() {
         let is_shown = has_html && attachment.content_id.is_some();
         let part = part(&format!("attachments[{n}]"), attachment, is_shown)?;
         if is_shown {

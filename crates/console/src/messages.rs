@@ -12,7 +12,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http_body::Body as _;
 use intake::Submission;
 use mail::{Address, BodyType, Reply, Submitter};
 use serde::Serialize;
@@ -21,7 +20,7 @@ use utoipa::ToSchema;
 
 use crate::access::{Caller, Sender};
 use crate::backend::{Backend, HandedIn};
-use crate::body::{self, Params};
+use crate::body::{self, Params, Received};
 use crate::compose::{Composed, NewMessage, compose};
 use crate::openapi::{BodyRefusals, Refusals};
 use crate::problem::Problem;
@@ -137,8 +136,11 @@ pub(crate) async fn send(
     let settings = console.backend().settings();
     let form = Form::of(&kind, parameters)?;
     let max = settings.message_size;
-    let memory = body::reserve(&console, body.size_hint(), max).await?;
-    let octets = body::read(body, max).await?;
+    let Received {
+        octets,
+        is_large,
+        memory,
+    } = body::receive(&console, &caller, body, max).await?;
     let prefix = repeat.map(|key| token_prefix(&caller, &key));
     let read = move || {
         let query = query.unwrap_or_default();
@@ -146,7 +148,7 @@ pub(crate) async fn send(
         form.read(&octets, &settings.hostname).map(|c| (c, turn))
     };
     // Decoding megabytes must not hold up what else its thread has to do.
-    let (composed, turn) = match memory.is_some() {
+    let (composed, turn) = match is_large {
         false => read()?,
         true => tokio::task::spawn_blocking(read)
             .await

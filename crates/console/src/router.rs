@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use net::{Largest, Shares};
 use ops::{Answer, Request};
-use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -32,7 +32,8 @@ struct Inner {
     backend: Arc<dyn Backend>,
     keys: Arc<Keys>,
     turns: Turns,
-    memory: Arc<Semaphore>,
+    bodies: Arc<Shares>,
+    memory: Arc<Shares>,
     document: String,
 }
 
@@ -49,7 +50,13 @@ impl Console {
         &self.inner.turns
     }
 
-    pub(crate) fn memory(&self) -> &Arc<Semaphore> {
+    /// Requests whose mails are being read: some places are left for others.
+    pub(crate) fn bodies(&self) -> &Arc<Shares> {
+        &self.inner.bodies
+    }
+
+    /// Megabytes for the bodies of large mails.
+    pub(crate) fn memory(&self) -> &Arc<Shares> {
         &self.inner.memory
     }
 
@@ -128,12 +135,16 @@ pub fn openapi() -> String {
 /// Everything that is answered.
 pub(crate) fn router(backend: Arc<dyn Backend>) -> Router {
     let (routes, document) = routes_and_document();
+    let settings = backend.settings();
+    let largest = (settings.message_size >> 20) * body::COPIES;
+    let bodies = (settings.max_connections as u64 * 3 / 4).max(1);
     let console = Console {
         inner: Arc::new(Inner {
             backend,
             keys: Arc::default(),
             turns: Turns::default(),
-            memory: Arc::new(Semaphore::new(MEMORY_MEGABYTES as usize)),
+            bodies: Shares::new(Largest::of(bodies, bodies)),
+            memory: Shares::new(Largest::of(MEMORY_MEGABYTES, largest)),
             document: document.to_json().unwrap_or_default(),
         }),
     };

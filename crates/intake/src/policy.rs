@@ -110,6 +110,9 @@ pub struct Limits {
     pub bad_commands: u32,
     /// Failed logins. Default 3.
     pub login_failures: u32,
+    /// Recipients of a session that are refused for good, each mail that is taken making up for half of them.
+    /// Default 100.
+    pub refused_recipients: u32,
     /// Received fields of a message, above which it is in a loop (RFC 5321 §6.3). Default 50.
     pub received_hops: usize,
     /// Octets a second that a client must send content at, on average after the first minute;
@@ -255,6 +258,12 @@ impl Listener {
         }
     }
 
+    /// Whether this peer may send without logging in.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        crate::relaying::standing(self, peer, false) == crate::relaying::Standing::Trusted
+    }
+
     /// Whether this peer is a proxy that speaks for its clients.
     #[must_use]
     pub fn is_proxy(&self, peer: IpAddr) -> bool {
@@ -299,6 +308,7 @@ impl Default for Limits {
             line_length: 100 * 1024,
             bad_commands: 20,
             login_failures: 3,
+            refused_recipients: 100,
             received_hops: 50,
             minimum_rate: 100,
             timeouts: Timeouts::default(),

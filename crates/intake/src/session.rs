@@ -83,6 +83,8 @@ struct Client {
 struct Tally {
     bad_commands: u32,
     login_failures: u32,
+    /// Recipients that were refused for good, less half of them for each mail that was taken.
+    refused_recipients: u32,
 }
 
 /// A session.
@@ -101,6 +103,11 @@ pub struct Session {
     events: VecDeque<Event>,
     detailed: bool,
     stopping: bool,
+    /// Clients that are nobody in particular are waited for less long.
+    hurried: bool,
+    /// After a recipient that is refused the shell has its say before more is read.
+    pauses: bool,
+    paused: bool,
 }
 
 impl Session {
@@ -144,6 +151,9 @@ impl Session {
             events: VecDeque::new(),
             detailed: false,
             stopping: false,
+            hurried: false,
+            pauses: false,
+            paused: false,
         };
         session.offer();
         let greeting = format!("{} ESMTP Sendoff ready", session.policy.hostname);
@@ -166,14 +176,11 @@ impl Session {
         self.events.pop_front()
     }
 
-    /// Octets of the content that is being received; 0 between messages.
+    /// Octets of memory that the content takes which is being received; 0 between messages.
     #[must_use]
-    pub const fn content_received(&self) -> u64 {
+    pub fn content_held(&self) -> usize {
         match &self.phase {
-            Phase::Talking(state) => match state.content_received() {
-                Some(octets) => octets,
-                None => 0,
-            },
+            Phase::Talking(state) => state.content_held(),
             Phase::Handshaking
             | Phase::Fetching(_)
             | Phase::Checking(_)
@@ -181,6 +188,77 @@ impl Session {
             | Phase::Saving(..)
             | Phase::Closed => 0,
         }
+    }
+
+    /// There is no memory for the content that is being received: it is thrown away and answered with 452.
+    pub fn give_up_content(&mut self) {
+        if let Phase::Talking(state) = &mut self.phase {
+            state.give_up_content();
+        }
+    }
+
+    /// Whether the client is to say something and no content is coming in: who leaves it at that holds a place
+    /// for nothing.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        match &self.phase {
+            Phase::Talking(state) => state.content_received().is_none(),
+            Phase::Handshaking => true,
+            Phase::Fetching(_)
+            | Phase::Checking(_)
+            | Phase::Asking(_)
+            | Phase::Saving(..)
+            | Phase::Closed => false,
+        }
+    }
+
+    /// Whether clients who have not logged in are waited for less long, because places are getting scarce.
+    pub const fn hurry(&mut self, hurried: bool) {
+        self.hurried = hurried;
+    }
+
+    /// Ends the session for a reason of ours, unless it is over.
+    pub fn send_away(&mut self, why: &str) {
+        if !self.is_closed() {
+            self.end(EnhancedCode::new(4, 3, 2), why);
+        }
+    }
+
+    /// After each recipient that is refused for good nothing more is read before [`take_pause`](Self::take_pause).
+    pub const fn pause_at_refusals(&mut self) {
+        self.pauses = true;
+    }
+
+    /// Whether a recipient has been refused for good since this was asked last. The shell can have the client
+    /// wait, and goes on by `receive` with what it has.
+    pub const fn take_pause(&mut self) -> bool {
+        std::mem::replace(&mut self.paused, false)
+    }
+
+    /// Whether [`take_pause`](Self::take_pause) is due.
+    #[must_use]
+    pub const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// The client was not listened to for a while, through no fault of its own.
+    pub fn kept_waiting(&mut self, now: Timestamp) {
+        self.clock.kept_waiting(now);
+    }
+
+    /// Tells the clock what has come of a content.
+    fn note_received(&mut self, now: Timestamp) {
+        let received = match &self.phase {
+            Phase::Talking(state) => state.content_received(),
+            Phase::Handshaking
+            | Phase::Fetching(_)
+            | Phase::Checking(_)
+            | Phase::Asking(_)
+            | Phase::Saving(..)
+            | Phase::Closed => None,
+        };
+        let rate = self.policy.limits.minimum_rate;
+        self.clock.received(now, received, rate);
     }
 
     /// Whether the session is over.
@@ -199,6 +277,12 @@ impl Session {
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.client.user.as_ref().map(|user| user.name.as_str())
+    }
+
+    /// Whether the client may send anywhere.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.standing() == Standing::Trusted
     }
 
     /// As whom the client may write.
@@ -247,7 +331,7 @@ impl Session {
                 self.clock.restart(now);
                 self.say(&reply);
                 self.count(&reply);
-                true
+                !self.paused
             }
             Step::Close(reply) => {
                 self.say(&reply);
@@ -261,6 +345,15 @@ impl Session {
         }
     }
 
+    /// A recipient is refused.
+    fn refused_recipient(&mut self, address: &str, reply: &Reply) {
+        self.refused(format!("recipient {address}"), reply);
+        if reply.is_permanent() {
+            self.tally.refused_recipients += 1;
+            self.paused = self.pauses;
+        }
+    }
+
     fn count(&mut self, reply: &Reply) {
         let relaying_denied = reply.enhanced == Some(EnhancedCode::new(5, 7, 1));
         if relaying_denied || matches!(reply.code, 500..=504 | 530 | 538 | 555) {
@@ -268,6 +361,12 @@ impl Session {
         }
         if self.tally.bad_commands > self.policy.limits.bad_commands {
             self.end_for_errors();
+        } else if self.tally.refused_recipients >= self.policy.limits.refused_recipients {
+            self.events.push_back(Event::TooManyErrors);
+            self.end(
+                EnhancedCode::new(4, 7, 0),
+                "too many recipients were refused",
+            );
         }
     }
 
@@ -393,6 +492,8 @@ impl Machine for Session {
             }
             let goes_on = self.follow(now, step, !input.is_empty());
             self.stop_where_convenient();
+            // Not only at the end: one content may follow another within what was read at once.
+            self.note_received(now);
             if !goes_on && !self.is_closed() {
                 return;
             }
@@ -419,7 +520,9 @@ impl Machine for Session {
     }
 
     fn deadline(&self) -> Option<Deadline> {
-        self.clock.deadline(&self.phase, &self.policy.limits)
+        let hurried = self.hurried && self.client.user.is_none();
+        self.clock
+            .deadline(&self.phase, &self.policy.limits, hurried)
     }
 
     fn timeout(&mut self, now: Timestamp) {

@@ -98,6 +98,24 @@ pub(crate) struct QueueFiles {
 pub(crate) struct ConnectionLimits {
     pub(crate) all: usize,
     pub(crate) per_source: usize,
+    /// Default: half of all.
+    pub(crate) per_network: Option<usize>,
+}
+
+/// Clients that have said something within this time keep their places.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl ConnectionLimits {
+    /// The room for clients.
+    pub(crate) fn room(&self) -> net::Room {
+        let half = (self.all / 2).max(self.per_source);
+        net::Room {
+            all: self.all,
+            per_source: self.per_source,
+            per_network: self.per_network.unwrap_or(half),
+            patience: PATIENCE,
+        }
+    }
 }
 
 /// Certificates.

@@ -1,30 +1,34 @@
 //! The way in by SMTP: connections of clients, each with its intake session.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use intake::{Busy, LoginVerdict, Request, Session, Tls};
-use net::{Link, Stream, Turn};
+use net::{Full, Hold, Holder, Link, Origin, Place, Room, Standing, Stream, Turn};
 use smtp::sasl::{Evidence, Keys, Login};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::SemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 use crate::hand_in::accept;
-use crate::local;
 use crate::shared::{Figures, Shared};
 use crate::users::UsersError;
+use crate::{floods, local};
 
 /// How long a proxy may take to name its client.
 const PROXY_WAIT: Duration = Duration::from_secs(10);
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
-/// How long a large message waits for memory before its connection is given up.
+/// How long a large message waits for memory before it is thrown away.
 const MEMORY_WAIT: Duration = Duration::from_secs(60);
+/// A wait of ours below this is nothing to a client.
+const WAIT_NOTICED: Duration = Duration::from_millis(100);
+/// Where places are scarce, who comes has so long to log in.
+const KNOWN_WITHIN: Duration = Duration::from_secs(20);
+/// Said to who is sent away for another.
+const MADE_ROOM: &str = "there are too many connections, and yours was idle";
 /// Clients that are told at once that there are too many.
 const TURNED_AWAY_MAX: usize = 16;
 /// How often trouble with accepting is told.
@@ -32,64 +36,14 @@ const TROUBLE_TOLD: Duration = Duration::from_secs(60);
 /// The pause after an error of accepting, such as having no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Counts the clients, in all and by address.
-#[derive(Debug, Default)]
-pub(crate) struct Clients {
-    by_source: Mutex<(usize, HashMap<IpAddr, usize>)>,
-    /// Those who are being told that there are too many.
-    turned_away: AtomicUsize,
-}
-
-/// A client's place among them; given back when dropped.
-struct Place {
-    clients: Arc<Clients>,
-    source: IpAddr,
-}
-
-impl Clients {
-    fn enter(
-        self: &Arc<Self>,
-        source: IpAddr,
-        all: usize,
-        per_source: usize,
-    ) -> Result<Place, Busy> {
-        let mut guard = self
-            .by_source
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let (count, sources) = &mut *guard;
-        if *count >= all {
-            return Err(Busy::All);
-        }
-        let here = sources.entry(source).or_default();
-        if *here >= per_source {
-            return Err(Busy::Source);
-        }
-        *here += 1;
-        *count += 1;
-        Ok(Place {
-            clients: Arc::clone(self),
-            source,
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut guard = self
-            .clients
-            .by_source
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let (count, sources) = &mut *guard;
-        *count = count.saturating_sub(1);
-        if let Some(here) = sources.get_mut(&self.source) {
-            *here = here.saturating_sub(1);
-            if *here == 0 {
-                sources.remove(&self.source);
-            }
-        }
-    }
+/// A client and the place that it holds.
+struct Guest {
+    peer: SocketAddr,
+    place: Place,
+    /// As it was when the client came.
+    room: Room,
+    /// By then it has logged in, where places are scarce.
+    known_by: Option<Instant>,
 }
 
 /// Takes connections of one listener until the server stops.
@@ -97,7 +51,6 @@ pub(crate) async fn listen(
     shared: Arc<Shared>,
     listener: TcpListener,
     number: usize,
-    clients: Arc<Clients>,
     tasks: TaskTracker,
 ) {
     let mut told: Option<Instant> = None;
@@ -118,20 +71,13 @@ pub(crate) async fn listen(
             () = shared.stopping.cancelled() => return,
         };
         Figures::count(&shared.figures.connections_in);
-        let clients = Arc::clone(&clients);
         let shared = Arc::clone(&shared);
-        tasks.spawn(async move { admit(&shared, stream, peer, number, &clients).await });
+        tasks.spawn(async move { admit(&shared, stream, peer, number).await });
     }
 }
 
 /// Lets a client in, or turns it away. One that comes by a proxy counts under its own address.
-async fn admit(
-    shared: &Arc<Shared>,
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    number: usize,
-    clients: &Arc<Clients>,
-) {
+async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, number: usize) {
     let settings = shared.settings();
     let listener = settings.policy.listeners.get(number);
     let peer = match listener.is_some_and(|l| l.is_proxy(peer.ip())) {
@@ -143,39 +89,57 @@ async fn admit(
             Err(why) => return log_trouble(shared, peer, &why),
         },
     };
-    let limits = settings.config.connections;
+    let standing = match listener.is_some_and(|l| l.trusts(peer.ip())) {
+        true => Standing::Trusted,
+        false => Standing::Stranger,
+    };
+    let room = settings.config.connections.room();
     drop(settings);
-    match clients.enter(peer.ip().to_canonical(), limits.all, limits.per_source) {
+    match shared.places.enter(peer.ip(), standing, &room) {
         Ok(place) => {
-            serve(shared, stream, peer, number).await;
-            drop(place);
+            let must_hurry = place.is_crowded() && standing == Standing::Stranger;
+            let known_by = must_hurry.then(|| Instant::now() + KNOWN_WITHIN);
+            let guest = Guest {
+                peer,
+                place,
+                room,
+                known_by,
+            };
+            serve(shared, stream, &guest, number).await;
         }
-        Err(busy) => {
+        Err(full) => {
             // To be told takes a descriptor: beyond some, the connection only ends.
-            if clients.turned_away.fetch_add(1, Ordering::Relaxed) < TURNED_AWAY_MAX {
-                turn_away(shared, stream, peer, busy).await;
+            if shared.turned_away.fetch_add(1, Ordering::Relaxed) < TURNED_AWAY_MAX {
+                turn_away(shared, stream, peer, full).await;
             }
-            clients.turned_away.fetch_sub(1, Ordering::Relaxed);
+            shared.turned_away.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
-async fn turn_away(shared: &Shared, mut stream: TcpStream, peer: SocketAddr, busy: Busy) {
-    let why = match busy {
-        Busy::All => "too many connections in all (intake.max_connections)",
-        Busy::Source => "too many connections from one address (intake.max_connections_per_source)",
+async fn turn_away(shared: &Shared, mut stream: TcpStream, peer: SocketAddr, full: Full) {
+    let (busy, why) = match full {
+        Full::All => (
+            Busy::All,
+            "too many connections in all (intake.max_connections)",
+        ),
+        Full::Source => (
+            Busy::Source,
+            "too many connections from one address (intake.max_connections_per_source)",
+        ),
+        Full::Network => (
+            Busy::Network,
+            "too many connections from one network (intake.max_connections_per_network)",
+        ),
     };
-    let line = shared
-        .journal
-        .line(net::now(), "turned-away")
-        .field("client", peer.ip());
-    line.field("why", why).send();
+    floods::tell(shared, peer.ip(), "turned-away", &[("why", Some(why))]);
     let text = intake::busy(shared.settings().config.hostname.as_str(), busy);
     // Whether the client reads it is its own affair.
     drop(tokio::time::timeout(Duration::from_secs(2), stream.write_all(&text)).await);
 }
 
-async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, number: usize) {
+async fn serve(shared: &Arc<Shared>, tcp: TcpStream, guest: &Guest, number: usize) {
+    let peer = guest.peer;
     let settings = shared.settings();
     let policy = Arc::clone(&settings.policy);
     let implicit = policy
@@ -187,9 +151,9 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, number: u
         return;
     }
     let stream = match (implicit, &settings.server_tls) {
-        (true, Some(tls)) => match tls.handshake(tcp, HANDSHAKE_MAX).await {
+        (true, Some(tls)) => match handshake(tls, tcp, guest).await {
             Ok(stream) => stream,
-            Err(why) => return log_trouble(shared, peer, &format!("TLS handshake failed: {why}")),
+            Err(why) => return log_trouble(shared, peer, &why),
         },
         (true, None) => return,
         (false, _) => Stream::Plain(tcp),
@@ -200,125 +164,195 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, number: u
     let mut session = Session::new(policy, number, peer, implicit, next_id, net::now());
     session.set_detailed(shared.journal.is_detailed(&[]));
     session.bind(stream.bindings().into_iter().next());
-    converse(shared, &mut session, Link::new(stream), peer).await;
+    session.pause_at_refusals();
+    converse(shared, &mut session, Link::new(stream), guest).await;
 }
 
-/// What a connection holds of the memory for content that is being received.
-#[derive(Default)]
-struct Memory<'a> {
-    held: Vec<SemaphorePermit<'a>>,
-}
-
-impl<'a> Memory<'a> {
-    /// Waits until there is memory for so much content, and gives back what is not needed. The
-    /// first megabyte of each connection is free.
-    async fn covers(&mut self, shared: &'a Shared, content: u64) -> bool {
-        let megabytes = usize::try_from(content >> 20).unwrap_or(usize::MAX);
-        self.held.truncate(megabytes);
-        while self.held.len() < megabytes {
-            match tokio::time::timeout(MEMORY_WAIT, shared.memory.acquire()).await {
-                Ok(Ok(permit)) => self.held.push(permit),
-                // Others hold what they wait for too: somebody must let go.
-                Ok(Err(_)) | Err(_) => return false,
-            }
+async fn handshake(tls: &net::ServerTls, tcp: TcpStream, guest: &Guest) -> Result<Stream, String> {
+    tokio::select! {
+        shaken = tls.handshake(tcp, HANDSHAKE_MAX) => {
+            shaken.map_err(|why| format!("TLS handshake failed: {why}"))
         }
-        true
+        () = guest.place.lost() => Err(MADE_ROOM.to_owned()),
     }
 }
 
 fn log_trouble(shared: &Shared, peer: SocketAddr, why: &str) {
-    let line = shared.journal.line(net::now(), "client");
-    line.field("client", peer.ip()).field("what", why).send();
+    floods::tell(shared, peer.ip(), "client", &[("what", Some(why))]);
 }
 
-async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, peer: SocketAddr) {
+/// Has memory for the content that is being received, or the content is given up. The first megabyte of each
+/// connection is free.
+async fn remember(shared: &Shared, session: &mut Session, memory: &mut Hold, peer: SocketAddr) {
+    let megabytes = session.content_held() as u64 >> 20;
+    if memory.is(megabytes) {
+        return;
+    }
+    let began = net::now();
+    let there = memory.resize(megabytes, MEMORY_WAIT).await;
+    if !there {
+        let why = "too much content is being received at once: this one is thrown away, its client is told to try \
+                   again";
+        log_trouble(shared, peer, why);
+        session.give_up_content();
+        memory.resize(0, MEMORY_WAIT).await;
+    }
+    let now = net::now();
+    if now.since(began) > WAIT_NOTICED {
+        session.kept_waiting(now);
+    }
+}
+
+/// Has a client wait whose recipients are refused.
+async fn slow_down(shared: &Shared, guest: &Guest) {
+    let wait = shared.harvest.refused(guest.peer.ip(), net::now());
+    if !wait.is_zero() {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shared.stopping.cancelled() => {}
+            () = guest.place.lost() => {}
+        }
+    }
+}
+
+async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, guest: &Guest) {
+    let peer = guest.peer;
     let mut told_to_stop = false;
-    let mut memory = Memory::default();
+    let origin = Origin::of(peer.ip());
+    let holders = [
+        Holder::Source(origin.source),
+        Holder::Network(origin.network),
+    ];
+    let mut memory = shared.memory.hold(holders.into());
     loop {
+        // What a refused recipient is answered waits for its time, and so does what was sent after it.
+        let paused = session.take_pause();
+        if paused {
+            slow_down(shared, guest).await;
+        }
         let gone = link.flush(session).await == Turn::Gone;
         log_events(shared, session, peer);
+        if paused && !gone {
+            link.again(session);
+            if session.is_paused() {
+                continue;
+            }
+        }
         match session.poll_request() {
             Some(Request::Close) => {
                 link.flush(session).await;
                 return link.shutdown().await;
-            }
-            Some(Request::Accept(message)) => {
-                let result = accept(shared, *message, session.rights(), None).await;
-                session.accepted(net::now(), result);
-                link.again(session);
-            }
-            Some(Request::FetchKeys(user)) => {
-                let keys = fetch_keys(shared, user).await;
-                session.keys_fetched(net::now(), keys);
-                link.again(session);
-            }
-            Some(Request::CheckLogin(login)) => {
-                let verdict = check_login(shared, login, peer.ip()).await;
-                session.login_checked(net::now(), verdict);
-                link.again(session);
-            }
-            Some(Request::CheckRecipient(address)) => {
-                let verdict = local::knows(shared, &address).await;
-                session.recipient_checked(net::now(), verdict);
-                link.again(session);
             }
             Some(Request::StartTls) => {
                 if !link.is_drained() {
                     link.again(session);
                     continue;
                 }
-                match start_tls(shared, link).await {
+                match start_tls(shared, link, guest).await {
                     Ok(secured) => link = secured,
                     Err(why) => return log_trouble(shared, peer, &why),
                 }
                 session.bind(link.bindings().into_iter().next());
                 session.tls_started(net::now());
             }
+            Some(request) => {
+                guest.place.busy();
+                answer(shared, session, request, peer).await;
+                if let Some(user) = session.user() {
+                    guest.place.stands(Standing::Known);
+                    memory.belongs_to(Holder::User(user.to_owned()));
+                }
+                link.again(session);
+            }
             None if gone || session.is_closed() => return link.shutdown().await,
             None => {
-                if !memory.covers(shared, session.content_received()).await {
-                    return log_trouble(shared, peer, "too much content is being received at once");
-                }
-                tokio::select! {
-                    _ = link.turn(session) => {}
-                    () = shared.stopping.cancelled(), if !told_to_stop => {
-                        told_to_stop = true;
-                        session.shutdown();
-                    }
-                }
+                remember(shared, session, &mut memory, peer).await;
+                hear(shared, session, &mut link, guest, &mut told_to_stop).await;
             }
         }
     }
 }
 
-async fn start_tls(shared: &Shared, link: Link) -> Result<Link, String> {
+/// Waits for what the client says next, or for what ends the wait.
+async fn hear(
+    shared: &Shared,
+    session: &mut Session,
+    link: &mut Link,
+    guest: &Guest,
+    told_to_stop: &mut bool,
+) {
+    match session.is_idle() {
+        true => guest.place.idle(),
+        false => guest.place.busy(),
+    }
+    session.hurry(shared.places.is_crowded(&guest.room));
+    let must_hurry = guest.known_by.is_some() && session.user().is_none();
+    let known_by = guest.known_by.unwrap_or_else(Instant::now);
+    tokio::select! {
+        _ = link.turn(session) => {}
+        () = shared.stopping.cancelled(), if !*told_to_stop => {
+            *told_to_stop = true;
+            session.shutdown();
+        }
+        () = guest.place.lost() => session.send_away(MADE_ROOM),
+        () = tokio::time::sleep_until(known_by.into()), if must_hurry => {
+            session.send_away("there are too many connections, and you have not logged in");
+        }
+    }
+}
+
+/// Does what a session asks for that needs no other connection.
+async fn answer(shared: &Arc<Shared>, session: &mut Session, request: Request, peer: SocketAddr) {
+    match request {
+        Request::Accept(message) => {
+            let result = accept(shared, *message, session.rights(), None).await;
+            if result.is_ok() {
+                shared.harvest.taken(peer.ip(), net::now());
+            }
+            session.accepted(net::now(), result);
+        }
+        Request::FetchKeys(user) => {
+            let keys = fetch_keys(shared, user, peer.ip()).await;
+            session.keys_fetched(net::now(), keys);
+        }
+        Request::CheckLogin(login) => {
+            let verdict = check_login(shared, login, peer.ip()).await;
+            session.login_checked(net::now(), verdict);
+        }
+        Request::CheckRecipient(address) => {
+            let verdict = local::knows(shared, &address).await;
+            session.recipient_checked(net::now(), verdict);
+        }
+        Request::Close | Request::StartTls => {}
+    }
+}
+
+async fn start_tls(shared: &Shared, link: Link, guest: &Guest) -> Result<Link, String> {
     let settings = shared.settings();
     match (link.into_stream(), &settings.server_tls) {
-        (Some(Stream::Plain(tcp)), Some(tls)) => match tls.handshake(tcp, HANDSHAKE_MAX).await {
-            Ok(stream) => Ok(Link::new(stream)),
-            Err(why) => Err(format!("TLS handshake failed: {why}")),
-        },
+        (Some(Stream::Plain(tcp)), Some(tls)) => handshake(tls, tcp, guest).await.map(Link::new),
         _ => Err("TLS is not available".to_owned()),
     }
 }
 
 /// The keys that a client must prove to know; `None` when the users' file can not be read.
-async fn fetch_keys(shared: &Arc<Shared>, user: String) -> Option<Keys> {
+async fn fetch_keys(shared: &Arc<Shared>, user: String, peer: IpAddr) -> Option<Keys> {
     let settings = shared.settings();
     let fetched = tokio::task::spawn_blocking(move || settings.logins.keys(&user)).await;
     match fetched {
         Ok(Ok(keys)) => Some(keys),
         Ok(Err(error)) => {
-            log_users_trouble(shared, &error);
+            log_users_trouble(shared, peer, &error);
             None
         }
         Err(_) => None,
     }
 }
 
-fn log_users_trouble(shared: &Shared, why: &UsersError) {
-    let line = shared.journal.line(net::now(), "error");
-    line.field("what", "users").field("why", why).send();
+fn log_users_trouble(shared: &Shared, peer: IpAddr, why: &UsersError) {
+    let why = why.to_string();
+    let fields = [("what", Some("users")), ("why", Some(why.as_str()))];
+    floods::tell(shared, peer, "error", &fields);
 }
 
 /// Checks a login. A wrong one is answered the later the more have failed from its address.
@@ -333,7 +367,7 @@ async fn check_login(shared: &Arc<Shared>, login: Login, peer: IpAddr) -> LoginV
         Evidence::Password(password) => {
             match settings.logins.is_remembered(&user, &password, net::now()) {
                 true => true,
-                false => match check_password(shared, user.clone(), password).await {
+                false => match check_password(shared, user.clone(), password, peer).await {
                     Some(right) => right,
                     None => return LoginVerdict::Unavailable,
                 },
@@ -351,14 +385,19 @@ async fn check_login(shared: &Arc<Shared>, login: Login, peer: IpAddr) -> LoginV
         // Taken out in this moment.
         Ok(Ok(None)) => LoginVerdict::Wrong,
         Ok(Err(error)) => {
-            log_users_trouble(shared, &error);
+            log_users_trouble(shared, peer, &error);
             LoginVerdict::Unavailable
         }
         Err(_) => LoginVerdict::Unavailable,
     }
 }
 
-async fn check_password(shared: &Arc<Shared>, user: String, password: String) -> Option<bool> {
+async fn check_password(
+    shared: &Arc<Shared>,
+    user: String,
+    password: String,
+    peer: IpAddr,
+) -> Option<bool> {
     let settings = shared.settings();
     let _permit = shared.hashing.acquire().await.ok()?;
     let checked =
@@ -366,7 +405,7 @@ async fn check_password(shared: &Arc<Shared>, user: String, password: String) ->
     match checked.await {
         Ok(Ok(right)) => Some(right),
         Ok(Err(error)) => {
-            log_users_trouble(shared, &error);
+            log_users_trouble(shared, peer, &error);
             None
         }
         Err(_) => None,
@@ -375,12 +414,18 @@ async fn check_password(shared: &Arc<Shared>, user: String, password: String) ->
 
 fn log_events(shared: &Shared, session: &mut Session, peer: SocketAddr) {
     while let Some(event) = session.poll_event() {
-        let line = shared
-            .journal
-            .line(net::now(), "client")
-            .field("client", peer.ip());
-        line.maybe("user", session.user())
-            .field("what", event)
-            .send();
+        let is_detail = matches!(event, intake::Event::Command(_) | intake::Event::Reply(_));
+        // Who may send is no stranger, and what was asked for in detail is told in full.
+        if is_detail && session.is_trusted() {
+            let line = shared.journal.line(net::now(), "client");
+            line.field("client", peer.ip())
+                .maybe("user", session.user())
+                .field("what", event)
+                .send();
+            continue;
+        }
+        let what = event.to_string();
+        let fields = [("user", session.user()), ("what", Some(what.as_str()))];
+        floods::tell(shared, peer.ip(), "client", &fields);
     }
 }

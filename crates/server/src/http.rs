@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::event::{Event, Gauges};
 use crate::shared::Shared;
-use crate::{admin, hand_in, sources, unwritten};
+use crate::{admin, floods, hand_in, sources, unwritten};
 
 /// The queue's owner answers within this time, or mail is not well taken in.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
@@ -235,10 +235,7 @@ impl Backend for Http {
     }
 
     fn log_refused(&self, client: IpAddr, key: Option<&str>, why: &str) {
-        let line = self.0.journal.line(net::now(), "http");
-        line.field("client", client)
-            .maybe("key", key)
-            .field("what", why)
-            .send();
+        let fields = [("key", key), ("what", Some(why))];
+        floods::tell(&self.0, client, "http", &fields);
     }
 }

@@ -18,8 +18,9 @@ use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::drops;
 use crate::event::Event;
+use crate::floods;
 use crate::forgetting;
-use crate::front::{self, Clients};
+use crate::front;
 use crate::http;
 use crate::journal::Journal;
 use crate::oauth;
@@ -80,18 +81,11 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     tokio::spawn(admin::serve(Arc::clone(&shared), door));
     drops::prepare(&shared);
     tasks.spawn(drops::collect(Arc::clone(&shared)));
-    let clients = Arc::new(Clients::default());
     for (number, listener) in listeners.into_iter().enumerate() {
         let line = shared.journal.line(net::now(), "listening");
         line.field("address", listener.local_addr()?).send();
         let shared = Arc::clone(&shared);
-        tokio::spawn(front::listen(
-            shared,
-            listener,
-            number,
-            Arc::clone(&clients),
-            tasks.clone(),
-        ));
+        tokio::spawn(front::listen(shared, listener, number, tasks.clone()));
     }
     if let Some(listener) = http {
         http::open(&shared, listener, &tasks)?;
@@ -102,6 +96,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     tokio::spawn(unwritten::watch(Arc::clone(&shared)));
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared)));
+    tokio::spawn(floods::keep_telling(Arc::clone(&shared)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared)));
     tokio::spawn(tls_reports::send(Arc::clone(&shared)));
     // Whoever hears that it is ready may stop it at once.

@@ -1,13 +1,13 @@
 //! What every task of the running server may use: handles only, no state of its own.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use console::DELAY_BOUNDS;
 use mail::{IdSource, QueueId, ReplyKind, Timestamp};
-use net::{ClientTls, Dns, ServerTls};
+use net::{ClientTls, Dns, Largest, Places, ServerTls, Shares};
 use spool::Spool;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,9 @@ use crate::contents::Contents;
 use crate::controls::Controls;
 use crate::event::Event;
 use crate::faults::Faults;
+use crate::floods::Floods;
 use crate::guard::LoginGuard;
+use crate::harvest::Harvest;
 use crate::hops::Marks;
 use crate::journal::Journal;
 use crate::oauth::Oauth;
@@ -35,7 +37,7 @@ use crate::warm_up::WarmUps;
 use crate::webhooks::{Target, Webhooks};
 
 /// Content being received holds no more than this, beyond a megabyte a connection.
-const CONTENT_MEGABYTES: usize = 1024;
+const CONTENT_MEGABYTES: u64 = 1024;
 
 /// What changes when the configuration is read again, as a whole.
 #[derive(Debug)]
@@ -65,7 +67,15 @@ pub(crate) struct Shared {
     pub(crate) ids: Mutex<IdSource>,
     /// Megabytes of content that may be in memory while it is received, beyond the first of each
     /// connection.
-    pub(crate) memory: Semaphore,
+    pub(crate) memory: Arc<Shares>,
+    /// The places of clients by SMTP.
+    pub(crate) places: Arc<Places>,
+    /// Those who are being told that there is no place.
+    pub(crate) turned_away: AtomicUsize,
+    /// Who names recipients that are refused.
+    pub(crate) harvest: Harvest,
+    /// How much clients have written into the log.
+    pub(crate) floods: Floods,
     /// Contents that are read back to be sent.
     pub(crate) contents: Contents,
     pub(crate) clock: Clock,
@@ -266,6 +276,8 @@ impl Shared {
         let tls_reports = settings.config.data_dir.join("tls-reports");
         let oauth = Oauth::new(&settings.config.data_dir);
         let memory = settings.config.outgoing.memory;
+        // A buffer that grows is up to twice as large as what is in it.
+        let message_megabytes = settings.policy.limits.message_size.saturating_mul(2) >> 20;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             settings: RwLock::new(Arc::new(settings)),
@@ -273,7 +285,11 @@ impl Shared {
             journal,
             events,
             ids: Mutex::new(ids),
-            memory: Semaphore::new(CONTENT_MEGABYTES),
+            memory: Shares::new(Largest::of(CONTENT_MEGABYTES, message_megabytes)),
+            places: Arc::default(),
+            turned_away: AtomicUsize::new(0),
+            harvest: Harvest::default(),
+            floods: Floods::default(),
             contents: Contents::new(memory),
             clock,
             controls: Controls::default(),

@@ -58,6 +58,9 @@ pub enum ContentError {
     /// Larger than allowed.
     #[error("Message too big: this server takes messages of up to {0} octets")]
     TooLarge(u64),
+    /// There is no memory for it.
+    #[error("Too much mail is being received at once: try again later")]
+    NoMemory,
 }
 
 impl ContentError {
@@ -66,6 +69,7 @@ impl ContentError {
     pub fn reply(&self) -> Reply {
         let (code, enhanced) = match self {
             Self::TooLarge(_) => (552, EnhancedCode::new(5, 3, 4)),
+            Self::NoMemory => (452, EnhancedCode::new(4, 3, 1)),
             Self::BareNewline | Self::LineTooLong(_) => (550, EnhancedCode::new(5, 6, 0)),
         };
         Reply::new(code, Some(enhanced), self.to_string())
@@ -201,6 +205,17 @@ impl DataReader {
         self.content.received
     }
 
+    /// Octets of memory that the content takes.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.content.bytes.capacity()
+    }
+
+    /// Throws the content away, because there is no memory for it; what is left of it is read all the same.
+    pub fn give_up(&mut self) {
+        self.content.fail(ContentError::NoMemory);
+    }
+
     /// Whether so much has arrived beyond the limit that waiting for the end makes no sense.
     #[must_use]
     pub const fn overran(&self) -> bool {
@@ -312,6 +327,17 @@ impl ChunkReader {
     #[must_use]
     pub const fn received(&self) -> u64 {
         self.content.received
+    }
+
+    /// Octets of memory that the content takes.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.content.bytes.capacity()
+    }
+
+    /// Throws the content away, because there is no memory for it; what is left of it is read all the same.
+    pub fn give_up(&mut self) {
+        self.content.fail(ContentError::NoMemory);
     }
 
     /// Whether so much has arrived beyond the limit that going on makes no sense.

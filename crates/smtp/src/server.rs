@@ -146,8 +146,30 @@ impl State {
             Self::Data(state) => Some(state.received()),
             Self::Chunk(state) => Some(state.received()),
             Self::Skip(state) => Some(state.received()),
+            Self::NextChunk(state) => Some(state.received()),
             Self::Helo(_) | Self::Mail(_) | Self::Rcpt(_) | Self::Response(_) => None,
-            Self::NextChunk(_) => None,
+        }
+    }
+
+    /// Octets of memory that the content takes which is being received.
+    #[must_use]
+    pub fn content_held(&self) -> usize {
+        match self {
+            Self::Data(state) => state.held(),
+            Self::Chunk(state) => state.held(),
+            Self::NextChunk(state) => state.held(),
+            Self::Helo(_) | Self::Mail(_) | Self::Rcpt(_) | Self::Response(_) | Self::Skip(_) => 0,
+        }
+    }
+
+    /// Gives up the content that is being received, because there is no memory for it: it is taken in to its end,
+    /// thrown away, and answered with 452.
+    pub fn give_up_content(&mut self) {
+        match self {
+            Self::Data(state) => state.give_up(),
+            Self::Chunk(state) => state.give_up(),
+            Self::NextChunk(state) => state.give_up(),
+            Self::Helo(_) | Self::Mail(_) | Self::Rcpt(_) | Self::Response(_) | Self::Skip(_) => {}
         }
     }
 }

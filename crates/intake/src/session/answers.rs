@@ -108,7 +108,7 @@ impl Session {
         let step = match verdict {
             Ok(()) => ask.accept(recipient),
             Err(reply) => {
-                self.refused(format!("recipient {}", recipient.address), &reply);
+                self.refused_recipient(&recipient.address.to_string(), &reply);
                 ask.refuse(reply)
             }
         };
@@ -128,6 +128,7 @@ impl Session {
         let reply = match result {
             Ok(()) => {
                 self.charge(now, &saved);
+                self.tally.refused_recipients /= 2;
                 let text = format!("Queued as {id}");
                 Reply::new(250, Some(EnhancedCode::new(2, 0, 0)), text)
             }

@@ -10,6 +10,8 @@ pub enum Busy {
     All,
     /// There are too many from this address.
     Source,
+    /// There are too many from its network.
+    Network,
 }
 
 /// What to send to a connection that is turned away, before closing it.
@@ -20,6 +22,10 @@ pub fn busy(hostname: &str, why: Busy) -> Bytes {
         Busy::Source => (
             (7, 0),
             "Too many connections from your address: close some first",
+        ),
+        Busy::Network => (
+            (7, 0),
+            "Too many connections from your network: try again later",
         ),
     };
     let enhanced = EnhancedCode::new(4, detail.0, detail.1);

@@ -120,7 +120,7 @@ impl Session {
                     ForwardPath::Address(address) => address.to_string(),
                     ForwardPath::Postmaster => "postmaster".to_owned(),
                 };
-                self.refused(format!("recipient {given}"), &reply);
+                self.refused_recipient(&given, &reply);
                 Some(ask.refuse(reply))
             }
         }

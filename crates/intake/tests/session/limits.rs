@@ -51,7 +51,7 @@ fn content_must_come_and_not_too_slowly() {
         shell.session.deadline().unwrap().reason,
         "content at the minimum rate"
     );
-    shell.wait(minutes(1));
+    shell.wait(minutes(2));
     assert!(shell.closed);
 
     let mut policy_without_rate = policy();
@@ -76,6 +76,102 @@ fn a_client_at_the_minimum_rate_may_go_on() {
         shell.send(&[b'x'; 6000]);
     }
     assert!(!shell.closed);
+}
+
+#[test]
+fn what_came_fast_does_not_pay_for_what_comes_slowly_later() {
+    let transfers = [
+        ("DATA\r\n", "x"),
+        ("BDAT 40000000\r\n", "x"),
+        ("BDAT 1000000\r\n", "BDAT 1\r\nx"),
+    ];
+    for (begin, drip) in transfers {
+        let mut shell = Shell::new(policy(), INSIDE);
+        shell.say(&OPEN.replace("DATA\r\n", begin));
+        for _ in 0..100 {
+            shell.send(&[b"x".repeat(9_998), b"\r\n".to_vec()].concat());
+        }
+        for _ in 0..3 {
+            assert!(!shell.closed, "{begin}");
+            shell.wait(Duration::from_secs(39));
+            shell.send(drip.as_bytes());
+        }
+        assert!(shell.closed, "{begin}");
+    }
+}
+
+#[test]
+fn content_without_memory_is_read_to_its_end_and_put_off() {
+    let mut shell = Shell::new(policy(), INSIDE);
+    shell.say(OPEN);
+    shell.send(&b"some line\r\n".repeat(1000));
+    assert!(shell.session.content_held() > 10_000);
+    shell.session.give_up_content();
+    assert_eq!(shell.session.content_held(), 0);
+    shell.send(&b"some line\r\n".repeat(1000));
+    assert_eq!(shell.session.content_held(), 0);
+    let said = shell.say(".\r\nNOOP\r\n");
+    assert!(
+        said.starts_with("452 4.3.1") && said.contains("\r\n250"),
+        "{said}"
+    );
+    assert!(shell.accepted.is_empty());
+
+    let mut shell = Shell::new(policy(), INSIDE);
+    shell.say(&OPEN.replace("DATA\r\n", "BDAT 11\r\n"));
+    shell.send(b"some line\r\n");
+    shell.session.give_up_content();
+    let said = shell.say("BDAT 11 LAST\r\nsome line\r\nNOOP\r\n");
+    assert!(
+        said.starts_with("452 4.3.1") && said.contains("\r\n250"),
+        "{said}"
+    );
+}
+
+#[test]
+fn recipients_that_are_refused_end_a_session_unless_mail_is_taken_between() {
+    let mut policy = policy();
+    policy.limits.bad_commands = 10_000;
+    let limit = policy.limits.refused_recipients;
+    let wrong = "RCPT TO:<x@elsewhere.example>\r\n";
+    let mut shell = Shell::new(policy.clone(), OUTSIDE);
+    let said = shell.say(&format!("EHLO c\r\nMAIL FROM:<>\r\n{}", wrong.repeat(300)));
+    assert_eq!(said.matches("550 5.7.1").count(), limit as usize);
+    assert!(shell.closed && said.contains("\r\n421 4.7.0"), "{said}");
+
+    let mut shell = Shell::new(policy, OUTSIDE);
+    shell.say("EHLO c\r\n");
+    for _ in 0..10 {
+        let mail = format!(
+            "MAIL FROM:<>\r\n{}RCPT TO:<ann@local.example>\r\nDATA\r\nx\r\n.\r\n",
+            wrong.repeat(40)
+        );
+        assert!(shell.say(&mail).contains("250 2.0.0"));
+    }
+    assert!(!shell.closed);
+}
+
+#[test]
+fn a_shell_that_wants_to_is_asked_after_each_refusal() {
+    let mut shell = Shell::new(policy(), OUTSIDE);
+    shell.session.pause_at_refusals();
+    let wrong = "RCPT TO:<x@elsewhere.example>\r\n";
+    let said = shell.say(&format!("EHLO c\r\nMAIL FROM:<>\r\n{wrong}{wrong}NOOP\r\n"));
+    assert_eq!(said.matches("550 5.7.1").count(), 1);
+    assert!(shell.session.take_pause() && !shell.session.take_pause());
+    assert!(shell.say("").contains("550 5.7.1") && shell.session.take_pause());
+    assert!(shell.say("").starts_with("250"));
+}
+
+#[test]
+fn where_places_are_scarce_a_command_is_waited_for_less_long() {
+    let mut shell = Shell::new(policy(), OUTSIDE);
+    shell.say("EHLO c\r\n");
+    shell.session.hurry(true);
+    shell.wait(Duration::from_secs(29));
+    assert!(!shell.closed);
+    shell.wait(Duration::from_secs(1));
+    assert!(shell.closed && shell.heard().contains("421 4.4.2"));
 }
 
 #[test]

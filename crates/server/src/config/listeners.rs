@@ -158,6 +158,7 @@ fn limits(raw: &Raw, place: &Place<'_>, policy: &mut intake::Policy) -> Result<(
     l.recipients = r.max_recipients.unwrap_or(l.recipients);
     l.line_length = r.max_line_length.unwrap_or(l.line_length);
     l.bad_commands = r.max_bad_commands.unwrap_or(l.bad_commands);
+    l.refused_recipients = r.max_refused_recipients.unwrap_or(l.refused_recipients);
     l.received_hops = r.max_received.unwrap_or(l.received_hops);
     l.minimum_rate = r.min_rate.unwrap_or(l.minimum_rate);
     if let Some(command) = duration(&r.command_timeout, place, "intake.command_timeout")? {

@@ -186,16 +186,20 @@ pub(crate) struct Sendmail {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Intake {
-    /// Clients at once, bounded by the files that the process may open. Default: 2000.
+    /// Clients at once, bounded by the files that the process may open; beyond that, who is idle makes room. Default: 2000.
     pub(crate) max_connections: Option<usize>,
-    /// Clients at once from one address. Default: 200.
+    /// Clients at once from one address, or one /64 of IPv6. Default: 200.
     pub(crate) max_connections_per_source: Option<usize>,
+    /// Clients at once from one network, an IPv4 /24 or an IPv6 /48, unless the listener's `networks` name them. Default: half of `max_connections`.
+    pub(crate) max_connections_per_network: Option<usize>,
     /// Recipients of a message. Default: 1000.
     pub(crate) max_recipients: Option<usize>,
     /// Octets of a line of content. Default: 102400.
     pub(crate) max_line_length: Option<usize>,
     /// Commands that are none before a client is cut off. Default: 20.
     pub(crate) max_bad_commands: Option<u32>,
+    /// Recipients refused for good before a client is cut off; each mail that is taken makes up for half of them. Default: 100.
+    pub(crate) max_refused_recipients: Option<u32>,
     /// Received fields above which a message is in a loop. Default: 50.
     pub(crate) max_received: Option<usize>,
     /// Octets a second that a client must send content at. Default: 100.

@@ -83,6 +83,7 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
         connections: ConnectionLimits {
             all: raw.intake.max_connections.unwrap_or(2000),
             per_source: raw.intake.max_connections_per_source.unwrap_or(200),
+            per_network: raw.intake.max_connections_per_network,
         },
         tls,
         users_file,

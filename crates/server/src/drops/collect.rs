@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use intake::{Submission, Wanted};
 use mail::{Reply, Timestamp};
+use net::Holder;
 use rustix::fs::inotify;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -31,10 +32,10 @@ const AGAIN: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 16;
 /// Recipients of one message. Never a setting: how a drop is cut must be the same at every try.
 const PART: usize = 1000;
-/// Content of drops below this size needs no leave.
+/// Content of drops below this size needs no memory of the share.
 const SMALL: u64 = 1 << 20;
-/// Megabytes of one drop that are asked for at the most.
-const MEGABYTES_MAX: u32 = 512;
+/// How long a drop waits for memory before others have its turn.
+const MEMORY_WAIT: Duration = Duration::from_secs(10);
 
 /// What has been said about the directory and the watch on it, among what was said about files,
 /// whose names have no slash.
@@ -264,16 +265,14 @@ async fn take(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &str) -> C
 async fn take_claimed(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &str) -> Came {
     let settings = shared.settings();
     let max = settings.policy.limits.message_size;
-    let size = directory.size(name).unwrap_or(0);
-    let megabytes = u32::try_from(size >> 20).unwrap_or(u32::MAX);
-    let _leave = match size > SMALL {
-        true => shared
-            .memory
-            .acquire_many(megabytes.min(MEGABYTES_MAX))
-            .await
-            .ok(),
-        false => None,
+    let Some((owner, size)) = directory.stat(name) else {
+        return Came::Done;
     };
+    let holders = vec![Holder::Local(owner), Holder::Locals];
+    let mut memory = shared.memory.hold(holders);
+    if size > SMALL && !memory.resize(size >> 20, MEMORY_WAIT).await {
+        return Came::Later("too much mail is being received at once".to_owned());
+    }
     let read = {
         let (directory, name) = (Arc::clone(directory), name.to_owned());
         tokio::task::spawn_blocking(move || directory.read(&name, max)).await

@@ -169,10 +169,10 @@ impl Directory {
         }
     }
 
-    /// Octets of a file, before it is opened.
-    pub(super) fn size(&self, name: &str) -> Option<u64> {
+    /// The owner of a file and its octets, before it is opened.
+    pub(super) fn stat(&self, name: &str) -> Option<(u32, u64)> {
         let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        u64::try_from(stat.st_size).ok()
+        Some((stat.st_uid, u64::try_from(stat.st_size).ok()?))
     }
 
     /// Reads a drop whose content is no larger than `content_max`.

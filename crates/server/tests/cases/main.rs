@@ -28,6 +28,7 @@ mod senders;
 mod sendmail;
 mod service;
 mod sources;
+mod strangers;
 mod sts;
 mod tls;
 mod tls_reports;

@@ -83,6 +83,11 @@ impl Web {
         }
     }
 
+    /// Where it answers.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Asks with a new key of these scopes and further options.
     pub(crate) fn with_key(&self, server: &Sendoff, scopes: &str, more: &[&str]) -> Self {
         let name = format!("key-{}", scopes.replace(',', "-"));

@@ -133,6 +133,14 @@ impl ReadData {
         self.reader.received()
     }
 
+    pub(super) fn held(&self) -> usize {
+        self.reader.held()
+    }
+
+    pub(super) fn give_up(&mut self) {
+        self.reader.give_up();
+    }
+
     pub(super) fn step(mut self, wire: &mut Wire<'_>) -> Step {
         if self.reader.read(wire.input) {
             return ReceivedContent::ask(self.draft, self.reader.finish());
@@ -173,6 +181,14 @@ impl ReadChunk {
         self.reader.received()
     }
 
+    pub(super) fn held(&self) -> usize {
+        self.reader.held()
+    }
+
+    pub(super) fn give_up(&mut self) {
+        self.reader.give_up();
+    }
+
     pub(super) fn step(mut self, wire: &mut Wire<'_>) -> Step {
         self.remaining -= self.reader.read(wire.input, self.remaining);
         if self.reader.overran() {
@@ -207,6 +223,18 @@ pub struct ExpectChunk {
 impl ExpectChunk {
     pub(super) const fn envelope(&self) -> &Envelope {
         &self.draft.envelope
+    }
+
+    pub(super) const fn received(&self) -> u64 {
+        self.reader.received()
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.reader.held()
+    }
+
+    pub(super) fn give_up(&mut self) {
+        self.reader.give_up();
     }
 
     #[expect(

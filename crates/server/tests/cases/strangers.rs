@@ -1,0 +1,244 @@
+//! What strangers may cost: connections, memory, time and lines of the log, each attack against the real server
+//! over real sockets. Who attacks comes from other loopback addresses than who is served meanwhile.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lab::{Client, Config, Scratch, Sendoff};
+use serde_json::json;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::scene::{BINARY, SENDER, SOON, Scene, mail_of, send};
+use crate::ways_in::{add_user, in_tls, with_tls};
+use crate::web::Web;
+
+/// A connection from this address of the loopback network.
+fn from(last: u8, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let own = IpAddr::from(Ipv4Addr::new(127, 0, 7, last));
+    let bound = socket.bind(&SockAddr::from(SocketAddr::new(own, 0)));
+    bound.expect("all of 127.0.0.0/8 is this computer");
+    socket.connect(&to.into()).expect("it is listened");
+    let stream = TcpStream::from(socket);
+    let set = stream.set_read_timeout(Some(SOON));
+    set.expect("a time-out can be set");
+    stream
+}
+
+/// What the server says within the time-out, up to this text.
+fn read_until(stream: &mut TcpStream, text: &str) -> String {
+    let mut said = Vec::new();
+    let mut octets = [0; 4096];
+    while !String::from_utf8_lossy(&said).contains(text) {
+        match stream.read(&mut octets) {
+            Ok(count @ 1..) => said.extend(octets.iter().take(count)),
+            Ok(0) | Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// What the server says within this time.
+fn said_within(stream: &mut TcpStream, time: Duration) -> String {
+    let until = Instant::now() + time;
+    let mut said = Vec::new();
+    let mut octets = [0; 4096];
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        let set = stream.set_read_timeout(Some(left.max(Duration::from_millis(1))));
+        set.expect("a time-out can be set");
+        if let Ok(count) = stream.read(&mut octets) {
+            said.extend(octets.iter().take(count));
+        }
+    }
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// Resident memory in megabytes.
+fn resident(server: &Sendoff) -> u64 {
+    let pid = server.pid().expect("it runs");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next());
+    let kilobytes = kilobytes.and_then(|n| n.parse::<u64>().ok());
+    kilobytes.expect("a number") / 1024
+}
+
+/// A server with few places, so that a test can take them all.
+fn small(scene: &Scene, places: i32) -> Config {
+    scene
+        .config()
+        .set("intake.max_connections", places)
+        .set("intake.max_connections_per_source", places / 2)
+}
+
+#[test]
+fn idle_connections_close_the_door_to_nobody() {
+    let scene = Scene::new();
+    let host = scene.world.domain("away.example");
+    let server = Sendoff::start(BINARY, small(&scene, 40));
+    let idle: Vec<TcpStream> = (0..40).map(|n| from(n % 8 + 1, server.address())).collect();
+    thread::sleep(Duration::from_secs(6));
+    // All places are taken, by clients that have done nothing for more than five seconds.
+    for n in 0..10 {
+        send(&server, &format!("u{n}@away.example"));
+    }
+    assert_eq!(host.wait_for(10, SOON).len(), 10, "{}", server.log());
+    let mut gone = 0;
+    for mut stream in idle {
+        stream.set_nonblocking(true).expect("it can be");
+        let mut said = String::new();
+        drop(stream.read_to_string(&mut said));
+        gone += u32::from(said.contains("421 4.3.2") && said.contains("yours was idle"));
+    }
+    assert!((1..=10).contains(&gone), "{gone} made room");
+}
+
+#[test]
+fn content_of_one_client_leaves_memory_for_others() {
+    let scene = Scene::new();
+    let host = scene.world.domain("away.example");
+    let config = scene
+        .config()
+        .set("intake.max_connections_per_source", 1000)
+        .set("outgoing.max_message_size", "20MB");
+    let server = Sendoff::start(BINARY, config);
+    let start = "EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@away.example>\r\nDATA\r\n";
+    // 300 MB in all if nothing held it: more than the share of one client.
+    let content = mail_of("unfinished", 5_000_000);
+    let began: Vec<TcpStream> = (0..60)
+        .map(|_| {
+            let mut stream = from(1, server.address());
+            stream.write_all(start.as_bytes()).expect("it is taken");
+            read_until(&mut stream, "354");
+            let short = stream.set_write_timeout(Some(Duration::from_millis(200)));
+            short.expect("a time-out can be set");
+            drop(stream.write_all(content.as_bytes()));
+            stream
+        })
+        .collect();
+    let held = resident(&server);
+    assert!(held < 700, "{held} MB");
+    let mut client = Client::connect(server.address()).expect("a greeting");
+    client.ehlo().expect("an answer");
+    let large = mail_of("large", 8_000_000);
+    let reply = client.send_mail(SENDER, &["b@away.example"], large.as_bytes());
+    assert_eq!(reply.expect("an answer").code, 250);
+    assert_eq!(host.wait_for(1, SOON).len(), 1, "{}", server.log());
+    drop(began);
+}
+
+#[test]
+fn a_body_is_counted_as_it_comes_and_lists_end() {
+    let scene = Scene::new();
+    let (server, web) = Web::start(&scene, scene.config());
+    let web = web.with_key(&server, "send", &[]);
+    let before = resident(&server);
+    let many = vec!["a@b.example"; 1_500_000];
+    let answer = web.post_json(
+        "/api/v1/messages",
+        &json!({"from": SENDER, "to": many, "subject": "x", "text": "x"}),
+    );
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("10000"), "{}", answer.text());
+    let list = "a@b.example,".repeat(1_500_000);
+    let text = json!({"from": SENDER, "to": [list], "subject": "x", "text": "x"});
+    let answer = web.post_json("/api/v1/messages", &text);
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    let more = resident(&server).saturating_sub(before);
+    assert!(more < 150, "{more} MB for lists of 18 MB");
+}
+
+#[test]
+fn half_open_requests_do_not_keep_health_from_answering() {
+    let scene = Scene::new();
+    let config = scene.config().set("console.max_connections", 20);
+    let (_server, web) = Web::start(&scene, config);
+    let mut open = Vec::new();
+    for _ in 0..60 {
+        let mut stream = TcpStream::connect(web.address()).expect("it is listened");
+        drop(stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: "));
+        open.push(stream);
+    }
+    thread::sleep(Duration::from_millis(600));
+    let began = Instant::now();
+    web.get("/healthz").expect(200);
+    assert!(began.elapsed() < Duration::from_secs(3));
+    drop(open);
+}
+
+#[test]
+fn who_guesses_addresses_is_slowed_down_and_stays_so() {
+    let scene = Scene::new();
+    let config = scene.config().set("intake.max_bad_commands", 100_000);
+    let server = Sendoff::start(
+        BINARY,
+        config.in_table("listener", "networks", ["192.0.2.0/24"]),
+    );
+    let guesses: String = (0..500)
+        .map(|n| format!("RCPT TO:<u{n}@b.example>\r\n"))
+        .collect();
+    let start = "EHLO c\r\nMAIL FROM:<>\r\n";
+    let answered = |stream: &mut TcpStream| {
+        let all = format!("{start}{guesses}");
+        stream.write_all(all.as_bytes()).expect("it is taken");
+        said_within(stream, Duration::from_secs(3))
+            .matches("550 5.7.1")
+            .count()
+    };
+    let first = answered(&mut from(1, server.address()));
+    assert!((10..=14).contains(&first), "{first} answers");
+    // Another connection finds no better treatment.
+    let again = answered(&mut from(1, server.address()));
+    assert!(again <= 2, "{again} answers");
+    // Others do.
+    let mut other = from(2, server.address());
+    other
+        .write_all(format!("{start}RCPT TO:<u@b.example>\r\n").as_bytes())
+        .expect("it is taken");
+    assert!(read_until(&mut other, "550 5.7.1").contains("550 5.7.1"));
+}
+
+#[test]
+fn one_network_does_not_fill_the_log() {
+    let scene = Scene::new();
+    let config = scene.config().set("intake.max_connections_per_source", 5);
+    let server = Sendoff::start(BINARY, config);
+    let before = server.log().len();
+    let kept: Vec<TcpStream> = (0..5).map(|_| from(1, server.address())).collect();
+    // A line each would be 900 kB, and half as much again for what each says.
+    for _ in 0..6000 {
+        drop(from(1, server.address()));
+    }
+    let more = server.log().len() - before;
+    assert!(more < 600_000, "{more} octets of log");
+    let what = ["client=127.0.7.0/24", "were left out", "turned-away"];
+    let told = server.wait_for_log(&what, SOON);
+    assert!(told.is_some(), "{}", server.log());
+    drop(kept);
+}
+
+#[test]
+fn who_has_logged_in_keeps_the_place_that_strangers_lose() {
+    let scene = Scene::new();
+    let scratch = Scratch::new();
+    let config = with_tls(&scene, &scratch)
+        .set("intake.max_connections", 10)
+        .set("intake.max_connections_per_source", 10);
+    let server = Sendoff::start(BINARY, config);
+    add_user(&server, "ann");
+    let mut client = in_tls(&scene, &server);
+    let reply = client.auth_plain("ann", "correct horse");
+    assert_eq!(reply.expect("an answer").code, 235);
+    let idle: Vec<TcpStream> = (0..9).map(|n| from(n + 1, server.address())).collect();
+    thread::sleep(Duration::from_secs(6));
+    for n in 0..9 {
+        let mut stream = from(20 + n, server.address());
+        assert!(read_until(&mut stream, "220").contains("220"), "{n}");
+        drop(stream);
+    }
+    // The strangers had to go; the user is still there.
+    assert_eq!(client.command("NOOP").expect("an answer").code, 250);
+    drop(idle);
+}

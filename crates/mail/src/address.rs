@@ -62,6 +62,9 @@ impl Address {
     /// # Errors
     /// When the local part is not one.
     pub fn new(local: &str, domain: Domain) -> Result<Self, ParseAddressError> {
+        if local.len() > Self::LOCAL_MAX {
+            return Err(ParseAddressError::LocalTooLong);
+        }
         if is_dot_string(local) || is_quoted_string(local) {
             Ok(Self {
                 local: local.into(),

@@ -28,9 +28,11 @@ mod collect;
 mod deposit;
 mod directory;
 mod form;
+mod line;
 mod owner;
 mod returned;
 mod submit;
+mod watch;
 
 pub(crate) use collect::{collect, prepare};
 pub(crate) use deposit::{DepositError, deposit, new_id};

@@ -13,7 +13,7 @@ use mail::{Address, BodyType, ByMode, Notify, Ret, Timestamp};
 use crate::reply::append;
 
 pub(crate) use parse::plain;
-pub use parse::{Command, ForwardPath, MailFrom, ParseCommandError, RcptTo};
+pub use parse::{Command, ForwardPath, MailFrom, ParseCommandError, RcptTo, is_env_id, is_orcpt};
 
 /// The parameters of MAIL.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,25 +1,23 @@
 //! The server's task that takes drops: those that are there at its start, those that come, and
 //! those that could not be taken before.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use intake::{Submission, Wanted};
 use mail::{Reply, Timestamp};
 use net::Holder;
-use rustix::fs::inotify;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::WHOLE;
 use super::directory::{CLAIMED, Directory, Taken, Unread};
+use super::line::{Line, Waiting, plain};
 use super::returned::{Told, give_back};
-use super::submit::{Submit, submit};
+use super::submit::{Submit, check, submit};
+use super::watch::{Seen, Watch};
 use crate::hand_in::hand_in;
 use crate::shared::Shared;
 
@@ -28,8 +26,6 @@ use crate::shared::Shared;
 const RENEWED: Duration = Duration::from_secs(60);
 /// How soon what could not be taken is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Drops taken at once, so that their commits become one.
-const AT_ONCE: usize = 16;
 /// Recipients of one message. Never a setting: how a drop is cut must be the same at every try.
 const PART: usize = 1000;
 /// Content of drops below this size needs no memory of the share.
@@ -41,6 +37,10 @@ const MEMORY_WAIT: Duration = Duration::from_secs(10);
 /// whose names have no slash.
 const DIRECTORY: &str = "/";
 const WATCH: &str = "/watch";
+const STRANGE: &str = "/strange";
+
+/// Things without business in the directory that are named in the log at one look; of more there is a count.
+const STRANGE_TOLD: usize = 10;
 
 /// Makes the directory where it is not there, so that programs find it from the start on.
 pub(crate) fn prepare(shared: &Shared) {
@@ -91,7 +91,7 @@ fn complain(shared: &Shared, told: &mut HashMap<String, String>, about: &str, wh
 async fn look_after(
     shared: &Arc<Shared>,
     directory: Arc<Directory>,
-    watched: io::Result<&Notify>,
+    watched: io::Result<&Seen>,
     told: &mut HashMap<String, String>,
     until: Instant,
 ) {
@@ -104,55 +104,159 @@ async fn look_after(
         let why = format!("the drop directory cannot be watched, and is looked at: {error}");
         complain(shared, told, WATCH, &why);
     }
-    while !shared.stopping.is_cancelled() && Instant::now() < until {
-        let waiting = take_all(shared, &directory, told).await;
-        let again = match (waiting, &watched) {
-            (false, Ok(_)) => until,
-            (true, _) | (_, Err(_)) => until.min(Instant::now() + AGAIN),
-        };
-        let seen = async {
-            match &watched {
-                Ok(seen) => seen.notified().await,
-                Err(_) => std::future::pending().await,
-            }
+    let mut line = Line::default();
+    let mut taking = JoinSet::new();
+    // Those that are to be tried again, by their plain names: what is heard of them before comes from us.
+    let mut later: HashMap<String, String> = HashMap::new();
+    let mut list_at = Instant::now();
+    loop {
+        let is_over = shared.stopping.is_cancelled() || Instant::now() >= until;
+        if is_over && taking.is_empty() {
+            return;
+        }
+        if !is_over && Instant::now() >= list_at {
+            list(shared, &directory, told, &mut line).await;
+            later.clear();
+            list_at = match &watched {
+                Ok(_) => until,
+                Err(_) => until.min(Instant::now() + AGAIN),
+            };
+        }
+        while !is_over && let Some(waiting) = line.next() {
+            let (shared, directory) = (Arc::clone(shared), Arc::clone(&directory));
+            taking.spawn(async move {
+                let came = take(&shared, &directory, &waiting.name).await;
+                (waiting, came)
+            });
+        }
+        let again = match later.is_empty() {
+            true => list_at,
+            false => list_at.min(Instant::now() + AGAIN),
         };
         tokio::select! {
-            () = seen => {}
-            () = sleep_until(again) => {}
-            () = shared.stopping.cancelled() => {}
+            Some(done) = taking.join_next() => match done {
+                Ok((waiting, Came::Done)) => line.done(&waiting),
+                Ok((waiting, Came::Later(why))) => {
+                    line.done(&waiting);
+                    wait(shared, told, waiting.name.clone(), why);
+                    later.insert(plain(&waiting.name).to_owned(), waiting.name);
+                }
+                // Which one it was is not known; a look at all finds it.
+                Err(_) => {
+                    line = Line::default();
+                    list_at = Instant::now() + AGAIN;
+                }
+            },
+            seen = appeared(&watched), if !is_over => match seen {
+                Some(mut names) => {
+                    names.retain(|name| !later.contains_key(plain(name)));
+                    line_up(&directory, &mut line, names);
+                }
+                None => list_at = Instant::now(),
+            },
+            () = sleep_until(again), if !is_over => {
+                line_up(&directory, &mut line, later.drain().map(|(_, name)| name).collect());
+            }
+            () = shared.stopping.cancelled(), if !is_over => {}
         }
     }
 }
 
-/// Names that appear in the directory: a thread waits for them as long as the server runs.
-struct Watch {
-    inotify: Arc<OwnedFd>,
-    seen: Arc<Notify>,
+/// What has appeared in the directory; `None`: it has to be listed.
+async fn appeared(watched: &io::Result<&Seen>) -> Option<Vec<String>> {
+    match watched {
+        Ok(seen) => {
+            seen.wait().await;
+            seen.take()
+        }
+        Err(_) => std::future::pending().await,
+    }
 }
 
-impl Watch {
-    fn start() -> io::Result<Self> {
-        let inotify = Arc::new(inotify::init(inotify::CreateFlags::CLOEXEC)?);
-        let seen = Arc::new(Notify::new());
-        let (fd, waker) = (Arc::clone(&inotify), Arc::clone(&seen));
-        let wait = move || {
-            let mut buffer = [0u8; 4096];
-            // What has come, the next look shows.
-            while rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut buffer)).is_ok() {
-                waker.notify_one();
-            }
+/// Lines up those of these names that are drops and are there.
+fn line_up(directory: &Directory, line: &mut Line, names: Vec<String>) {
+    for name in names.into_iter().filter(|name| name.ends_with(WHOLE)) {
+        if line.knows(&name) {
+            continue;
+        }
+        // One that was claimed is known by the name that it got.
+        let other = match name.strip_prefix(CLAIMED) {
+            Some(plain) => plain.to_owned(),
+            None => format!("{CLAIMED}{name}"),
         };
-        std::thread::Builder::new()
-            .name("drops".to_owned())
-            .spawn(wait)?;
-        Ok(Self { inotify, seen })
+        let mut both = [name, other].into_iter();
+        let found = both.find_map(|name| directory.stat(&name).map(|stat| (name, stat)));
+        if let Some((name, (owner, size))) = found {
+            line.push(Waiting {
+                name,
+                owner,
+                is_large: size > SMALL,
+            });
+        }
     }
+}
 
-    /// Watches a directory; without effect on one that is watched already.
-    fn add(&self, path: &Path) -> io::Result<()> {
-        inotify::add_watch(&self.inotify, path, inotify::WatchFlags::MOVED_TO)?;
-        Ok(())
+/// Looks through the whole directory: lines up its drops, and puts aside what has no business there.
+async fn list(
+    shared: &Arc<Shared>,
+    directory: &Arc<Directory>,
+    told: &mut HashMap<String, String>,
+    line: &mut Line,
+) {
+    let handle = Arc::clone(directory);
+    // It may be large.
+    let looked = tokio::task::spawn_blocking(move || {
+        let (names, strange) = handle.list(net::now())?;
+        let aside: Vec<_> = strange
+            .into_iter()
+            .map(|s| (handle.refuse(&s), s))
+            .collect();
+        Ok::<_, io::Error>((names, aside))
+    });
+    let (names, aside) = match looked.await.map_err(io::Error::other).flatten() {
+        Ok(found) => found,
+        Err(error) => {
+            return complain(
+                shared,
+                told,
+                DIRECTORY,
+                &format!("the drop directory: {error}"),
+            );
+        }
+    };
+    let there: HashSet<&String> = names.iter().collect();
+    told.retain(|name, _| name.starts_with('/') || there.contains(name));
+    let count = aside.len();
+    let moved = aside
+        .iter()
+        .filter_map(|(moved, name)| Some((moved.as_ref().ok()?, name)));
+    for (path, name) in moved.take(STRANGE_TOLD) {
+        let what = format!(
+            "put aside as {}: it has no business in the drop directory",
+            path.display()
+        );
+        log(shared, name, &what);
     }
+    let stuck = aside
+        .iter()
+        .find_map(|(moved, name)| Some((moved.as_ref().err()?, name)));
+    match stuck {
+        Some((error, name)) => {
+            let why = format!(
+                "{count} things have no business in the drop directory and cannot be put aside, such as {name}: \
+                 {error}; remove them as root"
+            );
+            complain(shared, told, STRANGE, &why);
+        }
+        None if count > STRANGE_TOLD => {
+            let why = format!(
+                "{count} things had no business in the drop directory: they were put aside"
+            );
+            complain(shared, told, STRANGE, &why);
+        }
+        None => drop(told.remove(STRANGE)),
+    }
+    line_up(directory, line, names);
 }
 
 /// What came of one file.
@@ -161,57 +265,6 @@ enum Came {
     Done,
     /// It stays for now.
     Later(String),
-}
-
-/// Takes all that is there; whether something has to be tried again.
-async fn take_all(
-    shared: &Arc<Shared>,
-    directory: &Arc<Directory>,
-    told: &mut HashMap<String, String>,
-) -> bool {
-    let (names, strange) = match directory.list(net::now()) {
-        Ok(found) => found,
-        Err(error) => {
-            complain(
-                shared,
-                told,
-                DIRECTORY,
-                &format!("the drop directory: {error}"),
-            );
-            return true;
-        }
-    };
-    let is_there =
-        |name: &String| name.starts_with('/') || names.contains(name) || strange.contains(name);
-    told.retain(|name, _| is_there(name));
-    for name in strange {
-        let why = "it has no business in the drop directory";
-        if let Came::Later(why) = put_aside(shared, directory, &name, why) {
-            wait(shared, told, name, why);
-        }
-    }
-    let mut names = names.into_iter();
-    let mut taking = JoinSet::new();
-    let mut later = false;
-    loop {
-        while taking.len() < AT_ONCE && !shared.stopping.is_cancelled() {
-            let Some(name) = names.next() else { break };
-            let (shared, directory) = (Arc::clone(shared), Arc::clone(directory));
-            taking.spawn(async move {
-                let came = take(&shared, &directory, &name).await;
-                (name, came)
-            });
-        }
-        match taking.join_next().await {
-            None => return later,
-            Some(Ok((_, Came::Done))) => {}
-            Some(Ok((name, Came::Later(why)))) => {
-                later = true;
-                wait(shared, told, name, why);
-            }
-            Some(Err(_)) => later = true,
-        }
-    }
 }
 
 fn id_of(name: &str) -> &str {
@@ -284,7 +337,7 @@ async fn take_claimed(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &s
         Ok(Err(Unread::Bad(bad))) => return put_aside(shared, directory, name, &bad.to_string()),
         Err(error) => return Came::Later(error.to_string()),
     };
-    match submit(&settings.config, &taken) {
+    match check(&taken.drop).and_then(|()| submit(&settings.config, &taken)) {
         Ok(ready) => queue(shared, directory, name, &taken, ready).await,
         Err(why) => put_aside(shared, directory, name, &why),
     }

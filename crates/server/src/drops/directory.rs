@@ -256,11 +256,18 @@ impl Directory {
         }
     }
 
-    /// Puts something where only the server's user finds it; returns its new name.
+    /// Puts something where only the server's user finds it; returns its new name. A directory of somebody else
+    /// cannot be moved to another one; it is removed where it is empty.
     pub(super) fn refuse(&self, name: &str) -> io::Result<PathBuf> {
         let plain = name.strip_prefix(CLAIMED).unwrap_or(name);
         let to = format!("{REFUSED}/{plain}");
-        rustix::fs::renameat(&self.fd, name, &self.fd, &to)?;
-        Ok(self.path.join(to))
+        match rustix::fs::renameat(&self.fd, name, &self.fd, &to) {
+            Ok(()) => Ok(self.path.join(to)),
+            Err(Errno::ACCESS | Errno::PERM | Errno::NOTEMPTY | Errno::EXIST | Errno::ISDIR) => {
+                rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?;
+                Ok(self.path.join(name))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -1,15 +1,25 @@
 //! From a drop to what is handed in: the parts that need this server's settings, and the user's
 //! name by the system.
 
+use std::time::Duration;
+
 use base64::Engine;
 use bytes::Bytes;
-use intake::{Rights, SenderMatch, Senders, Submission, Wanted};
-use mail::{Address, Domain, EnhancedCode, Notify, Reply, Ret, Submitter, Terms, find_header};
+use intake::{FUTURE_MAX, Rights, SenderMatch, Senders, Submission, Wanted};
+use mail::{
+    Address, Domain, EnhancedCode, Notify, Reply, Ret, Submitter, Terms, Timestamp, find_header,
+};
+use smtp::command::{is_env_id, is_orcpt};
 
 use super::directory::Taken;
-use super::form::Sender;
+use super::form::{Drop, Sender};
 use super::owner;
 use crate::config::Config;
+
+/// Octets of a drop's id, which is kept as the token of its mail.
+const ID_MAX: usize = 100;
+/// The furthest time of DELIVERBY (RFC 2852 §4).
+const BY_MAX: Duration = Duration::from_secs(999_999_999);
 
 /// What a drop comes to.
 #[derive(Debug)]
@@ -92,6 +102,36 @@ pub(super) fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
         submission,
         refusal: posed.or_else(|| taken.too_large.then(|| too_large(config))),
     })
+}
+
+/// Whoever writes a drop is bound as a client of SMTP is: what comes of it is said to other servers.
+pub(super) fn check(drop: &Drop) -> Result<(), String> {
+    if drop.id.len() > ID_MAX || !drop.id.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(format!(
+            "its id is not up to {ID_MAX} visible ASCII characters"
+        ));
+    }
+    if drop.env_id.as_ref().is_some_and(|id| !is_env_id(id)) {
+        return Err("its ENVID is not up to 100 characters of xtext".to_owned());
+    }
+    let mut orcpt = drop.recipients.iter().filter_map(|to| to.orcpt.as_ref());
+    if orcpt.any(|orcpt| !is_orcpt(orcpt)) {
+        return Err(
+            "an ORCPT of it is not an address type and up to 500 characters of xtext".to_owned(),
+        );
+    }
+    let written = Timestamp::from_millis(drop.written).min(net::now());
+    let terms = Terms::from(&drop.asked);
+    if terms.not_before.is_some_and(|at| at > written + FUTURE_MAX) {
+        return Err("it is to be sent in more than 60 days".to_owned());
+    }
+    let by = terms.deliver_by.map(|by| by.by);
+    if by.is_some_and(|by| by.since(written).max(written.since(by)) > BY_MAX) {
+        return Err(
+            "it is to be delivered by a time further away than 999999999 seconds".to_owned(),
+        );
+    }
+    Ok(())
 }
 
 fn too_large(config: &Config) -> Reply {

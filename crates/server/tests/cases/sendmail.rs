@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use lab::{Config, MxHost, Received, Scratch, Sendoff};
+use serde_json::{Value, json};
 
 use crate::scene::{BINARY, Dsn, SOON, Scene, eventually, log_lines, queue};
 
@@ -222,11 +223,35 @@ fn example() -> Vec<u8> {
     fs::read(files.next().expect("a drop").path()).expect("its octets")
 }
 
+/// The example under another id and with another value in its envelope, as a program of its own could write it.
+fn changed(id: &str, key: &str, value: &Value) -> Vec<u8> {
+    let file = example();
+    let first = file.iter().position(|b| *b == b'\n').expect("a first line");
+    let (line, rest) = file.split_at(first + 1);
+    let line = String::from_utf8_lossy(line).into_owned();
+    let length = line.split(' ').nth(2).expect("a length");
+    let (envelope, content) = rest.split_at(length.parse().expect("a number"));
+    let mut envelope: Value = serde_json::from_slice(envelope).expect("JSON");
+    let fields = envelope.as_object_mut().expect("an object");
+    fields.insert("id".to_owned(), id.into());
+    fields.insert(key.to_owned(), value.clone());
+    let envelope = serde_json::to_vec(&envelope).expect("JSON");
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&envelope), content);
+    let first = format!(
+        "sendoff-drop 1 {} {} {checksum:08x}\n",
+        envelope.len(),
+        content.len()
+    );
+    [first.as_bytes(), &envelope, content].concat()
+}
+
 #[test]
 fn p05_hostile_files_are_put_aside_and_told_and_mail_goes_on() {
     let scene = Scene::new();
-    let server = Sendoff::start(BINARY, held(&scene));
+    let mut server = Sendoff::start(BINARY, held(&scene));
     let dir = drop_dir(&server);
+    // What does not come as mail does is found by a look at all: at the start, and once a minute.
+    server.terminate();
     let good = example();
     let secret = server.directory().join("secret");
     fs::write(&secret, &good).unwrap();
@@ -254,6 +279,7 @@ fn p05_hostile_files_are_put_aside_and_told_and_mail_goes_on() {
     fs::write(at("strange"), b"x").unwrap();
     // Unfinished, of somebody who may still be at it.
     fs::write(at("a.tmp"), &good).unwrap();
+    server.restart();
     hand_in(&server, &["b@to.example"], "Subject: good\n\n");
     for (name, why) in [
         ("1-link", "symbolic link"),
@@ -280,6 +306,79 @@ fn p05_hostile_files_are_put_aside_and_told_and_mail_goes_on() {
     );
     assert_eq!(fs::read_dir(at("refused")).unwrap().count(), 10);
     drop(socket);
+}
+
+#[test]
+fn p05_much_that_has_no_business_there_is_put_aside_in_few_words() {
+    let scene = Scene::new();
+    let mut server = Sendoff::start(BINARY, held(&scene));
+    let dir = drop_dir(&server);
+    server.terminate();
+    for n in 0..2000 {
+        fs::create_dir(dir.join(format!("junk-{n}"))).unwrap();
+    }
+    server.restart();
+    hand_in(&server, &["b@to.example"], "Subject: good\n\n");
+    eventually("the mail is taken", SOON, || queue(&server).len() == 1);
+    let told = server.wait_for_log(&["warning", "2000 things had no business"], SOON);
+    assert!(told.is_some(), "{}", server.log());
+    assert_eq!(
+        server.log().matches("junk-").count(),
+        20,
+        "ten, from where to where"
+    );
+    assert_eq!(fs::read_dir(dir.join("refused")).unwrap().count(), 2000);
+}
+
+#[test]
+fn p05_the_bounds_of_smtp_hold_for_drops() {
+    let scene = Scene::new();
+    let origin = scene.world.domain("origin.example");
+    let mut server = Sendoff::start(BINARY, held(&scene));
+    let dir = drop_dir(&server);
+    server.terminate();
+    let long = format!("{}@to.example", "a".repeat(193));
+    let id = "v".repeat(101);
+    let year = Duration::from_secs(365 * 86_400).as_millis();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let late = now.unwrap().as_millis() + year;
+    for (n, change) in [
+        ("env_id", json!(id)),
+        ("env_id", json!("not xtext=")),
+        ("id", json!("i".repeat(1000))),
+        ("asked", json!({"not_before": late})),
+        (
+            "recipients",
+            json!([{"address": long, "notify": 0, "orcpt": null}]),
+        ),
+        (
+            "recipients",
+            json!([{"address": "b@to.example", "notify": 0, "orcpt": "x".repeat(600)}]),
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("{n}-bound");
+        let (key, value) = change;
+        fs::write(dir.join(format!("{name}.tmp")), changed(&name, key, &value)).unwrap();
+        fs::rename(
+            dir.join(format!("{name}.tmp")),
+            dir.join(format!("{name}.drop")),
+        )
+        .unwrap();
+    }
+    server.restart();
+    hand_in(&server, &["b@to.example"], "Subject: good\n\n");
+    eventually("the good one is taken", SOON, || {
+        log_lines(&server, &[" drop ", "what=taken"]).len() == 1
+    });
+    for n in 0..6 {
+        let name = format!("drop={n}-bound");
+        let line = server.wait_for_log(&[" drop ", &name, "put aside"], SOON);
+        assert!(line.is_some(), "{name}: {}", server.log());
+    }
+    drop(origin);
 }
 
 #[test]

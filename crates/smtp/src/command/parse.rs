@@ -343,7 +343,7 @@ fn mail_params(text: &str, offered: &Extensions) -> Result<MailParams, ParseComm
             }
             "RET" if offered.has(Extension::Dsn) => params.ret = Some(ret(given)?),
             "ENVID" if offered.has(Extension::Dsn) => {
-                if !is_xtext(given) || given.len() > ENVID_MAX {
+                if !is_env_id(given) {
                     return Err(wrong("ENVID", "up to 100 characters of xtext"));
                 }
                 params.env_id = Some(given.to_owned());
@@ -379,10 +379,7 @@ fn rcpt_params(text: &str, offered: &Extensions) -> Result<RcptParams, ParseComm
         match name.as_str() {
             "NOTIFY" if offered.has(Extension::Dsn) => params.notify = notify(given)?,
             "ORCPT" if offered.has(Extension::Dsn) => {
-                let is_address = given.split_once(';').is_some_and(|(kind, address)| {
-                    is_atom(kind) && is_xtext(address) && !address.is_empty()
-                });
-                if !is_address || given.len() > ORCPT_MAX {
+                if !is_orcpt(given) {
                     return Err(wrong("ORCPT", "an address type, a semicolon and xtext"));
                 }
                 params.orcpt = Some(given.to_owned());
@@ -528,6 +525,21 @@ fn is_atom(text: &str) -> bool {
 
 /// RFC 3461 §4: printable characters, where `+` opens two hexadecimal digits in upper case; `=`
 /// stands in real use and does no harm. RFC 6533 §3 adds UTF-8.
+/// Whether this may stand as ENVID: up to 100 characters of xtext (RFC 3461 §4.4).
+#[must_use]
+pub fn is_env_id(text: &str) -> bool {
+    is_xtext(text) && text.len() <= ENVID_MAX
+}
+
+/// Whether this may stand as ORCPT: an address type and an address in xtext, up to 500 characters (RFC 3461 §4.2).
+#[must_use]
+pub fn is_orcpt(text: &str) -> bool {
+    let is_address = text
+        .split_once(';')
+        .is_some_and(|(kind, address)| is_atom(kind) && is_xtext(address) && !address.is_empty());
+    is_address && text.len() <= ORCPT_MAX
+}
+
 fn is_xtext(text: &str) -> bool {
     let mut rest = text.chars();
     while let Some(c) = rest.next() {

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use intake::{FUTURE_MAX, Wanted};
-use mail::{Address, BodyType, ByMode, DeliverBy, Notify, Ret, Terms, Timestamp};
+use mail::{Address, BodyType, ByMode, DeliverBy, Mailbox, Notify, Ret, Terms, Timestamp};
 use mail_builder::MessageBuilder;
 use mail_builder::headers::address::Address as Written;
 use mail_builder::headers::content_type::ContentType;
@@ -19,7 +19,6 @@ use mail_builder::mime::MimePart;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::mailbox::{Mailbox, parse_one};
 use crate::problem::Problem;
 
 /// Recipients that one request may name; the limit of intake may be lower.
@@ -262,7 +261,7 @@ fn terms(message: &NewMessage, now: Timestamp) -> Result<Terms, Problem> {
 
 fn mailbox(field: &str, text: &str) -> Result<Mailbox, Problem> {
     plain(field, text)?;
-    parse_one(text).map_err(|why| {
+    mail::mailbox(text).map_err(|why| {
         let problem = Problem::field(field, why.to_string());
         problem.remedy("Write ann@example.com or Ann <ann@example.com>.")
     })

@@ -28,7 +28,7 @@ pub use paths::{Keys, ParseKeyError, Paths, ReturnPaths, Srs, Stands};
 pub use policy::{Auth, Limits, Listener, LocalDomains, Policy, PolicyError, Timeouts, Tls};
 pub use quota::{ParseQuotaError, Quota, Quotas, Usage};
 pub use rewriting::{DomainMatch, ParseDomainMatchError, RewriteRule, Rewriting};
-pub use rights::Rights;
+pub use rights::{CheckFrom, Rights};
 pub use session::{Busy, FUTURE_MAX, NextId, Session, busy};
 pub use submission::{Composed, Submission, Wanted};
 pub use suppression::{Cause, ParseScopeError, Scope, Suppressed, Suppression, SuppressionFilter};

@@ -10,7 +10,7 @@ use mail::{Address, BodyType, Domain};
 use smtp::data::{BareNewline, ContentRules};
 use smtp::extension::{Extension, Extensions};
 
-use crate::{FixUps, Paths, Quotas, Rewriting, Suppressed, Usage};
+use crate::{CheckFrom, FixUps, Paths, Quotas, Rewriting, Suppressed, Usage};
 
 /// Everything that decides what is accepted.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct Policy {
     pub postmaster: Address,
     /// Users may send from their own addresses only.
     pub check_sender: bool,
+    /// So it is with those whom the header names as authors.
+    pub check_from: CheckFrom,
     /// How many recipients may be sent to in a time.
     pub quotas: Quotas,
     /// How many have been.
@@ -186,6 +188,7 @@ impl Policy {
                 .fold(Extensions::none(), Extensions::with),
             postmaster,
             check_sender: true,
+            check_from: CheckFrom::default(),
             quotas: Quotas::default(),
             usage: Arc::default(),
             fix_ups: FixUps::ALL,

@@ -8,7 +8,7 @@ use mail::{
 };
 use smtp::data::{BareNewline, ChunkReader, ContentRules};
 
-use crate::decision::{no_recipient, outgoing, too_many_recipients, weigh};
+use crate::decision::{Scale, no_recipient, outgoing, too_many_recipients, weigh};
 use crate::policy::Policy;
 use crate::received;
 use crate::{FixUps, Rights};
@@ -100,8 +100,8 @@ impl Policy {
     /// content's lines end in CRLF, a Received field stands in front.
     ///
     /// # Errors
-    /// The reply that says why nothing of it is taken: no recipient is, or the content is too large
-    /// or in a loop.
+    /// The reply that says why nothing of it is taken: no recipient is, or the content is too large,
+    /// in a loop, or says it is from another than its submitter may write as.
     pub fn compose(
         &self,
         submission: Submission,
@@ -161,7 +161,13 @@ impl Policy {
         let length = submission.content.len() as u64;
         let mut reader = ChunkReader::new(rules, field, length);
         reader.read(&mut BytesMut::from(submission.content), length);
-        let content = weigh(self, &mut envelope, reader.finish(), fix_ups, id, now)?;
+        let scale = Scale {
+            fix_ups,
+            rights: &submission.rights,
+            id,
+            now,
+        };
+        let content = weigh(self, &mut envelope, reader.finish(), &scale)?;
         Ok(Composed {
             message: Message {
                 id,

@@ -119,10 +119,9 @@ fn signers(
     rights: &Rights,
     now: Timestamp,
 ) -> Result<Vec<Arc<Signer>>, String> {
-    let authors = sign::authors(content).map_err(|why| why.to_string())?;
-    let author = sign::signing_author(&authors, content);
+    let authors = mail::authors(content).map_err(|why| why.to_string())?;
     let of = |author: &Address| keyring.of(author.domain(), now);
-    let signers = author.as_ref().map(of).unwrap_or_default();
+    let signers = authors.signing().map(of).unwrap_or_default();
     match rights.refused(&authors) {
         Some(refused) if !signers.is_empty() => {
             Err(format!("its submitter may not write as {refused}"))

@@ -105,6 +105,9 @@ pub(crate) struct Submission {
     pub(crate) remove_bcc: Option<bool>,
     /// Users may send from their own addresses only (`sendoff user senders`). Default: true.
     pub(crate) check_sender: Option<bool>,
+    /// What the header of mail from a user with senders of its own may say: `from`, all in From and Sender are such
+    /// senders; `sender`, also another's mail with its own Sender or Resent-From; `off`, anything. Default: `from`.
+    pub(crate) check_from: Text,
 }
 
 #[derive(Debug, Deserialize, Default)]

@@ -11,6 +11,7 @@ mod durable;
 mod future;
 mod hosts;
 mod http;
+mod identity;
 mod load;
 mod local;
 mod long_lines;

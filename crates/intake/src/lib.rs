@@ -27,6 +27,7 @@ pub use fix_up::FixUps;
 pub use paths::{Keys, ParseKeyError, Paths, ReturnPaths, Srs, Stands};
 pub use policy::{Auth, Limits, Listener, LocalDomains, Policy, PolicyError, Timeouts, Tls};
 pub use quota::{ParseQuotaError, Quota, Quotas, Usage};
+pub use relaying::Near;
 pub use rewriting::{DomainMatch, ParseDomainMatchError, RewriteRule, Rewriting};
 pub use rights::{CheckFrom, Rights};
 pub use session::{Busy, FUTURE_MAX, NextId, Session, busy};

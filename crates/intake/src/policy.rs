@@ -35,6 +35,9 @@ pub struct Policy {
     pub check_sender: bool,
     /// So it is with those whom the header names as authors.
     pub check_from: CheckFrom,
+    /// Nobody on this computer is trusted for the address that it connects from: which user it is, only a
+    /// login tells.
+    pub locals_log_in: bool,
     /// How many recipients may be sent to in a time.
     pub quotas: Quotas,
     /// How many have been.
@@ -76,7 +79,7 @@ pub enum Tls {
     Implicit,
 }
 
-/// Logging in at a listener. It is offered over TLS only.
+/// Logging in at a listener. It is offered over TLS; where locals must log in, to them in clear too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Auth {
     /// Nobody may send anything without.
@@ -189,6 +192,7 @@ impl Policy {
             postmaster,
             check_sender: true,
             check_from: CheckFrom::default(),
+            locals_log_in: false,
             quotas: Quotas::default(),
             usage: Arc::default(),
             fix_ups: FixUps::ALL,

@@ -1,12 +1,12 @@
 //! The way in by SMTP: connections of clients, each with its intake session.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use intake::{Busy, LoginVerdict, Request, Session, Tls};
+use intake::{Busy, LoginVerdict, Near, Request, Session, Tls};
 use net::{Link, Stream, Turn};
 use smtp::sasl::{Evidence, Keys, Login};
 use tokio::io::AsyncWriteExt;
@@ -134,7 +134,13 @@ async fn admit(
 ) {
     let settings = shared.settings();
     let listener = settings.policy.listeners.get(number);
-    let peer = match listener.is_some_and(|l| l.is_proxy(peer.ip())) {
+    let by_proxy = listener.is_some_and(|l| l.is_proxy(peer.ip()));
+    let near = match settings.policy.locals_log_in && is_here(peer) {
+        false => Near::Elsewhere,
+        true if by_proxy => Near::ByProxyHere,
+        true => Near::Here,
+    };
+    let peer = match by_proxy {
         false => peer,
         true => match net::proxied(&mut stream, PROXY_WAIT).await {
             // A client that its proxy does not name is nobody: not the proxy, which may be in a
@@ -147,7 +153,7 @@ async fn admit(
     drop(settings);
     match clients.enter(peer.ip().to_canonical(), limits.all, limits.per_source) {
         Ok(place) => {
-            serve(shared, stream, peer, number).await;
+            serve(shared, stream, (peer, near), number).await;
             drop(place);
         }
         Err(busy) => {
@@ -175,7 +181,20 @@ async fn turn_away(shared: &Shared, mut stream: TcpStream, peer: SocketAddr, bus
     drop(tokio::time::timeout(Duration::from_secs(2), stream.write_all(&text)).await);
 }
 
-async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, number: usize) {
+/// Whether an address is this computer's: such can be bound. Where the kernel lets any be bound, everybody
+/// counts as local.
+fn is_here(peer: SocketAddr) -> bool {
+    let mut own = peer;
+    own.set_port(0);
+    peer.ip().to_canonical().is_loopback() || UdpSocket::bind(own).is_ok()
+}
+
+async fn serve(
+    shared: &Arc<Shared>,
+    tcp: TcpStream,
+    (peer, near): (SocketAddr, Near),
+    number: usize,
+) {
     let settings = shared.settings();
     let policy = Arc::clone(&settings.policy);
     let implicit = policy
@@ -198,6 +217,7 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, number: u
     let ids = Arc::clone(shared);
     let next_id = Box::new(move |now| ids.next_id(now));
     let mut session = Session::new(policy, number, peer, implicit, next_id, net::now());
+    session.set_near(near);
     session.set_detailed(shared.journal.is_detailed(&[]));
     session.bind(stream.bindings().into_iter().next());
     converse(shared, &mut session, Link::new(stream), peer).await;

@@ -225,7 +225,7 @@ impl Session {
                 EnhancedCode::new(5, 5, 1),
                 "There is no logging in here",
             ))
-        } else if !self.client.tls {
+        } else if !self.is_private() {
             let text = "Logging in needs TLS: say STARTTLS first";
             Some((538, EnhancedCode::new(5, 7, 11), text))
         } else {

@@ -31,6 +31,7 @@ pub(super) fn intake(
         remove_return_path: true,
     };
     policy.check_sender = submission.check_sender.unwrap_or(true);
+    policy.locals_log_in = !raw.sendmail.any_sender.unwrap_or(true);
     policy.check_from = check_from(submission, place)?;
     policy.quotas = intake::Quotas {
         user: quotas(&raw.quota.user, place, "quota.user")?,

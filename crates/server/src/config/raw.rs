@@ -182,7 +182,8 @@ pub(crate) struct Queue {
 pub(crate) struct Sendmail {
     /// The directory through which `sendmail` hands mail in; empty: none is. Default: `drop` in `data_dir`.
     pub(crate) drop_dir: Text,
-    /// Whether users may name any sender (`-f`), not only themselves; root always may. Default: true.
+    /// Whether users may name any sender (`-f`, and From in the header), not only themselves; root always may. With
+    /// `false` no client on this computer is trusted by SMTP for its address: it logs in, in clear too. Default: true.
     pub(crate) any_sender: Option<bool>,
 }
 

@@ -1,8 +1,11 @@
 //! Who may write as whom, told apart by nothing that its author can bend.
 
-use lab::{Reply, Scratch, Sendoff};
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
 
-use crate::scene::{BINARY, SENDER, Scene, queue};
+use lab::{Client, Reply, Scratch, Sendoff};
+
+use crate::scene::{BINARY, SENDER, SOON, Scene, queue};
 use crate::ways_in::{add_user, in_tls, with_tls};
 use crate::web::Web;
 
@@ -128,4 +131,68 @@ fn a_user_sends_for_another_where_the_setting_allows_it() {
     for reply in answers(&scene, &server, &forged()) {
         assert_eq!(reply.code, 250, "{reply}");
     }
+}
+
+#[test]
+fn where_local_users_send_as_themselves_a_client_on_this_computer_logs_in() {
+    let scene = Scene::new();
+    let to = scene.world.domain("there.example");
+    let server = Sendoff::start(BINARY, scene.config().set("sendmail.any_sender", false));
+    add_user(&server, "ann");
+    server.run(&["user", "senders", "ann", SENDER]);
+    let mail = content(&format!("From: {SENDER}\r\n"));
+    let mut client = server.client();
+    let refused = client.send_mail(SENDER, &["bob@there.example"], mail.as_bytes());
+    let refused = refused.expect("the server answers");
+    assert_eq!(refused.code, 550, "{refused}");
+    assert!(refused.to_string().contains("log in first"), "{refused}");
+    // In clear: nothing leaves this computer.
+    for proven in [true, false] {
+        let mut client = server.client();
+        assert!(
+            client
+                .ehlo()
+                .expect("the server answers")
+                .to_string()
+                .contains("AUTH SCRAM-SHA-256")
+        );
+        let reply = match proven {
+            true => client.auth_scram("ann", "correct horse", "n"),
+            false => client.auth_plain("ann", "correct horse"),
+        };
+        assert_eq!(reply.expect("the server answers").code, 235);
+        let reply = client.send_mail("ceo@corp.example", &["bob@there.example"], mail.as_bytes());
+        assert_eq!(reply.expect("the server answers").code, 553);
+        let reply = client.send_mail(SENDER, &["bob@there.example"], mail.as_bytes());
+        assert_eq!(reply.expect("the server answers").code, 250);
+    }
+    assert_eq!(to.wait_for(2, SOON).len(), 2);
+}
+
+/// A local user claims to be a proxy on this computer, whose word about its clients is believed.
+#[test]
+fn where_local_users_send_as_themselves_no_local_proxy_makes_them_trusted() {
+    let scene = Scene::new();
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("its address");
+    drop(free);
+    let listener = [
+        ("address", address.to_string().into()),
+        ("proxies", ["127.0.0.0/8"].into()),
+        ("networks", ["10.0.0.0/8"].into()),
+    ];
+    let config = scene.config().set("sendmail.any_sender", false);
+    let config = config.in_table("listener", "auth", "optional");
+    let _server = Sendoff::start(BINARY, config.table("listener", &listener));
+    let mut tcp = TcpStream::connect(address).expect("the server listens");
+    let header = b"PROXY TCP4 10.0.0.5 127.0.0.1 4000 25\r\n";
+    tcp.write_all(header).expect("the server reads");
+    let mut client = Client::over(tcp).expect("a greeting");
+    let ehlo = client.ehlo().expect("the server answers").to_string();
+    assert!(
+        !ehlo.contains("AUTH"),
+        "what it says may have come in clear: {ehlo}"
+    );
+    let reply = client.send_mail(SENDER, &["bob@there.example"], b"x\r\n");
+    assert_eq!(reply.expect("the server answers").code, 550);
 }

@@ -633,4 +633,30 @@ fn p11_where_senders_are_fixed_a_user_cannot_be_another() {
     assert_eq!(back.addresses(), [format!("uid{USER}@sendoff.lab")]);
     Dsn::parse(&back.content).assert_failed("b@to.example", "5.7.1");
     scene.assert_no_failure();
+    // Nor in the header; what names nobody else is taken.
+    let from = |header: &str| {
+        let text = format!("{header}Subject: x\n\n");
+        assert_taken(&sendmail_as(
+            USER,
+            &binary,
+            &drop_dir(&server),
+            &["b@to.example"],
+            &text,
+        ));
+    };
+    let to = scene.world.domain("to.example");
+    from("From: boss@origin.example\n");
+    let back = here.wait_for(2, SOON);
+    let last = back.last().expect("a failure message");
+    Dsn::parse(&last.content).assert_failed("b@to.example", "5.7.1");
+    from("");
+    from(&format!("From: uid{USER} (Cron Daemon)\n"));
+    let mails = to.wait_for(2, SOON);
+    let expected = [
+        Some(format!("<uid{USER}@sendoff.lab>")),
+        Some(format!("uid{USER}@sendoff.lab (Cron Daemon)")),
+    ];
+    let mut found: Vec<Option<String>> = mails.iter().map(|m| m.header("from")).collect();
+    found.sort();
+    assert_eq!(found, expected);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mail::{Address, BodyType, Domain};
-use smtp::data::{BareNewline, ContentRules};
+use smtp::data::{BareNewline, ContentRules, Nul};
 use smtp::extension::{Extension, Extensions};
 
 use crate::{CheckFrom, FixUps, Paths, Quotas, Rewriting, Suppressed, Usage};
@@ -23,6 +23,8 @@ pub struct Policy {
     pub limits: Limits,
     /// What is done with a CR or LF that stands alone. Default: refuse the mail.
     pub bare_newline: BareNewline,
+    /// What is done with a NUL in content that comes by SMTP. Default: refuse the mail.
+    pub nul: Nul,
     /// The domains that are delivered to here.
     pub local: LocalDomains,
     /// The rules that rewrite recipients.
@@ -184,6 +186,7 @@ impl Policy {
             listeners: Vec::new(),
             limits: Limits::default(),
             bare_newline: BareNewline::default(),
+            nul: Nul::default(),
             local: LocalDomains::default(),
             rewriting: Rewriting::default(),
             extensions: extensions
@@ -226,6 +229,7 @@ impl Policy {
             size_max: self.limits.message_size,
             line_max: self.limits.line_length,
             bare_newline: self.bare_newline,
+            nul: self.nul,
             binary: matches!(declared, BodyType::BinaryMime),
         }
     }

@@ -193,6 +193,11 @@ fn limits(raw: &Raw, place: &Place<'_>, policy: &mut intake::Policy) -> Result<(
     if let Some(newline) = choice(&r.bare_newline, place, "intake.bare_newline", &newline)? {
         policy.bare_newline = newline;
     }
+    let nul = [
+        ("refuse", smtp::data::Nul::Refuse),
+        ("remove", smtp::data::Nul::Remove),
+    ];
+    policy.nul = choice(&r.nul, place, "intake.nul", &nul)?.unwrap_or_default();
     Ok(())
 }
 

@@ -210,6 +210,8 @@ pub(crate) struct Intake {
     pub(crate) content_timeout: Text,
     /// `refuse` or `normalise`: a CR or LF alone in the content. Default: `refuse`.
     pub(crate) bare_newline: Text,
+    /// `refuse` or `remove`: a NUL in content by SMTP, but in a BINARYMIME one. Default: `refuse`.
+    pub(crate) nul: Text,
 }
 
 #[derive(Debug, Deserialize, Default)]

@@ -16,6 +16,7 @@ mod load;
 mod local;
 mod long_lines;
 mod lookups;
+mod nul;
 mod oauth;
 mod old_tls;
 mod relay;

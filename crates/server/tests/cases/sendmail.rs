@@ -26,7 +26,7 @@ const USER: &str = "12345";
 /// The user that the server runs as, where a test can choose.
 const SERVER: &str = "23456";
 
-fn drop_dir(server: &Sendoff) -> PathBuf {
+pub(crate) fn drop_dir(server: &Sendoff) -> PathBuf {
     server.directory().join("data/drop")
 }
 
@@ -56,12 +56,12 @@ fn feed(mut command: Command, input: &[u8]) -> Output {
     child.wait_with_output().expect("the command ends")
 }
 
-fn sendmail(dir: &Path, arguments: &[&str], input: &str) -> Output {
+pub(crate) fn sendmail(dir: &Path, arguments: &[&str], input: &str) -> Output {
     feed(command(Path::new(BINARY), dir, arguments), input.as_bytes())
 }
 
 /// It ends with 0 and says nothing.
-fn hand_in(server: &Sendoff, arguments: &[&str], input: &str) {
+pub(crate) fn hand_in(server: &Sendoff, arguments: &[&str], input: &str) {
     assert_taken(&sendmail(&drop_dir(server), arguments, input));
 }
 

@@ -21,6 +21,7 @@ mod reply_kind;
 mod terms;
 mod timestamp;
 mod tlsa;
+mod visible;
 
 pub use address::{Address, ParseAddressError, utf8_xtext};
 pub use authors::{Authors, Unclear, addresses_in, authors};
@@ -44,3 +45,4 @@ pub use reply_kind::ReplyKind;
 pub use terms::{ByMode, DeliverBy, Terms};
 pub use timestamp::Timestamp;
 pub use tlsa::Tlsa;
+pub use visible::{is_hidden, one_line, visible};

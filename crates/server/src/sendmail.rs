@@ -93,7 +93,7 @@ pub(crate) fn run(arguments: Vec<OsString>, config: Option<&Path>) -> ExitCode {
     match Options::parse(words).and_then(|options| carry_out(&options, config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let line = format!("sendmail: {}\n", failure.text);
+            let line = format!("sendmail: {}\n", mail::visible(&failure.text));
             // With standard error gone there is nobody to tell but by the code.
             drop(std::io::stderr().write_all(line.as_bytes()));
             ExitCode::from(failure.code)

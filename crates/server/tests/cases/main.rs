@@ -29,6 +29,7 @@ mod scene;
 mod senders;
 mod sendmail;
 mod service;
+mod shown;
 mod sources;
 mod sts;
 mod tls;

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use intake::{FUTURE_MAX, Wanted};
-use mail::{Address, BodyType, ByMode, DeliverBy, Notify, Ret, Terms, Timestamp};
+use mail::{Address, BodyType, ByMode, DeliverBy, Mailbox, Notify, Ret, Terms, Timestamp};
 use mail_builder::MessageBuilder;
 use mail_builder::headers::address::Address as Written;
 use mail_builder::headers::content_type::ContentType;
@@ -22,7 +22,6 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use crate::body::Few;
-use crate::mailbox::{Mailbox, parse_one};
 use crate::problem::Problem;
 
 /// Recipients that one request may name; the limit of intake may be lower.
@@ -305,7 +304,7 @@ fn mailbox(field: &str, text: &str) -> Result<Mailbox, Problem> {
         let why = format!("one mailbox has at most {MAILBOX_MAX} octets");
         return Err(Problem::field(field, why));
     }
-    parse_one(text).map_err(|why| {
+    mail::mailbox(text).map_err(|why| {
         let problem = Problem::field(field, why.to_string());
         problem.remedy("Write ann@example.com or Ann <ann@example.com>.")
     })

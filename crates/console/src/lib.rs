@@ -13,7 +13,6 @@ mod body;
 mod compose;
 mod health;
 mod keys;
-mod mailbox;
 mod messages;
 mod metrics;
 mod openapi;

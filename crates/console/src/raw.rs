@@ -1,10 +1,11 @@
 //! A mail that comes whole (RFC 5322): who sends it and who gets it, and its Bcc taken out.
+//!
+//! Its header is read as it goes out, with every line's end mended: what is checked is what is sent.
 
 use bytes::Bytes;
-use mail::{Address, BodyType, Headers, Notify, Terms};
+use mail::{Address, BodyType, Headers, Notify, Terms, Unclear, header_in_lines, mailboxes};
 
 use crate::compose::{Composed, wanted};
-use crate::mailbox::{Mailbox, parse_list};
 use crate::problem::Problem;
 
 /// Reads the mail. `from` and `to` come from the request's parameters and win over the header.
@@ -14,27 +15,25 @@ pub(crate) fn read(
     to: &[String],
     body_type: BodyType,
 ) -> Result<Composed, Problem> {
-    let mut authors = field(content, "From")?;
-    if authors.is_empty() {
-        let problem = Problem::field("From", "the mail has no From field with an address");
-        return Err(problem.remedy("Add one to its header."));
-    }
-    let author = authors.first().map(|m| m.address.clone());
-    authors.extend(field(content, "Sender")?);
+    let (header, length) = header_in_lines(content);
+    let authors = mail::authors(&header).map_err(unclear)?;
     let reverse_path = match from {
-        None => author,
+        None => authors.from.first().cloned(),
         Some("") => None,
         Some(text) => {
             Some(Address::parse(text).map_err(|e| Problem::field("from", e.to_string()))?)
         }
     };
-    let mut lists: Vec<Vec<Mailbox>> = Vec::new();
+    let mut lists = Vec::new();
     for text in to {
-        lists.push(parse_list(text).map_err(|e| Problem::field("to", e.to_string()))?);
+        lists.push(mailboxes(text).map_err(|e| Problem::field("to", e.to_string()))?);
     }
     if to.is_empty() {
         for name in ["To", "Cc", "Bcc"] {
-            lists.push(field(content, name)?);
+            for field in Headers::new(&header).filter(|h| h.is(name)) {
+                let text = String::from_utf8_lossy(field.value);
+                lists.push(mailboxes(&text).map_err(|e| Problem::field(name, e.to_string()))?);
+            }
         }
     }
     let recipients = wanted(&lists, Notify::UNSET)?;
@@ -42,38 +41,49 @@ pub(crate) fn read(
         let problem = Problem::field("to", "the mail has no recipients");
         return Err(problem.remedy("Name some in the parameter to, or in To, Cc or Bcc."));
     }
+    let content = match body_type {
+        // Of this every octet is kept; a header that is not of lines is refused with it.
+        BodyType::BinaryMime => without_bcc(content, b""),
+        BodyType::SevenBit | BodyType::EightBitMime => {
+            without_bcc(&header, content.get(length..).unwrap_or_default())
+        }
+    };
     Ok(Composed {
         reverse_path,
-        authors: authors.into_iter().map(|m| m.address).collect(),
+        authors: authors.all().cloned().collect(),
         recipients,
-        content: without_bcc(content),
+        content,
         body_type,
         ret: None,
         terms: Terms::default(),
     })
 }
 
-/// The mailboxes of all fields of this name.
-fn field(content: &[u8], name: &str) -> Result<Vec<Mailbox>, Problem> {
-    let mut found = Vec::new();
-    for header in Headers::new(content).filter(|h| h.is(name)) {
-        let text = String::from_utf8_lossy(header.value);
-        found.extend(parse_list(&text).map_err(|e| Problem::field(name, e.to_string()))?);
-    }
-    Ok(found)
+fn unclear(why: Unclear) -> Problem {
+    let remedy = match why {
+        Unclear::Header => {
+            "Write each line of the header as `Name: value`, and an empty line after the last."
+        }
+        Unclear::From | Unclear::Sender | Unclear::Address(_) => {
+            "Name its author in one From field of its header."
+        }
+    };
+    let detail = format!("it cannot be told who wrote the mail: {why}");
+    Problem::field("From", detail).remedy(remedy)
 }
 
-/// The mail without its Bcc fields.
-fn without_bcc(content: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(content.len());
-    let mut header_len = 0;
-    for header in Headers::new(content) {
-        header_len += header.raw.len();
+/// The mail without its Bcc fields, and with what follows.
+fn without_bcc(content: &[u8], rest: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(content.len() + rest.len());
+    let mut fields = Headers::new(content);
+    for header in fields.by_ref() {
         if !header.is("Bcc") && !header.is("Resent-Bcc") {
             out.extend_from_slice(header.raw);
         }
     }
-    out.extend_from_slice(content.get(header_len..).unwrap_or_default());
+    let behind = content.len() - fields.left();
+    out.extend_from_slice(content.get(behind..).unwrap_or_default());
+    out.extend_from_slice(rest);
     out.into()
 }
 
@@ -90,8 +100,8 @@ mod tests {
         let to: Vec<String> = to.collect();
         assert_eq!(to, ["b@b.example", "c@c.example", "d@d.example"]);
         let text = String::from_utf8(read.content.to_vec()).unwrap();
-        let expected = "From: Ann <ann@a.example>\nTo: b@b.example\nCc: b@b.example\n\
-            Subject: x\n\nBcc: stays\nbody";
+        let expected = "From: Ann <ann@a.example>\r\nTo: b@b.example\r\nCc: b@b.example\r\n\
+            Subject: x\r\n\r\nBcc: stays\nbody";
         assert_eq!(text, expected);
         assert_eq!(read.reverse_path.unwrap().to_string(), "ann@a.example");
     }

@@ -32,11 +32,10 @@ mod server {
     }
 
     pub(crate) mod sendmail {
-        mod addresses;
         mod content;
 
         pub(crate) fn list(text: &str) -> Result<Vec<String>, String> {
-            addresses::list(text)
+            content::addresses(text)
         }
 
         pub(crate) fn lines(input: &[u8], dot_ends: bool) -> Vec<u8> {

@@ -131,6 +131,7 @@ fn content(wire: &[u8], bare_newline: BareNewline, piece: usize) -> Content {
         size_max: 4000,
         line_max: 998,
         bare_newline,
+        nul: smtp::data::Nul::Keep,
         binary: false,
     };
     let mut reader = DataReader::new(rules, Vec::new(), 0);

@@ -3,15 +3,15 @@
 
 use bytes::Bytes;
 use mail::{
-    Address, BodyType, Destination, EnhancedCode, Envelope, Notify, QueueId, Recipient, Reply,
-    Timestamp, body_offset, is_ascii, received_count,
+    Address, BodyType, Destination, EnhancedCode, Envelope, HeaderEnd, Headers, Notify, QueueId,
+    Recipient, Reply, Timestamp, body_offset, is_ascii,
 };
 use smtp::data::ContentError;
 use smtp::dot_stuffing::is_canonical;
 
-use crate::FixUps;
 use crate::paths::Stands;
 use crate::policy::Policy;
+use crate::{FixUps, Rights};
 
 impl Policy {
     /// The recipient that an address means, behind the rules that rewrite. An address of ours that
@@ -76,23 +76,45 @@ impl Policy {
     }
 }
 
+/// What a content is weighed by beside the policy.
+pub(crate) struct Scale<'a> {
+    pub(crate) fix_ups: FixUps,
+    /// As whom its submitter may write.
+    pub(crate) rights: &'a Rights,
+    pub(crate) id: QueueId,
+    pub(crate) now: Timestamp,
+}
+
 /// Whether content is taken, mended as the fix-ups say; if so, the envelope says what the content
-/// really is.
+/// really is. Its header is judged as it goes out.
 pub(crate) fn weigh(
     policy: &Policy,
     envelope: &mut Envelope,
     content: Result<Bytes, ContentError>,
-    fix_ups: FixUps,
-    id: QueueId,
-    now: Timestamp,
+    scale: &Scale<'_>,
 ) -> Result<Bytes, Reply> {
     let content = content.map_err(|error| error.reply())?;
+    let mut fields = Headers::new(&content);
+    let hops = fields.by_ref().filter(|h| h.is("Received")).count();
     // Our own Received field is in front already.
-    if received_count(&content) > policy.limits.received_hops + 1 {
+    if hops > policy.limits.received_hops + 1 {
         let enhanced = EnhancedCode::new(5, 4, 6);
         let text = "The mail has been through too many servers: it seems to be in a loop";
         return Err(Reply::new(554, Some(enhanced), text));
     }
+    let content = match fields.end() {
+        HeaderEnd::EmptyLine => content,
+        HeaderEnd::Missing | HeaderEnd::Broken => {
+            let left = fields.left();
+            with_empty_line(content, left)
+        }
+    };
+    let Scale {
+        fix_ups,
+        rights,
+        id,
+        now,
+    } = *scale;
     let mended = fix_ups.apply(&content, &policy.hostname, id, now);
     let content = mended.map_or(content, Bytes::from);
     envelope.body_type = envelope.body_type.needed(&content);
@@ -100,6 +122,11 @@ pub(crate) fn weigh(
         BodyType::SevenBit | BodyType::EightBitMime => content,
         BodyType::BinaryMime => with_header_of_lines(policy, content)?,
     };
+    rights.check(
+        policy.check_from,
+        envelope.submitter.user.as_deref(),
+        &content,
+    )?;
     envelope.smtputf8 = envelope.smtputf8 && needs_smtputf8(envelope, &content);
     Ok(content)
 }
@@ -122,11 +149,22 @@ fn with_header_of_lines(policy: &Policy, content: Bytes) -> Result<Bytes, Reply>
     {
         return Err(ContentError::LineTooLong(line_max).reply());
     }
-    match header.ends_with(b"\r\n") {
-        true => Ok(content),
-        // It ends within the header.
-        false => Ok(Bytes::from([header, b"\r\n"].concat())),
+    Ok(content)
+}
+
+/// A mail without any empty line gets one where its fields end, `left` octets before its end: what else
+/// it would mean, and where signatures of it begin to cover a body, each reader decides for itself.
+fn with_empty_line(content: Bytes, left: usize) -> Bytes {
+    if body_offset(&content) < content.len() || content.ends_with(b"\r\n\r\n") {
+        return content;
     }
+    let at = content.len() - left;
+    let (header, body) = content.split_at_checked(at).unwrap_or((&content, b""));
+    let end: &[u8] = match header.ends_with(b"\n") {
+        true => b"\r\n",
+        false => b"\r\n\r\n",
+    };
+    Bytes::from([header, end, body].concat())
 }
 
 /// RFC 6531 §3.1: a mail needs SMTPUTF8 for an address that has no form in ASCII, or for a header

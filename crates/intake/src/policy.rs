@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mail::{Address, BodyType, Domain};
-use smtp::data::{BareNewline, ContentRules};
+use smtp::data::{BareNewline, ContentRules, Nul};
 use smtp::extension::{Extension, Extensions};
 
-use crate::{FixUps, Paths, Quotas, Rewriting, Suppressed, Usage};
+use crate::{CheckFrom, FixUps, Paths, Quotas, Rewriting, Suppressed, Usage};
 
 /// Everything that decides what is accepted.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct Policy {
     pub limits: Limits,
     /// What is done with a CR or LF that stands alone. Default: refuse the mail.
     pub bare_newline: BareNewline,
+    /// What is done with a NUL in content that comes by SMTP. Default: refuse the mail.
+    pub nul: Nul,
     /// The domains that are delivered to here.
     pub local: LocalDomains,
     /// The rules that rewrite recipients.
@@ -33,6 +35,11 @@ pub struct Policy {
     pub postmaster: Address,
     /// Users may send from their own addresses only.
     pub check_sender: bool,
+    /// So it is with those whom the header names as authors.
+    pub check_from: CheckFrom,
+    /// Nobody on this computer is trusted for the address that it connects from: which user it is, only a
+    /// login tells.
+    pub locals_log_in: bool,
     /// How many recipients may be sent to in a time.
     pub quotas: Quotas,
     /// How many have been.
@@ -74,7 +81,7 @@ pub enum Tls {
     Implicit,
 }
 
-/// Logging in at a listener. It is offered over TLS only.
+/// Logging in at a listener. It is offered over TLS; where locals must log in, to them in clear too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Auth {
     /// Nobody may send anything without.
@@ -182,6 +189,7 @@ impl Policy {
             listeners: Vec::new(),
             limits: Limits::default(),
             bare_newline: BareNewline::default(),
+            nul: Nul::default(),
             local: LocalDomains::default(),
             rewriting: Rewriting::default(),
             extensions: extensions
@@ -189,6 +197,8 @@ impl Policy {
                 .fold(Extensions::none(), Extensions::with),
             postmaster,
             check_sender: true,
+            check_from: CheckFrom::default(),
+            locals_log_in: false,
             quotas: Quotas::default(),
             usage: Arc::default(),
             fix_ups: FixUps::ALL,
@@ -222,6 +232,7 @@ impl Policy {
             size_max: self.limits.message_size,
             line_max: self.limits.line_length,
             bare_newline: self.bare_newline,
+            nul: self.nul,
             binary: matches!(declared, BodyType::BinaryMime),
         }
     }
@@ -261,7 +272,7 @@ impl Listener {
     /// Whether this peer may send without logging in.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
-        crate::relaying::standing(self, peer, false) == crate::relaying::Standing::Trusted
+        crate::relaying::standing(self, peer, false, false) == crate::relaying::Standing::Trusted
     }
 
     /// Whether this peer is a proxy that speaks for its clients.

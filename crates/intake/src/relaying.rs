@@ -18,12 +18,30 @@ pub(crate) enum Standing {
     MustLogIn,
 }
 
-/// What a client may do at this listener.
-pub(crate) fn standing(listener: &Listener, peer: IpAddr, logged_in: bool) -> Standing {
+/// From how near a connection comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Near {
+    /// From another computer.
+    Elsewhere,
+    /// From this computer, where any of its users may have made it.
+    Here,
+    /// From a proxy on this computer, or from one who says that it is.
+    ByProxyHere,
+}
+
+/// What a client may do at this listener; of one that is `unknown` its address says nothing.
+pub(crate) fn standing(
+    listener: &Listener,
+    peer: IpAddr,
+    logged_in: bool,
+    unknown: bool,
+) -> Standing {
     match listener.auth {
         _ if logged_in => Standing::Trusted,
         Auth::Required => Standing::MustLogIn,
-        Auth::Optional | Auth::None if is_in(&listener.networks, peer) => Standing::Trusted,
+        Auth::Optional | Auth::None if !unknown && is_in(&listener.networks, peer) => {
+            Standing::Trusted
+        }
         Auth::Optional | Auth::None => Standing::Outsider,
     }
 }
@@ -68,7 +86,7 @@ mod tests {
             networks: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
             ..Listener::loopback()
         };
-        standing(&listener, peer.parse().unwrap(), logged_in)
+        standing(&listener, peer.parse().unwrap(), logged_in, false)
     }
 
     #[test]

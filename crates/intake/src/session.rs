@@ -24,7 +24,7 @@ use smtp::sasl::{self, Binding};
 use smtp::server::{Answer, AskKeys, AskLogin, AskRcpt, State, Step, Wire};
 
 use crate::policy::{Auth, Listener, Policy, Tls};
-use crate::relaying::{Standing, standing};
+use crate::relaying::{Near, Standing, standing};
 use crate::{Event, FixUps, Request, Rights, User};
 pub use busy::{Busy, busy};
 use timing::Clock;
@@ -73,6 +73,7 @@ struct Saved {
 struct Client {
     peer: IpAddr,
     tls: bool,
+    near: Near,
     /// What a login can be bound to.
     binding: Option<Binding>,
     user: Option<User>,
@@ -137,6 +138,7 @@ impl Session {
             client: Client {
                 peer: peer.ip().to_canonical(),
                 tls,
+                near: Near::Elsewhere,
                 binding: None,
                 user: None,
             },
@@ -159,6 +161,12 @@ impl Session {
         let greeting = format!("{} ESMTP Sendoff ready", session.policy.hostname);
         session.say(&Reply::new(220, None, greeting));
         session
+    }
+
+    /// Says from how near the client comes, before anything is heard from it.
+    pub fn set_near(&mut self, near: Near) {
+        self.client.near = near;
+        self.offer();
     }
 
     /// Switches events for every command and reply on or off.
@@ -402,11 +410,18 @@ impl Session {
 
     fn standing(&self) -> Standing {
         let logged_in = self.client.user.is_some();
-        standing(&self.listener, self.client.peer, logged_in)
+        let unknown = self.policy.locals_log_in && self.client.near != Near::Elsewhere;
+        standing(&self.listener, self.client.peer, logged_in, unknown)
     }
 
     fn can_log_in(&self) -> bool {
-        !matches!(self.listener.auth, Auth::None) && (self.client.tls || self.can_start_tls())
+        let can = self.is_private() || self.can_start_tls();
+        !matches!(self.listener.auth, Auth::None) && can
+    }
+
+    /// Whether what is said stays between the client and this server.
+    fn is_private(&self) -> bool {
+        self.client.tls || self.policy.locals_log_in && self.client.near == Near::Here
     }
 
     fn can_start_tls(&self) -> bool {
@@ -425,7 +440,7 @@ impl Session {
         if self.can_start_tls() {
             offered = offered.with(Extension::StartTls);
         }
-        if self.client.tls && self.listener.auth != Auth::None && self.client.user.is_none() {
+        if self.is_private() && self.listener.auth != Auth::None && self.client.user.is_none() {
             offered = offered.with(Extension::Auth);
             offered.auth = sasl::mechanisms(self.client.binding.as_ref());
         }

@@ -6,9 +6,9 @@ use mail::{
     Address, BodyType, Envelope, Labels, Message, Notify, QueueId, Recipient, Reply, Ret,
     Submitter, Terms, Timestamp,
 };
-use smtp::data::{BareNewline, ChunkReader, ContentRules};
+use smtp::data::{BareNewline, ChunkReader, ContentRules, Nul};
 
-use crate::decision::{no_recipient, outgoing, too_many_recipients, weigh};
+use crate::decision::{Scale, no_recipient, outgoing, too_many_recipients, weigh};
 use crate::policy::Policy;
 use crate::received;
 use crate::{FixUps, Rights};
@@ -96,12 +96,25 @@ impl Policy {
             .charge(message.accepted, &self.quotas, user, sender, recipients)
     }
 
+    /// Reads a content that comes whole, the field in front of it.
+    fn read(&self, content: Bytes, declared: BodyType, field: Vec<u8>) -> ChunkReader {
+        let rules = ContentRules {
+            bare_newline: BareNewline::Normalise,
+            nul: Nul::Keep,
+            ..self.content_rules(declared)
+        };
+        let length = content.len() as u64;
+        let mut reader = ChunkReader::new(rules, field, length);
+        reader.read(&mut BytesMut::from(content), length);
+        reader
+    }
+
     /// Makes a mail of a submission: recipients are rewritten and judged each for itself, the
     /// content's lines end in CRLF, a Received field stands in front.
     ///
     /// # Errors
-    /// The reply that says why nothing of it is taken: no recipient is, or the content is too large
-    /// or in a loop.
+    /// The reply that says why nothing of it is taken: no recipient is, or the content is too large,
+    /// in a loop, or says it is from another than its submitter may write as.
     pub fn compose(
         &self,
         submission: Submission,
@@ -154,14 +167,18 @@ impl Policy {
         let more = outgoing(&envelope);
         self.usage.check(now, &self.quotas, user, sender, more)?;
         let field = received::handed_in(&self.hostname, &envelope, id, now);
-        let rules = ContentRules {
-            bare_newline: BareNewline::Normalise,
-            ..self.content_rules(submission.body_type)
+        let reader = self.read(submission.content, submission.body_type, field);
+        if reader.has_nul() {
+            // What is no text is binary, though nobody has said so.
+            envelope.body_type = BodyType::BinaryMime;
+        }
+        let scale = Scale {
+            fix_ups,
+            rights: &submission.rights,
+            id,
+            now,
         };
-        let length = submission.content.len() as u64;
-        let mut reader = ChunkReader::new(rules, field, length);
-        reader.read(&mut BytesMut::from(submission.content), length);
-        let content = weigh(self, &mut envelope, reader.finish(), fix_ups, id, now)?;
+        let content = weigh(self, &mut envelope, reader.finish(), &scale)?;
         Ok(Composed {
             message: Message {
                 id,

@@ -93,6 +93,12 @@ impl Senders {
         Self(vec![SenderMatch::Any])
     }
 
+    /// Whether these are all addresses.
+    #[must_use]
+    pub fn are_any(&self) -> bool {
+        self.0.contains(&SenderMatch::Any)
+    }
+
     /// Whether one may send from this address; the null reverse-path, of reports, is everybody's.
     #[must_use]
     pub fn allow(&self, sender: Option<&Address>) -> bool {
@@ -102,16 +108,30 @@ impl Senders {
     /// The refusal of a user who may not send from there.
     #[must_use]
     pub fn refusal(&self, user: &str, sender: &Address) -> Reply {
-        let allowed: Vec<String> = self.0.iter().map(ToString::to_string).collect();
-        let allowed = match allowed.is_empty() {
-            true => "no address at all".to_owned(),
-            false => allowed.join(", "),
-        };
+        let allowed = self.named();
         let text = format!(
             "{user} may not send as {sender}, but as {allowed}: an administrator changes that \
              with `sendoff user senders`"
         );
         Reply::new(553, Some(EnhancedCode::new(5, 7, 1)), text)
+    }
+
+    /// The refusal of a mail that says it was written by another.
+    pub(crate) fn author_refusal(&self, user: Option<&str>, author: &Address) -> Reply {
+        let (user, allowed) = (user.unwrap_or("You"), self.named());
+        let text = format!(
+            "{user} may not write as {author} (From or Sender in the header), but as {allowed}: an administrator \
+             adds addresses with `sendoff user senders`, or sets submission.check_from"
+        );
+        Reply::new(550, Some(EnhancedCode::new(5, 7, 1)), text)
+    }
+
+    fn named(&self) -> String {
+        let allowed: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        match allowed.is_empty() {
+            true => "no address at all".to_owned(),
+            false => allowed.join(", "),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 /// One header field of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,33 @@ impl<'a> Headers<'a> {
     pub const fn new(message: &'a [u8]) -> Self {
         Self { rest: message }
     }
+
+    /// Where the header ends, once all its fields have been taken.
+    #[must_use]
+    pub fn end(&self) -> HeaderEnd {
+        match self.rest {
+            [] => HeaderEnd::Missing,
+            [b'\n', ..] | [b'\r', b'\n', ..] => HeaderEnd::EmptyLine,
+            _ => HeaderEnd::Broken,
+        }
+    }
+
+    /// Octets that no field has been taken from.
+    #[must_use]
+    pub const fn left(&self) -> usize {
+        self.rest.len()
+    }
+}
+
+/// How a message's header ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderEnd {
+    /// At the empty line.
+    EmptyLine,
+    /// With the message: there is no empty line, and no body.
+    Missing,
+    /// At a line that is no field: others may look for fields after it.
+    Broken,
 }
 
 impl<'a> Iterator for Headers<'a> {
@@ -92,6 +119,28 @@ pub fn body_offset(message: &[u8]) -> usize {
         at = end;
     }
     message.len()
+}
+
+/// The header with its empty line, each CR and LF that stands alone made CRLF, and how many octets of the
+/// message that was: what a mail whose lines are mended says before they are.
+#[must_use]
+pub fn header_in_lines(message: &[u8]) -> (Vec<u8>, usize) {
+    let mut out = Vec::with_capacity(1024);
+    let mut at = 0;
+    loop {
+        let rest = message.get(at..).unwrap_or_default();
+        let Some(length) = memchr2(b'\r', b'\n', rest) else {
+            out.extend_from_slice(rest);
+            return (out, message.len());
+        };
+        let (line, end) = rest.split_at_checked(length).unwrap_or((rest, b""));
+        out.extend_from_slice(line);
+        out.extend_from_slice(b"\r\n");
+        at += length + if end.starts_with(b"\r\n") { 2 } else { 1 };
+        if line.is_empty() {
+            return (out, at);
+        }
+    }
 }
 
 /// The longest line of a body, without its CRLF (RFC 5321 §4.5.3.1.6).
@@ -226,6 +275,38 @@ mod tests {
         assert_eq!(find_header(MESSAGE, "Subject").unwrap().value, b" hi");
         assert_eq!(find_header(MESSAGE, "X-None"), None);
         assert_eq!(&MESSAGE[body_offset(MESSAGE)..], b"Received: body\r\n");
+    }
+
+    #[test]
+    fn a_header_is_read_as_its_mended_lines() {
+        for (message, header, rest) in [
+            (&b"A: b\r\n\r\nc\rd"[..], &b"A: b\r\n\r\n"[..], &b"c\rd"[..]),
+            (b"A: b\rC: d\n\re\n", b"A: b\r\nC: d\r\n\r\n", b"e\n"),
+            (b"A: b\r\rC: d\n", b"A: b\r\n\r\n", b"C: d\n"),
+            (b"A: b\r\r\nC: d", b"A: b\r\n\r\n", b"C: d"),
+            (b"A: b\nC", b"A: b\r\nC", b""),
+            (b"\r\nx", b"\r\n", b"x"),
+            (b"", b"", b""),
+        ] {
+            let (found, length) = header_in_lines(message);
+            assert_eq!((&found[..], &message[length..]), (header, rest));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_header_is_told() {
+        for (message, end) in [
+            ("A: b\r\n\r\n", HeaderEnd::EmptyLine),
+            ("\r\n", HeaderEnd::EmptyLine),
+            ("A: b\r\n", HeaderEnd::Missing),
+            ("", HeaderEnd::Missing),
+            ("A: b\r\nhello\r\n", HeaderEnd::Broken),
+            ("A: b\r\nhello", HeaderEnd::Broken),
+        ] {
+            let mut fields = Headers::new(message.as_bytes());
+            assert!(fields.by_ref().count() <= 1);
+            assert_eq!(fields.end(), end, "{message:?}");
+        }
     }
 
     #[test]

@@ -5,11 +5,13 @@
 //! A type belongs here when two stages speak of it; what one stage alone knows stays there.
 
 mod address;
+mod authors;
 mod domain;
 mod duration;
 mod envelope;
 mod header;
 mod labels;
+mod mailboxes;
 mod outcome;
 mod queue_id;
 mod quoted_printable;
@@ -19,18 +21,21 @@ mod reply_kind;
 mod terms;
 mod timestamp;
 mod tlsa;
+mod visible;
 
 pub use address::{Address, ParseAddressError, utf8_xtext};
+pub use authors::{Authors, Unclear, addresses_in, authors};
 pub use domain::{Domain, ParseDomainError};
 pub use duration::{ParseDurationError, format_duration, parse_duration};
 pub use envelope::{
     BodyType, Destination, Envelope, Message, Notify, Recipient, RecipientKey, Ret, Submitter,
 };
 pub use header::{
-    Header, Headers, LINE_MAX, are_lines, body_offset, find_header, folded, has_long_line,
-    is_ascii, received_count,
+    Header, HeaderEnd, Headers, LINE_MAX, are_lines, body_offset, find_header, folded,
+    has_long_line, header_in_lines, is_ascii, received_count,
 };
 pub use labels::Labels;
+pub use mailboxes::{Listed, Mailbox, MailboxError, listed, mailbox, mailboxes};
 pub use outcome::{Class, Outcome, PeerHost, Timing, TlsUsed, Verdict};
 pub use queue_id::{IdSource, ParseQueueIdError, QueueId};
 pub use quoted_printable::{from_quoted_printable, quoted_printable};
@@ -40,3 +45,4 @@ pub use reply_kind::ReplyKind;
 pub use terms::{ByMode, DeliverBy, Terms};
 pub use timestamp::Timestamp;
 pub use tlsa::Tlsa;
+pub use visible::{is_hidden, one_line, visible};

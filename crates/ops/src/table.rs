@@ -1,4 +1,6 @@
-//! Answers as tables for a terminal.
+//! Answers as tables for a terminal. What strangers wrote stays in its cell or line.
+
+use mail::one_line;
 
 use crate::answer::{
     AttemptView, LaterView, QueuedView, SiteView, SourceView, SuppressionView, WarmUpView,
@@ -7,8 +9,10 @@ use crate::event::{ListedEvent, WebhookView};
 
 /// Columns aligned, two spaces between them, the last one free.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let cells = |row: &Vec<String>| row.iter().map(|cell| one_line(cell).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
     let mut widths: Vec<usize> = head.iter().map(|h| h.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -184,11 +188,11 @@ pub fn attempts_table(rows: &[AttemptView]) -> String {
         let [queued, connecting, wire] = a.delays_ms;
         out.push_str(&format!(
             "{} {} {}{host}: {}{kind}\n  attempt {}, TLS {}, waited {queued} ms, connecting {connecting} ms, on the wire {wire} ms\n",
-            short_time(&a.at), a.recipient, a.outcome, a.reply, a.attempt, a.tls,
+            short_time(&a.at), a.recipient, a.outcome, one_line(&a.reply), a.attempt, a.tls,
         ));
         for line in a.transcript.iter().flat_map(|t| t.lines()) {
             out.push_str("    ");
-            out.push_str(line);
+            out.push_str(&one_line(line));
             out.push('\n');
         }
     }
@@ -200,7 +204,7 @@ pub fn attempts_table(rows: &[AttemptView]) -> String {
 pub fn later_table(rows: &[LaterView]) -> String {
     let line = |l: &LaterView| {
         let at = short_time(&l.at);
-        format!("{at} {} {}: {}\n", l.recipient, l.event, l.text)
+        format!("{at} {} {}: {}\n", l.recipient, l.event, one_line(&l.text))
     };
     rows.iter().map(line).collect()
 }
@@ -312,7 +316,8 @@ pub fn events_table(rows: &[ListedEvent]) -> String {
             } else {
                 format!(" {}", r.code)
             };
-            format!(":{code}{} {}", enhanced.unwrap_or_default(), r.text)
+            let text = one_line(&r.text);
+            format!(":{code}{} {text}", enhanced.unwrap_or_default())
         });
         let reason = e.reason.as_ref().map(|reason| format!(" ({reason})"));
         let (place, time, what) = (listed.place, short_time(&e.time), e.kind.word());

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{QueueId, RecipientKey, Timestamp, find_header};
+use mail::{Labels, QueueId, RecipientKey, Timestamp};
 use ops::{
     Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView, Verb,
 };
@@ -357,12 +357,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
             )
         })
         .collect();
-    let subject = |content: &[u8]| {
-        let field = find_header(content, "Subject");
-        field
-            .map(|h| String::from_utf8_lossy(h.value).trim().to_owned())
-            .unwrap_or_default()
-    };
+    let subject = |content: &[u8]| Labels::of(content).subject.unwrap_or_default();
     if let Some(message) = message {
         return Ok(Some(MessageView {
             id: message.id.to_string(),

@@ -80,7 +80,12 @@ pub(crate) fn print_answer(answer: Answer, json: bool) -> Result<()> {
         (_, Answer::Content(encoded)) => {
             use base64::Engine;
             let content = base64::engine::general_purpose::STANDARD.decode(encoded)?;
-            std::io::stdout().write_all(&content)?;
+            let mut out = std::io::stdout();
+            if out.is_terminal() {
+                print(&String::from_utf8_lossy(&content).replace("\r\n", "\n"));
+            } else {
+                out.write_all(&content)?;
+            }
             return Ok(());
         }
         (true, answer) => as_json(&answer)?,
@@ -223,12 +228,18 @@ fn finished(rows: &[ops::FinishedView]) -> String {
         let end = &row.end;
         let mut text = format!(
             "{} {} {:<9} {sender} -> {}: {}\n",
-            end.at, row.id, end.outcome, end.recipient, end.reply
+            end.at,
+            row.id,
+            end.outcome,
+            end.recipient,
+            mail::one_line(&end.reply)
         );
         for later in &row.later {
             text.push_str(&format!(
                 "    {} {}: {}\n",
-                later.at, later.event, later.text
+                later.at,
+                later.event,
+                mail::one_line(&later.text)
             ));
         }
         text
@@ -244,7 +255,11 @@ fn message_head(m: &ops::MessageView) -> String {
     };
     format!(
         "Message   {}\nAccepted  {}\nSender    {sender}\nSubject   {}\nSize      {} octets\nFrom      {}\n{signed}\n",
-        m.id, m.accepted, m.subject, m.size, m.submitter
+        m.id,
+        m.accepted,
+        mail::one_line(&m.subject),
+        m.size,
+        m.submitter
     )
 }
 

@@ -35,7 +35,7 @@ const CONFIG: &str = "/etc/sendoff/sendoff.toml";
 /// Says something to whoever runs the program. Standard error that nobody reads holds nothing up
 /// for longer than a second.
 pub(crate) fn complain(text: &str) {
-    let text = format!("sendoff: {text}\n");
+    let text = format!("sendoff: {}\n", mail::visible(text));
     let (said, heard) = std::sync::mpsc::channel::<()>();
     let teller = std::thread::Builder::new().spawn(move || {
         // With standard error gone there is nobody to tell.
@@ -50,8 +50,9 @@ pub(crate) fn complain(text: &str) {
     }
 }
 
-/// Prints a part of the answer.
+/// Prints a part of the answer. What strangers wrote in it does nothing to a terminal.
 pub(crate) fn print(text: &str) {
+    let text = mail::visible(text);
     if std::io::stdout().write_all(text.as_bytes()).is_err() {
         // The reader has seen enough (`| head`).
         std::process::exit(0);

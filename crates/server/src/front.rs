@@ -1,11 +1,11 @@
 //! The way in by SMTP: connections of clients, each with its intake session.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use intake::{Busy, LoginVerdict, Request, Session, Tls};
+use intake::{Busy, LoginVerdict, Near, Request, Session, Tls};
 use net::{Full, Hold, Holder, Link, Origin, Place, Room, Standing, Stream, Turn};
 use smtp::sasl::{Evidence, Keys, Login};
 use tokio::io::AsyncWriteExt;
@@ -39,6 +39,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A client and the place that it holds.
 struct Guest {
     peer: SocketAddr,
+    near: Near,
     place: Place,
     /// As it was when the client came.
     room: Room,
@@ -80,7 +81,13 @@ pub(crate) async fn listen(
 async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, number: usize) {
     let settings = shared.settings();
     let listener = settings.policy.listeners.get(number);
-    let peer = match listener.is_some_and(|l| l.is_proxy(peer.ip())) {
+    let by_proxy = listener.is_some_and(|l| l.is_proxy(peer.ip()));
+    let near = match settings.policy.locals_log_in && is_here(peer) {
+        false => Near::Elsewhere,
+        true if by_proxy => Near::ByProxyHere,
+        true => Near::Here,
+    };
+    let peer = match by_proxy {
         false => peer,
         true => match net::proxied(&mut stream, PROXY_WAIT).await {
             // A client that its proxy does not name is nobody: not the proxy, which may be in a
@@ -89,7 +96,7 @@ async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, nu
             Err(why) => return log_trouble(shared, peer, &why),
         },
     };
-    let standing = match listener.is_some_and(|l| l.trusts(peer.ip())) {
+    let standing = match listener.is_some_and(|l| near == Near::Elsewhere && l.trusts(peer.ip())) {
         true => Standing::Trusted,
         false => Standing::Stranger,
     };
@@ -101,6 +108,7 @@ async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, nu
             let known_by = must_hurry.then(|| Instant::now() + KNOWN_WITHIN);
             let guest = Guest {
                 peer,
+                near,
                 place,
                 room,
                 known_by,
@@ -138,6 +146,14 @@ async fn turn_away(shared: &Shared, mut stream: TcpStream, peer: SocketAddr, ful
     drop(tokio::time::timeout(Duration::from_secs(2), stream.write_all(&text)).await);
 }
 
+/// Whether an address is this computer's: such can be bound. Where the kernel lets any be bound, everybody
+/// counts as local.
+fn is_here(peer: SocketAddr) -> bool {
+    let mut own = peer;
+    own.set_port(0);
+    peer.ip().to_canonical().is_loopback() || UdpSocket::bind(own).is_ok()
+}
+
 async fn serve(shared: &Arc<Shared>, tcp: TcpStream, guest: &Guest, number: usize) {
     let peer = guest.peer;
     let settings = shared.settings();
@@ -162,6 +178,7 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, guest: &Guest, number: usiz
     let ids = Arc::clone(shared);
     let next_id = Box::new(move |now| ids.next_id(now));
     let mut session = Session::new(policy, number, peer, implicit, next_id, net::now());
+    session.set_near(guest.near);
     session.set_detailed(shared.journal.is_detailed(&[]));
     session.bind(stream.bindings().into_iter().next());
     session.pause_at_refusals();

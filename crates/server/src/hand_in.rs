@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use intake::{AcceptFailure, Rights, Submission};
-use mail::{Message, QueueId, RecipientKey, RecipientState, Reply, Status};
+use mail::{BodyType, Message, QueueId, RecipientKey, RecipientState, Reply, Status};
 use spool::{CommitError, LaterRow, Note, Op, Withdrawal};
 use tokio::sync::oneshot;
 
@@ -74,8 +74,14 @@ pub(crate) async fn hand_in(
     let now = net::now();
     let policy = Arc::clone(&shared.settings().policy);
     let rights = submission.rights.clone();
-    let composed = policy.compose(submission, policy.fix_ups, shared.next_id(now), now)?;
+    let declared = submission.body_type;
+    let mut composed = policy.compose(submission, policy.fix_ups, shared.next_id(now), now)?;
     let id = composed.message.id;
+    if composed.message.envelope.body_type != declared
+        && composed.message.envelope.body_type == BodyType::BinaryMime
+    {
+        composed.message = signing::encoded(shared, composed.message).await;
+    }
     let message = composed.message.clone();
     accept(shared, composed.message, rights, turn)
         .await

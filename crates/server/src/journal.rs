@@ -328,7 +328,7 @@ impl Text {
         self.text.push_str(if self.json { "\":" } else { "=" });
         let start = self.text.len();
         if write!(self.text, "{value}").is_ok() {
-            let needs_quotes = |c: char| c <= ' ' || c == '"' || c == '\\' || c == '\u{7f}';
+            let needs_quotes = |c: char| matches!(c, ' ' | '"' | '\\') || mail::is_hidden(c);
             let plain = self
                 .text
                 .get(start..)
@@ -336,8 +336,8 @@ impl Text {
             if self.json || !plain {
                 let value = self.text.split_off(start);
                 // JSON's quoting is readable in text too, and keeps a value on its line.
-                self.text
-                    .push_str(&serde_json::Value::String(value).to_string());
+                let quoted = serde_json::Value::String(value).to_string();
+                self.text.push_str(&mail::visible(&quoted));
             }
         }
     }

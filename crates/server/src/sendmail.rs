@@ -5,7 +5,6 @@
 //! not be able to read: what depends on settings, such as the domain of a name alone, is done by
 //! the server when it takes the drop. Exit codes are those of `sysexits.h`.
 
-mod addresses;
 mod content;
 mod options;
 mod smtp;
@@ -94,7 +93,7 @@ pub(crate) fn run(arguments: Vec<OsString>, config: Option<&Path>) -> ExitCode {
     match Options::parse(words).and_then(|options| carry_out(&options, config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let line = format!("sendmail: {}\n", failure.text);
+            let line = format!("sendmail: {}\n", mail::visible(&failure.text));
             // With standard error gone there is nobody to tell but by the code.
             drop(std::io::stderr().write_all(line.as_bytes()));
             ExitCode::from(failure.code)
@@ -170,7 +169,7 @@ impl Settings {
 fn deliver(options: &Options, settings: &Settings) -> Result<(), Failure> {
     let mut recipients = Vec::new();
     for given in &options.recipients {
-        recipients.extend(addresses::list(given).map_err(|why| not_an_address(given, &why))?);
+        recipients.extend(content::addresses(given).map_err(|why| not_an_address(given, &why))?);
     }
     if recipients.is_empty() && !options.from_header {
         let why = "no recipients: name them, or take them from the header with -t";
@@ -250,7 +249,7 @@ impl Options {
         let Some(given) = &self.sender_given else {
             return Ok(Sender::Owner);
         };
-        let of_list = addresses::list(given);
+        let of_list = content::addresses(given);
         let address = match of_list.as_deref() {
             Ok([]) => return Ok(Sender::Null),
             Ok([one]) if is_address(one).is_ok() => one.clone(),

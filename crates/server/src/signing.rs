@@ -51,18 +51,28 @@ pub(crate) async fn accepted(shared: &Arc<Shared>, message: Message, rights: &Ri
 
 /// The message without lines of more than 998 octets (RFC 5322 §2.1.1), for which some hosts refuse it.
 /// A signature of others must not break by it; what cannot be encoded stays as it is.
-async fn with_short_lines(shared: &Arc<Shared>, mut message: Message) -> Message {
+async fn with_short_lines(shared: &Arc<Shared>, message: Message) -> Message {
     let is_wanted = shared.settings().config.outgoing.short_lines;
     // A binary body is made lines for hosts that need them.
     let is_binary = message.envelope.body_type == BodyType::BinaryMime;
     if !is_wanted || is_binary || !mail::has_long_line(&message.content) {
         return message;
     }
+    changed(shared, message, Conversion::Short).await
+}
+
+/// The message with what is no text in base64, where nobody has said that it is binary: there is a NUL in it,
+/// which hosts refuse or cut a mail at. What cannot be encoded stays as it is, for hosts with BINARYMIME.
+pub(crate) async fn encoded(shared: &Arc<Shared>, message: Message) -> Message {
+    changed(shared, message, Conversion::Lines).await
+}
+
+async fn changed(shared: &Arc<Shared>, mut message: Message, conversion: Conversion) -> Message {
     let Ok(_turn) = shared.signing.acquire().await else {
         return message;
     };
     let content = message.content.clone();
-    let work = move || deliver::convert(&content, Conversion::Short, Signatures::Hold);
+    let work = move || deliver::convert(&content, conversion, Signatures::Hold);
     let Ok(Ok(converted)) = tokio::task::spawn_blocking(work).await else {
         return message;
     };
@@ -119,10 +129,9 @@ fn signers(
     rights: &Rights,
     now: Timestamp,
 ) -> Result<Vec<Arc<Signer>>, String> {
-    let authors = sign::authors(content).map_err(|why| why.to_string())?;
-    let author = sign::signing_author(&authors, content);
+    let authors = mail::authors(content).map_err(|why| why.to_string())?;
     let of = |author: &Address| keyring.of(author.domain(), now);
-    let signers = author.as_ref().map(of).unwrap_or_default();
+    let signers = authors.signing().map(of).unwrap_or_default();
     match rights.refused(&authors) {
         Some(refused) if !signers.is_empty() => {
             Err(format!("its submitter may not write as {refused}"))

@@ -11,7 +11,6 @@
 //! - The fields stand in front of all others, above our own Received. What stands there was made
 //!   here: whatever a client sends comes below that Received field.
 
-mod authors;
 mod canonical;
 mod fields;
 mod key;
@@ -20,7 +19,6 @@ mod record;
 mod selector;
 mod signature;
 
-pub use authors::{Unclear, authors, signing_author};
 pub use canonical::{BodyCanonicalizer, Canonicalization, header_field};
 pub use fields::{FieldError, Fields};
 pub use key::{Algorithm, KeyError, PrivateKey, PublicKey, RSA_BITS_MIN};

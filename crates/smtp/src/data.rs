@@ -9,7 +9,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use mail::{EnhancedCode, Reply};
-use memchr::memchr2;
+use memchr::memchr3;
 
 /// Octets beyond the size limit that are read and thrown away while waiting for the end.
 const OVERRUN_MAX: u64 = 64 * 1024 * 1024;
@@ -26,6 +26,18 @@ pub enum BareNewline {
     Normalise,
 }
 
+/// What is done with a NUL, which text never has (RFC 5322 §2.2) and hosts refuse or cut a mail at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Nul {
+    /// The mail is refused.
+    #[default]
+    Refuse,
+    /// It is taken out.
+    Remove,
+    /// It stays: the content is binary, whatever it was declared to be.
+    Keep,
+}
+
 /// The rules for content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentRules {
@@ -35,6 +47,8 @@ pub struct ContentRules {
     pub line_max: usize,
     /// What is done with a bare CR or LF.
     pub bare_newline: BareNewline,
+    /// What is done with a NUL.
+    pub nul: Nul,
     /// The content is not made of lines (RFC 3030 §3): of chunks every octet is kept, and of these
     /// rules its size alone counts.
     pub binary: bool,
@@ -50,6 +64,11 @@ pub enum ContentError {
         "Message has a CR or LF that stands alone (RFC 5321 2.3.8): configure the sending program to end lines with CRLF"
     )]
     BareNewline,
+    /// A NUL.
+    #[error(
+        "Message has a NUL octet, which no text may have (RFC 5322 2.2): encode what is no text as base64"
+    )]
+    Nul,
     /// A line longer than allowed.
     #[error(
         "Message has a line longer than {0} octets: encode long lines as quoted-printable or base64"
@@ -70,7 +89,9 @@ impl ContentError {
         let (code, enhanced) = match self {
             Self::TooLarge(_) => (552, EnhancedCode::new(5, 3, 4)),
             Self::NoMemory => (452, EnhancedCode::new(4, 3, 1)),
-            Self::BareNewline | Self::LineTooLong(_) => (550, EnhancedCode::new(5, 6, 0)),
+            Self::BareNewline | Self::Nul | Self::LineTooLong(_) => {
+                (550, EnhancedCode::new(5, 6, 0))
+            }
         };
         Reply::new(code, Some(enhanced), self.to_string())
     }
@@ -85,6 +106,7 @@ struct Content {
     line: usize,
     received: u64,
     error: Option<ContentError>,
+    has_nul: bool,
 }
 
 impl Content {
@@ -99,6 +121,7 @@ impl Content {
             line: 0,
             received: 0,
             error: None,
+            has_nul: false,
         }
     }
 
@@ -130,6 +153,18 @@ impl Content {
         }
         self.push(b"\r\n");
         self.line = 0;
+    }
+
+    /// A NUL, a part of its line; whether it is taken out.
+    fn nul(&mut self) -> bool {
+        self.lengthen(1);
+        self.has_nul = true;
+        match self.rules.nul {
+            Nul::Refuse => self.fail(ContentError::Nul),
+            Nul::Remove => return true,
+            Nul::Keep => {}
+        }
+        false
     }
 
     const fn overran(&self) -> bool {
@@ -266,12 +301,13 @@ impl DataReader {
         taken
     }
 
-    /// Takes whole lines as one run, up to a dot at a line's beginning or a bare newline.
+    /// Takes whole lines as one run, up to a dot at a line's beginning, a bare newline, or a NUL that is
+    /// taken out.
     fn lines(&mut self, rest: &[u8]) -> usize {
         let mut at = 0;
         loop {
             let tail = rest.get(at..).unwrap_or_default();
-            let Some(length) = memchr2(b'\r', b'\n', tail) else {
+            let Some(length) = memchr3(b'\r', b'\n', 0, tail) else {
                 self.content.lengthen(tail.len());
                 self.content.push(rest);
                 return self.go(Place::Line, rest.len());
@@ -286,7 +322,14 @@ impl DataReader {
                 _ => {}
             }
             let end = at + length;
+            if tail.get(length) == Some(&0) && !self.content.nul() {
+                at = end + 1;
+                continue;
+            }
             self.content.push(rest.get(..end).unwrap_or_default());
+            if tail.get(length) == Some(&0) {
+                return self.go(Place::Line, end + 1);
+            }
             if tail.get(length) == Some(&b'\r') {
                 return self.go(Place::Cr, end + 1);
             }
@@ -346,6 +389,12 @@ impl ChunkReader {
         self.content.overran()
     }
 
+    /// Whether a NUL has come where octets are looked at.
+    #[must_use]
+    pub const fn has_nul(&self) -> bool {
+        self.content.has_nul
+    }
+
     /// The rule that the chunks so far broke.
     #[must_use]
     pub const fn error(&self) -> Option<ContentError> {
@@ -384,9 +433,13 @@ impl ChunkReader {
         }
         // `run` lines up whole lines that are pushed at once; `rest` is what is not looked at.
         let mut run = rest;
-        while let Some(length) = memchr2(b'\r', b'\n', rest) {
+        while let Some(length) = memchr3(b'\r', b'\n', 0, rest) {
             self.content.lengthen(length);
             let newline = rest.get(length..).unwrap_or_default();
+            if newline.first() == Some(&0) && !self.content.nul() {
+                rest = newline.get(1..).unwrap_or_default();
+                continue;
+            }
             if let Some(tail) = newline.strip_prefix(b"\r\n") {
                 self.content.line = 0;
                 rest = tail;
@@ -396,6 +449,9 @@ impl ChunkReader {
             self.content.push(run.get(..clean).unwrap_or_default());
             rest = newline.get(1..).unwrap_or_default();
             run = rest;
+            if newline.first() == Some(&0) {
+                continue;
+            }
             if newline == b"\r" {
                 self.after_cr = true;
                 return;

@@ -149,36 +149,16 @@ fn end(all: &mut Changed, segment: &[Token<'_>], rules: &SenderRules, is_name: b
     true
 }
 
-/// The address of a mailbox: in angle brackets (a route of the obsolete form is dropped), or what stands
-/// there but comments. A single word is the local part of somebody here.
+/// The address of a mailbox, as everybody here reads it. A single word is the local part of somebody here.
 fn address(segment: &[Token<'_>], rules: &SenderRules) -> Option<Address> {
-    let mut brackets = segment.iter().filter_map(Token::angle);
-    if let Some(raw) = brackets.next() {
-        let inner = raw.strip_prefix(b"<")?.strip_suffix(b">")?;
-        let mut text = without_blanks(std::str::from_utf8(inner).ok()?);
-        if text.starts_with('@') {
-            text = text.split_once(':')?.1.to_owned();
-        }
-        return match brackets.next() {
-            Some(_) => None,
-            None => rules.read(&text),
-        };
-    }
-    let is_word =
-        |t: &&Token<'_>| matches!(t, Token::Atom(_) | Token::Quoted(_) | Token::Literal(_));
-    let words: Vec<&[u8]> = segment.iter().filter(is_word).map(Token::raw).collect();
-    let text = words.concat();
-    let text = std::str::from_utf8(&text).ok()?;
-    match text.contains('@') || words.len() == 1 {
-        true => rules.read(text),
-        false => None,
-    }
-}
-
-fn without_blanks(text: &str) -> String {
-    match text.contains('"') {
-        true => text.trim().to_owned(),
-        false => text.split_ascii_whitespace().collect(),
+    let text: Vec<&[u8]> = segment.iter().map(Token::raw).collect();
+    let text = text.concat();
+    match mail::listed(std::str::from_utf8(&text).ok()?)
+        .ok()?
+        .as_slice()
+    {
+        [one] => rules.read(&one.address),
+        _ => None,
     }
 }
 

@@ -13,7 +13,7 @@ use smtp::server::{
 };
 
 use super::{FUTURE_MAX, Phase, Saved, Session};
-use crate::decision::{outgoing, too_many_recipients, weigh};
+use crate::decision::{Scale, outgoing, too_many_recipients, weigh};
 use crate::policy::Auth;
 use crate::received::{self, Arrival};
 use crate::relaying::{Standing, judge, log_in_first};
@@ -185,8 +185,13 @@ impl Session {
 
     fn received(&mut self, now: Timestamp, received: ReceivedContent) -> Option<Step> {
         let (answer, mut envelope, id, content) = received.split();
-        let fix_ups = self.listener.fix_ups;
-        match weigh(&self.policy, &mut envelope, content, fix_ups, id, now) {
+        let scale = Scale {
+            fix_ups: self.listener.fix_ups,
+            rights: &self.rights(),
+            id,
+            now,
+        };
+        match weigh(&self.policy, &mut envelope, content, &scale) {
             Ok(content) => {
                 let saved = Saved {
                     id,
@@ -220,7 +225,7 @@ impl Session {
                 EnhancedCode::new(5, 5, 1),
                 "There is no logging in here",
             ))
-        } else if !self.client.tls {
+        } else if !self.is_private() {
             let text = "Logging in needs TLS: say STARTTLS first";
             Some((538, EnhancedCode::new(5, 7, 11), text))
         } else {

@@ -120,11 +120,11 @@ fn the_received_field_names_the_way_in() {
     let content = String::from_utf8(message.content.to_vec()).unwrap();
     let expected = format!(
         "Received: from client.example ([10.0.0.5])\r\n\tby mx.example with UTF8SMTP id {}\r\n\
-         \tfor <c@d.example>;\r\n\tSun, 22 Nov 2026 14:50:59 +0000\r\nA: b\r\n",
+         \tfor <c@d.example>;\r\n\tSun, 22 Nov 2026 14:50:59 +0000\r\nA: b\r\n\r\n",
         message.id
     );
     assert_eq!(content, expected);
-    assert_eq!(without_received(&message), b"A: b\r\n");
+    assert_eq!(without_received(&message), b"A: b\r\n\r\n");
 }
 
 #[test]

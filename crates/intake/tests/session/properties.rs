@@ -267,8 +267,8 @@ proptest! {
     fn a_mail_reaches_the_spool_as_it_was_sent(
         lines in prop::collection::vec("[ -~]{0,40}|\\.{1,3}", 0..20), chunked in any::<bool>(), piece in 1usize..50
     ) {
-        let mut content: String = lines.join("\r\n");
-        if !content.is_empty() {
+        let mut content = format!("S: x\r\n\r\n{}", lines.join("\r\n"));
+        if !lines.is_empty() {
             content.push_str("\r\n");
         }
         let mut wire = b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n".to_vec();

@@ -31,6 +31,8 @@ pub(super) fn intake(
         remove_return_path: true,
     };
     policy.check_sender = submission.check_sender.unwrap_or(true);
+    policy.locals_log_in = !raw.sendmail.any_sender.unwrap_or(true);
+    policy.check_from = check_from(submission, place)?;
     policy.quotas = intake::Quotas {
         user: quotas(&raw.quota.user, place, "quota.user")?,
         address: quotas(&raw.quota.address, place, "quota.address")?,
@@ -84,6 +86,16 @@ pub(super) fn intake(
         place.wrong(spans.get(n).cloned().unwrap_or(0..0), error.to_string())
     })?;
     Ok((addresses, policy))
+}
+
+fn check_from(raw: &raw::Submission, place: &Place<'_>) -> Result<intake::CheckFrom> {
+    let words = [
+        ("from", intake::CheckFrom::From),
+        ("sender", intake::CheckFrom::Sender),
+        ("off", intake::CheckFrom::Off),
+    ];
+    let check = choice(&raw.check_from, place, "submission.check_from", &words)?;
+    Ok(check.unwrap_or_default())
 }
 
 fn quotas(list: &[Spanned<String>], place: &Place<'_>, key: &str) -> Result<Vec<intake::Quota>> {
@@ -182,6 +194,11 @@ fn limits(raw: &Raw, place: &Place<'_>, policy: &mut intake::Policy) -> Result<(
     if let Some(newline) = choice(&r.bare_newline, place, "intake.bare_newline", &newline)? {
         policy.bare_newline = newline;
     }
+    let nul = [
+        ("refuse", smtp::data::Nul::Refuse),
+        ("remove", smtp::data::Nul::Remove),
+    ];
+    policy.nul = choice(&r.nul, place, "intake.nul", &nul)?.unwrap_or_default();
     Ok(())
 }
 

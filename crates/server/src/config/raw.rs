@@ -105,6 +105,9 @@ pub(crate) struct Submission {
     pub(crate) remove_bcc: Option<bool>,
     /// Users may send from their own addresses only (`sendoff user senders`). Default: true.
     pub(crate) check_sender: Option<bool>,
+    /// What the header of mail from a user with senders of its own may say: `from`, all in From and Sender are such
+    /// senders; `sender`, also another's mail with its own Sender or Resent-From; `off`, anything. Default: `from`.
+    pub(crate) check_from: Text,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -179,7 +182,8 @@ pub(crate) struct Queue {
 pub(crate) struct Sendmail {
     /// The directory through which `sendmail` hands mail in; empty: none is. Default: `drop` in `data_dir`.
     pub(crate) drop_dir: Text,
-    /// Whether users may name any sender (`-f`), not only themselves; root always may. Default: true.
+    /// Whether users may name any sender (`-f`, and From in the header), not only themselves; root always may. With
+    /// `false` no client on this computer is trusted by SMTP for its address: it logs in, in clear too. Default: true.
     pub(crate) any_sender: Option<bool>,
 }
 
@@ -210,6 +214,8 @@ pub(crate) struct Intake {
     pub(crate) content_timeout: Text,
     /// `refuse` or `normalise`: a CR or LF alone in the content. Default: `refuse`.
     pub(crate) bare_newline: Text,
+    /// `refuse` or `remove`: a NUL in content by SMTP, but in a BINARYMIME one. Default: `refuse`.
+    pub(crate) nul: Text,
 }
 
 #[derive(Debug, Deserialize, Default)]

@@ -7,7 +7,8 @@ use base64::Engine;
 use bytes::Bytes;
 use intake::{FUTURE_MAX, Rights, SenderMatch, Senders, Submission, Wanted};
 use mail::{
-    Address, Domain, EnhancedCode, Notify, Reply, Ret, Submitter, Terms, Timestamp, find_header,
+    Address, Domain, EnhancedCode, Headers, Notify, Reply, Ret, Submitter, Terms, Timestamp,
+    find_header,
 };
 use smtp::command::{is_env_id, is_orcpt};
 
@@ -66,7 +67,7 @@ pub(super) fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
         return Err("it has no recipients".to_owned());
     }
     let content = match find_header(&taken.content, "From") {
-        Some(_) => taken.content.clone(),
+        Some(_) => with_domains(&taken.content, here),
         None => {
             let from = reverse_path.as_ref().unwrap_or(&own);
             with_from(from, drop.full_name.as_deref(), &taken.content)
@@ -151,6 +152,54 @@ fn qualified(text: &str, here: &Domain) -> Result<Address, mail::ParseAddressErr
     }
 }
 
+/// The mail with this server's name behind a name alone in From and Sender, as for a recipient: cron and others
+/// write `From: root`.
+fn with_domains(content: &Bytes, here: &Domain) -> Bytes {
+    let mut out: Option<Vec<u8>> = None;
+    let mut at = 0;
+    for field in Headers::new(content) {
+        let is_author = field.is("From") || field.is("Sender");
+        let mended = is_author.then(|| with_domain(field.value, here)).flatten();
+        if let Some(value) = mended {
+            let out = out.get_or_insert_with(|| content.get(..at).unwrap_or_default().to_vec());
+            out.extend_from_slice(field.name);
+            out.extend_from_slice(format!(":{value}\r\n").as_bytes());
+        } else if let Some(out) = &mut out {
+            out.extend_from_slice(field.raw);
+        }
+        at += field.raw.len();
+    }
+    match out {
+        None => content.clone(),
+        Some(header) => Bytes::from([&header, content.get(at..).unwrap_or_default()].concat()),
+    }
+}
+
+/// The value of a field that names somebody here alone, with its domain; all else in it stays.
+fn with_domain(value: &[u8], here: &Domain) -> Option<String> {
+    let value = std::str::from_utf8(value).ok()?;
+    let listed = mail::listed(value).ok()?;
+    let [one] = listed.as_slice() else {
+        return None;
+    };
+    let (name, word) = (&one.name, &one.address);
+    if Address::parse(word).is_ok() {
+        return None;
+    }
+    let address = Address::new(word, here.clone()).ok()?.to_string();
+    let places = value.match_indices(word.as_str());
+    let mut mended = places.map(|(at, _)| {
+        let (before, behind) = value.split_at(at);
+        let behind = behind.get(word.len()..).unwrap_or_default();
+        format!("{before}{address}{behind}")
+    });
+    // The word may stand in a name or a comment too.
+    mended.find(|text| {
+        let read = mail::listed(text).unwrap_or_default();
+        matches!(read.as_slice(), [one] if one.address == address && one.name == *name)
+    })
+}
+
 /// The mail with a From field in front.
 fn with_from(address: &Address, name: Option<&str>, content: &[u8]) -> Bytes {
     let field = match name.map(phrase).filter(|p| !p.is_empty()) {
@@ -203,6 +252,35 @@ mod tests {
         }
         let long = phrase(&"\u{fc}".repeat(60));
         assert!(long.split(' ').all(|word| word.len() <= 75), "{long}");
+    }
+
+    #[test]
+    fn an_author_who_is_a_name_alone_is_one_here() {
+        let here = Domain::parse("mail.example").unwrap();
+        for (header, expected) in [
+            (
+                "From: root (Cron root)\r\n",
+                "From: root@mail.example (Cron root)\r\n",
+            ),
+            (
+                "From: root <root>\r\n",
+                "From: root <root@mail.example>\r\n",
+            ),
+            (
+                "A: b\r\nfrom:\r\n root\r\nC: d\r\n",
+                "A: b\r\nfrom:\r\n root@mail.example\r\nC: d\r\n",
+            ),
+            (
+                "From: a@b.example\r\nSender: ann\r\n",
+                "From: a@b.example\r\nSender: ann@mail.example\r\n",
+            ),
+            ("From: a, b\r\n", "From: a, b\r\n"),
+            ("From: a b\r\nTo: c\r\n", "From: a b\r\nTo: c\r\n"),
+        ] {
+            let content = Bytes::from(format!("{header}\r\nFrom: x\r\n"));
+            let made = with_domains(&content, &here);
+            assert_eq!(made, format!("{expected}\r\nFrom: x\r\n"), "{header}");
+        }
     }
 
     #[test]

@@ -3,8 +3,6 @@
 
 use mail::{Headers, Timestamp};
 
-use super::addresses;
-
 /// Fields that name recipients, and the same of a mail that is sent again (RFC 5322 §3.6.6), which
 /// then count alone.
 const NAMING: [&str; 3] = ["To", "Cc", "Bcc"];
@@ -49,8 +47,8 @@ pub(super) fn recipients(text: &[u8]) -> Result<Vec<String>, (String, String)> {
     };
     let mut found: Vec<String> = Vec::new();
     for header in Headers::new(text).filter(|h| fields.iter().any(|f| h.is(f))) {
-        let value = String::from_utf8_lossy(header.value).replace("\r\n", "");
-        let listed = addresses::list(&value).map_err(|why| (value.trim().to_owned(), why))?;
+        let value = String::from_utf8_lossy(header.value);
+        let listed = addresses(&value).map_err(|why| (value.trim().to_owned(), why))?;
         for address in listed {
             if !found.contains(&address) {
                 found.push(address);
@@ -58,6 +56,12 @@ pub(super) fn recipients(text: &[u8]) -> Result<Vec<String>, (String, String)> {
         }
     }
     Ok(found)
+}
+
+/// The addresses in a list, some perhaps without a domain; an error says what is wrong.
+pub(super) fn addresses(text: &str) -> Result<Vec<String>, String> {
+    let listed = mail::listed(text).map_err(|why| why.to_string())?;
+    Ok(listed.into_iter().map(|one| one.address).collect())
 }
 
 /// The mail as it is dropped. What it still lacks, the server adds, which knows its own name.

@@ -83,6 +83,10 @@ fn policy(config: Option<&Config>) -> Result<Policy, Failure> {
     policy.rewriting = Rewriting::default();
     policy.local = LocalDomains::default();
     policy.tls_available = false;
+    // The server encodes it.
+    policy.nul = smtp::data::Nul::Keep;
+    // The server tells its user by the drop's owner.
+    policy.locals_log_in = false;
     Ok(policy)
 }
 

@@ -27,7 +27,7 @@ const USER: &str = "12345";
 /// The user that the server runs as, where a test can choose.
 const SERVER: &str = "23456";
 
-fn drop_dir(server: &Sendoff) -> PathBuf {
+pub(crate) fn drop_dir(server: &Sendoff) -> PathBuf {
     server.directory().join("data/drop")
 }
 
@@ -57,12 +57,12 @@ fn feed(mut command: Command, input: &[u8]) -> Output {
     child.wait_with_output().expect("the command ends")
 }
 
-fn sendmail(dir: &Path, arguments: &[&str], input: &str) -> Output {
+pub(crate) fn sendmail(dir: &Path, arguments: &[&str], input: &str) -> Output {
     feed(command(Path::new(BINARY), dir, arguments), input.as_bytes())
 }
 
 /// It ends with 0 and says nothing.
-fn hand_in(server: &Sendoff, arguments: &[&str], input: &str) {
+pub(crate) fn hand_in(server: &Sendoff, arguments: &[&str], input: &str) {
     assert_taken(&sendmail(&drop_dir(server), arguments, input));
 }
 
@@ -732,4 +732,30 @@ fn p11_where_senders_are_fixed_a_user_cannot_be_another() {
     assert_eq!(back.addresses(), [format!("uid{USER}@sendoff.lab")]);
     Dsn::parse(&back.content).assert_failed("b@to.example", "5.7.1");
     scene.assert_no_failure();
+    // Nor in the header; what names nobody else is taken.
+    let from = |header: &str| {
+        let text = format!("{header}Subject: x\n\n");
+        assert_taken(&sendmail_as(
+            USER,
+            &binary,
+            &drop_dir(&server),
+            &["b@to.example"],
+            &text,
+        ));
+    };
+    let to = scene.world.domain("to.example");
+    from("From: boss@origin.example\n");
+    let back = here.wait_for(2, SOON);
+    let last = back.last().expect("a failure message");
+    Dsn::parse(&last.content).assert_failed("b@to.example", "5.7.1");
+    from("");
+    from(&format!("From: uid{USER} (Cron Daemon)\n"));
+    let mails = to.wait_for(2, SOON);
+    let expected = [
+        Some(format!("<uid{USER}@sendoff.lab>")),
+        Some(format!("uid{USER}@sendoff.lab (Cron Daemon)")),
+    ];
+    let mut found: Vec<Option<String>> = mails.iter().map(|m| m.header("from")).collect();
+    found.sort();
+    assert_eq!(found, expected);
 }

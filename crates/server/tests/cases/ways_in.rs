@@ -119,7 +119,8 @@ fn a_user_sends_as_its_own_domain_until_more_is_allowed() {
         let mut client = in_tls(&scene, &server);
         let reply = client.auth_plain("ann@origin.example", "correct horse");
         assert_eq!(reply.expect("the server answers").code, 235);
-        let sent = client.send_mail(sender, &["x@good.example"], mail("a case").as_bytes());
+        let content = mail("a case").replace(SENDER, sender);
+        let sent = client.send_mail(sender, &["x@good.example"], content.as_bytes());
         sent.expect("the server answers")
     };
     assert_eq!(attempt("any@origin.example").code, 250);

@@ -7,10 +7,19 @@ const RULES: ContentRules = ContentRules {
     size_max: 1000,
     line_max: 100,
     bare_newline: BareNewline::Normalise,
+    nul: Nul::Keep,
     binary: false,
 };
 const REFUSE: ContentRules = ContentRules {
     bare_newline: BareNewline::Refuse,
+    ..RULES
+};
+const NO_NUL: ContentRules = ContentRules {
+    nul: Nul::Refuse,
+    ..REFUSE
+};
+const WITHOUT_NUL: ContentRules = ContentRules {
+    nul: Nul::Remove,
     ..RULES
 };
 
@@ -173,7 +182,7 @@ fn an_endless_flood_is_noticed() {
 }
 
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(prop::sample::select(b".\r\n\r\n.a".to_vec()), 0..120)
+    prop::collection::vec(prop::sample::select(b".\r\n\r\n.a\0".to_vec()), 0..120)
 }
 
 #[test]
@@ -207,13 +216,22 @@ proptest! {
         mut wire in hostile(), step in 1usize..9
     ) {
         wire.extend(b"\r\n.\r\nQUIT\r\n");
-        let (content, bare, end) = reference(&wire).unwrap();
+        let (mut content, bare, end) = reference(&wire).unwrap();
         let (got, left) = read(&wire, RULES, step);
         prop_assert_eq!(&got.unwrap().unwrap(), &content);
         prop_assert_eq!(&left[..], &wire[end..]);
         let (got, left) = read(&wire, REFUSE, step);
-        let expected = if bare { Err(ContentError::BareNewline) } else { Ok(content) };
+        let expected = if bare { Err(ContentError::BareNewline) } else { Ok(content.clone()) };
+        prop_assert_eq!(&got.unwrap(), &expected);
+        prop_assert_eq!(&left[..], &wire[end..]);
+        let has_nul = wire[..end].contains(&0);
+        let (got, left) = read(&wire, NO_NUL, step);
+        let expected = if has_nul { Err(ContentError::Nul) } else { expected };
         prop_assert_eq!(got.unwrap(), expected);
+        prop_assert_eq!(&left[..], &wire[end..]);
+        let (got, left) = read(&wire, WITHOUT_NUL, step);
+        content.retain(|octet| *octet != 0);
+        prop_assert_eq!(&got.unwrap().unwrap(), &content);
         prop_assert_eq!(&left[..], &wire[end..]);
     }
 
@@ -237,6 +255,11 @@ proptest! {
         if !canonical.is_empty() && !canonical.ends_with(b"\r\n") {
             canonical.extend(b"\r\n");
         }
-        prop_assert_eq!(read_chunks(&content, RULES, step).unwrap(), canonical);
+        let has_nul = canonical.contains(&0);
+        prop_assert_eq!(&read_chunks(&content, RULES, step).unwrap(), &canonical);
+        let refused = read_chunks(&content, ContentRules { nul: Nul::Refuse, ..RULES }, step);
+        prop_assert_eq!(refused.is_err(), has_nul);
+        canonical.retain(|octet| *octet != 0);
+        prop_assert_eq!(read_chunks(&content, WITHOUT_NUL, step).unwrap(), canonical);
     }
 }

@@ -27,6 +27,15 @@ pub enum Request {
     Close,
 }
 
+/// Why a user's keys are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoKeys {
+    /// They can not be had at the moment.
+    Unavailable,
+    /// Too many logins have failed from the client's address or network, or for this user.
+    TooMany,
+}
+
 /// What came of checking a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoginVerdict {
@@ -36,7 +45,7 @@ pub enum LoginVerdict {
     Wrong,
     /// It could not be checked.
     Unavailable,
-    /// Too many logins have failed from the client's address.
+    /// Too many logins have failed from the client's address or network, or for this user.
     TooMany,
 }
 

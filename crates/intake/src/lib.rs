@@ -22,7 +22,7 @@ mod submission;
 mod suppression;
 mod user;
 
-pub use event::{AcceptFailure, Event, LoginVerdict, Request};
+pub use event::{AcceptFailure, Event, LoginVerdict, NoKeys, Request};
 pub use fix_up::FixUps;
 pub use paths::{Keys, ParseKeyError, Paths, ReturnPaths, Srs, Stands};
 pub use policy::{Auth, Limits, Listener, LocalDomains, Policy, PolicyError, Timeouts, Tls};

@@ -103,7 +103,8 @@ pub struct Session {
     requests: VecDeque<Request>,
     events: VecDeque<Event>,
     detailed: bool,
-    stopping: bool,
+    /// Why the session ends where it is convenient.
+    stopping: Option<&'static str>,
     /// Clients that are nobody in particular are waited for less long.
     hurried: bool,
     /// After a recipient that is refused the shell has its say before more is read.
@@ -152,7 +153,7 @@ impl Session {
             requests: VecDeque::new(),
             events: VecDeque::new(),
             detailed: false,
-            stopping: false,
+            stopping: None,
             hurried: false,
             pauses: false,
             paused: false,
@@ -307,7 +308,12 @@ impl Session {
 
     /// The server is stopping: the session ends with 421 as soon as no mail is on its way in.
     pub fn shutdown(&mut self) {
-        self.stopping = true;
+        self.end_soon("the server is stopping");
+    }
+
+    /// The session ends with 421, for this reason, as soon as no mail is on its way in.
+    pub fn end_soon(&mut self, why: &'static str) {
+        self.stopping.get_or_insert(why);
         self.stop_where_convenient();
     }
 
@@ -316,8 +322,8 @@ impl Session {
             self.phase,
             Phase::Talking(State::Helo(_) | State::Mail(_) | State::Rcpt(_) | State::Response(_))
         );
-        if self.stopping && between_mails {
-            self.end(EnhancedCode::new(4, 3, 2), "the server is stopping");
+        if let Some(why) = self.stopping.filter(|_| between_mails) {
+            self.end(EnhancedCode::new(4, 3, 2), why);
         }
     }
 

@@ -100,6 +100,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) per_source: usize,
     /// Default: half of all.
     pub(crate) per_network: Option<usize>,
+    /// A session that is older ends between two mails.
+    pub(crate) age_max: Duration,
 }
 
 /// Clients that have said something within this time keep their places.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use intake::{Busy, LoginVerdict, Near, Request, Session, Tls};
+use intake::{Busy, LoginVerdict, Near, NoKeys, Request, Session, Tls};
 use net::{Full, Hold, Holder, Link, Origin, Place, Room, Standing, Stream, Turn};
 use smtp::sasl::{Evidence, Keys, Login};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
+use crate::guard::Try;
 use crate::hand_in::accept;
 use crate::shared::{Figures, Shared};
 use crate::users::UsersError;
@@ -45,6 +46,17 @@ struct Guest {
     room: Room,
     /// By then it has logged in, where places are scarce.
     known_by: Option<Instant>,
+    since: Instant,
+    age_max: Duration,
+}
+
+/// The login of a client.
+#[derive(Default)]
+struct Account {
+    /// The attempt that has begun.
+    attempt: Option<Try>,
+    /// Who has logged in, and what that rests on.
+    user: Option<(String, Option<Vec<u8>>)>,
 }
 
 /// Takes connections of one listener until the server stops.
@@ -101,6 +113,7 @@ async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, nu
         false => Standing::Stranger,
     };
     let room = settings.config.connections.room();
+    let age_max = settings.config.connections.age_max;
     drop(settings);
     match shared.places.enter(peer.ip(), standing, &room) {
         Ok(place) => {
@@ -112,6 +125,8 @@ async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, nu
                 place,
                 room,
                 known_by,
+                since: Instant::now(),
+                age_max,
             };
             serve(shared, stream, &guest, number).await;
         }
@@ -241,6 +256,8 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
         Holder::Network(origin.network),
     ];
     let mut memory = shared.memory.hold(holders.into());
+    let mut account = Account::default();
+    let mut changes = shared.users_changed.subscribe();
     loop {
         // What a refused recipient is answered waits for its time, and so does what was sent after it.
         let paused = session.take_pause();
@@ -274,7 +291,7 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
             }
             Some(request) => {
                 guest.place.busy();
-                answer(shared, session, request, peer).await;
+                answer(shared, session, request, peer, &mut account).await;
                 if let Some(user) = session.user() {
                     guest.place.stands(Standing::Known);
                     memory.belongs_to(Holder::User(user.to_owned()));
@@ -284,7 +301,14 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
             None if gone || session.is_closed() => return link.shutdown().await,
             None => {
                 remember(shared, session, &mut memory, peer).await;
-                hear(shared, session, &mut link, guest, &mut told_to_stop).await;
+                let is_user = session.user().is_some();
+                tokio::select! {
+                    () = hear(shared, session, &mut link, guest, &mut told_to_stop) => {}
+                    _ = changes.changed(), if is_user => {}
+                }
+                if is_user && !account.stands(shared) {
+                    session.send_away("your account has been changed: log in again");
+                }
             }
         }
     }
@@ -303,6 +327,9 @@ async fn hear(
         false => guest.place.busy(),
     }
     session.hurry(shared.places.is_crowded(&guest.room));
+    if guest.since.elapsed() > guest.age_max {
+        session.end_soon("it has lasted long enough: connect again");
+    }
     let must_hurry = guest.known_by.is_some() && session.user().is_none();
     let known_by = guest.known_by.unwrap_or_else(Instant::now);
     tokio::select! {
@@ -319,7 +346,13 @@ async fn hear(
 }
 
 /// Does what a session asks for that needs no other connection.
-async fn answer(shared: &Arc<Shared>, session: &mut Session, request: Request, peer: SocketAddr) {
+async fn answer(
+    shared: &Arc<Shared>,
+    session: &mut Session,
+    request: Request,
+    peer: SocketAddr,
+    account: &mut Account,
+) {
     match request {
         Request::Accept(message) => {
             let result = accept(shared, *message, session.rights(), None).await;
@@ -329,11 +362,17 @@ async fn answer(shared: &Arc<Shared>, session: &mut Session, request: Request, p
             session.accepted(net::now(), result);
         }
         Request::FetchKeys(user) => {
-            let keys = fetch_keys(shared, user, peer.ip()).await;
+            account.attempt = shared.guard.begin(peer.ip(), &user).await;
+            let keys = match &account.attempt {
+                Some(_) => fetch_keys(shared, user, peer.ip())
+                    .await
+                    .ok_or(NoKeys::Unavailable),
+                None => Err(NoKeys::TooMany),
+            };
             session.keys_fetched(net::now(), keys);
         }
         Request::CheckLogin(login) => {
-            let verdict = check_login(shared, login, peer.ip()).await;
+            let verdict = check_login(shared, login, peer.ip(), account).await;
             session.login_checked(net::now(), verdict);
         }
         Request::CheckRecipient(address) => {
@@ -372,11 +411,37 @@ fn log_users_trouble(shared: &Shared, peer: IpAddr, why: &UsersError) {
     floods::tell(shared, peer, "error", &fields);
 }
 
-/// Checks a login. A wrong one is answered the later the more have failed from its address.
-async fn check_login(shared: &Arc<Shared>, login: Login, peer: IpAddr) -> LoginVerdict {
-    if !shared.guard.may_try(peer, net::now()) {
-        return LoginVerdict::TooMany;
+impl Account {
+    /// Whether who has logged in still may.
+    fn stands(&self, shared: &Shared) -> bool {
+        let Some((user, rests_on)) = &self.user else {
+            return true;
+        };
+        // A file that cannot be read ends nobody's session.
+        let now = shared.settings().logins.standing(user);
+        now.is_ok_and(|now| now.is_some() && now == *rests_on)
     }
+}
+
+/// Checks a login. A wrong one is answered the later the more have failed from its address.
+async fn check_login(
+    shared: &Arc<Shared>,
+    login: Login,
+    peer: IpAddr,
+    account: &mut Account,
+) -> LoginVerdict {
+    // A proof has begun with its challenge.
+    let begun = account.attempt.take();
+    let begun = begun.filter(|attempt| {
+        attempt.user == login.user && matches!(login.evidence, Evidence::Proof(_))
+    });
+    let attempt = match begun {
+        Some(attempt) => attempt,
+        None => match shared.guard.begin(peer, &login.user).await {
+            Some(attempt) => attempt,
+            None => return LoginVerdict::TooMany,
+        },
+    };
     let settings = shared.settings();
     let user = login.user;
     let right = match login.evidence {
@@ -392,13 +457,18 @@ async fn check_login(shared: &Arc<Shared>, login: Login, peer: IpAddr) -> LoginV
         }
     };
     if !right {
-        tokio::time::sleep(shared.guard.failed(peer, net::now())).await;
+        tokio::time::sleep(attempt.wrong()).await;
         return LoginVerdict::Wrong;
     }
-    shared.guard.succeeded(peer);
+    attempt.right();
+    let name = user.clone();
     let found = tokio::task::spawn_blocking(move || settings.logins.user(&user)).await;
     match found {
-        Ok(Ok(Some(user))) => LoginVerdict::Right(user),
+        Ok(Ok(Some(user))) => {
+            let standing = shared.settings().logins.standing(&name);
+            account.user = Some((name, standing.ok().flatten()));
+            LoginVerdict::Right(user)
+        }
         // Taken out in this moment.
         Ok(Ok(None)) => LoginVerdict::Wrong,
         Ok(Err(error)) => {

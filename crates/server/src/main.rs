@@ -1,5 +1,6 @@
 //! `sendoff`: the server and its command line in one binary.
 
+mod accounts;
 mod admin;
 mod ask;
 mod backup;

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::accounts;
 use crate::admin;
 use crate::clock::{self, Clock};
 use crate::config::Config;
@@ -97,6 +98,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared)));
     tokio::spawn(floods::keep_telling(Arc::clone(&shared)));
+    tokio::spawn(accounts::keep(Arc::clone(&shared)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared)));
     tokio::spawn(tls_reports::send(Arc::clone(&shared)));
     // Whoever hears that it is ready may stop it at once.
@@ -236,7 +238,8 @@ async fn settings(config: Config) -> Result<Settings> {
         }
         None => None,
     };
-    let logins = Logins::new(config.users_file.clone(), own_domains(&config))?;
+    let secret = accounts::secret(&config.data_dir).context("data_dir: login-secret")?;
+    let logins = Logins::new(config.users_file.clone(), own_domains(&config), &secret);
     let mut policy = config.intake.clone();
     if !policy.paths.is_empty() {
         policy.paths.keys = secrets(&config.paths.secrets).with_context(|| {
@@ -562,6 +565,7 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
         // Every outcome that was reported is on disk, and in the log, before the end.
         handles.spool.drain();
         warm_up::end(&handles);
+        accounts::write_origins(&handles);
         handles.spool.flush_index()
     })
     .await;

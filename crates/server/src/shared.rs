@@ -9,9 +9,10 @@ use console::DELAY_BOUNDS;
 use mail::{IdSource, QueueId, ReplyKind, Timestamp};
 use net::{ClientTls, Dns, Largest, Places, ServerTls, Shares};
 use spool::Spool;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::contents::Contents;
@@ -106,8 +107,10 @@ pub(crate) struct Shared {
     pub(crate) relayed: Relayed,
     /// Who is told what happened.
     pub(crate) webhooks: Webhooks,
-    /// Failed logins.
-    pub(crate) guard: LoginGuard,
+    /// Attempts to log in.
+    pub(crate) guard: Arc<LoginGuard>,
+    /// Told when users were changed: their sessions look whether they still stand.
+    pub(crate) users_changed: watch::Sender<()>,
     /// Bounds the slow checks of passwords.
     pub(crate) hashing: Semaphore,
     /// Bounds the signing of mail, which is slow as well.
@@ -274,6 +277,7 @@ impl Shared {
         let policies = settings.config.data_dir.join("mta-sts");
         let warm_ups = settings.config.data_dir.join("warm-up");
         let tls_reports = settings.config.data_dir.join("tls-reports");
+        let origins = accounts::origins(&settings.config.data_dir);
         let oauth = Oauth::new(&settings.config.data_dir);
         let memory = settings.config.outgoing.memory;
         // A buffer that grows is up to twice as large as what is in it.
@@ -306,7 +310,8 @@ impl Shared {
             warm_ups: WarmUps::new(warm_ups),
             relayed: Relayed::default(),
             webhooks: Webhooks::default(),
-            guard: LoginGuard::default(),
+            guard: LoginGuard::new(origins),
+            users_changed: watch::Sender::new(()),
             hashing: Semaphore::new(cores),
             signing: Semaphore::new(cores),
             tokens: Arc::default(),
@@ -328,6 +333,7 @@ impl Shared {
             .settings
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.users_changed.send_replace(());
     }
 
     /// The next queue id.

@@ -244,19 +244,34 @@ struct Known {
 }
 
 impl Logins {
-    /// Logins against the users of this file; it is read when it is needed and has changed.
-    pub(crate) fn new(path: PathBuf, own_domains: Vec<Domain>) -> io::Result<Self> {
-        let mut secret = [0u8; 32];
-        SystemRandom::new()
-            .fill(&mut secret)
-            .map_err(|_| io::Error::other("the system has no random numbers"))?;
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
-        Ok(Self {
+    /// Logins against the users of this file; it is read when it is needed and has changed. By the secret users
+    /// are made up who are not there: it must stay the same.
+    pub(crate) fn new(path: PathBuf, own_domains: Vec<Domain>, secret: &[u8]) -> Self {
+        Self {
             path,
-            key,
+            key: hmac::Key::new(hmac::HMAC_SHA256, secret),
             own_domains,
             known: Mutex::new(Known::default()),
-        })
+        }
+    }
+
+    /// What a session of this user rests on; another, or none, after the user was changed or taken out.
+    pub(crate) fn standing(&self, name: &str) -> Result<Option<Vec<u8>>, UsersError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh(&mut known)?;
+        let user = known.users.get(name);
+        Ok(user.map(|user| {
+            let all = format!("{}\n{:?}", user.password_hash, user.senders);
+            hmac::sign(&self.key, all.as_bytes()).as_ref().to_vec()
+        }))
+    }
+
+    /// Which version of the file is in force.
+    pub(crate) fn version(&self) -> Option<(SystemTime, u64)> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // A file that cannot be read ends nobody's session.
+        self.refresh(&mut known).ok()?;
+        known.read_at
     }
 
     /// Whether a login is remembered; otherwise [`Logins::check`] must do the slow work.
@@ -403,7 +418,7 @@ mod tests {
         let mut users = Users::load(&path).unwrap();
         users.add("anna", "geheim").unwrap();
         assert!(users.add("anna", "x").is_err());
-        let logins = Logins::new(path, Vec::new()).unwrap();
+        let logins = Logins::new(path, Vec::new(), b"secret");
         let now = Timestamp::from_secs(1000);
         assert!(!logins.is_remembered("anna", "geheim", now));
         assert!(!logins.check("anna", "falsch", now).unwrap());

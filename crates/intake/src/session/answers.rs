@@ -3,12 +3,12 @@
 use mail::{EnhancedCode, Reply, Timestamp};
 use smtp::line::LineReader;
 use smtp::sasl::{Binding, Keys};
-use smtp::server::State;
+use smtp::server::{State, Step};
 
 use super::timing::Clock;
 use super::{Phase, Saved, Session};
 use crate::relaying::Standing;
-use crate::{AcceptFailure, Event, LoginVerdict};
+use crate::{AcceptFailure, Event, LoginVerdict, NoKeys};
 
 fn unavailable() -> Reply {
     let text = "Logins can not be checked at the moment: try again later";
@@ -34,8 +34,8 @@ impl Session {
         self.offer();
     }
 
-    /// The answer to [`Request::FetchKeys`]; `None`: they can not be had at the moment.
-    pub fn keys_fetched(&mut self, now: Timestamp, keys: Option<Keys>) {
+    /// The answer to [`Request::FetchKeys`].
+    pub fn keys_fetched(&mut self, now: Timestamp, keys: Result<Keys, NoKeys>) {
         if !matches!(self.phase, Phase::Fetching(_)) {
             return;
         }
@@ -43,11 +43,14 @@ impl Session {
             return;
         };
         let step = match keys {
-            Some(keys) => ask.challenge(keys),
-            None => ask.refuse(unavailable()),
+            Ok(keys) => ask.challenge(keys),
+            Err(NoKeys::Unavailable) => ask.refuse(unavailable()),
+            Err(NoKeys::TooMany) => {
+                let refusal = self.too_many(ask.user().to_owned());
+                ask.refuse(refusal)
+            }
         };
-        self.follow(now, step, false);
-        self.stop_where_convenient();
+        self.follow_login(now, step);
     }
 
     /// The answer to [`Request::CheckLogin`].
@@ -80,15 +83,24 @@ impl Session {
             }
             LoginVerdict::Unavailable => ask.refuse(unavailable()),
             LoginVerdict::TooMany => {
-                self.tally.login_failures += 1;
-                let tls = self.client.tls;
-                self.events
-                    .push_back(Event::LoginFailed { user: name, tls });
-                let enhanced = EnhancedCode::new(4, 7, 0);
-                let text = "Too many logins have failed from your address: try again later";
-                ask.refuse(Reply::new(454, Some(enhanced), text))
+                let refusal = self.too_many(name);
+                ask.refuse(refusal)
             }
         };
+        self.follow_login(now, step);
+    }
+
+    /// Counts a login that was not looked at.
+    fn too_many(&mut self, user: String) -> Reply {
+        self.tally.login_failures += 1;
+        let tls = self.client.tls;
+        self.events.push_back(Event::LoginFailed { user, tls });
+        let text =
+            "Too many logins have failed from your address or for this user: try again later";
+        Reply::new(454, Some(EnhancedCode::new(4, 7, 0)), text)
+    }
+
+    fn follow_login(&mut self, now: Timestamp, step: Step) {
         self.follow(now, step, false);
         if self.tally.login_failures >= self.policy.limits.login_failures {
             self.end_for_errors();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use intake::{
-    AcceptFailure, Auth, Event, Listener, LocalDomains, LoginVerdict, Policy, Request, Senders,
-    Session, Tls, User,
+    AcceptFailure, Auth, Event, Listener, LocalDomains, LoginVerdict, NoKeys, Policy, Request,
+    Senders, Session, Tls, User,
 };
 use mail::{Address, Domain, IdSource, Message, QueueId, Reply, Timestamp};
 use smtp::machine::Machine;
@@ -141,13 +141,18 @@ impl Shell {
                 Request::StartTls => self.handshake = true,
                 Request::Close => self.closed = true,
                 Request::FetchKeys(user) => {
-                    let keys = (user != "later").then(|| Keys {
+                    let keys = Keys {
                         salt: b"salt".to_vec(),
                         rounds: 4096,
                         stored_key: vec![0; 32],
                         server_key: vec![0; 32],
                         nonce: "nonce".to_owned(),
-                    });
+                    };
+                    let keys = match user.as_str() {
+                        "later" => Err(NoKeys::Unavailable),
+                        "often" => Err(NoKeys::TooMany),
+                        _ => Ok(keys),
+                    };
                     self.session.keys_fetched(self.now, keys);
                 }
                 Request::CheckLogin(login) => {

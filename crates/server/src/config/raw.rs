@@ -196,6 +196,8 @@ pub(crate) struct Intake {
     pub(crate) max_connections_per_source: Option<usize>,
     /// Clients at once from one network, an IPv4 /24 or an IPv6 /48, unless the listener's `networks` name them. Default: half of `max_connections`.
     pub(crate) max_connections_per_network: Option<usize>,
+    /// A session that is older ends between two mails. Default: `4h`.
+    pub(crate) max_session_age: Text,
     /// Recipients of a message. Default: 1000.
     pub(crate) max_recipients: Option<usize>,
     /// Octets of a line of content. Default: 102400.

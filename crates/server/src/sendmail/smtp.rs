@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use intake::{
-    AcceptFailure, FixUps, Listener, LocalDomains, LoginVerdict, Policy, Request, Rewriting,
-    Session,
+    AcceptFailure, FixUps, Listener, LocalDomains, LoginVerdict, NoKeys, Policy, Request,
+    Rewriting, Session,
 };
 use mail::{Address, Domain, Headers, IdSource, Message, QueueId, Ret};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -44,7 +44,9 @@ pub(super) fn converse(options: &Options, settings: &Settings) -> Result<(), Fai
                 session.receive(net::now(), &mut input);
             }
             // None of these is offered, or asked without local domains.
-            Some(Request::FetchKeys(_)) => session.keys_fetched(net::now(), None),
+            Some(Request::FetchKeys(_)) => {
+                session.keys_fetched(net::now(), Err(NoKeys::Unavailable))
+            }
             Some(Request::CheckLogin(_)) => {
                 session.login_checked(net::now(), LoginVerdict::Unavailable);
             }

@@ -14,6 +14,7 @@ mod http;
 mod identity;
 mod load;
 mod local;
+mod logins;
 mod long_lines;
 mod lookups;
 mod nul;

@@ -27,7 +27,7 @@ use arguments::{
 use crate::config::{self, Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::users::Users;
-use crate::{ask, backup, demo, dkim, keys, logbook, run, sendmail, tools, webhooks};
+use crate::{ask, backup, demo, dkim, keys, logbook, rights, run, sendmail, tools, webhooks};
 
 /// Where the configuration is looked for when none is named.
 const CONFIG: &str = "/etc/sendoff/sendoff.toml";
@@ -400,6 +400,7 @@ fn confirm(config: &Config, verb: &Verb, selection: &Selection) -> Result<()> {
 }
 
 fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
+    rights::take_on_for_file(&config.users_file)?;
     let mut users = Users::load(&config.users_file)?;
     let done = match command {
         UserCommand::List => {

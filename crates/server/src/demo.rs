@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,9 @@ const ENDS_AFTER: Duration = Duration::from_secs(120);
 pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     let world = tokio::task::spawn_blocking(demo_world).await?;
     let dir = std::env::temp_dir().join(format!("sendoff-demo-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+    // It may not be there: others could have laid out links in it.
+    let made = std::fs::DirBuilder::new().mode(0o700).create(&dir);
+    made.with_context(|| format!("making {}", dir.display()))?;
     let path = dir.join("sendoff.toml");
     std::fs::write(&path, configuration(&world, &dir))?;
     let config = Config::load(&path)?;

@@ -41,6 +41,7 @@ mod recent;
 mod relayed;
 mod reports;
 mod resolve;
+mod rights;
 mod run;
 mod senders;
 mod sendmail;

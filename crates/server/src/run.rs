@@ -282,9 +282,6 @@ fn secrets(path: &Path) -> Result<intake::Keys> {
     text.push('\n');
     // Whole or not at all: a return path that is out in the world must be believed behind a crash too.
     net::create_private(path, &text)?;
-    if let Some(directory) = path.parent() {
-        std::fs::File::open(directory)?.sync_all()?;
-    }
     Ok(text.parse()?)
 }
 

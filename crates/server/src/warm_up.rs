@@ -189,12 +189,7 @@ impl WarmUps {
             serde_json::to_writer(&mut text, &line)?;
             text.push(b'\n');
         }
-        std::fs::create_dir_all(&self.directory)?;
-        let new = self.directory.join("new");
-        let mut file = std::fs::File::create(&new)?;
-        file.write_all(&text)?;
-        file.sync_data()?;
-        std::fs::rename(new, self.file(&today.day))
+        net::write_private(&self.file(&today.day), text)
     }
 
     /// Begins another day where it is time.

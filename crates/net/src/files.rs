@@ -8,9 +8,10 @@
 //! With whose rights this is done is not decided here: root takes on another identity before.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fchmod, fchown, fstat, fsync};
@@ -79,6 +80,21 @@ pub fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
         fchmod(&made, Mode::from_raw_mode(mode))?;
     }
     Ok(fsync(&above)?)
+}
+
+/// Opens a file to append to it; one that is not there is made with this mode, whatever the umask is.
+///
+/// # Errors
+/// When it cannot be opened or made.
+pub fn open_appending(path: &Path, mode: u32) -> io::Result<File> {
+    match OpenOptions::new().append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    let mut options = OpenOptions::new();
+    let file = options.append(true).create(true).mode(mode).open(path)?;
+    fchmod(&file, Mode::from_raw_mode(mode))?;
+    Ok(file)
 }
 
 /// A file under a name that nobody knows yet; gone again, unless it is given another.

@@ -24,6 +24,7 @@ use crate::http;
 use crate::journal::Journal;
 use crate::oauth;
 use crate::queue::{Ended, Owner};
+use crate::rights;
 use crate::service::{self, Manager};
 use crate::shared::{Settings, Shared};
 use crate::sockets;
@@ -45,8 +46,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     let manager = Manager::find().context("the service manager (NOTIFY_SOCKET)")?;
     let listeners = sockets::open(&config.listeners)?;
     let http = bind_http(&config)?;
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("making the data directory {}", config.data_dir.display()))?;
+    rights::close_to_others(&config)?;
     let journal = Journal::open(&config.log).with_context(|| {
         let file = config.log.file.as_deref().map(|f| f.display().to_string());
         let file = file.unwrap_or_else(|| "standard output".to_owned());
@@ -140,7 +140,6 @@ pub(crate) fn open_spool_in(config: &Config, dir: &Path) -> Result<(Spool, Recov
         reserve_bytes: config.queue.reserve_bytes,
         ..Options::default()
     };
-    std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     Spool::open_dir(dir, options).with_context(|| format!("opening the queue in {}", dir.display()))
 }
 
@@ -535,6 +534,7 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
     config.intake.usage = Arc::clone(&old.policy.usage);
     config.intake.suppressed = Arc::clone(&old.policy.suppressed);
     let settings = settings(config).await.map_err(|e| format!("{e:#}"))?;
+    rights::set_umask(&settings.config);
     shared.replace_settings(settings);
     shared.sources.forget_troubles();
     shared.faults.forget();

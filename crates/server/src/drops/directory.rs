@@ -16,6 +16,8 @@ use super::{UNFINISHED, WHOLE};
 
 /// Search and write for all, read for the owner, sticky and setgid; see `drops`.
 const MODE: u32 = 0o3733;
+/// Everybody passes through the directories above it.
+const PASSED: u32 = 0o711;
 const REFUSED: &str = "refused";
 /// The beginning of the name of a drop that is being taken.
 pub(super) const CLAIMED: &str = "taking-";
@@ -78,7 +80,7 @@ impl Directory {
     /// Opens the directory, and makes it where it is not there.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
+            net::make_dir(parent, PASSED)?;
         }
         let made = match std::fs::create_dir(path) {
             Ok(()) => true,

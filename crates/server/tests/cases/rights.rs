@@ -5,9 +5,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lab::{Config, Scratch};
+use lab::{Config, Scratch, Sendoff};
 
-use crate::scene::{BINARY, feed, not_tested};
+use crate::scene::{BINARY, SOON, Scene, eventually, feed, not_tested, queue, send};
 
 /// The service account of these tests; nobody else has this number.
 const SERVICE: u32 = 45_678;
@@ -132,4 +132,81 @@ fn a_link_in_place_of_the_file_itself_is_not_read_with_roots_rights() {
     let said = String::from_utf8_lossy(&added.stderr);
     assert!(said.contains("Permission denied"), "{said}");
     house.assert_untouched();
+}
+
+/// All that is below a directory, with what others than its owner and group may do.
+fn for_others(dir: &Path, found: &mut Vec<(PathBuf, u32)>) {
+    for entry in fs::read_dir(dir).expect("a directory").flatten() {
+        let path = entry.path();
+        // A file of SQLite may have gone meanwhile.
+        let Ok(meta) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if meta.is_dir() {
+            for_others(&path, found);
+        }
+        found.push((path, meta.mode() & 0o7777));
+    }
+}
+
+#[test]
+fn under_a_careless_umask_nobody_else_reads_queue_history_or_log() {
+    let scene = Scene::new();
+    let away = scene.world.domain("away.example");
+    let scratch = Scratch::new();
+    let mailboxes = scratch.path().join("mail/{user}").display().to_string();
+    let log = scratch.path().join("logs/outgoing.log");
+    let config = scene.config().set("log.file", log.display().to_string());
+    let config = config.set("local.domains", ["here.example"]);
+    let config = config.set("local.deliver", format!("maildir:{mailboxes}"));
+    let config = config.set("tls_reports.enabled", true);
+    let careless = ["sh", "-c", "umask 022; exec \"$@\"", "sh"];
+    let mut server = Sendoff::start_in(scratch, BINARY, config, &careless);
+    send(&server, "ann@away.example");
+    send(&server, "bob@here.example");
+    let new = server.directory().join("mail/bob/new");
+    eventually("both are there", SOON, || {
+        let stored = fs::read_dir(&new).is_ok_and(|found| found.count() == 1);
+        stored && away.received().len() == 1
+    });
+    assert_eq!(queue(&server).len(), 0);
+    let check = |server: &Sendoff| {
+        let mut found = Vec::new();
+        for dir in ["data", "logs", "mail"] {
+            for_others(&server.directory().join(dir), &mut found);
+        }
+        let drop = server.directory().join("data/drop");
+        for (path, mode) in found.iter().filter(|(path, _)| *path != drop) {
+            assert_eq!(mode & 0o007, 0, "{} {mode:o}", path.display());
+        }
+        let mode = |name: &str| {
+            let path = server.directory().join(name);
+            fs::metadata(path).expect(name).mode() & 0o7777
+        };
+        assert_eq!(mode("data"), 0o711);
+        assert_eq!(mode("data/drop"), 0o3733);
+        assert_eq!(mode("data/admin.sock"), 0o660);
+        assert_eq!(mode("data/spool"), 0o700);
+        for file in ["history.db", "index.db"] {
+            assert_eq!(mode(&format!("data/spool/{file}")), 0o600, "{file}");
+        }
+        assert_eq!((mode("logs"), mode("logs/outgoing.log")), (0o750, 0o640));
+        // Those who read a mailbox are in its group.
+        assert_eq!((mode("mail/bob"), mode("mail/bob/new")), (0o750, 0o750));
+    };
+    check(&server);
+    let mail = fs::read_dir(&new).expect("a mailbox").flatten().next();
+    let mail = mail.expect("a mail").metadata().expect("it is there");
+    assert_eq!(mail.mode() & 0o777, 0o640);
+    // What an earlier build left open is closed.
+    server.terminate();
+    let open = |name: &str, mode| {
+        let path = server.directory().join(name);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    open("data/spool", 0o755);
+    open("data/spool/history.db", 0o644);
+    open("data/spool/index.db", 0o644);
+    server.restart();
+    check(&server);
 }

@@ -269,6 +269,9 @@ fn check(path: Option<&PathBuf>, config: &Config) -> Result<()> {
     for warning in &config.warnings {
         print(&format!("Note: {warning}.\n"));
     }
+    for warning in rights::readable_secrets(config) {
+        print(&format!("Warning: {warning}.\n"));
+    }
     if let Some((certificate, key)) = &config.tls.certificate {
         net::ServerTls::load(certificate, key).context("tls.certificate and tls.private_key")?;
     }

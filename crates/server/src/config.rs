@@ -9,6 +9,7 @@ mod dkim;
 mod error;
 mod listeners;
 mod memory;
+mod named;
 pub(crate) mod oauth;
 pub(crate) mod paths;
 pub(crate) mod presets;
@@ -37,6 +38,7 @@ use smtp::extension::Extension;
 
 pub(crate) use console::ConsoleSettings;
 pub(crate) use error::{ConfigError, Place};
+pub(crate) use named::Named;
 pub(crate) use paths::{PathSettings, SuppressionSettings};
 pub(crate) use presets::Preset;
 pub(crate) use replies::Replies;
@@ -48,6 +50,8 @@ pub(crate) use webhooks::EventSettings;
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) path: Option<PathBuf>,
+    /// Other files that are read with it.
+    pub(crate) named: Named,
     pub(crate) hostname: Domain,
     pub(crate) data_dir: PathBuf,
     pub(crate) postmaster: Address,

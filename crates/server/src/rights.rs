@@ -1,6 +1,7 @@
 //! Who the process is and what it may do: the identity that root takes on before it writes where others may.
 
 mod identity;
+mod readable;
 
 use anyhow::{Context, Result};
 use rustix::fs::Mode;
@@ -8,6 +9,7 @@ use rustix::fs::Mode;
 use crate::config::{Config, LocalStore};
 
 pub(crate) use identity::{take_on_for, take_on_for_file};
+pub(crate) use readable::readable_secrets;
 
 /// Others pass through the data directory, to the drops and the admin socket, and see nothing of it.
 const DATA_DIR_MODE: u32 = 0o711;

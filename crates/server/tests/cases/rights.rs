@@ -210,3 +210,49 @@ fn under_a_careless_umask_nobody_else_reads_queue_history_or_log() {
     server.restart();
     check(&server);
 }
+
+#[test]
+fn check_warns_of_secrets_that_everybody_reads() {
+    let scratch = Scratch::new();
+    let file = |name: &str, mode: u32| {
+        let path = scratch.path().join(name);
+        fs::write(&path, "").expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("ours");
+        path.display().to_string()
+    };
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 2525));
+    let config = Config::new(address)
+        .set(
+            "data_dir",
+            scratch.path().join("data").display().to_string(),
+        )
+        .set("users.file", file("users.toml", 0o644))
+        .set("console.keys", file("keys.toml", 0o600))
+        .set("outgoing.mode", "relay")
+        .set("outgoing.relay.host", "relay.example")
+        .set("outgoing.relay.username", "ann")
+        .set("outgoing.relay.password", "secret");
+    let path = file("sendoff.toml", 0o604);
+    fs::write(&path, config.text()).expect("a configuration");
+    let check = || {
+        let mut command = Command::new(BINARY);
+        command.args(["check", "--config", &path]);
+        let output = feed(command, b"");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = check();
+    let warned = |said: &str, name: &str| {
+        let name = format!("can read {}", scratch.path().join(name).display());
+        said.lines()
+            .any(|line| line.starts_with("Warning: ") && line.contains(&name))
+    };
+    assert!(warned(&said, "users.toml"), "{said}");
+    assert!(warned(&said, "sendoff.toml") && said.contains("outgoing.relay.password"));
+    assert!(!warned(&said, "keys.toml"), "{said}");
+    let close = fs::Permissions::from_mode(0o640);
+    fs::set_permissions(&path, close.clone()).expect("ours");
+    fs::set_permissions(scratch.path().join("users.toml"), close).expect("ours");
+    assert!(!check().contains("Warning: "));
+}

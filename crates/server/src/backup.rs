@@ -42,7 +42,7 @@ struct Mark {
 /// Makes a backup of the queue that `spool` has open. Blocks.
 pub(crate) fn make(config: &Config, spool: &Spool, to: &Path) -> Result<Answer> {
     let new = fs::DirBuilder::new().recursive(true).mode(0o700).create(to);
-    new.with_context(|| format!("making {} (may the server write there)", to.display()))?;
+    new.with_context(|| format!("making {} (may the server write there; confined, it does in data_dir and sandbox.paths only)", to.display()))?;
     if fs::read_dir(to)?.next().is_some() {
         bail!(
             "{} is not empty: a backup goes into a directory of its own",

@@ -26,6 +26,7 @@ use arguments::{
 
 use crate::config::{self, Config, ConfigError};
 use crate::logbook::Wanted;
+use crate::started::Started;
 use crate::users::Users;
 use crate::{ask, backup, demo, dkim, keys, logbook, rights, run, sendmail, tools, webhooks};
 
@@ -133,8 +134,10 @@ fn carry_out(cli: Cli) -> Result<()> {
     let config = load(cli.config.as_ref())?;
     match cli.command {
         Command::Serve => {
+            // Before there are threads: each has rights of its own.
+            let started = Started::confined(config)?;
             let runtime = runtime()?;
-            let result = runtime.block_on(run::serve(config, CancellationToken::new()));
+            let result = runtime.block_on(run::serve(started, CancellationToken::new()));
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             result
         }
@@ -269,7 +272,11 @@ fn check(path: Option<&PathBuf>, config: &Config) -> Result<()> {
     for warning in &config.warnings {
         print(&format!("Note: {warning}.\n"));
     }
-    for warning in rights::readable_secrets(config) {
+    let elsewhere = rights::mailboxes_elsewhere(config);
+    for warning in rights::readable_secrets(config)
+        .into_iter()
+        .chain(elsewhere)
+    {
         print(&format!("Warning: {warning}.\n"));
     }
     if let Some((certificate, key)) = &config.tls.certificate {

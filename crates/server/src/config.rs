@@ -16,6 +16,7 @@ pub(crate) mod presets;
 mod raw;
 mod relay;
 pub(crate) mod replies;
+mod sandbox;
 mod sections;
 mod senders;
 mod sendmail;
@@ -42,6 +43,7 @@ pub(crate) use named::Named;
 pub(crate) use paths::{PathSettings, SuppressionSettings};
 pub(crate) use presets::Preset;
 pub(crate) use replies::Replies;
+pub(crate) use sandbox::SandboxSettings;
 pub(crate) use sendmail::SendmailSettings;
 pub(crate) use sources::Sources;
 pub(crate) use webhooks::EventSettings;
@@ -54,6 +56,9 @@ pub(crate) struct Config {
     pub(crate) named: Named,
     pub(crate) hostname: Domain,
     pub(crate) data_dir: PathBuf,
+    /// Whom the server becomes that root has started.
+    pub(crate) user: Option<String>,
+    pub(crate) sandbox: SandboxSettings,
     pub(crate) postmaster: Address,
     pub(crate) listeners: Vec<SocketAddr>,
     pub(crate) intake: intake::Policy,

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::print;
 use crate::config::Config;
 use crate::run;
+use crate::started::Started;
 
 /// The demonstration's options.
 #[derive(Debug, Args)]
@@ -50,7 +51,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
         .first()
         .ok_or_else(|| anyhow!("no listener"))?;
     let stop = CancellationToken::new();
-    let mut server = tokio::spawn(run::serve(config, stop.clone()));
+    let mut server = tokio::spawn(run::serve(Started::open(config)?, stop.clone()));
     introduce(&path, address, &world);
     tokio::select! {
         ended = &mut server => return ended?,

@@ -368,7 +368,7 @@ impl Output for Stdout {
 
 /// The log is read by members of the group as well, who may steer the server by its socket.
 const LOG_MODE: u32 = 0o640;
-const LOG_DIR_MODE: u32 = 0o750;
+pub(crate) const LOG_DIR_MODE: u32 = 0o750;
 
 struct LogFile {
     path: PathBuf,

@@ -51,6 +51,7 @@ mod shared;
 mod signing;
 mod sockets;
 mod sources;
+mod started;
 mod sts;
 mod suppression;
 mod tls_policy;

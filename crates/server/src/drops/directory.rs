@@ -76,6 +76,11 @@ pub(super) enum Bad {
     Form(#[from] FormError),
 }
 
+/// Makes the directory where it is not there.
+pub(crate) fn make(path: &Path) -> io::Result<()> {
+    Directory::open(path).map(|_| ())
+}
+
 impl Directory {
     /// Opens the directory, and makes it where it is not there.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {

@@ -60,7 +60,7 @@ fn become_owner(owner: Owner) -> Result<()> {
 }
 
 /// Becomes this user with its groups, for good.
-fn become_user(user: &User) -> Result<()> {
+pub(super) fn become_user(user: &User) -> Result<()> {
     let name = CString::new(user.name.as_str())?;
     nix::unistd::initgroups(&name, user.gid).map_err(|e| refused(user.uid.as_raw(), e))?;
     set_ids(user.uid, user.gid)

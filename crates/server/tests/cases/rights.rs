@@ -1,4 +1,5 @@
-//! Who may do what: root's commands in directories of the service account.
+//! Who may do what: root's commands in directories of the service account, what others may read, and what the
+//! server itself keeps of the rights that it was started with.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -7,7 +8,7 @@ use std::process::{Command, Output};
 
 use lab::{Config, Scratch, Sendoff};
 
-use crate::scene::{BINARY, SOON, Scene, eventually, feed, not_tested, queue, send};
+use crate::scene::{BINARY, SOON, Scene, eventually, feed, log_lines, not_tested, queue, send};
 
 /// The service account of these tests; nobody else has this number.
 const SERVICE: u32 = 45_678;
@@ -255,4 +256,218 @@ fn check_warns_of_secrets_that_everybody_reads() {
     fs::set_permissions(&path, close.clone()).expect("ours");
     fs::set_permissions(scratch.path().join("users.toml"), close).expect("ours");
     assert!(!check().contains("Warning: "));
+}
+
+/// A user that every system has.
+const NOBODY: &str = "nobody";
+
+/// A directory that the server's user may write in.
+fn scratch_of(uid: u32) -> Scratch {
+    let scratch = Scratch::new();
+    chown(scratch.path(), Some(uid), Some(uid)).expect("root may");
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).expect("root may");
+    scratch
+}
+
+fn uid_of(name: &str) -> u32 {
+    let output = Command::new("id").args(["-u", name]).output();
+    let text = String::from_utf8(output.expect("id runs").stdout).expect("a number");
+    text.trim().parse().expect("a number")
+}
+
+/// What `serve` says that ends at once.
+fn refusal(config: &Config, scratch: &Scratch) -> String {
+    let data = scratch.path().join("data").display().to_string();
+    let file = scratch.path().join("sendoff.toml");
+    let config = config.clone().set("data_dir", data);
+    fs::write(&file, config.text()).expect("a configuration");
+    let mut command = Command::new(BINARY);
+    command.arg("serve").arg("--config").arg(&file);
+    let output = feed(command, b"");
+    assert!(!output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn started_by_root_the_server_becomes_its_user_and_keeps_no_rights() {
+    if !rustix::process::geteuid().is_root() {
+        return not_tested("only root can become another user");
+    }
+    let scene = Scene::new();
+    let away = scene.world.domain("away.example");
+    let scratch = scratch_of(uid_of(NOBODY));
+    let config = scene.config().set("user", NOBODY);
+    let server = Sendoff::start_in(scratch, BINARY, config, &[]);
+    let pid = server.pid().expect("it runs");
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    let uid = uid_of(NOBODY);
+    let mut seen = 0;
+    for thread in threads.flatten() {
+        let status = fs::read_to_string(thread.path().join("status")).expect("a thread");
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.map(|value| value.split_whitespace().collect::<Vec<_>>().join(" "))
+        };
+        let all = |n: &str| [n; 4].join(" ");
+        assert_eq!(field("Uid:"), Some(all(&uid.to_string())));
+        for name in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert_eq!(field(name).as_deref(), Some("0000000000000000"), "{name}");
+        }
+        assert_eq!(field("NoNewPrivs:").as_deref(), Some("1"));
+        seen += 1;
+    }
+    assert!(seen > 1, "the server has threads");
+    let data = fs::metadata(server.directory().join("data")).expect("it was made");
+    assert_eq!((data.uid(), data.mode() & 0o777), (uid, 0o711));
+    // It works, and root steers it.
+    send(&server, "ann@away.example");
+    assert_eq!(away.wait_for(1, SOON).len(), 1);
+    server.run(&["reload"]);
+    server.run(&["user", "list"]);
+}
+
+#[test]
+fn what_only_root_can_read_stops_the_start_and_not_a_reload() {
+    if !rustix::process::geteuid().is_root() {
+        return not_tested("only root can become another user");
+    }
+    let scratch = scratch_of(uid_of(NOBODY));
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = Config::new(address)
+        .set("user", NOBODY)
+        .set("outgoing.mode", "relay")
+        .set("outgoing.relay.host", "relay.example")
+        .set("outgoing.relay.username", "ann")
+        .set("outgoing.relay.password_file", "password");
+    let password = scratch.path().join("password");
+    fs::write(&password, "secret").expect("a file");
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).expect("root may");
+    let said = refusal(&config, &scratch);
+    assert!(said.contains("as the server's user"), "{said}");
+    assert!(said.contains("password_file"), "{said}");
+}
+
+#[test]
+fn a_data_directory_of_another_owner_stops_the_start_with_the_command_that_mends_it() {
+    if !rustix::process::geteuid().is_root() {
+        return not_tested("only root can make what belongs to others");
+    }
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    for (user, owner, mended) in [
+        (NOBODY, SERVICE, "chown -R nobody: "),
+        ("root", SERVICE, "chown -R root: "),
+    ] {
+        let scratch = scratch_of(0);
+        let data = scratch.path().join("data");
+        fs::create_dir(&data).expect("a directory");
+        chown(&data, Some(owner), Some(owner)).expect("root may");
+        let said = refusal(&Config::new(address).set("user", user), &scratch);
+        let command = format!("{mended}{}", data.display());
+        assert!(said.contains(&command), "{said}");
+    }
+    let unknown = Config::new(address).set("user", "nobody-has-this-name");
+    let said = refusal(&unknown, &scratch_of(0));
+    assert!(said.contains("useradd --system"), "{said}");
+}
+
+/// Whether the kernel has Landlock with the rights that are needed, as it says itself.
+fn has_landlock() -> bool {
+    let ask = "import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))";
+    let output = Command::new("python3").args(["-c", ask]).output();
+    let text = String::from_utf8(output.expect("python3 runs").stdout).expect("a number");
+    text.trim().parse().unwrap_or(0) >= 2
+}
+
+#[test]
+fn the_server_writes_nowhere_else_even_as_root() {
+    let scene = Scene::new();
+    let config = scene.config().set("outgoing.enabled", false);
+    let elsewhere = Scratch::new();
+    let mut server = Sendoff::start(BINARY, config);
+    let copy = elsewhere.path().join("copy").display().to_string();
+    if !has_landlock() {
+        let told = log_lines(&server, &[" warning ", "no Landlock"]);
+        assert_eq!(told.len(), 1, "it is said once");
+        return not_tested("this kernel has no Landlock");
+    }
+    assert!(log_lines(&server, &[" warning ", "Landlock"]).is_empty());
+    let refused = server.cli(&["backup", &copy]);
+    assert!(!refused.status.success(), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("sandbox.paths"), "{said}");
+    assert!(
+        fs::read_dir(elsewhere.path())
+            .expect("it is there")
+            .next()
+            .is_none()
+    );
+    let paths = [elsewhere.path().display().to_string()];
+    server.reconfigure(|config| config.set("sandbox.paths", paths));
+    let reload = server.cli(&["reload"]);
+    let said = String::from_utf8_lossy(&reload.stderr);
+    assert!(
+        said.contains("sandbox.paths") && said.contains("needs a restart"),
+        "{said}"
+    );
+    server.terminate();
+    server.restart();
+    server.run(&["backup", &copy]);
+}
+
+#[test]
+fn what_a_reload_would_read_elsewhere_needs_a_restart() {
+    if !has_landlock() {
+        return not_tested("this kernel has no Landlock");
+    }
+    let scene = Scene::new();
+    let elsewhere = Scratch::new();
+    let ca = scene.world.ca.write(elsewhere.path()).expect("a file");
+    let mut server = Sendoff::start(BINARY, scene.config());
+    let roots = [ca.display().to_string()];
+    server.reconfigure(|config| config.set("tls.extra_roots", roots));
+    let reload = server.cli(&["reload"]);
+    assert!(!reload.status.success(), "{reload:?}");
+    let said = String::from_utf8_lossy(&reload.stderr);
+    assert!(
+        said.contains("tls.extra_roots") && said.contains("needs a restart"),
+        "{said}"
+    );
+    server.terminate();
+    server.restart();
+    server.run(&["reload"]);
+}
+
+#[test]
+fn a_mailbox_that_is_a_link_elsewhere_is_found_by_check_and_let_in_by_a_setting() {
+    let scene = Scene::new();
+    let (boxes, elsewhere) = (Scratch::new(), Scratch::new());
+    symlink(elsewhere.path(), boxes.path().join("bob")).expect("a link");
+    fs::create_dir(boxes.path().join("ann")).expect("a directory");
+    let config = scene.config().set("local.domains", ["here.example"]).set(
+        "local.deliver",
+        format!("maildir:{}/{{user}}", boxes.path().display()),
+    );
+    let mut server = Sendoff::start(BINARY, config);
+    let warned = |server: &Sendoff| {
+        let said = server.run(&["check"]);
+        said.contains("bob is a link to") && said.contains("sandbox.paths")
+    };
+    assert!(warned(&server));
+    send(&server, "bob@here.example");
+    if has_landlock() {
+        let line = server.wait_for_log(&[" deferred ", "Permission denied"], SOON);
+        assert!(line.is_some(), "{}", server.log());
+        assert!(!elsewhere.path().join("new").exists());
+    } else {
+        not_tested("this kernel has no Landlock");
+    }
+    let paths = [elsewhere.path().display().to_string()];
+    server.reconfigure(|config| config.set("sandbox.paths", paths));
+    assert!(!warned(&server));
+    server.terminate();
+    server.restart();
+    let new = elsewhere.path().join("new");
+    eventually("it is stored", SOON, || {
+        fs::read_dir(&new).is_ok_and(|found| found.count() == 1)
+    });
 }

@@ -136,6 +136,8 @@ impl Directory {
             "does not belong to the server's user, which therefore cannot remove what it has taken"
         } else if mode & 0o044 != 0 {
             "can be read by others than the server: it shows who sends mail"
+        } else if mode & 0o022 == 0 {
+            "is closed to everybody but the server: no other user hands mail in"
         } else if mode & 0o022 != 0 && mode & 0o1000 == 0 {
             "is not sticky: users can remove each other's mail"
         } else if mode & 0o002 != 0 && mode & 0o2000 == 0 && ours != 0 {

@@ -120,8 +120,8 @@ pub(super) fn confine(config: &Config) -> Result<(Sandbox, Option<String>)> {
         return Ok((Sandbox::default(), None));
     }
     if !is_supported() {
-        let note = "this kernel has no Landlock (Linux 5.19 on, and `landlock` among lsm=): the process is not \
-                    confined to its files";
+        let note = "this kernel has no Landlock (Linux 5.19 on, and `landlock` among lsm=), or a filter of the \
+                    service manager denies it (SystemCallFilter=): the process is not confined to its files";
         return Ok((Sandbox::default(), Some(note.to_owned())));
     }
     let (mut missing, mut sandbox) = (Vec::new(), Sandbox::default());

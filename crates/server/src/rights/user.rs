@@ -36,10 +36,16 @@ pub(super) fn settle(config: &Config) -> Result<Option<String>> {
     if let Some(user) = &user {
         become_user(user).with_context(|| format!("user: becoming {}", user.name))?;
     }
-    if !own.is_root() {
-        give_up_capabilities().context("giving up privileges")?;
-    }
-    Ok(note)
+    let kept = match own.is_root() {
+        true => None,
+        false => give_up_capabilities().err().map(|error| {
+            format!(
+                "the server keeps the capabilities that it was started with ({error}): a filter of the service \
+                 manager denies capset, perhaps (SystemCallFilter=)"
+            )
+        }),
+    };
+    Ok(note.or(kept))
 }
 
 /// Whom root is to become; nobody where it stays root, with a word about that unless it was asked for.
@@ -120,6 +126,10 @@ fn check_owner(dir: &Path, own: Uid) -> Result<()> {
 
 /// A user other than root keeps what the service manager gave it (AmbientCapabilities=) until the sockets are open.
 fn give_up_capabilities() -> rustix::io::Result<()> {
+    let has = rustix::thread::capabilities(None)?;
+    if has.permitted.is_empty() && has.inheritable.is_empty() {
+        return Ok(());
+    }
     rustix::thread::clear_ambient_capability_set()?;
     let none = CapabilitySet::empty();
     rustix::thread::set_capabilities(

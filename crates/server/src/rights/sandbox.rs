@@ -18,7 +18,7 @@ use crate::drops;
 use crate::journal::LOG_DIR_MODE;
 
 /// Where the system keeps what everybody may read: users, resolver, certificates, libraries of the user database.
-const SYSTEM: [&str; 13] = [
+const SYSTEM: [&str; 14] = [
     "/etc",
     "/usr",
     "/lib",
@@ -28,6 +28,7 @@ const SYSTEM: [&str; 13] = [
     "/run/systemd/resolve",
     "/run/systemd/userdb",
     "/run/resolvconf",
+    "/run/NetworkManager",
     "/var/lib/sss",
     "/nix/store",
     "/dev/urandom",

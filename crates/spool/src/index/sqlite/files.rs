@@ -242,8 +242,10 @@ pub(super) fn open_history(dir: &Path) -> Result<Connection, IndexError> {
         // What is sorted for an index of a long history goes to a file, not to memory; and to one here, where
         // the server may write.
         connection.execute_batch("PRAGMA temp_store = FILE")?;
-        let directory = dir.to_string_lossy();
-        connection.pragma_update(None, "temp_store_directory", &*directory)?;
+        if have > 0 {
+            let directory = dir.to_string_lossy();
+            connection.pragma_update(None, "temp_store_directory", &*directory)?;
+        }
         make_tables(&connection, &missing.concat(), known as i64)?;
         connection.execute_batch("PRAGMA temp_store = MEMORY")?;
     }

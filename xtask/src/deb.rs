@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// Files of `packaging/`, and of the project, with their places in the system.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 14] = [
     ("packaging/sendoff.toml", "etc/sendoff/sendoff.toml"),
     (
         "packaging/sendoff.service",
@@ -34,6 +34,10 @@ const FILES: [(&str, &str); 13] = [
     ("docs/running.md", "usr/share/doc/sendoff/running.md"),
     ("docs/tutorial.md", "usr/share/doc/sendoff/tutorial.md"),
     ("docs/problems.md", "usr/share/doc/sendoff/problems.md"),
+    (
+        "packaging/deploy-certificate.sh",
+        "usr/share/doc/sendoff/deploy-certificate.sh",
+    ),
     ("CHANGELOG.md", "usr/share/doc/sendoff/NEWS"),
     ("LICENSE-MIT", "usr/share/doc/sendoff/copyright"),
 ];

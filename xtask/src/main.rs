@@ -3,6 +3,7 @@
 //! Everything that must hold is checked by `test`, the same on every machine. What the compiler
 //! does not check is in `tidy`, which is a test of this crate too.
 
+mod advisories;
 mod api;
 mod architecture;
 mod commands;
@@ -28,6 +29,8 @@ cargo xtask test    everything that must hold: format, tidy, lints, tests
 cargo xtask tidy    what the compiler does not check
 cargo xtask docs    write the pages that are generated from the code
 cargo xtask judges  fetch what tests judge by from PyPI, into the target directory
+cargo xtask advisories [DIRECTORY]
+                    known faults of the crates in Cargo.lock, by a database of RustSec that is named or here
 cargo xtask deb     build the Debian package; with --debug, of the debug build
 ";
 
@@ -40,6 +43,10 @@ fn main() -> ExitCode {
             .and_then(|()| api::write(&root()))
             .and_then(|()| commands::write(&root()))
             .and_then(|()| events::write(&root())),
+        "advisories" => {
+            let named = std::env::args().nth(2).map(PathBuf::from);
+            advisories::check(&root(), named).map(|told| say(&told))
+        }
         "judges" => judges::prepare(),
         "deb" => {
             let release = !std::env::args().any(|word| word == "--debug");

@@ -28,7 +28,7 @@ pub use dns::{
     detect_servers,
 };
 pub use egress::{Path, Proxy, ProxyProtocol};
-pub use files::{create_private, write_private};
+pub use files::{Fresh, create_private, make_dir, open_appending, write_private};
 pub use http::{HttpAnswer, HttpRequest, KeptHttp, WebUrl, http};
 pub use link::{Link, Turn};
 pub use listen::bind;

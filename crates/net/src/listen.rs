@@ -1,16 +1,15 @@
 //! Listening sockets.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// Listens at an address; an IPv6 address takes IPv6 only, so that each line of configuration is
-/// one socket.
+/// one socket. It does not block.
 ///
 /// # Errors
 /// When the address is in use, not ours, or the port needs a right that is missing.
@@ -27,5 +26,5 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use spool::{Filter, Op, Spool};
 
 use crate::config::Config;
-use crate::{drops, run};
+use crate::{drops, rights, run};
 
 /// Says that a backup is whole, and of when.
 const MARK: &str = "backup.toml";
@@ -42,7 +42,7 @@ struct Mark {
 /// Makes a backup of the queue that `spool` has open. Blocks.
 pub(crate) fn make(config: &Config, spool: &Spool, to: &Path) -> Result<Answer> {
     let new = fs::DirBuilder::new().recursive(true).mode(0o700).create(to);
-    new.with_context(|| format!("making {} (may the server write there)", to.display()))?;
+    new.with_context(|| format!("making {} (may the server write there; confined, it does in data_dir and sandbox.paths only)", to.display()))?;
     if fs::read_dir(to)?.next().is_some() {
         bail!(
             "{} is not empty: a backup goes into a directory of its own",
@@ -73,6 +73,7 @@ pub(crate) fn make(config: &Config, spool: &Spool, to: &Path) -> Result<Answer> 
 
 /// Makes a backup while no server runs.
 pub(crate) fn make_alone(config: &Config, to: &Path) -> Result<Answer> {
+    rights::take_on_for(&config.data_dir)?;
     let (spool, _) = run::open_spool(config)?;
     make(config, &spool, to)
 }
@@ -184,6 +185,7 @@ pub(crate) struct Wanted {
 /// Puts the queue of a backup in the place of one that is not there; says what was done. No server may
 /// run with this data directory.
 pub(crate) fn restore(config: &Config, from: &Path, wanted: Wanted) -> Result<String> {
+    rights::take_on_for(&config.data_dir)?;
     let mark = read_mark(from)?;
     let place = config.data_dir.join(SPOOL);
     if holds_segments(&place)? {
@@ -219,7 +221,6 @@ pub(crate) fn restore(config: &Config, from: &Path, wanted: Wanted) -> Result<St
     }
     let drops = restore_drops(config, from)?;
     sync_dir(&config.data_dir)?;
-    give_to_owner(&config.data_dir)?;
     Ok(told(&mark, waiting, wanted, drops.as_deref(), &faults))
 }
 
@@ -263,7 +264,13 @@ fn read_mark(from: &Path) -> Result<Mark> {
             "{} is no backup, or one that was not finished: it has no {MARK}",
             from.display()
         )),
-        Err(e) => Err(e).with_context(|| format!("reading {}", path.display())),
+        Err(e) => Err(e).with_context(|| {
+            format!(
+                "reading {}: may the owner of data_dir, with whose rights a backup is restored, read it and pass \
+                 through the directories above it",
+                path.display()
+            )
+        }),
     }
 }
 
@@ -349,28 +356,4 @@ fn restore_drops(config: &Config, from: &Path) -> Result<Option<PathBuf>> {
     let to = config.data_dir.join(RESTORED_DROPS);
     copy_tree(&from, &to, &|_| false)?;
     Ok(Some(to))
-}
-
-/// What root has restored belongs to whom the data directory belongs.
-fn give_to_owner(dir: &Path) -> Result<()> {
-    let owner = fs::metadata(dir)?;
-    let give = |path: &Path| -> io::Result<()> {
-        let own = fs::symlink_metadata(path)?;
-        if own.uid() == 0 && owner.uid() != 0 && (own.is_file() || own.is_dir()) {
-            chown(path, Some(owner.uid()), Some(owner.gid()))?;
-        }
-        Ok(())
-    };
-    let mut dirs = vec![dir.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir)? {
-            let entry = entry?;
-            let path = entry.path();
-            give(&path).with_context(|| format!("giving {} to its owner", path.display()))?;
-            if entry.file_type()?.is_dir() {
-                dirs.push(path);
-            }
-        }
-    }
-    Ok(())
 }

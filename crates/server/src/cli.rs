@@ -26,8 +26,9 @@ use arguments::{
 
 use crate::config::{self, Config, ConfigError};
 use crate::logbook::Wanted;
+use crate::started::Started;
 use crate::users::Users;
-use crate::{ask, backup, demo, dkim, keys, logbook, run, sendmail, tools, webhooks};
+use crate::{ask, backup, demo, dkim, keys, logbook, rights, run, sendmail, tools, webhooks};
 
 /// Where the configuration is looked for when none is named.
 const CONFIG: &str = "/etc/sendoff/sendoff.toml";
@@ -134,8 +135,10 @@ fn carry_out(cli: Cli) -> Result<()> {
     let config = load(cli.config.as_ref())?;
     match cli.command {
         Command::Serve => {
+            // Before there are threads: each has rights of its own.
+            let started = Started::confined(config)?;
             let runtime = runtime()?;
-            let result = runtime.block_on(run::serve(config, CancellationToken::new()));
+            let result = runtime.block_on(run::serve(started, CancellationToken::new()));
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             result
         }
@@ -270,6 +273,13 @@ fn check(path: Option<&PathBuf>, config: &Config) -> Result<()> {
     for warning in &config.warnings {
         print(&format!("Note: {warning}.\n"));
     }
+    let elsewhere = rights::mailboxes_elsewhere(config);
+    for warning in rights::readable_secrets(config)
+        .into_iter()
+        .chain(elsewhere)
+    {
+        print(&format!("Warning: {warning}.\n"));
+    }
     if let Some((certificate, key)) = &config.tls.certificate {
         net::ServerTls::load(certificate, key).context("tls.certificate and tls.private_key")?;
     }
@@ -401,6 +411,7 @@ fn confirm(config: &Config, verb: &Verb, selection: &Selection) -> Result<()> {
 }
 
 fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
+    rights::take_on_for_file(&config.users_file)?;
     let mut users = Users::load(&config.users_file)?;
     let done = match command {
         UserCommand::List => {

@@ -9,12 +9,14 @@ mod dkim;
 mod error;
 mod listeners;
 mod memory;
+mod named;
 pub(crate) mod oauth;
 pub(crate) mod paths;
 pub(crate) mod presets;
 mod raw;
 mod relay;
 pub(crate) mod replies;
+pub(crate) mod sandbox;
 mod sections;
 mod senders;
 mod sendmail;
@@ -37,9 +39,11 @@ use smtp::extension::Extension;
 
 pub(crate) use console::ConsoleSettings;
 pub(crate) use error::{ConfigError, Place};
+pub(crate) use named::Named;
 pub(crate) use paths::{PathSettings, SuppressionSettings};
 pub(crate) use presets::Preset;
 pub(crate) use replies::Replies;
+pub(crate) use sandbox::SandboxSettings;
 pub(crate) use sendmail::SendmailSettings;
 pub(crate) use sources::Sources;
 pub(crate) use webhooks::EventSettings;
@@ -48,8 +52,13 @@ pub(crate) use webhooks::EventSettings;
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) path: Option<PathBuf>,
+    /// Other files that are read with it.
+    pub(crate) named: Named,
     pub(crate) hostname: Domain,
     pub(crate) data_dir: PathBuf,
+    /// Whom the server becomes that root has started.
+    pub(crate) user: Option<String>,
+    pub(crate) sandbox: SandboxSettings,
     pub(crate) postmaster: Address,
     pub(crate) listeners: Vec<SocketAddr>,
     pub(crate) intake: intake::Policy,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::print;
 use crate::config::Config;
 use crate::run;
+use crate::started::Started;
 
 /// The demonstration's options.
 #[derive(Debug, Args)]
@@ -38,7 +40,9 @@ const ENDS_AFTER: Duration = Duration::from_secs(120);
 pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     let world = tokio::task::spawn_blocking(demo_world).await?;
     let dir = std::env::temp_dir().join(format!("sendoff-demo-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+    // It may not be there: others could have laid out links in it.
+    let made = std::fs::DirBuilder::new().mode(0o700).create(&dir);
+    made.with_context(|| format!("making {}", dir.display()))?;
     let path = dir.join("sendoff.toml");
     std::fs::write(&path, configuration(&world, &dir))?;
     let config = Config::load(&path)?;
@@ -47,7 +51,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
         .first()
         .ok_or_else(|| anyhow!("no listener"))?;
     let stop = CancellationToken::new();
-    let mut server = tokio::spawn(run::serve(config, stop.clone()));
+    let mut server = tokio::spawn(run::serve(Started::open(config)?, stop.clone()));
     introduce(&path, address, &world);
     tokio::select! {
         ended = &mut server => return ended?,

@@ -16,6 +16,7 @@ use sign::{Finding, PrivateKey, PublicKey, Selector, Signer, judge};
 
 use crate::cli::print;
 use crate::config::Config;
+use crate::rights;
 
 /// The longest string of a TXT record, in octets (RFC 1035 §3.3.14).
 const STRING_MAX: usize = 255;
@@ -108,6 +109,7 @@ fn generate(
         Wanted::Ed25519 => &[(Wanted::Ed25519, "")],
         Wanted::Both => &[(Wanted::Rsa, "-rsa"), (Wanted::Ed25519, "-ed25519")],
     };
+    rights::take_on_for(dir)?;
     let mut made = Vec::with_capacity(kinds.len());
     for (kind, suffix) in kinds {
         let selector: Selector = format!("{selector}{suffix}").parse()?;

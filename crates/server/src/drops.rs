@@ -36,6 +36,7 @@ mod watch;
 
 pub(crate) use collect::{collect, prepare};
 pub(crate) use deposit::{DepositError, deposit, new_id};
+pub(crate) use directory::make;
 pub(crate) use form::{Asked, Drop, Sender, To};
 pub(crate) use owner::full_name_of_caller;
 

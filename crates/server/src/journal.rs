@@ -8,7 +8,7 @@
 //! top is left out, counted, and said in the log as soon as it can be written again.
 
 use std::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -366,6 +366,10 @@ impl Output for Stdout {
     }
 }
 
+/// The log is read by members of the group as well, who may steer the server by its socket.
+const LOG_MODE: u32 = 0o640;
+pub(crate) const LOG_DIR_MODE: u32 = 0o750;
+
 struct LogFile {
     path: PathBuf,
     file: BufWriter<File>,
@@ -377,9 +381,9 @@ struct LogFile {
 impl LogFile {
     fn open(path: &Path, settings: &LogSettings) -> io::Result<Self> {
         if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir)?;
+            net::make_dir(dir, LOG_DIR_MODE)?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let file = net::open_appending(path, LOG_MODE)?;
         Ok(Self {
             path: path.to_owned(),
             written: file.metadata()?.len(),
@@ -403,10 +407,7 @@ impl LogFile {
             }
         }
         std::fs::rename(&self.path, numbered(1))?;
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.path)?;
+        let file = net::open_appending(&self.path, LOG_MODE)?;
         self.file = BufWriter::with_capacity(64 * 1024, file);
         self.written = 0;
         Ok(())

@@ -6,6 +6,7 @@ use console::{Key, KeysFile, Scope};
 
 use crate::cli::{complain, print};
 use crate::config::Config;
+use crate::rights;
 
 /// What is done with keys.
 #[derive(Debug, Subcommand)]
@@ -32,6 +33,7 @@ pub(crate) enum KeyCommand {
 
 /// Does it; a running server notices by itself.
 pub(crate) fn carry_out(config: &Config, command: KeyCommand, json: bool) -> Result<()> {
+    rights::take_on_for_file(&config.console.keys)?;
     let mut file = KeysFile::load(&config.console.keys)?;
     match command {
         KeyCommand::Add {

@@ -22,6 +22,8 @@ use crate::event::{Finished, Job};
 use crate::known;
 use crate::shared::{Settings, Shared};
 
+/// Mail in a Maildir: for the server's user, whose mailbox it is by rights of the directory, and its group.
+const MAIL_MODE: u32 = 0o640;
 /// How long the local store is waited for while a client waits for its answer to RCPT.
 const KNOWS_WAIT: Duration = Duration::from_secs(10);
 
@@ -358,17 +360,15 @@ fn write_maildir(
         message.accepted.as_secs(),
         message.id
     );
-    let temporary = dir.join("tmp").join(&name);
-    let mut file = std::fs::File::create(&temporary)?;
+    // Whoever owns the mailbox may put a link there under any name that can be foreseen.
+    let mut file = net::Fresh::within(&dir.join("tmp"), MAIL_MODE)?;
     write!(
         file,
         "Return-Path: <{}>\r\nDelivered-To: {address}\r\n",
         message.envelope.sender()
     )?;
     file.write_all(content)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, dir.join("new").join(&name))?;
-    std::fs::File::open(dir.join("new"))?.sync_all()
+    file.replace(&dir.join("new").join(&name))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use mail::{Domain, IdSource, QueueId, Timestamp};
 use net::{ClientTls, Dns, ServerTls};
 use spool::{HistoryFound, Options, Recovered, Spool};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -26,9 +27,10 @@ use crate::http;
 use crate::journal::Journal;
 use crate::oauth;
 use crate::queue::{Ended, Owner};
+use crate::rights;
 use crate::service::{self, Manager};
 use crate::shared::{Settings, Shared};
-use crate::sockets;
+use crate::started::Started;
 use crate::suppression;
 use crate::tls_reports;
 use crate::unwritten;
@@ -43,12 +45,10 @@ const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10
 const HISTORY_LOOKED_AT: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Opens everything, serves until a signal or until `stop`, and ends in order.
-pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
+pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<()> {
     let manager = Manager::find().context("the service manager (NOTIFY_SOCKET)")?;
-    let listeners = sockets::open(&config.listeners)?;
-    let http = bind_http(&config)?;
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("making the data directory {}", config.data_dir.display()))?;
+    let Started { config, .. } = started;
+    rights::close_to_others(&config)?;
     let journal = Journal::open(&config.log).with_context(|| {
         let file = config.log.file.as_deref().map(|f| f.display().to_string());
         let file = file.unwrap_or_else(|| "standard output".to_owned());
@@ -82,14 +82,15 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     tokio::spawn(admin::serve(Arc::clone(&shared), door));
     drops::prepare(&shared);
     tasks.spawn(drops::collect(Arc::clone(&shared)));
-    for (number, listener) in listeners.into_iter().enumerate() {
+    for (number, listener) in started.listeners.into_iter().enumerate() {
+        let listener = TcpListener::from_std(listener)?;
         let line = shared.journal.line(net::now(), "listening");
         line.field("address", listener.local_addr()?).send();
         let shared = Arc::clone(&shared);
         tokio::spawn(front::listen(shared, listener, number, tasks.clone()));
     }
-    if let Some(listener) = http {
-        http::open(&shared, listener, &tasks)?;
+    if let Some(listener) = started.http {
+        http::open(&shared, TcpListener::from_std(listener)?, &tasks)?;
     }
     tokio::spawn(look_at_dns(Arc::clone(&shared)));
     tokio::spawn(look_for_damage(Arc::clone(&shared)));
@@ -110,16 +111,6 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> Result<()>
     finish(&shared, &tasks, ended).await
 }
 
-fn bind_http(config: &Config) -> Result<Option<tokio::net::TcpListener>> {
-    let Some(address) = config.console.address else {
-        return Ok(None);
-    };
-    let bound = net::bind(address);
-    bound
-        .with_context(|| sockets::cannot_listen(address, "console.address"))
-        .map(Some)
-}
-
 /// Opens the queue in its place.
 pub(crate) fn open_spool(config: &Config) -> Result<(Spool, Recovered)> {
     open_spool_in(config, &config.data_dir.join("spool"))
@@ -137,7 +128,6 @@ pub(crate) fn open_spool_in(config: &Config, dir: &Path) -> Result<(Spool, Recov
         reserve_bytes: config.queue.reserve_bytes,
         ..Options::default()
     };
-    std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     Spool::open_dir(dir, options).with_context(|| format!("opening the queue in {}", dir.display()))
 }
 
@@ -280,9 +270,6 @@ fn secrets(path: &Path) -> Result<intake::Keys> {
     text.push('\n');
     // Whole or not at all: a return path that is out in the world must be believed behind a crash too.
     net::create_private(path, &text)?;
-    if let Some(directory) = path.parent() {
-        std::fs::File::open(directory)?.sync_all()?;
-    }
     Ok(text.parse()?)
 }
 
@@ -501,7 +488,8 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
     let old = shared.settings();
     let path = old.config.path.clone();
     let path = path.ok_or("this server runs without a configuration file")?;
-    let config = Config::load(&path).map_err(|e| e.to_string())?;
+    let sandbox = old.config.sandbox.in_force.clone();
+    let config = Config::load(&path).map_err(|e| sandbox.explain(&e.to_string()))?;
     let mut words = vec!["The configuration is in force.".to_owned()];
     let fixed = [
         (config.data_dir != old.config.data_dir, "data_dir"),
@@ -512,6 +500,11 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
         (
             config.console.address != old.config.console.address,
             "console.address",
+        ),
+        (config.user != old.config.user, "user"),
+        (
+            config.sandbox.enabled != old.config.sandbox.enabled,
+            "sandbox.enabled",
         ),
         (config.log.file != old.config.log.file, "log.file"),
         (
@@ -525,6 +518,9 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
             "{what} changed, which needs a restart; nothing was changed"
         ));
     }
+    if let Some(why) = sandbox.lacks(&config) {
+        return Err(format!("{why}; nothing was changed"));
+    }
     words.extend(config.warnings.iter().map(|w| format!("Note: {w}.")));
     if config.log.detailed != old.config.log.detailed {
         // Otherwise what an administrator switched by hand stays.
@@ -532,10 +528,13 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
         shared.journal.set_detailed(None, until);
     }
     let mut config = config;
+    config.sandbox.in_force = sandbox.clone();
     // What was used of a quota stays used.
     config.intake.usage = Arc::clone(&old.policy.usage);
     config.intake.suppressed = Arc::clone(&old.policy.suppressed);
-    let settings = settings(config).await.map_err(|e| format!("{e:#}"))?;
+    let settings = settings(config).await;
+    let settings = settings.map_err(|e| sandbox.explain(&format!("{e:#}")))?;
+    rights::set_umask(&settings.config);
     shared.replace_settings(settings);
     shared.sources.forget_troubles();
     shared.faults.forget();

@@ -1,11 +1,10 @@
 //! The listening sockets: those that a service manager has opened for the server (`LISTEN_FDS`),
 //! matched to the configuration by their address, and those that the server opens itself.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{Context, Result, anyhow};
 use listenfd::ListenFd;
-use tokio::net::TcpListener;
 
 /// What to say, and what to look for, when an address cannot be listened at.
 pub(crate) fn cannot_listen(address: SocketAddr, key: &str) -> String {
@@ -48,7 +47,7 @@ fn given() -> Result<Vec<(SocketAddr, TcpListener)>> {
         };
         socket.set_nonblocking(true)?;
         let address = socket.local_addr().context(what)?;
-        sockets.push((address, TcpListener::from_std(socket)?));
+        sockets.push((address, socket));
     }
     Ok(sockets)
 }

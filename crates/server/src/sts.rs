@@ -4,9 +4,8 @@
 //! meantime: that is what protects it from whoever controls these for an hour.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -172,7 +171,7 @@ impl StsPolicies {
 
     async fn write(&self, shared: &Shared, domain: &Domain, kept: &Kept) {
         let (path, text) = (self.path(domain), kept.text());
-        let written = tokio::task::spawn_blocking(move || replace(&path, text.as_bytes())).await;
+        let written = tokio::task::spawn_blocking(move || net::write_private(&path, text)).await;
         let why = match written {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
@@ -248,20 +247,6 @@ fn parse(text: &[u8]) -> Option<Kept> {
             id: id.to_owned(),
         }),
     })
-}
-
-/// Whole or not at all, and on the disk.
-fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let directory = path.parent().unwrap_or_else(|| Path::new("."));
-    std::fs::create_dir_all(directory)?;
-    // No domain begins with a dot.
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = directory.join(format!(".{name}"));
-    let mut file = std::fs::File::create(&temporary)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    std::fs::File::open(directory)?.sync_all()
 }
 
 /// Fetches the policy (RFC 8461 §3.3): HTTPS with a certificate for the policy's host, no redirect.

@@ -82,7 +82,7 @@ impl TlsReports {
             text.push(b'\n');
         }
         for (day, text) in days {
-            std::fs::create_dir_all(&self.directory)?;
+            net::make_dir(&self.directory, 0o700)?;
             append(&self.file(&day, "jsonl"), &text)?;
         }
         Ok(())
@@ -141,10 +141,7 @@ impl TlsReports {
 
 /// One write, on the disk.
 fn append(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)?;
+    let mut file = net::open_appending(path, 0o600)?;
     file.write_all(text)?;
     file.sync_data()
 }

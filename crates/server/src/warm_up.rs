@@ -189,12 +189,7 @@ impl WarmUps {
             serde_json::to_writer(&mut text, &line)?;
             text.push(b'\n');
         }
-        std::fs::create_dir_all(&self.directory)?;
-        let new = self.directory.join("new");
-        let mut file = std::fs::File::create(&new)?;
-        file.write_all(&text)?;
-        file.sync_data()?;
-        std::fs::rename(new, self.file(&today.day))
+        net::write_private(&self.file(&today.day), text)
     }
 
     /// Begins another day where it is time.
@@ -258,13 +253,10 @@ impl WarmUps {
         text.push(b'\n');
         let path = self.file(day);
         if !path.exists() {
-            std::fs::create_dir_all(&self.directory)?;
+            net::make_dir(&self.directory, 0o700)?;
             self.forget_all_but(day);
         }
-        let mut file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)?;
+        let mut file = net::open_appending(&path, 0o600)?;
         file.write_all(&text)?;
         file.sync_data()?;
         let mut today = self.today();

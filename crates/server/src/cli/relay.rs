@@ -17,7 +17,7 @@ use crate::config::oauth::{Flow, OauthSettings};
 use crate::config::{Preset, presets};
 use crate::oauth::flows::{self, Web};
 use crate::oauth::kept::{self, Kept};
-use crate::run;
+use crate::{rights, run};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RelayCommand {
@@ -161,6 +161,7 @@ async fn login(config: &Config) -> Result<()> {
         ));
     }
     let file = kept::file(&config.data_dir);
+    rights::take_on_for(&config.data_dir)?;
     let mut kept = Kept {
         subject: oauth.subject(),
         ..Kept::default()

@@ -1,12 +1,14 @@
 //! The configuration as it stands in the file. Each key's comment is its reference entry: meaning,
 //! unit, default.
 
+mod process;
 mod senders;
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::relay::RawRelay;
+pub(crate) use process::Sandbox;
 pub(crate) use senders::{ReturnPath, Sender, SenderRewriting};
 
 pub(crate) type Text = Option<Spanned<String>>;
@@ -19,6 +21,11 @@ pub(crate) struct Raw {
     pub(crate) hostname: Text,
     /// Where the queue is kept. Default: `/var/lib/sendoff`.
     pub(crate) data_dir: Text,
+    /// Whom the server becomes when root starts it, once its sockets are open; `root` keeps root's rights. Default:
+    /// `sendoff`, where there is such a user.
+    pub(crate) user: Option<String>,
+    /// Which files the process may touch.
+    pub(crate) sandbox: Sandbox,
     /// Whom senders can write to. Default: `postmaster@` and the hostname.
     pub(crate) postmaster: Text,
     /// Where mail is taken in; any number. Default: one at 127.0.0.1:2525.

@@ -69,6 +69,9 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
     let (dkim, unusable_key) = keyring(&raw.dkim, place, base, &mut warnings)?;
     Ok(Config {
         path: None,
+        user: raw.user.clone(),
+        sandbox: super::sandbox::settings(&raw.sandbox, base),
+        named: super::Named::of(&raw, base),
         console: console(&raw.console, place, &tls, &data_dir, base)?,
         log: log(&raw.log, place, &data_dir, base)?,
         queue,

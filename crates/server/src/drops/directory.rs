@@ -16,6 +16,8 @@ use super::{UNFINISHED, WHOLE};
 
 /// Search and write for all, read for the owner, sticky and setgid; see `drops`.
 const MODE: u32 = 0o3733;
+/// Everybody passes through the directories above it.
+const PASSED: u32 = 0o711;
 const REFUSED: &str = "refused";
 /// The beginning of the name of a drop that is being taken.
 pub(super) const CLAIMED: &str = "taking-";
@@ -74,11 +76,16 @@ pub(super) enum Bad {
     Form(#[from] FormError),
 }
 
+/// Makes the directory where it is not there.
+pub(crate) fn make(path: &Path) -> io::Result<()> {
+    Directory::open(path).map(|_| ())
+}
+
 impl Directory {
     /// Opens the directory, and makes it where it is not there.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
+            net::make_dir(parent, PASSED)?;
         }
         let made = match std::fs::create_dir(path) {
             Ok(()) => true,
@@ -129,6 +136,8 @@ impl Directory {
             "does not belong to the server's user, which therefore cannot remove what it has taken"
         } else if mode & 0o044 != 0 {
             "can be read by others than the server: it shows who sends mail"
+        } else if mode & 0o022 == 0 {
+            "is closed to everybody but the server: no other user hands mail in"
         } else if mode & 0o022 != 0 && mode & 0o1000 == 0 {
             "is not sticky: users can remove each other's mail"
         } else if mode & 0o002 != 0 && mode & 0o2000 == 0 && ours != 0 {

@@ -102,10 +102,6 @@ impl Kept {
 
     /// Replaces the file.
     pub(crate) fn write(&self, file: &Path) -> io::Result<()> {
-        net::write_private(file, &serde_json::to_string(self)?)?;
-        match file.parent() {
-            Some(directory) => std::fs::File::open(directory)?.sync_all(),
-            None => Ok(()),
-        }
+        net::write_private(file, serde_json::to_string(self)?)
     }
 }

@@ -26,6 +26,7 @@ mod reports;
 mod require_tls;
 mod resends;
 mod returns;
+mod rights;
 mod scene;
 mod senders;
 mod sendmail;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -290,4 +290,24 @@ pub(crate) fn recipients(name: &str, domain: &str, count: usize) -> Vec<String> 
         text
     };
     (0..count).map(recipient).collect()
+}
+
+/// What a command says that is given this on standard input.
+pub(crate) fn feed(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // A command that refuses its arguments reads nothing.
+    drop(stdin.write_all(input));
+    drop(stdin);
+    child.wait_with_output().expect("the command ends")
+}
+
+/// Says aloud that something is not tested here.
+pub(crate) fn not_tested(why: &str) {
+    drop(writeln!(std::io::stderr(), "NOT TESTED: {why}"));
 }

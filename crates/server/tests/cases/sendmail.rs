@@ -3,11 +3,10 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -16,7 +15,7 @@ use std::time::Duration;
 use lab::{Config, MxHost, Received, Scratch, Sendoff};
 use serde_json::{Value, json};
 
-use crate::scene::{BINARY, Dsn, SOON, Scene, eventually, log_lines, queue};
+use crate::scene::{BINARY, Dsn, SOON, Scene, eventually, feed, log_lines, queue};
 
 /// Kills of the server while mail is dropped.
 const KILLS: u64 = 15;
@@ -41,20 +40,6 @@ fn command(binary: &Path, dir: &Path, arguments: &[&str]) -> Command {
         .env("NAME", "Ann Onym")
         .env_remove("SENDOFF_CONFIG");
     command
-}
-
-fn feed(mut command: Command, input: &[u8]) -> Output {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command runs");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    // A command that refuses its arguments reads nothing.
-    drop(stdin.write_all(input));
-    drop(stdin);
-    child.wait_with_output().expect("the command ends")
 }
 
 pub(crate) fn sendmail(dir: &Path, arguments: &[&str], input: &str) -> Output {

@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::Mode;
+
 use super::{File, Storage};
 
 /// A directory of the operating system, held by an exclusive lock as long as this value lives.
@@ -66,6 +68,7 @@ impl DirStorage {
             create_dir(&root.join(dir)).map_err(failed)?;
         }
         let top = fs::File::open(&root).map_err(failed)?;
+        close_to_others(&top).map_err(failed)?;
         lock(&top, &root)?;
         let lock = lock_file(&root)?;
         let [bodies, quarantine] = DIRECTORIES.map(|dir| fs::File::open(root.join(dir)));
@@ -94,6 +97,16 @@ fn create_dir(path: &Path) -> io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(path)
+}
+
+/// Builds before this made it for everybody to read, under the umask that most systems have.
+fn close_to_others(dir: &fs::File) -> io::Result<()> {
+    let stat = rustix::fs::fstat(dir)?;
+    let ours = stat.st_uid == rustix::process::geteuid().as_raw();
+    match ours && stat.st_mode & 0o077 != 0 {
+        true => Ok(rustix::fs::fchmod(dir, Mode::RWXU)?),
+        false => Ok(()),
+    }
 }
 
 /// Takes the lock on a file or directory.

@@ -1,6 +1,7 @@
 //! The two files: their tables, how they are opened, and how those of earlier releases are brought up.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -116,6 +117,20 @@ pub(super) fn connect(path: &Path) -> Result<Connection, IndexError> {
     Ok(connection)
 }
 
+/// SQLite makes a file for everybody to read, and what stands beside it with the same mode. One that is there
+/// is not opened: closing it again would take away the locks that SQLite has on it.
+fn close_to_others(path: &Path) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+        made => return made.map(drop),
+    }
+    match fs::metadata(path)?.mode() & 0o077 {
+        0 => Ok(()),
+        _ => fs::set_permissions(path, fs::Permissions::from_mode(0o600)),
+    }
+}
+
 /// In one transaction: a crash leaves all of the tables with their version, or none.
 fn make_tables(connection: &Connection, tables: &str, version: i64) -> Result<(), IndexError> {
     let whole = format!("BEGIN IMMEDIATE; {tables} PRAGMA user_version = {version}; COMMIT;");
@@ -124,6 +139,7 @@ fn make_tables(connection: &Connection, tables: &str, version: i64) -> Result<()
 
 /// Opens the index; whether it is to be checked: it was not closed in order.
 pub(super) fn open_index(dir: &Path) -> Result<(Connection, bool), IndexError> {
+    close_to_others(&dir.join(INDEX_FILE))?;
     let connection = connect(&dir.join(INDEX_FILE))?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
     match version {
@@ -210,6 +226,7 @@ fn set_aside(
 }
 
 pub(super) fn open_history(dir: &Path) -> Result<Connection, IndexError> {
+    close_to_others(&dir.join(HISTORY_FILE))?;
     let connection = connect(&dir.join(HISTORY_FILE))?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
     let known = HISTORY_STEPS.len();
@@ -222,8 +239,13 @@ pub(super) fn open_history(dir: &Path) -> Result<Connection, IndexError> {
         });
     };
     if !missing.is_empty() {
-        // What is sorted for an index of a long history goes to a file, not to memory.
+        // What is sorted for an index of a long history goes to a file, not to memory; and to one here, where
+        // the server may write.
         connection.execute_batch("PRAGMA temp_store = FILE")?;
+        if have > 0 {
+            let directory = dir.to_string_lossy();
+            connection.pragma_update(None, "temp_store_directory", &*directory)?;
+        }
         make_tables(&connection, &missing.concat(), known as i64)?;
         connection.execute_batch("PRAGMA temp_store = MEMORY")?;
     }

@@ -1,0 +1,91 @@
+//! The files that the configuration names, and whether it holds secrets itself.
+
+use std::path::{Path, PathBuf};
+
+use super::raw::{Raw, Text};
+
+/// What else belongs to the configuration.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Named {
+    pub(crate) files: Vec<NamedFile>,
+    /// A key that holds a password or another secret, not the name of a file with it.
+    pub(crate) secret: Option<&'static str>,
+}
+
+/// A file that is read.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedFile {
+    pub(crate) key: &'static str,
+    pub(crate) path: PathBuf,
+    /// Whoever reads it can be somebody that he is not.
+    pub(crate) is_secret: bool,
+}
+
+impl Named {
+    pub(super) fn of(raw: &Raw, base: &Path) -> Self {
+        let mut named = Self::default();
+        let mut add = |key: &'static str, file: &Text, is_secret: bool| {
+            let text = file.as_ref().map(|text| text.get_ref());
+            named
+                .files
+                .extend(text.filter(|t| !t.is_empty()).map(|t| NamedFile {
+                    key,
+                    path: base.join(t),
+                    is_secret,
+                }));
+        };
+        let (tls, outgoing) = (&raw.tls, &raw.outgoing);
+        let relay = outgoing.relay.as_ref().map(|relay| relay.get_ref());
+        let oauth = relay.and_then(|relay| Some(relay.oauth.as_ref()?.get_ref()));
+        add("tls.certificate", &tls.certificate, false);
+        add("tls.private_key", &tls.private_key, true);
+        let certificate = &outgoing.client_certificate;
+        add("outgoing.client_certificate", certificate, false);
+        add("outgoing.client_key", &outgoing.client_key, true);
+        if let Some(relay) = relay {
+            add("outgoing.relay.password_file", &relay.password_file, true);
+        }
+        if let Some(oauth) = oauth {
+            let key = "outgoing.relay.oauth.client_secret_file";
+            add(key, &oauth.client_secret_file, true);
+            let key = "outgoing.relay.oauth.service_account_file";
+            add(key, &oauth.service_account_file, true);
+        }
+        add("dns.trust_anchor", &raw.dns.trust_anchor, false);
+        add("replies.rules", &raw.replies.rules, false);
+        for dkim in &raw.dkim {
+            add("dkim.key_file", &dkim.get_ref().key_file, true);
+        }
+        for webhook in &raw.webhook {
+            add("webhook.secret_file", &webhook.get_ref().secret_file, true);
+        }
+        for source in &raw.source {
+            let file = &source.get_ref().proxy_password_file;
+            add("source.proxy_password_file", file, true);
+        }
+        for root in &tls.extra_roots {
+            named.files.push(NamedFile {
+                key: "tls.extra_roots",
+                path: base.join(root),
+                is_secret: false,
+            });
+        }
+        let webhook = raw.webhook.iter().any(|w| w.get_ref().secret.is_some());
+        let mut sources = raw.source.iter();
+        let proxy = sources.any(|s| s.get_ref().proxy_password.is_some());
+        let held = [
+            (
+                relay.is_some_and(|relay| relay.password.is_some()),
+                "outgoing.relay.password",
+            ),
+            (
+                oauth.is_some_and(|oauth| oauth.client_secret.is_some()),
+                "outgoing.relay.oauth.client_secret",
+            ),
+            (webhook, "webhook.secret"),
+            (proxy, "source.proxy_password"),
+        ];
+        named.secret = held.iter().find(|(is, _)| *is).map(|(_, key)| *key);
+        named
+    }
+}

@@ -1,0 +1,15 @@
+//! The section about the process.
+
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sandbox {
+    /// The process touches only files that it has to do with (Landlock, Linux 5.19 on): it writes in `data_dir`, in the
+    /// directories of drops, log, `return_path.secrets_file` and Maildirs, and reads the configuration's directory and
+    /// those of files that it names, `/etc` and `/usr`. Default: true.
+    pub(crate) enabled: Option<bool>,
+    /// Directories that it writes in as well: for Maildirs that are links elsewhere (`sendoff check` finds them), and
+    /// for backups. Default: none.
+    pub(crate) paths: Vec<String>,
+}

@@ -72,6 +72,10 @@ fn errors_name_file_line_key_and_what_is_allowed() {
             "[outgoing.relay]\nhost=\"h\"\nusername=\"u\"",
             "the password is missing",
         ),
+        (
+            "[outgoing.relay]\nhost=\"h\"\npassword=12345678",
+            "sendoff.toml:3: password: its value, which is not shown, is of another kind: expected a string",
+        ),
         ("[[domain]]\nvia_smtp = \"x\"", "needs the key match"),
         (
             "[[domain]]\nmatch = \"x\"\nvia_smtp = \"a b\"",

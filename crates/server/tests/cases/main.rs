@@ -26,6 +26,7 @@ mod require_tls;
 mod resends;
 mod returns;
 mod scene;
+mod secrets;
 mod senders;
 mod sendmail;
 mod service;

@@ -4,6 +4,7 @@
 //! care that this happens inside TLS only. What it proves itself with never shows in `Debug`.
 
 mod cram;
+mod masked;
 mod mechanism;
 mod scram;
 
@@ -18,6 +19,7 @@ use smtp::command;
 use smtp::extension::Extensions;
 use smtp::sasl::{Binding, ScramHash};
 
+pub use masked::Masked;
 pub use mechanism::Mechanism;
 pub use scram::Derivation;
 use scram::{Challenged, First, Flag, Trouble};
@@ -179,6 +181,12 @@ impl LogIn {
             }
             _ => "(credentials not shown)".to_owned(),
         }
+    }
+
+    /// Who logs in.
+    #[must_use]
+    pub fn username(&self) -> &str {
+        &self.credentials.username
     }
 
     /// Begins the strongest mechanism that both sides know; `None` when there is none (any more).

@@ -26,7 +26,8 @@ pub use attempt::{
     Attempt, AttemptSettings, Candidate, Elsewhere, Family, Next, NoHost, RecipientEnd, Skip, Way,
 };
 pub use auth::{
-    Credentials, Derivation, LogIn, LoginStep, Mechanism, Secret, nothing_in_common, shown_reply,
+    Credentials, Derivation, LogIn, LoginStep, Masked, Mechanism, Secret, nothing_in_common,
+    shown_reply,
 };
 pub use convert::{
     Conversion, Converted, Obstacle, Rewritten, Signatures, convert, has_sender,

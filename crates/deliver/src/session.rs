@@ -12,7 +12,7 @@ use smtp::reply::ReplyParser;
 use smtp::sasl::Binding;
 
 use crate::attempt::Way;
-use crate::auth::{self, Credentials, Derivation, LogIn, LoginStep};
+use crate::auth::{self, Credentials, Derivation, LogIn, LoginStep, Masked};
 use crate::failure::Failure;
 use crate::judge::{LOST, Stage};
 use crate::timeouts::Timeouts;
@@ -88,6 +88,8 @@ pub struct Session {
     events: VecDeque<Event>,
     since: Timestamp,
     transcript: Transcript,
+    /// What the host is told for the login, and must not be shown in what it says.
+    masked: Masked,
     transactions: u32,
     /// The last transaction was left without its content: RSET comes first.
     dirty: bool,
@@ -101,6 +103,7 @@ impl Session {
         let mut transcript = Transcript::default();
         transcript.listen(settings.detailed);
         Self {
+            masked: Masked::login(settings.credentials.as_ref()),
             settings,
             state: State::Greeting,
             host: Extensions::none(),
@@ -279,7 +282,8 @@ impl Session {
         }
     }
 
-    fn handle(&mut self, now: Timestamp, reply: &Reply) {
+    fn handle(&mut self, now: Timestamp, raw: &Reply) {
+        let reply = &*self.masked.reply(raw);
         let shown = auth::shown_reply(reply);
         self.transcript.received(&shown);
         self.heard(|| shown.to_string());
@@ -289,7 +293,7 @@ impl Session {
             State::Greeting => self.give_up(Stage::Greeting, reply),
             State::Ehlo if ready => {
                 let ignored = self.settings.ignore.iter();
-                let offered = Extensions::parse(reply);
+                let offered = Extensions::parse(raw);
                 self.host = ignored.fold(offered, |host, e| host.without(*e));
                 self.hello_done(now);
             }
@@ -309,7 +313,7 @@ impl Session {
             // Offered and refused: this connection goes on in clear.
             State::StartTls => self.login_or_ready(now),
             State::Login(mut login) => {
-                let step = login.answer(reply);
+                let step = login.answer(raw);
                 self.follow_login(now, login, step);
             }
             State::Busy(running) => self.transaction(now, running, reply),
@@ -388,6 +392,7 @@ impl Session {
         self.since = now;
         match step {
             LoginStep::Say(line) => {
+                self.masked.said(&line, login.username());
                 self.transcript.note(&login.shown(&line));
                 self.tell_sent();
                 self.out.push_back(line);
@@ -398,7 +403,10 @@ impl Session {
                 self.state = State::Deriving(login);
             }
             LoginStep::Done => self.ready(now),
-            LoginStep::Failed(reply) => self.give_up(Stage::Login, &reply),
+            LoginStep::Failed(reply) => {
+                let reply = self.masked.reply(&reply);
+                self.give_up(Stage::Login, &reply);
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! Addresses, domains and headers.
 
-use mail::{Address, Domain, Headers, body_offset, find_header, received_count};
+use bytes::BytesMut;
+use mail::{Address, Domain, Headers, body_offset, find_header, header_in_lines, received_count};
+use smtp::data::{BareNewline, ChunkReader, ContentRules, Nul};
 
 /// An address reads back as it is written, also in its form for hosts without SMTPUTF8.
 pub(crate) fn address(input: &[u8]) {
@@ -61,6 +63,20 @@ pub(crate) fn header(input: &[u8]) {
         received_count(input) > 0,
         find_header(input, "received").is_some()
     );
+    // What is read of a header before its lines are mended is what goes out.
+    let (read, length) = header_in_lines(input);
+    let rules = ContentRules {
+        size_max: u64::MAX,
+        line_max: usize::MAX,
+        bare_newline: BareNewline::Normalise,
+        nul: Nul::Keep,
+        binary: false,
+    };
+    let mut mended = ChunkReader::new(rules, Vec::new(), 0);
+    mended.read(&mut BytesMut::from(input), input.len() as u64);
+    let mended = mended.finish().expect("any octets are mended");
+    assert!(length <= input.len() && mended.starts_with(&read));
+    assert!(length < input.len() || [&read[..], b"\r\n"].concat().starts_with(&mended));
     // What follows the empty line changes nothing of the header.
     let header = input.get(..body).unwrap_or_default();
     assert!(Headers::new(header).eq(Headers::new(input)));

@@ -60,6 +60,9 @@ struct Finding {
     kind: Kind,
     /// The recipient's number; `None`: it is none of the message's.
     number: Option<u32>,
+    /// The address that it came to, or speaks of, says by its signature that it is about this recipient. A
+    /// name in a report is anybody's word who got the mail and knows its return path.
+    proven: bool,
     /// Whom the report names.
     named: Option<Address>,
     code: Option<EnhancedCode>,
@@ -189,7 +192,9 @@ fn findings(returned: &Returned, original: Option<&Original>, signed: Option<u32
         };
         signed.or(by_name).or(only)
     };
-    match returned {
+    let is_alone = original.is_some_and(|o| o.recipients.len() == 1);
+    let proven = signed.is_some() || is_alone;
+    let mut found = match returned {
         Returned::Status(fates) => statuses(fates, signed.is_some())
             .into_iter()
             .map(|fate| {
@@ -207,8 +212,13 @@ fn findings(returned: &Returned, original: Option<&Original>, signed: Option<u32
             code: None,
             host: String::new(),
             text: "no part of it is for machines".to_owned(),
+            proven: false,
         }],
+    };
+    for finding in &mut found {
+        finding.proven = proven;
     }
+    found
 }
 
 /// What is said of recipients. Where the address names one, all that is said is about that one
@@ -230,6 +240,7 @@ fn of_fate(fate: &Fate, number: Option<u32>) -> Finding {
             }
         },
         number,
+        proven: false,
         named: fate.recipient.clone().or_else(|| fate.original.clone()),
         code: fate.status,
         host: fate.host.clone(),
@@ -248,6 +259,7 @@ fn of_complaint(
     Finding {
         kind: Kind::Complained,
         number: number(named),
+        proven: false,
         named: named.cloned(),
         code: None,
         host: complaint.agent.clone(),
@@ -322,6 +334,12 @@ fn note(original: &Original, finding: &Finding, report: &Message) -> Option<Op> 
         true => String::new(),
         false => format!(" by {}", finding.host),
     };
+    // Receivers of events would stop sending to whom it names.
+    let (word, unproven) = match (finding.proven, finding.kind) {
+        (false, Kind::Bounced) => (Kind::Reported.word(), "unproven bounce: "),
+        (false, Kind::Complained) => (Kind::Reported.word(), "unproven complaint: "),
+        (_, kind) => (kind.word(), ""),
+    };
     Some(Op::Note(Note::Later(LaterRow {
         key: RecipientKey {
             id: original.id,
@@ -330,8 +348,8 @@ fn note(original: &Original, finding: &Finding, report: &Message) -> Option<Op> 
                 .or_else(|| original.recipients.first().map(|r| r.0))?,
         },
         at: report.accepted,
-        word: finding.kind.word().to_owned(),
-        text: format!("{code}{}{host} {}", finding.text, mark(report.id)),
+        word: word.to_owned(),
+        text: format!("{unproven}{code}{}{host} {}", finding.text, mark(report.id)),
     })))
 }
 
@@ -342,7 +360,7 @@ fn suppressed(
     returned: &Returned,
 ) -> Option<Suppression> {
     let mut all = original.recipients.iter();
-    let (_, recipient) = all.find(|(n, _)| Some(*n) == finding.number)?;
+    let (_, recipient) = all.find(|(n, _)| Some(*n) == finding.number && finding.proven)?;
     let about = About {
         id: original.id,
         recipient,
@@ -436,6 +454,10 @@ fn tell(shared: &Shared, report: &Message, original: Option<&Original>, finding:
         .field("report", report.id)
         .maybe("status", finding.code)
         .maybe("host", Some(&finding.host).filter(|host| !host.is_empty()))
+        .maybe(
+            "proven",
+            (!finding.proven && original.is_some()).then_some("no"),
+        )
         .field("what", &finding.text)
         .send();
 }

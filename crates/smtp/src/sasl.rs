@@ -32,6 +32,23 @@ pub fn mechanisms(binding: Option<&Binding>) -> Vec<String> {
     all.map(str::to_owned).collect()
 }
 
+/// Whether a word names a mechanism, one of ours or another that is well known: it is no secret.
+pub(crate) fn is_mechanism(word: &str) -> bool {
+    let others = [
+        "CRAM-MD5",
+        "DIGEST-MD5",
+        "EXTERNAL",
+        "GSSAPI",
+        "NTLM",
+        "OAUTHBEARER",
+        "SCRAM-SHA-1",
+        "SCRAM-SHA-1-PLUS",
+        "XOAUTH2",
+    ];
+    let mut all = MECHANISMS.iter().chain(&others).chain([&PLUS]);
+    all.any(|name| name.eq_ignore_ascii_case(word))
+}
+
 /// How a client says that it is who it claims to be.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Evidence {

@@ -14,6 +14,7 @@ use mail::{EnhancedCode, Envelope, Reply};
 
 use crate::extension::Extensions;
 use crate::line::{AUTH_MAX, COMMAND_MAX, Line, LineReader};
+use crate::sasl;
 
 pub use command::{AskMail, AskRcpt, AskStartTls, ExpectHelo, ExpectMail, ExpectRcpt};
 pub use content::{
@@ -205,15 +206,31 @@ impl Wire<'_> {
     }
 }
 
-/// A command line for the log: the initial response of AUTH, which holds a password, is masked.
+/// Commands whose lines hold no secret.
+const VERBS: [&str; 13] = [
+    "BDAT", "DATA", "EHLO", "EXPN", "HELO", "HELP", "MAIL", "NOOP", "QUIT", "RCPT", "RSET",
+    "STARTTLS", "VRFY",
+];
+
+/// A command line for the log. What AUTH says beyond a mechanism that is known may be a password; so may a line
+/// that is no command, such as the response of a client that has not heard its AUTH being refused.
 fn shown(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
-    let mut words = text.splitn(3, ' ');
-    match (words.next(), words.next(), words.next()) {
-        (Some(verb), Some(mechanism), Some(_)) if verb.eq_ignore_ascii_case("AUTH") => {
-            format!("{verb} {mechanism} ***")
+    let mut words = text.split_ascii_whitespace();
+    let given = words.next().unwrap_or_default();
+    match given.to_ascii_uppercase().as_str() {
+        "AUTH" => {
+            let known = words.next().filter(|word| sasl::is_mechanism(word));
+            let more = if known.is_some() && words.next().is_none() {
+                ""
+            } else {
+                " ***"
+            };
+            let mechanism = known.map(|word| format!(" {word}")).unwrap_or_default();
+            format!("{given}{mechanism}{more}")
         }
-        _ => text.into_owned(),
+        verb if VERBS.contains(&verb) => text.into_owned(),
+        _ => format!("(no command: {} octets, not shown)", line.len()),
     }
 }
 

@@ -64,6 +64,18 @@ impl Place<'_> {
             .and_then(|t| t.lines().next())
             .unwrap_or_default();
         let message = error.message().replace('\n', " ");
+        // A password without quotation marks is no reason to show it.
+        let is_secret = |key: &str| {
+            ["password", "secret", "token", "key"]
+                .iter()
+                .any(|s| key.contains(s))
+        };
+        let message = match (line.split_once('='), message.split_once(", expected ")) {
+            (Some((key, _)), Some((_, expected))) if is_secret(key) => {
+                format!("its value, which is not shown, is of another kind: expected {expected}")
+            }
+            _ => message,
+        };
         match line.split_once('=') {
             Some((key, _)) if !message.contains("unknown field") => {
                 self.wrong(span, format!("{}: {message}", key.trim()))

@@ -251,11 +251,14 @@ fn proxy(entry: &Spanned<raw::Source>, place: &Place<'_>, base: &Path) -> Result
     let wrong = |why: &str| {
         let form = "write \"socks5://ADDRESS:PORT\" or \"proxy://ADDRESS:PORT\", with an address and \
                     not a name";
-        place.key(
-            text.span(),
-            "source.proxy",
-            format!("`{}` {why}: {form}", text.get_ref()),
-        )
+        // What stands in front of an @ is a password.
+        let shown = match text.get_ref().rsplit_once('@') {
+            Some((_, behind)) => {
+                format!("***@{behind}` {why} (a login is proxy_username and proxy_password)")
+            }
+            None => format!("{}` {why}", text.get_ref()),
+        };
+        place.key(text.span(), "source.proxy", format!("`{shown}: {form}"))
     };
     let (scheme, rest) = text
         .get_ref()

@@ -72,6 +72,14 @@ fn errors_name_file_line_key_and_what_is_allowed() {
             "[outgoing.relay]\nhost=\"h\"\nusername=\"u\"",
             "the password is missing",
         ),
+        (
+            "[outgoing.relay]\nhost=\"h\"\npassword=12345678",
+            "sendoff.toml:3: password: its value, which is not shown, is of another kind: expected a string",
+        ),
+        (
+            "[[source]]\naddress=\"192.0.2.1\"\nproxy=\"socks5://ann:secret@192.0.2.9:1080\"",
+            "sendoff.toml:3: source.proxy: `***@192.0.2.9:1080` has no address (a login is",
+        ),
         ("[[domain]]\nvia_smtp = \"x\"", "needs the key match"),
         (
             "[[domain]]\nmatch = \"x\"\nvia_smtp = \"a b\"",

@@ -152,7 +152,7 @@ fn qualified(text: &str, here: &Domain) -> Result<Address, mail::ParseAddressErr
     }
 }
 
-/// The mail with this server's name behind a name alone in From and Sender, as for a recipient: cron and others
+/// The mail with this server's name after a name alone in From and Sender, as for a recipient: cron and others
 /// write `From: root`.
 fn with_domains(content: &Bytes, here: &Domain) -> Bytes {
     let mut out: Option<Vec<u8>> = None;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use deliver::{Credentials, LogIn, LoginStep, TlsMode, nothing_in_common, shown_reply};
+use deliver::{Credentials, LogIn, LoginStep, Masked, TlsMode, nothing_in_common, shown_reply};
 use mail::{Address, Reply};
 use net::{Hello, Stream};
 use ops::Explanation;
@@ -38,6 +38,8 @@ pub(super) async fn run_probe(
     for line in said {
         found.step("probe", line);
     }
+    let masked = Masked::login(login);
+    let result = result.map(|reply| masked.reply(&reply).into_owned());
     match result {
         Ok(reply) if reply.is_positive() => {
             found.step("probe", "the host takes mail for this address");
@@ -65,6 +67,7 @@ async fn probe(
     said.push(format!("connected{peer}{from}"));
     let tcp = reached.tcp;
     let tls = wanted.mode;
+    let masked = Masked::login(login);
     let shake = async |tcp| {
         let shaken = settings
             .client_tls
@@ -73,9 +76,9 @@ async fn probe(
         shaken.map_err(|e| e.to_string())
     };
     let mut talk = match tls {
-        TlsMode::Implicit => Talk::new(shake(tcp).await?.stream),
+        TlsMode::Implicit => Talk::new(shake(tcp).await?.stream, masked),
         TlsMode::None | TlsMode::Opportunistic | TlsMode::Require | TlsMode::Verify => {
-            Talk::new(Stream::Plain(tcp))
+            Talk::new(Stream::Plain(tcp), masked)
         }
     };
     let greeting = talk.read(said).await?;
@@ -91,7 +94,7 @@ async fn probe(
         if let (true, Stream::Plain(tcp)) = (reply.is_positive(), talk.stream) {
             let shaken = shake(tcp).await?;
             said.push(format!("TLS is on: {}", shaken.cipher));
-            talk = Talk::new(shaken.stream);
+            talk = Talk::new(shaken.stream, talk.masked);
             offered = Extensions::parse(&talk.ask(&ehlo, said).await?);
         } else {
             return Err("STARTTLS was offered and refused".to_owned());
@@ -128,11 +131,13 @@ async fn probe(
 struct Talk {
     stream: Stream,
     input: BytesMut,
+    masked: Masked,
 }
 
 impl Talk {
-    fn new(stream: Stream) -> Self {
+    fn new(stream: Stream, masked: Masked) -> Self {
         Self {
+            masked,
             stream,
             input: BytesMut::new(),
         }
@@ -161,12 +166,15 @@ impl Talk {
             step = match step {
                 LoginStep::Say(line) => {
                     said.push(format!("> {}", login.shown(&line)));
+                    self.masked.said(&line, login.username());
                     self.write(&line).await?;
                     login.answer(&self.read(said).await?)
                 }
                 LoginStep::Derive(derivation) => login.derived(&opened::derive(derivation).await),
                 LoginStep::Done => return Ok(None),
-                LoginStep::Failed(reply) => return Ok(Some(reply)),
+                LoginStep::Failed(reply) => {
+                    return Ok(Some(self.masked.reply(&reply).into_owned()));
+                }
             };
         }
     }
@@ -188,7 +196,8 @@ impl Talk {
         loop {
             let fed = parser.feed(&mut self.input);
             if let Some(reply) = fed.map_err(|e| e.to_string())? {
-                let shown = shown_reply(&reply).to_string();
+                let masked = self.masked.reply(&reply);
+                let shown = shown_reply(&masked).to_string();
                 said.push(format!("< {}", shown.replace('\n', " / ")));
                 return Ok(reply);
             }

@@ -11,6 +11,7 @@ use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use deliver::Masked;
 use net::{ClientTls, Dns, HttpRequest, WebUrl, http};
 use oauth2::basic::{BasicClient, BasicTokenResponse};
 use oauth2::{
@@ -57,6 +58,15 @@ pub(crate) enum Trouble {
     /// There was no answer, or none of use.
     #[error("the token's server cannot be used: {0}")]
     NoAnswer(String),
+}
+
+impl Trouble {
+    fn masked(self, masked: &Masked) -> Self {
+        match self {
+            Self::Refused(why) => Self::Refused(masked.text(&why).into_owned()),
+            Self::NoAnswer(why) => Self::NoAnswer(masked.text(&why).into_owned()),
+        }
+    }
 }
 
 /// There was no answer.
@@ -166,8 +176,20 @@ fn scopes(oauth: &OauthSettings) -> impl Iterator<Item = Scope> {
         .map(|scope| Scope::new(scope.to_owned()))
 }
 
-/// Asks for a token.
+/// Asks for a token. What the server says about it repeats no secret.
 pub(crate) async fn get(
+    web: &Web<'_>,
+    oauth: &OauthSettings,
+    refresh: Option<&str>,
+) -> Result<Got, Trouble> {
+    let secrets = oauth.client_secret.as_deref().into_iter().chain(refresh);
+    let masked = Masked::of(secrets);
+    asked(web, oauth, refresh)
+        .await
+        .map_err(|trouble| trouble.masked(&masked))
+}
+
+async fn asked(
     web: &Web<'_>,
     oauth: &OauthSettings,
     refresh: Option<&str>,
@@ -274,15 +296,20 @@ pub(crate) async fn by_device(
     let url = DeviceAuthorizationUrl::new(url).map_err(wrong_url)?;
     let client = client(oauth)?.set_device_authorization_url(url);
     let asked = client.exchange_device_code().add_scopes(scopes(oauth));
-    let details: StandardDeviceAuthorizationResponse =
-        asked.request_async(web).await.map_err(trouble)?;
+    let masked = Masked::of(oauth.client_secret.as_deref());
+    let details: StandardDeviceAuthorizationResponse = asked
+        .request_async(web)
+        .await
+        .map_err(|e| trouble(e).masked(&masked))?;
     show(
         details.verification_uri().as_str(),
         details.user_code().secret(),
     );
     let asked = client.exchange_device_access_token(&details);
     let answer = asked.request_async(web, tokio::time::sleep, None).await;
-    answer.map(|answer| got(&answer)).map_err(trouble)
+    answer
+        .map(|answer| got(&answer))
+        .map_err(|error| trouble(error).masked(&masked))
 }
 
 /// A person logs in by a browser (RFC 8252, with PKCE, RFC 7636). `ask` shows the URL, and gives the address that
@@ -327,5 +354,8 @@ pub(crate) async fn by_code(
         .exchange_code(AuthorizationCode::new(code))
         .set_pkce_verifier(verifier);
     let answer = asked.request_async(web).await;
-    answer.map(|answer| got(&answer)).map_err(trouble)
+    let masked = Masked::of(oauth.client_secret.as_deref());
+    answer
+        .map(|answer| got(&answer))
+        .map_err(|error| trouble(error).masked(&masked))
 }

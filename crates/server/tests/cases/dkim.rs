@@ -435,6 +435,35 @@ fn several_authors_are_signed_by_the_sender_among_them_and_two_froms_not_at_all(
 }
 
 #[test]
+fn a_broken_header_is_not_signed_and_one_without_an_end_gets_it_first() {
+    let scene = Scene::new();
+    let host = host(&scene);
+    let signing = Signing::start(&scene, scene.config());
+    let send = |content: &str| signing.server.send(SENDER, &["bob@new.example"], content);
+    send(&format!(
+        "From: {SENDER}\r\nno field\r\nFrom: a@x.example\r\n\r\nHello.\r\n"
+    ));
+    assert_eq!(first(&host, 1).header("dkim-signature"), None);
+    let line = signing.server.wait_for_log(&[" unsigned "], SOON).unwrap();
+    assert!(line.contains("a line of its header is no field"), "{line}");
+    for (number, content) in [
+        (2, format!("From: {SENDER}\r\nSubject: x\r\n")),
+        (
+            3,
+            format!("From: {SENDER}\r\nSubject: x\r\nhello you\r\nthere\r\n"),
+        ),
+    ] {
+        send(&content);
+        let mail = first(&host, number);
+        signing.assert_both(&mail);
+        let text = mail.text();
+        let (header, body) = text.split_once("\r\n\r\n").expect("an empty line");
+        assert!(!header.contains("hello"), "{text}");
+        assert!(number == 2 || body == "hello you\r\nthere\r\n", "{text}");
+    }
+}
+
+#[test]
 fn reports_are_signed_by_the_key_of_their_own_domain() {
     let scene = Scene::new();
     let refusing = scene.world.domain("refusing.example");

@@ -28,6 +28,7 @@ mod resends;
 mod returns;
 mod rights;
 mod scene;
+mod secrets;
 mod senders;
 mod sendmail;
 mod service;

@@ -213,7 +213,11 @@ fn each_recipient_has_a_return_path_of_its_own_in_its_own_transaction() {
             .wait_for_log(&[" bounced ", "<b@there.example>"], SOON)
             .is_some()
     );
-    assert_eq!(suppressions(&server)[0]["recipient"], "b@there.example");
+    assert_eq!(
+        suppressions(&server),
+        Vec::<Value>::new(),
+        "a name proves nothing"
+    );
 }
 
 #[test]
@@ -312,6 +316,56 @@ fn a_complaint_is_matched_by_the_signed_address_in_it() {
         2,
         "nobody is suppressed by a forged one"
     );
+}
+
+#[test]
+fn where_a_return_path_is_of_a_whole_mail_none_of_its_readers_suppresses_another() {
+    let scene = Scene::new();
+    let there = scene.world.domain("there.example");
+    let config = with_return_paths(&scene).set("return_path.per", "message");
+    let server = Sendoff::start(BINARY, config);
+    server.send(
+        SENDER,
+        &["evil@there.example", "victim@there.example"],
+        &mail("to two"),
+    );
+    let path = only(there.wait_for(1, SOON)).sender;
+    eventually("it is delivered", SOON, || queue(&server).is_empty());
+    // Whoever got the mail knows its return path, and may name any of its recipients.
+    let forged = bounce(&path, "victim@there.example", "failed", "5.1.1");
+    assert!(hand_in(&server, "", &path, &forged).starts_with("250"));
+    let line = server.wait_for_log(&[" bounced ", "victim@there.example"], SOON);
+    assert!(line.expect("it is shown").contains("proven=no"));
+    let named = "Original-Rcpt-To: <victim@there.example>\r\nFeedback-Type: abuse";
+    for to in [path.clone(), format!("complaints@{RETURN}")] {
+        let complaint = complaint(&to, &path).replace("Feedback-Type: abuse", named);
+        assert!(hand_in(&server, "", &to, &complaint).starts_with("250"));
+    }
+    let told = || log_lines(&server, &[" complained ", "victim@there.example"]).len() == 2;
+    eventually("the complaints are read", SOON, told);
+    assert_eq!(suppressions(&server), Vec::<Value>::new());
+    let shown = server.run(&["queue", "history"]);
+    assert!(
+        shown.contains("reported: unproven bounce: 5.1.1"),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains(" bounced: ") && !shown.contains(" complained: "),
+        "{shown}"
+    );
+    assert!(rcpt(&server, SENDER, "victim@there.example").starts_with("250"));
+    // The author hears of it.
+    assert!(!scene.origin.wait_for(1, SOON).is_empty());
+
+    // Of a mail to one only that one knows the path.
+    send(&server, "gone@there.example");
+    let path = there.wait_for(2, SOON).pop().expect("a mail").sender;
+    eventually("it is delivered", SOON, || queue(&server).is_empty());
+    let content = bounce(&path, "gone@there.example", "failed", "5.1.1");
+    assert!(hand_in(&server, "", &path, &content).starts_with("250"));
+    eventually("it is suppressed", SOON, || {
+        suppressions(&server).len() == 1
+    });
 }
 
 #[test]

@@ -12,7 +12,8 @@ pub(crate) struct ReturnPath {
     /// the sender. Default: empty.
     pub(crate) domain: Text,
     /// `recipient`: one for each recipient, each in a transaction of its own, so that a bounce tells
-    /// whose it is; `message`: one for a message. Default: `recipient`.
+    /// whose it is; `message`: one for a message, whose bounces suppress nobody where it had several recipients.
+    /// Default: `recipient`.
     pub(crate) per: Text,
     /// Senders whose mail gets one: addresses, `@domain`, or `*`. Default: `["*"]`.
     pub(crate) senders: Option<Vec<Spanned<String>>>,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Duration;
 
 use mail::{Address, Domain};
 use toml::Spanned;
@@ -9,9 +10,12 @@ use toml::Spanned;
 use super::error::{ConfigError, Place};
 use super::raw::{self, Raw, Text};
 use super::values::{choice, duration, networks, size};
-use super::{LocalStore, TlsFiles};
+use super::{ConnectionLimits, LocalStore, TlsFiles};
 
 type Result<T> = std::result::Result<T, ConfigError>;
+
+/// A session with a client ends at this age, where nothing else is set.
+const SESSION_AGE_MAX: Duration = Duration::from_secs(4 * 3600);
 
 pub(super) fn intake(
     raw: &Raw,
@@ -162,6 +166,17 @@ fn listener(
         false => intake::FixUps::NONE,
     };
     Ok((address, listener))
+}
+
+/// How many clients at once, and how long each.
+pub(super) fn connections(raw: &raw::Intake, place: &Place<'_>) -> Result<ConnectionLimits> {
+    let age_max = duration(&raw.max_session_age, place, "intake.max_session_age")?;
+    Ok(ConnectionLimits {
+        all: raw.max_connections.unwrap_or(2000),
+        per_source: raw.max_connections_per_source.unwrap_or(200),
+        per_network: raw.max_connections_per_network,
+        age_max: age_max.unwrap_or(SESSION_AGE_MAX),
+    })
 }
 
 fn limits(raw: &Raw, place: &Place<'_>, policy: &mut intake::Policy) -> Result<()> {

@@ -23,14 +23,12 @@ use super::raw::{self, NumberOrText, OneOrMany, PlanText, Raw, Text};
 use super::relay::relay_settings;
 use super::values::{choice, duration, networks, size};
 use super::{
-    Config, ConnectionLimits, LocalStore, LogSettings, Outgoing, Published, QueueFiles, RuleKeys,
-    TlsFiles, TlsReportSettings,
+    Config, LocalStore, LogSettings, Outgoing, Published, QueueFiles, RuleKeys, TlsFiles,
+    TlsReportSettings,
 };
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
-/// A session with a client ends at this age, where nothing else is set.
-const SESSION_AGE_MAX: Duration = Duration::from_secs(4 * 3600);
 /// Shorter than this, a plan gives up earlier than RFC 5321 §4.5.4.1 advises.
 const ADVISED_SPAN: Duration = Duration::from_secs(4 * 86_400);
 
@@ -85,13 +83,7 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
         postmaster,
         listeners: addresses,
         intake: policy,
-        connections: ConnectionLimits {
-            all: raw.intake.max_connections.unwrap_or(2000),
-            per_source: raw.intake.max_connections_per_source.unwrap_or(200),
-            per_network: raw.intake.max_connections_per_network,
-            age_max: duration(&raw.intake.max_session_age, place, "intake.max_session_age")?
-                .unwrap_or(SESSION_AGE_MAX),
-        },
+        connections: super::listeners::connections(&raw.intake, place)?,
         tls,
         users_file,
         local,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use intake::Submission;
 use ipnet::IpNet;
@@ -16,6 +17,9 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The server as HTTP sees it.
 pub trait Backend: Send + Sync + 'static {
+    /// Megabytes for mails that are being received.
+    fn memory(&self) -> &Arc<net::Shares>;
+
     /// The settings as they are now.
     fn settings(&self) -> Settings;
 

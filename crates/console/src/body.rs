@@ -29,8 +29,6 @@ const BODY_WAIT: Duration = Duration::from_secs(300);
 const PASS_OVER: Duration = Duration::from_secs(10);
 /// How long a large mail waits for memory.
 const MEMORY_WAIT: Duration = Duration::from_secs(60);
-/// Megabytes for the bodies of all large mails that are being received.
-pub(crate) const MEMORY_MEGABYTES: u64 = 512;
 /// Octets of a body that is no mail.
 pub(crate) const SMALL: u64 = 1 << 20;
 
@@ -95,8 +93,8 @@ pub(crate) struct Received {
     pub(crate) memory: Hold,
 }
 
-/// What a mail takes beside its body while it is read: its parts decoded, and put together.
-pub(crate) const COPIES: u64 = 3;
+/// So many times a mail is in memory while it is read: as it came, its parts decoded, and put together.
+pub const COPIES: u64 = 3;
 
 /// Reads the body of a mail. Memory of the common share is taken as octets arrive, not on the client's word, and
 /// waited for when others hold it.

@@ -39,6 +39,7 @@ mod suppressions;
 mod webhooks;
 
 pub use backend::{Backend, HandedIn, Later, Settings};
+pub use body::COPIES;
 pub use keys::{Key, KeysError, KeysFile, Scope};
 pub use metrics::{DELAY_BOUNDS, Figures};
 pub use router::openapi;

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::access::{Caller, check_host};
 use crate::backend::Backend;
-use crate::body::{self, MEMORY_MEGABYTES};
+use crate::body;
 use crate::keys::Keys;
 use crate::messages::Turns;
 use crate::openapi::Document;
@@ -33,7 +33,6 @@ struct Inner {
     keys: Arc<Keys>,
     turns: Turns,
     bodies: Arc<Shares>,
-    memory: Arc<Shares>,
     document: String,
 }
 
@@ -57,7 +56,7 @@ impl Console {
 
     /// Megabytes for the bodies of large mails.
     pub(crate) fn memory(&self) -> &Arc<Shares> {
-        &self.inner.memory
+        self.inner.backend.memory()
     }
 
     /// Asks the server, and picks what the answer must hold. `field` is where the request's own
@@ -136,7 +135,6 @@ pub fn openapi() -> String {
 pub(crate) fn router(backend: Arc<dyn Backend>) -> Router {
     let (routes, document) = routes_and_document();
     let settings = backend.settings();
-    let largest = (settings.message_size >> 20) * body::COPIES;
     let bodies = (settings.max_connections as u64 * 3 / 4).max(1);
     let console = Console {
         inner: Arc::new(Inner {
@@ -144,7 +142,6 @@ pub(crate) fn router(backend: Arc<dyn Backend>) -> Router {
             keys: Arc::default(),
             turns: Turns::default(),
             bodies: Shares::new(Largest::of(bodies, bodies)),
-            memory: Shares::new(Largest::of(MEMORY_MEGABYTES, largest)),
             document: document.to_json().unwrap_or_default(),
         }),
     };

@@ -111,6 +111,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) per_network: Option<usize>,
     /// A session that is older ends between two mails.
     pub(crate) age_max: Duration,
+    /// Octets of contents that are being received, by whatever way.
+    pub(crate) memory: u64,
 }
 
 /// Clients that have said something within this time keep their places.

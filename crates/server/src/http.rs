@@ -169,6 +169,10 @@ impl Http {
 }
 
 impl Backend for Http {
+    fn memory(&self) -> &Arc<net::Shares> {
+        &self.0.memory
+    }
+
     fn settings(&self) -> console::Settings {
         let settings = self.0.settings();
         let config = &settings.config;

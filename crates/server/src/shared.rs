@@ -37,9 +37,6 @@ use crate::users::Logins;
 use crate::warm_up::WarmUps;
 use crate::webhooks::{Target, Webhooks};
 
-/// Content being received holds no more than this, beyond a megabyte a connection.
-const CONTENT_MEGABYTES: u64 = 1024;
-
 /// What changes when the configuration is read again, as a whole.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -66,8 +63,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) ids: Mutex<IdSource>,
-    /// Megabytes of content that may be in memory while it is received, beyond the first of each
-    /// connection.
+    /// Megabytes of content that may be in memory while it is received by whatever way, beyond the first of
+    /// each connection.
     pub(crate) memory: Arc<Shares>,
     /// The places of clients by SMTP.
     pub(crate) places: Arc<Places>,
@@ -280,8 +277,14 @@ impl Shared {
         let origins = accounts::origins(&settings.config.data_dir);
         let oauth = Oauth::new(&settings.config.data_dir);
         let memory = settings.config.outgoing.memory;
-        // A buffer that grows is up to twice as large as what is in it.
-        let message_megabytes = settings.policy.limits.message_size.saturating_mul(2) >> 20;
+        // A mail is in memory some times while it is read: whatever is taken must fit into a share.
+        let largest = settings
+            .policy
+            .limits
+            .message_size
+            .saturating_mul(console::COPIES)
+            >> 20;
+        let receiving = Largest::of(settings.config.connections.memory >> 20, largest.max(1));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             settings: RwLock::new(Arc::new(settings)),
@@ -289,7 +292,7 @@ impl Shared {
             journal,
             events,
             ids: Mutex::new(ids),
-            memory: Shares::new(Largest::of(CONTENT_MEGABYTES, message_megabytes)),
+            memory: Shares::new(receiving),
             places: Arc::default(),
             turned_away: AtomicUsize::new(0),
             harvest: Harvest::default(),

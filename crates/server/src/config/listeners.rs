@@ -8,6 +8,7 @@ use mail::{Address, Domain};
 use toml::Spanned;
 
 use super::error::{ConfigError, Place};
+use super::memory;
 use super::raw::{self, Raw, Text};
 use super::values::{choice, duration, networks, size};
 use super::{ConnectionLimits, LocalStore, TlsFiles};
@@ -176,6 +177,7 @@ pub(super) fn connections(raw: &raw::Intake, place: &Place<'_>) -> Result<Connec
         per_source: raw.max_connections_per_source.unwrap_or(200),
         per_network: raw.max_connections_per_network,
         age_max: age_max.unwrap_or(SESSION_AGE_MAX),
+        memory: memory::receiving(&raw.memory, place)?,
     })
 }
 

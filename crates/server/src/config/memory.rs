@@ -8,18 +8,40 @@ use super::values::size;
 
 /// The least that is of use.
 const LEAST: u64 = 16 << 20;
-/// Bounds of the default.
-const DEFAULT: (u64, u64) = (64 << 20, 4 << 30);
-/// The default is such a part of the machine's memory.
-const PART: u64 = 8;
 
-pub(super) fn setting(text: &Text, place: &Place<'_>) -> Result<u64, ConfigError> {
-    match (size(text, place, "outgoing.memory")?, text) {
+/// A default: such a part of the machine's memory, within bounds.
+struct Usual {
+    part: u64,
+    least: u64,
+    most: u64,
+}
+
+/// For contents that are read back to be sent.
+const SENDING: Usual = Usual {
+    part: 8,
+    least: 64 << 20,
+    most: 4 << 30,
+};
+/// For contents that are being received.
+const RECEIVING: Usual = Usual {
+    part: 4,
+    least: 128 << 20,
+    most: 1 << 30,
+};
+
+pub(super) fn sending(text: &Text, place: &Place<'_>) -> Result<u64, ConfigError> {
+    setting(text, place, "outgoing.memory", &SENDING)
+}
+
+pub(super) fn receiving(text: &Text, place: &Place<'_>) -> Result<u64, ConfigError> {
+    setting(text, place, "intake.memory", &RECEIVING)
+}
+
+fn setting(text: &Text, place: &Place<'_>, key: &str, usual: &Usual) -> Result<u64, ConfigError> {
+    match (size(text, place, key)?, text) {
         (Some(octets), _) if octets >= LEAST => Ok(octets),
-        (Some(_), Some(text)) => {
-            Err(place.key(text.span(), "outgoing.memory", "a size of at least 16MiB"))
-        }
-        _ => Ok((available() / PART).clamp(DEFAULT.0, DEFAULT.1)),
+        (Some(_), Some(text)) => Err(place.key(text.span(), key, "a size of at least 16MiB")),
+        _ => Ok((available() / usual.part).clamp(usual.least, usual.most)),
     }
 }
 

@@ -203,6 +203,8 @@ pub(crate) struct Intake {
     pub(crate) max_connections_per_source: Option<usize>,
     /// Clients at once from one network, an IPv4 /24 or an IPv6 /48, unless the listener's `networks` name them. Default: half of `max_connections`.
     pub(crate) max_connections_per_network: Option<usize>,
+    /// Memory for mails that are being received, beyond a megabyte of each connection; an address or a user has a quarter of it, a network half. Default: a quarter of the machine's, 128MiB to 1GiB.
+    pub(crate) memory: Text,
     /// A session that is older ends between two mails. Default: `4h`.
     pub(crate) max_session_age: Text,
     /// Recipients of a message. Default: 1000.
@@ -215,7 +217,7 @@ pub(crate) struct Intake {
     pub(crate) max_refused_recipients: Option<u32>,
     /// Received fields above which a message is in a loop. Default: 50.
     pub(crate) max_received: Option<usize>,
-    /// Octets a second that a client must send content at. Default: 100.
+    /// Octets a second that a client must send content at; it may fall behind by 110 s of it. Default: 100.
     pub(crate) min_rate: Option<u64>,
     /// The wait for a command. Default: `5m`.
     pub(crate) command_timeout: Text,

@@ -272,7 +272,7 @@ fn outgoing(
             .as_ref()
             .map_or(20, |n| *n.get_ref())
             .max(1),
-        memory: memory::setting(&raw.memory, place)?,
+        memory: memory::sending(&raw.memory, place)?,
         first_mx_only: raw.first_mx_only,
         fail_on_5xx_greeting: choice(
             &raw.on_5xx_greeting,

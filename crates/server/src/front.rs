@@ -304,10 +304,11 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
                 let is_user = session.user().is_some();
                 tokio::select! {
                     () = hear(shared, session, &mut link, guest, &mut told_to_stop) => {}
-                    _ = changes.changed(), if is_user => {}
-                }
-                if is_user && !account.stands(shared) {
-                    session.send_away("your account has been changed: log in again");
+                    _ = changes.changed(), if is_user => {
+                        if !account.stands(shared) {
+                            session.send_away("your account has been changed: log in again");
+                        }
+                    }
                 }
             }
         }

@@ -116,11 +116,17 @@ impl Session {
             }
             Ok(recipient) => Some(ask.accept(recipient)),
             Err(reply) => {
-                let given = match &ask.to.forward_path {
-                    ForwardPath::Address(address) => address.to_string(),
-                    ForwardPath::Postmaster => "postmaster".to_owned(),
+                let (given, is_local) = match &ask.to.forward_path {
+                    ForwardPath::Address(to) => {
+                        (to.to_string(), self.policy.local.contains(to.domain()))
+                    }
+                    ForwardPath::Postmaster => ("postmaster".to_owned(), true),
                 };
-                self.refused_recipient(&given, &reply);
+                // Who may send elsewhere, and names there whom nothing is sent to, guesses nothing.
+                match is_local || self.standing() != Standing::Trusted {
+                    true => self.refused_recipient(&given, &reply),
+                    false => self.refused(format!("recipient {given}"), &reply),
+                }
                 Some(ask.refuse(reply))
             }
         }

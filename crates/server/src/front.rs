@@ -50,13 +50,26 @@ struct Guest {
     age_max: Duration,
 }
 
+impl Guest {
+    /// Tells the place whether the client does something with it.
+    fn shows(&self, session: &Session) {
+        match session.is_idle() {
+            true => self.place.idle(),
+            false => self.place.busy(),
+        }
+    }
+}
+
+/// What a login rests on; `None`: there is no such user, or the file cannot be read.
+type RestsOn = Option<Vec<u8>>;
+
 /// The login of a client.
 #[derive(Default)]
 struct Account {
-    /// The attempt that has begun.
-    attempt: Option<Try>,
+    /// The attempt that has begun, and what sessions of its user rested on then.
+    attempt: Option<(Try, RestsOn)>,
     /// Who has logged in, and what that rests on.
-    user: Option<(String, Option<Vec<u8>>)>,
+    user: Option<(String, RestsOn)>,
 }
 
 /// Takes connections of one listener until the server stops.
@@ -362,7 +375,7 @@ async fn answer(
             session.accepted(net::now(), result);
         }
         Request::FetchKeys(user) => {
-            account.attempt = shared.guard.begin(peer.ip(), &user).await;
+            account.attempt = begin(shared, peer.ip(), &user).await;
             let keys = match &account.attempt {
                 Some(_) => fetch_keys(shared, user, peer.ip())
                     .await
@@ -423,6 +436,14 @@ impl Account {
     }
 }
 
+/// Begins an attempt to log in; `None`: too many have failed.
+async fn begin(shared: &Shared, peer: IpAddr, user: &str) -> Option<(Try, RestsOn)> {
+    let attempt = shared.guard.begin(peer, user).await?;
+    // A file that cannot be read is told of when the login is looked at.
+    let rests_on = shared.settings().logins.standing(user).ok().flatten();
+    Some((attempt, rests_on))
+}
+
 /// Checks a login. A wrong one is answered the later the more have failed from its address.
 async fn check_login(
     shared: &Arc<Shared>,
@@ -432,15 +453,15 @@ async fn check_login(
 ) -> LoginVerdict {
     // A proof has begun with its challenge.
     let begun = account.attempt.take();
-    let begun = begun.filter(|attempt| {
+    let begun = begun.filter(|(attempt, _)| {
         attempt.user == login.user && matches!(login.evidence, Evidence::Proof(_))
     });
-    let attempt = match begun {
-        Some(attempt) => attempt,
-        None => match shared.guard.begin(peer, &login.user).await {
-            Some(attempt) => attempt,
-            None => return LoginVerdict::TooMany,
-        },
+    let begun = match begun {
+        Some(begun) => Some(begun),
+        None => begin(shared, peer, &login.user).await,
+    };
+    let Some((attempt, rests_on)) = begun else {
+        return LoginVerdict::TooMany;
     };
     let settings = shared.settings();
     let user = login.user;
@@ -462,15 +483,18 @@ async fn check_login(
     }
     attempt.right();
     let name = user.clone();
-    let found = tokio::task::spawn_blocking(move || settings.logins.user(&user)).await;
-    match found {
-        Ok(Ok(Some(user))) => {
-            let standing = shared.settings().logins.standing(&name);
-            account.user = Some((name, standing.ok().flatten()));
+    let found = tokio::task::spawn_blocking(move || {
+        let found = settings.logins.user(&user)?;
+        Ok((found, settings.logins.standing(&user)?))
+    });
+    match found.await {
+        // What was proved is what holds now: a challenge may have waited while the password was changed.
+        Ok(Ok((Some(user), now))) if now == rests_on => {
+            account.user = Some((name, rests_on));
             LoginVerdict::Right(user)
         }
-        // Taken out in this moment.
-        Ok(Ok(None)) => LoginVerdict::Wrong,
+        // Taken out, or changed, meanwhile.
+        Ok(Ok(_)) => LoginVerdict::Wrong,
         Ok(Err(error)) => {
             log_users_trouble(shared, peer, &error);
             LoginVerdict::Unavailable

@@ -28,6 +28,10 @@ const MEMORY_WAIT: Duration = Duration::from_secs(60);
 const WAIT_NOTICED: Duration = Duration::from_millis(100);
 /// Where places are scarce, who comes has so long to log in.
 const KNOWN_WITHIN: Duration = Duration::from_secs(20);
+/// How long who is sent away for another may take to hear it, ...
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+/// ... and who is told the end of its session for another reason.
+const CLOSING_MAX: Duration = Duration::from_secs(30);
 /// Said to who is sent away for another.
 const MADE_ROOM: &str = "there are too many connections, and yours was idle";
 /// Clients that are told at once that there are too many.
@@ -248,16 +252,41 @@ async fn remember(shared: &Shared, session: &mut Session, memory: &mut Hold, pee
     }
 }
 
-/// Has a client wait whose recipients are refused.
-async fn slow_down(shared: &Shared, guest: &Guest) {
+/// Has a client wait whose recipients are refused; whether it may go on. Who has lost its place by then is told no
+/// more: otherwise places that are taken anew would buy answers without a wait.
+async fn slow_down(shared: &Shared, guest: &Guest) -> bool {
     let wait = shared.harvest.refused(guest.peer.ip(), net::now());
-    if !wait.is_zero() {
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = shared.stopping.cancelled() => {}
-            () = guest.place.lost() => {}
-        }
+    if wait.is_zero() {
+        return true;
     }
+    guest.place.idle();
+    tokio::select! {
+        () = tokio::time::sleep(wait) => true,
+        () = shared.stopping.cancelled() => true,
+        () = guest.place.lost() => false,
+    }
+}
+
+/// Writes what the session has to say. Who takes nothing in is idle, and its connection ends with its place: nobody
+/// keeps a descriptor without one.
+async fn say(session: &mut Session, link: &mut Link, guest: &Guest) -> Turn {
+    guest.shows(session);
+    let lost = async {
+        guest.place.lost().await;
+        tokio::time::sleep(LAST_WORDS_MAX).await;
+    };
+    tokio::select! {
+        turn = link.flush(session) => turn,
+        () = lost => Turn::Gone,
+    }
+}
+
+/// Says the last words of a session that is closed, and ends its connection.
+async fn part(session: &mut Session, mut link: Link, guest: &Guest) {
+    let said = say(session, &mut link, guest);
+    // Who does not take them in has gone, or pretends to.
+    drop(tokio::time::timeout(CLOSING_MAX, said).await);
+    link.shutdown().await;
 }
 
 async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, guest: &Guest) {
@@ -274,10 +303,10 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
     loop {
         // What a refused recipient is answered waits for its time, and so does what was sent after it.
         let paused = session.take_pause();
-        if paused {
-            slow_down(shared, guest).await;
+        if paused && !slow_down(shared, guest).await {
+            session.send_away(MADE_ROOM);
         }
-        let gone = link.flush(session).await == Turn::Gone;
+        let gone = say(session, &mut link, guest).await == Turn::Gone;
         log_events(shared, session, peer);
         if paused && !gone {
             link.again(session);
@@ -286,10 +315,7 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
             }
         }
         match session.poll_request() {
-            Some(Request::Close) => {
-                link.flush(session).await;
-                return link.shutdown().await;
-            }
+            Some(Request::Close) => return part(session, link, guest).await,
             Some(Request::StartTls) => {
                 if !link.is_drained() {
                     link.again(session);
@@ -335,10 +361,7 @@ async fn hear(
     guest: &Guest,
     told_to_stop: &mut bool,
 ) {
-    match session.is_idle() {
-        true => guest.place.idle(),
-        false => guest.place.busy(),
-    }
+    guest.shows(session);
     session.hurry(shared.places.is_crowded(&guest.room));
     if guest.since.elapsed() > guest.age_max {
         session.end_soon("it has lasted long enough: connect again");

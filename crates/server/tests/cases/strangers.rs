@@ -130,6 +130,57 @@ fn content_of_one_client_leaves_memory_for_others() {
 }
 
 #[test]
+fn a_busy_application_server_gets_its_large_mails_in_one_after_the_other() {
+    let scene = Scene::new();
+    let server = Sendoff::start(
+        BINARY,
+        scene.config().set("outgoing.max_message_size", "20MB"),
+    );
+    // 400 MB at once, more than the share of one client.
+    let content = mail_of("large", 10_000_000);
+    let start = format!(
+        "EHLO c\r\nMAIL FROM:<> SIZE={}\r\nRCPT TO:<a@nowhere.example>\r\nDATA\r\n",
+        content.len()
+    );
+    let mut sending: Vec<(TcpStream, &[u8])> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address()).expect("it is listened");
+            stream.write_all(start.as_bytes()).expect("it is taken");
+            read_until(&mut stream, "354");
+            (stream, content.as_bytes())
+        })
+        .collect();
+    // All of them begin, and get as far as they are let.
+    for (stream, rest) in &mut sending {
+        let short = stream.set_write_timeout(Some(Duration::from_millis(100)));
+        short.expect("a time-out can be set");
+        while rest.len() > 3_000_000
+            && let Ok(written @ 1..) = stream.write(rest.get(..65_536).unwrap_or_default())
+        {
+            *rest = rest.get(written..).unwrap_or_default();
+        }
+    }
+    let began = Instant::now();
+    let ends: Vec<_> = sending
+        .into_iter()
+        .map(|(mut stream, rest)| {
+            let rest = [rest, b".\r\n"].concat();
+            thread::spawn(move || {
+                let long = stream.set_write_timeout(None);
+                long.and_then(|()| stream.write_all(&rest))
+                    .expect("it is taken");
+                read_until(&mut stream, "\r\n")
+            })
+        })
+        .collect();
+    for end in ends {
+        let said = end.join().expect("no panic");
+        assert!(said.starts_with("250"), "{said}");
+    }
+    assert!(began.elapsed() < SOON, "nobody waited for others in vain");
+}
+
+#[test]
 fn a_body_is_counted_as_it_comes_and_lists_end() {
     let scene = Scene::new();
     let (server, web) = Web::start(&scene, scene.config());

@@ -211,8 +211,9 @@ impl Session {
     #[must_use]
     pub const fn is_idle(&self) -> bool {
         match &self.phase {
+            // A chunk that is only passed over is waited for to no good.
+            Phase::Talking(State::Skip(_)) | Phase::Handshaking => true,
             Phase::Talking(state) => state.content_received().is_none(),
-            Phase::Handshaking => true,
             Phase::Fetching(_)
             | Phase::Checking(_)
             | Phase::Asking(_)

@@ -228,6 +228,20 @@ impl Client {
     /// # Errors
     /// When the connection is gone, or the server proves nothing.
     pub fn auth_scram(&mut self, user: &str, password: &str, flag: &str) -> io::Result<Reply> {
+        self.auth_scram_after(user, password, flag, || {})
+    }
+
+    /// As [`auth_scram`](Self::auth_scram); something happens between the challenge and its answer.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn auth_scram_after(
+        &mut self,
+        user: &str,
+        password: &str,
+        flag: &str,
+        meanwhile: impl FnOnce(),
+    ) -> io::Result<Reply> {
         let is_bound = flag.starts_with("p=");
         let plus = if is_bound { "-PLUS" } else { "" };
         let bare = format!("n={user},r=client{}", self.tcp.local_addr()?.port());
@@ -249,6 +263,7 @@ impl Client {
         };
         let no_challenge = || io::Error::other(format!("no challenge: {challenge}"));
         let (proof, signature) = said.proofs(password).ok_or_else(no_challenge)?;
+        meanwhile();
         let reply = self.command(&STANDARD.encode(format!("{without_proof},p={proof}")))?;
         match self::challenge(&reply) {
             None => Ok(reply),

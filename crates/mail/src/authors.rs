@@ -216,6 +216,7 @@ mod tests {
             "From: <a@b.example> <c@d.example>",
             "From: <a@b.example> c@d.example",
             "From: evil ceo@b.example",
+            "From: ceo@b.example: a@b.example;",
             "From: a@b.example>",
             "From: \"a@b.example",
             "From: (a@b.example",

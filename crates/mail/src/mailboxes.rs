@@ -217,7 +217,7 @@ impl Reader<'_> {
             '<' if one.inside.is_none() => one.inside = Some(Word::default()),
             '>' if one.is_open() => one.closed = true,
             '<' | '>' => return Err(self.after()),
-            ':' if !one.in_literal => self.colon(),
+            ':' if !one.in_literal => return self.colon(),
             c => {
                 one.in_literal = c == '[' || one.in_literal && c != ']';
                 one.push(c);
@@ -226,8 +226,9 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The name of a group, or a route, is in front of the address.
-    fn colon(&mut self) {
+    /// The name of a group, or a route, is in front of the address. An address there is no name: others take it for
+    /// the mailbox.
+    fn colon(&mut self) -> Result<(), MailboxError> {
         let one = &mut self.one;
         match &mut one.inside {
             Some(inside) if !one.routed && inside.text.starts_with('@') => {
@@ -235,8 +236,10 @@ impl Reader<'_> {
                 one.routed = true;
             }
             Some(inside) => inside.push(':'),
+            None if one.name.contains('@') => return Err(self.after()),
             None => *one = One::default(),
         }
+        Ok(())
     }
 
     /// Takes a quoted string with its quotes: a local part may be one.
@@ -431,6 +434,9 @@ mod tests {
             "(Ann\\\r) <a@x.example>",
             "Ann\0 <a@x.example>",
             "<<a@x.example>>",
+            "ceo@x.example: b@y.example",
+            "ceo@x.example:; <b@y.example>",
+            "\"ceo@x.example\": b@y.example;",
         ] {
             assert!(mailboxes(text).is_err(), "{text:?}");
         }

@@ -28,6 +28,10 @@ const MEMORY_WAIT: Duration = Duration::from_secs(60);
 const WAIT_NOTICED: Duration = Duration::from_millis(100);
 /// Where places are scarce, who comes has so long to log in.
 const KNOWN_WITHIN: Duration = Duration::from_secs(20);
+/// How long who is sent away for another may take to hear it, ...
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+/// ... and who is told the end of its session for another reason.
+const CLOSING_MAX: Duration = Duration::from_secs(30);
 /// Said to who is sent away for another.
 const MADE_ROOM: &str = "there are too many connections, and yours was idle";
 /// Clients that are told at once that there are too many.
@@ -50,13 +54,26 @@ struct Guest {
     age_max: Duration,
 }
 
+impl Guest {
+    /// Tells the place whether the client does something with it.
+    fn shows(&self, session: &Session) {
+        match session.is_idle() {
+            true => self.place.idle(),
+            false => self.place.busy(),
+        }
+    }
+}
+
+/// What a login rests on; `None`: there is no such user, or the file cannot be read.
+type RestsOn = Option<Vec<u8>>;
+
 /// The login of a client.
 #[derive(Default)]
 struct Account {
-    /// The attempt that has begun.
-    attempt: Option<Try>,
+    /// The attempt that has begun, and what sessions of its user rested on then.
+    attempt: Option<(Try, RestsOn)>,
     /// Who has logged in, and what that rests on.
-    user: Option<(String, Option<Vec<u8>>)>,
+    user: Option<(String, RestsOn)>,
 }
 
 /// Takes connections of one listener until the server stops.
@@ -235,16 +252,41 @@ async fn remember(shared: &Shared, session: &mut Session, memory: &mut Hold, pee
     }
 }
 
-/// Has a client wait whose recipients are refused.
-async fn slow_down(shared: &Shared, guest: &Guest) {
+/// Has a client wait whose recipients are refused; whether it may go on. Who has lost its place by then is told no
+/// more: otherwise places that are taken anew would buy answers without a wait.
+async fn slow_down(shared: &Shared, guest: &Guest) -> bool {
     let wait = shared.harvest.refused(guest.peer.ip(), net::now());
-    if !wait.is_zero() {
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = shared.stopping.cancelled() => {}
-            () = guest.place.lost() => {}
-        }
+    if wait.is_zero() {
+        return true;
     }
+    guest.place.idle();
+    tokio::select! {
+        () = tokio::time::sleep(wait) => true,
+        () = shared.stopping.cancelled() => true,
+        () = guest.place.lost() => false,
+    }
+}
+
+/// Writes what the session has to say. Who takes nothing in is idle, and its connection ends with its place: nobody
+/// keeps a descriptor without one.
+async fn say(session: &mut Session, link: &mut Link, guest: &Guest) -> Turn {
+    guest.shows(session);
+    let lost = async {
+        guest.place.lost().await;
+        tokio::time::sleep(LAST_WORDS_MAX).await;
+    };
+    tokio::select! {
+        turn = link.flush(session) => turn,
+        () = lost => Turn::Gone,
+    }
+}
+
+/// Says the last words of a session that is closed, and ends its connection.
+async fn part(session: &mut Session, mut link: Link, guest: &Guest) {
+    let said = say(session, &mut link, guest);
+    // Who does not take them in has gone, or pretends to.
+    drop(tokio::time::timeout(CLOSING_MAX, said).await);
+    link.shutdown().await;
 }
 
 async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, guest: &Guest) {
@@ -261,10 +303,10 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
     loop {
         // What a refused recipient is answered waits for its time, and so does what was sent after it.
         let paused = session.take_pause();
-        if paused {
-            slow_down(shared, guest).await;
+        if paused && !slow_down(shared, guest).await {
+            session.send_away(MADE_ROOM);
         }
-        let gone = link.flush(session).await == Turn::Gone;
+        let gone = say(session, &mut link, guest).await == Turn::Gone;
         log_events(shared, session, peer);
         if paused && !gone {
             link.again(session);
@@ -273,10 +315,7 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
             }
         }
         match session.poll_request() {
-            Some(Request::Close) => {
-                link.flush(session).await;
-                return link.shutdown().await;
-            }
+            Some(Request::Close) => return part(session, link, guest).await,
             Some(Request::StartTls) => {
                 if !link.is_drained() {
                     link.again(session);
@@ -323,10 +362,7 @@ async fn hear(
     guest: &Guest,
     told_to_stop: &mut bool,
 ) {
-    match session.is_idle() {
-        true => guest.place.idle(),
-        false => guest.place.busy(),
-    }
+    guest.shows(session);
     session.hurry(shared.places.is_crowded(&guest.room));
     if guest.since.elapsed() > guest.age_max {
         session.end_soon("it has lasted long enough: connect again");
@@ -363,7 +399,7 @@ async fn answer(
             session.accepted(net::now(), result);
         }
         Request::FetchKeys(user) => {
-            account.attempt = shared.guard.begin(peer.ip(), &user).await;
+            account.attempt = begin(shared, peer.ip(), &user).await;
             let keys = match &account.attempt {
                 Some(_) => fetch_keys(shared, user, peer.ip())
                     .await
@@ -424,6 +460,14 @@ impl Account {
     }
 }
 
+/// Begins an attempt to log in; `None`: too many have failed.
+async fn begin(shared: &Shared, peer: IpAddr, user: &str) -> Option<(Try, RestsOn)> {
+    let attempt = shared.guard.begin(peer, user).await?;
+    // A file that cannot be read is told of when the login is looked at.
+    let rests_on = shared.settings().logins.standing(user).ok().flatten();
+    Some((attempt, rests_on))
+}
+
 /// Checks a login. A wrong one is answered the later the more have failed from its address.
 async fn check_login(
     shared: &Arc<Shared>,
@@ -433,15 +477,15 @@ async fn check_login(
 ) -> LoginVerdict {
     // A proof has begun with its challenge.
     let begun = account.attempt.take();
-    let begun = begun.filter(|attempt| {
+    let begun = begun.filter(|(attempt, _)| {
         attempt.user == login.user && matches!(login.evidence, Evidence::Proof(_))
     });
-    let attempt = match begun {
-        Some(attempt) => attempt,
-        None => match shared.guard.begin(peer, &login.user).await {
-            Some(attempt) => attempt,
-            None => return LoginVerdict::TooMany,
-        },
+    let begun = match begun {
+        Some(begun) => Some(begun),
+        None => begin(shared, peer, &login.user).await,
+    };
+    let Some((attempt, rests_on)) = begun else {
+        return LoginVerdict::TooMany;
     };
     let settings = shared.settings();
     let user = login.user;
@@ -463,15 +507,18 @@ async fn check_login(
     }
     attempt.right();
     let name = user.clone();
-    let found = tokio::task::spawn_blocking(move || settings.logins.user(&user)).await;
-    match found {
-        Ok(Ok(Some(user))) => {
-            let standing = shared.settings().logins.standing(&name);
-            account.user = Some((name, standing.ok().flatten()));
+    let found = tokio::task::spawn_blocking(move || {
+        let found = settings.logins.user(&user)?;
+        Ok((found, settings.logins.standing(&user)?))
+    });
+    match found.await {
+        // What was proved is what holds now: a challenge may have waited while the password was changed.
+        Ok(Ok((Some(user), now))) if now == rests_on => {
+            account.user = Some((name, rests_on));
             LoginVerdict::Right(user)
         }
-        // Taken out in this moment.
-        Ok(Ok(None)) => LoginVerdict::Wrong,
+        // Taken out, or changed, meanwhile.
+        Ok(Ok(_)) => LoginVerdict::Wrong,
         Ok(Err(error)) => {
             log_users_trouble(shared, peer, &error);
             LoginVerdict::Unavailable

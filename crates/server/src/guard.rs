@@ -50,6 +50,8 @@ struct State {
     sources: Table<IpAddr>,
     networks: Table<IpAddr>,
     accounts: Table<String>,
+    /// Users and addresses that they have logged in from before.
+    known: Table<(String, IpAddr)>,
     origins: Origins,
 }
 
@@ -85,6 +87,8 @@ pub(crate) struct Try {
     guard: Arc<LoginGuard>,
     origin: Origin,
     pub(crate) user: String,
+    /// Whether the user has logged in from there before.
+    is_known: bool,
     is_right: bool,
 }
 
@@ -136,16 +140,20 @@ impl<K: Eq + Hash> Table<K> {
         self.tries.entry(key).or_default()
     }
 
-    /// An attempt has ended; how many have failed.
-    fn end(&mut self, key: K, is_right: bool, now: Timestamp) -> u32 {
-        let tries = self.entry(key, now);
+    /// An attempt has ended.
+    fn end(&mut self, key: K, is_right: bool, now: Timestamp) {
+        // What has begun among the others ends there, though there may be room by now.
+        let began_here = self.tries.get(&key).is_some_and(|tries| tries.begun > 0);
+        let tries = match !began_here && self.others.begun > 0 {
+            true => &mut self.others,
+            false => self.entry(key, now),
+        };
         *tries = tries.at(now);
         tries.begun = tries.begun.saturating_sub(1);
         if !is_right {
             tries.failed += 1;
             tries.last = now;
         }
-        tries.failed
     }
 }
 
@@ -157,6 +165,7 @@ impl LoginGuard {
                 sources: Table::new(OF_ADDRESS),
                 networks: Table::new(OF_MANY),
                 accounts: Table::new(OF_MANY),
+                known: Table::new(OF_ADDRESS),
                 origins,
             }),
             ended: Notify::new(),
@@ -176,46 +185,64 @@ impl LoginGuard {
                 tokio::pin!(ended);
                 // From here on nobody's end is missed.
                 ended.as_mut().enable();
-                match self.enter(origin, user, net::now()) {
-                    Word::Go => return true,
-                    Word::TooMany => return false,
+                let (word, is_known) = self.enter(origin, user, net::now());
+                match word {
+                    Word::Go => return Some(is_known),
+                    Word::TooMany => return None,
                     Word::Wait => ended.await,
                 }
             }
         };
-        let goes = timeout(TURN_WAIT, turn).await.unwrap_or(false);
-        goes.then(|| Try {
+        let is_known = timeout(TURN_WAIT, turn).await.ok().flatten()?;
+        Some(Try {
             guard: Arc::clone(self),
             origin,
             user: user.to_owned(),
+            is_known,
             is_right: false,
         })
     }
 
-    fn enter(&self, origin: Origin, user: &str, now: Timestamp) -> Word {
+    /// Lets an attempt begin, if it may; and whether the user has logged in from there before. Such a user is closed
+    /// out by its own failures there alone: an address may be that of a whole office, in which somebody's telephone
+    /// has an old password.
+    fn enter(&self, origin: Origin, user: &str, now: Timestamp) -> (Word, bool) {
         let mut state = self.state();
         let user = user.to_owned();
-        let mut words = vec![state.sources.word(&origin.source, now)];
-        if !state.origins.knows(&user, origin.source, now) {
-            words.push(state.networks.word(&origin.network, now));
-            words.push(state.accounts.word(&user, now));
-        }
+        let is_known = state.origins.knows(&user, origin.source, now);
+        let pair = (user.clone(), origin.source);
+        let words = match is_known {
+            true => vec![state.known.word(&pair, now)],
+            false => vec![
+                state.sources.word(&origin.source, now),
+                state.networks.word(&origin.network, now),
+                state.accounts.word(&user, now),
+            ],
+        };
         if words.contains(&Word::TooMany) {
-            return Word::TooMany;
+            return (Word::TooMany, is_known);
         }
         if words.contains(&Word::Wait) {
-            return Word::Wait;
+            return (Word::Wait, is_known);
+        }
+        if is_known {
+            state.known.entry(pair, now).begun += 1;
         }
         state.sources.entry(origin.source, now).begun += 1;
         state.networks.entry(origin.network, now).begun += 1;
         state.accounts.entry(user, now).begun += 1;
-        Word::Go
+        (Word::Go, is_known)
     }
 
-    /// Ends an attempt; how many of its address have failed.
-    fn end(&self, origin: Origin, user: &str, is_right: bool, now: Timestamp) -> u32 {
+    /// Ends an attempt.
+    fn end(&self, attempt: &Try, now: Timestamp) {
+        let (origin, user, is_right) = (attempt.origin, &attempt.user, attempt.is_right);
         let mut state = self.state();
-        let failed = state.sources.end(origin.source, is_right, now);
+        if attempt.is_known {
+            let pair = (user.clone(), origin.source);
+            state.known.end(pair, is_right, now);
+        }
+        state.sources.end(origin.source, is_right, now);
         state.networks.end(origin.network, is_right, now);
         state.accounts.end(user.to_owned(), is_right, now);
         if is_right {
@@ -225,7 +252,6 @@ impl LoginGuard {
         }
         drop(state);
         self.ended.notify_waiters();
-        failed
     }
 
     /// From where users have logged in, if that has changed since it was asked last.
@@ -253,8 +279,7 @@ impl Try {
 
 impl Drop for Try {
     fn drop(&mut self) {
-        self.guard
-            .end(self.origin, &self.user, self.is_right, net::now());
+        self.guard.end(self, net::now());
     }
 }
 
@@ -300,12 +325,32 @@ mod tests {
             begun.push(guard.begin(client, "ann").await.unwrap());
         }
         let enter = || guard.enter(Origin::of(client), "ann", net::now());
-        assert_eq!(enter(), Word::Wait);
+        assert_eq!(enter().0, Word::Wait);
         // A right one gives its turn to the next.
         begun.pop().unwrap().right();
         begun.push(guard.begin(client, "ann").await.unwrap());
         begun.clear();
-        assert_eq!(enter(), Word::TooMany);
+        assert!(guard.begin(client, "bob").await.is_none());
+        // Who has been there before has failures of its own.
+        assert_eq!(enter().0, Word::Go);
+    }
+
+    #[tokio::test]
+    async fn a_colleague_with_an_old_password_locks_nobody_out_who_was_there_before() {
+        let guard = new();
+        let office = "198.51.100.7";
+        guard.begin(ip(office), "ann").await.unwrap().right();
+        fail(&guard, office, "bob", OF_ADDRESS).await;
+        assert!(guard.begin(ip(office), "bob").await.is_none());
+        assert!(
+            guard.begin(ip(office), "carl").await.is_none(),
+            "never was here"
+        );
+        fail(&guard, office, "ann", OF_ADDRESS).await;
+        assert!(
+            guard.begin(ip(office), "ann").await.is_none(),
+            "its own failures"
+        );
     }
 
     #[tokio::test]
@@ -351,5 +396,22 @@ mod tests {
         assert_eq!(table.word(&new, later), Word::Go);
         table.end(new, true, later);
         assert!(table.tries.len() < 10);
+    }
+
+    #[test]
+    fn what_begins_in_a_full_table_ends_where_it_began() {
+        let now = Timestamp::from_secs(1_000_000);
+        let mut table = Table::new(OF_ADDRESS);
+        for n in 0..ENTRIES_MAX {
+            table.end(n, false, now);
+        }
+        table.entry(ENTRIES_MAX, now).begun += 1;
+        // By the time it ends there is room again, and another has begun there.
+        let later = now + FORGOTTEN_AFTER;
+        table.entry(ENTRIES_MAX, later).begun += 1;
+        table.end(ENTRIES_MAX, true, later);
+        table.end(ENTRIES_MAX, true, later);
+        assert_eq!(table.others.begun, 0);
+        assert_eq!(table.entry(ENTRIES_MAX, later).begun, 0);
     }
 }

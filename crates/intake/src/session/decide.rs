@@ -9,7 +9,7 @@ use mail::{
 use smtp::command::{ForwardPath, Hold, MailParams};
 use smtp::data::ContentError;
 use smtp::server::{
-    Ask, AskAuth, AskContent, AskMail, AskRcpt, AskStartTls, ReceivedContent, Step,
+    Ask, AskAuth, AskContent, AskMail, AskRcpt, AskStartTls, ReceivedContent, Step, Transfer,
 };
 
 use super::{FUTURE_MAX, Phase, Saved, Session};
@@ -116,11 +116,17 @@ impl Session {
             }
             Ok(recipient) => Some(ask.accept(recipient)),
             Err(reply) => {
-                let given = match &ask.to.forward_path {
-                    ForwardPath::Address(address) => address.to_string(),
-                    ForwardPath::Postmaster => "postmaster".to_owned(),
+                let (given, is_local) = match &ask.to.forward_path {
+                    ForwardPath::Address(to) => {
+                        (to.to_string(), self.policy.local.contains(to.domain()))
+                    }
+                    ForwardPath::Postmaster => ("postmaster".to_owned(), true),
                 };
-                self.refused_recipient(&given, &reply);
+                // Who may send elsewhere, and names there whom nothing is sent to, guesses nothing.
+                match is_local || self.standing() != Standing::Trusted {
+                    true => self.refused_recipient(&given, &reply),
+                    false => self.refused(format!("recipient {given}"), &reply),
+                }
                 Some(ask.refuse(reply))
             }
         }
@@ -178,7 +184,21 @@ impl Session {
             tls: self.client.tls,
             logged_in: self.client.user.is_some(),
         };
-        let field = received::field(arrival, &ask.envelope, id, now);
+        let mut field = received::field(arrival, &ask.envelope, id, now);
+        if self.standing() == Standing::Trusted {
+            let chunk = match ask.transfer {
+                Transfer::Chunk { size, .. } => size,
+                Transfer::Data => 0,
+            };
+            // All that is declared at once: who takes memory piece by piece waits for others who do the same, all
+            // of them hold what they have, and nobody ends. Strangers are believed no size. Where there is no room the
+            // content grows as it comes.
+            let declared = ask.size.unwrap_or_default().max(chunk);
+            let declared = declared.min(self.policy.limits.message_size);
+            let declared = usize::try_from(declared).unwrap_or_default();
+            // Some count line ends otherwise.
+            drop(field.try_reserve_exact(declared + declared / 32));
+        }
         let rules = self.policy.content_rules(ask.envelope.body_type);
         ask.begin(id, rules, field)
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use intake::{AcceptFailure, Busy, Event, busy};
+use intake::{AcceptFailure, Busy, Cause, Event, Scope, Suppression, busy};
+use mail::{Address, Timestamp};
 use smtp::machine::Machine;
 
 use crate::shell::{ANN, INSIDE, OUTSIDE, Shell, policy};
@@ -161,6 +162,29 @@ fn a_shell_that_wants_to_is_asked_after_each_refusal() {
     assert!(shell.session.take_pause() && !shell.session.take_pause());
     assert!(shell.say("").contains("550 5.7.1") && shell.session.take_pause());
     assert!(shell.say("").starts_with("250"));
+}
+
+#[test]
+fn who_may_send_elsewhere_guesses_nothing_by_naming_whom_nothing_is_sent_to() {
+    let policy = policy();
+    policy.suppressed.put(Suppression {
+        recipient: Address::parse("gone@elsewhere.example").unwrap(),
+        scope: Scope::All,
+        cause: Cause::Failure,
+        reason: String::new(),
+        since: Timestamp::from_secs(1),
+        expires: None,
+        message: None,
+        count: 1,
+        in_force: true,
+    });
+    let limit = policy.limits.refused_recipients as usize;
+    let mut shell = Shell::new(policy, INSIDE);
+    shell.session.pause_at_refusals();
+    let gone = "RCPT TO:<gone@elsewhere.example>\r\n".repeat(limit * 2);
+    let said = shell.say(&format!("EHLO c\r\nMAIL FROM:<>\r\n{gone}"));
+    assert_eq!(said.matches("550 5.1.1").count(), limit * 2, "{said}");
+    assert!(!shell.closed && !shell.session.is_paused());
 }
 
 #[test]

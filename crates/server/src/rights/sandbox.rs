@@ -96,7 +96,10 @@ fn system() -> Vec<PathBuf> {
 }
 
 fn directory(file: &Path) -> PathBuf {
-    file.parent().unwrap_or(file).to_owned()
+    match file.parent() {
+        Some(above) if above.as_os_str().is_empty() => PathBuf::from("."),
+        above => above.unwrap_or(file).to_owned(),
+    }
 }
 
 /// The directory that all mailboxes are in.
@@ -268,6 +271,13 @@ pub(crate) fn mailboxes_elsewhere(config: &Config) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_without_a_directory_is_in_the_present_one() {
+        assert_eq!(directory(Path::new("sendoff.toml")), Path::new("."));
+        assert_eq!(directory(Path::new("etc/sendoff.toml")), Path::new("etc"));
+        assert_eq!(directory(Path::new("/")), Path::new("/"));
+    }
 
     #[test]
     fn all_mailboxes_are_in_the_directory_above_the_first_name() {

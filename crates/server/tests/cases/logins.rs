@@ -161,6 +161,37 @@ fn a_user_who_is_changed_loses_open_sessions() {
     }
 }
 
+#[test]
+fn a_challenge_of_before_is_worth_nothing_after_the_password_has_changed() {
+    let house = House::new();
+    let server = house.server();
+    let mut client = in_tls(&house.scene, &server);
+    let reply = client.auth_scram_after("ann", "correct horse", "n", || {
+        let set = server.cli_with_input(&["user", "password", "ann"], "another horse\n");
+        assert!(set.status.success(), "{set:?}");
+    });
+    assert_eq!(reply.expect("the server answers").code, WRONG);
+    assert_eq!(house.code(&server, true, "another horse"), 235);
+}
+
+#[test]
+fn an_office_is_not_locked_out_by_one_old_password() {
+    let house = House::new();
+    let server = house.server();
+    add_user(&server, "bob");
+    assert_eq!(house.code(&server, false, "correct horse"), 235);
+    let guesses: Vec<_> = (0..22)
+        .map(|_| in_tls(&house.scene, &server))
+        .map(|mut client| {
+            thread::spawn(move || client.auth_plain("bob", "old horse").unwrap().code)
+        })
+        .collect();
+    let codes: Vec<u16> = guesses.into_iter().map(|g| g.join().unwrap()).collect();
+    assert!(codes.contains(&LOCKED), "{codes:?}");
+    assert_eq!(house.code(&server, false, "correct horse"), 235);
+    assert_eq!(house.code(&server, true, "correct horse"), 235);
+}
+
 fn add_password(server: &Sendoff) {
     let set = server.cli_with_input(&["user", "password", "ann"], "correct horse\n");
     assert!(set.status.success(), "{set:?}");

@@ -10,7 +10,7 @@ use lab::{Client, Config, Scratch, Sendoff};
 use serde_json::json;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::scene::{BINARY, SENDER, SOON, Scene, mail_of, send};
+use crate::scene::{BINARY, SENDER, SOON, Scene, eventually, mail_of, send};
 use crate::ways_in::{add_user, in_tls, with_tls};
 use crate::web::Web;
 
@@ -130,6 +130,57 @@ fn content_of_one_client_leaves_memory_for_others() {
 }
 
 #[test]
+fn a_busy_application_server_gets_its_large_mails_in_one_after_the_other() {
+    let scene = Scene::new();
+    let server = Sendoff::start(
+        BINARY,
+        scene.config().set("outgoing.max_message_size", "20MB"),
+    );
+    // 400 MB at once, more than the share of one client.
+    let content = mail_of("large", 10_000_000);
+    let start = format!(
+        "EHLO c\r\nMAIL FROM:<> SIZE={}\r\nRCPT TO:<a@nowhere.example>\r\nDATA\r\n",
+        content.len()
+    );
+    let mut sending: Vec<(TcpStream, &[u8])> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address()).expect("it is listened");
+            stream.write_all(start.as_bytes()).expect("it is taken");
+            read_until(&mut stream, "354");
+            (stream, content.as_bytes())
+        })
+        .collect();
+    // All of them begin, and get as far as they are let.
+    for (stream, rest) in &mut sending {
+        let short = stream.set_write_timeout(Some(Duration::from_millis(100)));
+        short.expect("a time-out can be set");
+        while rest.len() > 3_000_000
+            && let Ok(written @ 1..) = stream.write(rest.get(..65_536).unwrap_or_default())
+        {
+            *rest = rest.get(written..).unwrap_or_default();
+        }
+    }
+    let began = Instant::now();
+    let ends: Vec<_> = sending
+        .into_iter()
+        .map(|(mut stream, rest)| {
+            let rest = [rest, b".\r\n"].concat();
+            thread::spawn(move || {
+                let long = stream.set_write_timeout(None);
+                long.and_then(|()| stream.write_all(&rest))
+                    .expect("it is taken");
+                read_until(&mut stream, "\r\n")
+            })
+        })
+        .collect();
+    for end in ends {
+        let said = end.join().expect("no panic");
+        assert!(said.starts_with("250"), "{said}");
+    }
+    assert!(began.elapsed() < SOON, "nobody waited for others in vain");
+}
+
+#[test]
 fn a_body_is_counted_as_it_comes_and_lists_end() {
     let scene = Scene::new();
     let (server, web) = Web::start(&scene, scene.config());
@@ -202,6 +253,100 @@ fn who_guesses_addresses_is_slowed_down_and_stays_so() {
         .write_all(format!("{start}RCPT TO:<u@b.example>\r\n").as_bytes())
         .expect("it is taken");
     assert!(read_until(&mut other, "550 5.7.1").contains("550 5.7.1"));
+}
+
+#[test]
+fn who_lost_its_place_is_told_no_more_about_addresses() {
+    let scene = Scene::new();
+    let config = small(&scene, 8).set("intake.max_bad_commands", 100_000);
+    let server = Sendoff::start(
+        BINARY,
+        config.in_table("listener", "networks", ["192.0.2.0/24"]),
+    );
+    let guesses: String = (0..90)
+        .map(|n| format!("RCPT TO:<u{n}@b.example>\r\n"))
+        .collect();
+    let start = format!("EHLO c\r\nMAIL FROM:<>\r\n{guesses}");
+    let guessing = || -> Vec<TcpStream> {
+        let four = (0..4).map(|_| {
+            let mut stream = from(1, server.address());
+            stream.write_all(start.as_bytes()).expect("it is taken");
+            stream
+        });
+        four.collect()
+    };
+    let mut first = guessing();
+    thread::sleep(Duration::from_millis(5500));
+    // Its own places, taken anew.
+    let _more = guessing();
+    let mut answers = 0;
+    for stream in &mut first {
+        let said = said_within(stream, Duration::from_secs(1));
+        assert!(said.contains("yours was idle"), "{said}");
+        answers += said.matches("550 5.7.1").count();
+    }
+    assert!(answers < 25, "{answers} answers");
+}
+
+#[test]
+fn who_takes_nothing_in_keeps_no_connection_without_a_place() {
+    let scene = Scene::new();
+    let server = Sendoff::start(BINARY, small(&scene, 8));
+    let descriptors = || {
+        let pid = server.pid().expect("it runs");
+        std::fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count)
+    };
+    let deaf = || -> Vec<TcpStream> {
+        let four = (0..4).map(|_| {
+            let mut stream = from(1, server.address());
+            stream.set_nonblocking(true).expect("it can be");
+            // Until nothing is taken from it any more, for it reads no answer.
+            let until = Instant::now() + Duration::from_secs(5);
+            let mut refused = 0;
+            while refused < 20 && Instant::now() < until {
+                match stream.write(&b"EHLO c\r\n".repeat(1000)) {
+                    Ok(1..) => refused = 0,
+                    Ok(0) | Err(_) => {
+                        refused += 1;
+                        thread::sleep(Duration::from_millis(20));
+                    }
+                }
+            }
+            stream
+        });
+        four.collect()
+    };
+    let first = deaf();
+    let before = descriptors().expect("it runs");
+    thread::sleep(Duration::from_millis(5500));
+    let second = deaf();
+    let within = |limit| {
+        eventually("old ones are gone", limit, || {
+            descriptors().expect("it runs") <= before
+        })
+    };
+    within(Duration::from_secs(10));
+    drop((first, second));
+}
+
+#[test]
+fn a_chunk_that_nobody_wants_keeps_no_place() {
+    let scene = Scene::new();
+    let server = Sendoff::start(BINARY, small(&scene, 8));
+    let mut kept: Vec<TcpStream> = (0..4).map(|_| from(1, server.address())).collect();
+    for stream in &mut kept {
+        let begun = stream.write_all(b"EHLO c\r\nBDAT 60000000\r\n");
+        begun.expect("it is taken");
+    }
+    for _ in 0..6 {
+        thread::sleep(Duration::from_secs(1));
+        for stream in &mut kept {
+            stream.write_all(&[b'x'; 200]).expect("it is taken");
+        }
+    }
+    let mut new = from(1, server.address());
+    let said = read_until(&mut new, "\r\n");
+    assert!(said.starts_with("220"), "{said}");
 }
 
 #[test]

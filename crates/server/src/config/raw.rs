@@ -248,7 +248,9 @@ pub(crate) struct Outgoing {
     pub(crate) max_connections_per_site: Number,
     /// Memory for contents read back to be sent. Default: an eighth of the machine's, 64MiB to 4GiB.
     pub(crate) memory: Text,
-    /// Networks that DNS may not send us to. Default: loopback and unspecified.
+    /// Networks that DNS may not send us to; names among them: `default` (loopback, unspecified, link-local,
+    /// multicast) and `private` (RFC 1918, 100.64.0.0/10, unique local, NAT64's local prefix). An IPv4 address
+    /// in one of IPv6 (mapped, NAT64) is judged as itself. Default: `["default"]`.
     pub(crate) refuse_networks: Option<Vec<Spanned<String>>>,
     /// Pools, sources, or addresses that mail leaves from without a rule. Default: the system chooses.
     pub(crate) source_addresses: Vec<Spanned<String>>,

@@ -82,14 +82,14 @@ pub(crate) async fn hand_in(
     {
         composed.message = signing::encoded(shared, composed.message).await;
     }
-    let message = composed.message.clone();
-    accept(shared, composed.message, rights, turn)
-        .await
-        .map_err(AcceptFailure::reply)?;
-    let near = policy.charge(&message);
-    for near in near {
+    let envelope = composed.message.envelope.clone();
+    if let Err(failure) = accept(shared, composed.message, rights, turn).await {
+        policy.give_back(&envelope, now);
+        return Err(failure.reply());
+    }
+    if !composed.near.is_empty() {
         let line = shared.journal.line(net::now(), "quota");
-        line.field("what", near).send();
+        line.field("what", composed.near.join("; ")).send();
     }
     Ok(HandedIn {
         id,

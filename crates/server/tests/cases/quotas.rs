@@ -1,0 +1,113 @@
+//! Quotas: what a user may send, in many sessions at once.
+
+use lab::{Client, Config, MxHost, Scratch, Sendoff};
+
+use crate::scene::{BINARY, SOON, Scene};
+use crate::ways_in::{add_user, in_tls, with_tls};
+
+/// As whom ann writes.
+const ANN: &str = "ann@sendoff.lab";
+const TO: &str = "bob@there.example";
+const CONTENT: &[u8] = b"From: <ann@sendoff.lab>\r\nSubject: x\r\n\r\nbody\r\n";
+
+/// A server with a quota, and a user.
+struct House {
+    scene: Scene,
+    scratch: Scratch,
+    there: MxHost,
+}
+
+impl House {
+    fn new() -> Self {
+        let scene = Scene::new();
+        let there = scene.world.domain("there.example");
+        Self {
+            scene,
+            scratch: Scratch::new(),
+            there,
+        }
+    }
+
+    fn config(&self, key: &str, quota: &str) -> Config {
+        let quota = lab::Value::from([quota]);
+        with_tls(&self.scene, &self.scratch).set(key, quota)
+    }
+
+    fn start(&self, key: &str, quota: &str) -> Sendoff {
+        let server = Sendoff::start(BINARY, self.config(key, quota));
+        add_user(&server, "ann");
+        server
+    }
+
+    fn logged_in(&self, server: &Sendoff) -> Client {
+        let mut client = in_tls(&self.scene, server);
+        let reply = client.auth_plain("ann", "correct horse");
+        let reply = reply.expect("the server answers");
+        assert_eq!(reply.code, 235, "{reply}");
+        client
+    }
+
+    /// Mails of ann's to one recipient each.
+    fn send(&self, server: &Sendoff, count: usize) {
+        let mut client = self.logged_in(server);
+        for _ in 0..count {
+            let reply = client.send_mail(ANN, &[TO], CONTENT);
+            let reply = reply.expect("the server answers");
+            assert_eq!(reply.code, 250, "{}", server.log());
+        }
+    }
+
+    /// How many recipients ann may still have; nothing is sent to them.
+    fn left(&self, server: &Sendoff) -> usize {
+        let mut client = self.logged_in(server);
+        let begun = client.expect(&format!("MAIL FROM:<{ANN}>"), 250);
+        begun.expect("a sender of ann's");
+        let taken = |n: &usize| {
+            let reply = client.command(&format!("RCPT TO:<r{n}@there.example>"));
+            reply.expect("the server answers").code == 250
+        };
+        (0..200).take_while(taken).count()
+    }
+}
+
+#[test]
+fn sessions_at_once_get_no_more_than_one_session() {
+    let house = House::new();
+    let server = house.start("quota.user", "3/day");
+    let mut sessions = [house.logged_in(&server), house.logged_in(&server)];
+    for client in &mut sessions {
+        client.expect(&format!("MAIL FROM:<{ANN}>"), 250).unwrap();
+        for n in 0..3 {
+            let rcpt = format!("RCPT TO:<r{n}@there.example>");
+            client.expect(&rcpt, 250).unwrap();
+        }
+        client.expect("DATA", 354).unwrap();
+    }
+    let codes = sessions.map(|mut client| {
+        let reply = client.content(CONTENT).unwrap();
+        reply.code
+    });
+    assert_eq!(codes, [250, 450], "{}", server.log());
+    assert_eq!(house.there.wait_for(1, SOON).len(), 1);
+}
+
+#[test]
+fn mail_that_is_refused_for_its_content_does_not_count() {
+    let house = House::new();
+    let config = house
+        .config("quota.user", "2/day")
+        .set("intake.max_line_length", 1000);
+    let server = Sendoff::start(BINARY, config);
+    add_user(&server, "ann");
+    let mut client = house.logged_in(&server);
+    let long = format!(
+        "From: <{ANN}>\r\nSubject: x\r\n\r\n{}\r\n",
+        "x".repeat(2000)
+    );
+    for _ in 0..3 {
+        let reply = client.send_mail(ANN, &[TO], long.as_bytes()).unwrap();
+        assert_eq!(reply.code / 100, 5, "{reply}");
+    }
+    house.send(&server, 2);
+    assert_eq!(house.left(&server), 0);
+}

@@ -61,6 +61,8 @@ impl fmt::Display for Quota {
 pub struct Quotas {
     /// Of each user, API key or user of this computer.
     pub user: Vec<Quota>,
+    /// Of each user who has logged in by a password: somebody else may know it.
+    pub login: Vec<Quota>,
     /// Of each sender's address.
     pub address: Vec<Quota>,
     /// Of each sender's domain.
@@ -72,6 +74,8 @@ pub struct Quotas {
 pub struct Charged<'a> {
     /// The user, API key or user of this computer.
     pub user: Option<&'a str>,
+    /// A password says that it is this user.
+    pub by_password: bool,
     /// The envelope's sender.
     pub sender: Option<&'a Address>,
 }
@@ -82,6 +86,7 @@ impl Charged<'_> {
         match kind {
             "address" => self.sender.map(|a| a.to_string().to_lowercase()),
             "domain" => self.sender.map(|a| a.domain().to_string().to_lowercase()),
+            "login" if !self.by_password => None,
             _ => self.user.map(str::to_owned),
         }
     }
@@ -91,13 +96,17 @@ impl Quotas {
     /// Whether none is set: then nothing is counted.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.user.is_empty() && self.address.is_empty() && self.domain.is_empty()
+        self.user.is_empty()
+            && self.login.is_empty()
+            && self.address.is_empty()
+            && self.domain.is_empty()
     }
 
     /// Those that hold for somebody.
     pub(crate) fn of(&self, charged: &Charged<'_>) -> Vec<(Key, Quota)> {
         let kinds = [
             ("user", &self.user),
+            ("login", &self.login),
             ("address", &self.address),
             ("domain", &self.domain),
         ];

@@ -75,6 +75,7 @@ pub struct Composed {
 fn charged(envelope: &Envelope) -> Charged<'_> {
     Charged {
         user: envelope.submitter.user.as_deref(),
+        by_password: false,
         sender: envelope.reverse_path.as_ref(),
     }
 }

@@ -257,6 +257,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_password_may_is_not_what_a_key_may() {
+        let quotas = Quotas {
+            login: vec!["10/day".parse().unwrap()],
+            ..Quotas::default()
+        };
+        let usage = Usage::default();
+        let now = Timestamp::from_secs(1_000_000);
+        let by_password = Charged {
+            by_password: true,
+            ..user("ann")
+        };
+        usage.take(now, &quotas, &by_password, 10).unwrap();
+        let refusal = usage.take(now, &quotas, &by_password, 1).unwrap_err();
+        assert!(refusal.to_string().ends_with("raise quota.login"));
+        assert!(usage.take(now, &quotas, &user("ann"), 100).is_ok());
+        // From a network: by nobody.
+        let nobody = Charged {
+            by_password: true,
+            ..Charged::default()
+        };
+        assert!(usage.take(now, &quotas, &nobody, 100).is_ok());
+    }
+
+    #[test]
     fn senders_count_by_address_and_by_domain_whatever_the_case() {
         let quotas = Quotas {
             address: vec!["2/day".parse().unwrap()],

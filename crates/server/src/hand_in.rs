@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::event::Event;
 use crate::shared::{Shared, TokenTurn};
-use crate::signing;
+use crate::{quotas, signing};
 
 /// A commit takes milliseconds; when the disk hangs, the client is told to come back.
 const COMMIT_MAX: Duration = Duration::from_secs(120);
@@ -88,8 +88,7 @@ pub(crate) async fn hand_in(
         return Err(failure.reply());
     }
     if !composed.near.is_empty() {
-        let line = shared.journal.line(net::now(), "quota");
-        line.field("what", composed.near.join("; ")).send();
+        quotas::near(shared, id, &composed.near.join("; "));
     }
     Ok(HandedIn {
         id,

@@ -18,10 +18,11 @@ pub(super) struct Taken {
 }
 
 impl Session {
-    /// Under which names recipients are counted.
+    /// Under which names recipients are counted. Whoever has logged in has done so by a password.
     pub(super) fn charged<'a>(&'a self, sender: Option<&'a Address>) -> Charged<'a> {
         Charged {
             user: self.user(),
+            by_password: true,
             sender,
         }
     }

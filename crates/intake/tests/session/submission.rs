@@ -83,7 +83,7 @@ fn a_quota_is_told_before_and_when_it_is_used_up() {
 fn what_could_not_be_saved_is_not_counted_and_tells_of_no_quota() {
     let mut policy = policy();
     policy.quotas = Quotas {
-        user: vec!["1/day".parse().unwrap()],
+        login: vec!["1/day".parse().unwrap()],
         ..Quotas::default()
     };
     let mut shell = Shell::new(policy, OUTSIDE);

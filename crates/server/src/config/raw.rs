@@ -121,7 +121,10 @@ pub(crate) struct Submission {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Quota {
     /// Recipients of each user, such as `["500/hour", "2000/day"]`. Default: no limit.
-    pub(crate) user: Vec<Spanned<String>>,
+    pub(crate) user: Option<Vec<Spanned<String>>>,
+    /// Recipients of each user who logs in by a password, which others may come to know; not of keys, networks
+    /// and programs on this computer. `[]`: no limit. Default: `["1000/day"]`, where `user` is not set.
+    pub(crate) login: Option<Vec<Spanned<String>>>,
     /// Recipients of each sender's address. Default: no limit.
     pub(crate) address: Vec<Spanned<String>>,
     /// Recipients of each sender's domain. Default: no limit.
@@ -459,7 +462,7 @@ pub(crate) struct Webhook {
     /// A file with such secrets, one a line. Every secret signs, so that one can take another's place.
     pub(crate) secret_file: Text,
     /// What is told: `accepted`, `deferred`, `delivered`, `failed`, `bounced`, `complained`,
-    /// `suppressed`. Default: all.
+    /// `suppressed`, `quota`. Default: all.
     pub(crate) events: Option<Vec<Spanned<String>>>,
     /// Only of senders at these domains or below (`.example.com`), and their suppressions. Default: all.
     pub(crate) sender_domains: Vec<Spanned<String>>,

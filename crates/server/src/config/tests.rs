@@ -369,3 +369,19 @@ fn a_server_with_a_public_address_is_proposed_to_refuse_private_networks() {
     assert!(proposed("refuse_networks = [\"default\"]").is_empty());
     assert!(proposed("mode = \"relay\"\n[outgoing.relay]\nhost = \"a.example\"").is_empty());
 }
+
+#[test]
+fn a_password_has_a_quota_unless_an_administrator_has_said_what_users_may() {
+    let login = |text: &str| {
+        let config = parse(&format!("[quota]\n{text}")).unwrap();
+        let shown = config.intake.quotas.login.iter().map(ToString::to_string);
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(login(""), ["1000/day"]);
+    assert_eq!(login("domain = [\"9/hour\"]"), ["1000/day"]);
+    assert!(login("user = [\"500/hour\"]").is_empty() && login("login = []").is_empty());
+    let both = "user = [\"500/hour\"]\nlogin = [\"60/hour\", \"300/day\"]";
+    assert_eq!(login(both), ["60/hour", "300/day"]);
+    let why = parse("[quota]\nlogin = [\"many\"]").unwrap_err();
+    assert!(why.contains("quota.login: `many` is no quota"), "{why}");
+}

@@ -1,8 +1,8 @@
-//! Quotas: what a user may send, in many sessions at once.
+//! Quotas: what a password that somebody else knows is good for, in many sessions at once.
 
 use lab::{Client, Config, MxHost, Scratch, Sendoff};
 
-use crate::scene::{BINARY, SOON, Scene};
+use crate::scene::{BINARY, SOON, Scene, log_lines};
 use crate::ways_in::{add_user, in_tls, with_tls};
 
 /// As whom ann writes.
@@ -68,6 +68,45 @@ impl House {
         };
         (0..200).take_while(taken).count()
     }
+}
+
+#[test]
+fn a_password_is_good_for_so_many_and_a_network_for_more() {
+    let house = House::new();
+    let config = house.config("quota.login", "5/day");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let inside = free.local_addr().unwrap();
+    drop(free);
+    let listener = [
+        ("address", inside.to_string().into()),
+        ("networks", ["127.0.0.0/8"].into()),
+    ];
+    let config = config.table("listener", &listener);
+    let server = Sendoff::start(BINARY, config);
+    add_user(&server, "ann");
+    house.send(&server, 5);
+    let mut client = house.logged_in(&server);
+    client.expect(&format!("MAIL FROM:<{ANN}>"), 250).unwrap();
+    let refused = client.command(&format!("RCPT TO:<{TO}>")).unwrap();
+    assert_eq!(refused.code, 450);
+    let said = refused.to_string();
+    for words in [
+        "The quota of ann is used up: 5 of 5/day recipients",
+        "ask the administrator to raise quota.login",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    let near = "ann has used 4 of 5/day recipients (quota.login)";
+    assert!(server.wait_for_log(&[" quota id=", near], SOON).is_some());
+    assert_eq!(log_lines(&server, &[" quota id="]).len(), 1);
+    // Who needs no password has none that is stolen.
+    let mut client = Client::connect(inside).unwrap();
+    client.ehlo().unwrap();
+    for _ in 0..6 {
+        let reply = client.send_mail(ANN, &[TO], CONTENT).unwrap();
+        assert_eq!(reply.code, 250, "{reply}");
+    }
+    assert_eq!(house.there.wait_for(11, SOON).len(), 11);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mail::{Address, EnhancedCode, Message, Reply};
+use mail::{Address, EnhancedCode, Message, QueueId, Reply};
 use smtp::sasl::Login;
 
 use crate::User;
@@ -110,7 +110,12 @@ pub enum Event {
     /// between client and server may have put it there.
     InjectedBehindStartTls,
     /// A quota is nearly used up.
-    QuotaNear(String),
+    QuotaNear {
+        /// The mail that was taken last.
+        id: QueueId,
+        /// Which, and how much of it.
+        what: String,
+    },
     /// The client was gone before its transaction ended.
     Lost,
 }
@@ -131,7 +136,7 @@ impl fmt::Display for Event {
             Self::TooManyErrors => f.write_str("ended: too many errors"),
             Self::TimedOut { reason } => write!(f, "ended: timed out waiting for {reason}"),
             Self::InjectedBehindStartTls => f.write_str("ended: clear text behind STARTTLS"),
-            Self::QuotaNear(what) => write!(f, "quota nearly used up: {what}"),
+            Self::QuotaNear { what, .. } => write!(f, "quota nearly used up: {what}"),
             Self::Lost => f.write_str("connection lost in mid-transaction"),
         }
     }

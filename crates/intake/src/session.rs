@@ -7,6 +7,7 @@
 
 mod answers;
 mod busy;
+mod charging;
 mod decide;
 mod timing;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use mail::{Address, EnhancedCode, QueueId, Recipient, Reply, Timestamp};
+use mail::{EnhancedCode, QueueId, Recipient, Reply, Timestamp};
 use smtp::extension::{Extension, Extensions};
 use smtp::line::LineReader;
 use smtp::machine::{Deadline, Machine};
@@ -27,6 +28,7 @@ use crate::policy::{Auth, Listener, Policy, Tls};
 use crate::relaying::{Near, Standing, standing};
 use crate::{Event, FixUps, Request, Rights, User};
 pub use busy::{Busy, busy};
+use charging::Taken;
 use timing::Clock;
 
 /// How far in the future a mail may be released (FUTURERELEASE). Mail that waits longer is better
@@ -54,18 +56,9 @@ enum Phase {
     /// The local store is being asked about a recipient.
     Asking(Box<(AskRcpt, Recipient)>),
     /// A message is being saved.
-    Saving(Answer, Saved),
+    Saving(Answer, Taken),
     /// It is over.
     Closed,
-}
-
-/// What is counted when a message is saved.
-#[derive(Debug)]
-struct Saved {
-    id: QueueId,
-    sender: Option<Address>,
-    /// Recipients that leave.
-    outgoing: u64,
 }
 
 /// What is known of the client.

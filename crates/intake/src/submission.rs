@@ -11,7 +11,7 @@ use smtp::data::{BareNewline, ChunkReader, ContentRules, Nul};
 use crate::decision::{Scale, no_recipient, outgoing, too_many_recipients, weigh};
 use crate::policy::Policy;
 use crate::received;
-use crate::{FixUps, Rights};
+use crate::{Charged, FixUps, Rights};
 
 /// A recipient that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,17 @@ pub struct Composed {
     pub message: Message,
     /// What became of each recipient that was asked for, in their order.
     pub recipients: Vec<Result<(), Reply>>,
+    /// Worth telling when it is saved: quotas that are nearly used up.
+    pub near: Vec<String>,
+}
+
+/// Under which names its recipients are counted.
+fn charged(envelope: &Envelope) -> Charged<'_> {
+    Charged {
+        user: envelope.submitter.user.as_deref(),
+        by_password: false,
+        sender: envelope.reverse_path.as_ref(),
+    }
 }
 
 impl Policy {
@@ -85,15 +96,11 @@ impl Policy {
         self.check_suppressed(&recipient, sender, user, now)
     }
 
-    /// Counts the recipients of a mail that was accepted whole. What is worth telling: a quota that
-    /// is nearly used up.
-    pub fn charge(&self, message: &Message) -> Vec<String> {
-        let envelope = &message.envelope;
-        let user = envelope.submitter.user.as_deref();
-        let sender = envelope.reverse_path.as_ref();
-        let recipients = outgoing(envelope);
-        self.usage
-            .charge(message.accepted, &self.quotas, user, sender, recipients)
+    /// A mail that [`compose`](Self::compose) made is not saved: its recipients count no more.
+    pub fn give_back(&self, envelope: &Envelope, now: Timestamp) {
+        let more = outgoing(envelope);
+        let charged = charged(envelope);
+        self.usage.give_back(now, &self.quotas, &charged, more);
     }
 
     /// Reads a content that comes whole, the field in front of it.
@@ -109,8 +116,8 @@ impl Policy {
         reader
     }
 
-    /// Makes a mail of a submission: recipients are rewritten and judged each for itself, the
-    /// content's lines end in CRLF, a Received field stands in front.
+    /// Makes a mail of a submission: recipients are rewritten and judged each for itself, and taken from
+    /// the quotas; the content's lines end in CRLF, a Received field stands in front.
     ///
     /// # Errors
     /// The reply that says why nothing of it is taken: no recipient is, or the content is too large,
@@ -162,10 +169,10 @@ impl Policy {
             terms: submission.terms,
             submitter: submission.submitter,
         };
-        let sender = envelope.reverse_path.as_ref();
-        let user = envelope.submitter.user.as_deref();
         let more = outgoing(&envelope);
-        self.usage.check(now, &self.quotas, user, sender, more)?;
+        // Before its content is looked at; it is taken from them when nothing else speaks against it.
+        self.usage
+            .check(now, &self.quotas, &charged(&envelope), more)?;
         let field = received::handed_in(&self.hostname, &envelope, id, now);
         let reader = self.read(submission.content, submission.body_type, field);
         if reader.has_nul() {
@@ -179,7 +186,10 @@ impl Policy {
             now,
         };
         let content = weigh(self, &mut envelope, reader.finish(), &scale)?;
+        let taken = charged(&envelope);
+        let near = self.usage.take(now, &self.quotas, &taken, more)?;
         Ok(Composed {
+            near,
             message: Message {
                 id,
                 accepted: now,

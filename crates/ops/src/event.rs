@@ -24,11 +24,13 @@ pub enum EventType {
     Complained,
     /// The recipient is on the suppression list from now on.
     Suppressed,
+    /// A quota is nearly used up since this mail was taken: `reason` says which.
+    Quota,
 }
 
 impl EventType {
     /// Every type.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Accepted,
         Self::Deferred,
         Self::Delivered,
@@ -36,6 +38,7 @@ impl EventType {
         Self::Bounced,
         Self::Complained,
         Self::Suppressed,
+        Self::Quota,
     ];
 
     /// The word for it.
@@ -49,6 +52,7 @@ impl EventType {
             Self::Bounced => "bounced",
             Self::Complained => "complained",
             Self::Suppressed => "suppressed",
+            Self::Quota => "quota",
         }
     }
 
@@ -121,7 +125,7 @@ pub struct EventView {
     pub unknown_outcome: Option<bool>,
     /// Failed: `refused` (a final answer), `attempts` (used up), `expired` (by the lifetime), `given_up`
     /// or `removed` (by an administrator). Bounced and complained: what was said. Suppressed: the answer,
-    /// the kind of the complaint, or an administrator's words.
+    /// the kind of the complaint, or an administrator's words. Quota: whose, and how much is used.
     pub reason: Option<String>,
     /// Suppressed: `failure`, `complaint` or `administrator`.
     pub cause: Option<String>,

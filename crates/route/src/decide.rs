@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use mail::{Class, Domain, EnhancedCode, Outcome, Reply, Timestamp, Verdict};
 
-use crate::hop::{Host, HostAddresses, NextHop, is_own, usable};
+use crate::hop::{Host, HostAddresses, NextHop, fetchable, is_own, usable};
 use crate::target::Target;
 
 /// One MX record.
@@ -294,6 +294,14 @@ impl RouteSettings {
             &self.refuse_networks
         };
         usable(found, host.port, refused, &self.own_listeners)
+    }
+
+    /// Which addresses of a web server may be asked whose name strangers publish.
+    ///
+    /// # Errors
+    /// The reason, when none may.
+    pub fn fetchable(&self, found: &[IpAddr]) -> Result<Vec<IpAddr>, String> {
+        fetchable(found, &self.refuse_networks)
     }
 
     /// Whether a connection has led to this server. A listener at every address of the machine

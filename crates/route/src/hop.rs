@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use mail::Domain;
 
+use crate::refused::{NOWHERE, PRIVATE, refused_by};
+
 /// Where a host's addresses come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostAddresses {
@@ -94,7 +96,7 @@ pub(crate) fn usable(
             reason = format!("{ip} is this server itself");
             return false;
         }
-        if let Some(net) = refused.iter().find(|net| net.contains(&plain)) {
+        if let Some(net) = refused_by(**ip, refused) {
             reason = format!("{ip} is in the refused network {net} (outgoing.refuse_networks)");
             return false;
         }
@@ -105,6 +107,35 @@ pub(crate) fn usable(
         Err(reason)
     } else {
         Ok(left)
+    }
+}
+
+/// Which addresses may be fetched from by a name that a stranger publishes: none of a private network,
+/// whatever is refused for mail. Loopback is as `refused` says.
+///
+/// # Errors
+/// The reason, when none may.
+pub(crate) fn fetchable(
+    addresses: &[IpAddr],
+    refused: &[ipnet::IpNet],
+) -> Result<Vec<IpAddr>, String> {
+    // Our own listeners take mail, and a web server may stand beside them.
+    let allowed = usable(addresses, 0, refused, &[])?;
+    let mut reason = String::new();
+    let may = |ip: &IpAddr| {
+        let within = |networks| refused_by(*ip, networks);
+        let Some(net) = within(&NOWHERE).or_else(|| within(&PRIVATE)) else {
+            return true;
+        };
+        reason = format!(
+            "{ip} is in the private network {net}, where names that strangers publish may not lead"
+        );
+        false
+    };
+    let left: Vec<IpAddr> = allowed.into_iter().filter(may).collect();
+    match left.is_empty() {
+        true => Err(reason),
+        false => Ok(left),
     }
 }
 

@@ -14,7 +14,7 @@ fn settings() -> RouteSettings {
         hostname: domain("out.example"),
         smtp_port: 25,
         parent_domain_mx: false,
-        refuse_networks: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+        refuse_networks: LOOPBACK.to_vec(),
         own_listeners: vec!["192.0.2.9:25".parse().unwrap()],
     }
 }
@@ -149,7 +149,12 @@ fn our_listeners_and_refused_networks_are_never_connected_to() {
     let left = s.usable(
         &hop,
         host,
-        &[ip("127.0.0.1"), ip("::ffff:127.0.0.1"), ip("192.0.2.1")],
+        &[
+            ip("127.0.0.1"),
+            ip("::ffff:127.0.0.1"),
+            ip("64:ff9b::127.0.0.1"),
+            ip("192.0.2.1"),
+        ],
     );
     assert_eq!(left, Ok(vec![ip("192.0.2.1")]));
     assert!(
@@ -166,6 +171,29 @@ fn our_listeners_and_refused_networks_are_never_connected_to() {
     let literal = domain("[127.0.0.1]");
     let (_, step) = Router::begin(&s, &literal, None, Timestamp::ZERO);
     assert_eq!(refusal(step).0, Outcome::Failed);
+}
+
+#[test]
+fn names_that_strangers_publish_lead_to_no_private_network() {
+    let mut s = settings();
+    let ip = |t: &str| t.parse().unwrap();
+    let (private, embedded) = (ip("10.0.0.1"), ip("64:ff9b::192.168.0.1"));
+    let (public, loopback) = (ip("192.0.2.1"), ip("127.0.0.1"));
+    let found = [private, embedded, ip("169.254.169.254"), loopback, public];
+    assert_eq!(s.fetchable(&found), Ok(vec![public]));
+    let why = s.fetchable(&[private]).unwrap_err();
+    assert_eq!(
+        why,
+        "10.0.0.1 is in the private network 10.0.0.0/8, where names that strangers publish may not lead"
+    );
+    // Loopback is the administrator's to refuse, and mail goes where only he refuses it.
+    s.refuse_networks = Vec::new();
+    assert_eq!(s.fetchable(&[loopback, private]), Ok(vec![loopback]));
+    let Step::Go(hop) = decide(&s, DnsAnswer::Found(vec![mx(1, "a.example.")])) else {
+        panic!()
+    };
+    assert!(s.usable(&hop, &hop.hosts[0], &[private]).is_ok());
+    assert_eq!(s.fetchable(&[]).unwrap_err(), "it has no address");
 }
 
 #[test]

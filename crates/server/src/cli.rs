@@ -270,7 +270,7 @@ fn check(path: Option<&PathBuf>, config: &Config) -> Result<()> {
         (None, None) => "the defaults (there is no configuration file)".to_owned(),
     };
     config.check_keys()?;
-    for warning in &config.warnings {
+    for warning in config.warnings.iter().chain(&config.proposals) {
         print(&format!("Note: {warning}.\n"));
     }
     let elsewhere = rights::mailboxes_elsewhere(config);

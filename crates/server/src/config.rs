@@ -14,6 +14,7 @@ pub(crate) mod oauth;
 pub(crate) mod paths;
 pub(crate) mod presets;
 mod raw;
+mod refused;
 mod relay;
 pub(crate) mod replies;
 pub(crate) mod sandbox;
@@ -91,6 +92,8 @@ pub(crate) struct Config {
     pub(crate) events: EventSettings,
     /// What works but deserves a word: shown by `check` and at the start.
     pub(crate) warnings: Vec<String>,
+    /// What `check` proposes.
+    pub(crate) proposals: Vec<String>,
 }
 
 /// How the queue is kept on disk.

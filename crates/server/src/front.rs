@@ -16,7 +16,7 @@ use crate::guard::Try;
 use crate::hand_in::accept;
 use crate::shared::{Figures, Shared};
 use crate::users::UsersError;
-use crate::{floods, local};
+use crate::{floods, local, quotas};
 
 /// How long a proxy may take to name its client.
 const PROXY_WAIT: Duration = Duration::from_secs(10);
@@ -549,6 +549,10 @@ async fn check_password(
 
 fn log_events(shared: &Shared, session: &mut Session, peer: SocketAddr) {
     while let Some(event) = session.poll_event() {
+        if let intake::Event::QuotaNear { id, what } = &event {
+            quotas::near(shared, *id, what);
+            continue;
+        }
         let is_detail = matches!(event, intake::Event::Command(_) | intake::Event::Reply(_));
         // Who may send is no stranger, and what was asked for in detail is told in full.
         if is_detail && session.is_trusted() {

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::event::Event;
 use crate::shared::{Shared, TokenTurn};
-use crate::signing;
+use crate::{quotas, signing};
 
 /// A commit takes milliseconds; when the disk hangs, the client is told to come back.
 const COMMIT_MAX: Duration = Duration::from_secs(120);
@@ -82,14 +82,13 @@ pub(crate) async fn hand_in(
     {
         composed.message = signing::encoded(shared, composed.message).await;
     }
-    let message = composed.message.clone();
-    accept(shared, composed.message, rights, turn)
-        .await
-        .map_err(AcceptFailure::reply)?;
-    let near = policy.charge(&message);
-    for near in near {
-        let line = shared.journal.line(net::now(), "quota");
-        line.field("what", near).send();
+    let envelope = composed.message.envelope.clone();
+    if let Err(failure) = accept(shared, composed.message, rights, turn).await {
+        policy.give_back(&envelope, now);
+        return Err(failure.reply());
+    }
+    if !composed.near.is_empty() {
+        quotas::near(shared, id, &composed.near.join("; "));
     }
     Ok(HandedIn {
         id,
@@ -121,6 +120,7 @@ pub(crate) async fn accept(
     if shared.stopping.is_cancelled() {
         return Err(AcceptFailure::Stopping);
     }
+    shared.quotas.wake();
     let (told, answer) = oneshot::channel();
     let message = Arc::new(signing::accepted(shared, message, &rights).await);
     let (held, rule) = shared.controls.held(&message, net::now());

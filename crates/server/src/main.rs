@@ -38,6 +38,7 @@ mod orders;
 mod outcome;
 mod policy;
 mod queue;
+mod quotas;
 mod reach;
 mod reactions;
 mod recent;

@@ -25,6 +25,7 @@ use crate::harvest::Harvest;
 use crate::hops::Marks;
 use crate::journal::Journal;
 use crate::oauth::Oauth;
+use crate::quotas::QuotaFile;
 use crate::reactions::Reactions;
 use crate::relayed::Relayed;
 use crate::service::Manager;
@@ -74,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) harvest: Harvest,
     /// How much clients have written into the log.
     pub(crate) floods: Floods,
+    /// What was used of the quotas, on disk.
+    pub(crate) quotas: QuotaFile,
     /// Contents that are read back to be sent.
     pub(crate) contents: Contents,
     pub(crate) clock: Clock,
@@ -275,6 +278,8 @@ impl Shared {
         let warm_ups = settings.config.data_dir.join("warm-up");
         let tls_reports = settings.config.data_dir.join("tls-reports");
         let origins = accounts::origins(&settings.config.data_dir);
+        let usage = Arc::clone(&settings.policy.usage);
+        let quotas = QuotaFile::new(&settings.config.data_dir, usage);
         let oauth = Oauth::new(&settings.config.data_dir);
         let memory = settings.config.outgoing.memory;
         // A mail is in memory some times while it is read: whatever is taken must fit into a share.
@@ -297,6 +302,7 @@ impl Shared {
             turned_away: AtomicUsize::new(0),
             harvest: Harvest::default(),
             floods: Floods::default(),
+            quotas,
             contents: Contents::new(memory),
             clock,
             controls: Controls::default(),

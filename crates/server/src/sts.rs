@@ -305,19 +305,12 @@ fn report(
     }
 }
 
-/// The addresses of a web server that DNS names, but for those that DNS may not send us to.
+/// The addresses of a web server whose name a stranger publishes, but for those that it may not lead to.
 pub(crate) async fn web_addresses(settings: &Settings, host: &str) -> Result<Vec<IpAddr>, String> {
     match settings.dns.addresses(host).await.answer {
         Answer::Found(list) => {
-            let refused = &settings.config.routing.refuse_networks;
-            let may = |ip: &IpAddr| !refused.iter().any(|net| net.contains(&ip.to_canonical()));
-            let list: Vec<IpAddr> = list.into_iter().filter(may).collect();
-            match list.is_empty() {
-                true => Err(format!(
-                    "{host} has only addresses in refused networks (outgoing.refuse_networks)"
-                )),
-                false => Ok(list),
-            }
+            let allowed = settings.config.routing.fetchable(&list);
+            allowed.map_err(|why| format!("{host}: {why}"))
         }
         Answer::NoData | Answer::NxDomain => Err(format!("{host} has no address")),
         Answer::Failed(why) => Err(format!("the address lookup of {host} failed: {why}")),

@@ -278,7 +278,7 @@ fn wish(settings: &Settings) -> EventWish {
             EventType::Accepted => EventKinds::ACCEPTED,
             EventType::Deferred => EventKinds::DEFERRED,
             EventType::Delivered | EventType::Failed => EventKinds::ENDED,
-            EventType::Bounced | EventType::Complained => EventKinds::LATER,
+            EventType::Bounced | EventType::Complained | EventType::Quota => EventKinds::LATER,
             EventType::Suppressed => EventKinds::ENTRY,
         });
     }

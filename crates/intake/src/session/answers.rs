@@ -6,8 +6,7 @@ use smtp::sasl::{Binding, Keys};
 use smtp::server::{State, Step};
 
 use super::timing::Clock;
-use super::{Phase, Saved, Session};
-use crate::relaying::Standing;
+use super::{Phase, Session};
 use crate::{AcceptFailure, Event, LoginVerdict, NoKeys};
 
 fn unavailable() -> Reply {
@@ -133,18 +132,22 @@ impl Session {
         if !matches!(self.phase, Phase::Saving(..)) {
             return;
         }
-        let Phase::Saving(answer, saved) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+        let Phase::Saving(answer, taken) = std::mem::replace(&mut self.phase, Phase::Closed) else {
             return;
         };
-        let id = saved.id;
+        let id = taken.id;
         let reply = match result {
             Ok(()) => {
-                self.charge(now, &saved);
+                if !taken.near.is_empty() {
+                    let what = taken.near.join("; ");
+                    self.events.push_back(Event::QuotaNear { id, what });
+                }
                 self.tally.refused_recipients /= 2;
                 let text = format!("Queued as {id}");
                 Reply::new(250, Some(EnhancedCode::new(2, 0, 0)), text)
             }
             Err(failure) => {
+                self.give_back(now, &taken);
                 let reply = failure.reply();
                 self.refused(id.to_string(), &reply);
                 reply
@@ -152,20 +155,5 @@ impl Session {
         };
         self.follow(now, answer.reply(reply), false);
         self.stop_where_convenient();
-    }
-
-    fn charge(&mut self, now: Timestamp, saved: &Saved) {
-        if self.standing() != Standing::Trusted {
-            return;
-        }
-        let user = self.client.user.as_ref().map(|user| user.name.as_str());
-        let near = self.policy.usage.charge(
-            now,
-            &self.policy.quotas,
-            user,
-            saved.sender.as_ref(),
-            saved.outgoing,
-        );
-        self.events.extend(near.into_iter().map(Event::QuotaNear));
     }
 }

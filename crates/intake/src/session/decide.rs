@@ -12,7 +12,7 @@ use smtp::server::{
     Ask, AskAuth, AskContent, AskMail, AskRcpt, AskStartTls, ReceivedContent, Step, Transfer,
 };
 
-use super::{FUTURE_MAX, Phase, Saved, Session};
+use super::{FUTURE_MAX, Phase, Session};
 use crate::decision::{Scale, outgoing, too_many_recipients, weigh};
 use crate::policy::Auth;
 use crate::received::{self, Arrival};
@@ -143,10 +143,10 @@ impl Session {
         if self.policy.quotas.is_empty() || !leaves || self.standing() != Standing::Trusted {
             return Ok(());
         }
-        let sender = envelope.reverse_path.as_ref();
+        let charged = self.charged(envelope.reverse_path.as_ref());
         let more = outgoing(envelope) + 1;
         let usage = &self.policy.usage;
-        usage.check(now, &self.policy.quotas, self.user(), sender, more)
+        usage.check(now, &self.policy.quotas, &charged, more)
     }
 
     /// The recipient that RCPT names, after rewriting. Whether the client may send there is judged
@@ -213,10 +213,13 @@ impl Session {
         };
         match weigh(&self.policy, &mut envelope, content, &scale) {
             Ok(content) => {
-                let saved = Saved {
-                    id,
-                    sender: envelope.reverse_path.clone(),
-                    outgoing: outgoing(&envelope),
+                let sender = envelope.reverse_path.clone();
+                let taken = match self.take(now, id, sender, outgoing(&envelope)) {
+                    Ok(taken) => taken,
+                    Err(reply) => {
+                        self.refused(named(id, &envelope), &reply);
+                        return Some(answer.reply(reply));
+                    }
                 };
                 let message = Message {
                     id,
@@ -226,7 +229,7 @@ impl Session {
                     content,
                 };
                 self.requests.push_back(Request::Accept(Box::new(message)));
-                self.phase = Phase::Saving(answer, saved);
+                self.phase = Phase::Saving(answer, taken);
                 None
             }
             Err(reply) => {

@@ -158,6 +158,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             Quotas::default(),
             Quotas {
                 user: quota("1000/day"),
+                login: quota("3/day"),
                 address: quota("1/day"),
                 domain: quota("2/hour"),
             },

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use intake::{Event, FixUps, Quotas, Rights, Senders, Submission};
+use intake::{AcceptFailure, Event, FixUps, Quotas, Rights, Senders, Submission};
 use mail::{ByMode, Destination, IdSource, QueueId, Submitter, Terms, Timestamp};
 
 use crate::shell::{ANN, INSIDE, OUTSIDE, Shell, address, policy};
@@ -56,8 +56,7 @@ fn a_quota_is_told_before_and_when_it_is_used_up() {
         rcpts(0..4)
     ));
     shell.say(CONTENT);
-    let told =
-        |e: &Event| matches!(e, Event::QuotaNear(what) if what == "user ann has used 4 of 5/hour");
+    let told = |e: &Event| matches!(e, Event::QuotaNear { what, .. } if what == "ann has used 4 of 5/hour recipients (quota.user)");
     assert_eq!(shell.events.iter().filter(|e| told(e)).count(), 1);
     let answer = shell.say(&format!("MAIL FROM:<a@b.example>\r\n{}", rcpts(0..2)));
     let lines: Vec<&str> = answer.lines().collect();
@@ -78,6 +77,31 @@ fn a_quota_is_told_before_and_when_it_is_used_up() {
     shell.now = shell.now + Duration::from_secs(3600);
     let answer = shell.say(&format!("MAIL FROM:<a@b.example>\r\n{}", rcpts(0..5)));
     assert!(answer.lines().all(|l| l.starts_with("250")), "{answer}");
+}
+
+#[test]
+fn what_could_not_be_saved_is_not_counted_and_tells_of_no_quota() {
+    let mut policy = policy();
+    policy.quotas = Quotas {
+        login: vec!["1/day".parse().unwrap()],
+        ..Quotas::default()
+    };
+    let mut shell = Shell::new(policy, OUTSIDE);
+    shell.failures = vec![AcceptFailure::Full];
+    logged_in(&mut shell);
+    let near = |shell: &Shell| {
+        let is = |e: &&Event| matches!(e, Event::QuotaNear { .. });
+        shell.events.iter().filter(is).count()
+    };
+    let mail = "MAIL FROM:<a@b.example>\r\nRCPT TO:<x@y.example>\r\nDATA\r\n";
+    shell.say(mail);
+    assert!(shell.say(CONTENT).starts_with("452"));
+    assert_eq!(near(&shell), 0);
+    shell.say(mail);
+    assert!(shell.say(CONTENT).starts_with("250"));
+    assert_eq!(near(&shell), 1);
+    let answer = shell.say("MAIL FROM:<a@b.example>\r\nRCPT TO:<x@y.example>\r\n");
+    assert!(answer.contains("450 4.7.1"), "{answer}");
 }
 
 #[test]

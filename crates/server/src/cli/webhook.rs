@@ -120,8 +120,8 @@ pub(crate) struct Events {
     /// How many at the most, up to 1000.
     #[arg(long, default_value_t = 1000)]
     limit: u64,
-    /// Only these: accepted, deferred, delivered, failed, bounced, complained, suppressed; several with
-    /// commas.
+    /// Only these: accepted, deferred, delivered, failed, bounced, complained, suppressed, quota; several
+    /// with commas.
     #[arg(long = "type", value_delimiter = ',')]
     types: Vec<String>,
 }

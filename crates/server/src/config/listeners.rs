@@ -18,6 +18,12 @@ type Result<T> = std::result::Result<T, ConfigError>;
 /// A session with a client ends at this age, where nothing else is set.
 const SESSION_AGE_MAX: Duration = Duration::from_secs(4 * 3600);
 
+/// Of users who log in by a password: more than people write, less than spammers need.
+const LOGIN_QUOTA: intake::Quota = intake::Quota {
+    recipients: 1000,
+    per: Duration::from_secs(86_400),
+};
+
 pub(super) fn intake(
     raw: &Raw,
     place: &Place<'_>,
@@ -39,9 +45,10 @@ pub(super) fn intake(
     policy.locals_log_in = !raw.sendmail.any_sender.unwrap_or(true);
     policy.check_from = check_from(submission, place)?;
     policy.quotas = intake::Quotas {
-        user: quotas(&raw.quota.user, place, "quota.user")?,
-        address: quotas(&raw.quota.address, place, "quota.address")?,
-        domain: quotas(&raw.quota.domain, place, "quota.domain")?,
+        user: quotas(raw.quota.user.as_deref(), place, "quota.user")?,
+        login: login_quotas(&raw.quota, place)?,
+        address: quotas(Some(&raw.quota.address), place, "quota.address")?,
+        domain: quotas(Some(&raw.quota.domain), place, "quota.domain")?,
     };
     let mut addresses = Vec::new();
     let mut spans: Vec<Range<usize>> = Vec::new();
@@ -103,12 +110,24 @@ fn check_from(raw: &raw::Submission, place: &Place<'_>) -> Result<intake::CheckF
     Ok(check.unwrap_or_default())
 }
 
-fn quotas(list: &[Spanned<String>], place: &Place<'_>, key: &str) -> Result<Vec<intake::Quota>> {
+/// What a stolen password meets, unless an administrator has thought about users before.
+fn login_quotas(raw: &raw::Quota, place: &Place<'_>) -> Result<Vec<intake::Quota>> {
+    match (&raw.login, &raw.user) {
+        (None, None) => Ok(vec![LOGIN_QUOTA]),
+        (login, _) => quotas(login.as_deref(), place, "quota.login"),
+    }
+}
+
+fn quotas(
+    list: Option<&[Spanned<String>]>,
+    place: &Place<'_>,
+    key: &str,
+) -> Result<Vec<intake::Quota>> {
     let quota = |text: &Spanned<String>| {
         let parsed = text.get_ref().parse();
         parsed.map_err(|e: intake::ParseQuotaError| place.key(text.span(), key, e))
     };
-    list.iter().map(quota).collect()
+    list.unwrap_or_default().iter().map(quota).collect()
 }
 
 fn listener(

@@ -32,7 +32,7 @@ pub(crate) struct Raw {
     pub(crate) listener: Option<Vec<Spanned<Listener>>>,
     /// What is mended in mail that comes from its authors, and what they may do.
     pub(crate) submission: Submission,
-    /// How many recipients may be sent to in a time.
+    /// How many recipients may be sent to in a time. What is used outlives a restart, but of quotas of a minute.
     pub(crate) quota: Quota,
     /// Certificates.
     pub(crate) tls: Tls,
@@ -121,7 +121,10 @@ pub(crate) struct Submission {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Quota {
     /// Recipients of each user, such as `["500/hour", "2000/day"]`. Default: no limit.
-    pub(crate) user: Vec<Spanned<String>>,
+    pub(crate) user: Option<Vec<Spanned<String>>>,
+    /// Recipients of each user who logs in by a password, which others may come to know; not of keys, networks
+    /// and programs on this computer. `[]`: no limit. Default: `["1000/day"]`, where `user` is not set.
+    pub(crate) login: Option<Vec<Spanned<String>>>,
     /// Recipients of each sender's address. Default: no limit.
     pub(crate) address: Vec<Spanned<String>>,
     /// Recipients of each sender's domain. Default: no limit.
@@ -250,7 +253,9 @@ pub(crate) struct Outgoing {
     pub(crate) max_connections_per_site: Number,
     /// Memory for contents read back to be sent. Default: an eighth of the machine's, 64MiB to 4GiB.
     pub(crate) memory: Text,
-    /// Networks that DNS may not send us to. Default: loopback and unspecified.
+    /// Networks that DNS may not send us to; names among them: `default` (loopback, unspecified, link-local,
+    /// multicast) and `private` (RFC 1918, 100.64.0.0/10, unique local, NAT64's local prefix). An IPv4 address
+    /// in one of IPv6 (mapped, NAT64) is judged as itself. Default: `["default"]`.
     pub(crate) refuse_networks: Option<Vec<Spanned<String>>>,
     /// Pools, sources, or addresses that mail leaves from without a rule. Default: the system chooses.
     pub(crate) source_addresses: Vec<Spanned<String>>,
@@ -459,7 +464,7 @@ pub(crate) struct Webhook {
     /// A file with such secrets, one a line. Every secret signs, so that one can take another's place.
     pub(crate) secret_file: Text,
     /// What is told: `accepted`, `deferred`, `delivered`, `failed`, `bounced`, `complained`,
-    /// `suppressed`. Default: all.
+    /// `suppressed`, `quota`. Default: all.
     pub(crate) events: Option<Vec<Spanned<String>>>,
     /// Only of senders at these domains or below (`.example.com`), and their suppressions. Default: all.
     pub(crate) sender_domains: Vec<Spanned<String>>,

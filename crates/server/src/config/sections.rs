@@ -21,7 +21,7 @@ use super::listeners::intake;
 use super::memory;
 use super::raw::{self, NumberOrText, OneOrMany, PlanText, Raw, Text};
 use super::relay::relay_settings;
-use super::values::{choice, duration, networks, size};
+use super::values::{choice, duration, size};
 use super::{
     Config, LocalStore, LogSettings, Outgoing, Published, QueueFiles, RuleKeys, TlsFiles,
     TlsReportSettings,
@@ -63,6 +63,7 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
         );
     }
     let sources = super::sources::sources(&raw, place, &hostname, base, &mut warnings)?;
+    let proposal = super::refused::proposal(&raw.outgoing, &routing, &sources);
     let events = super::webhooks::events(&raw, place, base, &mut warnings)?;
     let (dkim, unusable_key) = keyring(&raw.dkim, place, base, &mut warnings)?;
     Ok(Config {
@@ -96,6 +97,7 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
         unusable_key,
         dns: dns(raw.dns, place, base)?,
         tls_reports,
+        proposals: proposal.into_iter().collect(),
         warnings,
     })
 }
@@ -385,19 +387,12 @@ fn routing(
     } else {
         Mode::Independent
     };
-    let refuse_networks = match &raw.refuse_networks {
-        Some(list) => networks(list, place, "outgoing.refuse_networks")?,
-        None => ["127.0.0.0/8", "::1/128", "0.0.0.0/8", "::/128"]
-            .iter()
-            .filter_map(|net| net.parse().ok())
-            .collect(),
-    };
     Ok(RouteSettings {
         mode,
         hostname: hostname.clone(),
         smtp_port: raw.smtp_port.unwrap_or(25),
         parent_domain_mx: raw.parent_domain_mx,
-        refuse_networks,
+        refuse_networks: super::refused::refused(raw, place)?,
         own_listeners: listeners.to_vec(),
     })
 }

@@ -330,3 +330,58 @@ fn the_end_of_a_secret_is_told_from_thirty_days_ahead() {
     assert!(on("2031-01-31").unwrap().contains("in 1 day:"));
     assert!(on("2031-02-01").unwrap().contains("has expired"));
 }
+
+#[test]
+fn names_among_refused_networks_stand_for_groups() {
+    let refuses = |text: &str, ip: &str| {
+        let config = parse(&format!("[outgoing]\n{text}")).unwrap();
+        let ip = ip.parse().unwrap();
+        route::refused_by(ip, &config.routing.refuse_networks).is_some()
+    };
+    let default = ["127.0.0.1", "0.0.0.0", "::", "169.254.169.254", "ff02::1"];
+    let private = ["10.0.0.1", "fd00::1", "64:ff9b::10.0.0.1"];
+    for ip in default {
+        assert!(refuses("", ip) && refuses("refuse_networks = [\"default\"]", ip));
+        assert!(!refuses("refuse_networks = [\"private\"]", ip), "{ip}");
+        assert!(!refuses("refuse_networks = []", ip), "{ip}");
+    }
+    let both = "refuse_networks = [\"default\", \"private\", \"203.0.113.0/24\"]";
+    for ip in default.iter().chain(&private).chain(&["203.0.113.9"]) {
+        assert!(refuses(both, ip), "{ip}");
+    }
+    assert!(!private.iter().any(|ip| refuses("", ip)));
+    let why = parse("[outgoing]\nrefuse_networks = [\"privat\"]").unwrap_err();
+    assert!(
+        why.contains("refuse_networks: `privat` is not a network") && why.contains("\"private\""),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_server_with_a_public_address_is_proposed_to_refuse_private_networks() {
+    let public = "[[listener]]\naddress = \"203.0.113.9:25\"\n[outgoing]\n";
+    let proposed = |text: &str| parse(&format!("{public}{text}")).unwrap().proposals;
+    assert!(
+        proposed("")[0].contains("(203.0.113.9)") && proposed("")[0].contains("\"private\"]"),
+        "{:?}",
+        proposed("")
+    );
+    assert!(proposed("refuse_networks = [\"default\"]").is_empty());
+    assert!(proposed("mode = \"relay\"\n[outgoing.relay]\nhost = \"a.example\"").is_empty());
+}
+
+#[test]
+fn a_password_has_a_quota_unless_an_administrator_has_said_what_users_may() {
+    let login = |text: &str| {
+        let config = parse(&format!("[quota]\n{text}")).unwrap();
+        let shown = config.intake.quotas.login.iter().map(ToString::to_string);
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(login(""), ["1000/day"]);
+    assert_eq!(login("domain = [\"9/hour\"]"), ["1000/day"]);
+    assert!(login("user = [\"500/hour\"]").is_empty() && login("login = []").is_empty());
+    let both = "user = [\"500/hour\"]\nlogin = [\"60/hour\", \"300/day\"]";
+    assert_eq!(login(both), ["60/hour", "300/day"]);
+    let why = parse("[quota]\nlogin = [\"many\"]").unwrap_err();
+    assert!(why.contains("quota.login: `many` is no quota"), "{why}");
+}

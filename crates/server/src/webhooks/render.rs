@@ -55,9 +55,10 @@ pub(super) fn event(settings: &Settings, event: &Event) -> Option<(Timestamp, Ev
 
 /// Whether a webhook is told of it.
 pub(super) fn is_for(hook: &WebhookSettings, view: &EventView) -> bool {
-    hook.events.contains(&view.kind)
-        && fits(&hook.recipient_domains, Some(&view.recipient))
-        && sender_fits(&hook.sender_domains, view)
+    // A quota is about the sender; that some recipient is named with it means nothing.
+    let recipient_fits =
+        view.kind == EventType::Quota || fits(&hook.recipient_domains, Some(&view.recipient));
+    hook.events.contains(&view.kind) && recipient_fits && sender_fits(&hook.sender_domains, view)
 }
 
 /// Whether the sender is at one of the domains. An entry of the suppression list has none: it is for those
@@ -75,7 +76,8 @@ pub(super) fn sender_fits(domains: &[String], view: &EventView) -> bool {
             | EventType::Delivered
             | EventType::Failed
             | EventType::Bounced
-            | EventType::Complained,
+            | EventType::Complained
+            | EventType::Quota,
             _,
         ) => fits(domains, view.sender.as_deref()),
     }

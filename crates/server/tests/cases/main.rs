@@ -20,6 +20,7 @@ mod lookups;
 mod nul;
 mod oauth;
 mod old_tls;
+mod quotas;
 mod relay;
 mod replies;
 mod reports;

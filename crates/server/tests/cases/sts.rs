@@ -1,5 +1,7 @@
 //! MTA-STS: C34 to C39. Policies come over HTTPS from hosts of the world.
 
+use std::net::Ipv4Addr;
+
 use lab::{Config, MxHost, Sendoff, StartTls, WebAnswer, WebHost};
 
 use crate::scene::{A_WHILE, SOON, Scene, eventually, send};
@@ -169,6 +171,27 @@ fn c37_without_a_policy_that_can_be_had_the_mail_goes() {
         "{}",
         server.log()
     );
+}
+
+#[test]
+fn a_policy_host_leads_to_no_private_network_and_is_asked_where_else_it_is() {
+    let strict = Strict::new(&policy("enforce", "mx.strict.example"));
+    let dns = &strict.scene.world.dns;
+    let public = strict.web.address().ip();
+    dns.remove(POLICY).a(POLICY, Ipv4Addr::new(10, 255, 0, 1));
+    let server = strict.start();
+    assert_delivered(&server, &strict.host, "encrypted");
+    let line = server.wait_for_log(&[" mta-sts ", "cannot be fetched"], SOON);
+    let line = line.unwrap_or_else(|| panic!("no line: {}", server.log()));
+    assert!(
+        line.contains("mta-sts.strict.example: 10.255.0.1 is in the private network 10.0.0.0/8"),
+        "{line}"
+    );
+    drop(server);
+    dns.address_of(POLICY, public);
+    let server = strict.start();
+    assert_delivered(&server, &strict.host, "verified");
+    assert!(!strict.web.requests().is_empty());
 }
 
 #[test]

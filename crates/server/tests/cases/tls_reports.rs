@@ -1,6 +1,7 @@
 //! TLS-RPT: what is counted, over restarts too, and the report that the domain gets.
 
 use std::io::Read;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use base64::Engine;
@@ -201,4 +202,27 @@ fn day_before(day: &str) -> String {
     let at = mail::Timestamp::parse_rfc3339(&format!("{day}T00:00:00Z")).expect("a day");
     let before = at - std::time::Duration::from_secs(86_400);
     before.to_string().chars().take(10).collect()
+}
+
+#[test]
+fn a_report_is_handed_to_no_private_network() {
+    let watched = Watched::new();
+    let dns = &watched.scene.world.dns;
+    dns.remove(COLLECTOR)
+        .a(COLLECTOR, Ipv4Addr::new(192, 168, 255, 1));
+    let mut server = watched.scene.start_trusting(watched.config());
+    send(&server, "bob@watched.example");
+    eventually("the count is on the disk", SOON, || {
+        !files(&server).is_empty()
+    });
+    server.terminate();
+    turn_back_a_day(&server);
+    server.restart();
+    let told = [" tls-report ", "not handed over to https://", "private"];
+    let line = server.wait_for_log(&told, SOON);
+    let line = line.unwrap_or_else(|| panic!("no line: {}", server.log()));
+    assert!(
+        line.contains("192.168.255.1 is in the private network 192.168.0.0/16"),
+        "{line}"
+    );
 }

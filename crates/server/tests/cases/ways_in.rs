@@ -337,7 +337,7 @@ fn a_quota_refuses_with_its_reason_and_is_told_in_the_log() {
         "{refused}"
     );
     server
-        .wait_for_log(&["quota nearly used up"], SOON)
+        .wait_for_log(&[" quota id=", "(quota.domain)"], SOON)
         .unwrap();
     assert_eq!(good.wait_for(5, SOON).len(), 5);
 }

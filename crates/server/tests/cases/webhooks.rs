@@ -195,6 +195,36 @@ fn every_kind_of_event_is_told_once_in_order_and_signed() {
     assert_particulars(&events);
 }
 
+#[test]
+fn a_quota_that_is_nearly_used_up_is_told_with_the_mail_that_was_taken_last() {
+    let told = Told::new();
+    let config = told
+        .config()
+        .set("quota.address", lab::Value::from(["5/day"]))
+        .in_table("webhook", "events", ["quota"])
+        .in_table("webhook", "recipient_domains", ["elsewhere.example"]);
+    let server = told.scene.start_trusting(config);
+    for _ in 0..5 {
+        send(&server, "bob@there.example");
+    }
+    let requests = told.wait_for("/in", 1);
+    let events = all(&requests);
+    let [event] = events.as_slice() else {
+        panic!("one event: {events:?}")
+    };
+    assert_eq!(value(event, "type"), "quota");
+    let why = format!("{SENDER} has used 4 of 5/day recipients (quota.address)");
+    assert_eq!(value(event, "reason"), why);
+    assert_eq!(value(event, "sender"), SENDER);
+    assert_eq!(value(event, "via"), "smtp");
+    let id = text(event, "queue_id");
+    assert!(
+        server.wait_for_log(&[" quota id=", id], SOON).is_some(),
+        "{}",
+        server.log()
+    );
+}
+
 /// What the events of that case say.
 fn assert_particulars(events: &[Value]) {
     let schema: Value = serde_json::from_str(SCHEMA).expect("JSON");

@@ -34,5 +34,5 @@ pub use rights::{CheckFrom, Rights};
 pub use session::{Busy, FUTURE_MAX, NextId, Session, busy};
 pub use submission::{Composed, Submission, Wanted};
 pub use suppression::{Cause, ParseScopeError, Scope, Suppressed, Suppression, SuppressionFilter};
-pub use usage::Usage;
+pub use usage::{KeptCount, Usage};
 pub use user::{ParseSenderMatchError, SenderMatch, Senders, User};

@@ -1,7 +1,7 @@
 //! How many recipients a user, a sender's address or a sender's domain may have in a time.
 //!
 //! A quota slides: what was sent counts until its time is over, in steps of a twelfth of it. The
-//! counts are in memory (`usage.rs`), and begin anew with the server.
+//! counts are in memory; what of them is kept on disk for a restart is written ahead (`usage/kept.rs`).
 
 use std::fmt;
 use std::str::FromStr;

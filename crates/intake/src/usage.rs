@@ -3,13 +3,18 @@
 //! Recipients are taken from the quotas before their mail is saved, and given back where it is not: so many
 //! sessions at once get no more than one. **Invariant:** what is counted has been asked for and fits.
 
+mod kept;
+
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mail::{EnhancedCode, Reply, Timestamp, format_duration};
 
 use crate::quota::{Charged, Quota, Quotas};
+
+pub use kept::KeptCount;
 
 /// Steps in which a quota's time slides.
 const STEPS: u32 = 12;
@@ -31,6 +36,10 @@ pub(crate) struct Key {
 struct Count {
     steps: VecDeque<(Timestamp, u64)>,
     warned: bool,
+    /// So many more recipients than are counted the disk is to say; 0 where none were counted since the start.
+    portion: u64,
+    /// So many more it says.
+    ahead: u64,
 }
 
 impl Count {
@@ -41,10 +50,17 @@ impl Count {
         self.steps.iter().map(|(_, n)| n).sum()
     }
 
-    fn add(&mut self, now: Timestamp, per: Duration, recipients: u64) {
+    /// Counts recipients; whether a step has begun with them.
+    fn add(&mut self, now: Timestamp, per: Duration, recipients: u64) -> bool {
         match self.steps.back_mut() {
-            Some((at, n)) if *at + per / STEPS > now => *n += recipients,
-            Some(_) | None => self.steps.push_back((now, recipients)),
+            Some((at, n)) if *at + per / STEPS > now => {
+                *n += recipients;
+                false
+            }
+            Some(_) | None => {
+                self.steps.push_back((now, recipients));
+                true
+            }
         }
     }
 
@@ -81,6 +97,8 @@ impl Counts {
 #[derive(Debug, Default)]
 pub struct Usage {
     counts: Mutex<Counts>,
+    /// The disk says less than it should.
+    due: AtomicBool,
 }
 
 impl Usage {
@@ -130,7 +148,10 @@ impl Usage {
             let name = key.name.clone();
             let count = counts.by_key.entry(key).or_default();
             let used = count.used(now, per) + recipients;
-            count.add(now, per, recipients);
+            let begun = count.add(now, per, recipients);
+            if kept::is_due(count, &quota, recipients, begun) {
+                self.due.store(true, Ordering::Release);
+            }
             let near = is_near(used, &quota);
             if near && !count.warned {
                 told.push(format!(
@@ -158,6 +179,7 @@ impl Usage {
         for (key, quota) in all {
             if let Some(count) = counts.by_key.get_mut(&key) {
                 count.remove(recipients);
+                count.ahead += recipients;
                 count.warned &= is_near(count.used(now, key.per), &quota);
             }
         }

@@ -120,6 +120,7 @@ pub(crate) async fn accept(
     if shared.stopping.is_cancelled() {
         return Err(AcceptFailure::Stopping);
     }
+    shared.quotas.wake();
     let (told, answer) = oneshot::channel();
     let message = Arc::new(signing::accepted(shared, message, &rights).await);
     let (held, rule) = shared.controls.held(&message, net::now());

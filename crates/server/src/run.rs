@@ -27,6 +27,7 @@ use crate::http;
 use crate::journal::Journal;
 use crate::oauth;
 use crate::queue::{Ended, Owner};
+use crate::quotas;
 use crate::rights;
 use crate::service::{self, Manager};
 use crate::shared::{Settings, Shared};
@@ -67,6 +68,8 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     for warning in &config.warnings {
         journal.line(start, "warning").field("what", warning).send();
     }
+    let mut config = config;
+    config.intake.usage = quotas::restore(&config.data_dir, &journal);
     let settings = settings(config).await?;
     let (events, received) = mpsc::unbounded_channel();
     let ids = IdSource::above(recovered.highest.unwrap_or(QueueId::from_u64(0)));
@@ -100,6 +103,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     tokio::spawn(end_details(Arc::clone(&shared)));
     tokio::spawn(floods::keep_telling(Arc::clone(&shared)));
     tokio::spawn(accounts::keep(Arc::clone(&shared)));
+    tokio::spawn(quotas::keep(Arc::clone(&shared)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared)));
     tokio::spawn(tls_reports::send(Arc::clone(&shared)));
     // Whoever hears that it is ready may stop it at once.
@@ -565,6 +569,7 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
         handles.spool.drain();
         warm_up::end(&handles);
         accounts::write_origins(&handles);
+        quotas::end(&handles);
         handles.spool.flush_index()
     })
     .await;

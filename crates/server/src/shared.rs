@@ -25,6 +25,7 @@ use crate::harvest::Harvest;
 use crate::hops::Marks;
 use crate::journal::Journal;
 use crate::oauth::Oauth;
+use crate::quotas::QuotaFile;
 use crate::reactions::Reactions;
 use crate::relayed::Relayed;
 use crate::service::Manager;
@@ -77,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) harvest: Harvest,
     /// How much clients have written into the log.
     pub(crate) floods: Floods,
+    /// What was used of the quotas, on disk.
+    pub(crate) quotas: QuotaFile,
     /// Contents that are read back to be sent.
     pub(crate) contents: Contents,
     pub(crate) clock: Clock,
@@ -278,6 +281,8 @@ impl Shared {
         let warm_ups = settings.config.data_dir.join("warm-up");
         let tls_reports = settings.config.data_dir.join("tls-reports");
         let origins = accounts::origins(&settings.config.data_dir);
+        let usage = Arc::clone(&settings.policy.usage);
+        let quotas = QuotaFile::new(&settings.config.data_dir, usage);
         let oauth = Oauth::new(&settings.config.data_dir);
         let memory = settings.config.outgoing.memory;
         // A buffer that grows is up to twice as large as what is in it.
@@ -294,6 +299,7 @@ impl Shared {
             turned_away: AtomicUsize::new(0),
             harvest: Harvest::default(),
             floods: Floods::default(),
+            quotas,
             contents: Contents::new(memory),
             clock,
             controls: Controls::default(),

@@ -32,7 +32,7 @@ pub(crate) struct Raw {
     pub(crate) listener: Option<Vec<Spanned<Listener>>>,
     /// What is mended in mail that comes from its authors, and what they may do.
     pub(crate) submission: Submission,
-    /// How many recipients may be sent to in a time.
+    /// How many recipients may be sent to in a time. What is used outlives a restart, but of quotas of a minute.
     pub(crate) quota: Quota,
     /// Certificates.
     pub(crate) tls: Tls,

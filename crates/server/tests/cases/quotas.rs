@@ -1,8 +1,10 @@
-//! Quotas: what a password that somebody else knows is good for, in many sessions at once.
+//! Quotas: what a password that somebody else knows is good for, over restarts and in many sessions at once.
+
+use std::path::PathBuf;
 
 use lab::{Client, Config, MxHost, Scratch, Sendoff};
 
-use crate::scene::{BINARY, SOON, Scene, log_lines};
+use crate::scene::{BINARY, SOON, Scene, eventually, log_lines};
 use crate::ways_in::{add_user, in_tls, with_tls};
 
 /// As whom ann writes.
@@ -70,6 +72,10 @@ impl House {
     }
 }
 
+fn file(server: &Sendoff) -> PathBuf {
+    server.directory().join("data/quota-used.json")
+}
+
 #[test]
 fn a_password_is_good_for_so_many_and_a_network_for_more() {
     let house = House::new();
@@ -128,6 +134,48 @@ fn sessions_at_once_get_no_more_than_one_session() {
     });
     assert_eq!(codes, [250, 450], "{}", server.log());
     assert_eq!(house.there.wait_for(1, SOON).len(), 1);
+}
+
+#[test]
+fn a_crash_counts_too_much_rather_than_too_little_and_a_stop_counts_right() {
+    let house = House::new();
+    // The file is ahead by a twentieth, 5.
+    let mut server = house.start("quota.login", "100/day");
+    house.send(&server, 40);
+    // What was in flight is on the disk.
+    eventually("the file says so many", SOON, || {
+        let text = std::fs::read_to_string(file(&server)).unwrap_or_default();
+        let file: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let steps = file.pointer("/counts/0/3").and_then(|s| s.as_array());
+        let sum = steps.into_iter().flatten().filter_map(|s| s[1].as_u64());
+        sum.sum::<u64>() >= 40
+    });
+    server.kill9();
+    server.restart();
+    let left = house.left(&server);
+    assert!((55..=60).contains(&left), "{left}");
+    house.send(&server, 1);
+    server.terminate();
+    server.restart();
+    assert_eq!(house.left(&server), left - 1);
+}
+
+#[test]
+fn a_damaged_file_of_counts_is_said_and_counted_anew() {
+    let house = House::new();
+    let mut server = house.start("quota.login", "10/day");
+    house.send(&server, 10);
+    assert_eq!(house.left(&server), 0);
+    server.terminate();
+    std::fs::write(file(&server), "{\"counts\":[[\"login\"").unwrap();
+    server.restart();
+    let told = [" error ", "quota-used.json", "counted anew"];
+    assert!(server.wait_for_log(&told, SOON).is_some());
+    assert_eq!(house.left(&server), 10);
+    house.send(&server, 3);
+    server.terminate();
+    server.restart();
+    assert_eq!(house.left(&server), 7);
 }
 
 #[test]

@@ -96,8 +96,9 @@ pub(crate) struct Received {
 /// So many times a mail is in memory while it is read: as it came, its parts decoded, and put together.
 pub const COPIES: u64 = 3;
 
-/// Reads the body of a mail. Memory of the common share is taken as octets arrive, not on the client's word, and
-/// waited for when others hold it.
+/// Reads the body of a mail. Memory of the common share is waited for when others hold it: before the body is read
+/// where the client says its length, and as octets arrive where it does not. Who has a key is believed, for it takes
+/// from its own share; and bodies that are all begun would wait for each other while each holds what it has.
 pub(crate) async fn receive(
     console: &Console,
     caller: &Caller,
@@ -119,6 +120,9 @@ pub(crate) async fn receive(
     if body.size_hint().lower() > max {
         return Err(too_large(max));
     }
+    let declared = body.size_hint().exact().filter(|size| *size > SMALL);
+    let declared = (declared.unwrap_or_default() >> 20) * COPIES;
+    hold(&mut memory, declared).await?;
     let read = async {
         let mut body = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX));
         let mut octets = BytesMut::new();
@@ -128,7 +132,7 @@ pub(crate) async fn receive(
                 continue;
             };
             octets.extend_from_slice(&data);
-            hold(&mut memory, octets.len() as u64 >> 20).await?;
+            hold(&mut memory, declared.max(octets.len() as u64 >> 20)).await?;
         }
         Ok::<_, Problem>(octets.freeze())
     };

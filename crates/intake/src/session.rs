@@ -35,6 +35,10 @@ use timing::Clock;
 /// kept by whoever wants it sent then.
 pub const FUTURE_MAX: Duration = Duration::from_secs(60 * 86_400);
 
+/// Octets of replies beyond which the shell has its say ([`Session::is_full`]): a line of a few octets can have
+/// an answer of hundreds.
+const REPLIES_MAX: usize = 32 * 1024;
+
 /// Gives out the names of messages.
 pub type NextId = Box<dyn FnMut(Timestamp) -> QueueId + Send>;
 
@@ -227,7 +231,8 @@ impl Session {
         }
     }
 
-    /// After each recipient that is refused for good nothing more is read before [`take_pause`](Self::take_pause).
+    /// After each recipient that is refused for good nothing more is read before [`take_pause`](Self::take_pause), and
+    /// where there are many replies, not before they are taken.
     pub const fn pause_at_refusals(&mut self) {
         self.pauses = true;
     }
@@ -242,6 +247,13 @@ impl Session {
     #[must_use]
     pub const fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// Whether there are so many replies that nothing more is read before they are written, where the shell has a
+    /// say: who reads no answers gets no more of them.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.pauses && self.out.len() > REPLIES_MAX
     }
 
     /// The client was not listened to for a while, through no fault of its own.
@@ -509,7 +521,7 @@ impl Machine for Session {
             self.stop_where_convenient();
             // Not only at the end: one content may follow another within what was read at once.
             self.note_received(now);
-            if !goes_on && !self.is_closed() {
+            if (!goes_on || self.is_full()) && !self.is_closed() {
                 return;
             }
         }

@@ -172,7 +172,7 @@ impl Policy {
         let more = outgoing(&envelope);
         // Before its content is looked at; it is taken from them when nothing else speaks against it.
         self.usage
-            .check(now, &self.quotas, &charged(&envelope), more)?;
+            .check_whole(now, &self.quotas, &charged(&envelope), more)?;
         let field = received::handed_in(&self.hostname, &envelope, id, now);
         let reader = self.read(submission.content, submission.body_type, field);
         if reader.has_nul() {

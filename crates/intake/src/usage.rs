@@ -123,6 +123,30 @@ impl Usage {
         }
     }
 
+    /// Whether a mail that comes whole may have so many recipients.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); or, for good, that a quota never allows as many.
+    pub fn check_whole(
+        &self,
+        now: Timestamp,
+        quotas: &Quotas,
+        charged: &Charged<'_>,
+        recipients: u64,
+    ) -> Result<(), Reply> {
+        let all = quotas.of(charged);
+        let never = all.iter().find(|(_, quota)| quota.recipients < recipients);
+        if let Some((key, quota)) = never {
+            let text = format!(
+                "The mail has {recipients} recipients, and the quota of {} never allows as many ({quota}): send it \
+                 in parts, or ask the administrator to raise quota.{}",
+                key.name, key.kind,
+            );
+            return Err(Reply::new(550, Some(EnhancedCode::new(5, 7, 1)), text));
+        }
+        self.check(now, quotas, charged, recipients)
+    }
+
     /// Counts recipients, if they fit into every quota. What is worth telling when their mail is saved: a
     /// quota that is nearly used up, said once until its use falls again.
     ///
@@ -232,6 +256,18 @@ mod tests {
             ..Quotas::default()
         };
         (Usage::default(), quotas)
+    }
+
+    #[test]
+    fn a_mail_that_no_time_makes_fit_is_refused_for_good() {
+        let (usage, quotas) = ten_an_hour();
+        let now = Timestamp::from_secs(1_000_000);
+        let whole = |n| usage.check_whole(now, &quotas, &user("ann"), n);
+        assert!(whole(10).is_ok());
+        let refusal = whole(11).unwrap_err();
+        assert!(refusal.is_permanent(), "{refusal}");
+        usage.take(now, &quotas, &user("ann"), 5).unwrap();
+        assert!(!whole(6).unwrap_err().is_permanent());
     }
 
     #[test]

@@ -306,11 +306,12 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
         if paused && !slow_down(shared, guest).await {
             session.send_away(MADE_ROOM);
         }
+        let full = session.is_full();
         let gone = say(session, &mut link, guest).await == Turn::Gone;
         log_events(shared, session, peer);
-        if paused && !gone {
+        if (paused || full) && !gone {
             link.again(session);
-            if session.is_paused() {
+            if session.is_paused() || session.is_full() {
                 continue;
             }
         }

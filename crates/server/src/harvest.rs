@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mail::Timestamp;
@@ -11,53 +11,76 @@ use net::Origin;
 
 /// What one refused recipient costs its client in time; so much is forgiven in that time.
 const COST: Duration = Duration::from_secs(2);
-/// So much is free: lists have wrong addresses in them.
+/// So much is free for an address: lists have wrong addresses in them.
 const FREE: Duration = Duration::from_secs(20);
+/// So much for a network, whose addresses may be more than anybody can count.
+const FREE_OF_MANY: Duration = Duration::from_secs(120);
 /// No answer comes later than this: clients give up on a server that is silent for long.
 const DELAY_MAX: Duration = Duration::from_secs(15);
 /// No more than this is owed.
 const OWED_MAX: Duration = Duration::from_secs(300);
-/// Clients that are remembered.
+/// Clients that are remembered, and networks.
 const CLIENTS_MAX: usize = 100_000;
 
-/// Until when each client pays for what it has asked.
+/// Until when each client, and each network, pays for what it has asked.
 #[derive(Debug, Default)]
 pub(crate) struct Harvest {
-    owed_until: Mutex<HashMap<IpAddr, Timestamp>>,
+    owed: Mutex<Owed>,
 }
 
-impl Harvest {
-    /// A recipient of this client was refused for good: how much later that is to be answered.
-    pub(crate) fn refused(&self, client: IpAddr, now: Timestamp) -> Duration {
-        let source = Origin::of(client).source;
-        let mut owed = self
-            .owed_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if owed.len() >= CLIENTS_MAX && !owed.contains_key(&source) {
+#[derive(Debug, Default)]
+struct Owed {
+    by_source: Debts,
+    by_network: Debts,
+}
+
+#[derive(Debug, Default)]
+struct Debts(HashMap<IpAddr, Timestamp>);
+
+impl Debts {
+    /// Owes for one more; how long the answer waits.
+    fn more(&mut self, debtor: IpAddr, free: Duration, now: Timestamp) -> Duration {
+        let Self(owed) = self;
+        if owed.len() >= CLIENTS_MAX && !owed.contains_key(&debtor) {
             owed.retain(|_, until| *until > now);
             if owed.len() >= CLIENTS_MAX {
                 // Whoever fills the table gains nothing by it.
                 return COST;
             }
         }
-        let until = owed.entry(source).or_insert(now);
+        let until = owed.entry(debtor).or_insert(now);
         *until = ((*until).max(now) + COST).min(now + OWED_MAX);
-        until.since(now).saturating_sub(FREE).min(DELAY_MAX)
+        until.since(now).saturating_sub(free).min(DELAY_MAX)
     }
 
-    /// A mail of this client was taken: half of what it owes is forgiven.
-    pub(crate) fn taken(&self, client: IpAddr, now: Timestamp) {
-        let mut owed = self
-            .owed_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if owed.is_empty() {
-            return;
-        }
-        if let Some(until) = owed.get_mut(&Origin::of(client).source) {
+    fn forgive_half(&mut self, debtor: IpAddr, now: Timestamp) {
+        let Self(owed) = self;
+        if let Some(until) = owed.get_mut(&debtor) {
             *until = now + until.since(now) / 2;
         }
+    }
+}
+
+impl Harvest {
+    fn owed(&self) -> MutexGuard<'_, Owed> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A recipient of this client was refused for good: how much later that is to be answered.
+    pub(crate) fn refused(&self, client: IpAddr, now: Timestamp) -> Duration {
+        let origin = Origin::of(client);
+        let mut owed = self.owed();
+        let own = owed.by_source.more(origin.source, FREE, now);
+        let shared = owed.by_network.more(origin.network, FREE_OF_MANY, now);
+        own.max(shared)
+    }
+
+    /// A mail of this client was taken: half of what it and its network owe is forgiven.
+    pub(crate) fn taken(&self, client: IpAddr, now: Timestamp) {
+        let origin = Origin::of(client);
+        let mut owed = self.owed();
+        owed.by_source.forgive_half(origin.source, now);
+        owed.by_network.forgive_half(origin.network, now);
     }
 }
 
@@ -83,8 +106,31 @@ mod tests {
         assert_eq!(harvest.refused(bad, now), DELAY_MAX);
         let later = now + Duration::from_secs(60);
         assert_eq!(harvest.refused(bad, later), DELAY_MAX);
+        assert_eq!(
+            harvest.refused(other, later),
+            DELAY_MAX,
+            "its network has guessed enough"
+        );
+        assert_eq!(harvest.refused(ip("2001:db8:1::1"), later), Duration::ZERO);
         let much_later = now + OWED_MAX + Duration::from_secs(1);
         assert_eq!(harvest.refused(bad, much_later), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_network_of_many_addresses_is_no_better_off() {
+        let harvest = Harvest::default();
+        let now = Timestamp::from_secs(1_000_000);
+        let from = |n: u16| IpAddr::from([0x2001, 0xdb8, 1, n, 0, 0, 0, 1]);
+        for n in 0..60 {
+            assert_eq!(harvest.refused(from(n), now), Duration::ZERO);
+        }
+        assert_eq!(harvest.refused(from(60), now), COST);
+        for n in 61..80 {
+            harvest.refused(from(n), now);
+        }
+        assert_eq!(harvest.refused(from(80), now), DELAY_MAX);
+        harvest.taken(from(80), now);
+        assert_eq!(harvest.refused(from(81), now), Duration::ZERO);
     }
 
     #[test]

@@ -182,9 +182,24 @@ fn who_may_send_elsewhere_guesses_nothing_by_naming_whom_nothing_is_sent_to() {
     let mut shell = Shell::new(policy, INSIDE);
     shell.session.pause_at_refusals();
     let gone = "RCPT TO:<gone@elsewhere.example>\r\n".repeat(limit * 2);
-    let said = shell.say(&format!("EHLO c\r\nMAIL FROM:<>\r\n{gone}"));
+    let mut said = shell.say(&format!("EHLO c\r\nMAIL FROM:<>\r\n{gone}"));
+    said += &shell.say("");
     assert_eq!(said.matches("550 5.1.1").count(), limit * 2, "{said}");
     assert!(!shell.closed && !shell.session.is_paused());
+}
+
+#[test]
+fn who_reads_no_answers_gets_no_more_of_them() {
+    let mut shell = Shell::new(policy(), OUTSIDE);
+    shell.session.pause_at_refusals();
+    let many = 5000;
+    let mut said = shell.say(&"EHLO c\r\n".repeat(many));
+    assert!(said.len() < 40_000, "{} octets", said.len());
+    // All of it is answered, as answers are taken.
+    for _ in 0..many {
+        said += &shell.say("");
+    }
+    assert_eq!(said.matches("\r\n250 ").count(), many);
 }
 
 #[test]

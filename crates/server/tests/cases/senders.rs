@@ -183,8 +183,9 @@ fn a_signature_of_others_decides_where_it_must_hold() {
         (mail.sender.as_str(), mail.header("from").as_deref()),
         (OFFICE, Some("ann@origin.example"))
     );
-    let kept = log_lines(&server, &[" sender-kept ", "convert_signed"]);
-    assert_eq!(kept.len(), 1, "{kept:?}");
+    let kept = [" sender-kept ", "convert_signed"];
+    assert!(server.wait_for_log(&kept, SOON).is_some(), "{}", server.log());
+    assert_eq!(log_lines(&server, &kept).len(), 1);
 }
 
 #[test]

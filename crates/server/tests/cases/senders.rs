@@ -184,7 +184,11 @@ fn a_signature_of_others_decides_where_it_must_hold() {
         (OFFICE, Some("ann@origin.example"))
     );
     let kept = [" sender-kept ", "convert_signed"];
-    assert!(server.wait_for_log(&kept, SOON).is_some(), "{}", server.log());
+    assert!(
+        server.wait_for_log(&kept, SOON).is_some(),
+        "{}",
+        server.log()
+    );
     assert_eq!(log_lines(&server, &kept).len(), 1);
 }
 

@@ -208,14 +208,10 @@ impl Session {
     #[must_use]
     pub const fn is_idle(&self) -> bool {
         match &self.phase {
-            // A chunk that is only passed over is waited for to no good.
-            Phase::Talking(State::Skip(_)) | Phase::Handshaking => true,
+            // A chunk that is only passed over is waited for to no good, and so is one who does not hear the end.
+            Phase::Talking(State::Skip(_)) | Phase::Handshaking | Phase::Closed => true,
             Phase::Talking(state) => state.content_received().is_none(),
-            Phase::Fetching(_)
-            | Phase::Checking(_)
-            | Phase::Asking(_)
-            | Phase::Saving(..)
-            | Phase::Closed => false,
+            Phase::Fetching(_) | Phase::Checking(_) | Phase::Asking(_) | Phase::Saving(..) => false,
         }
     }
 

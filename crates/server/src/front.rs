@@ -368,8 +368,9 @@ async fn hear(
     if guest.since.elapsed() > guest.age_max {
         session.end_soon("it has lasted long enough: connect again");
     }
-    let must_hurry = guest.known_by.is_some() && session.user().is_none();
-    let known_by = guest.known_by.unwrap_or_else(Instant::now);
+    // Whose content is coming in is not idle: it may be another server's mail to a local domain.
+    let must_hurry = guest.known_by.is_some() && session.user().is_none() && session.is_idle();
+    let known_by = guest.known_by.unwrap_or(guest.since);
     tokio::select! {
         _ = link.turn(session) => {}
         () = shared.stopping.cancelled(), if !*told_to_stop => {
@@ -395,7 +396,8 @@ async fn answer(
         Request::Accept(message) => {
             let result = accept(shared, *message, session.rights(), None).await;
             if result.is_ok() {
-                shared.harvest.taken(peer.ip(), net::now());
+                let may_send = session.is_trusted();
+                shared.harvest.taken(peer.ip(), may_send, net::now());
             }
             session.accepted(net::now(), result);
         }

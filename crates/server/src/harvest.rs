@@ -53,10 +53,15 @@ impl Debts {
         until.since(now).saturating_sub(free).min(DELAY_MAX)
     }
 
-    fn forgive_half(&mut self, debtor: IpAddr, now: Timestamp) {
+    fn forgive(&mut self, debtor: IpAddr, may_send: bool, now: Timestamp) {
         let Self(owed) = self;
         if let Some(until) = owed.get_mut(&debtor) {
-            *until = now + until.since(now) / 2;
+            let left = until.since(now);
+            *until = now
+                + match may_send {
+                    true => left / 2,
+                    false => left.saturating_sub(COST * 2),
+                };
         }
     }
 }
@@ -75,12 +80,13 @@ impl Harvest {
         own.max(shared)
     }
 
-    /// A mail of this client was taken: half of what it and its network owe is forgiven.
-    pub(crate) fn taken(&self, client: IpAddr, now: Timestamp) {
+    /// A mail of this client was taken: half of what it and its network owe is forgiven where it may send
+    /// anywhere. A mail of a stranger makes up for two refusals, or one good address would pay for all guesses.
+    pub(crate) fn taken(&self, client: IpAddr, may_send: bool, now: Timestamp) {
         let origin = Origin::of(client);
         let mut owed = self.owed();
-        owed.by_source.forgive_half(origin.source, now);
-        owed.by_network.forgive_half(origin.network, now);
+        owed.by_source.forgive(origin.source, may_send, now);
+        owed.by_network.forgive(origin.network, may_send, now);
     }
 }
 
@@ -129,8 +135,23 @@ mod tests {
             harvest.refused(from(n), now);
         }
         assert_eq!(harvest.refused(from(80), now), DELAY_MAX);
-        harvest.taken(from(80), now);
+        harvest.taken(from(80), true, now);
         assert_eq!(harvest.refused(from(81), now), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_good_address_does_not_pay_a_stranger_for_all_guesses() {
+        let harvest = Harvest::default();
+        let now = Timestamp::from_secs(1_000_000);
+        let stranger = "192.0.2.1".parse().unwrap();
+        let mut wait = Duration::ZERO;
+        for _ in 0..20 {
+            for _ in 0..4 {
+                wait = harvest.refused(stranger, now);
+            }
+            harvest.taken(stranger, false, now);
+        }
+        assert_eq!(wait, DELAY_MAX);
     }
 
     #[test]
@@ -142,7 +163,7 @@ mod tests {
             for _ in 0..4 {
                 assert_eq!(harvest.refused(app, now), Duration::ZERO);
             }
-            harvest.taken(app, now);
+            harvest.taken(app, true, now);
         }
     }
 }

@@ -142,7 +142,11 @@ impl Session {
                     let what = taken.near.join("; ");
                     self.events.push_back(Event::QuotaNear { id, what });
                 }
-                self.tally.refused_recipients /= 2;
+                let refused = self.tally.refused_recipients;
+                self.tally.refused_recipients = match self.is_trusted() {
+                    true => refused / 2,
+                    false => refused.saturating_sub(2),
+                };
                 let text = format!("Queued as {id}");
                 Reply::new(250, Some(EnhancedCode::new(2, 0, 0)), text)
             }

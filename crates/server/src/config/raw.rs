@@ -216,7 +216,7 @@ pub(crate) struct Intake {
     pub(crate) max_line_length: Option<usize>,
     /// Commands that are none before a client is cut off. Default: 20.
     pub(crate) max_bad_commands: Option<u32>,
-    /// Recipients refused for good before a client is cut off; each mail that is taken makes up for half of them. Default: 100.
+    /// Recipients refused for good before a client is cut off; each mail that is taken makes up for half of them where the client may send, for two of a stranger's. Default: 100.
     pub(crate) max_refused_recipients: Option<u32>,
     /// Received fields above which a message is in a loop. Default: 50.
     pub(crate) max_received: Option<usize>,

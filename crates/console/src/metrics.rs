@@ -119,7 +119,7 @@ pub(crate) const METRICS: [Metric; 36] = [
     },
     gauge(
         "webhook_unsent_events",
-        "Events that the webhook furthest behind has not been told, at the most",
+        "Unsent events of the webhook that is furthest behind",
     ),
     Metric {
         name: "webhooks",

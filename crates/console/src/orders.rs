@@ -219,7 +219,7 @@ pub(crate) struct Finished {
     message_id: Option<String>,
     /// Finished at or after this time (RFC 3339).
     since: Option<String>,
-    /// How many at the most.
+    /// Maximum number of entries.
     #[serde(default = "hundred")]
     #[param(minimum = 0, maximum = 1000, default = 100)]
     limit: u64,

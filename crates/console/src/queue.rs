@@ -33,7 +33,7 @@ pub(crate) struct ListParams {
     #[serde(default)]
     #[param(inline)]
     sort: Order,
-    /// How many at the most.
+    /// Maximum number of entries.
     #[serde(default = "hundred")]
     #[param(minimum = 0, maximum = 10_000, default = 100)]
     limit: u64,

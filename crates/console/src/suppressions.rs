@@ -31,7 +31,7 @@ pub(crate) struct Entries {
     scope: Option<String>,
     /// `failure`, `complaint` or `administrator`.
     cause: Option<String>,
-    /// How many at the most.
+    /// Maximum number of entries.
     #[serde(default = "hundred")]
     #[param(minimum = 0, maximum = 1000, default = 100)]
     limit: u64,

@@ -38,7 +38,7 @@ pub(crate) struct Behind {
     #[serde(default)]
     #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_u64, default = 0)]
     after: u64,
-    /// How many at the most.
+    /// Maximum number of entries.
     #[serde(default = "hundred")]
     #[param(minimum = 0, maximum = 1000, default = 100)]
     limit: u64,
@@ -170,7 +170,7 @@ pub(crate) async fn pause(
     done(&console, &caller, "name", request).await
 }
 
-/// Tell a webhook again, from where it was; also one that answered 410
+/// Send events to a paused webhook again, from where it stopped; also to one that answered 410
 #[utoipa::path(
     post, path = "/webhooks/{name}/resume", tag = "events", operation_id = "resume_webhook",
     security(("key" = ["admin"])),
@@ -186,7 +186,7 @@ pub(crate) async fn resume(
     done(&console, &caller, "name", request).await
 }
 
-/// Try a webhook now that waits behind a failure
+/// Retry a webhook now that waits after a failure
 #[utoipa::path(
     post, path = "/webhooks/{name}/retry", tag = "events", operation_id = "retry_webhook",
     security(("key" = ["admin"])),
@@ -201,7 +201,7 @@ pub(crate) async fn retry(
     done(&console, &caller, "name", of(name, WebhookVerb::Retry)).await
 }
 
-/// Tell a webhook again what happened in a time; the ids are the same as the first time
+/// Resend the events of a period; event ids are unchanged
 #[utoipa::path(
     post, path = "/webhooks/{name}/replay", tag = "events", operation_id = "replay_webhook",
     security(("key" = ["admin"])),

@@ -524,7 +524,7 @@ impl Machine for Session {
         // Octets behind the answer to STARTTLS could be injected by anyone on the way.
         if matches!(self.state, State::Handshake) && !input.is_empty() {
             self.events.retain(|e| *e != Event::StartTls);
-            self.tls_failed("the host sent more behind its answer to STARTTLS");
+            self.tls_failed("the host sent more after its answer to STARTTLS");
         }
     }
 

@@ -135,7 +135,7 @@ impl fmt::Display for Event {
             }
             Self::TooManyErrors => f.write_str("ended: too many errors"),
             Self::TimedOut { reason } => write!(f, "ended: timed out waiting for {reason}"),
-            Self::InjectedBehindStartTls => f.write_str("ended: clear text behind STARTTLS"),
+            Self::InjectedBehindStartTls => f.write_str("ended: clear text after STARTTLS"),
             Self::QuotaNear { what, .. } => write!(f, "quota nearly used up: {what}"),
             Self::Lost => f.write_str("connection lost in mid-transaction"),
         }

@@ -129,13 +129,13 @@ impl TlsFailure {
                 "the certificate matches none of the domain's TLSA records".to_owned()
             }
             TlsFailureKind::Expired => {
-                format!("the certificate does not hold today ({error})")
+                format!("the certificate is expired or not yet valid ({error})")
             }
             TlsFailureKind::WrongName => {
-                format!("the certificate is for other names ({error})")
+                format!("the certificate is issued for another name ({error})")
             }
             TlsFailureKind::Untrusted => {
-                format!("nobody trusted vouches for the certificate ({error})")
+                format!("the certificate is not signed by a trusted authority ({error})")
             }
             TlsFailureKind::Silent | TlsFailureKind::Other => error.to_string(),
         };

@@ -20,7 +20,7 @@ pub fn explain(verdict: &Verdict) -> (&'static str, &'static str) {
         ),
         (1, 2) => (
             "The domain of the address does not exist.",
-            "Check the part behind the @ for typing errors.",
+            "Check the part after the @ for typing errors.",
         ),
         (1, 10) => (
             "The domain of the address says that it receives no mail at all.",
@@ -44,7 +44,7 @@ pub fn explain(verdict: &Verdict) -> (&'static str, &'static str) {
         ),
         (4, 4) => (
             "The domain of the address has no mail server.",
-            "Check the part behind the @ for typing errors.",
+            "Check the part after the @ for typing errors.",
         ),
         (4, 6) => (
             "The mail would have come back to this server in a circle.",
@@ -53,7 +53,7 @@ pub fn explain(verdict: &Verdict) -> (&'static str, &'static str) {
         ),
         (4, 3) => (
             "DNS gave no usable answer about the domain of the address.",
-            "Check the part behind the @; if it is right, try again later.",
+            "Check the part after the @; if it is right, try again later.",
         ),
         (4, _) if verdict.class != Class::Recipient => (
             "The recipient's mail server could not be reached, or broke off.",

@@ -28,7 +28,7 @@ pub struct QueuedView {
     /// The earliest time of the next attempt.
     pub due: String,
     /// The time that its first attempt is set for, by its submitter or an administrator; none where it
-    /// was to go at once, and behind the first attempt.
+    /// was to go at once, and after the first attempt.
     #[serde(default)]
     pub release: Option<String>,
     /// When the message was accepted.
@@ -118,7 +118,7 @@ pub struct MessageView {
     pub waiting: Vec<QueuedView>,
     /// Its recipients that are finished.
     pub finished: Vec<AttemptView>,
-    /// What came to be known behind their ends: bounces and complaints.
+    /// What was learned after their ends: bounces and complaints.
     #[serde(default)]
     pub later: Vec<LaterView>,
 }
@@ -323,7 +323,7 @@ pub struct FinishedView {
     /// How it ended.
     #[serde(flatten)]
     pub end: AttemptView,
-    /// What came to be known behind its end: bounces, complaints, suppression.
+    /// What was learned after its end: bounces, complaints, suppression.
     #[serde(default)]
     pub later: Vec<LaterView>,
 }
@@ -351,7 +351,7 @@ pub struct SuppressionView {
     pub in_force: bool,
 }
 
-/// What came to be known of a recipient behind its end.
+/// What was learned about a recipient after delivery or failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LaterView {
     /// The recipient.
@@ -413,7 +413,7 @@ pub enum Answer {
     Events {
         /// The events, in their order.
         events: Vec<ListedEvent>,
-        /// The last place that was looked at: what comes behind it is not told here.
+        /// The last place that was looked at: what comes after it is not told here.
         last: u64,
     },
     /// A part of the suppression list.

@@ -18,7 +18,7 @@ pub enum EventType {
     Delivered,
     /// The recipient has failed for good: `reason` says how.
     Failed,
-    /// A bounce came back behind the delivery.
+    /// A bounce came back after the delivery.
     Bounced,
     /// The recipient complained.
     Complained,
@@ -236,7 +236,7 @@ pub struct WebhookView {
     pub state: String,
     /// Why it waits; empty when it does not.
     pub reason: String,
-    /// Events that it has not been told of, at the most: filters are not looked at.
+    /// Events not sent yet, at most: filters are not considered.
     pub unsent: u64,
     /// The time of the oldest of them.
     pub oldest_unsent: Option<String>,
@@ -356,7 +356,7 @@ pub enum WebhookVerb {
     Pause,
     /// Tell it again, from where it was.
     Resume,
-    /// Try it now, where it waits behind a failure.
+    /// Try it now, if it waits after a failure.
     Retry,
     /// Tell it events of the past again.
     Replay(Replay),
@@ -378,7 +378,7 @@ impl WebhookVerb {
 pub struct EventSelection {
     /// Behind this place.
     pub after: u64,
-    /// How many at the most.
+    /// Maximum number of entries.
     pub limit: u64,
     /// Only of these types; none: all.
     #[serde(default)]

@@ -112,7 +112,7 @@ pub enum Request {
         /// The largest first.
         #[serde(default)]
         descending: bool,
-        /// How many at the most.
+        /// Maximum number of entries.
         limit: u64,
         /// How many are passed over first.
         offset: u64,
@@ -169,7 +169,7 @@ pub enum Request {
     History {
         /// Words that must stand in sender, recipient or last answer; none: all.
         selection: HistorySelection,
-        /// How many at the most.
+        /// Maximum number of entries.
         limit: u64,
         /// How many are passed over first.
         offset: u64,
@@ -188,7 +188,7 @@ pub enum Request {
         /// Which of its entries.
         #[serde(default)]
         selection: SuppressionSelection,
-        /// How many at the most.
+        /// Maximum number of entries.
         limit: u64,
         /// How many are passed over first.
         offset: u64,

@@ -306,7 +306,7 @@ async fn hosts(
         if place >= HOSTS_MAX {
             found.step(
                 "host",
-                format!("{name}: not tried, it is behind {HOSTS_MAX} others"),
+                format!("{name}: not tried: {HOSTS_MAX} others come before it"),
             );
             continue;
         }
@@ -322,7 +322,7 @@ async fn hosts(
                         found.step(
                             "host",
                             format!(
-                                "{name}: this server itself; it and those behind it are cut off"
+                                "{name}: this server itself; it and those after it are left out"
                             ),
                         );
                         break;

@@ -271,7 +271,7 @@ impl Session {
         }
         if behind {
             self.events.push_back(Event::InjectedBehindStartTls);
-            let text = "Nothing may be sent behind STARTTLS before TLS is on";
+            let text = "Nothing may be sent after STARTTLS before TLS is on";
             let reply = Reply::new(554, Some(EnhancedCode::new(5, 5, 1)), text);
             return Some(Step::Close(reply));
         }

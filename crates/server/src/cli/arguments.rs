@@ -156,7 +156,7 @@ pub(super) enum QueueCommand {
         /// The largest, or latest, first.
         #[arg(long)]
         reverse: bool,
-        /// How many at the most.
+        /// Maximum number of entries.
         #[arg(long, default_value_t = 1000)]
         limit: u64,
         /// How many to pass over first.
@@ -195,7 +195,7 @@ pub(super) enum QueueCommand {
         /// The server: host, host:port, [address] or [address]:port.
         #[arg(long, required_unless_present = "by_rules")]
         to: Option<String>,
-        /// Where the rules say again.
+        /// Undo a reroute: follow the rules again.
         #[arg(long, conflicts_with = "to")]
         by_rules: bool,
     },
@@ -223,7 +223,7 @@ pub(super) enum QueueCommand {
         /// Only what finished since then: how long ago, such as 2h.
         #[arg(long, value_parser = mail::parse_duration)]
         since: Option<std::time::Duration>,
-        /// How many at the most.
+        /// Maximum number of entries.
         #[arg(long, default_value_t = 100)]
         limit: u64,
         /// How many to pass over first.
@@ -375,7 +375,7 @@ pub(super) enum LogCommand {
         /// Only for this domain, sender or message id.
         #[arg(long)]
         only: Option<String>,
-        /// Switch it off again by itself behind this time, such as 10m.
+        /// Switch it off automatically after this time, such as 10m.
         #[arg(long = "for", value_parser = mail::parse_duration)]
         time: Option<std::time::Duration>,
     },
@@ -386,7 +386,7 @@ pub(super) enum LogCommand {
         /// How many lines that are there already.
         #[arg(long, short = 'n', default_value_t = 20)]
         lines: usize,
-        /// End behind them, and do not wait for more.
+        /// End after them, and do not wait for more.
         #[arg(long)]
         no_follow: bool,
     },
@@ -397,7 +397,7 @@ pub(super) enum LogCommand {
         /// Only since then: how long ago, such as 2h, or a time such as 2026-01-31T08:00:00Z.
         #[arg(long)]
         since: Option<String>,
-        /// How many at the most; the last ones are printed.
+        /// Maximum number of lines; the last ones are printed.
         #[arg(long, default_value_t = 1000)]
         limit: usize,
     },

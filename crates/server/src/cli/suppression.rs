@@ -26,7 +26,7 @@ pub(crate) enum SuppressionCommand {
         /// Only with this scope: all, @domain, a sender's address, user:NAME.
         #[arg(long)]
         scope: Option<String>,
-        /// How many at the most.
+        /// Maximum number of entries.
         #[arg(long, default_value_t = 1000)]
         limit: u64,
         /// How many to pass over first.

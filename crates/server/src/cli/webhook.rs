@@ -25,17 +25,17 @@ pub(crate) enum WebhookCommand {
         /// Its name.
         name: String,
     },
-    /// Tell a webhook again, from where it was; also one that answered 410.
+    /// Send events to a paused webhook again, from where it stopped; also to one that answered 410.
     Resume {
         /// Its name.
         name: String,
     },
-    /// Try a webhook now that waits behind a failure.
+    /// Retry a webhook now that waits after a failure.
     Retry {
         /// Its name.
         name: String,
     },
-    /// Tell a webhook again what happened in a time; the ids are the same as the first time.
+    /// Resend the events of a period; event ids are unchanged.
     Replay {
         /// Its name.
         name: String,
@@ -117,7 +117,7 @@ pub(crate) struct Events {
     /// Behind this place, which stands in front of each line.
     #[arg(long, default_value_t = 0)]
     after: u64,
-    /// How many at the most, up to 1000.
+    /// Maximum number of entries, up to 1000.
     #[arg(long, default_value_t = 1000)]
     limit: u64,
     /// Only these: accepted, deferred, delivered, failed, bounced, complained, suppressed, quota; several

@@ -104,7 +104,7 @@ fn signer(
     if let (Some(from), Some(until), Some(text)) = (from, until, &raw.until)
         && until <= from
     {
-        let why = "it is not behind `from`, so that the key never signs";
+        let why = "it is not later than `from`, so the key never signs";
         return Err(place.key(text.span(), "dkim.until", why));
     }
     let selector = selector

@@ -21,33 +21,33 @@ pub(crate) struct Raw {
     pub(crate) hostname: Text,
     /// Where the queue is kept. Default: `/var/lib/sendoff`.
     pub(crate) data_dir: Text,
-    /// Whom the server becomes when root starts it, once its sockets are open; `root` keeps root's rights. Default:
-    /// `sendoff`, where there is such a user.
+    /// The user that the server switches to after root has started it and its ports are open; `root` keeps root's
+    /// rights. Default: `sendoff`, if there is such a user.
     pub(crate) user: Option<String>,
-    /// Which files the process may touch.
+    /// Which files the process may access.
     pub(crate) sandbox: Sandbox,
-    /// Whom senders can write to. Default: `postmaster@` and the hostname.
+    /// Contact address shown in failure messages. Default: `postmaster@` and the hostname.
     pub(crate) postmaster: Text,
-    /// Where mail is taken in; any number. Default: one at 127.0.0.1:2525.
+    /// Addresses where mail is accepted by SMTP; any number. Default: one at 127.0.0.1:2525.
     pub(crate) listener: Option<Vec<Spanned<Listener>>>,
-    /// What is mended in mail that comes from its authors, and what they may do.
+    /// What is corrected in mail submitted by its authors, and what they may do.
     pub(crate) submission: Submission,
-    /// How many recipients may be sent to in a time. What is used outlives a restart, but of quotas of a minute.
+    /// How many recipients may be sent to within a period. Counts survive a restart, except those per minute.
     pub(crate) quota: Quota,
     /// Certificates.
     pub(crate) tls: Tls,
     /// Who may log in to send.
     pub(crate) users: Users,
-    /// HTTP: mail from programs, the queue's verbs, figures.
+    /// The HTTP API: mail from programs, queue commands, metrics.
     pub(crate) console: Console,
-    /// Mail that stays here.
+    /// Mail for local domains.
     pub(crate) local: Local,
     pub(crate) queue: Queue,
-    /// Mail of programs on this computer, by the command `sendmail`.
+    /// Mail from programs on this computer, sent with the `sendmail` command.
     pub(crate) sendmail: Sendmail,
-    /// Limits of what is taken in.
+    /// Limits for incoming mail and connections.
     pub(crate) intake: Intake,
-    /// Mail that leaves.
+    /// Outgoing mail.
     pub(crate) outgoing: Outgoing,
     /// The sender that other servers see instead of the author, so that bounces come here and are
     /// read; reports of this server go to the author as ever.
@@ -58,16 +58,16 @@ pub(crate) struct Raw {
     /// in From, Sender, Resent-From and Resent-Sender; any number, and the closest match counts. Mail that stays
     /// here, or goes to the hosts of its recipients, keeps its senders.
     pub(crate) sender: Vec<Spanned<Sender>>,
-    /// Recipients that nothing is sent to any more.
+    /// The suppression list: recipients to whom nothing is sent any more.
     pub(crate) suppression: Suppression,
-    /// What is known of the answers of other servers, and done about them.
+    /// How the replies of other servers are understood, and what is done about them.
     pub(crate) replies: Replies,
-    /// Who is asked for mail hosts.
+    /// The DNS servers to use.
     pub(crate) dns: Dns,
     pub(crate) tls_reports: TlsReports,
     /// What happened to mail, for programs: see docs/webhooks.md.
     pub(crate) events: Events,
-    /// Who is told by HTTP what happened; any number.
+    /// Webhooks: URLs that get events by HTTP; any number.
     pub(crate) webhook: Vec<Spanned<Webhook>>,
     /// Keys that mail is signed with (DKIM); any number, and all that are in force for an author's
     /// domain sign. `sendoff dkim generate` makes one.
@@ -97,18 +97,18 @@ pub(crate) struct Listener {
     /// Networks of proxies that name their clients by the PROXY protocol, and are believed; they
     /// must send it. Nobody else's is read. Default: none.
     pub(crate) proxies: Option<Vec<Spanned<String>>>,
-    /// Mail comes from its authors: `[submission]` applies. Default: true, unless `auth` is `none`.
+    /// Mail comes from its authors, so `[submission]` applies. Default: true, unless `auth` is `none`.
     pub(crate) submission: Option<bool>,
 }
 
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Submission {
-    /// Add a Date where there is none. Default: true.
+    /// Add a Date if there is none. Default: true.
     pub(crate) add_date: Option<bool>,
-    /// Add a Message-ID where there is none. Default: true.
+    /// Add a Message-ID if there is none. Default: true.
     pub(crate) add_message_id: Option<bool>,
-    /// Take Bcc fields out. Default: true.
+    /// Remove Bcc fields. Default: true.
     pub(crate) remove_bcc: Option<bool>,
     /// Users may send from their own addresses only (`sendoff user senders`). Default: true.
     pub(crate) check_sender: Option<bool>,
@@ -134,11 +134,11 @@ pub(crate) struct Quota {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Tls {
-    /// PEM file with this server's certificate and the chain behind it.
+    /// PEM file with this server's certificate, followed by its chain.
     pub(crate) certificate: Text,
     /// PEM file with its private key.
     pub(crate) private_key: Text,
-    /// PEM files trusted besides the system's.
+    /// PEM files with certificates to trust in addition to the system's.
     pub(crate) extra_roots: Vec<String>,
 }
 
@@ -152,14 +152,14 @@ pub(crate) struct Users {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Console {
-    /// Where HTTP is answered; empty: nowhere. An address that is not loopback needs `[tls]`, and
-    /// HTTPS is spoken there. Default: `127.0.0.1:8025`.
+    /// Address and port of the HTTP API; empty: no HTTP. An address other than loopback needs `[tls]` and
+    /// uses HTTPS. Default: `127.0.0.1:8025`.
     pub(crate) address: Text,
-    /// Names that requests may be addressed to, besides `hostname` and those of loopback.
+    /// Host names accepted in requests, in addition to `hostname` and loopback names.
     pub(crate) hosts: Vec<String>,
     /// The file of the API keys. Default: `keys.toml` in `data_dir`.
     pub(crate) keys: Text,
-    /// Networks that may ask for figures and health without a key. Default: loopback.
+    /// Networks that may read metrics and health without a key. Default: loopback.
     pub(crate) metrics_networks: Option<Vec<Spanned<String>>>,
     /// Connections at once. Default: 100.
     pub(crate) max_connections: Option<usize>,
@@ -168,29 +168,29 @@ pub(crate) struct Console {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Local {
-    /// Domains whose mail stays here.
+    /// Domains whose mail is delivered here.
     pub(crate) domains: Vec<Spanned<String>>,
     /// `maildir:PATH` with `{domain}` and `{user}`, `lmtp:HOST:PORT` or `lmtp:/SOCKET`.
     pub(crate) deliver: Text,
-    /// A Maildir is made for whoever gets mail first; else only mailboxes that are there take mail. Default: true.
+    /// Create a Maildir when an address gets its first mail; false: only existing mailboxes get mail. Default: true.
     pub(crate) create: Option<bool>,
 }
 
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Queue {
-    /// How long the files of the queue become that are begun from now on. Default: `128MiB`.
+    /// Size of new queue files. Default: `128MiB`.
     pub(crate) segment_size: Text,
-    /// Mail is refused while the disk has less room than this. Default: `512MiB`.
+    /// Mail is refused while the disk has less free space than this. Default: `512MiB`.
     pub(crate) reserve: Text,
-    /// How long what is finished is remembered, with what was said. Default: `30d`.
+    /// How long the history of finished mail is kept. Default: `30d`.
     pub(crate) history: Text,
 }
 
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Sendmail {
-    /// The directory through which `sendmail` hands mail in; empty: none is. Default: `drop` in `data_dir`.
+    /// The directory through which `sendmail` submits mail; empty: `sendmail` is off. Default: `drop` in `data_dir`.
     pub(crate) drop_dir: Text,
     /// Whether users may name any sender (`-f`, and From in the header), not only themselves; root always may. With
     /// `false` no client on this computer is trusted by SMTP for its address: it logs in, in clear too. Default: true.
@@ -200,68 +200,68 @@ pub(crate) struct Sendmail {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Intake {
-    /// Clients at once, bounded by the files that the process may open; beyond that, who is idle makes room. Default: 2000.
+    /// Client connections at once, limited by the number of files that the process may open. When all are in use, idle connections are closed to make room. Default: 2000.
     pub(crate) max_connections: Option<usize>,
-    /// Clients at once from one address, or one /64 of IPv6. Default: 200.
+    /// Client connections at once from one address, or one IPv6 /64. Default: 200.
     pub(crate) max_connections_per_source: Option<usize>,
-    /// Clients at once from one network, an IPv4 /24 or an IPv6 /48, unless the listener's `networks` name them. Default: half of `max_connections`.
+    /// Client connections at once from one network (an IPv4 /24 or an IPv6 /48) that is not in the listener's `networks`. Default: half of `max_connections`.
     pub(crate) max_connections_per_network: Option<usize>,
-    /// Memory for mails that are being received, beyond a megabyte of each connection; an address or a user has a quarter of it, a network half. Default: a quarter of the machine's, 128MiB to 1GiB.
+    /// Memory for mail that is being received, in addition to 1 MiB per connection. One address or user may use a quarter of it, one network half. Default: a quarter of the machine's memory, 128MiB to 1GiB.
     pub(crate) memory: Text,
-    /// A session that is older ends between two mails. Default: `4h`.
+    /// Maximum age of a session; it is closed between two messages. Default: `4h`.
     pub(crate) max_session_age: Text,
-    /// Recipients of a message. Default: 1000.
+    /// Recipients per message. Default: 1000.
     pub(crate) max_recipients: Option<usize>,
-    /// Octets of a line of content. Default: 102400.
+    /// Octets per line of content. Default: 102400.
     pub(crate) max_line_length: Option<usize>,
-    /// Commands that are none before a client is cut off. Default: 20.
+    /// Unknown commands allowed before the client is disconnected. Default: 20.
     pub(crate) max_bad_commands: Option<u32>,
-    /// Recipients refused for good before a client is cut off; each mail that is taken makes up for half of them where the client may send, for two of a stranger's. Default: 100.
+    /// Permanently refused recipients allowed before the client is disconnected. Each accepted message halves the count for clients that may send, and reduces it by two for others. Default: 100.
     pub(crate) max_refused_recipients: Option<u32>,
-    /// Received fields above which a message is in a loop. Default: 50.
+    /// A message with more Received fields than this is refused as a mail loop. Default: 50.
     pub(crate) max_received: Option<usize>,
-    /// Octets a second that a client must send content at; it may fall behind by 110 s of it. Default: 100.
+    /// Minimum rate in octets per second at which a client must send content; it may pause for up to 110 s. 0: no minimum. Default: 100.
     pub(crate) min_rate: Option<u64>,
-    /// The wait for a command. Default: `5m`.
+    /// How long to wait for a command. Default: `5m`.
     pub(crate) command_timeout: Text,
-    /// The wait for more content. Default: `3m`.
+    /// How long to wait for more content. Default: `3m`.
     pub(crate) content_timeout: Text,
-    /// `refuse` or `normalise`: a CR or LF alone in the content. Default: `refuse`.
+    /// What to do with a CR or LF that stands alone in the content: `refuse` the mail or `normalise` it to CRLF. Default: `refuse`.
     pub(crate) bare_newline: Text,
-    /// `refuse` or `remove`: a NUL in content by SMTP, but in a BINARYMIME one. Default: `refuse`.
+    /// What to do with a NUL in content sent by SMTP (except BINARYMIME): `refuse` the mail or `remove` the NUL. Default: `refuse`.
     pub(crate) nul: Text,
 }
 
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Outgoing {
-    /// When false, mail is taken in and waits. Default: true.
+    /// Send mail; false: mail is accepted and waits. Default: true.
     pub(crate) enabled: Option<bool>,
     /// `independent` or `relay`. Default: `independent`.
     pub(crate) mode: Text,
-    /// Attempts behind the first. Default: 5.
+    /// Retries after the first attempt. Default: 5.
     pub(crate) resend_attempts: Number,
     /// The wait between two attempts. Default: `5m`.
     pub(crate) resend_wait: Text,
     /// `internet` or a list of waits; instead of the two above.
     pub(crate) plan: Option<Spanned<PlanText>>,
-    /// Ends the re-sends earlier. Default: none.
+    /// Stop retrying at this age. Default: none.
     pub(crate) lifetime: Text,
     /// Connections to other servers at once, or `auto`. Default: `auto`.
     pub(crate) max_connections: Option<Spanned<NumberOrText>>,
     /// Connections at once to one site, or to all hosts of a known provider together. Default: 20.
     pub(crate) max_connections_per_site: Number,
-    /// Memory for contents read back to be sent. Default: an eighth of the machine's, 64MiB to 4GiB.
+    /// Memory for contents read from the queue to be sent. Default: an eighth of the machine's memory, 64MiB to 4GiB.
     pub(crate) memory: Text,
-    /// Networks that DNS may not send us to; names among them: `default` (loopback, unspecified, link-local,
+    /// Never connect to mail hosts whose addresses are in these networks. Names you can use: `default` (loopback, unspecified, link-local,
     /// multicast) and `private` (RFC 1918, 100.64.0.0/10, unique local, NAT64's local prefix). An IPv4 address
     /// in one of IPv6 (mapped, NAT64) is judged as itself. Default: `["default"]`.
     pub(crate) refuse_networks: Option<Vec<Spanned<String>>>,
-    /// Pools, sources, or addresses that mail leaves from without a rule. Default: the system chooses.
+    /// Pools, sources, or addresses to send from where no rule says otherwise. Default: the system chooses.
     pub(crate) source_addresses: Vec<Spanned<String>>,
-    /// Only the first MX that accepts the connection. Default: false.
+    /// Try only the first MX host that accepts the connection. Default: false.
     pub(crate) first_mx_only: bool,
-    /// Ask the parent domain's MX where there is none. Default: false.
+    /// If a domain has no MX, use its parent domain's MX. Default: false.
     pub(crate) parent_domain_mx: bool,
     /// The port of MX hosts. Default: 25.
     pub(crate) smtp_port: Option<u16>,
@@ -279,11 +279,11 @@ pub(crate) struct Outgoing {
     pub(crate) client_certificate: Text,
     /// PEM file with its private key.
     pub(crate) client_key: Text,
-    /// The largest message taken in. Default: `50MB`.
+    /// Maximum size of a message. Default: `50MB`.
     pub(crate) max_message_size: Text,
     /// Whether senders get failure messages. Default: true.
     pub(crate) failure_messages: Option<bool>,
-    /// Age at which a sender hears that a message is late; empty: never. Default: `4h`.
+    /// Age at which the sender gets a notice that a message is late; empty: never. Default: `4h`.
     pub(crate) delay_notice_after: Text,
     /// `defer` or `fail` when every host greets with 5yz. Default: `defer`.
     pub(crate) on_5xx_greeting: Text,
@@ -297,9 +297,9 @@ pub(crate) struct Outgoing {
     /// fields folded); other mail only where a host refuses it for that, as `convert_signed` says. Messages within
     /// and parts signed or encrypted by S/MIME or PGP stay. `keep`: nothing is changed. Default: `encode`.
     pub(crate) long_lines: Text,
-    /// How long a host is waited for, at each stage (RFC 5321 §4.5.3.2).
+    /// How long to wait for a host, at each stage (RFC 5321 §4.5.3.2).
     pub(crate) timeouts: Timeouts,
-    /// The server that everything goes to in relay mode.
+    /// The server that all mail is sent to in Relay Mode.
     pub(crate) relay: Option<Spanned<RawRelay>>,
 }
 
@@ -309,18 +309,18 @@ pub(crate) struct Suppression {
     /// Whether failures and complaints put recipients on the list. What administrators put there
     /// counts in any case. Default: false.
     pub(crate) enabled: bool,
-    /// The enhanced codes of failures that do. Default: `["5.1.1", "5.1.6", "5.1.10"]`: no such
+    /// The enhanced codes of failures that put a recipient on the list. Default: `["5.1.1", "5.1.6", "5.1.10"]`: no such
     /// mailbox, moved, takes no mail.
     pub(crate) codes: Option<Vec<Spanned<String>>>,
-    /// Kinds of failures that do, whatever their code is, such as `["no_such_user"]`. Default: none.
+    /// Kinds of failures that put a recipient on the list, whatever their code is, such as `["no_such_user"]`. Default: none.
     pub(crate) kinds: Vec<Spanned<String>>,
-    /// After so many failures. Default: 1.
+    /// The number of failures needed. Default: 1.
     pub(crate) after: Number,
-    /// Whether complaints do. Default: true.
+    /// Whether complaints put a recipient on the list. Default: true.
     pub(crate) complaints: Option<bool>,
-    /// How long they stay; empty: until somebody takes them off. Default: `30d`.
+    /// How long entries stay; empty: until somebody removes them. Default: `30d`.
     pub(crate) expires: Text,
-    /// Whose mail is kept back: `sender_domain`, `sender`, `user` or `all`. Default: `sender_domain`.
+    /// For whose mail an entry counts: `sender_domain`, `sender`, `user` or `all`. Default: `sender_domain`.
     pub(crate) scope: Text,
 }
 
@@ -354,7 +354,7 @@ pub(crate) enum NumberOrText {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Timeouts {
-    /// Until a connection is there. Default: `30s`.
+    /// For the connection. Default: `30s`.
     pub(crate) connect: Text,
     /// For the greeting. Default: `5m`.
     pub(crate) greeting: Text,
@@ -370,7 +370,7 @@ pub(crate) struct Timeouts {
     pub(crate) data_block: Text,
     /// For the answer to the end of the content. Default: `10m`.
     pub(crate) data_done: Text,
-    /// How long an open session without work is kept. Default: `5s`.
+    /// How long an idle connection is kept open. Default: `5s`.
     pub(crate) idle: Text,
 }
 
@@ -384,11 +384,11 @@ pub(crate) enum OneOrMany {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Dns {
-    /// Servers: address, address:port or host name. Default: found on this computer.
+    /// DNS servers: address, address:port or host name. Default: those of this computer.
     pub(crate) servers: Vec<String>,
-    /// Ask the computer's servers when those given fail. Default: true.
+    /// Use the computer's DNS servers if those given fail. Default: true.
     pub(crate) detect_if_given_fail: Option<bool>,
-    /// The wait for an answer. Default: `5s`.
+    /// How long to wait for an answer. Default: `5s`.
     pub(crate) timeout: Text,
     /// Validate answers (DNSSEC) where the servers pass signatures on. Default: true.
     pub(crate) dnssec: Option<bool>,
@@ -436,7 +436,7 @@ pub(crate) struct TlsReports {
     pub(crate) contact: Text,
     /// Whom reports by mail are from; sign its domain (`[[dkim]]`). Default: `postmaster`.
     pub(crate) from: Text,
-    /// Reports are sent within this time behind midnight (UTC), each server at a moment of its own.
+    /// Reports are sent at a random time within this period after midnight UTC.
     /// Default: `4h`.
     pub(crate) delay: Text,
 }
@@ -463,18 +463,18 @@ pub(crate) struct Webhook {
     pub(crate) secret: Text,
     /// A file with such secrets, one a line. Every secret signs, so that one can take another's place.
     pub(crate) secret_file: Text,
-    /// What is told: `accepted`, `deferred`, `delivered`, `failed`, `bounced`, `complained`,
+    /// Which events are sent: `accepted`, `deferred`, `delivered`, `failed`, `bounced`, `complained`,
     /// `suppressed`, `quota`. Default: all.
     pub(crate) events: Option<Vec<Spanned<String>>>,
     /// Only of senders at these domains or below (`.example.com`), and their suppressions. Default: all.
     pub(crate) sender_domains: Vec<Spanned<String>>,
     /// Only of recipients at these domains, or below them. Default: all.
     pub(crate) recipient_domains: Vec<Spanned<String>>,
-    /// Events in one request at the most, up to 1000. Default: 100.
+    /// Maximum number of events in one request, up to 1000. Default: 100.
     pub(crate) batch: Number,
-    /// How long an answer may take. Default: `20s`.
+    /// How long to wait for the response. Default: `20s`.
     pub(crate) timeout: Text,
-    /// The waits behind failures in a row; the last repeats. A longer Retry-After is obeyed. Default:
+    /// Delays after consecutive failures; the last one repeats. A longer Retry-After is obeyed. Default:
     /// `["5s", "30s", "2m", "10m", "30m", "1h"]`.
     pub(crate) waits: Option<Vec<Spanned<String>>>,
     /// Events that could not be told for so long are put aside: counted, logged, and told again by
@@ -490,9 +490,9 @@ pub(crate) struct DomainRule {
     pub(crate) matching: Text,
     /// Deliver by this server; Independent Mode only.
     pub(crate) via_smtp: Text,
-    /// Attempts on top of the general number.
+    /// Retries in addition to the general number.
     pub(crate) additional_resend_attempts: Number,
-    /// Attempts behind the first, instead of the general number.
+    /// Retries after the first attempt, instead of the general number.
     pub(crate) resend_attempts: Number,
     /// The wait between two attempts, instead of the general one.
     pub(crate) resend_wait: Text,
@@ -508,7 +508,7 @@ pub(crate) struct DomainRule {
     pub(crate) max_connections: Number,
     /// Messages in a time, such as `100/min`; empty: no limit of its own.
     pub(crate) max_message_rate: Text,
-    /// Recipients of a transaction; 0: no limit of its own.
+    /// Recipients per transaction; 0: no limit of its own.
     pub(crate) max_recipients: Number,
     /// The pool of `[[source]]` addresses that its mail leaves from, whoever sends it.
     pub(crate) sources: Text,
@@ -533,8 +533,8 @@ pub(crate) struct Source {
     /// it, and on each day of the plan only so much to each site; what is more leaves from others of the
     /// pool, or waits for the next day where there is none. Default: none, no bound.
     pub(crate) warm_up: Text,
-    /// How many mails may leave to each site on the first day, the second, and so on; behind the last day
-    /// there is no bound. A mail to two recipients at a site is two. Default: 50, and twice as many each
+    /// How many mails may leave to each site on the first day, the second, and so on; after the last day
+    /// there is no limit. A mail to two recipients at a site is two. Default: 50, and twice as many each
     /// day for 12 days.
     pub(crate) warm_up_plan: Vec<Spanned<u32>>,
     /// A proxy that connects from the address: `socks5://ADDRESS:PORT`, or `proxy://ADDRESS:PORT`
@@ -553,7 +553,7 @@ pub(crate) struct Source {
 pub(crate) struct SourceRule {
     /// The sender's domain: `domain`, `.domain` for its subdomains, or `*`.
     pub(crate) sender_domain: Text,
-    /// The user who handed the mail in.
+    /// The user who submitted the mail.
     pub(crate) user: Text,
     /// A header field, with its value (`X-Stream: news`) or with any (`X-Stream`).
     pub(crate) header: Text,
@@ -564,14 +564,14 @@ pub(crate) struct SourceRule {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
-    /// Every connection, command, reply and DNS question too. Default: false.
+    /// Also log every connection, command, reply and DNS query. Default: false.
     pub(crate) detailed: bool,
     /// `text` or `json`. Default: `text`.
     pub(crate) format: Text,
     /// The file; `-` is standard output. Default: `log/outgoing.log` in `data_dir`.
     pub(crate) file: Text,
-    /// The file is put aside at this size. Default: `100MB`.
+    /// Start a new file at this size. Default: `100MB`.
     pub(crate) rotate_at: Text,
-    /// How many are kept. Default: 10.
+    /// How many old files to keep. Default: 10.
     pub(crate) keep: Option<u32>,
 }

@@ -96,7 +96,7 @@ pub(super) fn warm_up(raw: &raw::Source, place: &Place<'_>) -> Result<Option<War
         place.key(first.span(), "source.warm_up", why)
     })?;
     if let Some(more) = raw.warm_up_plan.get(DAYS_MAX) {
-        let why = format!("a plan has {DAYS_MAX} days at the most");
+        let why = format!("a plan has at most {DAYS_MAX} days");
         return Err(place.key(more.span(), "source.warm_up_plan", why));
     }
     let mails = |n: &Spanned<u32>| match *n.get_ref() {

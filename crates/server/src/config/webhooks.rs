@@ -123,7 +123,7 @@ impl WebhookSettings {
         }
         match secrets.len() <= SECRETS_MAX {
             true => Ok(secrets),
-            false => Err(format!("{SECRETS_MAX} secrets at the most sign at once")),
+            false => Err(format!("at most {SECRETS_MAX} secrets may sign at once")),
         }
     }
 }

@@ -148,7 +148,8 @@ pub struct Timeouts {
 pub enum PolicyError {
     /// The networks of a listener are the whole Internet.
     #[error(
-        "the networks of listener {listener} cover every address, which makes this server an open relay: list only your own networks"
+        "the networks of listener {n} cover every address, which makes this server an open relay: list only your own networks",
+        n = .listener + 1
     )]
     OpenRelay {
         /// The listener's place, from 0.
@@ -156,14 +157,15 @@ pub enum PolicyError {
     },
     /// Login is required and can never be offered.
     #[error(
-        "listener {listener} requires a login, and logins are offered over TLS only: set tls to starttls or implicit"
+        "listener {n} requires a login, and logins are offered over TLS only: set tls to starttls or implicit",
+        n = .listener + 1
     )]
     LoginWithoutTls {
         /// The listener's place, from 0.
         listener: usize,
     },
     /// TLS from the first octet without a certificate.
-    #[error("listener {listener} has TLS, and there is no certificate: set one in [tls]")]
+    #[error("listener {n} has TLS, and there is no certificate: set one in [tls]", n = .listener + 1)]
     TlsWithoutCertificate {
         /// The listener's place, from 0.
         listener: usize,

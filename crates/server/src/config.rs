@@ -6,6 +6,7 @@
 mod console;
 pub(crate) mod descriptors;
 mod dkim;
+mod doubts;
 mod error;
 mod listeners;
 mod memory;
@@ -22,6 +23,7 @@ mod sections;
 mod senders;
 mod sendmail;
 pub(crate) mod sources;
+mod syntax;
 mod values;
 pub(crate) mod warm_up;
 pub(crate) mod webhooks;
@@ -243,9 +245,9 @@ pub(crate) struct LogSettings {
 impl Config {
     /// Reads a configuration file.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
             path: path.to_owned(),
-            source: Arc::new(source),
+            why: Arc::new(error),
         })?;
         let base = path.parent().map(Path::to_owned).unwrap_or_default();
         let mut config = Self::parse(&text, path, &base)?;
@@ -256,8 +258,11 @@ impl Config {
     /// Reads the text of a configuration; relative paths in it are below `base`.
     pub(crate) fn parse(text: &str, path: &Path, base: &Path) -> Result<Self, ConfigError> {
         let place = Place { path, text };
-        let raw: raw::Raw = toml::from_str(text).map_err(|error| place.syntax(&error))?;
+        let raw: raw::Raw = toml::from_str(text).map_err(|error| syntax::error(&place, &error))?;
+        let has_via_smtp = doubts::has_via_smtp(&raw);
         let mut config = sections::validate(raw, &place, base)?;
+        let doubts = doubts::of(&config, has_via_smtp);
+        config.warnings.extend(doubts);
         descriptors::bound(&mut config, descriptors::limit());
         Ok(config)
     }

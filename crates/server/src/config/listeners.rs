@@ -64,6 +64,11 @@ pub(super) fn intake(
         Some(list) => {
             for entry in list {
                 let (address, listener) = listener(entry.get_ref(), policy.fix_ups, place)?;
+                // Port 0 is any that is free.
+                if address.port() != 0 && addresses.contains(&address) {
+                    let why = format!("another listener has {address} already: give each its own");
+                    return Err(place.key(entry.span(), "listener.address", why));
+                }
                 addresses.push(address);
                 policy.listeners.push(listener);
                 spans.push(entry.span());

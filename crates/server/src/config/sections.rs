@@ -122,6 +122,13 @@ fn names(raw: &Raw, place: &Place<'_>) -> Result<(Domain, Address)> {
 
 fn dns(raw: raw::Dns, place: &Place<'_>, base: &Path) -> Result<DnsSettings> {
     let timeout = duration(&raw.timeout, place, "dns.timeout")?;
+    if let Some(several) = raw.servers.iter().find(|s| s.contains([',', ' ', ';'])) {
+        let at = place.text.find(several.as_str()).unwrap_or_default();
+        let why = format!(
+            "`{several}` is not one server: write each in quotation marks of its own, [\"…\", \"…\"]"
+        );
+        return Err(place.key(at..at, "dns.servers", why));
+    }
     Ok(DnsSettings {
         servers: raw.servers,
         detect_if_given_fail: raw.detect_if_given_fail.unwrap_or(true),

@@ -25,7 +25,7 @@ fn errors_name_file_line_key_and_what_is_allowed() {
     let cases = [
         (
             "hostnam = \"x\"",
-            "sendoff.toml:1: unknown key `hostnam`, expected one of `hostname`",
+            "sendoff.toml:1: unknown key `hostnam`. Did you mean `hostname`? Possible: `hostname`, `data_dir`",
         ),
         (
             "\n[outgoing]\nmode = \"direct\"",
@@ -41,7 +41,7 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ),
         (
             "[outgoing]\nresend_attempts = \"5\"",
-            "sendoff.toml:2: resend_attempts: invalid type: string \"5\", expected u32",
+            "sendoff.toml:2: outgoing.resend_attempts: \"5\" stands there, and a number from 0, without quotation marks, is needed",
         ),
         (
             "[outgoing]\nplan = \"internet\"\nresend_wait = \"5m\"",
@@ -74,7 +74,7 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ),
         (
             "[outgoing.relay]\nhost=\"h\"\npassword=12345678",
-            "sendoff.toml:3: password: its value, which is not shown, is of another kind: expected a string",
+            "sendoff.toml:3: outgoing.relay.password: its value, which is not shown, is of another kind: a text in quotation marks",
         ),
         (
             "[[source]]\naddress=\"192.0.2.1\"\nproxy=\"socks5://ann:secret@192.0.2.9:1080\"",
@@ -89,6 +89,101 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ("x = [", "sendoff.toml:1:"),
     ];
     assert_refused(&cases);
+}
+
+#[test]
+fn what_is_seldom_meant_is_said() {
+    let relay = "hostname = \"a.example\"\n[outgoing.relay]\nhost = \"r.example\"\n";
+    let in_force = format!("{relay}port = 465\n[outgoing]\nmode = \"relay\"\n");
+    let by_rule =
+        format!("{in_force}[[domain]]\nmatch = \"b.example\"\nvia_smtp = \"c.example\"\n");
+    for (text, expected) in [
+        (
+            relay,
+            "[outgoing.relay] is filled in, but mail goes directly",
+        ),
+        (
+            &in_force,
+            "the relay's port is 465, where TLS begins at once",
+        ),
+        (&by_rule, "via_smtp in [[domain]] has no effect"),
+        (
+            "hostname = \"mail\"",
+            "hostname is mail, which is no full name",
+        ),
+        ("hostname = \"localhost\"", "hostname is localhost"),
+        (
+            "[local]\ndomains = [\"a.example\"]",
+            "mail for a.example is refused: local.domains names it",
+        ),
+    ] {
+        let warnings = parse(text).unwrap().warnings;
+        assert!(
+            warnings.iter().any(|w| w.contains(expected)),
+            "{text}\n{warnings:?}"
+        );
+    }
+    let good = "hostname = \"a.example\"\n[outgoing]\nmode = \"relay\"\nplan = \"internet\"\n\
+                [outgoing.relay]\nhost = \"r.example\"\nport = 465\ntls = \"implicit\"\n";
+    assert_eq!(parse(good).unwrap().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn what_newcomers_write_is_answered_with_what_to_write() {
+    assert_refused(&[
+        (
+            "[listener]\naddress = \"0.0.0.0:25\"",
+            "sendoff.toml:1: listener: there can be several of these: write [[listener]]",
+        ),
+        (
+            "[outgoing]\nmode = \"independent\"\n[outgoing]\n",
+            "sendoff.toml:3: outgoing: this section is there twice: write all its keys below one heading",
+        ),
+        (
+            "hostname = \"a.example\"\nhostname = \"b.example\"",
+            "sendoff.toml:2: hostname: it is set twice",
+        ),
+        (
+            "[outgoing]\nresend_wait = 300",
+            "sendoff.toml:2: outgoing.resend_wait: 300 stands there, and a text in quotation marks (a time such as \"5m\"",
+        ),
+        (
+            "[outgoing]\nenabled = \"yes\"",
+            "sendoff.toml:2: outgoing.enabled: \"yes\" stands there, and true or false, without quotation marks, is needed",
+        ),
+        (
+            "[outgoing]\nresend_attempts = -1",
+            "sendoff.toml:2: outgoing.resend_attempts: -1 stands there, and a number from 0",
+        ),
+        (
+            "[log]\nhostname = \"a.example\"",
+            "sendoff.toml:2: unknown key `hostname` in [log]: it belongs above the first section",
+        ),
+        (
+            "[outgoing]\nresend_wiat = \"5m\"",
+            "sendoff.toml:2: unknown key `resend_wiat` in [outgoing]. Did you mean `resend_wait`?",
+        ),
+    ]);
+    assert_refused(&[
+        (
+            "[[listener]]\naddress = \"127.0.0.1:25\"\n[[listener]]\naddress = \"127.0.0.1:25\"",
+            "listener.address: another listener has 127.0.0.1:25 already",
+        ),
+        (
+            "[[listener]]\n[[listener]]\naddress = \"127.0.0.1:465\"\ntls = \"implicit\"",
+            "listener 2 has TLS, and there is no certificate",
+        ),
+        (
+            "hostname = \"a.example\"\n[dns]\nservers = [\"8.8.8.8,1.1.1.1\"]",
+            "sendoff.toml:3: dns.servers: `8.8.8.8,1.1.1.1` is not one server",
+        ),
+    ]);
+    let missing = Config::load(std::path::Path::new("nope.toml")).unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        "nope.toml: cannot be read: No such file or directory (os error 2)"
+    );
+    assert!(std::error::Error::source(&missing).is_none());
 }
 
 fn assert_refused(cases: &[(&str, &str)]) {

@@ -6,15 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::guard::Origins;
+use crate::secrets;
 use crate::shared::Shared;
 
 /// By this users are made up who are not there.
 const SECRET: &str = "login-secret";
+/// What is shorter could be guessed.
+const SECRET_MIN: usize = 32;
 /// From where users have logged in.
 const ORIGINS: &str = "login-origins.json";
 /// How often the users' file is looked at for changes.
@@ -25,27 +24,13 @@ const WRITTEN: Duration = Duration::from_secs(60);
 /// The secret by which users are made up who are not there; made where there is none. It stays the same over
 /// restarts: who asks twice for a user who is not there must not see another salt.
 pub(crate) fn secret(data_dir: &Path) -> io::Result<Vec<u8>> {
-    let path = data_dir.join(SECRET);
-    let read = || {
-        let text = std::fs::read_to_string(&path)?;
-        let octets = STANDARD.decode(text.trim()).ok();
-        octets.filter(|secret| secret.len() >= 32).ok_or_else(|| {
-            let why = "it is not 32 octets in base64; remove it, and another is made";
-            io::Error::new(io::ErrorKind::InvalidData, why)
-        })
-    };
-    match read() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        other => return other,
+    let secret = secrets::kept(&data_dir.join(SECRET))?.trim().to_owned();
+    if secret.len() < SECRET_MIN {
+        let why =
+            format!("it has less than {SECRET_MIN} characters; remove it, and another is made");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
-    let mut secret = [0u8; 32];
-    SystemRandom::new()
-        .fill(&mut secret)
-        .map_err(|_| io::Error::other("the system has no random numbers"))?;
-    match net::create_private(&path, &STANDARD.encode(secret)) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(),
-        other => other.map(|()| secret.to_vec()),
-    }
+    Ok(secret.into_bytes())
 }
 
 /// From where users have logged in before.

@@ -47,6 +47,7 @@ mod reports;
 mod resolve;
 mod rights;
 mod run;
+mod secrets;
 mod senders;
 mod sendmail;
 mod service;

@@ -29,6 +29,7 @@ use crate::oauth;
 use crate::queue::{Ended, Owner};
 use crate::quotas;
 use crate::rights;
+use crate::secrets;
 use crate::service::{self, Manager};
 use crate::shared::{Settings, Shared};
 use crate::started::Started;
@@ -236,7 +237,8 @@ async fn settings(config: Config) -> Result<Settings> {
     let logins = Logins::new(config.users_file.clone(), own_domains(&config), &secret);
     let mut policy = config.intake.clone();
     if !policy.paths.is_empty() {
-        policy.paths.keys = secrets(&config.paths.secrets).with_context(|| {
+        let text = secrets::kept(&config.paths.secrets).map_err(anyhow::Error::from);
+        policy.paths.keys = text.and_then(|text| Ok(text.parse()?)).with_context(|| {
             format!(
                 "return_path.secrets_file {}",
                 config.paths.secrets.display()
@@ -254,27 +256,6 @@ async fn settings(config: Config) -> Result<Settings> {
         server_tls,
         logins,
     })
-}
-
-/// The secrets of return paths; made where there are none yet.
-fn secrets(path: &Path) -> Result<intake::Keys> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => return Ok(text.parse()?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error.into()),
-    }
-    let mut secret = [0u8; 32];
-    SystemRandom::new()
-        .fill(&mut secret)
-        .map_err(|_| anyhow!("the system has no random numbers"))?;
-    let mut text = String::new();
-    secret
-        .iter()
-        .for_each(|octet| text.push_str(&format!("{octet:02x}")));
-    text.push('\n');
-    // Whole or not at all: a return path that is out in the world must be believed behind a crash too.
-    net::create_private(path, &text)?;
-    Ok(text.parse()?)
 }
 
 /// Where users whose names have no domain may send from: the domains that are delivered to here,

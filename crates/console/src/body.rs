@@ -152,7 +152,7 @@ pub(crate) async fn receive(
 }
 
 async fn hold(memory: &mut Hold, megabytes: u64) -> Result<(), Problem> {
-    match memory.is(megabytes) || memory.resize(megabytes, MEMORY_WAIT).await {
+    match memory.resize(megabytes, MEMORY_WAIT).await {
         true => Ok(()),
         false => Err(Problem::unavailable(
             "too many large mails are being handed in at once",

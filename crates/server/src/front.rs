@@ -10,6 +10,7 @@ use net::{Full, Hold, Holder, Link, Origin, Place, Room, Standing, Stream, Turn}
 use smtp::sasl::{Evidence, Keys, Login};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::guard::Try;
@@ -68,12 +69,13 @@ impl Guest {
 type RestsOn = Option<Vec<u8>>;
 
 /// The login of a client.
-#[derive(Default)]
 struct Account {
     /// The attempt that has begun, and what sessions of its user rested on then.
     attempt: Option<(Try, RestsOn)>,
     /// Who has logged in, and what that rests on.
     user: Option<(String, RestsOn)>,
+    /// Told when users were changed.
+    changes: watch::Receiver<()>,
 }
 
 /// Takes connections of one listener until the server stops.
@@ -175,7 +177,7 @@ async fn turn_away(shared: &Shared, mut stream: TcpStream, peer: SocketAddr, ful
     floods::tell(shared, peer.ip(), "turned-away", &[("why", Some(why))]);
     let text = intake::busy(shared.settings().config.hostname.as_str(), busy);
     // Whether the client reads it is its own affair.
-    drop(tokio::time::timeout(Duration::from_secs(2), stream.write_all(&text)).await);
+    drop(tokio::time::timeout(LAST_WORDS_MAX, stream.write_all(&text)).await);
 }
 
 /// Whether an address is this computer's: such can be bound. Where the kernel lets any be bound, everybody
@@ -276,6 +278,8 @@ async fn say(session: &mut Session, link: &mut Link, guest: &Guest) -> Turn {
         tokio::time::sleep(LAST_WORDS_MAX).await;
     };
     tokio::select! {
+        // Most of the time it is written at once, and nothing else is asked.
+        biased;
         turn = link.flush(session) => turn,
         () = lost => Turn::Gone,
     }
@@ -298,8 +302,11 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
         Holder::Network(origin.network),
     ];
     let mut memory = shared.memory.hold(holders.into());
-    let mut account = Account::default();
-    let mut changes = shared.users_changed.subscribe();
+    let mut account = Account {
+        attempt: None,
+        user: None,
+        changes: shared.users_changed.subscribe(),
+    };
     loop {
         // What a refused recipient is answered waits for its time, and so does what was sent after it.
         let paused = session.take_pause();
@@ -331,8 +338,9 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
             }
             Some(request) => {
                 guest.place.busy();
+                let was_known = session.user().is_some();
                 answer(shared, session, request, peer, &mut account).await;
-                if let Some(user) = session.user() {
+                if let Some(user) = session.user().filter(|_| !was_known) {
                     guest.place.stands(Standing::Known);
                     memory.belongs_to(Holder::User(user.to_owned()));
                 }
@@ -341,15 +349,15 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
             None if gone || session.is_closed() => return link.shutdown().await,
             None => {
                 remember(shared, session, &mut memory, peer).await;
-                let is_user = session.user().is_some();
-                tokio::select! {
-                    () = hear(shared, session, &mut link, guest, &mut told_to_stop) => {}
-                    _ = changes.changed(), if is_user => {
-                        if !account.stands(shared) {
-                            session.send_away("your account has been changed: log in again");
-                        }
-                    }
-                }
+                hear(
+                    shared,
+                    session,
+                    &mut link,
+                    guest,
+                    &mut account,
+                    &mut told_to_stop,
+                )
+                .await;
             }
         }
     }
@@ -361,6 +369,7 @@ async fn hear(
     session: &mut Session,
     link: &mut Link,
     guest: &Guest,
+    account: &mut Account,
     told_to_stop: &mut bool,
 ) {
     guest.shows(session);
@@ -369,7 +378,8 @@ async fn hear(
         session.end_soon("it has lasted long enough: connect again");
     }
     // Whose content is coming in is not idle: it may be another server's mail to a local domain.
-    let must_hurry = guest.known_by.is_some() && session.user().is_none() && session.is_idle();
+    let is_user = session.user().is_some();
+    let must_hurry = guest.known_by.is_some() && !is_user && session.is_idle();
     let known_by = guest.known_by.unwrap_or(guest.since);
     tokio::select! {
         _ = link.turn(session) => {}
@@ -378,6 +388,11 @@ async fn hear(
             session.shutdown();
         }
         () = guest.place.lost() => session.send_away(MADE_ROOM),
+        _ = account.changes.changed(), if is_user => {
+            if !account.stands(shared) {
+                session.send_away("your account has been changed: log in again");
+            }
+        }
         () = tokio::time::sleep_until(known_by.into()), if must_hurry => {
             session.send_away("there are too many connections, and you have not logged in");
         }
@@ -431,7 +446,7 @@ async fn start_tls(shared: &Shared, link: Link, guest: &Guest) -> Result<Link, S
     }
 }
 
-/// The keys that a client must prove to know; `None` when the users' file can not be read.
+/// The keys that a client must prove to know; `None` when the users' file cannot be read.
 async fn fetch_keys(shared: &Arc<Shared>, user: String, peer: IpAddr) -> Option<Keys> {
     let settings = shared.settings();
     let fetched = tokio::task::spawn_blocking(move || settings.logins.keys(&user)).await;

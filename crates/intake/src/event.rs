@@ -30,7 +30,7 @@ pub enum Request {
 /// Why a user's keys are not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoKeys {
-    /// They can not be had at the moment.
+    /// They cannot be had at the moment.
     Unavailable,
     /// Too many logins have failed from the client's address or network, or for this user.
     TooMany,

@@ -268,7 +268,7 @@ impl Try {
 
     /// It was wrong: how much later that is to be answered.
     pub(crate) fn wrong(self) -> Duration {
-        // It counts when it is dropped, behind this.
+        // It counts when it is dropped, after this.
         let state = self.guard.state();
         let failed = state.sources.tries.get(&self.origin.source);
         let failed = failed.map_or(OF_ADDRESS, |tries| tries.at(net::now()).failed);

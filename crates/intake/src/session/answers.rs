@@ -10,7 +10,7 @@ use super::{Phase, Session};
 use crate::{AcceptFailure, Event, LoginVerdict, NoKeys};
 
 fn unavailable() -> Reply {
-    let text = "Logins can not be checked at the moment: try again later";
+    let text = "Logins cannot be checked at the moment: try again later";
     Reply::new(454, Some(EnhancedCode::new(4, 7, 0)), text)
 }
 

@@ -2,7 +2,7 @@
 //! written at each mail.
 //!
 //! **Invariant:** where every write that is due has been made, what the disk says is no less than what was
-//! counted, at that time and as both slide, and more by one portion at the most.
+//! counted, at that time and as both slide, and more by at most one portion.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

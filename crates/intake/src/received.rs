@@ -90,7 +90,11 @@ const fn protocol(arrival: Arrival<'_>, smtputf8: bool) -> &'static str {
 
 /// The client's own name, without anything that could forge a part of the field.
 fn shown(name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+    let is_plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    if name.bytes().all(|b| is_plain(char::from(b))) {
+        return name.to_owned();
+    }
     name.chars()
         .map(|c| if is_plain(c) { c } else { '?' })
         .collect()

@@ -32,9 +32,23 @@ impl EnhancedCode {
     }
 }
 
+/// The numbers that nearly every code is made of, as text.
+const DIGITS: &str = "0123456789";
+
 impl fmt::Display for EnhancedCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
+        for (gap, number) in [
+            ("", u16::from(self.class)),
+            (".", self.subject),
+            (".", self.detail),
+        ] {
+            f.write_str(gap)?;
+            match DIGITS.get(usize::from(number)..=usize::from(number)) {
+                Some(digit) => f.write_str(digit)?,
+                None => write!(f, "{number}")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -49,22 +63,41 @@ impl FromStr for EnhancedCode {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let read = || {
-            let mut parts = text.split('.');
-            let class: u8 = parts.next()?.parse().ok()?;
-            let mut number = || {
-                let part = parts.next()?;
-                (part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit()))
-                    .then(|| part.parse::<u16>().ok())?
-            };
-            let (subject, detail) = (number()?, number()?);
-            (matches!(class, 2 | 4 | 5) && parts.next().is_none()).then_some(Self {
-                class,
+            let mut rest = text.as_bytes();
+            let class = number(&mut rest, Some(b'.'))?;
+            let subject = number(&mut rest, Some(b'.'))?;
+            let detail = number(&mut rest, None)?;
+            matches!(class, 2 | 4 | 5).then_some(Self {
+                class: u8::try_from(class).ok()?,
                 subject,
                 detail,
             })
         };
         read().ok_or_else(|| ParseEnhancedCodeError(text.to_owned()))
     }
+}
+
+/// Takes a number of one to three digits with what must stand after it, `None` being the end.
+fn number(rest: &mut &[u8], end: Option<u8>) -> Option<u16> {
+    let mut number = 0;
+    for digits in 0..=3 {
+        let (next, after) = match rest.split_first() {
+            Some((next, after)) => (Some(*next), after),
+            None => (None, *rest),
+        };
+        match next {
+            Some(digit @ b'0'..=b'9') if digits < 3 => {
+                number = number * 10 + u16::from(digit - b'0')
+            }
+            _ if next == end && digits > 0 => {
+                *rest = after;
+                return Some(number);
+            }
+            _ => return None,
+        }
+        *rest = after;
+    }
+    None
 }
 
 /// One reply of an SMTP server, or one of ours in the same form.
@@ -84,7 +117,9 @@ impl Reply {
     #[must_use]
     pub fn new(code: u16, enhanced: Option<EnhancedCode>, text: impl Into<String>) -> Self {
         let mut text: String = text.into();
-        if text.contains(|c: char| c.is_control() && c != '\n') {
+        // Nearly every text is printable ASCII.
+        let is_plain = text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\n'));
+        if !is_plain && text.contains(|c: char| c.is_control() && c != '\n') {
             text = text.replace(|c: char| c.is_control() && c != '\n', "?");
         }
         Self {
@@ -161,11 +196,13 @@ impl fmt::Display for Reply {
             gap = " ";
         }
         if let Some(enhanced) = self.enhanced {
-            write!(f, "{gap}{enhanced}")?;
+            f.write_str(gap)?;
+            fmt::Display::fmt(&enhanced, f)?;
             gap = " ";
         }
         for line in self.text.split('\n') {
-            write!(f, "{gap}{line}")?;
+            f.write_str(gap)?;
+            f.write_str(line)?;
             gap = " ";
         }
         Ok(())
@@ -179,8 +216,11 @@ mod tests {
     #[test]
     fn enhanced_codes_are_read_strictly() {
         assert_eq!("5.1.10".parse(), Ok(EnhancedCode::new(5, 1, 10)));
+        assert_eq!("4.123.999".parse(), Ok(EnhancedCode::new(4, 123, 999)));
+        assert_eq!(EnhancedCode::new(4, 123, 9).to_string(), "4.123.9");
         for bad in [
-            "3.0.0", "5.1", "5.1.1.1", "5.1.", "5.1234.1", "x.y.z", "5.+1.1",
+            "3.0.0", "5.1", "5.1.1.1", "5.1.", "5.1234.1", "x.y.z", "5.+1.1", "+5.1.1", "5..1", "",
+            ".", "5", "5.1.1 ", "258.1.1",
         ] {
             assert!(bad.parse::<EnhancedCode>().is_err(), "{bad}");
         }

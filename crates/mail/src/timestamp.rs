@@ -116,10 +116,33 @@ impl fmt::Display for Timestamp {
         }
         let (year, month, day) = civil(self.0 / MS_PER_DAY);
         let (h, m, s, ms) = clock(self.0 % MS_PER_DAY);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z"
-        )
+        if year > 9999 {
+            return write!(
+                f,
+                "{year}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z"
+            );
+        }
+        // Every line of the log begins with one: digits in their places, instead of seven formatted numbers.
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let fields = [
+            (year, 3),
+            (month, 6),
+            (day, 9),
+            (h, 12),
+            (m, 15),
+            (s, 18),
+            (ms, 22),
+        ];
+        for (mut number, mut place) in fields {
+            while number > 0
+                && let Some(digit) = text.get_mut(place)
+            {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+                place = place.saturating_sub(1);
+            }
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -238,6 +261,11 @@ mod tests {
                 0,
                 "1970-01-01T00:00:00.000Z",
                 "Thu, 1 Jan 1970 00:00:00 +0000",
+            ),
+            (
+                253_402_300_800_000,
+                "10000-01-01T00:00:00.000Z",
+                "Sat, 1 Jan 10000 00:00:00 +0000",
             ),
             (
                 951_782_400_000,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use smtp::machine::Machine;
 use smtp::sasl::Binding;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::clock::now;
@@ -112,12 +113,16 @@ impl Link {
             return Turn::Went;
         }
         while !out.is_empty() {
-            let whole = machine
-                .deadline()
-                .map_or(NO_DEADLINE, |d| d.at.since(now()));
+            let deadline = machine.deadline();
             let one = machine.write_wait();
-            let wait = one.map_or(whole, |one| one.min(whole));
-            match timeout(wait, self.step(&mut out, one.is_some())).await {
+            let mut is_stall = false;
+            let wait = || {
+                let whole = deadline.map_or(NO_DEADLINE, |d| d.at.since(now()));
+                let wait = one.map_or(whole, |one| one.min(whole));
+                is_stall = wait < whole;
+                wait
+            };
+            match within(wait, self.step(&mut out, one.is_some())).await {
                 Ok(Ok(Step::Written)) => {}
                 Ok(Ok(Step::Read)) => {
                     machine.receive(now(), &mut self.input);
@@ -127,7 +132,7 @@ impl Link {
                     }
                 }
                 Ok(Err(_)) => return self.broken(machine).await,
-                Err(_) if wait < whole => {
+                Err(_) if is_stall => {
                     machine.stalled(now());
                     return Turn::Gone;
                 }
@@ -247,6 +252,22 @@ impl Link {
         if let Some(stream) = self.stream.as_mut() {
             drop(timeout(Duration::from_secs(2), stream.shutdown()).await);
         }
+    }
+}
+
+/// The same as [`timeout`], without a clock or a timer for what is ready at once: nearly every write is.
+async fn within<F: Future>(
+    wait: impl FnOnce() -> Duration,
+    future: F,
+) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    let at_once = poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match at_once.await {
+        Some(output) => Ok(output),
+        None => timeout(wait(), future).await,
     }
 }
 

@@ -372,7 +372,6 @@ async fn hear(
     account: &mut Account,
     told_to_stop: &mut bool,
 ) {
-    guest.shows(session);
     session.hurry(shared.places.is_crowded(&guest.room));
     if guest.since.elapsed() > guest.age_max {
         session.end_soon("it has lasted long enough: connect again");
@@ -410,11 +409,12 @@ async fn answer(
     match request {
         Request::Accept(message) => {
             let result = accept(shared, *message, session.rights(), None).await;
+            let now = net::now();
             if result.is_ok() {
                 let may_send = session.is_trusted();
-                shared.harvest.taken(peer.ip(), may_send, net::now());
+                shared.harvest.taken(peer.ip(), may_send, now);
             }
-            session.accepted(net::now(), result);
+            session.accepted(now, result);
         }
         Request::FetchKeys(user) => {
             account.attempt = begin(shared, peer.ip(), &user).await;

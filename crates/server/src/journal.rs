@@ -328,11 +328,7 @@ impl Text {
         self.text.push_str(if self.json { "\":" } else { "=" });
         let start = self.text.len();
         if write!(self.text, "{value}").is_ok() {
-            let needs_quotes = |c: char| matches!(c, ' ' | '"' | '\\') || mail::is_hidden(c);
-            let plain = self
-                .text
-                .get(start..)
-                .is_some_and(|v| !v.is_empty() && !v.contains(needs_quotes));
+            let plain = self.text.get(start..).is_some_and(stands_alone);
             if self.json || !plain {
                 let value = self.text.split_off(start);
                 // JSON's quoting is readable in text too, and keeps a value on its line.
@@ -346,6 +342,15 @@ impl Text {
         self.text.push_str(if self.json { "}\n" } else { "\n" });
         self.text
     }
+}
+
+/// Whether a value may stand without quotes.
+fn stands_alone(value: &str) -> bool {
+    let is_plain = |b: u8| matches!(b, b'!'..=b'~') & (b != b'"') & (b != b'\\');
+    let needs_quotes = |c: char| matches!(c, ' ' | '"' | '\\') || mail::is_hidden(c);
+    // Most values are printable ASCII, which is seen without looking at characters, many octets at once.
+    let all_plain = value.bytes().fold(true, |all, b| all & is_plain(b));
+    !value.is_empty() && (all_plain || !value.contains(needs_quotes))
 }
 
 /// Where lines go.

@@ -165,6 +165,7 @@ fn bare(kind: &str) -> &str {
 fn type_of(kind: &str) -> &'static str {
     let inner = bare(kind);
     match inner {
+        _ if kind.starts_with("BTreeMap<") => "section",
         "bool" => "true or false",
         "PlanText" | "OneOrMany" => "text or list",
         "NumberOrText" => "number or text",

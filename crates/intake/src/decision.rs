@@ -20,7 +20,8 @@ impl Policy {
         if self.paths.contains(given.domain()) {
             return self.stands_for(given, now);
         }
-        let rewritten = self.rewriting.apply(given);
+        let alias = self.alias(given).and_then(<[_]>::first).cloned();
+        let rewritten = alias.or_else(|| self.rewriting.apply(given));
         let address = rewritten.as_ref().unwrap_or(given);
         Ok(Recipient {
             address: address.clone(),

@@ -7,6 +7,7 @@
 //!
 //! Nothing here reads configuration, hashes passwords, knows the queue or a clock.
 
+mod aliases;
 mod decision;
 mod event;
 mod fix_up;
@@ -23,6 +24,7 @@ mod suppression;
 mod usage;
 mod user;
 
+pub use aliases::{Alias, Aliases};
 pub use event::{AcceptFailure, Event, LoginVerdict, NoKeys, Request};
 pub use fix_up::FixUps;
 pub use paths::{Keys, ParseKeyError, Paths, ReturnPaths, Srs, Stands};

@@ -10,7 +10,7 @@ use mail::{Address, BodyType, Domain};
 use smtp::data::{BareNewline, ContentRules, Nul};
 use smtp::extension::{Extension, Extensions};
 
-use crate::{CheckFrom, FixUps, Paths, Quotas, Rewriting, Suppressed, Usage};
+use crate::{Aliases, CheckFrom, FixUps, Paths, Quotas, Rewriting, Suppressed, Usage};
 
 /// Everything that decides what is accepted.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Policy {
     pub nul: Nul,
     /// The domains that are delivered to here.
     pub local: LocalDomains,
+    /// Other addresses for local names.
+    pub aliases: Aliases,
     /// The rules that rewrite recipients.
     pub rewriting: Rewriting,
     /// What EHLO may offer; STARTTLS and AUTH come and go by the listener's settings.
@@ -193,6 +195,7 @@ impl Policy {
             bare_newline: BareNewline::default(),
             nul: Nul::default(),
             local: LocalDomains::default(),
+            aliases: Aliases::default(),
             rewriting: Rewriting::default(),
             extensions: extensions
                 .into_iter()

@@ -169,6 +169,7 @@ impl Policy {
             terms: submission.terms,
             submitter: submission.submitter,
         };
+        self.expand(&mut envelope);
         let more = outgoing(&envelope);
         // Before its content is looked at; it is taken from them when nothing else speaks against it.
         self.usage

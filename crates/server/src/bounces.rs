@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use intake::{Stands, Suppressed, Suppression};
 use mail::{
-    Address, Destination, EnhancedCode, Envelope, Message, Notify, QueueId, Recipient,
-    RecipientKey, Reply, Submitter,
+    Address, EnhancedCode, Envelope, Message, Notify, QueueId, Recipient, RecipientKey, Reply,
+    Submitter,
 };
 use notify::read::{Action, Complaint, Fate, Returned};
 use spool::{CommitError, HistoryFilter, LaterRow, Note, Op};
@@ -396,32 +396,29 @@ fn receiver(shared: &Shared, returned: &Returned, original: Option<&Original>) -
     to.filter(|to| !settings.policy.paths.contains(to.domain()))
 }
 
-fn forwarded(shared: &Shared, report: &Message, to: Address) -> Message {
+/// The same report to another.
+pub(crate) fn forwarded(shared: &Shared, report: &Message, to: Address) -> Message {
     let now = net::now();
-    let settings = shared.settings();
-    let destination = match settings.policy.local.contains(to.domain()) {
-        true => Destination::Local,
-        false => Destination::Outgoing,
-    };
     let recipient = Recipient {
         notify: Notify::NEVER,
-        destination,
         ..Recipient::new(to)
     };
+    let mut envelope = Envelope {
+        reverse_path: None,
+        recipients: vec![recipient],
+        body_type: report.envelope.body_type,
+        smtputf8: report.envelope.smtputf8,
+        submitter: Submitter {
+            via: "bounce".to_owned(),
+            ..Submitter::default()
+        },
+        ..Envelope::default()
+    };
+    shared.settings().policy.address_own(&mut envelope);
     Message {
         id: shared.next_id(now),
         accepted: now,
-        envelope: Envelope {
-            reverse_path: None,
-            recipients: vec![recipient],
-            body_type: report.envelope.body_type,
-            smtputf8: report.envelope.smtputf8,
-            submitter: Submitter {
-                via: "bounce".to_owned(),
-                ..Submitter::default()
-            },
-            ..Envelope::default()
-        },
+        envelope,
         labels: report.labels.clone(),
         content: report.content.clone(),
     }

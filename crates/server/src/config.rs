@@ -3,6 +3,10 @@
 //! The raw form (`raw`) is what the file says and dies here; what the rest of the server sees is
 //! [`Config`]. Every error names the file, the line, the key and what it may be.
 
+/// Where the queue is kept unless something says otherwise.
+pub(crate) const DATA_DIR: &str = "/var/lib/sendoff";
+
+mod aliases;
 mod console;
 pub(crate) mod descriptors;
 mod dkim;

@@ -43,15 +43,13 @@ pub(crate) async fn explain(
     let given = Address::parse(text).map_err(|e| e.to_string())?;
     let settings = shared.settings();
     let mut found = Explanation::new(text);
-    let address = match settings.policy.rewriting.apply(&given) {
-        Some(rewritten) => {
-            found.step(
-                "rewriting",
-                format!("a rule sends it to {rewritten} instead"),
-            );
-            rewritten
+    let address = match settings.policy.alias(&given) {
+        Some(targets) => {
+            let all: Vec<String> = targets.iter().map(ToString::to_string).collect();
+            found.step("alias", format!("its mail goes to {}", all.join(", ")));
+            targets.first().cloned().unwrap_or(given)
         }
-        None => given,
+        None => rewritten(&settings, given, &mut found),
     };
     if settings.policy.local.contains(address.domain()) {
         local(&settings, &address, &mut found);
@@ -106,6 +104,16 @@ pub(crate) async fn explain(
         }
     }
     Ok(found)
+}
+
+/// The address that the rules make of one, if any does.
+fn rewritten(settings: &Settings, given: Address, found: &mut Explanation) -> Address {
+    let Some(rewritten) = settings.policy.rewriting.apply(&given) else {
+        return given;
+    };
+    let words = format!("a rule sends it to {rewritten} instead");
+    found.step("rewriting", words);
+    rewritten
 }
 
 /// What the domain itself asks for.

@@ -153,8 +153,8 @@ pub(crate) fn is_own(settings: &Settings, tcp: &TcpStream, source: Option<&Sourc
 /// What is said of a mail that loops.
 pub(crate) fn a_loop(host: &Host) -> Reply {
     let text = format!(
-        "the mail loops back to this server: it is the mail host {}, and the domain is not among \
-         the local ones",
+        "the mail loops back to this server: it is the mail host {}, and the domain is not among the local ones \
+         (a name of this server, such as root, needs an alias in [aliases])",
         host.name
     );
     Reply::own(EnhancedCode::new(5, 4, 6), text)

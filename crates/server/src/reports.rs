@@ -14,6 +14,7 @@ use notify::{Kind, Reported, Reporter};
 use spool::{CommitError, Filter, Op, Page};
 
 use crate::binary;
+use crate::bounces;
 use crate::event::Event;
 use crate::outcome::{AGAIN_AFTER, End, Waiting};
 use crate::queue::failed;
@@ -194,6 +195,8 @@ impl Reports {
                 .collect(),
             None => Vec::new(),
         };
+        let forwarded = message.as_deref().and_then(|m| self.unread(m, ends));
+        let reports: Vec<Message> = reports.into_iter().chain(forwarded).collect();
         ops.extend(reports.iter().map(accept_op));
         self.commit_with_suppressions(message.as_deref(), ends, ops)?;
         for end in ends {
@@ -209,26 +212,68 @@ impl Reports {
         let null = message
             .as_ref()
             .is_some_and(|m| m.envelope.reverse_path.is_none());
-        if failed && (null || message.is_none()) {
-            let is_protected = |m: &Arc<Message>| m.envelope.terms.require_tls;
-            let why = match (null, message.as_ref().is_some_and(is_protected)) {
-                (true, false) => "a report could not be delivered itself; nothing is sent about it",
-                // RFC 8689 §5: it is lost rather than sent on a way that the mail must not take.
-                (true, true) => {
-                    "a report on a mail with REQUIRETLS could not be delivered under REQUIRETLS; \
-                     nothing is sent about it"
-                }
-                (false, _) => "the message is not in the queue any more",
-            };
-            let line = self
-                .shared
-                .journal
-                .line(net::now(), "unreportable")
-                .field("id", id);
-            line.field("why", why).send();
+        if failed && reports.is_empty() && (null || message.is_none()) {
+            let why = self.unreportable(message.as_deref(), ends);
+            let line = self.shared.journal.line(net::now(), "unreportable");
+            line.field("id", id).field("why", why).send();
         }
         self.enqueue(id, reports);
         Ok(())
+    }
+
+    /// What nobody reads: a report that failed goes to the administrator where it was for a name of this server that
+    /// has no mailbox.
+    fn unread(&self, message: &Message, ends: &[End]) -> Option<Message> {
+        self.name_without_mailbox(message, ends)?;
+        // RFC 8689 §5: it may not take a way that the mail must not take.
+        if message.envelope.terms.require_tls {
+            return None;
+        }
+        let settings = self.shared.settings();
+        let name = |local| Address::new(local, settings.config.hostname.clone()).ok();
+        let has_alias = |address: &Address| settings.policy.alias(address).is_some();
+        let alias = ["root", "postmaster"]
+            .into_iter()
+            .filter_map(name)
+            .find(has_alias);
+        let postmaster = &settings.config.postmaster;
+        let elsewhere = || (!settings.policy.is_unread(postmaster)).then(|| postmaster.clone());
+        let to = alias.or_else(elsewhere)?;
+        Some(bounces::forwarded(&self.shared, message, to))
+    }
+
+    /// The recipient of a report that failed, if it is a name of this server without a mailbox.
+    fn name_without_mailbox<'a>(&self, message: &'a Message, ends: &[End]) -> Option<&'a Address> {
+        if message.envelope.reverse_path.is_some() {
+            return None;
+        }
+        let policy = &self.shared.settings().policy;
+        ends.iter()
+            .filter(|end| end.verdict.outcome != Outcome::Delivered)
+            .filter_map(|end| {
+                let n = end.key.recipient as usize;
+                Some(&message.envelope.recipients.get(n)?.address)
+            })
+            .find(|address| policy.is_unread(address))
+    }
+
+    fn unreportable(&self, message: Option<&Message>, ends: &[End]) -> String {
+        let Some(message) = message else {
+            return "the message is not in the queue any more".to_owned();
+        };
+        if message.envelope.terms.require_tls {
+            // RFC 8689 §5: it is lost rather than sent on a way that the mail must not take.
+            return "a report on a mail with REQUIRETLS could not be delivered under REQUIRETLS; nothing is sent \
+                    about it"
+                .to_owned();
+        }
+        match self.name_without_mailbox(message, ends) {
+            Some(address) => format!(
+                "nobody reads mail for {address}, and no administrator is known: set root = \"you@example.com\" in \
+                 [aliases]"
+            ),
+            None => "a report could not be delivered itself; nothing is sent about it".to_owned(),
+        }
     }
 
     /// Commits ends together with what they put on the suppression list.
@@ -312,12 +357,7 @@ impl Reports {
         let message = &*binary::to_return(message);
         let mut report = reporter.report(kind, message, reported, self.shared.next_id(now), now)?;
         let settings = self.shared.settings();
-        for recipient in &mut report.envelope.recipients {
-            // A report to one of our own users stays here.
-            if settings.policy.local.contains(recipient.address.domain()) {
-                recipient.destination = Destination::Local;
-            }
-        }
+        settings.policy.address_own(&mut report.envelope);
         Some(signing::own(&self.shared, report))
     }
 

@@ -159,7 +159,11 @@ impl Session {
         };
         // Of these only what was signed here gets further.
         let stands = self.policy.paths.contains(given.domain());
-        let is_local = stands || self.policy.local.contains(given.domain());
+        let is_local = stands
+            || self.policy.local.contains(given.domain())
+            || self.policy.alias(given).is_some()
+            // RFC 5321 §4.5.1: everybody may write to the postmaster.
+            || (to.forward_path == ForwardPath::Postmaster && !self.policy.is_unread(given));
         judge(self.standing(), is_local, self.can_log_in())?;
         let recipient = self.policy.addressed(given, now)?;
         if stands && recipient.given.is_some() && sender.is_some() {
@@ -211,6 +215,7 @@ impl Session {
             id,
             now,
         };
+        self.policy.expand(&mut envelope);
         match weigh(&self.policy, &mut envelope, content, &scale) {
             Ok(content) => {
                 let sender = envelope.reverse_path.clone();

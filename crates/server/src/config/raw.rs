@@ -4,6 +4,8 @@
 mod process;
 mod senders;
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -28,6 +30,10 @@ pub(crate) struct Raw {
     pub(crate) sandbox: Sandbox,
     /// Contact address shown in failure messages. Default: `postmaster@` and the hostname.
     pub(crate) postmaster: Text,
+    /// A section with a line for each local name: `root = "you@example.com"`, or a list of addresses. A name stands at
+    /// the hostname, at `localhost` and at all local domains; `"info@example.com"` stands for itself. What stands right
+    /// may be another alias.
+    pub(crate) aliases: BTreeMap<String, Spanned<OneOrMany>>,
     /// Addresses where mail is accepted by SMTP; any number. Default: one at 127.0.0.1:2525.
     pub(crate) listener: Option<Vec<Spanned<Listener>>>,
     /// What is corrected in mail submitted by its authors, and what they may do.
@@ -172,6 +178,9 @@ pub(crate) struct Local {
     pub(crate) domains: Vec<Spanned<String>>,
     /// `maildir:PATH` with `{domain}` and `{user}`, `lmtp:HOST:PORT` or `lmtp:/SOCKET`.
     pub(crate) deliver: Text,
+    /// File of further aliases, such as `/etc/aliases` (`aliases(5)`): addresses and other aliases; programs, files and
+    /// included lists are left out. Read at the start and at each reload. Default: none.
+    pub(crate) aliases_file: Text,
     /// Create a Maildir when an address gets its first mail; false: only existing mailboxes get mail. Default: true.
     pub(crate) create: Option<bool>,
 }

@@ -38,12 +38,13 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
     let (hostname, postmaster) = names(&raw, place)?;
     let data_dir = match &raw.data_dir {
         Some(text) => base.join(text.get_ref()),
-        None => PathBuf::from("/var/lib/sendoff"),
+        None => PathBuf::from(super::DATA_DIR),
     };
     let tls_reports = tls_reports(&raw.tls_reports, place, &hostname, &postmaster)?;
     let tls = tls_files(&raw.tls, place, base)?;
     let local = local_store(&raw.local, place, base)?;
-    let (addresses, policy) = intake(&raw, place, &hostname, &postmaster, &tls, &local)?;
+    let (addresses, mut policy) = intake(&raw, place, &hostname, &postmaster, &tls, &local)?;
+    policy.aliases = super::aliases::aliases(&raw, place, base, &hostname, &mut warnings)?;
     let rules = rules(&raw.domain, place)?;
     let senders = super::senders::rules(&raw.sender, place, &hostname, &policy.local)?;
     let outgoing = outgoing(&raw.outgoing, place, base, &mut warnings)?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use intake::{Submission, Wanted};
-use mail::{Class, Destination, Envelope, Message, Outcome, Recipient, Reply, Timestamp, Verdict};
+use mail::{Class, Envelope, Message, Outcome, Recipient, Reply, Timestamp, Verdict};
 use notify::{Kind, Reported};
 use spool::{CommitError, Op};
 
@@ -75,11 +75,7 @@ pub(super) fn give_back(
         return Told::Nobody;
     };
     let settings = shared.settings();
-    for recipient in &mut report.envelope.recipients {
-        if settings.policy.local.contains(recipient.address.domain()) {
-            recipient.destination = Destination::Local;
-        }
-    }
+    settings.policy.address_own(&mut report.envelope);
     let report = signing::own(shared, report);
     let op = Op::Accept {
         states: vec![report.initial_state(); report.envelope.recipients.len()],

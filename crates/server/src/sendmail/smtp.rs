@@ -83,6 +83,7 @@ fn policy(config: Option<&Config>) -> Result<Policy, Failure> {
         ..Listener::loopback()
     }];
     policy.rewriting = Rewriting::default();
+    policy.aliases = intake::Aliases::default();
     policy.local = LocalDomains::default();
     policy.tls_available = false;
     // The server encodes it.

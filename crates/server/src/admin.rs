@@ -43,32 +43,39 @@ pub(crate) fn socket_path(data_dir: &Path) -> std::path::PathBuf {
 /// Opens the socket. A socket left by a server that was killed is replaced: the lock on the data
 /// directory, which is held by now, says that no other server lives.
 pub(crate) fn open(data_dir: &Path) -> io::Result<UnixListener> {
-    let path = socket_path(data_dir);
-    match std::fs::remove_file(&path) {
+    open_socket(&socket_path(data_dir), 0o660)
+}
+
+/// Opens a socket of this mode in the data directory.
+pub(crate) fn open_socket(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
 
 /// Answers until the server stops.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(_) => {
-                    // No file descriptor is free, perhaps; that passes.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-            () = shared.stopping.cancelled() => return,
-        };
+    while let Some(stream) = accepted(&shared, &listener).await {
         tokio::spawn(converse(Arc::clone(&shared), stream));
+    }
+}
+
+/// The next connection; `None` when the server stops.
+pub(crate) async fn accepted(shared: &Shared, listener: &UnixListener) -> Option<UnixStream> {
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => return Some(stream),
+                // No file descriptor is free, perhaps; that passes.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            },
+            () = shared.stopping.cancelled() => return None,
+        }
     }
 }
 
@@ -103,7 +110,7 @@ async fn converse(shared: Arc<Shared>, stream: UnixStream) {
     write_line(&mut write, &answer).await;
 }
 
-async fn write_line(write: &mut OwnedWriteHalf, answer: &Answer) {
+pub(crate) async fn write_line(write: &mut OwnedWriteHalf, answer: &Answer) {
     let mut text = serde_json::to_string(answer).unwrap_or_default();
     text.push('\n');
     // Whoever asked may have hung up.
@@ -271,7 +278,8 @@ async fn count(shared: &Arc<Shared>, selection: Selection) -> Result<u64, String
     .await
 }
 
-async fn list(
+/// The waiting recipients that are selected, with the reasons why they wait.
+pub(crate) async fn list(
     shared: &Arc<Shared>,
     selection: Selection,
     page: Page,

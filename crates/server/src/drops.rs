@@ -38,8 +38,10 @@ pub(crate) use collect::{collect, prepare};
 pub(crate) use deposit::{DepositError, deposit, new_id};
 pub(crate) use directory::make;
 pub(crate) use form::{Asked, Drop, Sender, To};
-pub(crate) use owner::full_name_of_caller;
+pub(crate) use owner::{full_name_of_caller, name_of};
 
+/// The way in of what is taken from here.
+pub(crate) const VIA: &str = "sendmail";
 /// The ending of a whole drop's name.
 pub(crate) const WHOLE: &str = ".drop";
 /// The ending of the name of a drop that is being written.

@@ -36,6 +36,7 @@ mod oauth;
 mod opened;
 mod orders;
 mod outcome;
+mod own_mail;
 mod policy;
 mod queue;
 mod quotas;

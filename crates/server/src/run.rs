@@ -26,6 +26,7 @@ use crate::front;
 use crate::http;
 use crate::journal::Journal;
 use crate::oauth;
+use crate::own_mail;
 use crate::queue::{Ended, Owner};
 use crate::quotas;
 use crate::rights;
@@ -84,6 +85,9 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     let door =
         admin::open(&shared.settings().config.data_dir).context("opening the admin socket")?;
     tokio::spawn(admin::serve(Arc::clone(&shared), door));
+    let door =
+        own_mail::open(&shared.settings().config.data_dir).context("opening mailq's socket")?;
+    tokio::spawn(own_mail::serve(Arc::clone(&shared), door));
     drops::prepare(&shared);
     tasks.spawn(drops::collect(Arc::clone(&shared)));
     for (number, listener) in started.listeners.into_iter().enumerate() {

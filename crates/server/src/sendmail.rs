@@ -20,6 +20,7 @@ use ops::{Order, Request, Selection, Verb};
 use crate::ask;
 use crate::config::Config;
 use crate::drops::{self, Asked, DepositError, Drop, Sender, To};
+use crate::own_mail;
 use options::{Mode, Options};
 
 /// Where the drop directory is unless something says otherwise.
@@ -106,22 +107,39 @@ fn carry_out(options: &Options, config: Option<&Path>) -> Result<(), Failure> {
     match options.mode {
         Mode::Deliver => deliver(options, &Settings::find(options, named)?),
         Mode::Smtp => smtp::converse(options, &Settings::find(options, named)?),
-        Mode::Queue => {
-            let request = Request::List {
-                selection: Selection::All,
-                order: Order::Id,
-                descending: false,
-                limit: 10_000,
-                offset: 0,
-            };
-            ask(named, &request)
-        }
+        Mode::Queue => queue(named),
         Mode::Retry => {
             let (verb, selection) = (Verb::Retry(None), Selection::All);
             ask(named, &Request::Act { verb, selection })
         }
         // There is no database of aliases to rebuild.
         Mode::Aliases => Ok(()),
+    }
+}
+
+/// Shows the queue: to administrators all of it, to others what they have sent themselves.
+fn queue(named: Option<&Path>) -> Result<(), Failure> {
+    let request = Request::List {
+        selection: Selection::All,
+        order: Order::Id,
+        descending: false,
+        limit: 10_000,
+        offset: 0,
+    };
+    let path = named.map(Path::to_owned);
+    let config = crate::cli::load(path.as_ref());
+    let beside_drops = || Some(drop_dir_of_environment()?.parent()?.to_owned());
+    let data_dir = match (&config, named) {
+        (_, Some(_)) => None,
+        (Ok(config), None) => beside_drops().or_else(|| Some(config.data_dir.clone())),
+        // The configuration is nothing that every user may read.
+        (Err(_), None) => beside_drops().or_else(|| Some(crate::config::DATA_DIR.into())),
+    };
+    let all = ask(named, &request);
+    match (all, data_dir.map(|dir| own_mail::ask(&dir))) {
+        (Err(_), Some(Ok(answer))) => ask::print_answer(answer, false)
+            .map_err(|error| Failure::new(code::UNAVAILABLE, format!("{error:#}"))),
+        (all, _) => all,
     }
 }
 
@@ -132,6 +150,10 @@ fn ask(config: Option<&Path>, request: &Request) -> Result<(), Failure> {
         .map_err(|error| Failure::new(code::CONFIG, format!("{error:#}")))?;
     ask::show(&config, request, false)
         .map_err(|error| Failure::new(code::UNAVAILABLE, format!("{error:#}")))
+}
+
+fn drop_dir_of_environment() -> Option<PathBuf> {
+    std::env::var_os(DROP_VARIABLE).map(PathBuf::from)
 }
 
 /// What is known of the server's settings.
@@ -152,8 +174,8 @@ impl Settings {
                 return Err(Failure::new(code::CONFIG, format!("{error:#}")));
             }
         };
-        let of_environment = || std::env::var_os(DROP_VARIABLE).map(PathBuf::from);
-        let given = options.drop_dir.clone().or_else(of_environment);
+        let given = options.drop_dir.clone();
+        let given = given.or_else(drop_dir_of_environment);
         let drop_dir = match (given, &config) {
             (Some(dir), _) => dir,
             (None, Some(config)) => config.sendmail.drop_dir.clone().ok_or_else(|| {

@@ -3,7 +3,7 @@
 use nix::unistd::{Uid, User};
 
 /// The user's name; the number where the database has none.
-pub(super) fn name_of(uid: u32) -> String {
+pub(crate) fn name_of(uid: u32) -> String {
     match User::from_uid(Uid::from_raw(uid)) {
         Ok(Some(user)) => user.name,
         Ok(None) | Err(_) => format!("uid{uid}"),

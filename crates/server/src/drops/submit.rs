@@ -14,7 +14,7 @@ use smtp::command::{is_env_id, is_orcpt};
 
 use super::directory::Taken;
 use super::form::{Drop, Sender};
-use super::owner;
+use super::{VIA, owner};
 use crate::config::Config;
 
 /// Octets of a drop's id, which is kept as the token of its mail.
@@ -86,7 +86,7 @@ pub(super) fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
         submitter: Submitter {
             user: Some(user),
             peer: None,
-            via: "sendmail".to_owned(),
+            via: VIA.to_owned(),
         },
         ret: drop.return_full.map(|full| match full {
             true => Ret::Full,

@@ -176,8 +176,9 @@ fn under_a_careless_umask_nobody_else_reads_queue_history_or_log() {
         for dir in ["data", "logs", "mail"] {
             for_others(&server.directory().join(dir), &mut found);
         }
-        let drop = server.directory().join("data/drop");
-        for (path, mode) in found.iter().filter(|(path, _)| *path != drop) {
+        // What everybody may put mail into, and what tells each user of their own mail only.
+        let open = ["data/drop", "data/mailq.sock"].map(|name| server.directory().join(name));
+        for (path, mode) in found.iter().filter(|(path, _)| !open.contains(path)) {
             assert_eq!(mode & 0o007, 0, "{} {mode:o}", path.display());
         }
         let mode = |name: &str| {
@@ -187,6 +188,7 @@ fn under_a_careless_umask_nobody_else_reads_queue_history_or_log() {
         assert_eq!(mode("data"), 0o711);
         assert_eq!(mode("data/drop"), 0o3733);
         assert_eq!(mode("data/admin.sock"), 0o660);
+        assert_eq!(mode("data/mailq.sock"), 0o666);
         assert_eq!(mode("data/spool"), 0o700);
         for file in ["history.db", "index.db"] {
             assert_eq!(mode(&format!("data/spool/{file}")), 0o600, "{file}");

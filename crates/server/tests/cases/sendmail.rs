@@ -16,6 +16,7 @@ use lab::{Config, MxHost, Received, Scratch, Sendoff};
 use serde_json::{Value, json};
 
 use crate::scene::{BINARY, Dsn, SOON, Scene, eventually, feed, log_lines, queue};
+use crate::web::Web;
 
 /// Kills of the server while mail is dropped.
 const KILLS: u64 = 15;
@@ -743,4 +744,54 @@ fn p11_where_senders_are_fixed_a_user_cannot_be_another() {
     let mut found: Vec<Option<String>> = mails.iter().map(|m| m.header("from")).collect();
     found.sort();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn mailq_shows_users_their_own_mail_and_nobody_elses() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::new();
+    let console = scene.world.console();
+    let config = held(&scene).set("console.address", console.to_string());
+    let (server, binary) = unprivileged(config);
+    let dir = drop_dir(&server);
+    let send = |user: &str, to: &str| {
+        assert_taken(&sendmail_as(user, &binary, &dir, &[to], "Subject: x\n\n"));
+    };
+    send(USER, "mine@to.example");
+    send("34567", "theirs@to.example");
+    // A key of the HTTP interface may have the name of a user, and be anybody's.
+    let name = format!("uid{USER}");
+    let arguments = [
+        "key",
+        "add",
+        &name,
+        "--scope",
+        "send",
+        "--senders",
+        "origin.example",
+    ];
+    let key = server.run(&arguments);
+    let message = json!({"from": "a@origin.example", "to": ["web@to.example"], "text": "x"});
+    let web = Web::at(console).with_secret(key.trim());
+    web.post_json("/api/v1/messages", &message).expect(202);
+    eventually("all are in the queue", SOON, || queue(&server).len() == 3);
+    let mailq = |user: &str| {
+        let output = sendmail_as(user, &binary, &dir, &["-bp"], "");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let mine = mailq(USER);
+    assert!(mine.contains("mine@to.example"), "{mine}");
+    assert!(
+        !mine.contains("theirs@") && !mine.contains("web@"),
+        "{mine}"
+    );
+    let theirs = mailq("34567");
+    assert!(
+        theirs.contains("theirs@to.example") && !theirs.contains("mine@"),
+        "{theirs}"
+    );
+    assert!(!mailq("45678").contains("@to.example"));
 }

@@ -1,0 +1,114 @@
+//! What `mailq` shows to users of this computer who may not use the administrator's socket: the mail that they have
+//! sent by `sendmail` and that waits. Who asks is what the system says of the socket's other end.
+
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::net::UnixStream as Blocking;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail::QueueId;
+use ops::{Answer, QueuedView, Selection};
+use spool::Page;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::admin::{self, blocking};
+use crate::drops;
+use crate::shared::Shared;
+
+/// Recipients that are shown.
+const ROWS_MAX: u64 = 200;
+/// Octets of mail that are read to know who sent it.
+const READ_MAX: u64 = 64 << 20;
+/// Users who are answered at once.
+const AT_ONCE: usize = 4;
+/// How long one of them is answered.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Opens the socket, for everybody.
+pub(crate) fn open(data_dir: &Path) -> io::Result<UnixListener> {
+    admin::open_socket(&path(data_dir), 0o666)
+}
+
+fn path(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join("mailq.sock")
+}
+
+/// Answers until the server stops.
+pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let Some(stream) = admin::accepted(&shared, &listener).await else {
+            return;
+        };
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            // Who does not listen in time is not answered.
+            drop(timeout(ANSWERED_WITHIN, converse(&shared, stream)).await);
+            drop(place);
+        });
+    }
+}
+
+async fn converse(shared: &Arc<Shared>, stream: UnixStream) {
+    let Ok(peer) = stream.peer_cred() else { return };
+    let user = drops::name_of(peer.uid());
+    let answer = match list(shared, user).await {
+        Ok(rows) => Answer::Queue(rows),
+        Err(why) => Answer::Error(why),
+    };
+    let (_, mut write) = stream.into_split();
+    admin::write_line(&mut write, &answer).await;
+}
+
+async fn list(shared: &Arc<Shared>, user: String) -> Result<Vec<QueuedView>, String> {
+    let selection = Selection::Filter(format!("user:{user}"));
+    let page = Page {
+        limit: ROWS_MAX,
+        ..Page::ALL
+    };
+    let rows = admin::list(shared, selection, page).await?;
+    blocking(shared, move |shared| {
+        let mut left = READ_MAX;
+        let mut last: Option<(QueueId, bool)> = None;
+        let mut own = Vec::new();
+        for row in rows {
+            let id: QueueId = row.id.parse().map_err(|_| "a bad id".to_owned())?;
+            let is_own = match last {
+                Some((known, is_own)) if known == id => is_own,
+                Some(_) | None if row.size > left => false,
+                Some(_) | None => {
+                    left -= row.size;
+                    // A login for mail clients may have the same name and be somebody else's.
+                    let read = shared.spool.read(id).map_err(|e| e.to_string())?;
+                    read.is_some_and(|message| {
+                        let by = &message.envelope.submitter;
+                        by.via == drops::VIA && by.user.as_deref() == Some(user.as_str())
+                    })
+                }
+            };
+            last = Some((id, is_own));
+            if is_own {
+                own.push(row);
+            }
+        }
+        Ok(own)
+    })
+    .await
+}
+
+/// Asks for the mail of whoever runs this program.
+///
+/// # Errors
+/// When no server answers there.
+pub(crate) fn ask(data_dir: &Path) -> io::Result<Answer> {
+    let stream = Blocking::connect(path(data_dir))?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    serde_json::from_str(&line).map_err(io::Error::other)
+}

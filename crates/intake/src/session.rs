@@ -9,6 +9,7 @@ mod answers;
 mod busy;
 mod charging;
 mod decide;
+mod line_ends;
 mod timing;
 
 use std::collections::VecDeque;
@@ -29,6 +30,7 @@ use crate::relaying::{Near, Standing, standing};
 use crate::{Event, FixUps, Request, Rights, User};
 pub use busy::{Busy, busy};
 use charging::Taken;
+use line_ends::LineEnds;
 use timing::Clock;
 
 /// How far in the future a mail may be released (FUTURERELEASE). Mail that waits longer is better
@@ -93,6 +95,7 @@ pub struct Session {
     next_id: NextId,
     phase: Phase,
     lines: LineReader,
+    line_ends: LineEnds,
     offered: Extensions,
     tally: Tally,
     clock: Clock,
@@ -143,6 +146,7 @@ impl Session {
             next_id,
             phase: Phase::Talking(State::start()),
             lines: LineReader::default(),
+            line_ends: LineEnds::default(),
             offered: Extensions::none(),
             tally: Tally::default(),
             clock: Clock::new(now),
@@ -467,6 +471,10 @@ impl Session {
             // RFC 4865 §4 wants both.
             offered.future_release_until = Some(self.clock.last() + FUTURE_MAX);
         }
+        if self.line_ends.are_lf() {
+            // A chunk is counted in octets, as they are.
+            offered = offered.without(Extension::Chunking);
+        }
         if !offered.has(Extension::Chunking) {
             // RFC 3030 §3: it can come in chunks only.
             offered = offered.without(Extension::BinaryMime);
@@ -475,11 +483,9 @@ impl Session {
     }
 }
 
-impl Machine for Session {
-    fn receive(&mut self, now: Timestamp, input: &mut BytesMut) {
-        if !input.is_empty() {
-            self.clock.heard(now);
-        }
+impl Session {
+    /// Does what the input says, as far as it goes.
+    fn read(&mut self, now: Timestamp, input: &mut BytesMut) {
         loop {
             let state = match std::mem::replace(&mut self.phase, Phase::Closed) {
                 Phase::Talking(state) => state,
@@ -521,6 +527,24 @@ impl Machine for Session {
                 return;
             }
         }
+    }
+}
+
+impl Machine for Session {
+    fn receive(&mut self, now: Timestamp, input: &mut BytesMut) {
+        if !input.is_empty() {
+            self.clock.heard(now);
+        }
+        let mut line_ends = std::mem::take(&mut self.line_ends);
+        let is_lf = line_ends.mend(input, || {
+            self.client.peer.is_loopback() && self.standing() == Standing::Trusted
+        });
+        self.line_ends = line_ends;
+        if is_lf {
+            self.offer();
+        }
+        self.read(now, input);
+        self.line_ends.left(input.len());
     }
 
     fn closed(&mut self, _now: Timestamp) {

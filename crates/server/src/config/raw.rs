@@ -235,7 +235,8 @@ pub(crate) struct Intake {
     pub(crate) command_timeout: Text,
     /// How long to wait for more content. Default: `3m`.
     pub(crate) content_timeout: Text,
-    /// What to do with a CR or LF that stands alone in the content: `refuse` the mail or `normalise` it to CRLF. Default: `refuse`.
+    /// What to do with a CR or LF that stands alone in the content: `refuse` the mail or `normalise` it to CRLF. Clients on this computer that end their first line in LF may end
+    /// every line so. Default: `refuse`.
     pub(crate) bare_newline: Text,
     /// What to do with a NUL in content sent by SMTP (except BINARYMIME): `refuse` the mail or `remove` the NUL. Default: `refuse`.
     pub(crate) nul: Text,

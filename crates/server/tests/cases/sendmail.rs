@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use lab::{Config, MxHost, Received, Scratch, Sendoff};
+use lab::{Client, Config, MxHost, Received, Scratch, Sendoff};
 use serde_json::{Value, json};
 
 use crate::scene::{BINARY, Dsn, SOON, Scene, eventually, feed, log_lines, queue};
@@ -365,6 +365,37 @@ fn p05_the_bounds_of_smtp_hold_for_drops() {
         assert!(line.is_some(), "{name}: {}", server.log());
     }
     drop(origin);
+}
+
+/// What scripts say by hand: every line ends in LF.
+const LF_TALK: &str = "EHLO program\nMAIL FROM:<ann@origin.example>\nRCPT TO:<b@to.example>\nDATA\n\
+                       Subject: lines\n\n..dot\n\nend\n.\nQUIT\n";
+
+#[test]
+fn scripts_on_this_computer_may_end_lines_in_lf() {
+    let scene = Scene::new();
+    let to = scene.world.domain("to.example");
+    let server = scene.start();
+    let output = sendmail(&drop_dir(&server), &["-bs"], LF_TALK);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && said.contains("\r\n354 "),
+        "{said}"
+    );
+    assert!(!said.contains("CHUNKING"), "{said}");
+    let text = one(&to).text();
+    assert!(text.ends_with("\r\n\r\n.dot\r\n\r\nend\r\n"), "{text:?}");
+    let mut client = Client::connect(server.address()).expect("a greeting");
+    client.send_raw(LF_TALK.as_bytes()).expect("it is read");
+    let codes = [250, 250, 250, 354, 250, 221];
+    for code in codes {
+        assert_eq!(client.reply().expect("an answer").code, code);
+    }
+    assert_eq!(to.wait_for(2, SOON).len(), 2);
+    // Who begins with CRLF is held to it: it may be another server, and pass on what strangers write.
+    let mut client = server.client();
+    let reply = client.command("MAIL FROM:<a@origin.example>\nRCPT TO:<b@to.example>");
+    assert_eq!(reply.expect("an answer").code, 500);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! The raw form (`raw`) is what the file says and dies here; what the rest of the server sees is
 //! [`Config`]. Every error names the file, the line, the key and what it may be.
 
-/// Where the queue is kept unless something says otherwise.
+/// Where the queue of the computer's server is kept.
 pub(crate) const DATA_DIR: &str = "/var/lib/sendoff";
 
 mod aliases;
@@ -27,6 +27,7 @@ mod sections;
 mod senders;
 mod sendmail;
 pub(crate) mod sources;
+mod state;
 mod syntax;
 mod values;
 pub(crate) mod warm_up;

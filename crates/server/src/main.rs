@@ -71,6 +71,7 @@ mod unwritten;
 mod users;
 mod warm_up;
 mod webhooks;
+mod welcome;
 mod worker;
 
 #[global_allocator]

@@ -40,6 +40,7 @@ use crate::unwritten;
 use crate::users::Logins;
 use crate::warm_up;
 use crate::webhooks;
+use crate::welcome;
 
 /// How often damage that was found on disk is told.
 const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
@@ -82,12 +83,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     let tasks = TaskTracker::new();
     let owner = restore(&shared, &recovered, &tasks).await?;
     webhooks::begin(&shared).await.context("webhooks")?;
-    let door =
-        admin::open(&shared.settings().config.data_dir).context("opening the admin socket")?;
-    tokio::spawn(admin::serve(Arc::clone(&shared), door));
-    let door =
-        own_mail::open(&shared.settings().config.data_dir).context("opening mailq's socket")?;
-    tokio::spawn(own_mail::serve(Arc::clone(&shared), door));
+    open_doors(&shared)?;
     drops::prepare(&shared);
     tasks.spawn(drops::collect(Arc::clone(&shared)));
     for (number, listener) in started.listeners.into_iter().enumerate() {
@@ -114,10 +110,21 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     // Whoever hears that it is ready may stop it at once.
     let signals = Signals::listen().context("listening for signals")?;
     tokio::spawn(obey(signals, Arc::clone(&shared), stop));
+    welcome::show(&shared.settings().config);
     shared.manager.ready();
     tokio::spawn(service::keep_telling(Arc::clone(&shared)));
     let ended = owner.run(received).await;
     finish(&shared, &tasks, ended).await
+}
+
+/// Opens the sockets of the data directory: for administrators, and for every user.
+fn open_doors(shared: &Arc<Shared>) -> Result<()> {
+    let data_dir = &shared.settings().config.data_dir;
+    let door = admin::open(data_dir).context("opening the admin socket")?;
+    tokio::spawn(admin::serve(Arc::clone(shared), door));
+    let door = own_mail::open(data_dir).context("opening the socket of mailq")?;
+    tokio::spawn(own_mail::serve(Arc::clone(shared), door));
+    Ok(())
 }
 
 /// Opens the queue in its place.

@@ -178,6 +178,8 @@ impl Settings {
         let given = given.or_else(drop_dir_of_environment);
         let drop_dir = match (given, &config) {
             (Some(dir), _) => dir,
+            // Programs write to the computer's server, not to one that a user tries out.
+            (None, Some(config)) if config.path.is_none() => PathBuf::from(DROP_DIR),
             (None, Some(config)) => config.sendmail.drop_dir.clone().ok_or_else(|| {
                 let why = "the server takes no mail by sendmail (sendmail.drop_dir is empty)";
                 Failure::new(code::UNAVAILABLE, why)

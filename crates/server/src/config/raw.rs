@@ -21,7 +21,8 @@ pub(crate) type Number = Option<Spanned<u32>>;
 pub(crate) struct Raw {
     /// This server's name: in EHLO, Received and reports. Default: the computer's name.
     pub(crate) hostname: Text,
-    /// Where the queue is kept. Default: `/var/lib/sendoff`.
+    /// Where the queue is kept. Default: `/var/lib/sendoff`; if there is none, an ordinary user's own
+    /// `~/.local/state/sendoff` (`$XDG_STATE_HOME/sendoff`).
     pub(crate) data_dir: Text,
     /// The user that the server switches to after root has started it and its ports are open; `root` keeps root's
     /// rights. Default: `sendoff`, if there is such a user.

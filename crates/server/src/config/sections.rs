@@ -38,7 +38,7 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
     let (hostname, postmaster) = names(&raw, place)?;
     let data_dir = match &raw.data_dir {
         Some(text) => base.join(text.get_ref()),
-        None => PathBuf::from(super::DATA_DIR),
+        None => super::state::data_dir(),
     };
     let tls_reports = tls_reports(&raw.tls_reports, place, &hostname, &postmaster)?;
     let tls = tls_files(&raw.tls, place, base)?;

@@ -9,6 +9,7 @@ mod dane;
 mod dialogue;
 mod dkim;
 mod durable;
+mod first_start;
 mod future;
 mod hosts;
 mod http;

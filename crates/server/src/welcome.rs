@@ -1,0 +1,80 @@
+//! What `serve` says to a person who starts it on a terminal: what runs, where everything is, and what to do next.
+
+use std::io::IsTerminal;
+
+use route::Mode;
+
+use crate::cli::print;
+use crate::config::Config;
+
+/// Says it, where somebody looks and the log does not go to the same place.
+pub(crate) fn show(config: &Config) {
+    if std::io::stdout().is_terminal() && config.log.file.is_some() {
+        print(&text(config));
+    }
+}
+
+fn text(config: &Config) -> String {
+    let mut text = format!(
+        "Sendoff {}, {}\n\n",
+        env!("CARGO_PKG_VERSION"),
+        config.hostname
+    );
+    let mut row = |name: &str, value: String| {
+        text += &format!("  {name:<15} {value}\n");
+    };
+    row(
+        "configuration",
+        match &config.path {
+            Some(path) => path.display().to_string(),
+            None => "none: everything has its default (--config FILE names one)".to_owned(),
+        },
+    );
+    let listeners = config.listeners.iter();
+    let listeners: Vec<String> = listeners.map(ToString::to_string).collect();
+    row("SMTP", listeners.join(", "));
+    if let Some(address) = config.console.address {
+        let scheme = match config.console.is_https() {
+            true => "https",
+            false => "http",
+        };
+        row("HTTP", format!("{scheme}://{address}/"));
+    }
+    row(
+        "sends",
+        match &config.routing.mode {
+            _ if !config.outgoing.enabled => {
+                "nothing: outgoing.enabled is false, mail waits".to_owned()
+            }
+            Mode::Independent => "directly to the mail hosts of each domain (MX)".to_owned(),
+            Mode::Relay(relays) => {
+                let relays = relays.iter().map(ToString::to_string);
+                format!("everything by {}", relays.collect::<Vec<_>>().join(", "))
+            }
+        },
+    );
+    row("data", config.data_dir.display().to_string());
+    if let Some(file) = &config.log.file {
+        row("log", file.display().to_string());
+    }
+    for warning in &config.warnings {
+        text += &format!("\nwarning: {warning}\n");
+    }
+    let options = match &config.path {
+        Some(path) => format!("--config {} ", path.display()),
+        None => String::new(),
+    };
+    let first = config.listeners.first();
+    let smtp =
+        first.map(|address| format!("Send a mail to {address} with any mail client, or by HTTP. "));
+    text += &format!(
+        "\n{}In another terminal:\n\n  \
+         sendoff {options}dns test                  can this computer send mail itself?\n  \
+         sendoff {options}explain you@example.com   where would mail for this address go?\n  \
+         sendoff {options}queue list                what waits, and why\n  \
+         sendoff {options}log tail                  what happens\n\n\
+         Ctrl-C stops the server; mail that it has taken stays in its queue.\n",
+        smtp.unwrap_or_default()
+    );
+    text
+}

@@ -441,6 +441,8 @@ pub enum Answer {
         /// Of so many.
         of: u64,
     },
+    /// Mail can be accepted; what keeps mail from leaving, by faults on this side.
+    Healthy(Vec<String>),
     /// Figures by name.
     Stats(serde_json::Map<String, serde_json::Value>),
     /// Done, with a word on it.

@@ -219,6 +219,8 @@ pub enum Request {
     Reload,
     /// Figures.
     Stats,
+    /// Whether mail can be accepted.
+    Health,
 }
 
 impl Request {
@@ -286,7 +288,8 @@ impl Request {
             | Self::Detailed { .. }
             | Self::Reload
             | Self::Backup(_)
-            | Self::Stats => Ok(()),
+            | Self::Stats
+            | Self::Health => Ok(()),
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::event::Event;
 use crate::shared::Shared;
 use crate::{
-    backup, explain, known, orders, run, signing, sources, suppression, unwritten, webhooks,
+    backup, explain, http, known, orders, run, signing, sources, suppression, unwritten, webhooks,
 };
 
 /// A request's line is no longer than this: ten thousand ids fit.
@@ -183,15 +183,18 @@ pub(crate) async fn carry_out(
         Request::Webhooks => webhooks::list(shared).await,
         Request::Webhook { name, verb } => webhooks::act(shared, &name, verb, who).await,
         Request::Events(selection) => webhooks::events(shared, selection).await,
-        Request::Reload => {
-            let warnings = run::reload(shared).await?;
-            let line = shared.journal.line(net::now(), "action").field("who", who);
-            line.field("verb", "reload").send();
-            Ok(Answer::Done(warnings))
-        }
+        Request::Reload => reload(shared, who).await,
         Request::Backup(directory) => back_up(shared, directory, who).await,
         Request::Stats => stats(shared).await,
+        Request::Health => http::health(shared).await,
     }
+}
+
+async fn reload(shared: &Arc<Shared>, who: &str) -> Result<Answer, String> {
+    let warnings = run::reload(shared).await?;
+    let line = shared.journal.line(net::now(), "action");
+    line.field("who", who).field("verb", "reload").send();
+    Ok(Answer::Done(warnings))
 }
 
 async fn back_up(shared: &Arc<Shared>, directory: String, who: &str) -> Result<Answer, String> {

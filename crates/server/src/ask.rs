@@ -177,6 +177,13 @@ fn as_text(answer: Answer) -> String {
             .iter()
             .map(|(name, value)| format!("{name:<24} {value}\n"))
             .collect(),
+        Answer::Healthy(faults) => {
+            let faults = faults.iter().map(|fault| format!("fault: {fault}\n"));
+            format!(
+                "ok: the server accepts mail\n{}",
+                faults.collect::<String>()
+            )
+        }
         Answer::Done(text) => format!("{text}\n"),
         Answer::Content(text)
         | Answer::Unknown(text)

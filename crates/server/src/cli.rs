@@ -165,6 +165,7 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Webhook(command) => webhook::carry_out(&config, command, json),
         Command::Events(asked) => webhook::events(&config, &asked, json),
         Command::Stats => ask::show(&config, &Request::Stats, json),
+        Command::Health => ask::show(&config, &Request::Health, json),
         Command::Backup { directory } => back_up(&config, &directory, json),
         Command::Restore(asked) => restore(&config, &asked),
         // Carried out above, before a configuration is needed.

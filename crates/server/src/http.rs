@@ -168,6 +168,19 @@ impl Http {
     }
 }
 
+/// What keeps mail from leaving, where mail can be accepted.
+///
+/// # Errors
+/// Why mail would be refused.
+pub(crate) async fn health(shared: &Arc<Shared>) -> Result<Answer, String> {
+    let http = Http(Arc::clone(shared));
+    let gauges = http.gauges().await;
+    match http.trouble(gauges) {
+        Some(why) => Err(why),
+        None => Ok(Answer::Healthy(http.faults())),
+    }
+}
+
 impl Backend for Http {
     fn memory(&self) -> &Arc<net::Shares> {
         &self.0.memory

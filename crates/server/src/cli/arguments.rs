@@ -98,6 +98,9 @@ pub(super) enum Command {
     Events(super::webhook::Events),
     /// Figures of the running server.
     Stats,
+    /// Whether the server runs and accepts mail: for containers and monitoring. Exit code 0 if so, 1 if mail would be
+    /// refused, 3 if no server answers.
+    Health,
     /// Copy the queue and what belongs to it into a new directory, while the server runs or not.
     Backup {
         /// The directory; it is made where it is not there, and must be empty.

@@ -175,3 +175,14 @@ fn v04_a_log_that_nobody_reads_holds_up_neither_mail_nor_the_end() {
     let status = server.terminate().expect("it ends");
     assert!(status.success(), "{status}");
 }
+
+#[test]
+fn health_is_told_by_exit_code() {
+    let scene = Scene::new();
+    let mut server = scene.start();
+    let said = server.run(&["health"]);
+    assert_eq!(said, "ok: the server accepts mail\n");
+    assert_eq!(server.run(&["health", "--json"]), "[]\n");
+    server.terminate();
+    assert_eq!(server.cli(&["health"]).status.code(), Some(3));
+}

@@ -5,12 +5,13 @@
 //! `man` and `completions` (see [`generated`]).
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use anyhow::{Context, Result};
+
+use crate::shell::{install, parents, run, target_directory};
 
 /// Files of `packaging/`, and of the project, with their places in the system.
 const FILES: [(&str, &str); 14] = [
@@ -94,40 +95,6 @@ fn version() -> String {
 fn architecture() -> Result<String> {
     let output = run(Command::new("dpkg").arg("--print-architecture"))?;
     Ok(output.trim().to_owned())
-}
-
-fn target_directory(root: &Path) -> Result<PathBuf> {
-    let words = ["metadata", "--no-deps", "--format-version", "1"];
-    let output = run(Command::new("cargo").args(words).current_dir(root))?;
-    let metadata: Value = serde_json::from_str(&output).context("cargo metadata")?;
-    let directory = metadata.get("target_directory").and_then(Value::as_str);
-    Ok(directory
-        .context("cargo metadata names no target directory")?
-        .into())
-}
-
-/// Runs a command; what it says, when it succeeds.
-fn run(command: &mut Command) -> Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| name.clone())?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        bail!("{name}: {}: {said}", output.status);
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn parents(path: &Path) -> Result<()> {
-    let Some(parent) = path.parent() else {
-        return Ok(());
-    };
-    fs::create_dir_all(parent).with_context(|| parent.display().to_string())
-}
-
-fn install(from: &Path, to: &Path, mode: u32) -> Result<()> {
-    parents(to)?;
-    fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
-    fs::set_permissions(to, fs::Permissions::from_mode(mode)).context("setting a mode")
 }
 
 /// What the binary writes about itself: `sendoff man DIRECTORY` fills a directory with man pages,

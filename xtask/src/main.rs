@@ -14,6 +14,7 @@ mod events;
 mod judges;
 mod licences;
 mod log_events;
+mod shell;
 mod sizes;
 mod sources;
 mod tree;

@@ -24,14 +24,38 @@ until_it() { for _ in $(seq 300); do if "$@" >/dev/null 2>&1; then return; fi; s
 inside() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
 
 say "a clean $suite"
-mmdebstrap --quiet --variant=essential --include=passwd --aptopt='Acquire::Languages "none"' \
+mmdebstrap --quiet --variant=essential --include=passwd,debconf,ucf --aptopt='Acquire::Languages "none"' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     "$suite" "$root"
 
-say "installing"
+say "installing, with answers given in advance"
 cp "$package" "$root/sendoff.deb"
-inside dpkg -i /sendoff.deb
+inside debconf-set-selections <<'ANSWERS'
+sendoff sendoff/hostname string mail.example.com
+sendoff sendoff/root_mail string you@example.com
+ANSWERS
+inside env DEBIAN_FRONTEND=noninteractive dpkg -i /sendoff.deb
 inside sendoff check
+for line in 'hostname = "mail.example.com"' '[aliases]' 'root = "you@example.com"'; do
+    grep -qxF "$line" "$root/etc/sendoff/sendoff.toml" || fail "the file lacks the answer: $line"
+done
+
+say "links in the documents lead somewhere"
+python3 - "$root/usr/share/doc/sendoff" <<'PYTHON'
+import pathlib, re, sys
+docs = pathlib.Path(sys.argv[1])
+lost = [f"{page.name}: {link}"
+        for page in docs.iterdir() if page.suffix == ".md" or page.name == "NEWS"
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+        if not (docs / link).exists()]
+sys.exit("\n".join(lost) if lost else 0)
+PYTHON
+
+say "a changed file stays as it is through an upgrade"
+echo '# changed by hand' >>"$root/etc/sendoff/sendoff.toml"
+inside env DEBIAN_FRONTEND=noninteractive dpkg -i /sendoff.deb
+grep -q '^# changed by hand' "$root/etc/sendoff/sendoff.toml" || fail "the upgrade has replaced a changed file"
+
 modes=$(inside stat -c '%a %U %G %n' /var/lib/sendoff /var/lib/sendoff/drop /etc/sendoff /etc/sendoff/sendoff.toml)
 wanted="711 sendoff sendoff /var/lib/sendoff
 3733 sendoff sendoff /var/lib/sendoff/drop
@@ -83,6 +107,6 @@ grep -q STOPPING=1 "$here/told" || fail "the end was not told"
 
 say "removing"
 inside dpkg --purge sendoff
-[ ! -e "$root/etc/sendoff/sendoff.toml" ] && [ ! -e "$root/usr/bin/sendoff" ] || fail "files are left"
+[ ! -e "$root/etc/sendoff" ] && [ ! -e "$root/usr/bin/sendoff" ] || fail "files are left"
 [ -d "$root/var/lib/sendoff/spool" ] || fail "the queue, with mail in it, is gone"
 say "done"

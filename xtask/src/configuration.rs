@@ -77,6 +77,47 @@ fn page(root: &Path) -> Result<String> {
     Ok(format!("{INTRODUCTION}{}", render(&structures(&source))))
 }
 
+/// The page as a man page, `sendoff.toml(5)`.
+pub(crate) fn man(root: &Path) -> Result<String> {
+    let mut text = String::from(
+        ".TH SENDOFF.TOML 5 \"\" \"Sendoff\" \"File Formats\"\n.SH NAME\n\
+         sendoff.toml \\- configuration of the Sendoff mail server\n.SH DESCRIPTION\n",
+    );
+    let mut in_row = false;
+    for line in page(root)?.lines() {
+        if line.starts_with("# ") || line.starts_with("<!--") || line.starts_with("|---") {
+            continue;
+        }
+        let cells: Vec<&str> = line.trim_matches('|').splitn(3, " | ").collect();
+        match (line.strip_prefix("## "), &cells[..]) {
+            (Some(section), _) => text += &format!(".SH {}\n", roff(section)),
+            (None, ["key" | " key", ..]) => {}
+            (None, [key, kind, meaning]) if line.starts_with('|') => {
+                let meaning = meaning.trim().replace("\\|", "|");
+                let (key, kind) = (roff(key.trim()), roff(kind.trim()));
+                text += &format!(".TP\n.BR {key} \" ({kind})\"\n{}\n", roff(&meaning));
+            }
+            (None, _) if line.is_empty() => text += if in_row { "" } else { ".PP\n" },
+            (None, _) => text += &format!("{}\n", roff(line)),
+        }
+        in_row = line.starts_with('|');
+    }
+    text += ".SH SEE ALSO\n.BR sendoff (1),\n.I /usr/share/doc/sendoff/configuration.md\n";
+    Ok(text)
+}
+
+/// Text as troff takes it.
+fn roff(text: &str) -> String {
+    let text = text
+        .replace('\\', "\\e")
+        .replace('-', "\\-")
+        .replace('`', "");
+    match text.starts_with(['.', '\'']) {
+        true => format!("\\&{text}"),
+        false => text,
+    }
+}
+
 fn structures(source: &str) -> Structures {
     let mut structures = Structures::new();
     let mut current: Option<(String, Vec<Field>)> = None;

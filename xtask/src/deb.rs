@@ -1,8 +1,5 @@
-//! The Debian package: the binary, what `packaging/` has for it, and the pages, as a tree that
+//! The Debian package: the binary, what `packaging/` has for it, and every page of `docs/`, as a tree that
 //! `dpkg-deb` packs.
-//!
-//! Man pages and completions are taken from the binary itself as soon as it has the commands
-//! `man` and `completions` (see [`generated`]).
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,11 +8,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::configuration;
 use crate::shell::{install, parents, run, target_directory};
 
 /// Files of `packaging/`, and of the project, with their places in the system.
-const FILES: [(&str, &str); 14] = [
-    ("packaging/sendoff.toml", "etc/sendoff/sendoff.toml"),
+const FILES: [(&str, &str); 11] = [
+    ("packaging/sendoff.toml", "usr/share/sendoff/sendoff.toml"),
     (
         "packaging/sendoff.service",
         "usr/lib/systemd/system/sendoff.service",
@@ -27,20 +25,17 @@ const FILES: [(&str, &str); 14] = [
     ("packaging/sysusers.conf", "usr/lib/sysusers.d/sendoff.conf"),
     ("packaging/tmpfiles.conf", "usr/lib/tmpfiles.d/sendoff.conf"),
     (
-        "docs/configuration.md",
-        "usr/share/doc/sendoff/configuration.md",
-    ),
-    ("docs/cli.md", "usr/share/doc/sendoff/cli.md"),
-    ("docs/log.md", "usr/share/doc/sendoff/log.md"),
-    ("docs/running.md", "usr/share/doc/sendoff/running.md"),
-    ("docs/tutorial.md", "usr/share/doc/sendoff/tutorial.md"),
-    ("docs/problems.md", "usr/share/doc/sendoff/problems.md"),
-    (
         "packaging/deploy-certificate.sh",
         "usr/share/doc/sendoff/deploy-certificate.sh",
     ),
-    ("CHANGELOG.md", "usr/share/doc/sendoff/NEWS"),
     ("LICENSE-MIT", "usr/share/doc/sendoff/copyright"),
+    ("packaging/man/sendmail.8", "usr/share/man/man8/sendmail.8"),
+    ("packaging/man/sendmail.8", "usr/share/man/man1/sendmail.1"),
+    ("packaging/man/mailq.1", "usr/share/man/man1/mailq.1"),
+    (
+        "packaging/man/newaliases.1",
+        "usr/share/man/man1/newaliases.1",
+    ),
 ];
 /// Names that other programs know, and what they lead to.
 const LINKS: [(&str, &str); 4] = [
@@ -61,31 +56,56 @@ pub(crate) fn build(root: &Path, release: bool) -> Result<PathBuf> {
     let mut words = vec!["build", "--locked", "--package", "server"];
     words.extend(release.then_some("--release"));
     crate::cargo(&words)?;
+    let built = target_directory(root)?.join(if release { "release" } else { "debug" });
+    pack(root, &built.join("sendoff"), None)
+}
+
+/// Packs a binary; everything in the package has the time `epoch`, where it is given.
+pub(crate) fn pack(root: &Path, built: &Path, epoch: Option<&str>) -> Result<PathBuf> {
     let target = target_directory(root)?;
-    let built = target.join(if release { "release" } else { "debug" });
     let tree = target.join("deb/tree");
     if tree.exists() {
         fs::remove_dir_all(&tree).context("removing the tree of before")?;
     }
     let binary = tree.join("usr/bin/sendoff");
-    install(&built.join("sendoff"), &binary, 0o755)?;
+    install(built, &binary, 0o755)?;
     run(Command::new("strip").arg("--strip-unneeded").arg(&binary))?;
     for (from, to) in FILES {
         install(&root.join(from), &tree.join(to), 0o644)?;
     }
+    pages(root, &tree.join("usr/share/doc/sendoff"))?;
     for (name, to) in LINKS {
         let name = tree.join(name);
         parents(&name)?;
         symlink(to, &name).with_context(|| name.display().to_string())?;
     }
-    generated(&binary, &tree)?;
+    generated(root, &binary, &tree)?;
     control(root, &tree, &binary)?;
-    let (version, architecture) = (version(), architecture()?);
-    let package = target.join(format!("deb/sendoff_{version}_{architecture}.deb"));
-    run(Command::new("dpkg-deb")
-        .args(["--root-owner-group", "-Zxz", "-z1", "--build"])
-        .args([&tree, &package]))?;
+    let package = target.join("deb").join(name()?);
+    let mut pack = Command::new("dpkg-deb");
+    pack.args(["--root-owner-group", "-Zxz", "-z6", "--build"]);
+    pack.args([&tree, &package]);
+    if let Some(epoch) = epoch {
+        pack.env("SOURCE_DATE_EPOCH", epoch);
+    }
+    run(&mut pack)?;
     Ok(package)
+}
+
+/// The package's file name.
+pub(crate) fn name() -> Result<String> {
+    Ok(format!("sendoff_{}_{}.deb", version(), architecture()?))
+}
+
+/// All documents, so that each link in them leads somewhere.
+fn pages(root: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(root.join("docs")).context("docs")? {
+        let path = entry?.path();
+        let name = path.file_name().context("a page without a name")?;
+        install(&path, &to.join(name), 0o644)?;
+    }
+    let news = fs::read_to_string(root.join("CHANGELOG.md")).context("CHANGELOG.md")?;
+    fs::write(to.join("NEWS"), news.replace("](docs/", "](")).context("NEWS")
 }
 
 fn version() -> String {
@@ -97,25 +117,19 @@ fn architecture() -> Result<String> {
     Ok(output.trim().to_owned())
 }
 
-/// What the binary writes about itself: `sendoff man DIRECTORY` fills a directory with man pages,
-/// `sendoff completions SHELL` prints a file. Either is passed over where there is no such command.
-fn generated(binary: &Path, tree: &Path) -> Result<()> {
-    let knows = |command: &str| {
-        let help = Command::new(binary).args(["help", command]).output();
-        help.is_ok_and(|o| o.status.success())
-    };
-    if knows("man") {
-        let pages = tree.join("usr/share/man/man1");
-        fs::create_dir_all(&pages).context("making the directory for man pages")?;
-        run(Command::new(binary).arg("man").arg(&pages))?;
-    }
-    if knows("completions") {
-        for (shell, to) in SHELLS {
-            let text = run(Command::new(binary).args(["completions", shell]))?;
-            let to = tree.join(to);
-            parents(&to)?;
-            fs::write(&to, text).with_context(|| to.display().to_string())?;
-        }
+/// What the binary writes about itself, and the reference of the configuration: man pages and completions.
+fn generated(root: &Path, binary: &Path, tree: &Path) -> Result<()> {
+    let pages = tree.join("usr/share/man/man1");
+    fs::create_dir_all(&pages).context("making the directory for man pages")?;
+    run(Command::new(binary).arg("man").arg(&pages))?;
+    let page = tree.join("usr/share/man/man5/sendoff.toml.5");
+    parents(&page)?;
+    fs::write(&page, configuration::man(root)?).context("sendoff.toml(5)")?;
+    for (shell, to) in SHELLS {
+        let text = run(Command::new(binary).args(["completions", shell]))?;
+        let to = tree.join(to);
+        parents(&to)?;
+        fs::write(&to, text).with_context(|| to.display().to_string())?;
     }
     Ok(())
 }
@@ -136,8 +150,8 @@ fn control(root: &Path, tree: &Path, binary: &Path) -> Result<()> {
     let to = tree.join("DEBIAN");
     fs::create_dir_all(&to).context("DEBIAN")?;
     fs::write(to.join("control"), text).context("DEBIAN/control")?;
-    install(&source.join("conffiles"), &to.join("conffiles"), 0o644)?;
-    for script in ["postinst", "prerm", "postrm"] {
+    install(&source.join("templates"), &to.join("templates"), 0o644)?;
+    for script in ["config", "postinst", "prerm", "postrm"] {
         install(&source.join(script), &to.join(script), 0o755)?;
     }
     Ok(())

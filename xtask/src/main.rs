@@ -10,10 +10,13 @@ mod commands;
 mod configuration;
 mod deb;
 mod dependencies;
+mod dist;
 mod events;
+mod image;
 mod judges;
 mod licences;
 mod log_events;
+mod sbom;
 mod shell;
 mod sizes;
 mod sources;
@@ -33,6 +36,9 @@ cargo xtask judges  fetch what tests judge by from PyPI, into the target directo
 cargo xtask advisories [DIRECTORY]
                     known faults of the crates in Cargo.lock, by a database of RustSec that is named or here
 cargo xtask deb     build the Debian package; with --debug, of the debug build
+cargo xtask dist    make a release: binaries, package, container image, list of contents, checksums
+cargo xtask release-check
+                    what takes too long for every change and must hold before a release
 ";
 
 fn main() -> ExitCode {
@@ -49,6 +55,8 @@ fn main() -> ExitCode {
             advisories::check(&root(), named).map(|told| say(&told))
         }
         "judges" => judges::prepare(),
+        "dist" => dist::make(&root()).map(|made| say(&format!("{}\n", made.display()))),
+        "release-check" => dist::check(&root()),
         "deb" => {
             let release = !std::env::args().any(|word| word == "--debug");
             deb::build(&root(), release).map(|package| say(&format!("{}\n", package.display())))

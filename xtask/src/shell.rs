@@ -19,6 +19,11 @@ pub(crate) fn target_directory(root: &Path) -> Result<PathBuf> {
         .into())
 }
 
+/// Says which step begins.
+pub(crate) fn say_step(name: &str) {
+    crate::say(&format!("== {name}\n"));
+}
+
 /// Runs a command; what it says, when it succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();

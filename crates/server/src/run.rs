@@ -62,7 +62,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     let start = net::now();
     let line = journal
         .line(start, "start")
-        .field("version", env!("CARGO_PKG_VERSION"));
+        .field("version", env!("SENDOFF_VERSION"));
     line.field("hostname", &config.hostname)
         .field("waiting", recovered.waiting)
         .send();

@@ -17,7 +17,7 @@ pub(crate) fn show(config: &Config) {
 fn text(config: &Config) -> String {
     let mut text = format!(
         "Sendoff {}, {}\n\n",
-        env!("CARGO_PKG_VERSION"),
+        env!("SENDOFF_VERSION"),
         config.hostname
     );
     let mut row = |name: &str, value: String| {

@@ -8,7 +8,7 @@ use crate::{demo, dkim, keys};
 
 /// Sendoff sends mail: it takes mail in, keeps it safe, and delivers it.
 #[derive(Debug, Parser)]
-#[command(name = "sendoff", version, max_term_width = 100)]
+#[command(name = "sendoff", version = env!("SENDOFF_VERSION"), max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done; 1 it failed, for the reason told; 2 the command line or \
                         the configuration is wrong; 3 the server cannot be reached."

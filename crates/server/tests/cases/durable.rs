@@ -308,7 +308,7 @@ fn change_history(server: &Sendoff, sql: &str) {
     let status = Command::new("python3")
         .args(["-c", script, &file.display().to_string(), sql])
         .status();
-    assert!(status.expect("python3").success());
+    assert!(status.expect("python3 runs").success());
 }
 
 #[test]

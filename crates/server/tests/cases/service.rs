@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use lab::{Client, Config, Scratch, Sendoff};
 
-use crate::scene::{BINARY, SOON, Scene, send_many};
+use crate::scene::{BINARY, SOON, Scene, needs_python, send_many};
 
 /// Opens a socket at this address as a service manager does, and becomes the server.
 const ACTIVATE: &str = r"
@@ -94,6 +94,7 @@ fn v02_sockets_of_the_service_manager_are_used() {
     let own = another(address);
     let config = config.table("listener", &[("address", own.to_string().into())]);
     let given = address.to_string();
+    needs_python();
     let wrapper = ["python3", "-c", ACTIVATE, &given];
     let server = Sendoff::start_in(Scratch::new(), BINARY, config, &wrapper);
     Client::connect(server.address()).expect("the given socket is served");
@@ -167,6 +168,7 @@ fn v04_a_log_that_nobody_reads_holds_up_neither_mail_nor_the_end() {
     let there = scene.world.domain("there.example");
     let config = scene.config().set("log.file", "-");
     let config = config.set("log.detailed", true);
+    needs_python();
     let wrapper = ["python3", "-c", UNREAD];
     let mut server = Sendoff::start_in(Scratch::new(), BINARY, config, &wrapper);
     // Of each some lines are logged: far more than the pipe holds.

@@ -25,8 +25,9 @@ const INTRODUCTION: &str = "\
 <!-- Generated from the code by `cargo xtask docs`. Do not edit. -->
 
 One TOML file, named by `--config` or `SENDOFF_CONFIG`, `/etc/sendoff/sendoff.toml` else. Every key
-has a default; an empty file is a working server on loopback. `sendoff check` refuses unknown keys,
-wrong types and combinations that cannot be meant, with file, line, key and what is allowed.
+has a default; an empty file is a working server on loopback. `sendoff check` finds unknown keys,
+wrong types and combinations that cannot be meant, all of them at once, with file, line, key and what is allowed, and
+warns of what the server takes and will cause trouble; the server logs the same warnings when it starts.
 `sendoff reload`, or SIGHUP, puts a changed file in force without dropping connections.
 
 Times are written `30s`, `5m`, `4h`, `5d`; sizes `512KB`, `50MB`. Relative paths are below the

@@ -50,13 +50,19 @@ impl CertificateFile {
     pub fn is_for(&self, name: &str) -> Result<(), Vec<String>> {
         let parsed = ParsedCertificate::try_from(&self.der).map_err(|_| Vec::new())?;
         let name = ServerName::try_from(name.trim_matches(['[', ']'])).map_err(|_| Vec::new())?;
-        verify_server_name(&parsed, &name).map_err(|error| match error {
-            Error::InvalidCertificate(CertificateError::NotValidForNameContext {
-                presented,
-                ..
-            }) => presented.iter().map(|name| bare(name)).collect(),
-            _ => Vec::new(),
-        })
+        let Err(error) = verify_server_name(&parsed, &name) else {
+            return Ok(());
+        };
+        let names = if let Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            presented,
+            ..
+        }) = error
+        {
+            presented.iter().map(|name| bare(name)).collect()
+        } else {
+            Vec::new()
+        };
+        Err(names)
     }
 }
 

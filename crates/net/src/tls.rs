@@ -58,15 +58,25 @@ pub enum TlsLoadError {
 }
 
 impl TlsLoadError {
+    /// The file that it is about.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File { path, .. } => Some(path),
+            Self::Mismatch { key, .. } => Some(key),
+            Self::Pair { .. } => None,
+        }
+    }
+
     /// Why this certificate and this key cannot be used together.
     fn pair(error: rustls::Error, certificate: &Path, key: &Path) -> Self {
-        match error {
-            rustls::Error::InconsistentKeys(_) => Self::Mismatch {
+        if matches!(error, rustls::Error::InconsistentKeys(_)) {
+            return Self::Mismatch {
                 certificate: certificate.to_owned(),
                 key: key.to_owned(),
-            },
-            why => Self::Pair { why },
+            };
         }
+        Self::Pair { why: error }
     }
 }
 

@@ -183,6 +183,7 @@ pub(crate) async fn carry_out(
         Request::Webhooks => webhooks::list(shared).await,
         Request::Webhook { name, verb } => webhooks::act(shared, &name, verb, who).await,
         Request::Events(selection) => webhooks::events(shared, selection).await,
+        Request::Listening => Ok(Answer::Listening(shared.listening.addresses())),
         Request::Reload => reload(shared, who).await,
         Request::Backup(directory) => back_up(shared, directory, who).await,
         Request::Stats => stats(shared).await,

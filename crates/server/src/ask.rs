@@ -184,6 +184,7 @@ fn as_text(answer: Answer) -> String {
                 faults.collect::<String>()
             )
         }
+        Answer::Listening(addresses) => addresses.iter().map(|a| format!("{a}\n")).collect(),
         Answer::Done(text) => format!("{text}\n"),
         Answer::Content(text)
         | Answer::Unknown(text)

@@ -28,10 +28,10 @@ use crate::config::{self, Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::started::Started;
 use crate::users::Users;
-use crate::{ask, backup, demo, dkim, keys, logbook, rights, run, sendmail, tools, webhooks};
+use crate::{ask, backup, check, demo, dkim, keys, logbook, rights, run, sendmail, tools};
 
 /// Where the configuration is looked for when none is named.
-const CONFIG: &str = "/etc/sendoff/sendoff.toml";
+pub(crate) const CONFIG: &str = "/etc/sendoff/sendoff.toml";
 
 /// Says something to whoever runs the program. Standard error that nobody reads holds nothing up
 /// for longer than a second.
@@ -76,6 +76,9 @@ pub(crate) fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(Ends(code)) = error.downcast_ref() {
+                return ExitCode::from(*code);
+            }
             complain(&format!("{error:#}"));
             let of_config = error.downcast_ref::<ConfigError>().is_some()
                 || error.downcast_ref::<net::TlsLoadError>().is_some();
@@ -90,13 +93,29 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-pub(crate) fn load(path: Option<&PathBuf>) -> Result<Config> {
+/// A command that has said what there is to say ends with this exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("exit code {0}")]
+pub(crate) struct Ends(pub(crate) u8);
+
+/// The configuration file: the one named, or the usual one if it is there.
+pub(crate) fn configuration(path: Option<&PathBuf>) -> Option<PathBuf> {
     let default = PathBuf::from(CONFIG);
     match path {
-        Some(path) => Ok(Config::load(path)?),
+        Some(path) => Some(path.clone()),
         // A file that may not be looked at is not one that is not there.
-        None if default.try_exists().unwrap_or(true) => Ok(Config::load(&default)?),
-        None => Ok(Config::parse("", &default, Path::new("/etc/sendoff"))?),
+        None => default.try_exists().unwrap_or(true).then_some(default),
+    }
+}
+
+pub(crate) fn load(path: Option<&PathBuf>) -> Result<Config> {
+    match configuration(path) {
+        Some(path) => Ok(Config::load(&path)?),
+        None => Ok(Config::parse(
+            "",
+            Path::new(CONFIG),
+            Path::new("/etc/sendoff"),
+        )?),
     }
 }
 
@@ -132,6 +151,9 @@ fn carry_out(cli: Cli) -> Result<()> {
     if without_configuration(&cli.command)? {
         return Ok(());
     }
+    if let Command::Check(asked) = &cli.command {
+        return check::carry_out(cli.config.as_ref(), asked, json);
+    }
     let config = load(cli.config.as_ref())?;
     match cli.command {
         Command::Serve => {
@@ -142,7 +164,6 @@ fn carry_out(cli: Cli) -> Result<()> {
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             result
         }
-        Command::Check => check(cli.config.as_ref(), &config),
         Command::Reload => ask::show(&config, &Request::Reload, json),
         Command::Queue(command) => queue(&config, command, json),
         Command::Source(SourceCommand::List) => ask::show(&config, &Request::Sources, json),
@@ -170,6 +191,7 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Restore(asked) => restore(&config, &asked),
         // Carried out above, before a configuration is needed.
         Command::Demo(_)
+        | Command::Check(_)
         | Command::Openapi
         | Command::Man { .. }
         | Command::Completions { .. }
@@ -263,35 +285,6 @@ fn log(config: &Config, command: LogCommand, json: bool) -> Result<()> {
             logbook::search(config, &wanted, limit)
         }
     }
-}
-
-fn check(path: Option<&PathBuf>, config: &Config) -> Result<()> {
-    let name = match (path, &config.path) {
-        (Some(path), _) | (None, Some(path)) => path.display().to_string(),
-        (None, None) => "the defaults (there is no configuration file)".to_owned(),
-    };
-    config.check_keys()?;
-    for warning in config.warnings.iter().chain(&config.proposals) {
-        print(&format!("Note: {warning}.\n"));
-    }
-    let elsewhere = rights::mailboxes_elsewhere(config);
-    for warning in rights::readable_secrets(config)
-        .into_iter()
-        .chain(elsewhere)
-    {
-        print(&format!("Warning: {warning}.\n"));
-    }
-    if let Some((certificate, key)) = &config.tls.certificate {
-        net::ServerTls::load(certificate, key).context("tls.certificate and tls.private_key")?;
-    }
-    run::client_tls(config)?;
-    config
-        .dns
-        .check()
-        .map_err(|why| anyhow!("dns.trust_anchor: {why}"))?;
-    webhooks::load(&config.events)?;
-    print(&format!("{name}: no errors.\n"));
-    Ok(())
 }
 
 impl Selected {

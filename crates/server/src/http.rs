@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::event::{Event, Gauges};
 use crate::shared::Shared;
-use crate::{admin, floods, hand_in, sources, unwritten};
+use crate::{admin, floods, hand_in, listening, sources, unwritten};
 
 /// The queue's owner answers within this time, or mail is not well taken in.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
@@ -24,10 +24,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 /// Begins to answer at this listener.
 pub(crate) fn open(shared: &Arc<Shared>, listener: TcpListener, tasks: &TaskTracker) -> Result<()> {
     let https = shared.settings().config.console.is_https();
-    let line = shared.journal.line(net::now(), "listening");
-    line.field("address", listener.local_addr()?)
-        .field("for", if https { "https" } else { "http" })
-        .send();
+    let what = if https { "https" } else { "http" };
+    listening::announce(shared, listener.local_addr()?, Some(what));
     let backend = Arc::new(Http(Arc::clone(shared)));
     let stopping = shared.stopping.clone();
     tokio::spawn(console::serve(backend, listener, stopping, tasks.clone()));

@@ -18,13 +18,14 @@ use crate::accounts;
 use crate::admin;
 use crate::clock::{self, Clock};
 use crate::config::Config;
+use crate::doubts;
 use crate::drops;
 use crate::event::Event;
 use crate::floods;
 use crate::forgetting;
-use crate::front;
 use crate::http;
 use crate::journal::Journal;
+use crate::listening;
 use crate::oauth;
 use crate::own_mail;
 use crate::queue::{Ended, Owner};
@@ -68,9 +69,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
         .send();
     log_recovery(&journal, &recovered);
     log_space(&journal, &spool, &config);
-    for warning in &config.warnings {
-        journal.line(start, "warning").field("what", warning).send();
-    }
+    warn(&journal, &config);
     let mut config = config;
     config.intake.usage = quotas::restore(&config.data_dir, &journal);
     let settings = settings(config).await?;
@@ -86,13 +85,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     open_doors(&shared)?;
     drops::prepare(&shared);
     tasks.spawn(drops::collect(Arc::clone(&shared)));
-    for (number, listener) in started.listeners.into_iter().enumerate() {
-        let listener = TcpListener::from_std(listener)?;
-        let line = shared.journal.line(net::now(), "listening");
-        line.field("address", listener.local_addr()?).send();
-        let shared = Arc::clone(&shared);
-        tokio::spawn(front::listen(shared, listener, number, tasks.clone()));
-    }
+    listening::begin(&shared, started.listeners, &tasks)?;
     if let Some(listener) = started.http {
         http::open(&shared, TcpListener::from_std(listener)?, &tasks)?;
     }
@@ -103,6 +96,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared)));
     tokio::spawn(floods::keep_telling(Arc::clone(&shared)));
+    tokio::spawn(doubts::certificates::keep_telling(Arc::clone(&shared)));
     tokio::spawn(accounts::keep(Arc::clone(&shared)));
     tokio::spawn(quotas::keep(Arc::clone(&shared)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared)));
@@ -125,6 +119,18 @@ fn open_doors(shared: &Arc<Shared>) -> Result<()> {
     let door = own_mail::open(data_dir).context("opening the socket of mailq")?;
     tokio::spawn(own_mail::serve(Arc::clone(shared), door));
     Ok(())
+}
+
+/// Logs what works and will hurt; as lines for whoever asked for a reload.
+fn warn(journal: &Journal, config: &Config) -> Vec<String> {
+    let now = net::now();
+    let doubts = doubts::of(config, now).into_iter().map(|doubt| doubt.what);
+    let all = config.warnings.iter().cloned().chain(doubts);
+    let log = |what: String| {
+        journal.line(now, "warning").field("what", &what).send();
+        format!("warning: {what}.")
+    };
+    all.map(log).collect()
 }
 
 /// Opens the queue in its place.
@@ -223,10 +229,15 @@ fn log_space(journal: &Journal, spool: &Spool, config: &Config) {
 }
 
 /// TLS towards other servers, as the configuration has it.
-pub(crate) fn client_tls(config: &Config) -> Result<ClientTls> {
+pub(crate) fn load_client_tls(config: &Config) -> Result<ClientTls, net::TlsLoadError> {
     let identity = config.outgoing.client_identity.as_ref();
     let identity = identity.map(|(c, k)| (c.as_path(), k.as_path()));
     ClientTls::new(&config.tls.extra_roots, identity)
+}
+
+/// The same, with an error that names the keys.
+pub(crate) fn client_tls(config: &Config) -> Result<ClientTls> {
+    load_client_tls(config)
         .context("tls.extra_roots, outgoing.client_certificate and outgoing.client_key")
 }
 
@@ -258,8 +269,10 @@ async fn settings(config: Config) -> Result<Settings> {
     }
     let policy = Arc::new(policy);
     let webhooks = webhooks::load(&config.events)?;
+    let certificates = doubts::certificates::read(&config);
     Ok(Settings {
         config,
+        certificates,
         webhooks,
         policy,
         dns,
@@ -517,7 +530,6 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
     if let Some(why) = sandbox.lacks(&config) {
         return Err(format!("{why}; nothing was changed"));
     }
-    words.extend(config.warnings.iter().map(|w| format!("Note: {w}.")));
     if config.log.detailed != old.config.log.detailed {
         // Otherwise what an administrator switched by hand stays.
         let until = config.log.detailed.then_some(Timestamp::MAX);
@@ -531,6 +543,7 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
     let settings = settings(config).await;
     let settings = settings.map_err(|e| sandbox.explain(&format!("{e:#}")))?;
     rights::set_umask(&settings.config);
+    words.extend(warn(&shared.journal, &settings.config));
     shared.replace_settings(settings);
     shared.sources.forget_troubles();
     shared.faults.forget();

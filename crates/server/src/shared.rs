@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::contents::Contents;
 use crate::controls::Controls;
+use crate::doubts::Shown;
 use crate::event::Event;
 use crate::faults::Faults;
 use crate::floods::Floods;
@@ -24,6 +25,7 @@ use crate::guard::LoginGuard;
 use crate::harvest::Harvest;
 use crate::hops::Marks;
 use crate::journal::Journal;
+use crate::listening::Listening;
 use crate::oauth::Oauth;
 use crate::quotas::QuotaFile;
 use crate::reactions::Reactions;
@@ -48,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) server_tls: Option<ServerTls>,
     pub(crate) logins: Logins,
     pub(crate) webhooks: Vec<Arc<Target>>,
+    /// The certificates of ours that are in use.
+    pub(crate) certificates: Vec<Shown>,
 }
 
 impl Settings {
@@ -122,6 +126,8 @@ pub(crate) struct Shared {
     /// Cancelled when the server stops.
     pub(crate) stopping: CancellationToken,
     pub(crate) figures: Figures,
+    /// The listeners that are open.
+    pub(crate) listening: Listening,
     pub(crate) manager: Manager,
 }
 
@@ -327,6 +333,7 @@ impl Shared {
             runtime: tokio::runtime::Handle::current(),
             stopping: CancellationToken::new(),
             figures: Figures::default(),
+            listening: Listening::default(),
             manager,
         }
     }

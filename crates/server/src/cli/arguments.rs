@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::check::CheckArgs;
 use crate::{demo, dkim, keys};
 
 /// Sendoff sends mail: it takes mail in, keeps it safe, and delivers it.
@@ -31,8 +32,11 @@ pub(super) enum Command {
     Serve,
     /// Run the real server against a small world on this computer, and watch what happens.
     Demo(demo::DemoArgs),
-    /// Check the configuration, and say what is wrong and where.
-    Check,
+    /// Check the configuration, and say everything that is wrong, and where.
+    ///
+    /// Errors are what `serve` refuses; warnings are what will hurt. Exit code 2 where there are errors. With `--json`
+    /// a list of objects: `severity` (`error`, `warning`, `note`), `file`, `line`, `key`, `message`, `remedy`.
+    Check(CheckArgs),
     /// Make the running server read its configuration again.
     Reload,
     /// Look at, and change, what waits.

@@ -66,7 +66,7 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
     let sources = super::sources::sources(&raw, place, &hostname, base, &mut warnings)?;
     let proposal = super::refused::proposal(&raw.outgoing, &routing, &sources);
     let events = super::webhooks::events(&raw, place, base, &mut warnings)?;
-    let (dkim, unusable_key) = keyring(&raw.dkim, place, base, &mut warnings)?;
+    let (dkim, unusable_keys) = keyring(&raw.dkim, place, base, &mut warnings)?;
     Ok(Config {
         path: None,
         user: raw.user.clone(),
@@ -95,7 +95,7 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
         senders: Arc::new(senders),
         sources,
         dkim,
-        unusable_key,
+        unusable_keys,
         dns: dns(raw.dns, place, base)?,
         tls_reports,
         proposals: proposal.into_iter().collect(),

@@ -33,7 +33,7 @@ pub(super) fn error(place: &Place<'_>, error: &toml::de::Error) -> ConfigError {
         (true, _) | (false, None) => section.to_owned(),
     };
     let why = if message.contains("unknown field") {
-        return place.wrong(span, unknown(&message, section));
+        return place.unknown(span, &full, unknown(&message, section));
     } else if message.contains("duplicate key") {
         match is_header {
             true => "this section is there twice: write all its keys below one heading".to_owned(),

@@ -171,7 +171,7 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
         ),
         (
             "[[listener]]\n[[listener]]\naddress = \"127.0.0.1:465\"\ntls = \"implicit\"",
-            "listener 2 has TLS, and there is no certificate",
+            "listener.tls: listener 127.0.0.1:465 has TLS, and there is no certificate",
         ),
         (
             "hostname = \"a.example\"\n[dns]\nservers = [\"8.8.8.8,1.1.1.1\"]",

@@ -12,7 +12,7 @@ use rustix::process::{Gid as RawGid, Uid as RawUid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::DATA_DIR_MODE;
-use super::identity::become_user;
+use super::identity::{become_user, take_on_for};
 use crate::config::Config;
 
 /// Whom the server becomes where the configuration names nobody.
@@ -100,6 +100,48 @@ fn make_data_dir(dir: &Path, user: Option<&User>) -> Result<()> {
     fchown(made, Some(uid), Some(gid)).with_context(|| format!("giving {} away", dir.display()))
 }
 
+/// The name of a user, or its number where it has none.
+pub(crate) fn name_of_user(uid: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// As root: takes on, for good, the rights with which the server runs: those of this user, or of the owner of the data
+/// directory, or, where there is none, of the user that the server would become.
+pub(crate) fn take_on_the_servers(config: &Config, named: Option<&str>) -> Result<()> {
+    if !Uid::effective().is_root() {
+        return match named {
+            Some(name) if name != name_of_user(Uid::effective().as_raw()) => {
+                bail!("only root can check with the rights of another user (--as {name})")
+            }
+            Some(_) | None => Ok(()),
+        };
+    }
+    if let Some(name) = named {
+        let user = User::from_name(name)?;
+        let user = user.ok_or_else(|| anyhow!("there is no user {name} here (--as)"))?;
+        return become_user(&user);
+    }
+    take_on_for(&config.data_dir)?;
+    if !Uid::effective().is_root() || config.data_dir.exists() {
+        return Ok(());
+    }
+    match wanted(config)?.0 {
+        Some(user) => become_user(&user),
+        None => Ok(()),
+    }
+}
+
+/// Why the server cannot keep its data directory as this process, where it is there already; where it is not, root
+/// makes it.
+pub(crate) fn check_data_dir(config: &Config) -> Result<()> {
+    let own = Uid::effective();
+    for dir in [config.data_dir.clone(), config.data_dir.join("spool")] {
+        check_owner(&dir, own)?;
+    }
+    Ok(())
+}
+
 /// What belongs to somebody else could be changed by him, or not written.
 fn check_owner(dir: &Path, own: Uid) -> Result<()> {
     let owner = match fs::metadata(dir) {
@@ -111,11 +153,7 @@ fn check_owner(dir: &Path, own: Uid) -> Result<()> {
     if owner == own.as_raw() {
         return Ok(());
     }
-    let named = |uid: u32| {
-        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-        user.map_or_else(|| uid.to_string(), |user| user.name)
-    };
-    let (owner, own) = (named(owner), named(own.as_raw()));
+    let (owner, own) = (name_of_user(owner), name_of_user(own.as_raw()));
     let dir = dir.display();
     Err(anyhow!(
         "{dir} belongs to {owner}, and the server runs as {own}: give it to that user (chown -R {own}: {dir}), or \

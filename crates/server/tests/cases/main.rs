@@ -4,6 +4,7 @@
 mod aliases;
 mod backup;
 mod binary;
+mod check;
 mod conversion;
 mod dane;
 mod dialogue;

@@ -22,7 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::event::Event;
 use crate::shared::Shared;
 use crate::{
-    backup, explain, http, known, orders, run, signing, sources, suppression, unwritten, webhooks,
+    backup, explain, http, known, orders, reload, signing, sources, suppression, unwritten,
+    webhooks,
 };
 
 /// A request's line is no longer than this: ten thousand ids fit.
@@ -192,9 +193,9 @@ pub(crate) async fn carry_out(
 }
 
 async fn reload(shared: &Arc<Shared>, who: &str) -> Result<Answer, String> {
-    let warnings = run::reload(shared).await?;
-    let line = shared.journal.line(net::now(), "action");
-    line.field("who", who).field("verb", "reload").send();
+    let warnings = reload::reload(shared).await?;
+    let line = shared.journal.line(net::now(), "action").field("who", who);
+    line.field("verb", "reload").send();
     Ok(Answer::Done(warnings))
 }
 

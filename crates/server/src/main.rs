@@ -47,6 +47,7 @@ mod reach;
 mod reactions;
 mod recent;
 mod relayed;
+mod reload;
 mod reports;
 mod resolve;
 mod rights;

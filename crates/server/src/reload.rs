@@ -1,0 +1,81 @@
+//! Reading the configuration again while the server runs.
+
+use std::sync::Arc;
+
+use mail::Timestamp;
+
+use crate::config::Config;
+use crate::event::Event;
+use crate::rights;
+use crate::run::{settings, warn};
+use crate::shared::Shared;
+
+/// Reads the configuration again and puts it in force, as a whole or not at all.
+pub(crate) async fn reload(shared: &Shared) -> Result<String, String> {
+    shared.manager.reloading();
+    let result = read_again(shared).await;
+    // The old settings are in force where the new ones were refused: ready in either case.
+    shared.manager.ready();
+    result
+}
+
+async fn read_again(shared: &Shared) -> Result<String, String> {
+    let old = shared.settings();
+    let path = old.config.path.clone();
+    let path = path.ok_or("this server runs without a configuration file")?;
+    let sandbox = old.config.sandbox.in_force.clone();
+    let config = Config::load(&path).map_err(|e| sandbox.explain(&e.to_string()))?;
+    let mut words = vec!["The configuration is in force.".to_owned()];
+    let fixed = [
+        (config.data_dir != old.config.data_dir, "data_dir"),
+        (
+            config.listeners != old.config.listeners,
+            "listener addresses",
+        ),
+        (
+            config.console.address != old.config.console.address,
+            "console.address",
+        ),
+        (config.user != old.config.user, "user"),
+        (
+            config.sandbox.enabled != old.config.sandbox.enabled,
+            "sandbox.enabled",
+        ),
+        (config.log.file != old.config.log.file, "log.file"),
+        (
+            config.queue.segment_bytes != old.config.queue.segment_bytes
+                || config.queue.reserve_bytes != old.config.queue.reserve_bytes,
+            "queue.segment_size or queue.reserve",
+        ),
+    ];
+    if let Some((_, what)) = fixed.iter().find(|(changed, _)| *changed) {
+        return Err(format!(
+            "{what} changed, which needs a restart; nothing was changed"
+        ));
+    }
+    if let Some(why) = sandbox.lacks(&config) {
+        return Err(format!("{why}; nothing was changed"));
+    }
+    if config.log.detailed != old.config.log.detailed {
+        // Otherwise what an administrator switched by hand stays.
+        let until = config.log.detailed.then_some(Timestamp::MAX);
+        shared.journal.set_detailed(None, until);
+    }
+    let mut config = config;
+    config.sandbox.in_force = sandbox.clone();
+    // What was used of a quota stays used.
+    config.intake.usage = Arc::clone(&old.policy.usage);
+    config.intake.suppressed = Arc::clone(&old.policy.suppressed);
+    let settings = settings(config).await;
+    let settings = settings.map_err(|e| sandbox.explain(&format!("{e:#}")))?;
+    rights::set_umask(&settings.config);
+    words.extend(warn(&shared.journal, &settings.config));
+    shared.replace_settings(settings);
+    shared.sources.forget_troubles();
+    shared.faults.forget();
+    shared.oauth.begin_anew().await;
+    shared.tls.forget_failures();
+    shared.webhooks.reload();
+    shared.tell(Event::Reloaded);
+    Ok(words.join("\n"))
+}

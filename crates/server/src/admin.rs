@@ -193,7 +193,7 @@ pub(crate) async fn carry_out(
 }
 
 async fn reload(shared: &Arc<Shared>, who: &str) -> Result<Answer, String> {
-    let warnings = reload::reload(shared).await?;
+    let warnings = reload::reload(shared, &format!("{who} asked")).await?;
     let line = shared.journal.line(net::now(), "action").field("who", who);
     line.field("verb", "reload").send();
     Ok(Answer::Done(warnings))
@@ -580,6 +580,15 @@ async fn stats(shared: &Shared) -> Result<Answer, String> {
     ];
     for (name, value) in spool {
         figures.insert(name.to_owned(), value.into());
+    }
+    for shown in &shared.settings().certificates {
+        figures.insert(
+            shown.figure().to_owned(),
+            shown.days_left(net::now()).into(),
+        );
+    }
+    if let Some(why) = shared.reloads.refused() {
+        figures.insert("reload_refused".to_owned(), why.into());
     }
     if let Some(behind) = shared.spool.behind() {
         figures.insert("trouble".to_owned(), unwritten::trouble(&behind).into());

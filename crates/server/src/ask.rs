@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use ops::{Answer, Request, Selection};
@@ -24,7 +24,12 @@ pub(crate) struct Unreachable {
 }
 
 pub(crate) fn ask(config: &Config, request: &Request) -> Result<Answer> {
-    let path = socket_path(&config.data_dir);
+    ask_at(&config.data_dir, request)
+}
+
+/// Asks the server that has this data directory.
+pub(crate) fn ask_at(data_dir: &Path, request: &Request) -> Result<Answer> {
+    let path = socket_path(data_dir);
     let unreachable = |why| Unreachable {
         path: path.clone(),
         why,

@@ -77,7 +77,7 @@ fn look(path: Option<&Path>, asked: &CheckArgs) -> Result<(Source, Vec<Finding>)
         lines: BTreeMap::new(),
     };
     let mut findings = Vec::new();
-    let first = match read(path, asked) {
+    let first = match read(path, asked.without_secrets) {
         Ok(judged) => judged,
         Err(error) => {
             let found = vec![source.error(&error)];
@@ -93,7 +93,7 @@ fn look(path: Option<&Path>, asked: &CheckArgs) -> Result<(Source, Vec<Finding>)
             findings.push(source.doubt(severity, &doubt));
         }
         rights::take_on_the_servers(config, asked.user.as_deref())?;
-        judged = match read(path, asked) {
+        judged = match read(path, asked.without_secrets) {
             Ok(judged) => judged,
             Err(error) => {
                 findings.push(source.error(&error));
@@ -110,14 +110,15 @@ fn look(path: Option<&Path>, asked: &CheckArgs) -> Result<(Source, Vec<Finding>)
     Ok((source, findings))
 }
 
-fn read(path: Option<&Path>, asked: &CheckArgs) -> Result<Judged, ConfigError> {
+/// Reads the configuration, and judges it.
+pub(crate) fn read(path: Option<&Path>, without_secrets: bool) -> Result<Judged, ConfigError> {
     let Some(path) = path else {
         let (path, base) = (Path::new(cli::CONFIG), Path::new("/etc/sendoff"));
-        return Ok(judge("", path, base, asked.without_secrets));
+        return Ok(judge("", path, base, without_secrets));
     };
     let text = Config::read(path)?;
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
-    let mut judged = judge(&text, path, &base, asked.without_secrets);
+    let mut judged = judge(&text, path, &base, without_secrets);
     if let Some(config) = &mut judged.config {
         config.path = Some(path.to_owned());
     }

@@ -154,6 +154,9 @@ fn carry_out(cli: Cli) -> Result<()> {
     if let Command::Check(asked) = &cli.command {
         return check::carry_out(cli.config.as_ref(), asked, json);
     }
+    if let Command::Reload = &cli.command {
+        return reload(cli.config.as_ref(), json);
+    }
     let config = load(cli.config.as_ref())?;
     match cli.command {
         Command::Serve => {
@@ -164,7 +167,6 @@ fn carry_out(cli: Cli) -> Result<()> {
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             result
         }
-        Command::Reload => ask::show(&config, &Request::Reload, json),
         Command::Queue(command) => queue(&config, command, json),
         Command::Source(SourceCommand::List) => ask::show(&config, &Request::Sources, json),
         Command::Site(command) => site(&config, command, json),
@@ -192,11 +194,26 @@ fn carry_out(cli: Cli) -> Result<()> {
         // Carried out above, before a configuration is needed.
         Command::Demo(_)
         | Command::Check(_)
+        | Command::Reload
         | Command::Openapi
         | Command::Man { .. }
         | Command::Completions { .. }
         | Command::Sendmail { .. } => Ok(()),
     }
+}
+
+/// Has the server read its configuration again. It is asked though the file is wrong: then it says so to everybody who
+/// watches it.
+fn reload(path: Option<&PathBuf>, json: bool) -> Result<()> {
+    let judged = check::read(configuration(path).as_deref(), false)?;
+    let answer = match ask::ask_at(&judged.data_dir, &Request::Reload) {
+        Ok(answer) => answer,
+        Err(error) => {
+            let wrong = judged.errors.into_iter().next();
+            return Err(wrong.map_or(error, anyhow::Error::from));
+        }
+    };
+    ask::print_answer(answer, json)
 }
 
 fn site(config: &Config, command: SiteCommand, json: bool) -> Result<()> {

@@ -140,13 +140,9 @@ fn watch_secret(shared: &Arc<Shared>, site: &Arc<str>) {
             && round(&shared) == this_round
         {
             if changed() != before {
-                let result = reload::reload(&shared).await;
-                let line = shared.journal.line(net::now(), "reload");
-                let line = line.field("because", "the relay's password_file changed");
-                return match result {
-                    Ok(_) => line.field("result", "done").send(),
-                    Err(why) => line.field("result", "refused").field("why", why).send(),
-                };
+                let because = "the relay's password_file changed";
+                // It is logged, and shown to those who watch.
+                return drop(reload::reload(&shared, because).await);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

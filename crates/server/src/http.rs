@@ -78,6 +78,32 @@ impl Http {
         words
     }
 
+    /// What does not keep mail back, and needs somebody.
+    fn warnings(&self) -> Vec<String> {
+        let shared = &self.0;
+        let now = net::now();
+        let certificates = &shared.settings().certificates;
+        let ending = certificates.iter().filter_map(|c| c.ends(now));
+        let ending = ending.map(|doubt| doubt.what);
+        shared.reloads.refused().into_iter().chain(ending).collect()
+    }
+
+    /// Of the configuration: the reload, and until when certificates hold.
+    fn of_settings(&self) -> Vec<(&'static str, Vec<u64>)> {
+        let shared = &self.0;
+        let refused = shared.reloads.refused().is_some();
+        let mut values = vec![
+            ("config_reload_failed", vec![u64::from(refused)]),
+            ("config_read_timestamp_seconds", vec![shared.reloads.read()]),
+        ];
+        let settings = shared.settings();
+        values.extend(settings.certificates.iter().map(|shown| {
+            let until = shown.certificate.not_after.as_millis() / 1000;
+            (shown.metric(), vec![until])
+        }));
+        values
+    }
+
     /// Of those that nothing is sent to, of those who are told what happened, and of faults.
     fn of_lists(&self) -> [(&'static str, Vec<u64>); 6] {
         let listed = self.0.settings().policy.suppressed.len() as u64;
@@ -146,7 +172,7 @@ impl Http {
             ("log_lines_lost", vec![self.0.journal.lost()]),
             ("ready", vec![u64::from(ready)]),
         ];
-        values.extend(self.of_lists());
+        values.extend(self.of_lists().into_iter().chain(self.of_settings()));
         if let Some(g) = gauges {
             values.extend([
                 ("scheduled_recipients", vec![g.recipients]),
@@ -240,6 +266,10 @@ impl Backend for Http {
 
     fn faults(&self) -> Vec<String> {
         self.faults()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings()
     }
 
     fn trouble(&self) -> Later<'_, Option<String>> {

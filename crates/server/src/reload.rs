@@ -1,6 +1,6 @@
 //! Reading the configuration again while the server runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mail::Timestamp;
 
@@ -10,12 +10,78 @@ use crate::rights;
 use crate::run::{settings, warn};
 use crate::shared::Shared;
 
-/// Reads the configuration again and puts it in force, as a whole or not at all.
-pub(crate) async fn reload(shared: &Shared) -> Result<String, String> {
+/// What came of reading the configuration, for those who watch.
+#[derive(Debug)]
+pub(crate) struct Reloads {
+    last: Mutex<Last>,
+}
+
+#[derive(Debug, Clone)]
+struct Last {
+    /// Why the last reload was refused, and when.
+    refused: Option<(String, Timestamp)>,
+    /// When the configuration in force was read.
+    read: Timestamp,
+}
+
+impl Reloads {
+    /// The start is the first reading.
+    pub(crate) const fn new(now: Timestamp) -> Self {
+        let last = Last {
+            refused: None,
+            read: now,
+        };
+        Self {
+            last: Mutex::new(last),
+        }
+    }
+
+    fn came(&self, result: Result<(), String>, now: Timestamp) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(()) => {
+                *last = Last {
+                    refused: None,
+                    read: now,
+                }
+            }
+            Err(why) => last.refused = Some((why, now)),
+        }
+    }
+
+    fn last(&self) -> Last {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
+    }
+
+    /// That the last reload was refused, in words; nothing where it was not.
+    pub(crate) fn refused(&self) -> Option<String> {
+        let (why, at) = self.last().refused?;
+        Some(format!(
+            "the reload at {at} was refused, and the configuration before it is in force: {why}"
+        ))
+    }
+
+    /// When the configuration in force was read, in seconds since 1970.
+    pub(crate) fn read(&self) -> u64 {
+        self.last().read.as_millis() / 1000
+    }
+}
+
+/// Reads the configuration again and puts it in force, as a whole or not at all; logs what came of it.
+pub(crate) async fn reload(shared: &Shared, because: &str) -> Result<String, String> {
     shared.manager.reloading();
     let result = read_again(shared).await;
     // The old settings are in force where the new ones were refused: ready in either case.
     shared.manager.ready();
+    let now = net::now();
+    let line = shared.journal.line(now, "reload").field("because", because);
+    match &result {
+        Ok(_) => line.field("result", "done").send(),
+        Err(why) => line.field("result", "refused").field("why", why).send(),
+    }
+    let came = result.as_ref().map(|_| ()).map_err(Clone::clone);
+    shared.reloads.came(came, now);
     result
 }
 

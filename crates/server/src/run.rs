@@ -466,12 +466,8 @@ async fn obey(signals: Signals, shared: Arc<Shared>, stop: CancellationToken) {
             _ = int.recv() => break,
             () = stop.cancelled() => break,
             _ = hup.recv() => {
-                let result = reload::reload(&shared).await;
-                let line = shared.journal.line(net::now(), "reload");
-                match result {
-                    Ok(_) => line.field("result", "done").send(),
-                    Err(why) => line.field("result", "refused").field("why", why).send(),
-                }
+                // It is logged, and shown to those who watch.
+                drop(reload::reload(&shared, "SIGHUP").await);
             }
         }
     }

@@ -30,6 +30,7 @@ use crate::oauth::Oauth;
 use crate::quotas::QuotaFile;
 use crate::reactions::Reactions;
 use crate::relayed::Relayed;
+use crate::reload::Reloads;
 use crate::service::Manager;
 use crate::sources::SourceStates;
 use crate::sts::StsPolicies;
@@ -128,6 +129,8 @@ pub(crate) struct Shared {
     pub(crate) figures: Figures,
     /// The listeners that are open.
     pub(crate) listening: Listening,
+    /// What came of reading the configuration.
+    pub(crate) reloads: Reloads,
     pub(crate) manager: Manager,
 }
 
@@ -334,6 +337,7 @@ impl Shared {
             stopping: CancellationToken::new(),
             figures: Figures::default(),
             listening: Listening::default(),
+            reloads: Reloads::new(net::now()),
             manager,
         }
     }

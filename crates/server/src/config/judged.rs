@@ -4,7 +4,7 @@
 //! What is wrong only because something else was taken out is left out: it would send people to keys that are right.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
 use super::named::Named;
-use super::{Config, doubts, raw, sections, syntax};
+use super::{Config, doubts, raw, sections, state, syntax};
 
 /// Errors that are looked for in one file.
 const ERRORS_MAX: usize = 100;
@@ -23,6 +23,8 @@ pub(crate) struct Judged {
     /// Of what is right in it; nothing where the text is no TOML.
     pub(crate) config: Option<Config>,
     pub(crate) errors: Vec<ConfigError>,
+    /// `data_dir`, as far as it can be read.
+    pub(crate) data_dir: PathBuf,
     /// The line of each key that is set, by its whole name; of those that are set several times, the first.
     pub(crate) lines: BTreeMap<String, usize>,
 }
@@ -31,16 +33,22 @@ pub(crate) struct Judged {
 pub(crate) fn judge(text: &str, path: &Path, base: &Path, without_secrets: bool) -> Judged {
     let place = Place { path, text };
     let (table, errors) = DeTable::parse_recoverable(text);
+    let data_dir = match table.get_ref().get("data_dir").map(Spanned::get_ref) {
+        Some(DeValue::String(dir)) => base.join(dir.as_ref()),
+        Some(_) | None => state::data_dir(),
+    };
     let is_twice = |error: &toml::de::Error| error.message().contains("duplicate key");
     if let Some(error) = errors.iter().find(|error| !is_twice(error)) {
         // What follows may be wrong by this one.
         return Judged {
             errors: vec![syntax::error(&place, error)],
+            data_dir,
             ..Judged::default()
         };
     }
     let mut judged = Judged {
         errors: errors.iter().map(|e| syntax::error(&place, e)).collect(),
+        data_dir,
         ..Judged::default()
     };
     lines(table.get_ref(), "", &place, &mut judged.lines);

@@ -45,6 +45,22 @@ pub(crate) fn read(config: &Config) -> Vec<Shown> {
 }
 
 impl Shown {
+    /// The metric that says until when it holds.
+    pub(crate) fn metric(&self) -> &'static str {
+        match self.key {
+            SERVER => "tls_certificate_not_after_timestamp_seconds",
+            _ => "client_certificate_not_after_timestamp_seconds",
+        }
+    }
+
+    /// Its name in `stats`, where its days are counted.
+    pub(crate) fn figure(&self) -> &'static str {
+        match self.key {
+            SERVER => "tls_certificate_days_left",
+            _ => "client_certificate_days_left",
+        }
+    }
+
     /// Whole days until it ends; negative after that.
     pub(crate) fn days_left(&self, now: Timestamp) -> i64 {
         let end = i64::try_from(self.certificate.not_after.as_millis()).unwrap_or(i64::MAX);

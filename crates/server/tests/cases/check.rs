@@ -11,6 +11,7 @@ use lab::{Ca, Identity, Scratch, Sendoff};
 use serde_json::Value;
 
 use crate::scene::{BINARY, SOON, Scene, not_tested};
+use crate::web::Web;
 
 /// A user that the tests give things to; nobody else has this number.
 const SERVICE: u32 = 45_679;
@@ -394,4 +395,81 @@ fn what_serve_refuses_check_refuses() {
             .expect("the command runs");
         assert!(matches!(output.status.code(), Some(1 | 2)), "{output:?}");
     }
+}
+
+#[test]
+fn a_refused_reload_is_loud_until_one_is_done() {
+    let scene = Scene::new();
+    let (mut server, web) = Web::start(&scene, scene.config());
+    let failed = |expected: u8| {
+        let figures = web.get("/metrics").expect(200).text();
+        let line = format!("\nsendoff_config_reload_failed {expected}\n");
+        assert!(figures.contains(&line), "{figures}");
+    };
+    failed(0);
+    let good = fs::read_to_string(server.config_file()).expect("a file");
+    let dir = format!(
+        "data_dir = \"{}\"",
+        server.directory().join("data").display()
+    );
+    assert!(good.contains(&dir), "{good}");
+    for (bad, code, why) in [
+        (
+            good.replace("[outgoing]", "[outgoing]\nlifetime = \"5x\""),
+            2,
+            "outgoing.lifetime",
+        ),
+        (format!("{good}x = [\n"), 2, "sendoff.toml:"),
+        (
+            format!("user = \"other\"\n{good}"),
+            1,
+            "user changed, which needs a restart",
+        ),
+    ] {
+        fs::write(server.config_file(), bad).expect("a file");
+        let said = server.cli(&["reload"]);
+        let text = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert_eq!(said.status.code(), Some(code), "{text}");
+        assert!(text.contains(why), "{text}");
+        let health = web.get("/readyz").expect(200).text();
+        assert!(
+            health.contains("\"warnings\":[\"the reload at ") && health.contains(why),
+            "{health}"
+        );
+        failed(1);
+        fs::write(server.config_file(), &good).expect("a file");
+        let stats = server.run(&["stats"]);
+        assert!(
+            stats.contains("reload_refused") && stats.contains(why),
+            "{stats}"
+        );
+        let line = server.wait_for_log(&[" reload ", "result=refused", why], SOON);
+        assert!(line.is_some(), "{}", server.log());
+        server.run(&["reload"]);
+        assert!(!web.get("/readyz").expect(200).text().contains("warnings"));
+        failed(0);
+    }
+    server.terminate();
+}
+
+#[test]
+fn the_days_of_certificates_in_use_are_in_stats_and_metrics() {
+    let scene = Scene::new();
+    let scratch = Scratch::new();
+    let until = now() + 9 * DAY + 3600;
+    let identity = Ca::new().issue_within(&["sendoff.lab"], now() - DAY, until);
+    let (certificate, key) = identity.write(scratch.path(), "own").expect("files");
+    let config = scene
+        .config()
+        .set("tls.certificate", certificate.display().to_string())
+        .set("tls.private_key", key.display().to_string());
+    let (server, web) = Web::start(&scene, config);
+    let stats: Value = serde_json::from_str(&server.run(&["stats", "--json"])).expect("JSON");
+    assert_eq!(stats["tls_certificate_days_left"], 9);
+    let figures = web.get("/metrics").expect(200).text();
+    let line = format!("\nsendoff_tls_certificate_not_after_timestamp_seconds {until}\n");
+    assert!(figures.contains(&line), "{figures}");
+    assert!(!figures.contains("\nsendoff_client_certificate_not_after_timestamp_seconds "));
+    let health = web.get("/readyz").expect(200).text();
+    assert!(health.contains("expires in 9 days"), "{health}");
 }

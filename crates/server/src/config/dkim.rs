@@ -11,7 +11,7 @@ use sign::{Algorithm, Canonicalization, Fields, Keyring, PrivateKey, Selector, S
 use toml::Spanned;
 
 use super::error::{ConfigError, Place};
-use super::raw::{self, Text};
+use super::raw::{self, Quantity, Text};
 use super::values::{choice, duration};
 
 type Result<T> = std::result::Result<T, ConfigError>;
@@ -166,7 +166,7 @@ fn canonicalization(
 }
 
 fn lifetime(
-    text: &Text,
+    text: &Quantity,
     place: &Place<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Duration>> {

@@ -19,7 +19,7 @@ use super::dkim::keyring;
 use super::error::{ConfigError, Place};
 use super::listeners::intake;
 use super::memory;
-use super::raw::{self, NumberOrText, OneOrMany, PlanText, Raw, Text};
+use super::raw::{self, NumberOrText, OneOrMany, PlanText, Quantity, Raw, Text};
 use super::relay::relay_settings;
 use super::values::{choice, duration, size};
 use super::{
@@ -230,7 +230,7 @@ pub(super) const TLS: [(&str, TlsMode); 4] = [
     ("verify", TlsMode::Verify),
 ];
 
-fn wait(text: &Text, place: &Place<'_>, key: &str) -> Result<Option<Duration>> {
+fn wait(text: &Quantity, place: &Place<'_>, key: &str) -> Result<Option<Duration>> {
     let found = duration(text, place, key)?;
     match (found, text) {
         (Some(wait), Some(text)) if wait < Duration::from_secs(1) => Err(place.key(

@@ -100,7 +100,10 @@ fn hidden(expected: &str) -> String {
 fn needed(expected: &str) -> String {
     match expected {
         "a string" => {
-            "a text in quotation marks (a time such as \"5m\", a size such as \"50MB\")".to_owned()
+            "a text in quotation marks".to_owned()
+        }
+        super::raw::quantity::EXPECTED => {
+            "a number of seconds or octets from 0, or a text with a unit such as \"5m\" or \"50MB\",".to_owned()
         }
         "a boolean" => "true or false, without quotation marks,".to_owned(),
         "a sequence" => "a list [ … ]".to_owned(),

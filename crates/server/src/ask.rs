@@ -138,19 +138,7 @@ fn as_text(answer: Answer) -> String {
             changed,
             unchanged,
             in_flight,
-        } => {
-            let mut text = format!("{changed} recipients changed");
-            if unchanged > 0 {
-                text.push_str(&format!(", {unchanged} were so already or are being sent"));
-            }
-            if in_flight > 0 {
-                text.push_str(&format!(
-                    ", {in_flight} are being sent right now and end with this attempt"
-                ));
-            }
-            text.push_str(".\n");
-            text
-        }
+        } => acted(changed, unchanged, in_flight),
         Answer::Sites { sites, paused } => {
             let mut text = ops::sites_table(&sites);
             if !paused.is_empty() {
@@ -196,6 +184,29 @@ fn as_text(answer: Answer) -> String {
         | Answer::Refused(text)
         | Answer::Error(text) => text,
     }
+}
+
+/// What a verb did.
+fn acted(changed: u64, unchanged: u64, in_flight: u64) -> String {
+    let word = |n: u64, one: &'static str, more: &'static str| if n == 1 { one } else { more };
+    let mut text = format!(
+        "{changed} {} changed",
+        word(changed, "recipient", "recipients")
+    );
+    if unchanged > 0 {
+        let (were, are) = (word(unchanged, "was", "were"), word(unchanged, "is", "are"));
+        text.push_str(&format!(
+            ", {unchanged} {were} so already or {are} being sent"
+        ));
+    }
+    if in_flight > 0 {
+        let (are, end) = (word(in_flight, "is", "are"), word(in_flight, "ends", "end"));
+        text.push_str(&format!(
+            ", {in_flight} {are} being sent right now and {end} with this attempt"
+        ));
+    }
+    text.push_str(".\n");
+    text
 }
 
 fn tested_text(tested: &ops::WebhookTested) -> String {

@@ -27,7 +27,7 @@ use arguments::{
 use crate::config::{self, Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::started::Started;
-use crate::users::Users;
+use crate::users::{self, Users};
 use crate::{ask, backup, check, demo, dkim, keys, logbook, rights, run, sendmail, tools};
 
 /// Where the configuration is looked for when none is named.
@@ -72,6 +72,7 @@ pub(crate) fn main() -> ExitCode {
     }
     // Before the configuration is read, which is bounded by it.
     config::descriptors::raise_limit();
+    let json = cli.json;
     let result = carry_out(cli);
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,18 +80,37 @@ pub(crate) fn main() -> ExitCode {
             if let Some(Ends(code)) = error.downcast_ref() {
                 return ExitCode::from(*code);
             }
-            complain(&format!("{error:#}"));
+            let text = format!("{error:#}");
             let of_config = error.downcast_ref::<ConfigError>().is_some()
                 || error.downcast_ref::<net::TlsLoadError>().is_some();
-            if of_config {
-                ExitCode::from(2)
+            let code = if of_config {
+                2
             } else if error.downcast_ref::<ask::Unreachable>().is_some() {
-                ExitCode::from(3)
+                3
             } else {
-                ExitCode::FAILURE
+                1
+            };
+            match json {
+                // One object, and nothing in front of it.
+                true => drop(writeln!(std::io::stderr(), "{}", failure(&text, code))),
+                false => complain(&text),
             }
+            ExitCode::from(code)
         }
     }
+}
+
+/// An error as JSON.
+fn failure(text: &str, code: u8) -> String {
+    mail::visible(&serde_json::json!({ "error": text, "exit_code": code }).to_string()).into_owned()
+}
+
+/// Prints what was done: a sentence, which is a text in JSON too.
+pub(crate) fn done(json: bool, text: &str) {
+    print(&match json {
+        true => format!("{}\n", serde_json::Value::from(text)),
+        false => format!("{text}\n"),
+    });
 }
 
 /// A command that has said what there is to say ends with this exit code.
@@ -190,7 +210,7 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Stats => ask::show(&config, &Request::Stats, json),
         Command::Health => ask::show(&config, &Request::Health, json),
         Command::Backup { directory } => back_up(&config, &directory, json),
-        Command::Restore(asked) => restore(&config, &asked),
+        Command::Restore(asked) => restore(&config, &asked, json),
         // Carried out above, before a configuration is needed.
         Command::Demo(_)
         | Command::Check(_)
@@ -241,12 +261,13 @@ fn site(config: &Config, command: SiteCommand, json: bool) -> Result<()> {
     ask::show(config, &request, json)
 }
 
-fn restore(config: &Config, asked: &Restore) -> Result<()> {
+fn restore(config: &Config, asked: &Restore, json: bool) -> Result<()> {
     let wanted = backup::Wanted {
         send: asked.send,
         damaged: asked.damaged,
     };
-    print(&backup::restore(config, &asked.directory, wanted)?);
+    let text = backup::restore(config, &asked.directory, wanted)?;
+    done(json, text.trim_end());
     Ok(())
 }
 
@@ -424,7 +445,7 @@ fn confirm(config: &Config, verb: &Verb, selection: &Selection) -> Result<()> {
 fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
     rights::take_on_for_file(&config.users_file)?;
     let mut users = Users::load(&config.users_file)?;
-    let done = match command {
+    let text = match command {
         UserCommand::List => {
             let names = users.names();
             let text = match json {
@@ -437,35 +458,49 @@ fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
         }
         UserCommand::Add { name } => {
             users.add(&name, &password()?)?;
-            format!("{name} may log in now.\n")
+            format!("{name} may log in now.")
         }
         UserCommand::Password { name } => {
             users.set_password(&name, &password()?)?;
-            format!("The password of {name} is changed.\n")
+            format!("The password of {name} is changed.")
         }
         UserCommand::Senders { name, senders, own } => {
             if senders.is_empty() && !own {
-                let shown = match users.senders(&name)? {
-                    None => "its own domains".to_owned(),
-                    Some([]) => "no address".to_owned(),
-                    Some(list) => list.join(", "),
-                };
-                print(&match json {
-                    true => format!("{}\n", serde_json::to_string(&users.senders(&name)?)?),
-                    false => format!("{name} may send from: {shown}.\n"),
-                });
-                return Ok(());
+                return show_senders(config, &users, &name, json);
             }
             let senders = (!own).then_some(senders);
             users.set_senders(&name, senders)?;
-            format!("{name} may send from other addresses now.\n")
+            format!("{name} may send from other addresses now.")
         }
         UserCommand::Remove { name } => {
             users.remove(&name)?;
-            format!("{name} may not log in any more.\n")
+            format!("{name} may not log in any more.")
         }
     };
-    print(&done);
+    done(json, &text);
+    Ok(())
+}
+
+/// From where a user may send.
+fn show_senders(config: &Config, users: &Users, name: &str, json: bool) -> Result<()> {
+    let given = users.senders(name)?;
+    let own = users::own_domains(name, &run::own_domains(config));
+    let own: Vec<String> = own.iter().map(|domain| format!("@{domain}")).collect();
+    let senders = given.unwrap_or(&own);
+    print(&match (json, given) {
+        (true, given) => {
+            let value = serde_json::json!({
+                "user": name, "senders": senders, "own_domains": given.is_none(),
+            });
+            format!("{value}\n")
+        }
+        (false, None) => format!(
+            "{name} may send from its own domains: {}.\n",
+            own.join(", ")
+        ),
+        (false, Some([])) => format!("{name} may send from no address.\n"),
+        (false, Some(list)) => format!("{name} may send from: {}.\n", list.join(", ")),
+    });
     Ok(())
 }
 

@@ -285,7 +285,7 @@ pub(crate) async fn settings(config: Config) -> Result<Settings> {
 
 /// Where users whose names have no domain may send from: the domains that are delivered to here,
 /// the postmaster's, this server's own name and the domain above that.
-fn own_domains(config: &Config) -> Vec<Domain> {
+pub(crate) fn own_domains(config: &Config) -> Vec<Domain> {
     let hostname = &config.hostname;
     let above = hostname
         .as_str()

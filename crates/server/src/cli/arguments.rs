@@ -11,7 +11,7 @@ use crate::{demo, dkim, keys};
 #[derive(Debug, Parser)]
 #[command(name = "sendoff", version = env!("SENDOFF_VERSION"), max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done; 1 it failed, for the reason told; 2 the command line or \
+    after_help = "Exit codes: 0 done; 1 it failed, for the reason given; 2 the command line or \
                         the configuration is wrong; 3 the server cannot be reached."
 )]
 pub(super) struct Cli {
@@ -276,7 +276,7 @@ pub(super) enum Sort {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SiteCommand {
-    /// List the sites, those with the most waiting first.
+    /// List the sites, those with the most recipients due first; where as many are due, by name.
     List,
     /// Show where a domain's mail goes at present, and how that stands.
     Show {

@@ -2,6 +2,7 @@
 //! that misbehave as the case wants. A test's name begins with the number of its case.
 
 mod aliases;
+mod answers;
 mod backup;
 mod binary;
 mod check;

@@ -25,7 +25,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) fn open(shared: &Arc<Shared>, listener: TcpListener, tasks: &TaskTracker) -> Result<()> {
     let https = shared.settings().config.console.is_https();
     let what = if https { "https" } else { "http" };
-    listening::announce(shared, listener.local_addr()?, Some(what));
+    listening::announce(shared, listener.local_addr()?, Some(what), None);
     let backend = Arc::new(Http(Arc::clone(shared)));
     let stopping = shared.stopping.clone();
     tokio::spawn(console::serve(backend, listener, stopping, tasks.clone()));

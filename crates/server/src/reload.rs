@@ -6,6 +6,7 @@ use mail::Timestamp;
 
 use crate::config::Config;
 use crate::event::Event;
+use crate::listening;
 use crate::rights;
 use crate::run::{settings, warn};
 use crate::shared::Shared;
@@ -69,9 +70,10 @@ impl Reloads {
 }
 
 /// Reads the configuration again and puts it in force, as a whole or not at all; logs what came of it.
-pub(crate) async fn reload(shared: &Shared, because: &str) -> Result<String, String> {
+pub(crate) async fn reload(shared: &Arc<Shared>, because: &str) -> Result<String, String> {
     shared.manager.reloading();
-    let result = read_again(shared).await;
+    // Settings are large, and whoever asks is not to hold room for two of them.
+    let result = Box::pin(read_again(shared)).await;
     // The old settings are in force where the new ones were refused: ready in either case.
     shared.manager.ready();
     let now = net::now();
@@ -85,7 +87,7 @@ pub(crate) async fn reload(shared: &Shared, because: &str) -> Result<String, Str
     result
 }
 
-async fn read_again(shared: &Shared) -> Result<String, String> {
+async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
     let old = shared.settings();
     let path = old.config.path.clone();
     let path = path.ok_or("this server runs without a configuration file")?;
@@ -94,10 +96,6 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
     let mut words = vec!["The configuration is in force.".to_owned()];
     let fixed = [
         (config.data_dir != old.config.data_dir, "data_dir"),
-        (
-            config.listeners != old.config.listeners,
-            "listener addresses",
-        ),
         (
             config.console.address != old.config.console.address,
             "console.address",
@@ -122,11 +120,9 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
     if let Some(why) = sandbox.lacks(&config) {
         return Err(format!("{why}; nothing was changed"));
     }
-    if config.log.detailed != old.config.log.detailed {
-        // Otherwise what an administrator switched by hand stays.
-        let until = config.log.detailed.then_some(Timestamp::MAX);
-        shared.journal.set_detailed(None, until);
-    }
+    // Dropped, and closed again, where something else is wrong.
+    let prepared = shared.listening.prepare(&config.listeners);
+    let prepared = prepared.map_err(|why| format!("{why}; nothing was changed"))?;
     let mut config = config;
     config.sandbox.in_force = sandbox.clone();
     // What was used of a quota stays used.
@@ -136,7 +132,13 @@ async fn read_again(shared: &Shared) -> Result<String, String> {
     let settings = settings.map_err(|e| sandbox.explain(&format!("{e:#}")))?;
     rights::set_umask(&settings.config);
     words.extend(warn(&shared.journal, &settings.config));
+    if settings.config.log.detailed != old.config.log.detailed {
+        // Otherwise what an administrator switched by hand stays.
+        let until = settings.config.log.detailed.then_some(Timestamp::MAX);
+        shared.journal.set_detailed(None, until);
+    }
     shared.replace_settings(settings);
+    listening::change(shared, prepared);
     shared.sources.forget_troubles();
     shared.faults.forget();
     shared.oauth.begin_anew().await;

@@ -25,7 +25,7 @@ use crate::guard::LoginGuard;
 use crate::harvest::Harvest;
 use crate::hops::Marks;
 use crate::journal::Journal;
-use crate::listening::Listening;
+use crate::listening::{Listening, Spot};
 use crate::oauth::Oauth;
 use crate::quotas::QuotaFile;
 use crate::reactions::Reactions;
@@ -56,6 +56,12 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// The listener at this spot, and its place among all.
+    pub(crate) fn listener(&self, spot: Spot) -> Option<(usize, &intake::Listener)> {
+        let place = spot.place(&self.config.listeners)?;
+        Some((place, self.policy.listeners.get(place)?))
+    }
+
     /// The webhook of this name.
     pub(crate) fn webhook(&self, name: &str) -> Option<&Arc<Target>> {
         self.webhooks.iter().find(|hook| hook.settings.name == name)

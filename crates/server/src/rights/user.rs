@@ -19,8 +19,8 @@ use crate::config::Config;
 const USUAL: &str = "sendoff";
 const ROOT: &str = "root";
 
-/// Becomes the server's user for good, with a data directory of its own, and gives up every capability: nothing
-/// that a reload does needs one, for it opens no sockets. What is to be told of it.
+/// Becomes the server's user for good, with a data directory of its own, and gives up every capability but that of
+/// opening low ports, where the service manager gave it: a reload may open listeners. What is to be told of it.
 pub(super) fn settle(config: &Config) -> Result<Option<String>> {
     let dir = &config.data_dir;
     let is_root = Uid::effective().is_root();
@@ -162,20 +162,22 @@ fn check_owner(dir: &Path, own: Uid) -> Result<()> {
     ))
 }
 
-/// A user other than root keeps what the service manager gave it (AmbientCapabilities=) until the sockets are open.
+/// A user other than root keeps what the service manager gave it (AmbientCapabilities=) until the sockets are open, and
+/// then no more than the right to open low ports.
 fn give_up_capabilities() -> rustix::io::Result<()> {
     let has = rustix::thread::capabilities(None)?;
     if has.permitted.is_empty() && has.inheritable.is_empty() {
         return Ok(());
     }
     rustix::thread::clear_ambient_capability_set()?;
-    let none = CapabilitySet::empty();
+    // A reload may open further listeners.
+    let kept = has.permitted & CapabilitySet::NET_BIND_SERVICE;
     rustix::thread::set_capabilities(
         None,
         CapabilitySets {
-            effective: none,
-            permitted: none,
-            inheritable: none,
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
         },
     )
 }

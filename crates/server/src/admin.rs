@@ -389,7 +389,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
         id: h.key.id.to_string(),
         accepted: h.accepted.to_string(),
         sender: h.sender.clone(),
-        subject: String::new(),
+        subject: h.labels.subject.clone().unwrap_or_default(),
         size: h.size,
         submitter: h.submitter.clone(),
         signatures: Vec::new(),

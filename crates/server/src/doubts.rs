@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use mail::Timestamp;
 
-use crate::config::Config;
+use crate::config::{Config, LocalStore};
 use crate::rights;
 
 pub(crate) use certificates::Shown;
@@ -46,6 +46,22 @@ pub(crate) fn of(config: &Config, now: Timestamp) -> Vec<Doubt> {
     let others = others.chain(rights::mailboxes_elsewhere(config));
     doubts.extend(others.map(|what| Doubt { key: None, what }));
     doubts
+}
+
+/// The directories that mailboxes are in: one for each local domain where the domain stands in their names.
+fn mailboxes(config: &Config) -> Vec<PathBuf> {
+    let LocalStore::Maildir(template) = &config.local else {
+        return Vec::new();
+    };
+    let domains = config.intake.local.domains();
+    let of_domain = |domain: &mail::Domain| {
+        let template = template.replace("{domain}", domain.as_str());
+        rights::maildir_root(&template)
+    };
+    let mut all: Vec<PathBuf> = domains.map(of_domain).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// The nearest directory above a path, or the path itself, that is there.

@@ -7,7 +7,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 use rustix::io::Errno;
 
 use super::{Doubt, there};
-use crate::config::{Config, LocalStore};
+use crate::config::Config;
 use crate::rights;
 
 /// Why this process may not write into a directory, which may have to be made first; nothing where it may.
@@ -81,8 +81,7 @@ fn unappendable(file: &Path) -> Option<String> {
 /// What mail or programs need later.
 pub(super) fn doubts(config: &Config) -> Vec<Doubt> {
     let mut doubts = Vec::new();
-    if let LocalStore::Maildir(template) = &config.local {
-        let root = rights::maildir_root(template);
+    for root in super::mailboxes(config) {
         if let Some(why) = refused(&root) {
             let what = format!(
                 "mail for local domains waits, for {why}: make the directory and give it to the server's user; in the \

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Doubt;
-use crate::config::{Config, LocalStore};
-use crate::rights;
+use crate::config::Config;
 
 /// Where units are, the strongest first.
 const UNITS: [&str; 4] = [
@@ -45,10 +44,8 @@ fn unit() -> Option<String> {
 }
 
 fn judge(config: &Config, unit: &str) -> Vec<Doubt> {
-    let mut written = Vec::new();
-    if let LocalStore::Maildir(template) = &config.local {
-        written.push(("local.deliver", rights::maildir_root(template)));
-    }
+    let mailboxes = super::mailboxes(config).into_iter();
+    let mut written: Vec<_> = mailboxes.map(|dir| ("local.deliver", dir)).collect();
     let log = config.log.file.as_deref().and_then(Path::parent);
     written.extend(log.map(|dir| ("log.file", dir.to_owned())));
     let drops = config.sendmail.drop_dir.clone();
@@ -152,6 +149,10 @@ mod tests {
         let config = Config::parse(text, Path::new("c.toml"), Path::new("/")).unwrap();
         let doubts = judge(&config, unit);
         assert_eq!(doubts.len(), 1, "{doubts:?}");
-        assert!(doubts[0].what.contains("ReadWritePaths=/var/mail"));
+        assert!(
+            doubts[0]
+                .what
+                .contains("ReadWritePaths=/var/mail/a.example")
+        );
     }
 }

@@ -23,6 +23,13 @@ pub(crate) struct Unreachable {
     why: std::io::Error,
 }
 
+impl Unreachable {
+    /// Whether there is one, which this user may not ask.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.why.kind() == std::io::ErrorKind::PermissionDenied
+    }
+}
+
 pub(crate) fn ask(config: &Config, request: &Request) -> Result<Answer> {
     ask_at(&config.data_dir, request)
 }

@@ -26,8 +26,11 @@ impl Own {
                 let parsed = list.iter().filter_map(|text| text.parse().ok());
                 Self::Addresses(parsed.collect())
             }
-            Err(error) if error.downcast_ref::<ask::Unreachable>().is_some() => Self::Nothing,
-            Ok(_) | Err(_) => Self::Unknown,
+            Ok(_) => Self::Unknown,
+            Err(error) => match error.downcast_ref::<ask::Unreachable>() {
+                Some(unreachable) if !unreachable.is_forbidden() => Self::Nothing,
+                Some(_) | None => Self::Unknown,
+            },
         }
     }
 

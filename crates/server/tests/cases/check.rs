@@ -268,6 +268,18 @@ fn addresses_of_the_servers_own_are_not_taken_and_those_of_others_are() {
     let server = scene.start();
     let said = server.run(&["check"]);
     assert!(said.contains(": no errors"), "{said}");
+    if rustix::process::geteuid().is_root() {
+        // Who may not ask the server does not take it for another program.
+        let output = Command::new("setpriv")
+            .args(["--reuid", &SERVICE.to_string(), "--clear-groups", BINARY])
+            .args(["check", "--config"])
+            .arg(server.config_file())
+            .output()
+            .expect("the command runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("data belongs to root"), "{said}");
+        assert!(!said.contains("another program"), "{said}");
+    }
     let text = fs::read_to_string(server.config_file()).expect("a file");
     let mut foreign = server.directory().to_owned();
     foreign.push("elsewhere.toml");

@@ -25,11 +25,13 @@ const INTRODUCTION: &str = "\
 <!-- Generated from the code by `cargo xtask docs`. Do not edit. -->
 
 One TOML file, named by `--config` or `SENDOFF_CONFIG`, `/etc/sendoff/sendoff.toml` else. Every key
-has a default; an empty file is a working server on loopback. `sendoff check` refuses unknown keys,
-wrong types and combinations that cannot be meant, with file, line, key and what is allowed.
+has a default; an empty file is a working server on loopback. `sendoff check` finds unknown keys,
+wrong types and combinations that cannot be meant, all of them at once, with file, line, key and what is allowed, and
+warns of what the server takes and will cause trouble; the server logs the same warnings when it starts.
 `sendoff reload`, or SIGHUP, puts a changed file in force without dropping connections.
 
-Times are written `30s`, `5m`, `4h`, `5d`; sizes `512KB`, `50MB`. Relative paths are below the
+Times are written `30s`, `5m`, `4h`, `5d`; sizes `512KB`, `50MB`. A number without a unit is seconds or octets:
+`resend_wait = 300` is 5 minutes. Relative paths are below the
 directory of the file.
 ";
 
@@ -209,7 +211,7 @@ fn type_of(kind: &str) -> &'static str {
         _ if kind.starts_with("BTreeMap<") => "section",
         "bool" => "true or false",
         "PlanText" | "OneOrMany" => "text or list",
-        "NumberOrText" => "number or text",
+        "NumberOrText" | "Quantity" => "number or text",
         "Number" | "u16" | "u32" | "u64" | "usize" => "number",
         _ if kind.contains("Vec<") => "list of texts",
         _ => "text",

@@ -58,6 +58,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Faults on our side that keep mail from leaving, in words; mail is taken in nevertheless.
     fn faults(&self) -> Vec<String>;
 
+    /// What keeps no mail back and needs somebody, in words: a reload that was refused, a certificate that ends.
+    fn warnings(&self) -> Vec<String>;
+
     /// Writes a line about a request that was refused.
     fn log_refused(&self, client: IpAddr, key: Option<&str>, why: &str);
 }

@@ -21,11 +21,16 @@ pub(crate) struct Health {
     /// waits, and none of it is charged an attempt.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     faults: Vec<String>,
+    /// What keeps no mail back and needs somebody: a reload of the configuration that was refused, a certificate
+    /// that has expired or ends within 21 days.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 const OK: Json<Health> = Json(Health {
     status: "ok",
     faults: Vec::new(),
+    warnings: Vec::new(),
 });
 
 /// Whether the process lives
@@ -57,6 +62,7 @@ pub(crate) async fn readyz(
         None => Ok(Json(Health {
             status: "ok",
             faults: console.backend().faults(),
+            warnings: console.backend().warnings(),
         })),
         Some(why) => Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

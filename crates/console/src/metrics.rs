@@ -59,7 +59,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 }
 
 /// Every metric but the histogram of delays and the version.
-pub(crate) const METRICS: [Metric; 36] = [
+pub(crate) const METRICS: [Metric; 40] = [
     counter(
         "messages_accepted",
         "Messages taken into the queue, reports of our own included",
@@ -184,6 +184,22 @@ pub(crate) const METRICS: [Metric; 36] = [
     gauge(
         "own_faults_standing",
         "Faults on this side that mail waits for, sources that are out of service included",
+    ),
+    gauge(
+        "config_reload_failed",
+        "Whether the last reload of the configuration was refused: 1 or 0",
+    ),
+    gauge(
+        "config_read_timestamp_seconds",
+        "When the configuration in force was read, in seconds since 1970",
+    ),
+    gauge(
+        "tls_certificate_not_after_timestamp_seconds",
+        "Until when the certificate of the listeners holds (tls.certificate), in seconds since 1970; not there without one",
+    ),
+    gauge(
+        "client_certificate_not_after_timestamp_seconds",
+        "The same of the certificate that is shown to other servers (outgoing.client_certificate)",
     ),
     gauge("ready", "Whether mail can be taken in: 1 or 0"),
 ];

@@ -261,7 +261,7 @@ impl Attempt {
             tls: if self.way == Way::Clear {
                 TlsUsed::FellBack
             } else {
-                TlsUsed::None
+                failure.tls
             },
             ..Verdict::own(
                 judgement.outcome,
@@ -318,6 +318,7 @@ impl Attempt {
     /// The host is not connected to, because a policy rules it out for this mail.
     pub fn withheld(&mut self, reply: &Reply, host: PeerHost, at: Timestamp) {
         let failure = Failure {
+            tls: TlsUsed::None,
             stage: crate::Stage::Policy,
             reply: reply.clone(),
             retry: None,

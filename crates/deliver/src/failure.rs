@@ -1,6 +1,6 @@
 //! Why a session came to nothing.
 
-use mail::Reply;
+use mail::{Reply, TlsUsed};
 
 use crate::attempt::Way;
 use crate::judge::{Stage, judge};
@@ -14,6 +14,8 @@ pub struct Failure {
     pub reply: Reply,
     /// The host is to be tried again at once in this way; no policy forbids it.
     pub retry: Option<Way>,
+    /// How the connection was protected when it failed.
+    pub tls: TlsUsed,
     /// The fault is ours: a login that is refused, a server of our choice whose certificate is.
     pub ours: bool,
 }

@@ -265,6 +265,7 @@ impl Session {
         let retry = in_clear.then_some(Way::Clear);
         self.transcript.received(&reply);
         let failure = Failure {
+            tls: self.tls,
             stage,
             reply,
             retry,
@@ -343,6 +344,7 @@ impl Session {
     fn give_up(&mut self, stage: Stage, reply: &Reply) {
         self.state = State::Greeting;
         self.events.push_back(Event::Failed(Failure {
+            tls: self.tls,
             stage,
             reply: reply.clone(),
             retry: None,

@@ -326,6 +326,7 @@ fn replies_injected_behind_starttls_end_the_session() {
     assert!(matches!(
         s.poll_event(),
         Some(Event::Failed(Failure {
+            tls: TlsUsed::None,
             stage: Stage::Tls,
             ..
         }))
@@ -369,6 +370,7 @@ fn a_password_is_never_sent_in_clear_and_never_shown() {
     assert!(matches!(
         s.poll_event(),
         Some(Event::Failed(Failure {
+            tls: TlsUsed::None,
             stage: Stage::Login,
             ..
         }))
@@ -553,6 +555,7 @@ fn candidate(attempt: &Attempt) -> (usize, Family, Vec<u32>) {
 
 fn refused(stage: Stage, code: u16) -> Failure {
     Failure {
+        tls: TlsUsed::None,
         stage,
         reply: Reply::new(code, None, "no"),
         retry: None,
@@ -582,6 +585,7 @@ fn ourselves_among_the_hosts_ends_the_attempt_and_is_a_loop_where_no_better_host
 fn a_dead_host_is_passed_over_in_the_same_attempt() {
     let mut a = attempt(2);
     let failure = Failure {
+        tls: TlsUsed::None,
         stage: Stage::Connect,
         reply: Reply::own(NO_ANSWER, "connection refused"),
         retry: None,
@@ -740,6 +744,7 @@ fn a_refusal_for_reputation_is_tried_over_the_other_family_first() {
 fn a_failed_handshake_is_followed_by_clear_text_at_the_same_host() {
     let mut a = attempt(2);
     let failure = Failure {
+        tls: TlsUsed::None,
         retry: Some(Way::Clear),
         ours: false,
         ..refused(Stage::Tls, 0)

@@ -150,7 +150,8 @@ pub struct Timeouts {
 pub enum PolicyError {
     /// The networks of a listener are the whole Internet.
     #[error(
-        "the networks of listener {n} cover every address, which makes this server an open relay: list only your own networks",
+        "the networks of listener {n} cover every address, which makes this server an open relay: list only your own \
+         networks",
         n = .listener + 1
     )]
     OpenRelay {
@@ -167,7 +168,7 @@ pub enum PolicyError {
         listener: usize,
     },
     /// TLS from the first octet without a certificate.
-    #[error("listener {n} has TLS, and there is no certificate: set one in [tls]", n = .listener + 1)]
+    #[error("listener {n} has TLS, and there is no certificate: set tls.certificate and tls.private_key", n = .listener + 1)]
     TlsWithoutCertificate {
         /// The listener's place, from 0.
         listener: usize,

@@ -9,16 +9,21 @@ use std::time::Duration;
 )]
 pub struct ParseDurationError(String);
 
-/// Reads `90s`, `5m`, `4h`, `5d`, `250ms`, `2w` and sums such as `1h30m`.
+/// Reads `90s`, `5m`, `4h`, `5d`, `250ms`, `2w` and sums such as `1h30m`; a number alone is seconds.
 ///
 /// # Errors
-/// When a number has no unit, the unit is unknown, or the sum does not fit.
+/// When a number in a sum has no unit, the unit is unknown, or the sum does not fit.
 pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
     let wrong = || ParseDurationError(text.to_owned());
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
     if rest.is_empty() {
         return Err(wrong());
+    }
+    if rest.bytes().all(|b| b.is_ascii_digit()) {
+        let seconds = rest.parse::<u64>().map_err(|_| wrong())?;
+        let whole = seconds.checked_mul(1000).ok_or_else(wrong)?;
+        return Ok(Duration::from_millis(whole));
     }
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
@@ -76,6 +81,7 @@ mod tests {
             ("1h30m", 5400),
             ("5d", 432_000),
             ("2w", 1_209_600),
+            ("300", 300),
         ];
         for (text, secs) in cases {
             assert_eq!(
@@ -85,7 +91,17 @@ mod tests {
             );
         }
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        for text in ["", "5", "5x", "m", "-5m", "5m3", "99999999999999999999d"] {
+        for text in [
+            "",
+            "5x",
+            "m",
+            "-5m",
+            "-5",
+            "5m3",
+            "99999999999999999999",
+            "18446744073709551615",
+            "99999999999999999999d",
+        ] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

@@ -1,8 +1,9 @@
-//! The few fields of an X.509 certificate that DANE speaks of, read from DER (RFC 5280 §4.1) without regard to
+//! The few fields of an X.509 certificate that DANE speaks of, and its dates, read from DER (RFC 5280 §4.1) without regard to
 //! what else is in it: certificates of version 1, and others that the library refuses, have a key as well.
 //!
 //! Nothing is verified here but one thing: a signature made with that key.
 
+use mail::Timestamp;
 use rustls::pki_types::SignatureVerificationAlgorithm;
 
 /// Constructed SEQUENCE.
@@ -11,6 +12,10 @@ const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 /// The version, where it is not 1.
 const VERSION: u8 = 0xa0;
+
+/// A time until 2049, and from 2050 on.
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 
 /// One element of DER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +55,31 @@ pub(crate) fn expect<'a>(input: &mut &'a [u8], tag: u8) -> Option<Element<'a>> {
     take(input).filter(|element| element.tag == tag)
 }
 
+/// Takes a time off the input. One before 1970 is of no use to anybody.
+fn time(input: &mut &[u8]) -> Option<Timestamp> {
+    let element = take(input)?;
+    let text = std::str::from_utf8(element.content).ok()?;
+    let whole = match element.tag {
+        // Two digits of the year: from 50 on the last century's.
+        UTC_TIME if text >= "50" => format!("19{text}"),
+        UTC_TIME => format!("20{text}"),
+        GENERALIZED_TIME => text.to_owned(),
+        _ => return None,
+    };
+    let part = |from: usize, to: usize| whole.get(from..to);
+    let written = format!(
+        "{}-{}-{}T{}:{}:{}{}",
+        part(0, 4)?,
+        part(4, 6)?,
+        part(6, 8)?,
+        part(8, 10)?,
+        part(10, 12)?,
+        part(12, 14)?,
+        part(14, whole.len())?,
+    );
+    Timestamp::parse_rfc3339(&written)
+}
+
 /// What is read of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Certificate<'a> {
@@ -57,6 +87,8 @@ pub(crate) struct Certificate<'a> {
     pub(crate) issuer: &'a [u8],
     /// The content of the name of its owner.
     pub(crate) subject: &'a [u8],
+    /// The content of its validity: from when and until when it holds.
+    pub(crate) validity: &'a [u8],
     /// The SubjectPublicKeyInfo, with tag and length.
     pub(crate) key_info: &'a [u8],
     /// The content of the same.
@@ -76,15 +108,22 @@ impl<'a> Certificate<'a> {
         }
         expect(&mut signed, SEQUENCE)?;
         let issuer = expect(&mut signed, SEQUENCE)?.content;
-        expect(&mut signed, SEQUENCE)?;
+        let validity = expect(&mut signed, SEQUENCE)?.content;
         let subject = expect(&mut signed, SEQUENCE)?.content;
         let key = expect(&mut signed, SEQUENCE)?;
         Some(Self {
             issuer,
             subject,
+            validity,
             key_info: key.whole,
             key_content: key.content,
         })
+    }
+
+    /// From when and until when it holds; nothing where that is not as RFC 5280 §4.1.2.5 has it.
+    pub(crate) fn holds(&self) -> Option<(Timestamp, Timestamp)> {
+        let mut rest = self.validity;
+        Some((time(&mut rest)?, time(&mut rest)?))
     }
 
     /// Whether one of these algorithms finds a signature made with the certificate's key.
@@ -145,6 +184,38 @@ mod tests {
     }
 
     #[test]
+    fn dates_are_read_in_both_ways_of_writing_them() {
+        let dates = |from: (u8, &str), until: (u8, &str)| {
+            let element = |(tag, text): (u8, &str)| {
+                let length = u8::try_from(text.len()).unwrap();
+                [&[tag, length], text.as_bytes()].concat()
+            };
+            let validity = [element(from), element(until)].concat();
+            let (issuer, key) = ([].as_slice(), [].as_slice());
+            let certificate = Certificate {
+                issuer,
+                subject: issuer,
+                validity: &validity,
+                key_info: key,
+                key_content: key,
+            };
+            let (from, until) = certificate.holds()?;
+            Some((from.to_string(), until.to_string()))
+        };
+        let read = dates(
+            (UTC_TIME, "700102030405Z"),
+            (GENERALIZED_TIME, "20500102030405Z"),
+        );
+        let (from, until) = read.unwrap();
+        assert!(from.starts_with("1970-01-02T03:04:05"), "{from}");
+        assert!(until.starts_with("2050-01-02T03:04:05"), "{until}");
+        for wrong in ["", "26", "261301000000Z", "2601010000Z", "26é101000000Z"] {
+            let read = dates((UTC_TIME, wrong), (UTC_TIME, "270101000000Z"));
+            assert_eq!(read, None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn whatever_is_cut_or_changed_is_read_within_its_bounds() {
         let whole = lab::Ca::new().der().to_vec();
         for end in 0..whole.len() {
@@ -157,6 +228,7 @@ mod tests {
                 if let Some(read) = Certificate::read(&changed) {
                     assert!(read.key_info.len() < whole.len());
                     read.has_signed(b"x", b"y", &[]);
+                    read.holds();
                 }
             }
         }

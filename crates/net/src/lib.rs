@@ -5,6 +5,7 @@
 //! [`connect()`] races addresses; [`Dns`] asks; [`ClientTls`] and [`ServerTls`] shake hands.
 
 mod certificate;
+mod certificate_file;
 mod clock;
 mod connect;
 mod dns;
@@ -21,6 +22,7 @@ mod stream;
 mod tls;
 mod tls_verifier;
 
+pub use certificate_file::CertificateFile;
 pub use clock::now;
 pub use connect::{ConnectError, Connected, connect, connect_by};
 pub use dns::{

@@ -35,9 +35,55 @@ pub enum TlsLoadError {
         /// What is wrong.
         why: String,
     },
-    /// Certificate and key do not go together, or are of no use.
-    #[error("certificate and private key cannot be used: {0}")]
-    Pair(#[from] rustls::Error),
+    /// The key is another certificate's.
+    #[error(
+        "{key} is not the private key of the certificate {certificate}: use the key that the certificate was \
+         requested with, and the first certificate of the file must be this server's own, not an authority's",
+        key = key.display(),
+        certificate = certificate.display()
+    )]
+    Mismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's.
+        key: PathBuf,
+    },
+    /// Certificate and key are of no use.
+    // Not `source`: it would be said twice.
+    #[error("certificate and private key cannot be used: {why}")]
+    Pair {
+        /// What is wrong.
+        why: rustls::Error,
+    },
+}
+
+impl TlsLoadError {
+    /// The file that it is about.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File { path, .. } => Some(path),
+            Self::Mismatch { key, .. } => Some(key),
+            Self::Pair { .. } => None,
+        }
+    }
+
+    /// Why this certificate and this key cannot be used together.
+    fn pair(error: rustls::Error, certificate: &Path, key: &Path) -> Self {
+        if matches!(error, rustls::Error::InconsistentKeys(_)) {
+            return Self::Mismatch {
+                certificate: certificate.to_owned(),
+                key: key.to_owned(),
+            };
+        }
+        Self::Pair { why: error }
+    }
+}
+
+impl From<rustls::Error> for TlsLoadError {
+    fn from(why: rustls::Error) -> Self {
+        Self::Pair { why }
+    }
 }
 
 /// Whom a host must prove to be.
@@ -232,6 +278,7 @@ impl ClientTls {
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .build()
                 .map_err(|e| rustls::Error::General(e.to_string()))?;
+        let files = identity;
         let identity = match identity {
             Some((certificate, key)) => Some((certificates(certificate)?, private_key(key)?)),
             None => None,
@@ -244,7 +291,11 @@ impl ClientTls {
             set_up: Mutex::new(HashMap::new()),
         };
         // Certificate and key that do not go together are an error now, not at the first mail.
-        tls.set_up(&Trust::Roots, Hello::Full)?;
+        let set_up = tls.set_up(&Trust::Roots, Hello::Full);
+        set_up.map_err(|error| match files {
+            Some((certificate, key)) => TlsLoadError::pair(error, certificate, key),
+            None => error.into(),
+        })?;
         Ok(tls)
     }
 
@@ -385,7 +436,8 @@ impl ServerTls {
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(chain, key)?;
+            .with_single_cert(chain, key)
+            .map_err(|error| TlsLoadError::pair(error, certificate, private_key))?;
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
         })
@@ -407,7 +459,7 @@ impl ServerTls {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsLoadError> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsLoadError> {
     let wrong = |why: String| TlsLoadError::File {
         path: path.to_owned(),
         what: "PEM certificates",

@@ -423,6 +423,8 @@ pub enum Answer {
         /// How many match in all.
         matching: u64,
     },
+    /// The addresses that are listened at, each with its port.
+    Listening(Vec<String>),
     /// A backup is whole.
     BackedUp {
         /// Where it is.

@@ -215,6 +215,8 @@ pub enum Request {
     Events(EventSelection),
     /// Copy the queue and what belongs to it into this directory of the server's machine; an absolute path.
     Backup(String),
+    /// The addresses that are listened at.
+    Listening,
     /// Read the configuration again.
     Reload,
     /// Figures.
@@ -286,6 +288,7 @@ impl Request {
             | Self::Events(_)
             | Self::HoldRules
             | Self::Detailed { .. }
+            | Self::Listening
             | Self::Reload
             | Self::Backup(_)
             | Self::Stats

@@ -37,6 +37,9 @@ impl Rate {
         let (count, per) = text.split_once('/').ok_or_else(form)?;
         let count = count.trim().parse().map_err(|_| form())?;
         let per = per.trim();
+        if per.is_empty() {
+            return Err(form());
+        }
         let per = if per.starts_with(|c: char| c.is_ascii_digit()) {
             parse_duration(per)?
         } else {

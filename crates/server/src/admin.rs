@@ -22,7 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::event::Event;
 use crate::shared::Shared;
 use crate::{
-    backup, explain, http, known, orders, run, signing, sources, suppression, unwritten, webhooks,
+    backup, explain, http, known, orders, reload, signing, sources, suppression, unwritten,
+    webhooks,
 };
 
 /// A request's line is no longer than this: ten thousand ids fit.
@@ -183,6 +184,7 @@ pub(crate) async fn carry_out(
         Request::Webhooks => webhooks::list(shared).await,
         Request::Webhook { name, verb } => webhooks::act(shared, &name, verb, who).await,
         Request::Events(selection) => webhooks::events(shared, selection).await,
+        Request::Listening => Ok(Answer::Listening(shared.listening.addresses())),
         Request::Reload => reload(shared, who).await,
         Request::Backup(directory) => back_up(shared, directory, who).await,
         Request::Stats => stats(shared).await,
@@ -191,9 +193,9 @@ pub(crate) async fn carry_out(
 }
 
 async fn reload(shared: &Arc<Shared>, who: &str) -> Result<Answer, String> {
-    let warnings = run::reload(shared).await?;
-    let line = shared.journal.line(net::now(), "action");
-    line.field("who", who).field("verb", "reload").send();
+    let warnings = reload::reload(shared, &format!("{who} asked")).await?;
+    let line = shared.journal.line(net::now(), "action").field("who", who);
+    line.field("verb", "reload").send();
     Ok(Answer::Done(warnings))
 }
 
@@ -387,7 +389,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
         id: h.key.id.to_string(),
         accepted: h.accepted.to_string(),
         sender: h.sender.clone(),
-        subject: String::new(),
+        subject: h.labels.subject.clone().unwrap_or_default(),
         size: h.size,
         submitter: h.submitter.clone(),
         signatures: Vec::new(),
@@ -578,6 +580,15 @@ async fn stats(shared: &Shared) -> Result<Answer, String> {
     ];
     for (name, value) in spool {
         figures.insert(name.to_owned(), value.into());
+    }
+    for shown in &shared.settings().certificates {
+        figures.insert(
+            shown.figure().to_owned(),
+            shown.days_left(net::now()).into(),
+        );
+    }
+    if let Some(why) = shared.reloads.refused() {
+        figures.insert("reload_refused".to_owned(), why.into());
     }
     if let Some(behind) = shared.spool.behind() {
         figures.insert("trouble".to_owned(), unwritten::trouble(&behind).into());

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use ops::{Answer, Request, Selection};
@@ -23,8 +23,20 @@ pub(crate) struct Unreachable {
     why: std::io::Error,
 }
 
+impl Unreachable {
+    /// Whether there is one, which this user may not ask.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.why.kind() == std::io::ErrorKind::PermissionDenied
+    }
+}
+
 pub(crate) fn ask(config: &Config, request: &Request) -> Result<Answer> {
-    let path = socket_path(&config.data_dir);
+    ask_at(&config.data_dir, request)
+}
+
+/// Asks the server that has this data directory.
+pub(crate) fn ask_at(data_dir: &Path, request: &Request) -> Result<Answer> {
+    let path = socket_path(data_dir);
     let unreachable = |why| Unreachable {
         path: path.clone(),
         why,
@@ -133,19 +145,7 @@ fn as_text(answer: Answer) -> String {
             changed,
             unchanged,
             in_flight,
-        } => {
-            let mut text = format!("{changed} recipients changed");
-            if unchanged > 0 {
-                text.push_str(&format!(", {unchanged} were so already or are being sent"));
-            }
-            if in_flight > 0 {
-                text.push_str(&format!(
-                    ", {in_flight} are being sent right now and end with this attempt"
-                ));
-            }
-            text.push_str(".\n");
-            text
-        }
+        } => acted(changed, unchanged, in_flight),
         Answer::Sites { sites, paused } => {
             let mut text = ops::sites_table(&sites);
             if !paused.is_empty() {
@@ -184,12 +184,36 @@ fn as_text(answer: Answer) -> String {
                 faults.collect::<String>()
             )
         }
+        Answer::Listening(addresses) => addresses.iter().map(|a| format!("{a}\n")).collect(),
         Answer::Done(text) => format!("{text}\n"),
         Answer::Content(text)
         | Answer::Unknown(text)
         | Answer::Refused(text)
         | Answer::Error(text) => text,
     }
+}
+
+/// What a verb did.
+fn acted(changed: u64, unchanged: u64, in_flight: u64) -> String {
+    let word = |n: u64, one: &'static str, more: &'static str| if n == 1 { one } else { more };
+    let mut text = format!(
+        "{changed} {} changed",
+        word(changed, "recipient", "recipients")
+    );
+    if unchanged > 0 {
+        let (were, are) = (word(unchanged, "was", "were"), word(unchanged, "is", "are"));
+        text.push_str(&format!(
+            ", {unchanged} {were} so already or {are} being sent"
+        ));
+    }
+    if in_flight > 0 {
+        let (are, end) = (word(in_flight, "is", "are"), word(in_flight, "ends", "end"));
+        text.push_str(&format!(
+            ", {in_flight} {are} being sent right now and {end} with this attempt"
+        ));
+    }
+    text.push_str(".\n");
+    text
 }
 
 fn tested_text(tested: &ops::WebhookTested) -> String {

@@ -27,11 +27,11 @@ use arguments::{
 use crate::config::{self, Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::started::Started;
-use crate::users::Users;
-use crate::{ask, backup, demo, dkim, keys, logbook, rights, run, sendmail, tools, webhooks};
+use crate::users::{self, Users};
+use crate::{ask, backup, check, demo, dkim, keys, logbook, rights, run, sendmail, tools};
 
 /// Where the configuration is looked for when none is named.
-const CONFIG: &str = "/etc/sendoff/sendoff.toml";
+pub(crate) const CONFIG: &str = "/etc/sendoff/sendoff.toml";
 
 /// Says something to whoever runs the program. Standard error that nobody reads holds nothing up
 /// for longer than a second.
@@ -72,31 +72,70 @@ pub(crate) fn main() -> ExitCode {
     }
     // Before the configuration is read, which is bounded by it.
     config::descriptors::raise_limit();
+    let json = cli.json;
     let result = carry_out(cli);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("{error:#}"));
+            if let Some(Ends(code)) = error.downcast_ref() {
+                return ExitCode::from(*code);
+            }
+            let text = format!("{error:#}");
             let of_config = error.downcast_ref::<ConfigError>().is_some()
                 || error.downcast_ref::<net::TlsLoadError>().is_some();
-            if of_config {
-                ExitCode::from(2)
+            let code = if of_config {
+                2
             } else if error.downcast_ref::<ask::Unreachable>().is_some() {
-                ExitCode::from(3)
+                3
             } else {
-                ExitCode::FAILURE
+                1
+            };
+            match json {
+                // One object, and nothing in front of it.
+                true => drop(writeln!(std::io::stderr(), "{}", failure(&text, code))),
+                false => complain(&text),
             }
+            ExitCode::from(code)
         }
     }
 }
 
-pub(crate) fn load(path: Option<&PathBuf>) -> Result<Config> {
+/// An error as JSON.
+fn failure(text: &str, code: u8) -> String {
+    mail::visible(&serde_json::json!({ "error": text, "exit_code": code }).to_string()).into_owned()
+}
+
+/// Prints what was done: a sentence, which is a text in JSON too.
+pub(crate) fn done(json: bool, text: &str) {
+    print(&match json {
+        true => format!("{}\n", serde_json::Value::from(text)),
+        false => format!("{text}\n"),
+    });
+}
+
+/// A command that has said what there is to say ends with this exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("exit code {0}")]
+pub(crate) struct Ends(pub(crate) u8);
+
+/// The configuration file: the one named, or the usual one if it is there.
+pub(crate) fn configuration(path: Option<&PathBuf>) -> Option<PathBuf> {
     let default = PathBuf::from(CONFIG);
     match path {
-        Some(path) => Ok(Config::load(path)?),
+        Some(path) => Some(path.clone()),
         // A file that may not be looked at is not one that is not there.
-        None if default.try_exists().unwrap_or(true) => Ok(Config::load(&default)?),
-        None => Ok(Config::parse("", &default, Path::new("/etc/sendoff"))?),
+        None => default.try_exists().unwrap_or(true).then_some(default),
+    }
+}
+
+pub(crate) fn load(path: Option<&PathBuf>) -> Result<Config> {
+    match configuration(path) {
+        Some(path) => Ok(Config::load(&path)?),
+        None => Ok(Config::parse(
+            "",
+            Path::new(CONFIG),
+            Path::new("/etc/sendoff"),
+        )?),
     }
 }
 
@@ -132,6 +171,12 @@ fn carry_out(cli: Cli) -> Result<()> {
     if without_configuration(&cli.command)? {
         return Ok(());
     }
+    if let Command::Check(asked) = &cli.command {
+        return check::carry_out(cli.config.as_ref(), asked, json);
+    }
+    if let Command::Reload = &cli.command {
+        return reload(cli.config.as_ref(), json);
+    }
     let config = load(cli.config.as_ref())?;
     match cli.command {
         Command::Serve => {
@@ -142,8 +187,6 @@ fn carry_out(cli: Cli) -> Result<()> {
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             result
         }
-        Command::Check => check(cli.config.as_ref(), &config),
-        Command::Reload => ask::show(&config, &Request::Reload, json),
         Command::Queue(command) => queue(&config, command, json),
         Command::Source(SourceCommand::List) => ask::show(&config, &Request::Sources, json),
         Command::Site(command) => site(&config, command, json),
@@ -167,14 +210,30 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Stats => ask::show(&config, &Request::Stats, json),
         Command::Health => ask::show(&config, &Request::Health, json),
         Command::Backup { directory } => back_up(&config, &directory, json),
-        Command::Restore(asked) => restore(&config, &asked),
+        Command::Restore(asked) => restore(&config, &asked, json),
         // Carried out above, before a configuration is needed.
         Command::Demo(_)
+        | Command::Check(_)
+        | Command::Reload
         | Command::Openapi
         | Command::Man { .. }
         | Command::Completions { .. }
         | Command::Sendmail { .. } => Ok(()),
     }
+}
+
+/// Has the server read its configuration again. It is asked though the file is wrong: then it says so to everybody who
+/// watches it.
+fn reload(path: Option<&PathBuf>, json: bool) -> Result<()> {
+    let judged = check::read(configuration(path).as_deref(), false)?;
+    let answer = match ask::ask_at(&judged.data_dir, &Request::Reload) {
+        Ok(answer) => answer,
+        Err(error) => {
+            let wrong = judged.errors.into_iter().next();
+            return Err(wrong.map_or(error, anyhow::Error::from));
+        }
+    };
+    ask::print_answer(answer, json)
 }
 
 fn site(config: &Config, command: SiteCommand, json: bool) -> Result<()> {
@@ -202,12 +261,13 @@ fn site(config: &Config, command: SiteCommand, json: bool) -> Result<()> {
     ask::show(config, &request, json)
 }
 
-fn restore(config: &Config, asked: &Restore) -> Result<()> {
+fn restore(config: &Config, asked: &Restore, json: bool) -> Result<()> {
     let wanted = backup::Wanted {
         send: asked.send,
         damaged: asked.damaged,
     };
-    print(&backup::restore(config, &asked.directory, wanted)?);
+    let text = backup::restore(config, &asked.directory, wanted)?;
+    done(json, text.trim_end());
     Ok(())
 }
 
@@ -263,35 +323,6 @@ fn log(config: &Config, command: LogCommand, json: bool) -> Result<()> {
             logbook::search(config, &wanted, limit)
         }
     }
-}
-
-fn check(path: Option<&PathBuf>, config: &Config) -> Result<()> {
-    let name = match (path, &config.path) {
-        (Some(path), _) | (None, Some(path)) => path.display().to_string(),
-        (None, None) => "the defaults (there is no configuration file)".to_owned(),
-    };
-    config.check_keys()?;
-    for warning in config.warnings.iter().chain(&config.proposals) {
-        print(&format!("Note: {warning}.\n"));
-    }
-    let elsewhere = rights::mailboxes_elsewhere(config);
-    for warning in rights::readable_secrets(config)
-        .into_iter()
-        .chain(elsewhere)
-    {
-        print(&format!("Warning: {warning}.\n"));
-    }
-    if let Some((certificate, key)) = &config.tls.certificate {
-        net::ServerTls::load(certificate, key).context("tls.certificate and tls.private_key")?;
-    }
-    run::client_tls(config)?;
-    config
-        .dns
-        .check()
-        .map_err(|why| anyhow!("dns.trust_anchor: {why}"))?;
-    webhooks::load(&config.events)?;
-    print(&format!("{name}: no errors.\n"));
-    Ok(())
 }
 
 impl Selected {
@@ -414,7 +445,7 @@ fn confirm(config: &Config, verb: &Verb, selection: &Selection) -> Result<()> {
 fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
     rights::take_on_for_file(&config.users_file)?;
     let mut users = Users::load(&config.users_file)?;
-    let done = match command {
+    let text = match command {
         UserCommand::List => {
             let names = users.names();
             let text = match json {
@@ -427,35 +458,49 @@ fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
         }
         UserCommand::Add { name } => {
             users.add(&name, &password()?)?;
-            format!("{name} may log in now.\n")
+            format!("{name} may log in now.")
         }
         UserCommand::Password { name } => {
             users.set_password(&name, &password()?)?;
-            format!("The password of {name} is changed.\n")
+            format!("The password of {name} is changed.")
         }
         UserCommand::Senders { name, senders, own } => {
             if senders.is_empty() && !own {
-                let shown = match users.senders(&name)? {
-                    None => "its own domains".to_owned(),
-                    Some([]) => "no address".to_owned(),
-                    Some(list) => list.join(", "),
-                };
-                print(&match json {
-                    true => format!("{}\n", serde_json::to_string(&users.senders(&name)?)?),
-                    false => format!("{name} may send from: {shown}.\n"),
-                });
-                return Ok(());
+                return show_senders(config, &users, &name, json);
             }
             let senders = (!own).then_some(senders);
             users.set_senders(&name, senders)?;
-            format!("{name} may send from other addresses now.\n")
+            format!("{name} may send from other addresses now.")
         }
         UserCommand::Remove { name } => {
             users.remove(&name)?;
-            format!("{name} may not log in any more.\n")
+            format!("{name} may not log in any more.")
         }
     };
-    print(&done);
+    done(json, &text);
+    Ok(())
+}
+
+/// From where a user may send.
+fn show_senders(config: &Config, users: &Users, name: &str, json: bool) -> Result<()> {
+    let given = users.senders(name)?;
+    let own = users::own_domains(name, &run::own_domains(config));
+    let own: Vec<String> = own.iter().map(|domain| format!("@{domain}")).collect();
+    let senders = given.unwrap_or(&own);
+    print(&match (json, given) {
+        (true, given) => {
+            let value = serde_json::json!({
+                "user": name, "senders": senders, "own_domains": given.is_none(),
+            });
+            format!("{value}\n")
+        }
+        (false, None) => format!(
+            "{name} may send from its own domains: {}.\n",
+            own.join(", ")
+        ),
+        (false, Some([])) => format!("{name} may send from no address.\n"),
+        (false, Some(list)) => format!("{name} may send from: {}.\n", list.join(", ")),
+    });
     Ok(())
 }
 

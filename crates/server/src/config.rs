@@ -12,6 +12,7 @@ pub(crate) mod descriptors;
 mod dkim;
 mod doubts;
 mod error;
+pub(crate) mod judged;
 mod listeners;
 mod memory;
 mod named;
@@ -84,9 +85,9 @@ pub(crate) struct Config {
     pub(crate) sources: Sources,
     /// The keys that mail is signed with.
     pub(crate) dkim: sign::Keyring,
-    /// Why one of them cannot be used. Commands that sign nothing do not care: whoever runs them,
+    /// Why some of them cannot be used. Commands that sign nothing do not care: whoever runs them,
     /// such as a user of `sendmail`, may not read keys.
-    unusable_key: Option<ConfigError>,
+    unusable_keys: Vec<ConfigError>,
     pub(crate) dns: DnsSettings,
     pub(crate) tls_reports: TlsReportSettings,
     pub(crate) log: LogSettings,
@@ -250,14 +251,19 @@ pub(crate) struct LogSettings {
 impl Config {
     /// Reads a configuration file.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
-            path: path.to_owned(),
-            why: Arc::new(error),
-        })?;
+        let text = Self::read(path)?;
         let base = path.parent().map(Path::to_owned).unwrap_or_default();
         let mut config = Self::parse(&text, path, &base)?;
         config.path = Some(path.to_owned());
         Ok(config)
+    }
+
+    /// The text of a file.
+    pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
+        std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+            path: path.to_owned(),
+            why: Arc::new(error),
+        })
     }
 
     /// Reads the text of a configuration; relative paths in it are below `base`.
@@ -274,7 +280,7 @@ impl Config {
 
     /// Whether every key to sign with can be used.
     pub(crate) fn check_keys(&self) -> Result<(), ConfigError> {
-        self.unusable_key.clone().map_or(Ok(()), Err)
+        self.unusable_keys.first().cloned().map_or(Ok(()), Err)
     }
 }
 

@@ -233,7 +233,10 @@ impl View {
 
     fn show(&mut self, line: &Value) {
         let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
-        let attempt = text("attempt").parse::<u64>().unwrap_or_default();
+        let attempt = line
+            .get("attempt")
+            .and_then(Value::as_u64)
+            .unwrap_or_default();
         let to = text("to").trim_matches(['<', '>']).to_owned();
         let (who, what) = match text("event") {
             "accepted" if text("via") == "smtp" => (to, format!("accepted as {}", text("id"))),

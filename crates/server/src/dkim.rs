@@ -267,7 +267,7 @@ fn list(config: &Config, json: bool) -> Result<()> {
         text.push_str("There are no keys: mail is not signed (`sendoff dkim generate`).\n");
     }
     for gap in config.dkim.gaps(now) {
-        text.push_str(&format!("Note: {gap}.\n"));
+        text.push_str(&format!("warning: {gap}.\n"));
     }
     show(json, &json!(values), text.trim_end())
 }
@@ -341,7 +341,7 @@ async fn check(config: &Config, domain: Option<&str>, json: bool) -> Result<()> 
         values.push(value);
     }
     for gap in config.dkim.gaps(net::now()) {
-        text.push_str(&format!("Note: {gap}.\n"));
+        text.push_str(&format!("warning: {gap}.\n"));
     }
     show(json, &json!(values), text.trim_end())?;
     match bad {

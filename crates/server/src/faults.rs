@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use mail::{Reply, Timestamp};
 
+use crate::reload;
 use crate::resolve::Hop;
-use crate::run;
 use crate::shared::Shared;
 
 /// How long it is until the next try: a wrong password must not lock the account.
@@ -140,13 +140,9 @@ fn watch_secret(shared: &Arc<Shared>, site: &Arc<str>) {
             && round(&shared) == this_round
         {
             if changed() != before {
-                let result = run::reload(&shared).await;
-                let line = shared.journal.line(net::now(), "reload");
-                let line = line.field("because", "the relay's password_file changed");
-                return match result {
-                    Ok(_) => line.field("result", "done").send(),
-                    Err(why) => line.field("result", "refused").field("why", why).send(),
-                };
+                let because = "the relay's password_file changed";
+                // It is logged, and shown to those who watch.
+                return drop(reload::reload(&shared, because).await);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

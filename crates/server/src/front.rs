@@ -11,10 +11,12 @@ use smtp::sasl::{Evidence, Keys, Login};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::guard::Try;
 use crate::hand_in::accept;
+use crate::listening::Spot;
 use crate::shared::{Figures, Shared};
 use crate::users::UsersError;
 use crate::{floods, local, quotas};
@@ -78,13 +80,21 @@ struct Account {
     changes: watch::Receiver<()>,
 }
 
+/// A listener whose connections are taken.
+pub(crate) struct WayIn {
+    pub(crate) listener: TcpListener,
+    pub(crate) spot: Spot,
+    /// Cancelled when the configuration has it no more.
+    pub(crate) close: CancellationToken,
+}
+
 /// Takes connections of one listener until the server stops.
-pub(crate) async fn listen(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    number: usize,
-    tasks: TaskTracker,
-) {
+pub(crate) async fn listen(shared: Arc<Shared>, way_in: WayIn, tasks: TaskTracker) {
+    let WayIn {
+        listener,
+        spot,
+        close,
+    } = way_in;
     let mut told: Option<Instant> = None;
     loop {
         let (stream, peer) = tokio::select! {
@@ -101,17 +111,18 @@ pub(crate) async fn listen(
                 }
             },
             () = shared.stopping.cancelled() => return,
+            () = close.cancelled() => return,
         };
         Figures::count(&shared.figures.connections_in);
         let shared = Arc::clone(&shared);
-        tasks.spawn(async move { admit(&shared, stream, peer, number).await });
+        tasks.spawn(async move { admit(&shared, stream, peer, spot).await });
     }
 }
 
 /// Lets a client in, or turns it away. One that comes by a proxy counts under its own address.
-async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, number: usize) {
+async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, spot: Spot) {
     let settings = shared.settings();
-    let listener = settings.policy.listeners.get(number);
+    let listener = settings.listener(spot).map(|(_, listener)| listener);
     let by_proxy = listener.is_some_and(|l| l.is_proxy(peer.ip()));
     let near = match settings.policy.locals_log_in && is_here(peer) {
         false => Near::Elsewhere,
@@ -147,7 +158,7 @@ async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, nu
                 since: Instant::now(),
                 age_max,
             };
-            serve(shared, stream, &guest, number).await;
+            serve(shared, stream, &guest, spot).await;
         }
         Err(full) => {
             // To be told takes a descriptor: beyond some, the connection only ends.
@@ -188,14 +199,15 @@ fn is_here(peer: SocketAddr) -> bool {
     peer.ip().to_canonical().is_loopback() || UdpSocket::bind(own).is_ok()
 }
 
-async fn serve(shared: &Arc<Shared>, tcp: TcpStream, guest: &Guest, number: usize) {
+async fn serve(shared: &Arc<Shared>, tcp: TcpStream, guest: &Guest, spot: Spot) {
     let peer = guest.peer;
     let settings = shared.settings();
     let policy = Arc::clone(&settings.policy);
-    let implicit = policy
-        .listeners
-        .get(number)
-        .is_some_and(|l| l.tls == Tls::Implicit);
+    // A reload may have closed the listener meanwhile.
+    let Some((number, listener)) = settings.listener(spot) else {
+        return;
+    };
+    let implicit = listener.tls == Tls::Implicit;
     if let Err(error) = tcp.set_nodelay(true) {
         log_trouble(shared, peer, &error.to_string());
         return;

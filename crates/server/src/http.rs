@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::event::{Event, Gauges};
 use crate::shared::Shared;
-use crate::{admin, floods, hand_in, sources, unwritten};
+use crate::{admin, floods, hand_in, listening, sources, unwritten};
 
 /// The queue's owner answers within this time, or mail is not well taken in.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
@@ -24,10 +24,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 /// Begins to answer at this listener.
 pub(crate) fn open(shared: &Arc<Shared>, listener: TcpListener, tasks: &TaskTracker) -> Result<()> {
     let https = shared.settings().config.console.is_https();
-    let line = shared.journal.line(net::now(), "listening");
-    line.field("address", listener.local_addr()?)
-        .field("for", if https { "https" } else { "http" })
-        .send();
+    let what = if https { "https" } else { "http" };
+    listening::announce(shared, listener.local_addr()?, Some(what), None);
     let backend = Arc::new(Http(Arc::clone(shared)));
     let stopping = shared.stopping.clone();
     tokio::spawn(console::serve(backend, listener, stopping, tasks.clone()));
@@ -78,6 +76,32 @@ impl Http {
         let mut words = shared.faults.words();
         words.extend(sources::faults(shared, config));
         words
+    }
+
+    /// What does not keep mail back, and needs somebody.
+    fn warnings(&self) -> Vec<String> {
+        let shared = &self.0;
+        let now = net::now();
+        let certificates = &shared.settings().certificates;
+        let ending = certificates.iter().filter_map(|c| c.ends(now));
+        let ending = ending.map(|doubt| doubt.what);
+        shared.reloads.refused().into_iter().chain(ending).collect()
+    }
+
+    /// Of the configuration: the reload, and until when certificates hold.
+    fn of_settings(&self) -> Vec<(&'static str, Vec<u64>)> {
+        let shared = &self.0;
+        let refused = shared.reloads.refused().is_some();
+        let mut values = vec![
+            ("config_reload_failed", vec![u64::from(refused)]),
+            ("config_read_timestamp_seconds", vec![shared.reloads.read()]),
+        ];
+        let settings = shared.settings();
+        values.extend(settings.certificates.iter().map(|shown| {
+            let until = shown.certificate.not_after.as_millis() / 1000;
+            (shown.metric(), vec![until])
+        }));
+        values
     }
 
     /// Of those that nothing is sent to, of those who are told what happened, and of faults.
@@ -148,7 +172,7 @@ impl Http {
             ("log_lines_lost", vec![self.0.journal.lost()]),
             ("ready", vec![u64::from(ready)]),
         ];
-        values.extend(self.of_lists());
+        values.extend(self.of_lists().into_iter().chain(self.of_settings()));
         if let Some(g) = gauges {
             values.extend([
                 ("scheduled_recipients", vec![g.recipients]),
@@ -242,6 +266,10 @@ impl Backend for Http {
 
     fn faults(&self) -> Vec<String> {
         self.faults()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings()
     }
 
     fn trouble(&self) -> Later<'_, Option<String>> {

@@ -302,6 +302,28 @@ impl Line<'_> {
     }
 }
 
+/// Fields whose values are numbers: in JSON they are written as such.
+const NUMBERS: [&str; 18] = [
+    "and-more",
+    "attempt",
+    "bytes",
+    "changed",
+    "count",
+    "entries",
+    "events",
+    "failures",
+    "held",
+    "limit",
+    "lines",
+    "octets",
+    "recipients",
+    "reserve",
+    "size",
+    "unchanged",
+    "unsent",
+    "waiting",
+];
+
 /// A line as it is written.
 #[derive(Debug)]
 struct Text {
@@ -328,8 +350,9 @@ impl Text {
         self.text.push_str(if self.json { "\":" } else { "=" });
         let start = self.text.len();
         if write!(self.text, "{value}").is_ok() {
-            let plain = self.text.get(start..).is_some_and(stands_alone);
-            if self.json || !plain {
+            let value = self.text.get(start..).unwrap_or_default();
+            let is_number = self.json && NUMBERS.contains(&name) && value.parse::<u64>().is_ok();
+            if (self.json && !is_number) || !stands_alone(value) {
                 let value = self.text.split_off(start);
                 // JSON's quoting is readable in text too, and keeps a value on its line.
                 let quoted = serde_json::Value::String(value).to_string();
@@ -569,7 +592,7 @@ mod tests {
             panic!("one line says what is missing: {gap:?}")
         };
         let gap: serde_json::Value = serde_json::from_str(gap).expect("JSON");
-        assert_eq!(gap.get("lines"), Some(&"3".into()), "{gap}");
+        assert_eq!(gap.get("lines"), Some(&3.into()), "{gap}");
         assert_eq!(journal.shared.backlog.waiting.load(Ordering::Relaxed), 0);
     }
 

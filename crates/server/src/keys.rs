@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use console::{Key, KeysFile, Scope};
 
-use crate::cli::{complain, print};
+use crate::cli::{complain, done, print};
 use crate::config::Config;
 use crate::rights;
 
@@ -60,7 +60,7 @@ pub(crate) fn carry_out(config: &Config, command: KeyCommand, json: bool) -> Res
         KeyCommand::List => print(&list(file.keys(), json)?),
         KeyCommand::Revoke { name } => {
             file.revoke(&name)?;
-            print(&format!("{name} is of no use any more.\n"));
+            done(json, &format!("{name} is of no use any more."));
         }
     }
     Ok(())

@@ -262,6 +262,7 @@ pub(crate) async fn fill(
     };
     let token = shared.oauth.token(shared, settings, &oauth).await;
     let token = token.map_err(|why| Failure {
+        tls: mail::TlsUsed::None,
         stage: Stage::Login,
         reply: Reply::own(
             EnhancedCode::new(4, 7, 0),

@@ -182,6 +182,7 @@ pub(crate) async fn begin(
         let shaken = shaken.map_err(|error| {
             let text = format!("TLS handshake failed: {error}");
             Failure {
+                tls: TlsUsed::None,
                 stage: Stage::Tls,
                 reply: Reply::own(EnhancedCode::new(4, 7, 5), text),
                 retry: swallowed(&error, opening.way).then_some(Way::SmallHello),
@@ -194,6 +195,7 @@ pub(crate) async fn begin(
     let mut session = Session::new(session, tls, net::now());
     if tls == TlsUsed::Verified {
         let nonce = nonce().map_err(|error| Failure {
+            tls: TlsUsed::None,
             stage: Stage::Login,
             reply: Reply::own(EnhancedCode::new(4, 3, 0), error.to_string()),
             retry: None,
@@ -333,6 +335,7 @@ pub(crate) async fn derive(derivation: Derivation) -> Vec<u8> {
 pub(crate) fn lost() -> Failure {
     let reply = Reply::own(EnhancedCode::new(4, 4, 2), "the connection was lost");
     Failure {
+        tls: TlsUsed::None,
         stage: Stage::Greeting,
         reply,
         retry: None,

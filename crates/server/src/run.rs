@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use mail::{Domain, IdSource, QueueId, Timestamp};
+use mail::{Domain, IdSource, QueueId};
 use net::{ClientTls, Dns, ServerTls};
 use spool::{HistoryFound, Options, Recovered, Spool};
 use tokio::net::TcpListener;
@@ -18,17 +18,19 @@ use crate::accounts;
 use crate::admin;
 use crate::clock::{self, Clock};
 use crate::config::Config;
+use crate::doubts;
 use crate::drops;
 use crate::event::Event;
 use crate::floods;
 use crate::forgetting;
-use crate::front;
 use crate::http;
 use crate::journal::Journal;
+use crate::listening;
 use crate::oauth;
 use crate::own_mail;
 use crate::queue::{Ended, Owner};
 use crate::quotas;
+use crate::reload;
 use crate::rights;
 use crate::secrets;
 use crate::service::{self, Manager};
@@ -68,9 +70,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
         .send();
     log_recovery(&journal, &recovered);
     log_space(&journal, &spool, &config);
-    for warning in &config.warnings {
-        journal.line(start, "warning").field("what", warning).send();
-    }
+    warn(&journal, &config);
     let mut config = config;
     config.intake.usage = quotas::restore(&config.data_dir, &journal);
     let settings = settings(config).await?;
@@ -86,13 +86,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     open_doors(&shared)?;
     drops::prepare(&shared);
     tasks.spawn(drops::collect(Arc::clone(&shared)));
-    for (number, listener) in started.listeners.into_iter().enumerate() {
-        let listener = TcpListener::from_std(listener)?;
-        let line = shared.journal.line(net::now(), "listening");
-        line.field("address", listener.local_addr()?).send();
-        let shared = Arc::clone(&shared);
-        tokio::spawn(front::listen(shared, listener, number, tasks.clone()));
-    }
+    listening::begin(&shared, started.listeners, &tasks)?;
     if let Some(listener) = started.http {
         http::open(&shared, TcpListener::from_std(listener)?, &tasks)?;
     }
@@ -103,6 +97,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared)));
     tokio::spawn(floods::keep_telling(Arc::clone(&shared)));
+    tokio::spawn(doubts::certificates::keep_telling(Arc::clone(&shared)));
     tokio::spawn(accounts::keep(Arc::clone(&shared)));
     tokio::spawn(quotas::keep(Arc::clone(&shared)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared)));
@@ -125,6 +120,18 @@ fn open_doors(shared: &Arc<Shared>) -> Result<()> {
     let door = own_mail::open(data_dir).context("opening the socket of mailq")?;
     tokio::spawn(own_mail::serve(Arc::clone(shared), door));
     Ok(())
+}
+
+/// Logs what works and will hurt; as lines for whoever asked for a reload.
+pub(crate) fn warn(journal: &Journal, config: &Config) -> Vec<String> {
+    let now = net::now();
+    let doubts = doubts::of(config, now).into_iter().map(|doubt| doubt.what);
+    let all = config.warnings.iter().cloned().chain(doubts);
+    let log = |what: String| {
+        journal.line(now, "warning").field("what", &what).send();
+        format!("warning: {what}.")
+    };
+    all.map(log).collect()
 }
 
 /// Opens the queue in its place.
@@ -223,15 +230,20 @@ fn log_space(journal: &Journal, spool: &Spool, config: &Config) {
 }
 
 /// TLS towards other servers, as the configuration has it.
-pub(crate) fn client_tls(config: &Config) -> Result<ClientTls> {
+pub(crate) fn load_client_tls(config: &Config) -> Result<ClientTls, net::TlsLoadError> {
     let identity = config.outgoing.client_identity.as_ref();
     let identity = identity.map(|(c, k)| (c.as_path(), k.as_path()));
     ClientTls::new(&config.tls.extra_roots, identity)
+}
+
+/// The same, with an error that names the keys.
+pub(crate) fn client_tls(config: &Config) -> Result<ClientTls> {
+    load_client_tls(config)
         .context("tls.extra_roots, outgoing.client_certificate and outgoing.client_key")
 }
 
 /// Loads everything that the configuration names.
-async fn settings(config: Config) -> Result<Settings> {
+pub(crate) async fn settings(config: Config) -> Result<Settings> {
     config.check_keys()?;
     let dns = Dns::new(&config.dns)
         .await
@@ -258,8 +270,10 @@ async fn settings(config: Config) -> Result<Settings> {
     }
     let policy = Arc::new(policy);
     let webhooks = webhooks::load(&config.events)?;
+    let certificates = doubts::certificates::read(&config);
     Ok(Settings {
         config,
+        certificates,
         webhooks,
         policy,
         dns,
@@ -271,7 +285,7 @@ async fn settings(config: Config) -> Result<Settings> {
 
 /// Where users whose names have no domain may send from: the domains that are delivered to here,
 /// the postmaster's, this server's own name and the domain above that.
-fn own_domains(config: &Config) -> Vec<Domain> {
+pub(crate) fn own_domains(config: &Config) -> Vec<Domain> {
     let hostname = &config.hostname;
     let above = hostname
         .as_str()
@@ -452,12 +466,8 @@ async fn obey(signals: Signals, shared: Arc<Shared>, stop: CancellationToken) {
             _ = int.recv() => break,
             () = stop.cancelled() => break,
             _ = hup.recv() => {
-                let result = reload(&shared).await;
-                let line = shared.journal.line(net::now(), "reload");
-                match result {
-                    Ok(_) => line.field("result", "done").send(),
-                    Err(why) => line.field("result", "refused").field("why", why).send(),
-                }
+                // It is logged, and shown to those who watch.
+                drop(reload::reload(&shared, "SIGHUP").await);
             }
         }
     }
@@ -469,76 +479,6 @@ async fn obey(signals: Signals, shared: Arc<Shared>, stop: CancellationToken) {
     shared.manager.stopping();
     shared.stopping.cancel();
     shared.tell(Event::Stop);
-}
-
-/// Reads the configuration again and puts it in force, as a whole or not at all.
-pub(crate) async fn reload(shared: &Shared) -> Result<String, String> {
-    shared.manager.reloading();
-    let result = read_again(shared).await;
-    // The old settings are in force where the new ones were refused: ready in either case.
-    shared.manager.ready();
-    result
-}
-
-async fn read_again(shared: &Shared) -> Result<String, String> {
-    let old = shared.settings();
-    let path = old.config.path.clone();
-    let path = path.ok_or("this server runs without a configuration file")?;
-    let sandbox = old.config.sandbox.in_force.clone();
-    let config = Config::load(&path).map_err(|e| sandbox.explain(&e.to_string()))?;
-    let mut words = vec!["The configuration is in force.".to_owned()];
-    let fixed = [
-        (config.data_dir != old.config.data_dir, "data_dir"),
-        (
-            config.listeners != old.config.listeners,
-            "listener addresses",
-        ),
-        (
-            config.console.address != old.config.console.address,
-            "console.address",
-        ),
-        (config.user != old.config.user, "user"),
-        (
-            config.sandbox.enabled != old.config.sandbox.enabled,
-            "sandbox.enabled",
-        ),
-        (config.log.file != old.config.log.file, "log.file"),
-        (
-            config.queue.segment_bytes != old.config.queue.segment_bytes
-                || config.queue.reserve_bytes != old.config.queue.reserve_bytes,
-            "queue.segment_size or queue.reserve",
-        ),
-    ];
-    if let Some((_, what)) = fixed.iter().find(|(changed, _)| *changed) {
-        return Err(format!(
-            "{what} changed, which needs a restart; nothing was changed"
-        ));
-    }
-    if let Some(why) = sandbox.lacks(&config) {
-        return Err(format!("{why}; nothing was changed"));
-    }
-    words.extend(config.warnings.iter().map(|w| format!("Note: {w}.")));
-    if config.log.detailed != old.config.log.detailed {
-        // Otherwise what an administrator switched by hand stays.
-        let until = config.log.detailed.then_some(Timestamp::MAX);
-        shared.journal.set_detailed(None, until);
-    }
-    let mut config = config;
-    config.sandbox.in_force = sandbox.clone();
-    // What was used of a quota stays used.
-    config.intake.usage = Arc::clone(&old.policy.usage);
-    config.intake.suppressed = Arc::clone(&old.policy.suppressed);
-    let settings = settings(config).await;
-    let settings = settings.map_err(|e| sandbox.explain(&format!("{e:#}")))?;
-    rights::set_umask(&settings.config);
-    shared.replace_settings(settings);
-    shared.sources.forget_troubles();
-    shared.faults.forget();
-    shared.oauth.begin_anew().await;
-    shared.tls.forget_failures();
-    shared.webhooks.reload();
-    shared.tell(Event::Reloaded);
-    Ok(words.join("\n"))
 }
 
 async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Result<()> {

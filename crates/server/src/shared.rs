@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::contents::Contents;
 use crate::controls::Controls;
+use crate::doubts::Shown;
 use crate::event::Event;
 use crate::faults::Faults;
 use crate::floods::Floods;
@@ -24,10 +25,12 @@ use crate::guard::LoginGuard;
 use crate::harvest::Harvest;
 use crate::hops::Marks;
 use crate::journal::Journal;
+use crate::listening::{Listening, Spot};
 use crate::oauth::Oauth;
 use crate::quotas::QuotaFile;
 use crate::reactions::Reactions;
 use crate::relayed::Relayed;
+use crate::reload::Reloads;
 use crate::service::Manager;
 use crate::sources::SourceStates;
 use crate::sts::StsPolicies;
@@ -48,9 +51,17 @@ pub(crate) struct Settings {
     pub(crate) server_tls: Option<ServerTls>,
     pub(crate) logins: Logins,
     pub(crate) webhooks: Vec<Arc<Target>>,
+    /// The certificates of ours that are in use.
+    pub(crate) certificates: Vec<Shown>,
 }
 
 impl Settings {
+    /// The listener at this spot, and its place among all.
+    pub(crate) fn listener(&self, spot: Spot) -> Option<(usize, &intake::Listener)> {
+        let place = spot.place(&self.config.listeners)?;
+        Some((place, self.policy.listeners.get(place)?))
+    }
+
     /// The webhook of this name.
     pub(crate) fn webhook(&self, name: &str) -> Option<&Arc<Target>> {
         self.webhooks.iter().find(|hook| hook.settings.name == name)
@@ -122,6 +133,10 @@ pub(crate) struct Shared {
     /// Cancelled when the server stops.
     pub(crate) stopping: CancellationToken,
     pub(crate) figures: Figures,
+    /// The listeners that are open.
+    pub(crate) listening: Listening,
+    /// What came of reading the configuration.
+    pub(crate) reloads: Reloads,
     pub(crate) manager: Manager,
 }
 
@@ -327,6 +342,8 @@ impl Shared {
             runtime: tokio::runtime::Handle::current(),
             stopping: CancellationToken::new(),
             figures: Figures::default(),
+            listening: Listening::default(),
+            reloads: Reloads::new(net::now()),
             manager,
         }
     }

@@ -13,7 +13,7 @@ use smtp::reply::ReplyParser;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::cli::print;
+use crate::cli::{Ends, print};
 use crate::config::{Config, RuleKeys};
 use crate::resolve::answer;
 
@@ -46,7 +46,8 @@ pub(crate) async fn mx(config: &Config, domain: &str, json: bool) -> Result<()> 
             Step::Go(next) => break next,
             Step::No(verdict) => {
                 let value = json!({"domain": domain.as_str(), "error": verdict.reply.to_string()});
-                return show(json, &value, &format!("{domain}: {}\n", verdict.reply));
+                show(json, &value, &format!("{domain}: {}\n", verdict.reply))?;
+                return Err(Ends(1).into());
             }
             Step::AskMx(name) => {
                 router.mx_answer(answer(dns.mx(name.as_str()).await.answer, |mx| MxRecord {

@@ -374,6 +374,7 @@ impl Tried {
         let reply = Reply::own(deliver::NO_ANSWER, why);
         self.note(&peer, &reply);
         let failure = Failure {
+            tls: TlsUsed::None,
             stage: Stage::Connect,
             reply,
             retry: None,

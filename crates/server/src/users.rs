@@ -243,6 +243,15 @@ struct Known {
     remembered: HashMap<String, (Vec<u8>, Timestamp)>,
 }
 
+/// The domain in a user's name; for a name without one, the server's own domains.
+pub(crate) fn own_domains(name: &str, of_server: &[Domain]) -> Vec<Domain> {
+    let of_name = name.rsplit_once('@').map(|(_, domain)| domain);
+    match of_name.and_then(|domain| Domain::parse(domain).ok()) {
+        Some(domain) => vec![domain],
+        None => of_server.to_vec(),
+    }
+}
+
 impl Logins {
     /// Logins against the users of this file; it is read when it is needed and has changed. By the secret users
     /// are made up who are not there: it must stay the same.
@@ -348,18 +357,10 @@ impl Logins {
         }))
     }
 
-    /// The domain in a user's name; for a name without one, the server's own domains.
+    /// What a user without senders may send from.
     fn own_domains_of(&self, name: &str) -> Vec<SenderMatch> {
-        let of_name = name.rsplit_once('@').map(|(_, domain)| domain);
-        match of_name.and_then(|domain| Domain::parse(domain).ok()) {
-            Some(domain) => vec![SenderMatch::Domain(domain)],
-            None => self
-                .own_domains
-                .iter()
-                .cloned()
-                .map(SenderMatch::Domain)
-                .collect(),
-        }
+        let own = own_domains(name, &self.own_domains);
+        own.into_iter().map(SenderMatch::Domain).collect()
     }
 
     /// A user's keys for SCRAM, with a nonce. Where there is no such user, some that nobody can

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::check::CheckArgs;
 use crate::{demo, dkim, keys};
 
 /// Sendoff sends mail: it takes mail in, keeps it safe, and delivers it.
 #[derive(Debug, Parser)]
 #[command(name = "sendoff", version = env!("SENDOFF_VERSION"), max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done; 1 it failed, for the reason told; 2 the command line or \
+    after_help = "Exit codes: 0 done; 1 it failed, for the reason given; 2 the command line or \
                         the configuration is wrong; 3 the server cannot be reached."
 )]
 pub(super) struct Cli {
@@ -31,8 +32,11 @@ pub(super) enum Command {
     Serve,
     /// Run the real server against a small world on this computer, and watch what happens.
     Demo(demo::DemoArgs),
-    /// Check the configuration, and say what is wrong and where.
-    Check,
+    /// Check the configuration, and say everything that is wrong, and where.
+    ///
+    /// Errors are what `serve` refuses; warnings are what will hurt. Exit code 2 where there are errors. With `--json`
+    /// a list of objects: `severity` (`error`, `warning`, `note`), `file`, `line`, `key`, `message`, `remedy`.
+    Check(CheckArgs),
     /// Make the running server read its configuration again.
     Reload,
     /// Look at, and change, what waits.
@@ -272,7 +276,7 @@ pub(super) enum Sort {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SiteCommand {
-    /// List the sites, those with the most waiting first.
+    /// List the sites, those with the most recipients due first; where as many are due, by name.
     List,
     /// Show where a domain's mail goes at present, and how that stands.
     Show {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Subcommand;
 use ops::{Answer, NewSuppression, Request, SuppressionSelection};
 
-use super::print;
+use super::{done, print};
 use crate::ask;
 use crate::config::Config;
 
@@ -118,7 +118,9 @@ pub(super) fn carry_out(config: &Config, command: SuppressionCommand, json: bool
         }
         SuppressionCommand::Remove { recipient, scope } => Request::Unsuppress { recipient, scope },
         SuppressionCommand::Export => return export(config),
-        SuppressionCommand::Import { file, scope } => return import(config, &file, &scope),
+        SuppressionCommand::Import { file, scope } => {
+            return import(config, &file, &scope, json);
+        }
     };
     ask::show(config, &request, json)
 }
@@ -144,7 +146,7 @@ fn export(config: &Config) -> Result<()> {
     }
 }
 
-fn import(config: &Config, file: &std::path::Path, scope: &str) -> Result<()> {
+fn import(config: &Config, file: &std::path::Path, scope: &str, json: bool) -> Result<()> {
     let mut text = String::new();
     match file.as_os_str() == "-" {
         true => std::io::stdin().read_to_string(&mut text).map(drop)?,
@@ -175,6 +177,6 @@ fn import(config: &Config, file: &std::path::Path, scope: &str) -> Result<()> {
     for part in entries.chunks(PAGE) {
         ask::ask(config, &Request::Suppress(part.to_vec()))?;
     }
-    print(&format!("{} on the suppression list.\n", entries.len()));
+    done(json, &format!("{} on the suppression list.", entries.len()));
     Ok(())
 }

@@ -4,9 +4,9 @@ use anyhow::{Result, anyhow};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
 use clap::Subcommand;
-use ops::{EventSelection, EventType, Replay, Request, WebhookVerb};
+use ops::{Answer, EventSelection, EventType, Replay, Request, WebhookVerb};
 
-use super::print;
+use super::{Ends, done};
 use crate::ask;
 use crate::config::Config;
 use crate::config::webhooks::SECRET;
@@ -70,7 +70,7 @@ fn types(words: &[String]) -> Result<Vec<EventType>> {
 pub(super) fn carry_out(config: &Config, command: WebhookCommand, json: bool) -> Result<()> {
     let (name, verb) = match command {
         WebhookCommand::List => return ask::show(config, &Request::Webhooks, json),
-        WebhookCommand::Secret => return secret(),
+        WebhookCommand::Secret => return secret(json),
         WebhookCommand::Test { name } => (name, WebhookVerb::Test),
         WebhookCommand::Pause { name } => (name, WebhookVerb::Pause),
         WebhookCommand::Resume { name } => (name, WebhookVerb::Resume),
@@ -98,16 +98,22 @@ pub(super) fn carry_out(config: &Config, command: WebhookCommand, json: bool) ->
     };
     let request = Request::Webhook { name, verb };
     request.check().map_err(|why| anyhow!(why))?;
-    ask::show(config, &request, json)
+    let answer = ask::ask(config, &request)?;
+    let is_refused = matches!(&answer, Answer::WebhookTested(tested) if !tested.taken);
+    ask::print_answer(answer, json)?;
+    match is_refused {
+        true => Err(Ends(1).into()),
+        false => Ok(()),
+    }
 }
 
-fn secret() -> Result<()> {
+fn secret(json: bool) -> Result<()> {
     let mut octets = [0u8; 32];
     SystemRandom::new()
         .fill(&mut octets)
         .map_err(|_| anyhow!("the system has no random numbers"))?;
     let encoded = base64::engine::general_purpose::STANDARD.encode(octets);
-    print(&format!("{SECRET}{encoded}\n"));
+    done(json, &format!("{SECRET}{encoded}"));
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use sign::{Algorithm, Canonicalization, Fields, Keyring, PrivateKey, Selector, S
 use toml::Spanned;
 
 use super::error::{ConfigError, Place};
-use super::raw::{self, Text};
+use super::raw::{self, Quantity, Text};
 use super::values::{choice, duration};
 
 type Result<T> = std::result::Result<T, ConfigError>;
@@ -21,21 +21,21 @@ const KEY_FILE_MAX: u64 = 64 * 1024;
 /// A mail may wait so long on its way; a signature that ends before fails then.
 const USUAL_WAIT: Duration = Duration::from_secs(7 * 86_400);
 
-/// All keys, and why the first that cannot be used is not among them; what deserves a word goes to
+/// All keys, and why those that cannot be used are not among them; what deserves a word goes to
 /// `warnings`.
 pub(super) fn keyring(
     list: &[Spanned<raw::Dkim>],
     place: &Place<'_>,
     base: &Path,
     warnings: &mut Vec<String>,
-) -> Result<(Keyring, Option<ConfigError>)> {
+) -> Result<(Keyring, Vec<ConfigError>)> {
     let mut signers: Vec<Arc<Signer>> = Vec::with_capacity(list.len());
-    let mut unusable = None;
+    let mut unusable = Vec::new();
     for entry in list {
         let signer = match signer(entry, place, base, warnings)? {
             Ok(signer) => signer,
             Err(why) => {
-                unusable.get_or_insert(why);
+                unusable.push(why);
                 continue;
             }
         };
@@ -166,7 +166,7 @@ fn canonicalization(
 }
 
 fn lifetime(
-    text: &Text,
+    text: &Quantity,
     place: &Place<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Duration>> {

@@ -19,6 +19,11 @@ pub(crate) enum ConfigError {
     Wrong {
         path: PathBuf,
         line: usize,
+        /// Where it stands in the text.
+        span: Range<usize>,
+        /// The whole name of the key, where one is meant.
+        key: Option<String>,
+        /// With the key.
         message: String,
     },
 }
@@ -33,12 +38,23 @@ pub(crate) struct Place<'a> {
 impl Place<'_> {
     /// Something wrong at this part of the text.
     pub(crate) fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
-        let before = self.text.get(..span.start).unwrap_or_default();
+        self.error(span, None, message.into())
+    }
+
+    fn error(&self, span: Range<usize>, key: Option<&str>, message: String) -> ConfigError {
         ConfigError::Wrong {
             path: self.path.to_owned(),
-            line: before.matches('\n').count() + 1,
-            message: message.into(),
+            line: self.line(span.start),
+            span,
+            key: key.map(str::to_owned),
+            message,
         }
+    }
+
+    /// The number of the line that this octet is in, from 1.
+    pub(crate) fn line(&self, at: usize) -> usize {
+        let before = self.text.get(..at).unwrap_or_default();
+        before.matches('\n').count() + 1
     }
 
     /// Something wrong with a key in a value.
@@ -48,6 +64,11 @@ impl Place<'_> {
         key: &str,
         why: impl std::fmt::Display,
     ) -> ConfigError {
-        self.wrong(span, format!("{key}: {why}"))
+        self.error(span, Some(key), format!("{key}: {why}"))
+    }
+
+    /// A key that is not known.
+    pub(crate) fn unknown(&self, span: Range<usize>, key: &str, message: String) -> ConfigError {
+        self.error(span, Some(key), message)
     }
 }

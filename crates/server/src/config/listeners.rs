@@ -1,7 +1,6 @@
 //! What is taken in: listeners, limits, local domains, rewriting.
 
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::time::Duration;
 
 use mail::{Address, Domain};
@@ -51,7 +50,6 @@ pub(super) fn intake(
         domain: quotas(Some(&raw.quota.domain), place, "quota.domain")?,
     };
     let mut addresses = Vec::new();
-    let mut spans: Vec<Range<usize>> = Vec::new();
     match &raw.listener {
         None => {
             addresses.push(SocketAddr::from(([127, 0, 0, 1], 2525)));
@@ -59,7 +57,6 @@ pub(super) fn intake(
                 fix_ups: policy.fix_ups,
                 ..intake::Listener::loopback()
             });
-            spans.push(0..0);
         }
         Some(list) => {
             for entry in list {
@@ -71,7 +68,6 @@ pub(super) fn intake(
                 }
                 addresses.push(address);
                 policy.listeners.push(listener);
-                spans.push(entry.span());
             }
         }
     }
@@ -93,16 +89,40 @@ pub(super) fn intake(
     policy.paths = super::paths::paths(raw, place)?;
     policy.rewriting = rewriting(&raw.domain, place)?;
     limits(raw, place, &mut policy)?;
-    policy.check().map_err(|error| {
-        let n = match error {
-            intake::PolicyError::OpenRelay { listener }
-            | intake::PolicyError::LoginWithoutTls { listener }
-            | intake::PolicyError::TlsWithoutCertificate { listener } => listener,
-            _ => 0,
-        };
-        place.wrong(spans.get(n).cloned().unwrap_or(0..0), error.to_string())
-    })?;
+    check(&policy, &addresses, raw, place)?;
     Ok((addresses, policy))
+}
+
+/// Whether the listeners are safe.
+fn check(
+    policy: &intake::Policy,
+    addresses: &[SocketAddr],
+    raw: &Raw,
+    place: &Place<'_>,
+) -> Result<()> {
+    policy.check().map_err(|error| {
+        use intake::PolicyError as E;
+        let of = |n: usize| raw.listener.as_ref().and_then(|list| list.get(n));
+        let own = |n, text: fn(&raw::Listener) -> &Text| {
+            of(n).and_then(|entry| Some(text(entry.get_ref()).as_ref()?.span()))
+        };
+        let (n, key, span) = match error {
+            E::OpenRelay { listener } => (listener, "listener.networks", None),
+            E::LoginWithoutTls { listener } => {
+                (listener, "listener.auth", own(listener, |l| &l.auth))
+            }
+            E::TlsWithoutCertificate { listener } => {
+                (listener, "listener.tls", own(listener, |l| &l.tls))
+            }
+            _ => (0, "listener", None),
+        };
+        let span = span.or_else(|| of(n).map(Spanned::span));
+        // Its address says more than its number.
+        let (numbered, address) = (format!("listener {}", n + 1), addresses.get(n));
+        let named = address.map_or_else(|| numbered.clone(), |a| format!("listener {a}"));
+        let error = error.to_string().replace(&numbered, &named);
+        place.key(span.unwrap_or(0..0), key, error)
+    })
 }
 
 fn check_from(raw: &raw::Submission, place: &Place<'_>) -> Result<intake::CheckFrom> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::{ConfigError, Place};
-use super::raw::Text;
+use super::raw::Quantity;
 use super::values::size;
 
 /// The least that is of use.
@@ -29,15 +29,20 @@ const RECEIVING: Usual = Usual {
     most: 1 << 30,
 };
 
-pub(super) fn sending(text: &Text, place: &Place<'_>) -> Result<u64, ConfigError> {
+pub(super) fn sending(text: &Quantity, place: &Place<'_>) -> Result<u64, ConfigError> {
     setting(text, place, "outgoing.memory", &SENDING)
 }
 
-pub(super) fn receiving(text: &Text, place: &Place<'_>) -> Result<u64, ConfigError> {
+pub(super) fn receiving(text: &Quantity, place: &Place<'_>) -> Result<u64, ConfigError> {
     setting(text, place, "intake.memory", &RECEIVING)
 }
 
-fn setting(text: &Text, place: &Place<'_>, key: &str, usual: &Usual) -> Result<u64, ConfigError> {
+fn setting(
+    text: &Quantity,
+    place: &Place<'_>,
+    key: &str,
+    usual: &Usual,
+) -> Result<u64, ConfigError> {
     match (size(text, place, key)?, text) {
         (Some(octets), _) if octets >= LEAST => Ok(octets),
         (Some(_), Some(text)) => Err(place.key(text.span(), key, "a size of at least 16MiB")),

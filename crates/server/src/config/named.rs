@@ -21,47 +21,64 @@ pub(crate) struct NamedFile {
     pub(crate) is_secret: bool,
 }
 
+/// Keys that name a file with a secret.
+const SECRET_FILES: [&str; 8] = [
+    "tls.private_key",
+    "outgoing.client_key",
+    "outgoing.relay.password_file",
+    "outgoing.relay.oauth.client_secret_file",
+    "outgoing.relay.oauth.service_account_file",
+    "dkim.key_file",
+    "webhook.secret_file",
+    "source.proxy_password_file",
+];
+
 impl Named {
+    /// Whether a key names a file with a secret.
+    pub(super) fn is_secret_file(key: &str) -> bool {
+        SECRET_FILES.contains(&key)
+    }
+
     pub(super) fn of(raw: &Raw, base: &Path) -> Self {
         let mut named = Self::default();
-        let mut add = |key: &'static str, file: &Text, is_secret: bool| {
+        let mut add = |key: &'static str, file: &Text| {
             let text = file.as_ref().map(|text| text.get_ref());
             named
                 .files
                 .extend(text.filter(|t| !t.is_empty()).map(|t| NamedFile {
                     key,
                     path: base.join(t),
-                    is_secret,
+                    is_secret: Self::is_secret_file(key),
                 }));
         };
         let (tls, outgoing) = (&raw.tls, &raw.outgoing);
         let relay = outgoing.relay.as_ref().map(|relay| relay.get_ref());
         let oauth = relay.and_then(|relay| Some(relay.oauth.as_ref()?.get_ref()));
-        add("tls.certificate", &tls.certificate, false);
-        add("tls.private_key", &tls.private_key, true);
+        add("tls.certificate", &tls.certificate);
+        add("tls.private_key", &tls.private_key);
         let certificate = &outgoing.client_certificate;
-        add("outgoing.client_certificate", certificate, false);
-        add("outgoing.client_key", &outgoing.client_key, true);
+        add("outgoing.client_certificate", certificate);
+        add("outgoing.client_key", &outgoing.client_key);
         if let Some(relay) = relay {
-            add("outgoing.relay.password_file", &relay.password_file, true);
+            add("outgoing.relay.password_file", &relay.password_file);
         }
         if let Some(oauth) = oauth {
             let key = "outgoing.relay.oauth.client_secret_file";
-            add(key, &oauth.client_secret_file, true);
+            add(key, &oauth.client_secret_file);
             let key = "outgoing.relay.oauth.service_account_file";
-            add(key, &oauth.service_account_file, true);
+            add(key, &oauth.service_account_file);
         }
-        add("dns.trust_anchor", &raw.dns.trust_anchor, false);
-        add("replies.rules", &raw.replies.rules, false);
+        add("dns.trust_anchor", &raw.dns.trust_anchor);
+        add("replies.rules", &raw.replies.rules);
         for dkim in &raw.dkim {
-            add("dkim.key_file", &dkim.get_ref().key_file, true);
+            add("dkim.key_file", &dkim.get_ref().key_file);
         }
         for webhook in &raw.webhook {
-            add("webhook.secret_file", &webhook.get_ref().secret_file, true);
+            add("webhook.secret_file", &webhook.get_ref().secret_file);
         }
         for source in &raw.source {
             let file = &source.get_ref().proxy_password_file;
-            add("source.proxy_password_file", file, true);
+            add("source.proxy_password_file", file);
         }
         for root in &tls.extra_roots {
             named.files.push(NamedFile {

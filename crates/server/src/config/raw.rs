@@ -2,6 +2,7 @@
 //! unit, default.
 
 mod process;
+pub(crate) mod quantity;
 mod senders;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use toml::Spanned;
 
 use super::relay::RawRelay;
 pub(crate) use process::Sandbox;
+pub(crate) use quantity::Quantity;
 pub(crate) use senders::{ReturnPath, Sender, SenderRewriting};
 
 pub(crate) type Text = Option<Spanned<String>>;
@@ -190,11 +192,11 @@ pub(crate) struct Local {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Queue {
     /// Size of new queue files. Default: `128MiB`.
-    pub(crate) segment_size: Text,
+    pub(crate) segment_size: Quantity,
     /// Mail is refused while the disk has less free space than this. Default: `512MiB`.
-    pub(crate) reserve: Text,
+    pub(crate) reserve: Quantity,
     /// How long the history of finished mail is kept. Default: `30d`.
-    pub(crate) history: Text,
+    pub(crate) history: Quantity,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -217,9 +219,9 @@ pub(crate) struct Intake {
     /// Client connections at once from one network (an IPv4 /24 or an IPv6 /48) that is not in the listener's `networks`. Default: half of `max_connections`.
     pub(crate) max_connections_per_network: Option<usize>,
     /// Memory for mail that is being received, in addition to 1 MiB per connection. One address or user may use a quarter of it, one network half. Default: a quarter of the machine's memory, 128MiB to 1GiB.
-    pub(crate) memory: Text,
+    pub(crate) memory: Quantity,
     /// Maximum age of a session; it is closed between two messages. Default: `4h`.
-    pub(crate) max_session_age: Text,
+    pub(crate) max_session_age: Quantity,
     /// Recipients per message. Default: 1000.
     pub(crate) max_recipients: Option<usize>,
     /// Octets per line of content. Default: 102400.
@@ -233,9 +235,9 @@ pub(crate) struct Intake {
     /// Minimum rate in octets per second at which a client must send content; it may pause for up to 110 s. 0: no minimum. Default: 100.
     pub(crate) min_rate: Option<u64>,
     /// How long to wait for a command. Default: `5m`.
-    pub(crate) command_timeout: Text,
+    pub(crate) command_timeout: Quantity,
     /// How long to wait for more content. Default: `3m`.
-    pub(crate) content_timeout: Text,
+    pub(crate) content_timeout: Quantity,
     /// What to do with a CR or LF that stands alone in the content: `refuse` the mail or `normalise` it to CRLF. Clients on this computer that end their first line in LF may end
     /// every line so. Default: `refuse`.
     pub(crate) bare_newline: Text,
@@ -253,17 +255,17 @@ pub(crate) struct Outgoing {
     /// Retries after the first attempt. Default: 5.
     pub(crate) resend_attempts: Number,
     /// The wait between two attempts. Default: `5m`.
-    pub(crate) resend_wait: Text,
+    pub(crate) resend_wait: Quantity,
     /// `internet` or a list of waits; instead of the two above.
     pub(crate) plan: Option<Spanned<PlanText>>,
     /// Stop retrying at this age. Default: none.
-    pub(crate) lifetime: Text,
+    pub(crate) lifetime: Quantity,
     /// Connections to other servers at once, or `auto`. Default: `auto`.
     pub(crate) max_connections: Option<Spanned<NumberOrText>>,
     /// Connections at once to one site, or to all hosts of a known provider together. Default: 20.
     pub(crate) max_connections_per_site: Number,
     /// Memory for contents read from the queue to be sent. Default: an eighth of the machine's memory, 64MiB to 4GiB.
-    pub(crate) memory: Text,
+    pub(crate) memory: Quantity,
     /// Never connect to mail hosts whose addresses are in these networks. Names you can use: `default` (loopback, unspecified, link-local,
     /// multicast) and `private` (RFC 1918, 100.64.0.0/10, unique local, NAT64's local prefix). An IPv4 address
     /// in one of IPv6 (mapped, NAT64) is judged as itself. Default: `["default"]`.
@@ -291,11 +293,11 @@ pub(crate) struct Outgoing {
     /// PEM file with its private key.
     pub(crate) client_key: Text,
     /// Maximum size of a message. Default: `50MB`.
-    pub(crate) max_message_size: Text,
+    pub(crate) max_message_size: Quantity,
     /// Whether senders get failure messages. Default: true.
     pub(crate) failure_messages: Option<bool>,
     /// Age at which the sender gets a notice that a message is late; empty: never. Default: `4h`.
-    pub(crate) delay_notice_after: Text,
+    pub(crate) delay_notice_after: Quantity,
     /// `defer` or `fail` when every host greets with 5yz. Default: `defer`.
     pub(crate) on_5xx_greeting: Text,
     /// Mail that a host cannot take as it is (8-bit content without 8BITMIME, a header outside
@@ -330,7 +332,7 @@ pub(crate) struct Suppression {
     /// Whether complaints put a recipient on the list. Default: true.
     pub(crate) complaints: Option<bool>,
     /// How long entries stay; empty: until somebody removes them. Default: `30d`.
-    pub(crate) expires: Text,
+    pub(crate) expires: Quantity,
     /// For whose mail an entry counts: `sender_domain`, `sender`, `user` or `all`. Default: `sender_domain`.
     pub(crate) scope: Text,
 }
@@ -366,23 +368,23 @@ pub(crate) enum NumberOrText {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Timeouts {
     /// For the connection. Default: `30s`.
-    pub(crate) connect: Text,
+    pub(crate) connect: Quantity,
     /// For the greeting. Default: `5m`.
-    pub(crate) greeting: Text,
+    pub(crate) greeting: Quantity,
     /// For the answer to EHLO or HELO. Default: `5m`.
-    pub(crate) helo: Text,
+    pub(crate) helo: Quantity,
     /// For the answer to MAIL. Default: `5m`.
-    pub(crate) mail: Text,
+    pub(crate) mail: Quantity,
     /// For the answer to RCPT. Default: `5m`.
-    pub(crate) rcpt: Text,
+    pub(crate) rcpt: Quantity,
     /// For the answer to DATA. Default: `2m`.
-    pub(crate) data_init: Text,
+    pub(crate) data_init: Quantity,
     /// For the host to take more of the content; it starts anew whenever the host takes some. The whole content may take this long and a second for each 500 octets. Default: `3m`.
-    pub(crate) data_block: Text,
+    pub(crate) data_block: Quantity,
     /// For the answer to the end of the content. Default: `10m`.
-    pub(crate) data_done: Text,
+    pub(crate) data_done: Quantity,
     /// How long an idle connection is kept open. Default: `5s`.
-    pub(crate) idle: Text,
+    pub(crate) idle: Quantity,
 }
 
 #[derive(Debug, Deserialize)]
@@ -400,7 +402,7 @@ pub(crate) struct Dns {
     /// Use the computer's DNS servers if those given fail. Default: true.
     pub(crate) detect_if_given_fail: Option<bool>,
     /// How long to wait for an answer. Default: `5s`.
-    pub(crate) timeout: Text,
+    pub(crate) timeout: Quantity,
     /// Validate answers (DNSSEC) where the servers pass signatures on. Default: true.
     pub(crate) dnssec: Option<bool>,
     /// A file of DNSKEY records that are trusted for the root. Default: the root's own keys.
@@ -423,7 +425,7 @@ pub(crate) struct Dkim {
     /// It signs until then; leave its record published for some weeks. Default: for ever.
     pub(crate) until: Text,
     /// How long a signature holds (`x=`). Default: without end.
-    pub(crate) lifetime: Text,
+    pub(crate) lifetime: Quantity,
     /// Of header and body: `relaxed` bears changed blanks, `simple` does not. Default: `relaxed/relaxed`.
     pub(crate) canonicalization: Text,
     /// Header fields that are covered, and to which none may be added. Default: From, To, Cc,
@@ -449,7 +451,7 @@ pub(crate) struct TlsReports {
     pub(crate) from: Text,
     /// Reports are sent at a random time within this period after midnight UTC.
     /// Default: `4h`.
-    pub(crate) delay: Text,
+    pub(crate) delay: Quantity,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -457,7 +459,7 @@ pub(crate) struct TlsReports {
 pub(crate) struct Events {
     /// How long events are kept for `sendoff events` and `GET /api/v1/events`. Without a webhook and
     /// without this none are. Default: until every webhook has them.
-    pub(crate) keep: Text,
+    pub(crate) keep: Quantity,
     /// So many events may wait for webhooks, some 300 octets on disk each; beyond that the oldest are
     /// put aside: logged, and told by `sendoff webhook replay` only. Default: 2000000.
     pub(crate) max_waiting: Option<Spanned<u64>>,
@@ -484,13 +486,13 @@ pub(crate) struct Webhook {
     /// Maximum number of events in one request, up to 1000. Default: 100.
     pub(crate) batch: Number,
     /// How long to wait for the response. Default: `20s`.
-    pub(crate) timeout: Text,
+    pub(crate) timeout: Quantity,
     /// Delays after consecutive failures; the last one repeats. A longer Retry-After is obeyed. Default:
     /// `["5s", "30s", "2m", "10m", "30m", "1h"]`.
     pub(crate) waits: Option<Vec<Spanned<String>>>,
     /// Events that could not be told for so long are put aside: counted, logged, and told again by
     /// `sendoff webhook replay` only. Default: `3d`.
-    pub(crate) give_up: Text,
+    pub(crate) give_up: Quantity,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -506,7 +508,7 @@ pub(crate) struct DomainRule {
     /// Retries after the first attempt, instead of the general number.
     pub(crate) resend_attempts: Number,
     /// The wait between two attempts, instead of the general one.
-    pub(crate) resend_wait: Text,
+    pub(crate) resend_wait: Quantity,
     /// `internet` or a list of waits, instead of the general plan.
     pub(crate) plan: Option<Spanned<PlanText>>,
     /// Recipients of the domain become recipients of this one, when mail is taken in.
@@ -582,7 +584,7 @@ pub(crate) struct Log {
     /// The file; `-` is standard output. Default: `log/outgoing.log` in `data_dir`.
     pub(crate) file: Text,
     /// Start a new file at this size. Default: `100MB`.
-    pub(crate) rotate_at: Text,
+    pub(crate) rotate_at: Quantity,
     /// How many old files to keep. Default: 10.
     pub(crate) keep: Option<u32>,
 }

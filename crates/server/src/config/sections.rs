@@ -19,7 +19,7 @@ use super::dkim::keyring;
 use super::error::{ConfigError, Place};
 use super::listeners::intake;
 use super::memory;
-use super::raw::{self, NumberOrText, OneOrMany, PlanText, Raw, Text};
+use super::raw::{self, NumberOrText, OneOrMany, PlanText, Quantity, Raw, Text};
 use super::relay::relay_settings;
 use super::values::{choice, duration, size};
 use super::{
@@ -66,7 +66,7 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
     let sources = super::sources::sources(&raw, place, &hostname, base, &mut warnings)?;
     let proposal = super::refused::proposal(&raw.outgoing, &routing, &sources);
     let events = super::webhooks::events(&raw, place, base, &mut warnings)?;
-    let (dkim, unusable_key) = keyring(&raw.dkim, place, base, &mut warnings)?;
+    let (dkim, unusable_keys) = keyring(&raw.dkim, place, base, &mut warnings)?;
     Ok(Config {
         path: None,
         user: raw.user.clone(),
@@ -95,7 +95,7 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
         senders: Arc::new(senders),
         sources,
         dkim,
-        unusable_key,
+        unusable_keys,
         dns: dns(raw.dns, place, base)?,
         tls_reports,
         proposals: proposal.into_iter().collect(),
@@ -230,7 +230,7 @@ pub(super) const TLS: [(&str, TlsMode); 4] = [
     ("verify", TlsMode::Verify),
 ];
 
-fn wait(text: &Text, place: &Place<'_>, key: &str) -> Result<Option<Duration>> {
+fn wait(text: &Quantity, place: &Place<'_>, key: &str) -> Result<Option<Duration>> {
     let found = duration(text, place, key)?;
     match (found, text) {
         (Some(wait), Some(text)) if wait < Duration::from_secs(1) => Err(place.key(

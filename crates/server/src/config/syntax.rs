@@ -33,7 +33,7 @@ pub(super) fn error(place: &Place<'_>, error: &toml::de::Error) -> ConfigError {
         (true, _) | (false, None) => section.to_owned(),
     };
     let why = if message.contains("unknown field") {
-        return place.wrong(span, unknown(&message, section));
+        return place.unknown(span, &full, unknown(&message, section));
     } else if message.contains("duplicate key") {
         match is_header {
             true => "this section is there twice: write all its keys below one heading".to_owned(),
@@ -100,7 +100,10 @@ fn hidden(expected: &str) -> String {
 fn needed(expected: &str) -> String {
     match expected {
         "a string" => {
-            "a text in quotation marks (a time such as \"5m\", a size such as \"50MB\")".to_owned()
+            "a text in quotation marks".to_owned()
+        }
+        super::raw::quantity::EXPECTED => {
+            "a number of seconds or octets from 0, or a text with a unit such as \"5m\" or \"50MB\",".to_owned()
         }
         "a boolean" => "true or false, without quotation marks,".to_owned(),
         "a sequence" => "a list [ … ]".to_owned(),

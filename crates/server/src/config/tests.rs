@@ -36,8 +36,8 @@ fn errors_name_file_line_key_and_what_is_allowed() {
             "sendoff.toml:2: outgoing.mode: mode \"relay\" needs a server",
         ),
         (
-            "[outgoing]\nresend_wait = \"5\"",
-            "sendoff.toml:2: outgoing.resend_wait: `5` is not a length of time",
+            "[outgoing]\nresend_wait = \"5x\"",
+            "sendoff.toml:2: outgoing.resend_wait: `5x` is not a length of time",
         ),
         (
             "[outgoing]\nresend_attempts = \"5\"",
@@ -89,6 +89,18 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ("x = [", "sendoff.toml:1:"),
     ];
     assert_refused(&cases);
+}
+
+#[test]
+fn numbers_without_a_unit_are_seconds_and_octets() {
+    let text = "hostname = \"a.example\"\n[outgoing]\nresend_wait = 300\nlifetime = \"3600\"\n\
+                max_message_size = 1000000\n[outgoing.timeouts]\nidle = 7\n[log]\nrotate_at = 5000\n";
+    let config = parse(text).unwrap();
+    assert_eq!(config.outgoing.plan.span(), Duration::from_secs(1500));
+    assert_eq!(config.outgoing.lifetime, Some(Duration::from_secs(3600)));
+    assert_eq!(config.intake.limits.message_size, 1_000_000);
+    assert_eq!(config.outgoing.timeouts.idle, Duration::from_secs(7));
+    assert_eq!(config.log.rotate_bytes, 5000);
 }
 
 #[test]
@@ -144,8 +156,13 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
             "sendoff.toml:2: hostname: it is set twice",
         ),
         (
-            "[outgoing]\nresend_wait = 300",
-            "sendoff.toml:2: outgoing.resend_wait: 300 stands there, and a text in quotation marks (a time such as \"5m\"",
+            "[outgoing]\nresend_wait = -300",
+            "sendoff.toml:2: outgoing.resend_wait: -300 stands there, and a number of seconds or octets from 0, or a text \
+             with a unit such as \"5m\"",
+        ),
+        (
+            "[outgoing]\nresend_wait = [\"5m\"]",
+            "outgoing.resend_wait: a list stands there, and a number of seconds or octets",
         ),
         (
             "[outgoing]\nenabled = \"yes\"",
@@ -171,7 +188,7 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
         ),
         (
             "[[listener]]\n[[listener]]\naddress = \"127.0.0.1:465\"\ntls = \"implicit\"",
-            "listener 2 has TLS, and there is no certificate",
+            "listener.tls: listener 127.0.0.1:465 has TLS, and there is no certificate",
         ),
         (
             "hostname = \"a.example\"\n[dns]\nservers = [\"8.8.8.8,1.1.1.1\"]",

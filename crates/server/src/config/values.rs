@@ -7,7 +7,7 @@ use mail::parse_duration;
 use toml::Spanned;
 
 use super::error::{ConfigError, Place};
-use super::raw::Text;
+use super::raw::{Quantity, Text};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
@@ -33,19 +33,22 @@ pub(super) fn choice<T: Copy>(
     })
 }
 
-/// A length of time; an empty text is as none.
-pub(super) fn duration(text: &Text, place: &Place<'_>, key: &str) -> Result<Option<Duration>> {
+/// A length of time, a plain number in seconds; an empty text is as none.
+pub(super) fn duration(text: &Quantity, place: &Place<'_>, key: &str) -> Result<Option<Duration>> {
     match text {
-        Some(text) if !text.get_ref().is_empty() => parse_duration(text.get_ref())
-            .map(Some)
-            .map_err(|e| place.key(text.span(), key, e)),
+        Some(text) if !text.get_ref().as_str().is_empty() => {
+            parse_duration(text.get_ref().as_str())
+                .map(Some)
+                .map_err(|e| place.key(text.span(), key, e))
+        }
         Some(_) | None => Ok(None),
     }
 }
 
-pub(super) fn size(text: &Text, place: &Place<'_>, key: &str) -> Result<Option<u64>> {
+/// A size, a plain number in octets.
+pub(super) fn size(text: &Quantity, place: &Place<'_>, key: &str) -> Result<Option<u64>> {
     let Some(text) = text else { return Ok(None) };
-    let given = text.get_ref().trim();
+    let given = text.get_ref().as_str().trim();
     let digits = given
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(given.len());

@@ -103,7 +103,7 @@ fn directory(file: &Path) -> PathBuf {
 }
 
 /// The directory that all mailboxes are in.
-fn maildir_root(template: &str) -> PathBuf {
+pub(crate) fn maildir_root(template: &str) -> PathBuf {
     let fixed = Path::new(template).components().take_while(|step| {
         let text = step.as_os_str().to_string_lossy();
         !matches!(step, Component::Normal(_)) || !text.contains('{')

@@ -12,15 +12,15 @@ use rustix::process::{Gid as RawGid, Uid as RawUid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::DATA_DIR_MODE;
-use super::identity::become_user;
+use super::identity::{become_user, take_on_for};
 use crate::config::Config;
 
 /// Whom the server becomes where the configuration names nobody.
 const USUAL: &str = "sendoff";
 const ROOT: &str = "root";
 
-/// Becomes the server's user for good, with a data directory of its own, and gives up every capability: nothing
-/// that a reload does needs one, for it opens no sockets. What is to be told of it.
+/// Becomes the server's user for good, with a data directory of its own, and gives up every capability but that of
+/// opening low ports, where the service manager gave it: a reload may open listeners. What is to be told of it.
 pub(super) fn settle(config: &Config) -> Result<Option<String>> {
     let dir = &config.data_dir;
     let is_root = Uid::effective().is_root();
@@ -100,6 +100,48 @@ fn make_data_dir(dir: &Path, user: Option<&User>) -> Result<()> {
     fchown(made, Some(uid), Some(gid)).with_context(|| format!("giving {} away", dir.display()))
 }
 
+/// The name of a user, or its number where it has none.
+pub(crate) fn name_of_user(uid: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// As root: takes on, for good, the rights with which the server runs: those of this user, or of the owner of the data
+/// directory, or, where there is none, of the user that the server would become.
+pub(crate) fn take_on_the_servers(config: &Config, named: Option<&str>) -> Result<()> {
+    if !Uid::effective().is_root() {
+        return match named {
+            Some(name) if name != name_of_user(Uid::effective().as_raw()) => {
+                bail!("only root can check with the rights of another user (--as {name})")
+            }
+            Some(_) | None => Ok(()),
+        };
+    }
+    if let Some(name) = named {
+        let user = User::from_name(name)?;
+        let user = user.ok_or_else(|| anyhow!("there is no user {name} here (--as)"))?;
+        return become_user(&user);
+    }
+    take_on_for(&config.data_dir)?;
+    if !Uid::effective().is_root() || config.data_dir.exists() {
+        return Ok(());
+    }
+    match wanted(config)?.0 {
+        Some(user) => become_user(&user),
+        None => Ok(()),
+    }
+}
+
+/// Why the server cannot keep its data directory as this process, where it is there already; where it is not, root
+/// makes it.
+pub(crate) fn check_data_dir(config: &Config) -> Result<()> {
+    let own = Uid::effective();
+    for dir in [config.data_dir.clone(), config.data_dir.join("spool")] {
+        check_owner(&dir, own)?;
+    }
+    Ok(())
+}
+
 /// What belongs to somebody else could be changed by him, or not written.
 fn check_owner(dir: &Path, own: Uid) -> Result<()> {
     let owner = match fs::metadata(dir) {
@@ -111,11 +153,7 @@ fn check_owner(dir: &Path, own: Uid) -> Result<()> {
     if owner == own.as_raw() {
         return Ok(());
     }
-    let named = |uid: u32| {
-        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-        user.map_or_else(|| uid.to_string(), |user| user.name)
-    };
-    let (owner, own) = (named(owner), named(own.as_raw()));
+    let (owner, own) = (name_of_user(owner), name_of_user(own.as_raw()));
     let dir = dir.display();
     Err(anyhow!(
         "{dir} belongs to {owner}, and the server runs as {own}: give it to that user (chown -R {own}: {dir}), or \
@@ -124,20 +162,22 @@ fn check_owner(dir: &Path, own: Uid) -> Result<()> {
     ))
 }
 
-/// A user other than root keeps what the service manager gave it (AmbientCapabilities=) until the sockets are open.
+/// A user other than root keeps what the service manager gave it (AmbientCapabilities=) until the sockets are open, and
+/// then no more than the right to open low ports.
 fn give_up_capabilities() -> rustix::io::Result<()> {
     let has = rustix::thread::capabilities(None)?;
     if has.permitted.is_empty() && has.inheritable.is_empty() {
         return Ok(());
     }
     rustix::thread::clear_ambient_capability_set()?;
-    let none = CapabilitySet::empty();
+    // A reload may open further listeners.
+    let kept = has.permitted & CapabilitySet::NET_BIND_SERVICE;
     rustix::thread::set_capabilities(
         None,
         CapabilitySets {
-            effective: none,
-            permitted: none,
-            inheritable: none,
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
         },
     )
 }

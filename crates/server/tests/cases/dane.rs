@@ -452,8 +452,11 @@ fn check_refuses_a_trust_anchor_that_serve_cannot_begin_with() {
             .args(["--config", &path.display().to_string(), command])
             .output()
             .expect("the command runs");
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.success(), stderr)
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
     };
     for content in [None, Some(""), Some("no key\n"), Some(". IN A 127.0.0.1\n")] {
         if let Some(content) = content {

@@ -2,8 +2,10 @@
 //! that misbehave as the case wants. A test's name begins with the number of its case.
 
 mod aliases;
+mod answers;
 mod backup;
 mod binary;
+mod check;
 mod conversion;
 mod dane;
 mod dialogue;
@@ -14,6 +16,7 @@ mod future;
 mod hosts;
 mod http;
 mod identity;
+mod listening;
 mod load;
 mod local;
 mod logins;

@@ -83,6 +83,8 @@ fn a_refused_login_is_tried_once_for_all_and_said_until_it_is_mended() {
     );
     std::thread::sleep(A_WHILE);
     assert_eq!(host.logins().len(), 1, "an account is not to be locked");
+    let line = server.wait_for_log(&[" deferred ", "reply=\"535", "tls=verified"], SOON);
+    assert!(line.is_some(), "the login was inside TLS: {}", server.log());
     let list = queue(&server);
     assert_eq!(list.len(), 5);
     let told = |row: &serde_json::Value| {

@@ -211,7 +211,7 @@ fn a_wrong_file_is_refused_with_its_line() {
             .expect("the command runs");
         (
             output.status.code(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
         )
     };
     let (code, said) = check("[replies]\nrules = \"rules.toml\"\n");

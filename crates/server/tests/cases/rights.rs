@@ -249,7 +249,7 @@ fn check_warns_of_secrets_that_everybody_reads() {
     let warned = |said: &str, name: &str| {
         let name = format!("can read {}", scratch.path().join(name).display());
         said.lines()
-            .any(|line| line.starts_with("Warning: ") && line.contains(&name))
+            .any(|line| line.starts_with("warning: ") && line.contains(&name))
     };
     assert!(warned(&said, "users.toml"), "{said}");
     assert!(warned(&said, "sendoff.toml") && said.contains("outgoing.relay.password"));
@@ -257,7 +257,7 @@ fn check_warns_of_secrets_that_everybody_reads() {
     let close = fs::Permissions::from_mode(0o640);
     fs::set_permissions(&path, close.clone()).expect("ours");
     fs::set_permissions(scratch.path().join("users.toml"), close).expect("ours");
-    assert!(!check().contains("Warning: "));
+    assert!(!check().contains("every user of this computer"));
 }
 
 /// A user that every system has.

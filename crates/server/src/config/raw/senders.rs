@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::Text;
+use super::{Quantity, Text};
 
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -20,7 +20,7 @@ pub(crate) struct ReturnPath {
     /// Users whose mail gets one, whatever its sender is. Default: none.
     pub(crate) users: Vec<String>,
     /// How long after a mail's acceptance its bounces are taken. Default: `14d`.
-    pub(crate) valid: Text,
+    pub(crate) valid: Quantity,
     /// The local part, at `domain`, that takes complaints of feedback loops, from anybody; empty:
     /// none. Default: empty.
     pub(crate) feedback: Text,
@@ -38,7 +38,7 @@ pub(crate) struct SenderRewriting {
     /// that of `[return_path]`. Default: empty.
     pub(crate) domain: Text,
     /// How long reports are taken for one. Default: `21d`.
-    pub(crate) valid: Text,
+    pub(crate) valid: Quantity,
     /// Networks of servers that hand on mail of others: what they send by here is rewritten as well. Default: none.
     pub(crate) relays: Vec<Spanned<String>>,
     /// Domains that this server may send for beside the local ones: their senders stay. Default: none.

@@ -1,0 +1,107 @@
+//! Whether the addresses can be listened at. Those of the server that has this data directory are its own.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use ops::{Answer, Request};
+
+use super::finding::Severity;
+use crate::ask;
+use crate::config::Config;
+use crate::doubts::Doubt;
+
+/// What the running server listens at.
+enum Own {
+    /// None answers.
+    Nothing,
+    /// It does not say.
+    Unknown,
+    Addresses(Vec<SocketAddr>),
+}
+
+impl Own {
+    fn ask(config: &Config) -> Self {
+        match ask::ask(config, &Request::Listening) {
+            Ok(Answer::Listening(list)) => {
+                let parsed = list.iter().filter_map(|text| text.parse().ok());
+                Self::Addresses(parsed.collect())
+            }
+            Ok(_) => Self::Unknown,
+            Err(error) => match error.downcast_ref::<ask::Unreachable>() {
+                Some(unreachable) if !unreachable.is_forbidden() => Self::Nothing,
+                Some(_) | None => Self::Unknown,
+            },
+        }
+    }
+
+    /// Whether an address is taken by the server itself: by a socket at it, or by one that is in its way until the
+    /// server has ended.
+    fn has(&self, address: SocketAddr) -> bool {
+        let is_it = |own: &SocketAddr| {
+            let everywhere = own.ip().is_unspecified() || address.ip().is_unspecified();
+            own.port() == address.port() && (own.ip() == address.ip() || everywhere)
+        };
+        match self {
+            Self::Nothing => false,
+            Self::Unknown => true,
+            Self::Addresses(list) => list.iter().any(is_it),
+        }
+    }
+}
+
+/// What is wrong with the addresses, and how bad it is.
+pub(super) fn judge(config: &Config) -> Vec<(Doubt, Severity)> {
+    let mut found = Vec::new();
+    let own = Own::ask(config);
+    // They are kept until all are looked at: two that are in each other's way are found.
+    let mut opened = Vec::new();
+    let listeners = config.listeners.iter().map(|a| ("listener.address", *a));
+    let console = config.console.address.map(|a| ("console.address", a));
+    for (key, address) in listeners.chain(console) {
+        let error = match net::bind(address) {
+            Ok(socket) => {
+                opened.push((address, socket));
+                continue;
+            }
+            Err(error) => error,
+        };
+        if own.has(address) {
+            continue;
+        }
+        let clash = opened
+            .iter()
+            .find(|(other, _)| other.port() == address.port());
+        let (severity, what) = match (error.kind(), clash) {
+            (ErrorKind::AddrInUse, Some((other, _))) => (
+                Severity::Error,
+                format!("{address} and {other} are in each other's way: remove one of them"),
+            ),
+            (ErrorKind::AddrInUse, None) => (
+                Severity::Error,
+                format!(
+                    "another program listens at {address}: stop it (`ss -ltnp` names it), or set another address"
+                ),
+            ),
+            (ErrorKind::PermissionDenied, _) => (
+                Severity::Warning,
+                format!(
+                    "this user may not open port {}: start the server by systemd or as root, or set a port from 1024 on",
+                    address.port()
+                ),
+            ),
+            (ErrorKind::AddrNotAvailable, _) => (
+                Severity::Error,
+                format!(
+                    "{address} is not an address of this computer: use one that `ip address` shows"
+                ),
+            ),
+            _ => (
+                Severity::Error,
+                format!("cannot listen at {address}: {error}"),
+            ),
+        };
+        let key = Some(key);
+        found.push((Doubt { key, what }, severity));
+    }
+    found
+}

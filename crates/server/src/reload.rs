@@ -1,0 +1,149 @@
+//! Reading the configuration again while the server runs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mail::Timestamp;
+
+use crate::config::Config;
+use crate::event::Event;
+use crate::listening;
+use crate::rights;
+use crate::run::{settings, warn};
+use crate::shared::Shared;
+
+/// What came of reading the configuration, for those who watch.
+#[derive(Debug)]
+pub(crate) struct Reloads {
+    last: Mutex<Last>,
+}
+
+#[derive(Debug, Clone)]
+struct Last {
+    /// Why the last reload was refused, and when.
+    refused: Option<(String, Timestamp)>,
+    /// When the configuration in force was read.
+    read: Timestamp,
+}
+
+impl Reloads {
+    /// The start is the first reading.
+    pub(crate) const fn new(now: Timestamp) -> Self {
+        let last = Last {
+            refused: None,
+            read: now,
+        };
+        Self {
+            last: Mutex::new(last),
+        }
+    }
+
+    fn came(&self, result: Result<(), String>, now: Timestamp) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(()) => {
+                *last = Last {
+                    refused: None,
+                    read: now,
+                }
+            }
+            Err(why) => last.refused = Some((why, now)),
+        }
+    }
+
+    fn last(&self) -> Last {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
+    }
+
+    /// That the last reload was refused, in words; nothing where it was not.
+    pub(crate) fn refused(&self) -> Option<String> {
+        let (why, at) = self.last().refused?;
+        Some(format!(
+            "the reload at {at} was refused, and the configuration before it is in force: {why}"
+        ))
+    }
+
+    /// When the configuration in force was read, in seconds since 1970.
+    pub(crate) fn read(&self) -> u64 {
+        self.last().read.as_millis() / 1000
+    }
+}
+
+/// Reads the configuration again and puts it in force, as a whole or not at all; logs what came of it.
+pub(crate) async fn reload(shared: &Arc<Shared>, because: &str) -> Result<String, String> {
+    shared.manager.reloading();
+    // Settings are large, and whoever asks is not to hold room for two of them.
+    let result = Box::pin(read_again(shared)).await;
+    // The old settings are in force where the new ones were refused: ready in either case.
+    shared.manager.ready();
+    let now = net::now();
+    let line = shared.journal.line(now, "reload").field("because", because);
+    match &result {
+        Ok(_) => line.field("result", "done").send(),
+        Err(why) => line.field("result", "refused").field("why", why).send(),
+    }
+    let came = result.as_ref().map(|_| ()).map_err(Clone::clone);
+    shared.reloads.came(came, now);
+    result
+}
+
+async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
+    let old = shared.settings();
+    let path = old.config.path.clone();
+    let path = path.ok_or("this server runs without a configuration file")?;
+    let sandbox = old.config.sandbox.in_force.clone();
+    let config = Config::load(&path).map_err(|e| sandbox.explain(&e.to_string()))?;
+    let mut words = vec!["The configuration is in force.".to_owned()];
+    let fixed = [
+        (config.data_dir != old.config.data_dir, "data_dir"),
+        (
+            config.console.address != old.config.console.address,
+            "console.address",
+        ),
+        (config.user != old.config.user, "user"),
+        (
+            config.sandbox.enabled != old.config.sandbox.enabled,
+            "sandbox.enabled",
+        ),
+        (config.log.file != old.config.log.file, "log.file"),
+        (
+            config.queue.segment_bytes != old.config.queue.segment_bytes
+                || config.queue.reserve_bytes != old.config.queue.reserve_bytes,
+            "queue.segment_size or queue.reserve",
+        ),
+    ];
+    if let Some((_, what)) = fixed.iter().find(|(changed, _)| *changed) {
+        return Err(format!(
+            "{what} changed, which needs a restart; nothing was changed"
+        ));
+    }
+    if let Some(why) = sandbox.lacks(&config) {
+        return Err(format!("{why}; nothing was changed"));
+    }
+    // Dropped, and closed again, where something else is wrong.
+    let prepared = shared.listening.prepare(&config.listeners);
+    let prepared = prepared.map_err(|why| format!("{why}; nothing was changed"))?;
+    let mut config = config;
+    config.sandbox.in_force = sandbox.clone();
+    // What was used of a quota stays used.
+    config.intake.usage = Arc::clone(&old.policy.usage);
+    config.intake.suppressed = Arc::clone(&old.policy.suppressed);
+    let settings = settings(config).await;
+    let settings = settings.map_err(|e| sandbox.explain(&format!("{e:#}")))?;
+    rights::set_umask(&settings.config);
+    words.extend(warn(&shared.journal, &settings.config));
+    if settings.config.log.detailed != old.config.log.detailed {
+        // Otherwise what an administrator switched by hand stays.
+        let until = settings.config.log.detailed.then_some(Timestamp::MAX);
+        shared.journal.set_detailed(None, until);
+    }
+    shared.replace_settings(settings);
+    listening::change(shared, prepared);
+    shared.sources.forget_troubles();
+    shared.faults.forget();
+    shared.oauth.begin_anew().await;
+    shared.tls.forget_failures();
+    shared.webhooks.reload();
+    shared.tell(Event::Reloaded);
+    Ok(words.join("\n"))
+}

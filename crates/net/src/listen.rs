@@ -11,20 +11,43 @@ const BACKLOG: i32 = 1024;
 /// Listens at an address; an IPv6 address takes IPv6 only, so that each line of configuration is
 /// one socket. It does not block.
 ///
+/// `beside` are addresses that this process listens at already: one of them may be a part of this one (`127.0.0.1:25` of
+/// `0.0.0.0:25`), or the other way round; a connection then goes to the socket whose address is the closer one.
+///
 /// # Errors
 /// When the address is in use, not ours, or the port needs a right that is missing.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn bind(address: SocketAddr, beside: &[SocketAddr]) -> io::Result<TcpListener> {
+    let is_shared = beside.iter().any(|other| overlap(address, *other));
+    if !is_shared && address.port() != 0 {
+        // Sockets that may share an address do so with those of another server of the same user, too: without the
+        // option they cannot.
+        open(address, false)?;
+    }
+    let socket = open(address, true)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether one address is a part of the other.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_whole = |a: SocketAddr, b: SocketAddr| {
+        a.ip().is_unspecified() && (a.is_ipv6() || a.is_ipv4() == b.is_ipv4())
+    };
+    one.port() == other.port() && one != other && (is_whole(one, other) || is_whole(other, one))
+}
+
+fn open(address: SocketAddr, shares: bool) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shares)?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }

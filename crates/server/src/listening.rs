@@ -84,12 +84,14 @@ impl Listening {
         let is_open = |spot: &Spot| self.with(|all| all.iter().any(|o| o.spot == Some(*spot)));
         let new = Spot::all(listeners).into_iter();
         let new = new.filter(|spot| !is_open(spot));
+        let mut opened: Vec<SocketAddr> = self.with(|all| all.iter().map(|o| o.local).collect());
         let bind = |spot: Spot| {
-            let bound = net::bind(spot.address);
-            let bound = bound.map_err(|error| self.refused(spot.address, &error));
-            bound.map(|socket| (spot, socket))
+            let bound = net::bind(spot.address, &opened);
+            let bound = bound.map_err(|error| self.refused(spot.address, &error))?;
+            opened.push(spot.address);
+            Ok((spot, bound))
         };
-        new.map(bind).collect::<Result<_, _>>().map(Prepared)
+        new.map(bind).collect::<Result<_, String>>().map(Prepared)
     }
 
     fn refused(&self, address: SocketAddr, error: &std::io::Error) -> String {

@@ -23,7 +23,9 @@ pub(crate) fn open(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
         sockets.push(match place {
             Some(place) => given.swap_remove(place).1,
             None => {
-                net::bind(*address).with_context(|| cannot_listen(*address, "listener.address"))?
+                let opened = addresses.get(..sockets.len()).unwrap_or_default();
+                let bound = net::bind(*address, opened);
+                bound.with_context(|| cannot_listen(*address, "listener.address"))?
             }
         });
     }

@@ -38,7 +38,7 @@ fn bind_http(config: &Config) -> Result<Option<TcpListener>> {
     let Some(address) = config.console.address else {
         return Ok(None);
     };
-    let bound = net::bind(address);
+    let bound = net::bind(address, &[]);
     bound
         .with_context(|| sockets::cannot_listen(address, "console.address"))
         .map(Some)

@@ -55,12 +55,14 @@ pub(super) fn judge(config: &Config) -> Vec<(Doubt, Severity)> {
     let own = Own::ask(config);
     // They are kept until all are looked at: two that are in each other's way are found.
     let mut opened = Vec::new();
+    let mut addresses: Vec<SocketAddr> = Vec::new();
     let listeners = config.listeners.iter().map(|a| ("listener.address", *a));
     let console = config.console.address.map(|a| ("console.address", a));
     for (key, address) in listeners.chain(console) {
-        let error = match net::bind(address) {
+        let error = match net::bind(address, &addresses) {
             Ok(socket) => {
-                opened.push((address, socket));
+                addresses.push(address);
+                opened.push(socket);
                 continue;
             }
             Err(error) => error,
@@ -68,11 +70,11 @@ pub(super) fn judge(config: &Config) -> Vec<(Doubt, Severity)> {
         if own.has(address) {
             continue;
         }
-        let clash = opened
+        let clash = addresses
             .iter()
-            .find(|(other, _)| other.port() == address.port());
+            .find(|other| other.port() == address.port());
         let (severity, what) = match (error.kind(), clash) {
-            (ErrorKind::AddrInUse, Some((other, _))) => (
+            (ErrorKind::AddrInUse, Some(other)) => (
                 Severity::Error,
                 format!("{address} and {other} are in each other's way: remove one of them"),
             ),

@@ -145,3 +145,51 @@ fn with_the_units_capability_a_reload_opens_a_low_port_and_without_it_says_so() 
         "{said}"
     );
 }
+
+#[test]
+fn one_address_and_all_addresses_have_listeners_of_their_own_at_one_port() {
+    let scene = Scene::new();
+    let own = free();
+    let all: SocketAddr = ([0, 0, 0, 0], own.port()).into();
+    let first = scene.config().server();
+    let closed: &[(&str, Value)] = &[("networks", ["192.0.2.0/24"].into())];
+    let relays = |ip: [u8; 4]| {
+        let mut client = Client::connect((ip, own.port()).into()).expect("it listens");
+        client.expect("EHLO a.example", 250).expect("EHLO is taken");
+        let mail = format!("MAIL FROM:<{SENDER}>");
+        client.expect(&mail, 250).expect("MAIL is taken");
+        let reply = client.command("RCPT TO:<bob@there.example>");
+        reply.expect("the server answers").code == 250
+    };
+    for order in [
+        [(own, &[][..]), (all, closed)],
+        [(all, closed), (own, &[][..])],
+    ] {
+        let listeners = [&[(first, &[][..])], &order[..]].concat();
+        let server = Sendoff::start(BINARY, with(scene.config(), &listeners));
+        assert!(relays([127, 0, 0, 1]) && !relays([127, 0, 0, 2]));
+        // A second server finds the port taken, though it is the same user's.
+        let second = Scratch::new();
+        let file = second.path().join("sendoff.toml");
+        let text = format!(
+            "data_dir = \"data\"\nconsole.address = \"\"\n[[listener]]\naddress = \"{own}\"\n"
+        );
+        fs::write(&file, text).expect("a file");
+        let mut serve = std::process::Command::new(BINARY);
+        let output = serve.arg("--config").arg(&file).arg("serve").output();
+        let output = output.expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("cannot listen"),
+            "{said}"
+        );
+        drop(server);
+    }
+    // By a reload, too.
+    let only = [(first, &[][..]), (own, &[][..])];
+    let mut server = Sendoff::start(BINARY, with(scene.config(), &only));
+    let both = [(first, &[][..]), (own, &[][..]), (all, closed)];
+    server.reconfigure(|config| with(config, &both));
+    server.run(&["reload"]);
+    assert!(relays([127, 0, 0, 1]) && !relays([127, 0, 0, 2]));
+}

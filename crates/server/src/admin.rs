@@ -9,10 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail::{Labels, QueueId, RecipientKey, Timestamp};
-use ops::{
-    Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView, Verb,
-};
-use route::Target;
+use ops::{Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView};
 use spool::{HistoryFilter, HistoryRow, Page};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
@@ -22,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::event::Event;
 use crate::shared::Shared;
 use crate::{
-    backup, explain, http, known, orders, reload, signing, sources, suppression, unwritten,
+    acts, backup, explain, http, known, orders, reload, signing, sources, suppression, unwritten,
     webhooks,
 };
 
@@ -30,8 +27,6 @@ use crate::{
 const REQUEST_MAX: u64 = 1 << 20;
 /// Finished recipients of one message that are shown.
 const HISTORY_MAX: u64 = 100_000;
-/// Recipients changed before the queue's owner turns to other work.
-const ACT_AT_ONCE: usize = 500;
 
 /// How far a long order is: so many of so many.
 pub(crate) type Progress = mpsc::UnboundedSender<(u64, u64)>;
@@ -148,7 +143,7 @@ pub(crate) async fn carry_out(
             Ok(found.map_or_else(|| unknown(&id), |m| Answer::Message(Box::new(m))))
         }
         Request::Trace(id) => trace(shared, &id).await,
-        Request::Act { verb, selection } => act(shared, verb, selection, who, progress).await,
+        Request::Act { verb, selection } => acts::act(shared, verb, selection, who, progress).await,
         Request::Export(id) => export(shared, &id).await,
         Request::Sites => sites(shared).await,
         Request::Sources => Ok(Answer::Sources(sources::views(shared))),
@@ -263,7 +258,10 @@ pub(crate) async fn blocking<T: Send + 'static>(
     task.await.map_err(|e| e.to_string())?
 }
 
-async fn keys(shared: &Arc<Shared>, selection: Selection) -> Result<Vec<RecipientKey>, String> {
+pub(crate) async fn keys(
+    shared: &Arc<Shared>,
+    selection: Selection,
+) -> Result<Vec<RecipientKey>, String> {
     blocking(shared, move |shared| {
         let kinds = known::kinds(&shared.settings());
         selection.keys(&shared.spool, &kinds, net::now())
@@ -439,87 +437,6 @@ async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
         return Ok(unknown(id));
     }
     Ok(Answer::Trace(Box::new(TraceView { message, attempts })))
-}
-
-async fn act(
-    shared: &Arc<Shared>,
-    verb: Verb,
-    selection: Selection,
-    who: &str,
-    progress: Option<&Progress>,
-) -> Result<Answer, String> {
-    let verb = match with_target(shared, verb) {
-        Ok(verb) => verb,
-        Err(why) => return Ok(Answer::Refused(why)),
-    };
-    let what = match &selection {
-        Selection::Ids(ids) => format!("{} ids", ids.len()),
-        Selection::Filter(text) => text.clone(),
-        Selection::All => "all".to_owned(),
-    };
-    if matches!(verb, Verb::Retry(_)) {
-        shared.tls.forget_failures();
-    }
-    let keys = keys(shared, selection).await?;
-    let (mut changed, mut unchanged, mut in_flight) = (0, 0, 0);
-    for part in parts(&keys) {
-        let (ask, told) = oneshot::channel();
-        shared.tell(Event::Act(verb.clone(), part.to_vec(), ask));
-        let counts = told
-            .await
-            .map_err(|_| "the server is stopping".to_owned())??;
-        changed += counts[0];
-        unchanged += counts[1];
-        in_flight += counts[2];
-        if let Some(progress) = progress {
-            let done = changed + unchanged + in_flight;
-            // Whoever asked may have hung up.
-            progress.send((done, keys.len() as u64)).unwrap_or_default();
-        }
-    }
-    let line = shared
-        .journal
-        .line(net::now(), "action")
-        .field("who", who)
-        .field("verb", verb.word());
-    line.field("selection", what)
-        .field("changed", changed)
-        .field("unchanged", unchanged)
-        .send();
-    Ok(Answer::Acted {
-        changed,
-        unchanged,
-        in_flight,
-    })
-}
-
-/// The recipients in portions, each with all of its messages: recipients that fail together are
-/// reported together.
-fn parts(keys: &[RecipientKey]) -> Vec<&[RecipientKey]> {
-    let mut parts = Vec::new();
-    let mut rest = keys;
-    while !rest.is_empty() {
-        let least = rest.len().min(ACT_AT_ONCE);
-        let last = rest.get(least - 1).map(|key| key.id);
-        let more = rest
-            .iter()
-            .skip(least)
-            .take_while(|key| Some(key.id) == last);
-        let (part, behind) = rest.split_at(least + more.count());
-        parts.push(part);
-        rest = behind;
-    }
-    parts
-}
-
-/// A verb with the server that it names in its plain form.
-fn with_target(shared: &Shared, verb: Verb) -> Result<Verb, String> {
-    let Verb::Reroute(Some(to)) = &verb else {
-        return Ok(verb);
-    };
-    let port = shared.settings().config.routing.smtp_port;
-    let target = Target::parse(to, port).map_err(|e| e.to_string())?;
-    Ok(Verb::Reroute(Some(target.to_string())))
 }
 
 async fn export(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {

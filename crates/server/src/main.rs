@@ -1,6 +1,7 @@
 //! `sendoff`: the server and its command line in one binary.
 
 mod accounts;
+mod acts;
 mod admin;
 mod ask;
 mod backup;

@@ -36,6 +36,29 @@ Everything under `/api/v1` but the document needs a key with the scope named, fr
 Errors are `application/problem+json` (RFC 9457): `code` is for programs, `detail` says why, `field`
 what of the request is wrong, `remedy` what to do. A request must be addressed (Host) to `hostname`,
 a loopback name or one of `console.hosts`.
+
+## Tags and metadata
+
+A program can label its mail, and find it by that later: `tags` are words (`[\"invoice\", \"2026-01\"]`), `metadata` are
+names with values (`{\"order\": \"4711\"}`). Lists of the queue, the history and every event show them, and
+`tag:invoice` and `meta:order=4711` select by them ([filters](cli.md#which-messages)). They do not leave this server.
+
+By SMTP and `sendmail`, and in a mail that is sent whole, header fields say the same:
+
+```
+X-Sendoff-Tag: invoice, 2026-01
+X-Sendoff-Meta-Order: 4711
+```
+
+They count only from those who may submit mail: users who have logged in, trusted networks, keys, and programs on this
+computer. They are removed from every mail before it is signed, whoever sent it: left in a stranger's mail, they would
+become labels when a program here forwards it. Do not cover them by a DKIM signature of your own. Values are read as
+they stand there, in UTF-8, and names become lower case.
+
+A mail has at most 32 tags, each of at most 256 octets, without commas, and at most 32 entries of metadata. A name
+has at most 64 letters, digits and `-` `_` `.`, and is the same in upper and lower case; a value has at most 256 octets.
+What does not fit is refused, with 400 by HTTP, by 554 5.6.0 by SMTP, and by a failure message of `sendmail`: mail that
+its sender would not find again is better not sent unnoticed.
 ";
 /// The methods that a path may have, in the order in which they are shown.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];

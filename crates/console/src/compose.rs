@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use intake::{FUTURE_MAX, Wanted};
-use mail::{Address, BodyType, ByMode, DeliverBy, Mailbox, Notify, Ret, Terms, Timestamp};
+use mail::{Address, BodyType, ByMode, DeliverBy, Labels, Mailbox, Notify, Ret, Terms, Timestamp};
 use mail_builder::MessageBuilder;
 use mail_builder::headers::address::Address as Written;
 use mail_builder::headers::content_type::ContentType;
@@ -93,6 +93,17 @@ pub(crate) struct NewMessage {
     /// only servers write, are refused.
     #[serde(default, deserialize_with = "few_fields")]
     pub(crate) headers: BTreeMap<String, String>,
+    /// Words to find and count the mail by: at most 32 of at most 256 octets, without commas. They do not leave this
+    /// server with the mail.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, max_items = 32, example = json!(["invoice", "2026-01"]))]
+    pub(crate) tags: Few<String, PARTS_MAX>,
+    /// Names and values of yours, which events and lists show: at most 32 entries. A name has at most 64 letters,
+    /// digits and `-` `_` `.`, and is the same in upper and lower case; a value has at most 256 octets. They do not
+    /// leave this server with the mail.
+    #[serde(default, deserialize_with = "few_fields")]
+    #[schema(example = json!({ "order": "4711" }))]
+    pub(crate) metadata: BTreeMap<String, String>,
     /// The reverse-path, to which failure messages go; empty: none go anywhere. Default: the
     /// address of `from`.
     pub(crate) envelope_from: Option<String>,
@@ -118,7 +129,7 @@ pub(crate) struct NewMessage {
     pub(crate) require_tls: bool,
 }
 
-/// Reads no more header fields than a mail has.
+/// Reads no more header fields, or entries of metadata, than a mail may have.
 fn few_fields<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
@@ -127,7 +138,7 @@ fn few_fields<'de, D: Deserializer<'de>>(
         type Value = BTreeMap<String, String>;
 
         fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(out, "an object with up to {PARTS_MAX} header fields")
+            write!(out, "an object with up to {PARTS_MAX} entries")
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -203,6 +214,8 @@ pub(crate) struct Composed {
     pub(crate) body_type: BodyType,
     pub(crate) ret: Option<Ret>,
     pub(crate) terms: Terms,
+    /// Tags and metadata.
+    pub(crate) labels: Labels,
 }
 
 /// Makes the mail. `message_id` has no angle brackets.
@@ -225,6 +238,7 @@ pub(crate) fn compose(
     };
     let notify = notify(&message.notify.0)?;
     let terms = terms(&message, now)?;
+    let labels = labels(&message)?;
     let recipients = wanted([&to, &cc, &bcc], notify)?;
     if recipients.is_empty() {
         let problem = Problem::field("to", "the mail has no recipients");
@@ -262,7 +276,22 @@ pub(crate) fn compose(
         content: content.into(),
         ret,
         terms,
+        labels,
     })
+}
+
+/// The tags and metadata.
+fn labels(message: &NewMessage) -> Result<Labels, Problem> {
+    let mut labels = Labels::default();
+    for (n, tag) in message.tags.0.iter().enumerate() {
+        let added = labels.add_tag(tag);
+        added.map_err(|why| Problem::field(format!("tags[{n}]"), why.to_string()))?;
+    }
+    for (name, value) in &message.metadata {
+        let added = labels.add_metadata(name, value);
+        added.map_err(|why| Problem::field(format!("metadata.{name}"), why.to_string()))?;
+    }
+    Ok(labels)
 }
 
 /// What is asked about time and order.

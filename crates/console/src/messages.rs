@@ -338,6 +338,7 @@ async fn hand_in(
         ret: composed.ret,
         env_id: None,
         terms: composed.terms,
+        labels: composed.labels,
         rights: caller.key.rights(),
     };
     let handed = backend.hand_in(submission, token).await;

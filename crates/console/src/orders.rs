@@ -217,6 +217,11 @@ pub(crate) struct Finished {
     recipient: Option<String>,
     /// Whose message has this Message-ID, with its angle brackets or without.
     message_id: Option<String>,
+    /// Whose message has this tag.
+    tag: Option<String>,
+    /// Whose message has this metadata, as `NAME=VALUE`.
+    #[param(example = "order=4711")]
+    meta: Option<String>,
     /// Finished at or after this time (RFC 3339).
     since: Option<String>,
     /// Maximum number of entries.
@@ -266,6 +271,8 @@ pub(crate) async fn history(
         sender: asked.sender,
         recipient: asked.recipient,
         message_id: asked.message_id,
+        tags: asked.tag.into_iter().collect(),
+        metadata: asked.meta.into_iter().collect(),
         since,
     };
     let request = Request::History {

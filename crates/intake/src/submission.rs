@@ -54,6 +54,8 @@ pub struct Submission {
     pub env_id: Option<String>,
     /// What is asked about time and order.
     pub terms: Terms,
+    /// Tags and metadata, besides those in its header.
+    pub labels: Labels,
     /// Who hands it in.
     pub submitter: Submitter,
     /// As whom it may write.
@@ -186,7 +188,8 @@ impl Policy {
             id,
             now,
         };
-        let content = weigh(self, &mut envelope, reader.finish(), &scale)?;
+        let labels = submission.labels;
+        let (content, labels) = weigh(self, &mut envelope, reader.finish(), &scale, labels)?;
         let taken = charged(&envelope);
         let near = self.usage.take(now, &self.quotas, &taken, more)?;
         Ok(Composed {
@@ -195,7 +198,7 @@ impl Policy {
                 id,
                 accepted: now,
                 envelope,
-                labels: Labels::of(&content),
+                labels,
                 content,
             },
             recipients: verdicts,

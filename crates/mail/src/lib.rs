@@ -34,7 +34,7 @@ pub use header::{
     Header, HeaderEnd, Headers, LINE_MAX, are_lines, body_offset, find_header, folded,
     has_long_line, header_in_lines, is_ascii, received_count,
 };
-pub use labels::Labels;
+pub use labels::{LabelError, Labels};
 pub use mailboxes::{Listed, Mailbox, MailboxError, listed, mailbox, mailboxes};
 pub use outcome::{Class, Outcome, PeerHost, Timing, TlsUsed, Verdict};
 pub use queue_id::{IdSource, ParseQueueIdError, QueueId};

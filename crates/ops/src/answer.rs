@@ -1,6 +1,8 @@
 //! What an administrator is answered. Field names are the API's: they do not change lightly.
 
-use mail::{Destination, Status, Verdict};
+use std::collections::BTreeMap;
+
+use mail::{Destination, Labels, Status, Verdict};
 use serde::{Deserialize, Serialize};
 use spool::Row;
 use utoipa::ToSchema;
@@ -55,6 +57,15 @@ pub struct QueuedView {
     /// The Subject field as it is written in the header, cut to 512 octets.
     #[serde(default)]
     pub subject: Option<String>,
+    /// The tags that its submitter gave it.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// The metadata that its submitter gave it.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// The message that it reports on, where it is a failure message or another report of this server.
+    #[serde(default)]
+    pub report_of: Option<String>,
 }
 
 impl QueuedView {
@@ -90,10 +101,19 @@ impl QueuedView {
             last_host: row.last_host,
             kind: None,
             submitter: row.submitter,
+            report_of: report_of(&row.labels),
             message_id: row.labels.message_id,
             subject: row.labels.subject,
+            tags: row.labels.tags,
+            metadata: row.labels.metadata,
         }
     }
+}
+
+/// The id of the message that a report is about.
+#[must_use]
+pub fn report_of(labels: &Labels) -> Option<String> {
+    labels.report_of.map(|id| id.to_string())
 }
 
 /// One message.
@@ -105,8 +125,20 @@ pub struct MessageView {
     pub accepted: String,
     /// The reverse-path.
     pub sender: String,
-    /// The Subject field.
+    /// The Message-ID field, with its angle brackets.
+    #[serde(default)]
+    pub message_id: Option<String>,
+    /// The Subject field as it is written in the header, cut to 512 octets; empty where there is none.
     pub subject: String,
+    /// The tags that its submitter gave it.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// The metadata that its submitter gave it.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// The message that it reports on, where it is a failure message or another report of this server.
+    #[serde(default)]
+    pub report_of: Option<String>,
     /// Octets.
     pub size: u64,
     /// Who handed it in.
@@ -320,6 +352,15 @@ pub struct FinishedView {
     /// The Subject field as it is written in the header, cut to 512 octets.
     #[serde(default)]
     pub subject: Option<String>,
+    /// The tags that its submitter gave it.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// The metadata that its submitter gave it.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// The message that it reports on, where it is a failure message or another report of this server.
+    #[serde(default)]
+    pub report_of: Option<String>,
     /// How it ended.
     #[serde(flatten)]
     pub end: AttemptView,

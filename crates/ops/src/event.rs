@@ -1,6 +1,8 @@
 //! Events as others are told of them, and the state of the webhooks that tell. Field names are the
 //! API's: they do not change lightly. docs/webhooks.md explains each.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -105,6 +107,16 @@ pub struct EventView {
     pub via: Option<String>,
     /// ENVID, as the submitter gave it (xtext, RFC 3461).
     pub envid: Option<String>,
+    /// The Message-ID field, with its angle brackets.
+    pub message_id: Option<String>,
+    /// The Subject field as it is written in the header, cut to 512 octets.
+    pub subject: Option<String>,
+    /// The tags that the submitter gave the message.
+    pub tags: Vec<String>,
+    /// The metadata that the submitter gave the message.
+    pub metadata: BTreeMap<String, String>,
+    /// The message that this one reports on, where it is a failure message or another report of this server.
+    pub report_of: Option<String>,
     /// Attempts that counted.
     pub attempts: Option<u32>,
     /// Deferred: the earliest time of the next attempt.
@@ -159,6 +171,11 @@ impl EventView {
             client: None,
             via: None,
             envid: None,
+            message_id: None,
+            subject: None,
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
+            report_of: None,
             attempts: None,
             next_attempt: None,
             reply: None,

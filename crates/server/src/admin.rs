@@ -8,9 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Labels, QueueId, RecipientKey, Timestamp};
-use ops::{Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView};
-use spool::{HistoryFilter, HistoryRow, Page};
+use mail::{QueueId, RecipientKey, Timestamp};
+use ops::{
+    Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView,
+    report_of,
+};
+use spool::{HistoryFilter, HistoryRow, LaterRow, Page};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
@@ -341,20 +344,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
         Ok((message, history, later))
     })
     .await?;
-    let named = |row: spool::LaterRow| {
-        let number = row.key.recipient;
-        let finished = history.iter().find(|h| h.key.recipient == number);
-        let waits = waiting.iter().find(|w| w.number == number);
-        let name = finished.map(|h| &h.recipient);
-        let name = name.or_else(|| waits.map(|w| &w.recipient)).cloned();
-        LaterView {
-            recipient: name.unwrap_or_else(|| format!("#{number}")),
-            at: row.at.to_string(),
-            event: row.word,
-            text: row.text,
-        }
-    };
-    let later: Vec<LaterView> = later.into_iter().map(named).collect();
+    let later = named(later, &waiting, &history);
     let settings = shared.settings();
     let finished = history
         .iter()
@@ -368,13 +358,16 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
             )
         })
         .collect();
-    let subject = |content: &[u8]| Labels::of(content).subject.unwrap_or_default();
     if let Some(message) = message {
         return Ok(Some(MessageView {
             id: message.id.to_string(),
             accepted: message.accepted.to_string(),
             sender: message.envelope.sender(),
-            subject: subject(&message.content),
+            report_of: report_of(&message.labels),
+            message_id: message.labels.message_id,
+            subject: message.labels.subject.unwrap_or_default(),
+            tags: message.labels.tags,
+            metadata: message.labels.metadata,
             size: message.content.len() as u64,
             submitter: message.envelope.submitter.name(),
             signatures: signing::signatures(&message.content),
@@ -383,18 +376,40 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
             later,
         }));
     }
-    Ok(history.first().map(|h| MessageView {
+    Ok(history.into_iter().next().map(|h| MessageView {
+        report_of: report_of(&h.labels),
+        message_id: h.labels.message_id,
+        tags: h.labels.tags,
+        metadata: h.labels.metadata,
         id: h.key.id.to_string(),
         accepted: h.accepted.to_string(),
-        sender: h.sender.clone(),
-        subject: h.labels.subject.clone().unwrap_or_default(),
+        sender: h.sender,
+        subject: h.labels.subject.unwrap_or_default(),
         size: h.size,
-        submitter: h.submitter.clone(),
+        submitter: h.submitter,
         signatures: Vec::new(),
         waiting,
         finished,
         later,
     }))
+}
+
+/// What was learned later, with the addresses that it is about.
+fn named(later: Vec<LaterRow>, waiting: &[QueuedView], history: &[HistoryRow]) -> Vec<LaterView> {
+    let view = |row: LaterRow| {
+        let number = row.key.recipient;
+        let finished = history.iter().find(|h| h.key.recipient == number);
+        let waits = waiting.iter().find(|w| w.number == number);
+        let name = finished.map(|h| &h.recipient);
+        let name = name.or_else(|| waits.map(|w| &w.recipient)).cloned();
+        LaterView {
+            recipient: name.unwrap_or_else(|| format!("#{number}")),
+            at: row.at.to_string(),
+            event: row.word,
+            text: row.text,
+        }
+    };
+    later.into_iter().map(view).collect()
 }
 
 async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {

@@ -243,6 +243,10 @@ pub struct HistoryFilter {
     pub recipient: Option<String>,
     /// Whose message has this Message-ID.
     pub message_id: Option<String>,
+    /// Whose message has all of these tags.
+    pub tags: Vec<String>,
+    /// Whose message has all of these values under these names.
+    pub metadata: Vec<(String, String)>,
     /// Finished at or after.
     pub since: Option<Timestamp>,
 }
@@ -257,6 +261,8 @@ impl HistoryFilter {
             && (self.recipient.as_deref()).is_none_or(|r| row.recipient.eq_ignore_ascii_case(r))
             && (self.message_id.as_deref())
                 .is_none_or(|id| row.labels.message_id.as_deref() == Some(id))
+            && self.tags.iter().all(|tag| row.labels.has_tag(tag))
+            && (self.metadata.iter()).all(|(name, value)| row.labels.has_metadata(name, value))
             && self.since.is_none_or(|t| row.verdict.at >= t)
     }
 }

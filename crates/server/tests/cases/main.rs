@@ -16,6 +16,7 @@ mod future;
 mod hosts;
 mod http;
 mod identity;
+mod labels;
 mod listening;
 mod load;
 mod local;

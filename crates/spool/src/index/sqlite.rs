@@ -22,6 +22,7 @@ mod condition;
 mod events;
 mod expire;
 mod files;
+mod functions;
 mod notes;
 mod waiting;
 mod whole;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, params
 use super::super::events::{Lookup, gather};
 use super::super::{Applied, Batch, IndexError, QueueId, RecipientKey, Timestamp};
 use super::write::number;
-use super::{DONE, destination, key, read_verdict, small, time_from, time_to_sql, to_sql};
+use super::{DONE, destination, key, labels, read_verdict, small, time_from, time_to_sql, to_sql};
 use crate::event::{
     Event, EventAbout, EventBounds, EventKinds, EventWish, Happened, PastEvents, StoredEvent,
     origin_from,
@@ -69,10 +69,10 @@ struct Tables<'a> {
 
 /// The columns of [`about_row`], from the tables of the waiting.
 const WAITING: &str = "SELECT r.id, r.n, m.sender, r.recipient, m.accepted, m.size, m.submitter, \
-                       m.origin, r.destination FROM recipient r JOIN message m ON m.id = r.id";
+                       m.origin, r.destination, m.message_id, m.subject, m.given FROM recipient r JOIN message m ON m.id = r.id";
 /// And from the history.
 const FINISHED: &str = "SELECT id, n, sender, recipient, accepted, size, submitter, origin, \
-                        destination FROM history";
+                        destination, message_id, subject, given FROM history";
 
 fn about_row(r: &SqlRow<'_>) -> rusqlite::Result<(EventAbout, Option<Vec<u8>>)> {
     let about = EventAbout {
@@ -84,6 +84,7 @@ fn about_row(r: &SqlRow<'_>) -> rusqlite::Result<(EventAbout, Option<Vec<u8>>)> 
         submitter: r.get(6)?,
         origin: crate::event::Origin::default(),
         destination: destination(r.get(8)?),
+        labels: labels(r, 9)?,
     };
     Ok((about, r.get(7)?))
 }

@@ -90,12 +90,18 @@ CREATE INDEX token_at ON token (at);
 CREATE INDEX later_at ON later (at);
 ";
 
+/// What version 5 of the history has besides: what its submitter labelled is found among its like. Mail without
+/// labels is not in this index, and pays nothing for it.
+const HISTORY_TABLES_5: &str =
+    "CREATE INDEX history_given ON history (id, n) WHERE given IS NOT NULL;";
+
 /// What leads from each version of the history to the next, from an empty file on.
-const HISTORY_STEPS: [&str; 4] = [
+const HISTORY_STEPS: [&str; 5] = [
     HISTORY_TABLES,
     HISTORY_TABLES_2,
     HISTORY_TABLES_3,
     HISTORY_TABLES_4,
+    HISTORY_TABLES_5,
 ];
 
 /// The header's application id of an index that was closed in order: what stands in it was written
@@ -114,6 +120,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection, IndexError> {
          PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;",
     )?;
     connection.set_prepared_statement_cache_capacity(64);
+    super::functions::add(&connection)?;
     Ok(connection)
 }
 

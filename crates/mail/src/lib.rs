@@ -23,7 +23,7 @@ mod timestamp;
 mod tlsa;
 mod visible;
 
-pub use address::{Address, ParseAddressError, utf8_xtext};
+pub use address::{Address, ParseAddressError, utf8_xtext, xtext};
 pub use authors::{Authors, Unclear, addresses_in, authors};
 pub use domain::{Domain, ParseDomainError};
 pub use duration::{ParseDurationError, format_duration, parse_duration};

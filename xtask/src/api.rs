@@ -35,7 +35,36 @@ curl \"http://127.0.0.1:8025/api/v1/messages?from=ann@shop.example&to=bob@exampl
 Everything under `/api/v1` but the document needs a key with the scope named, from this computer too.
 Errors are `application/problem+json` (RFC 9457): `code` is for programs, `detail` says why, `field`
 what of the request is wrong, `remedy` what to do. A request must be addressed (Host) to `hostname`,
-a loopback name or one of `console.hosts`.
+a loopback name or one of `console.hosts`. A time is written as RFC 3339 has it, `2026-01-31T08:00:00Z`.
+
+## What a key may do
+
+| scope | allows |
+|---|---|
+| `send` | to submit mail, and everything that `read-own` allows |
+| `read-own` | to see the queue, the history, the events and the status of mail that was submitted with a key of the same name |
+| `read` | to see all of that of everybody's mail, and the state of the server |
+| `admin` | everything that an administrator can do; includes `read`, not `send` |
+
+`sendoff key add NAME --scope send,read`. Mail stays its key's own when the key is revoked: one that is made later under
+the same name sees it.
+
+## What became of a mail
+
+The answer to a mail says for each recipient whether it was accepted; `GET /api/v1/messages/ID` says what became of
+each. A mail is accepted if one of its recipients is: others may be refused because they are suppressed, unknown in a
+local domain, or too many. Those have the status `refused`, with the reason, in the answer and later:
+
+```json
+{\"id\": \"6h0c99hdr00\", \"subject\": \"Your order\", \"recipients\": [
+  {\"address\": \"bob@example.net\", \"status\": \"delivered\", \"reply\": \"250 2.0.0 OK\", \"attempts\": 1},
+  {\"address\": \"eve@example.net\", \"status\": \"refused\", \"reply\": \"550 eve@example.net is on the suppression list\", \"attempts\": 0}]}
+```
+
+(Some fields are left out here.) To learn it as it happens, use events: [webhooks.md](webhooks.md).
+
+`POST /api/v1/messages/batch` takes up to 500 mails in one request. Each has its own result, with the status that it would
+have had alone, and the request as a whole is answered with 200: look at each.
 
 ## Tags and metadata
 
@@ -256,6 +285,7 @@ fn type_of(schema: &Value) -> String {
             let items = schema.get("items").unwrap_or(&Value::Null);
             format!("list of {}", type_of(items))
         }
+        Some("string") if text(schema, "format") == "date-time" => "time".to_owned(),
         Some("string") => "text".to_owned(),
         Some("integer") => "number".to_owned(),
         Some(kind) => kind.to_owned(),

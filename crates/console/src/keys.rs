@@ -27,10 +27,13 @@ const SECRET_OCTETS: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Handing mail in.
+    /// Submitting mail; includes `read-own`.
     Send,
-    /// Looking at queue, traces, sites and figures.
+    /// Looking at queue, traces, sites and metrics; includes `read-own`.
     Read,
+    /// Looking at the mail that was submitted with a key of this name: its status, traces, history and events.
+    #[serde(rename = "read-own")]
+    ReadOwn,
     /// Everything an administrator can do; includes `read`, not `send`.
     Admin,
 }
@@ -42,6 +45,7 @@ impl Scope {
         match self {
             Self::Send => "send",
             Self::Read => "read",
+            Self::ReadOwn => "read-own",
             Self::Admin => "admin",
         }
     }
@@ -51,10 +55,12 @@ impl Scope {
     /// # Errors
     /// What it may be.
     pub fn parse(word: &str) -> Result<Self, KeysError> {
-        let all = [Self::Send, Self::Read, Self::Admin];
+        let all = [Self::Send, Self::Read, Self::ReadOwn, Self::Admin];
         let found = all.into_iter().find(|scope| scope.word() == word);
         found.ok_or_else(|| {
-            KeysError::Wrong(format!("`{word}` is no scope: use send, read or admin"))
+            KeysError::Wrong(format!(
+                "`{word}` is not a scope: use send, read-own, read or admin"
+            ))
         })
     }
 }
@@ -78,7 +84,13 @@ impl Key {
     /// Whether it may be used for this.
     #[must_use]
     pub fn allows(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope) || scope == Scope::Read && self.scopes.contains(&Scope::Admin)
+        let has = |any: &[Scope]| self.scopes.iter().any(|own| any.contains(own));
+        match scope {
+            Scope::Send => has(&[Scope::Send]),
+            Scope::ReadOwn => !self.scopes.is_empty(),
+            Scope::Read => has(&[Scope::Read, Scope::Admin]),
+            Scope::Admin => has(&[Scope::Admin]),
+        }
     }
 
     /// Whether it may send as this address.
@@ -205,7 +217,9 @@ impl KeysFile {
             ));
         }
         if scopes.is_empty() {
-            return wrong("say what it may be used for: --scope send, read or admin".to_owned());
+            return wrong(
+                "say what it may be used for: --scope send, read-own, read or admin".to_owned(),
+            );
         }
         for sender in &senders {
             if Address::parse(sender).is_err() && Domain::parse(sender).is_err() {
@@ -329,6 +343,8 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(!text.contains(&web), "only its digest is kept");
         assert_eq!(keys.find(&path, &web).unwrap().unwrap().name, "web");
+        let key = keys.find(&path, &web).unwrap().unwrap();
+        assert!(key.allows(Scope::ReadOwn) && !key.allows(Scope::Read));
         let key = keys.find(&path, &ops).unwrap().unwrap();
         assert!(key.allows(Scope::Admin) && key.allows(Scope::Read) && !key.allows(Scope::Send));
         assert!(keys.find(&path, &web[..web.len() - 1]).unwrap().is_none());

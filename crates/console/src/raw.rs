@@ -57,6 +57,7 @@ pub(crate) fn read(
         content,
         body_type,
         ret: None,
+        env_id: None,
         terms: Terms::default(),
         // Those in its header are read where every header is.
         labels: Labels::default(),

@@ -32,8 +32,10 @@ pub struct QueuedView {
     /// The time that its first attempt is set for, by its submitter or an administrator; none where it
     /// was to go at once, and after the first attempt.
     #[serde(default)]
+    #[schema(format = DateTime)]
     pub release: Option<String>,
     /// When the message was accepted.
+    #[schema(format = DateTime)]
     pub accepted: String,
     /// Octets.
     pub size: u64,
@@ -122,6 +124,7 @@ pub struct MessageView {
     /// Its id.
     pub id: String,
     /// When it was accepted.
+    #[schema(format = DateTime)]
     pub accepted: String,
     /// The reverse-path.
     pub sender: String,
@@ -153,6 +156,20 @@ pub struct MessageView {
     /// What was learned after their ends: bounces and complaints.
     #[serde(default)]
     pub later: Vec<LaterView>,
+    /// Recipients that it was submitted for and not accepted for.
+    #[serde(default)]
+    pub refused: Vec<RefusedView>,
+}
+
+/// A recipient that a message was not accepted for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusedView {
+    /// The address.
+    pub address: String,
+    /// The code that refuses it, as SMTP has it.
+    pub code: u16,
+    /// Why.
+    pub reason: String,
 }
 
 /// An address that mail leaves from.
@@ -210,6 +227,7 @@ pub struct AttemptView {
     /// The recipient.
     pub recipient: String,
     /// When.
+    #[schema(format = DateTime)]
     pub at: String,
     /// Which attempt.
     pub attempt: u32,
@@ -341,6 +359,7 @@ pub struct FinishedView {
     /// Its sender; empty for the null reverse-path.
     pub sender: String,
     /// When it was accepted.
+    #[schema(format = DateTime)]
     pub accepted: String,
     /// Octets.
     pub size: u64,
@@ -381,8 +400,10 @@ pub struct SuppressionView {
     /// The answer of the host, the kind of the complaint, or an administrator's words.
     pub reason: String,
     /// Since when.
+    #[schema(format = DateTime)]
     pub since: String,
     /// Until when; none: until it is taken off.
+    #[schema(format = DateTime)]
     pub expires: Option<String>,
     /// The message that put it there.
     pub message: Option<String>,
@@ -398,6 +419,7 @@ pub struct LaterView {
     /// The recipient.
     pub recipient: String,
     /// When.
+    #[schema(format = DateTime)]
     pub at: String,
     /// `bounced`, `complained`, `reported` (late, delivered, relayed), `returned` (not readable), or, in
     /// a list of what is finished, `suppressed`.

@@ -82,6 +82,7 @@ pub struct EventView {
     #[serde(rename = "type")]
     pub kind: EventType,
     /// When, in UTC (RFC 3339).
+    #[schema(format = DateTime)]
     pub time: String,
     /// The message.
     pub queue_id: Option<String>,
@@ -94,6 +95,7 @@ pub struct EventView {
     /// `outgoing`, or `local` for mail that stays here.
     pub destination: Option<String>,
     /// When the message was accepted.
+    #[schema(format = DateTime)]
     pub accepted: Option<String>,
     /// Octets of the message.
     pub size: Option<u64>,
@@ -120,6 +122,7 @@ pub struct EventView {
     /// Attempts that counted.
     pub attempts: Option<u32>,
     /// Deferred: the earliest time of the next attempt.
+    #[schema(format = DateTime)]
     pub next_attempt: Option<String>,
     /// Deferred, delivered, failed: the answer, or our own account.
     pub reply: Option<EventReply>,
@@ -144,6 +147,7 @@ pub struct EventView {
     /// Suppressed: whose mail is kept back: `all`, `@domain`, a sender's address, or `user:NAME`.
     pub scope: Option<String>,
     /// Suppressed: until when; null: until it is taken off.
+    #[schema(format = DateTime)]
     pub expires: Option<String>,
 }
 
@@ -219,8 +223,10 @@ pub struct PutAsideView {
     /// How many.
     pub events: u64,
     /// The time of the first.
+    #[schema(format = DateTime)]
     pub since: Option<String>,
     /// The time of the last.
+    #[schema(format = DateTime)]
     pub until: Option<String>,
 }
 
@@ -228,14 +234,17 @@ pub struct PutAsideView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplayView {
     /// Events from this time on …
+    #[schema(format = DateTime)]
     pub since: String,
     /// … and before this.
+    #[schema(format = DateTime)]
     pub until: String,
     /// Events told again so far.
     pub sent: u64,
     /// Failed tries in a row.
     pub failures: u32,
     /// The next try.
+    #[schema(format = DateTime)]
     pub next_try: Option<String>,
 }
 
@@ -256,16 +265,19 @@ pub struct WebhookView {
     /// Events not sent yet, at most: filters are not considered.
     pub unsent: u64,
     /// The time of the oldest of them.
+    #[schema(format = DateTime)]
     pub oldest_unsent: Option<String>,
     /// Events told since the start of the server.
     pub sent: u64,
     /// The last answer: its status, or what went wrong.
     pub last_answer: Option<String>,
     /// When that was.
+    #[schema(format = DateTime)]
     pub last_time: Option<String>,
     /// Failed tries in a row.
     pub failures: u32,
     /// The next try, where it waits for a time.
+    #[schema(format = DateTime)]
     pub next_try: Option<String>,
     /// Events that were put aside.
     pub put_aside: PutAsideView,
@@ -293,9 +305,11 @@ pub struct WebhookTested {
 #[serde(deny_unknown_fields)]
 pub struct Replay {
     /// From this time on (RFC 3339, `2026-01-31T08:00:00Z`).
+    #[schema(format = DateTime)]
     pub since: String,
     /// Before this time; none: now.
     #[serde(default)]
+    #[schema(format = DateTime)]
     pub until: Option<String>,
     /// Only of these types; none: those of the webhook.
     #[serde(default)]
@@ -400,4 +414,7 @@ pub struct EventSelection {
     /// Only of these types; none: all.
     #[serde(default)]
     pub types: Vec<EventType>,
+    /// Only of messages that this key submitted (`key=NAME`).
+    #[serde(default)]
+    pub key: Option<String>,
 }

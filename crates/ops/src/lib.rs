@@ -15,8 +15,8 @@ mod table;
 pub use act::{Acted, act, ended_by_admin, verdict_of_admin};
 pub use answer::{
     Answer, AttemptView, DomainView, FinishedView, HoldRuleView, LaterView, MessageView,
-    QueuedView, SiteView, SourceView, SuppressionView, TraceView, WarmSiteView, WarmUpView,
-    report_of,
+    QueuedView, RefusedView, SiteView, SourceView, SuppressionView, TraceView, WarmSiteView,
+    WarmUpView, report_of,
 };
 pub use event::{
     EventReply, EventSelection, EventType, EventView, ListedEvent, PutAsideView, Replay,

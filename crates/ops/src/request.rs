@@ -444,6 +444,7 @@ pub struct NewSuppression {
     /// `failure`, `complaint` or `administrator` (so if it is left out).
     pub cause: Option<String>,
     /// Since when (RFC 3339); none: from now on.
+    #[schema(format = DateTime)]
     pub since: Option<String>,
     /// The message that it is about.
     pub message: Option<String>,
@@ -467,6 +468,8 @@ pub struct HistorySelection {
     pub recipient: Option<String>,
     /// Whose message has this Message-ID, with its angle brackets or without.
     pub message_id: Option<String>,
+    /// Submitted by exactly this user, key (`key=NAME`) or client.
+    pub user: Option<String>,
     /// Whose message has all of these tags.
     pub tags: Vec<String>,
     /// Whose message has all of this metadata, each as `NAME=VALUE`.
@@ -498,6 +501,7 @@ impl HistorySelection {
             })
         });
         Ok(HistoryFilter {
+            submitter: self.user.clone(),
             tags: self.tags.clone(),
             metadata: metadata.collect::<Result<_, _>>()?,
             id: None,

@@ -22,8 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::event::Event;
 use crate::shared::Shared;
 use crate::{
-    acts, backup, explain, http, known, orders, reload, signing, sources, suppression, unwritten,
-    webhooks,
+    acts, backup, explain, http, known, orders, refused, reload, signing, sources, suppression,
+    unwritten, webhooks,
 };
 
 /// A request's line is no longer than this: ten thousand ids fit.
@@ -319,14 +319,16 @@ pub(crate) async fn list(
         .collect())
 }
 
-/// The recipients of a message that are finished. Blocks on the index.
+/// The recipients of a message that are finished, in their order. Blocks on the index.
 fn history(shared: &Shared, id: QueueId) -> Result<Vec<HistoryRow>, String> {
     let filter = HistoryFilter {
         id: Some(id),
         ..HistoryFilter::default()
     };
     let found = shared.spool.history(&filter, 0, HISTORY_MAX);
-    found.map_err(|e| e.to_string())
+    let mut found = found.map_err(|e| e.to_string())?;
+    found.sort_by_key(|row| row.key);
+    Ok(found)
 }
 
 fn parse_id(text: &str) -> Result<QueueId, String> {
@@ -337,13 +339,14 @@ fn parse_id(text: &str) -> Result<QueueId, String> {
 async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, String> {
     let queue_id = parse_id(id)?;
     let waiting = list(shared, Selection::Ids(vec![id.to_owned()]), Page::ALL).await?;
-    let (message, history, later) = blocking(shared, move |shared| {
+    let (message, history, mut later) = blocking(shared, move |shared| {
         let message = shared.spool.read(queue_id).map_err(|e| e.to_string())?;
         let history = history(shared, queue_id)?;
         let later = shared.spool.later(queue_id).map_err(|e| e.to_string())?;
         Ok((message, history, later))
     })
     .await?;
+    let refused = refused::take(&mut later);
     let later = named(later, &waiting, &history);
     let settings = shared.settings();
     let finished = history
@@ -374,6 +377,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
             waiting,
             finished,
             later,
+            refused,
         }));
     }
     Ok(history.into_iter().next().map(|h| MessageView {
@@ -391,6 +395,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
         waiting,
         finished,
         later,
+        refused,
     }))
 }
 

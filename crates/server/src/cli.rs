@@ -360,6 +360,7 @@ impl From<History> for Request {
                 sender: asked.sender,
                 recipient: asked.recipient,
                 message_id: asked.message_id,
+                user: asked.user,
                 tags: asked.tags,
                 metadata: asked.metadata,
                 since: asked.since.map(|ago| (net::now() - ago).as_millis()),

@@ -15,7 +15,7 @@ pub(crate) enum KeyCommand {
     Add {
         /// Its name, for log and list.
         name: String,
-        /// What it may be used for: send, read, admin; several with commas.
+        /// What it may be used for: send, read-own, read, admin; several with commas.
         #[arg(long, value_delimiter = ',', required = true)]
         scope: Vec<String>,
         /// Addresses and domains that it may send as, with commas. Default: any.

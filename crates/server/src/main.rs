@@ -47,6 +47,7 @@ mod quotas;
 mod reach;
 mod reactions;
 mod recent;
+mod refused;
 mod relayed;
 mod reload;
 mod reports;

@@ -257,6 +257,9 @@ pub(super) struct History {
     /// Only of the message with this Message-ID.
     #[arg(long)]
     pub(super) message_id: Option<String>,
+    /// Only what this user, key (key=NAME) or client submitted.
+    #[arg(long)]
+    pub(super) user: Option<String>,
     /// Only of messages with this tag; several: with all of them.
     #[arg(long = "tag")]
     pub(super) tags: Vec<String>,

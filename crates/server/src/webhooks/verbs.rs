@@ -249,6 +249,7 @@ pub(crate) async fn events(
         after,
         limit,
         types,
+        key,
     } = selection;
     blocking(shared, move |shared| {
         let settings = shared.settings();
@@ -260,7 +261,10 @@ pub(crate) async fn events(
         let mut found = Vec::new();
         let mut last = after;
         'all: while found.len() < limit {
-            let stored = shared.spool.events(last, LIMIT_MAX);
+            let stored = match &key {
+                None => shared.spool.events(last, LIMIT_MAX),
+                Some(key) => shared.spool.events_of(key, last, LIMIT_MAX),
+            };
             let stored = stored.map_err(|e| e.to_string())?;
             if stored.is_empty() {
                 break;

@@ -26,6 +26,7 @@ mod lookups;
 mod nul;
 mod oauth;
 mod old_tls;
+mod programs;
 mod quotas;
 mod relay;
 mod replies;

@@ -37,6 +37,10 @@ pub(crate) use files::{set_history_aside, set_index_aside};
 
 const DONE: i64 = 2;
 
+/// What the submitters begin with who may ask for their own mail alone: the keys of HTTP. Their mail is indexed by
+/// submitter, and other mail pays nothing for it.
+const KEY: &str = "key=";
+
 /// The index of a real server.
 pub struct SqliteIndex {
     dir: PathBuf,
@@ -510,6 +514,15 @@ impl Index for SqliteIndex {
 
     fn events(&self, after: u64, limit: u64) -> Result<Vec<StoredEvent>, IndexError> {
         self.with_event_files(|files| events::list(&files.history, after, limit))
+    }
+
+    fn events_of(
+        &self,
+        submitter: &str,
+        after: u64,
+        limit: u64,
+    ) -> Result<Vec<StoredEvent>, IndexError> {
+        self.with_event_files(|files| events::list_of(&files.history, submitter, after, limit))
     }
 
     fn event_bounds(&self) -> Result<EventBounds, IndexError> {

@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 
 use super::super::{Filter, HistoryFilter, Page, Sort, Timestamp};
 use super::functions::{HAS_METADATA, HAS_TAG};
-use super::{DONE, time_to_sql, to_sql};
+use super::{DONE, KEY, time_to_sql, to_sql};
 use crate::filter::{Comparison, Term};
 use crate::record::outcome_code;
 
@@ -74,10 +74,7 @@ fn term_condition(term: &Term, now: Timestamp) -> (String, Option<Value>) {
         Term::MessageId(id) => ("m.message_id = ?".to_owned(), Some(Value::Text(id.clone()))),
         Term::Subject(part) => text("instr(lower(coalesce(m.subject, '')), ?) > 0", part),
         Term::Reply(part) => text("instr(lower(r.last_reply), ?) > 0", part),
-        Term::Submitter(name) => (
-            "m.submitter = ?".to_owned(),
-            Some(Value::Text(name.clone())),
-        ),
+        Term::Submitter(name) => submitter_condition("m.submitter", name),
         Term::Age(than, age) => (
             format!("max(0, {now} - m.accepted) {} ?", operator(*than)),
             number(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
@@ -89,6 +86,16 @@ fn term_condition(term: &Term, now: Timestamp) -> (String, Option<Value>) {
             number(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         ),
     }
+}
+
+/// Who owns a key is found by the index of those who do, which SQLite takes where a query says that it wants no
+/// others.
+fn submitter_condition(column: &str, name: &str) -> (String, Option<Value>) {
+    let sql = match name.starts_with(KEY) {
+        true => format!("substr({column}, 1, 4) = '{KEY}' AND {column} = ?"),
+        false => format!("{column} = ?"),
+    };
+    (sql, Some(Value::Text(name.to_owned())))
 }
 
 /// The first half is false for mail without labels, and known to the index of those that have some.
@@ -167,6 +174,10 @@ pub(super) fn history_condition(filter: &HistoryFilter) -> Condition {
     }
     if let Some(id) = &filter.message_id {
         condition.and(true, "message_id = ?", Some(Value::Text(id.clone())));
+    }
+    if let Some(name) = &filter.submitter {
+        let (sql, parameter) = submitter_condition("submitter", name);
+        condition.and(true, &sql, parameter);
     }
     for tag in &filter.tags {
         let (sql, parameter) = tag_condition("given", tag);

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn labelled_mail_is_found_without_reading_the_rest() {
+    fn labelled_mail_and_mail_of_a_key_are_found_without_reading_the_rest() {
         let dir = Dir(std::env::temp_dir().join(format!("sendoff-plan-{}", std::process::id())));
         std::fs::create_dir_all(&dir.0).unwrap();
         drop((open_index(&dir.0).unwrap(), open_history(&dir.0).unwrap()));
@@ -79,9 +79,17 @@ mod tests {
         let found = plan(&file, "SELECT id FROM history", condition);
         assert!(found.contains("history_given"), "{found}");
         // Both functions are known to every connection.
-        let filter = Filter::parse("tag:news meta:a=b").unwrap();
+        let filter = Filter::parse("tag:news meta:a=b user:key=shop").unwrap();
         let condition = condition::waiting_condition(&filter, Timestamp::ZERO);
         let tables = "SELECT r.id FROM recipient r JOIN message m ON m.id = r.id";
-        plan(&dir.0.join("index.db"), tables, condition);
+        let found = plan(&dir.0.join("index.db"), tables, condition);
+        assert!(found.contains("message_key"), "{found}");
+        let filter = HistoryFilter {
+            submitter: Some("key=shop".to_owned()),
+            ..HistoryFilter::default()
+        };
+        let condition = condition::history_condition(&filter);
+        let found = plan(&file, "SELECT id FROM history", condition);
+        assert!(found.contains("history_key"), "{found}");
     }
 }

@@ -66,6 +66,27 @@ local domain, or too many. Those have the status `refused`, with the reason, in 
 `POST /api/v1/messages/batch` takes up to 500 mails in one request. Each has its own result, with the status that it would
 have had alone, and the request as a whole is answered with 200: look at each.
 
+## Test keys
+
+`sendoff key add trial --scope send --test` makes a key for tests. What it submits is checked like all mail, and shown in
+the queue, the history and events, with `test`. It never leaves: it is sent to no server and stored in no mailbox, no
+report on it is sent, no quota is charged, and nobody comes to the suppression list by it. That is kept with the mail, so it holds
+after a restart, and when the key is revoked.
+
+Recipients are shown as delivered. Those at `sendoff.test`, a domain that cannot exist in DNS, say what is to happen:
+
+| address | simulates |
+|---|---|
+| `delivered@sendoff.test` | a delivery |
+| `deferred@sendoff.test` | a first attempt that is deferred, and a second that delivers; `sendoff queue retry ID` does not wait for it |
+| `failed@sendoff.test` | a final refusal |
+| `bounced@sendoff.test` | a delivery, and a bounce after that (event `bounced`) |
+| `complained@sendoff.test` | a delivery, and a complaint after that (event `complained`) |
+
+What follows a `+` is yours: `bounced+order7@sendoff.test`. Any other name there is refused. For other keys these are
+addresses like any other: they do not exist. The log and the metrics count tests with the rest; replies in the log begin
+with `simulated`.
+
 ## Tags and metadata
 
 A program can label its mail, and find it by that later: `tags` are words (`[\"invoice\", \"2026-01\"]`), `metadata` are

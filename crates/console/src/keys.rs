@@ -75,6 +75,9 @@ pub struct Key {
     digest: String,
     /// What it may be used for.
     pub scopes: Vec<Scope>,
+    /// What it submits is a test: checked and shown as every mail, and never delivered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub test: bool,
     /// Addresses and domains that it may send as; none: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub senders: Vec<String>,
@@ -203,6 +206,7 @@ impl KeysFile {
         name: &str,
         scopes: Vec<Scope>,
         senders: Vec<String>,
+        test: bool,
     ) -> Result<String, KeysError> {
         let wrong = |why: String| Err(KeysError::Wrong(why));
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -236,6 +240,7 @@ impl KeysFile {
             name: name.to_owned(),
             digest: URL_SAFE_NO_PAD.encode(digest(&SHA256, secret.as_bytes())),
             scopes,
+            test,
             senders,
         });
         self.save()?;
@@ -335,11 +340,21 @@ mod tests {
         let keys = Keys::default();
         assert!(keys.find(&path, "").unwrap().is_none(), "no file, no keys");
         let mut file = KeysFile::load(&path).unwrap();
-        let web = file.add("web", vec![Scope::Send], Vec::new()).unwrap();
-        let ops = file.add("ops", vec![Scope::Admin], Vec::new()).unwrap();
-        assert!(file.add("web", vec![Scope::Read], Vec::new()).is_err());
-        assert!(file.add("x", Vec::new(), Vec::new()).is_err());
-        assert!(file.add("a b", vec![Scope::Read], Vec::new()).is_err());
+        let web = file
+            .add("web", vec![Scope::Send], Vec::new(), false)
+            .unwrap();
+        let ops = file
+            .add("ops", vec![Scope::Admin], Vec::new(), false)
+            .unwrap();
+        assert!(
+            file.add("web", vec![Scope::Read], Vec::new(), false)
+                .is_err()
+        );
+        assert!(file.add("x", Vec::new(), Vec::new(), false).is_err());
+        assert!(
+            file.add("a b", vec![Scope::Read], Vec::new(), false)
+                .is_err()
+        );
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(!text.contains(&web), "only its digest is kept");
         assert_eq!(keys.find(&path, &web).unwrap().unwrap().name, "web");
@@ -360,6 +375,7 @@ mod tests {
             name: "k".to_owned(),
             digest: String::new(),
             scopes: vec![Scope::Send],
+            test: false,
             senders: senders.iter().map(|&s| s.to_owned()).collect(),
         };
         let address = |text: &str| Address::parse(text).unwrap();

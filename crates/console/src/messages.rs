@@ -41,6 +41,8 @@ pub(crate) struct Accepted {
     id: String,
     /// It was in the queue already, handed in with the same `Idempotency-Key`.
     duplicate: bool,
+    /// The key is a test key: the mail is delivered to nobody, and what becomes of it is simulated.
+    test: bool,
     /// What became of each recipient, in the order in which they were asked for.
     recipients: Vec<RecipientResult>,
 }
@@ -278,7 +280,13 @@ pub(crate) fn digest_of(parts: &[&[u8]]) -> String {
 
 /// What tokens of this key's requests under this `Idempotency-Key` begin with.
 pub(crate) fn token_prefix(caller: &Caller, key: &str) -> String {
-    format!("http {} {} ", caller.key.name, digest_of(&[key.as_bytes()]))
+    // A test is no repetition of a mail that was meant, and keys may change their names.
+    let way = if caller.key.test { "http-test" } else { "http" };
+    format!(
+        "{way} {} {} ",
+        caller.key.name,
+        digest_of(&[key.as_bytes()])
+    )
 }
 
 /// What tells this request from others under the same `Idempotency-Key`.
@@ -349,6 +357,7 @@ pub(crate) async fn hand_in(
         ret: composed.ret,
         env_id: composed.env_id,
         terms: composed.terms,
+        is_test: caller.key.test,
         labels: composed.labels,
         rights: caller.key.rights(),
     };
@@ -374,6 +383,7 @@ fn answer(
     Ok(Accepted {
         id: handed.id.to_string(),
         duplicate: handed.duplicate,
+        test: caller.key.test,
         recipients,
     })
 }

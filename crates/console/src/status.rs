@@ -39,6 +39,8 @@ pub(crate) struct MessageStatus {
     submitter: String,
     /// The message that it reports on, where it is a report of this server.
     report_of: Option<String>,
+    /// It was submitted with a test key: it is delivered to nobody, and what becomes of it is simulated.
+    test: bool,
     /// Its recipients: those that it is queued for, those that are finished, and those that were refused.
     recipients: Vec<RecipientStatus>,
 }
@@ -154,6 +156,7 @@ impl From<MessageView> for MessageStatus {
             size: message.size,
             submitter: message.submitter,
             report_of: message.report_of,
+            test: message.test,
         }
     }
 }

@@ -23,7 +23,7 @@ pub struct QueuedView {
     pub recipient: String,
     /// Its domain.
     pub domain: String,
-    /// `waiting`, `held`, or `local` for mail that stays here.
+    /// `waiting`, `held`, `local` for mail that stays here, or `test` for mail of a test key, which is only simulated.
     pub state: String,
     /// Attempts that counted.
     pub attempts: u32,
@@ -86,6 +86,7 @@ impl QueuedView {
             state: match (row.status, row.destination) {
                 (Status::Held, _) => "held",
                 (Status::Waiting, Destination::Local) => "local",
+                (Status::Waiting, Destination::Test) => "test",
                 (Status::Waiting, Destination::Outgoing) => "waiting",
             }
             .to_owned(),
@@ -146,6 +147,9 @@ pub struct MessageView {
     pub size: u64,
     /// Who handed it in.
     pub submitter: String,
+    /// It was submitted with a test key: it is delivered to nobody, and what becomes of it is simulated.
+    #[serde(default)]
+    pub test: bool,
     /// The DKIM signatures that it got here, as `domain/selector`, while it is in the queue.
     #[serde(default)]
     pub signatures: Vec<String>,
@@ -380,6 +384,9 @@ pub struct FinishedView {
     /// The message that it reports on, where it is a failure message or another report of this server.
     #[serde(default)]
     pub report_of: Option<String>,
+    /// It was submitted with a test key: it is delivered to nobody, and what becomes of it is simulated.
+    #[serde(default)]
+    pub test: bool,
     /// How it ended.
     #[serde(flatten)]
     pub end: AttemptView,

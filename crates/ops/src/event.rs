@@ -92,8 +92,10 @@ pub struct EventView {
     pub sender: Option<String>,
     /// The recipient.
     pub recipient: String,
-    /// `outgoing`, or `local` for mail that stays here.
+    /// `outgoing`, `local` for mail that stays here, or `test`.
     pub destination: Option<String>,
+    /// The message was submitted with a test key: it was delivered to nobody, and what happens to it is simulated.
+    pub test: bool,
     /// When the message was accepted.
     #[schema(format = DateTime)]
     pub accepted: Option<String>,
@@ -168,6 +170,7 @@ impl EventView {
             sender: None,
             recipient,
             destination: None,
+            test: false,
             accepted: None,
             size: None,
             submitter: None,

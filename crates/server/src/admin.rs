@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{QueueId, RecipientKey, Timestamp};
+use mail::{Destination, QueueId, RecipientKey, Timestamp};
 use ops::{
     Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView,
     report_of,
@@ -22,8 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::event::Event;
 use crate::shared::Shared;
 use crate::{
-    acts, backup, explain, http, known, orders, refused, reload, signing, sources, suppression,
-    unwritten, webhooks,
+    acts, backup, explain, http, known, orders, refused, reload, signing, simulated, sources,
+    suppression, unwritten, webhooks,
 };
 
 /// A request's line is no longer than this: ten thousand ids fit.
@@ -366,6 +366,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
             id: message.id.to_string(),
             accepted: message.accepted.to_string(),
             sender: message.envelope.sender(),
+            test: simulated::is_test(&message, 0),
             report_of: report_of(&message.labels),
             message_id: message.labels.message_id,
             subject: message.labels.subject.unwrap_or_default(),
@@ -381,6 +382,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
         }));
     }
     Ok(history.into_iter().next().map(|h| MessageView {
+        test: h.destination == Destination::Test,
         report_of: report_of(&h.labels),
         message_id: h.labels.message_id,
         tags: h.labels.tags,

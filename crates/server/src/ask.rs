@@ -265,6 +265,9 @@ fn finished(rows: &[ops::FinishedView]) -> String {
             end.recipient,
             mail::one_line(&end.reply)
         );
+        if row.test {
+            text.push_str("    Test: it was delivered to nobody\n");
+        }
         text.push_str(&ops::labels_lines(
             "    ",
             &row.tags,
@@ -290,7 +293,10 @@ fn message_head(m: &ops::MessageView) -> String {
         true => String::new(),
         false => format!("Signed    {}\n", m.signatures.join(", ")),
     };
-    let labels = ops::labels_lines("", &m.tags, &m.metadata, m.report_of.as_deref());
+    let mut labels = ops::labels_lines("", &m.tags, &m.metadata, m.report_of.as_deref());
+    if m.test {
+        labels.push_str("Test      it is delivered to nobody; what becomes of it is simulated\n");
+    }
     format!(
         "Message   {}\nAccepted  {}\nSender    {sender}\nSubject   {}\nSize      {} octets\nFrom      {}\n{labels}{signed}\n",
         m.id,

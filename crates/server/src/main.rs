@@ -61,6 +61,7 @@ mod service;
 mod sessions;
 mod shared;
 mod signing;
+mod simulated;
 mod sockets;
 mod sources;
 mod started;

@@ -354,6 +354,7 @@ impl Report {
                     ret: None,
                     env_id: None,
                     terms: Terms::default(),
+                    is_test: false,
                     labels: mail::Labels::default(),
                     submitter: Submitter {
                         user: None,

@@ -88,8 +88,6 @@ pub struct Origin {
     pub env_id: Option<String>,
 }
 
-const LOCAL: u8 = 1;
-
 impl Origin {
     fn of(envelope: &Envelope) -> Self {
         Self {
@@ -190,10 +188,7 @@ impl EventAbout {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.key.id.as_u64().to_le_bytes());
         put_varint(out, u64::from(self.key.recipient));
-        out.push(match self.destination {
-            Destination::Outgoing => 0,
-            Destination::Local => LOCAL,
-        });
+        out.push(self.destination.code());
         put_str(out, &self.sender);
         put_str(out, &self.recipient);
         put_varint(out, self.accepted.as_millis());
@@ -207,10 +202,8 @@ impl EventAbout {
             id: QueueId::from_u64(r.u64()?),
             recipient: r.varint_u32()?,
         };
-        let destination = match r.u8()? & LOCAL {
-            0 => Destination::Outgoing,
-            _ => Destination::Local,
-        };
+        let destination =
+            Destination::of_code(r.u8()?).ok_or(DecodeError::Unknown("destination"))?;
         Ok(Self {
             key,
             sender: r.str()?.to_owned(),

@@ -59,7 +59,7 @@ pub enum Term {
     Domain(String),
     /// `state:waiting`, `state:held`.
     Status(Status),
-    /// `state:local`, `state:outgoing`.
+    /// `state:local`, `state:outgoing`, `state:test`.
     Destination(Destination),
     /// `state:future` its first attempt is set for later: its submitter or an administrator wants it
     /// so.
@@ -353,9 +353,10 @@ fn parse_text_term(name: &str, value: &str) -> Option<Result<Term, String>> {
             "held" => Term::Status(Status::Held),
             "local" => Term::Destination(Destination::Local),
             "outgoing" => Term::Destination(Destination::Outgoing),
+            "test" => Term::Destination(Destination::Test),
             "future" => Term::Future,
             _ => {
-                let words = "a state is waiting, held, local, outgoing or future";
+                let words = "a state is waiting, held, local, outgoing, test or future";
                 return Some(Err(words.to_owned()));
             }
         },
@@ -399,7 +400,7 @@ mod tests {
             ("colour:red", "is not a term of a filter"),
             (
                 "state:asleep",
-                "a state is waiting, held, local, outgoing or future",
+                "a state is waiting, held, local, outgoing, test or future",
             ),
             (
                 "kind:grey",

@@ -213,6 +213,8 @@ pub struct HistoryRow {
     pub transcript: Option<String>,
     /// What its message was called and labelled.
     pub labels: Labels,
+    /// Where it went in principle.
+    pub destination: Destination,
 }
 
 /// One attempt of a recipient's timeline.

@@ -83,6 +83,7 @@ pub(super) fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
         },
         recipients,
         content,
+        is_test: false,
         labels: mail::Labels::default(),
         submitter: Submitter {
             user: Some(user),

@@ -126,13 +126,8 @@ fn of(about: &EventAbout, kind: EventType, at: Timestamp, repeats: bool) -> Even
         queue_id: Some(about.key.id.to_string()),
         number: Some(about.key.recipient),
         sender: Some(about.sender.clone()),
-        destination: Some(
-            match about.destination {
-                Destination::Outgoing => "outgoing",
-                Destination::Local => "local",
-            }
-            .to_owned(),
-        ),
+        destination: Some(about.destination.word().to_owned()),
+        test: about.destination == Destination::Test,
         size: Some(about.size),
         submitter: Some(about.submitter.clone()),
         user: origin.user.clone(),

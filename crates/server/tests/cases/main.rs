@@ -44,6 +44,7 @@ mod shown;
 mod sources;
 mod strangers;
 mod sts;
+mod test_keys;
 mod tls;
 mod tls_reports;
 mod told;

@@ -140,6 +140,7 @@ impl Inner {
                 verdict: (*f.verdict).clone(),
                 transcript: f.transcript.clone(),
                 labels: row.labels,
+                destination: row.destination,
             });
         }
         for a in &batch.attempts {

@@ -213,7 +213,7 @@ fn waiting_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         sender: row.get(2)?,
         recipient: row.get(3)?,
         domain: row.get(4)?,
-        destination: destination(row.get(5)?),
+        destination: destination(row.get(5)?)?,
         status: status(row.get(6)?),
         attempts: small(row.get(7)?),
         due: time_from(row.get(8)?),
@@ -246,12 +246,10 @@ fn terms(bytes: Option<&[u8]>) -> Result<mail::Terms, IndexError> {
     read.map_err(|error| IndexError::Damaged(error.to_string()))
 }
 
-const fn destination(n: i64) -> mail::Destination {
-    if n == 0 {
-        mail::Destination::Outgoing
-    } else {
-        mail::Destination::Local
-    }
+fn destination(n: i64) -> rusqlite::Result<mail::Destination> {
+    let code = u8::try_from(n).ok();
+    let found = code.and_then(mail::Destination::of_code);
+    found.ok_or(rusqlite::Error::IntegralValueOutOfRange(0, n))
 }
 
 const fn status(n: i64) -> mail::Status {
@@ -280,6 +278,7 @@ fn history_row(row: &SqlRow<'_>) -> rusqlite::Result<(HistoryRow, Vec<u8>)> {
         verdict: none,
         transcript: row.get(9)?,
         labels: labels(row, 10)?,
+        destination: destination(row.get(13)?)?,
     };
     Ok((history, row.get(8)?))
 }
@@ -429,7 +428,7 @@ impl Index for SqliteIndex {
         let condition = history_condition(filter);
         let sql = format!(
             "SELECT id, n, sender, recipient, accepted, size, submitter, attempts, verdict,
-             transcript, message_id, subject, given FROM history WHERE {} ORDER BY id DESC, n DESC LIMIT {} OFFSET {}",
+             transcript, message_id, subject, given, destination FROM history WHERE {} ORDER BY id DESC, n DESC LIMIT {} OFFSET {}",
             condition.sql,
             to_sql(limit),
             to_sql(offset),

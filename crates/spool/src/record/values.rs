@@ -34,7 +34,7 @@ pub(super) fn put_envelope(out: &mut Vec<u8>, envelope: &Envelope) {
         put_opt_address(out, recipient.given.as_ref());
         put_opt_str(out, recipient.orcpt.as_deref());
         out.push(recipient.notify.bits());
-        out.push(u8::from(recipient.destination == Destination::Local));
+        out.push(recipient.destination.code());
     }
 }
 
@@ -66,11 +66,8 @@ pub(super) fn get_envelope(r: &mut Reader<'_>) -> Result<Envelope, DecodeError> 
             given: get_opt_address(r)?,
             orcpt: r.opt_str()?.map(str::to_owned),
             notify: Notify::from_bits(r.u8()?),
-            destination: match r.u8()? {
-                0 => Destination::Outgoing,
-                1 => Destination::Local,
-                _ => return Err(DecodeError::Unknown("destination")),
-            },
+            destination: Destination::of_code(r.u8()?)
+                .ok_or(DecodeError::Unknown("destination"))?,
         });
     }
     Ok(Envelope {

@@ -60,10 +60,7 @@ fn term_condition(term: &Term, now: Timestamp) -> (String, Option<Value>) {
             format!("r.status = {}", i32::from(*status == mail::Status::Held)),
             None,
         ),
-        Term::Destination(destination) => {
-            let local = *destination == mail::Destination::Local;
-            (format!("r.destination = {}", i32::from(local)), None)
-        }
+        Term::Destination(destination) => (format!("r.destination = {}", destination.code()), None),
         Term::Future => (
             format!("r.attempts = 0 AND r.last_reply = '' AND r.due > {now}"),
             None,

@@ -85,7 +85,7 @@ fn about_row(r: &SqlRow<'_>) -> rusqlite::Result<(EventAbout, Option<Vec<u8>>)> 
         size: r.get::<_, i64>(5)?.unsigned_abs(),
         submitter: r.get(6)?,
         origin: crate::event::Origin::default(),
-        destination: destination(r.get(8)?),
+        destination: destination(r.get(8)?)?,
         labels: labels(r, 9)?,
     };
     Ok((about, r.get(7)?))

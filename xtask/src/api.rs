@@ -64,7 +64,7 @@ local domain, or too many. Those have the status `refused`, with the reason, in 
 (Some fields are left out here.) To learn it as it happens, use events: [webhooks.md](webhooks.md).
 
 `POST /api/v1/messages/batch` takes up to 500 mails in one request. Each has its own result, with the status that it would
-have had alone, and the request as a whole is answered with 200: look at each.
+have had alone, and the request as a whole is answered with 200 unless all are refused for good: look at each.
 
 ## Test keys
 
@@ -102,8 +102,8 @@ X-Sendoff-Meta-Order: 4711
 
 They count only from those who may submit mail: users who have logged in, trusted networks, keys, and programs on this
 computer. They are removed from every mail before it is signed, whoever sent it: left in a stranger's mail, they would
-become labels when a program here forwards it. Do not cover them by a DKIM signature of your own. Values are read as
-they stand there, in UTF-8, and names become lower case.
+become labels when a program here forwards it. Do not cover them by a DKIM signature of your own. Values are in
+UTF-8 or in encoded words (RFC 2047), and names become lower case.
 
 A mail has at most 32 tags, each of at most 256 octets, without commas, and at most 32 entries of metadata. A name
 has at most 64 letters, digits and `-` `_` `.`, and is the same in upper and lower case; a value has at most 256 octets.

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use mail::{EnhancedCode, Header, Headers, LabelError, Labels, Reply};
+use mail_parser::parsers::MessageStream;
 
 use crate::Rights;
 
@@ -74,9 +75,15 @@ fn add_tags(labels: &mut Labels, list: &str) -> Result<(), LabelError> {
         .try_for_each(|tag| labels.add_tag(tag))
 }
 
-/// A field's value without its folds.
+/// A field's value without its folds, its encoded words decoded (RFC 2047): programs that follow the standards write
+/// nothing but ASCII.
 fn text(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
+    if text.contains("=?") {
+        let line = format!("{text}\r\n");
+        let mut stream = MessageStream::new(line.as_bytes());
+        return stream.parse_unstructured().unwrap_text().into_owned();
+    }
     match text.contains(['\r', '\n']) {
         true => text.replace("\r\n", ""),
         false => text.into_owned(),
@@ -112,6 +119,24 @@ mod tests {
         );
         assert_eq!(labels.tags, ["news", "weekly"]);
         assert_eq!(labels.metadata.get("order-id").unwrap(), "7");
+    }
+
+    #[test]
+    fn encoded_words_are_decoded_and_cannot_smuggle_a_line() {
+        let mail = "X-Sendoff-Meta-Name: =?utf-8?q?M=C3=BCller?= =?utf-8?b?IMOc?=\r\n\
+            X-Sendoff-Tag: =?iso-8859-1?q?gr=FCn=2C_rot?=,\r\n =?utf-8?q?blau?=\r\n\
+            X-Sendoff-Meta-Other: 2 =? 3\r\n\r\n";
+        let (_, labels) = taken(mail, &Rights::Any).unwrap();
+        assert_eq!(labels.metadata.get("name").unwrap(), "M\u{fc}ller \u{dc}");
+        assert_eq!(labels.metadata.get("other").unwrap(), "2 =? 3");
+        assert_eq!(labels.tags, ["gr\u{fc}n", "rot", "blau"]);
+        let mail = "X-Sendoff-Meta-A: =?utf-8?q?a=0D=0ABcc:_x?=\r\n\r\n";
+        let refused = taken(mail, &Rights::Any).unwrap_err();
+        assert!(
+            refused.text.contains("control characters"),
+            "{}",
+            refused.text
+        );
     }
 
     #[test]

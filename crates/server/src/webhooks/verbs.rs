@@ -110,7 +110,11 @@ pub(crate) async fn act(
         WebhookVerb::Resume => ("webhook-resume", None, pause(shared, &hook, false).await?),
         WebhookVerb::Retry => ("webhook-retry", None, retry(&hook)),
         WebhookVerb::Replay(asked) => {
-            let span = asked.span(net::now())?;
+            let span = match asked.span(net::now()) {
+                Ok(span) => span,
+                // It begins in the future.
+                Err(why) => return Ok(Answer::Refused(why)),
+            };
             let answer = replay(shared, &hook, asked, span).await?;
             ("webhook-replay", Some(span), answer)
         }

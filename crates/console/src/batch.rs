@@ -5,7 +5,8 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -76,7 +77,8 @@ impl From<Result<Accepted, Problem>> for BatchResult {
 
 /// Submit many mails
 ///
-/// Up to 500, as JSON. Each is accepted or refused for itself: look at the `status` of each result. The answer comes
+/// Up to 500, as JSON. Each is accepted or refused for itself: look at the `status` of each result. If all are refused
+/// for good, so is the request. The answer comes
 /// when all that were accepted would survive a power cut. With an `Idempotency-Key`, the same request may be repeated
 /// for 30 days: mails that were accepted give the same ids, and the others are tried again.
 #[utoipa::path(
@@ -89,6 +91,7 @@ impl From<Result<Accepted, Problem>> for BatchResult {
     request_body = Batch,
     responses(
         (status = 200, description = "What became of each", body = BatchResults),
+        (status = 422, description = "None was accepted; why, for each", body = BatchResults),
         BodyRefusals,
         Refusals,
     )
@@ -98,7 +101,7 @@ pub(crate) async fn send(
     State(console): State<Console>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<BatchResults>, Problem> {
+) -> Result<Response, Problem> {
     let repeat = idempotency_key(&headers)?;
     if body::media_type(&headers) != "application/json" {
         return Err(body::unsupported("application/json"));
@@ -136,7 +139,19 @@ pub(crate) async fn send(
         results
     });
     let results = task.await.map_err(ours)?;
-    Ok(Json(BatchResults { results }))
+    let results = BatchResults { results };
+    Ok((results.status(), Json(results)).into_response())
+}
+
+impl BatchResults {
+    /// A request of which nothing came, and of which nothing comes when it is repeated, is no success.
+    fn status(&self) -> StatusCode {
+        let is_final = |result: &BatchResult| (400..500).contains(&result.status);
+        match self.results.iter().all(is_final) {
+            true => StatusCode::UNPROCESSABLE_ENTITY,
+            false => StatusCode::OK,
+        }
+    }
 }
 
 /// What tells a mail from another under the same `Idempotency-Key`: its value, however it was written.

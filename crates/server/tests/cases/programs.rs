@@ -232,6 +232,9 @@ fn many_mails_in_one_request_have_a_result_each() {
         .problem(400, "bad-field");
     shop.post_json(BATCH, &json!({ "messages": [] }))
         .problem(400, "bad-field");
+    let none = json!({ "messages": [{ "from": SENDER }] });
+    let refused = results(shop.post_json(BATCH, &none).expect(422).json());
+    assert_eq!(taken(&refused, 400), 1);
 }
 
 #[test]

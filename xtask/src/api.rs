@@ -35,7 +35,80 @@ curl \"http://127.0.0.1:8025/api/v1/messages?from=ann@shop.example&to=bob@exampl
 Everything under `/api/v1` but the document needs a key with the scope named, from this computer too.
 Errors are `application/problem+json` (RFC 9457): `code` is for programs, `detail` says why, `field`
 what of the request is wrong, `remedy` what to do. A request must be addressed (Host) to `hostname`,
-a loopback name or one of `console.hosts`.
+a loopback name or one of `console.hosts`. A time is written as RFC 3339 has it, `2026-01-31T08:00:00Z`.
+
+## What a key may do
+
+| scope | allows |
+|---|---|
+| `send` | to submit mail, and everything that `read-own` allows |
+| `read-own` | to see the queue, the history, the events and the status of mail that was submitted with a key of the same name |
+| `read` | to see all of that of everybody's mail, and the state of the server |
+| `admin` | everything that an administrator can do; includes `read`, not `send` |
+
+`sendoff key add NAME --scope send,read`. Mail stays its key's own when the key is revoked: one that is made later under
+the same name sees it.
+
+## What became of a mail
+
+The answer to a mail says for each recipient whether it was accepted; `GET /api/v1/messages/ID` says what became of
+each. A mail is accepted if one of its recipients is: others may be refused because they are suppressed, unknown in a
+local domain, or too many. Those have the status `refused`, with the reason, in the answer and later:
+
+```json
+{\"id\": \"6h0c99hdr00\", \"subject\": \"Your order\", \"recipients\": [
+  {\"address\": \"bob@example.net\", \"status\": \"delivered\", \"reply\": \"250 2.0.0 OK\", \"attempts\": 1},
+  {\"address\": \"eve@example.net\", \"status\": \"refused\", \"reply\": \"550 eve@example.net is on the suppression list\", \"attempts\": 0}]}
+```
+
+(Some fields are left out here.) To learn it as it happens, use events: [webhooks.md](webhooks.md).
+
+`POST /api/v1/messages/batch` takes up to 500 mails in one request. Each has its own result, with the status that it would
+have had alone, and the request as a whole is answered with 200 unless all are refused for good: look at each.
+
+## Test keys
+
+`sendoff key add trial --scope send --test` makes a key for tests. What it submits is checked like all mail, and shown in
+the queue, the history and events, with `test`. It never leaves: it is sent to no server and stored in no mailbox, no
+report on it is sent, no quota is charged, and nobody comes to the suppression list by it. That is kept with the mail, so it holds
+after a restart, and when the key is revoked.
+
+Recipients are shown as delivered. Those at `sendoff.test`, a domain that cannot exist in DNS, say what is to happen:
+
+| address | simulates |
+|---|---|
+| `delivered@sendoff.test` | a delivery |
+| `deferred@sendoff.test` | a first attempt that is deferred, and a second that delivers; `sendoff queue retry ID` does not wait for it |
+| `failed@sendoff.test` | a final refusal |
+| `bounced@sendoff.test` | a delivery, and a bounce after that (event `bounced`) |
+| `complained@sendoff.test` | a delivery, and a complaint after that (event `complained`) |
+
+What follows a `+` is yours: `bounced+order7@sendoff.test`. Any other name there is refused. For other keys these are
+addresses like any other: they do not exist. The log and the metrics count tests with the rest; replies in the log begin
+with `simulated`.
+
+## Tags and metadata
+
+A program can label its mail, and find it by that later: `tags` are words (`[\"invoice\", \"2026-01\"]`), `metadata` are
+names with values (`{\"order\": \"4711\"}`). Lists of the queue, the history and every event show them, and
+`tag:invoice` and `meta:order=4711` select by them ([filters](cli.md#which-messages)). They do not leave this server.
+
+By SMTP and `sendmail`, and in a mail that is sent whole, header fields say the same:
+
+```
+X-Sendoff-Tag: invoice, 2026-01
+X-Sendoff-Meta-Order: 4711
+```
+
+They count only from those who may submit mail: users who have logged in, trusted networks, keys, and programs on this
+computer. They are removed from every mail before it is signed, whoever sent it: left in a stranger's mail, they would
+become labels when a program here forwards it. Do not cover them by a DKIM signature of your own. Values are in
+UTF-8 or in encoded words (RFC 2047), and names become lower case.
+
+A mail has at most 32 tags, each of at most 256 octets, without commas, and at most 32 entries of metadata. A name
+has at most 64 letters, digits and `-` `_` `.`, and is the same in upper and lower case; a value has at most 256 octets.
+What does not fit is refused, with 400 by HTTP, by 554 5.6.0 by SMTP, and by a failure message of `sendmail`: mail that
+its sender would not find again is better not sent unnoticed.
 ";
 /// The methods that a path may have, in the order in which they are shown.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
@@ -233,6 +306,7 @@ fn type_of(schema: &Value) -> String {
             let items = schema.get("items").unwrap_or(&Value::Null);
             format!("list of {}", type_of(items))
         }
+        Some("string") if text(schema, "format") == "date-time" => "time".to_owned(),
         Some("string") => "text".to_owned(),
         Some("integer") => "number".to_owned(),
         Some(kind) => kind.to_owned(),

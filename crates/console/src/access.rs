@@ -35,12 +35,25 @@ impl Caller {
     pub(crate) fn name(&self) -> String {
         format!("key={}", self.key.name)
     }
+
+    /// The submitter that it may look at the mail of; `None`: at everybody's.
+    pub(crate) fn only(&self) -> Option<String> {
+        (!self.key.allows(Scope::Read)).then(|| self.name())
+    }
+
+    /// Whether it may look at mail of this submitter.
+    pub(crate) fn sees(&self, submitter: &str) -> bool {
+        self.only().is_none_or(|own| own == submitter)
+    }
 }
 
 /// A caller who may hand mail in.
 #[derive(Debug)]
 pub(crate) struct Sender(pub(crate) Caller);
-/// A caller who may look.
+/// A caller who may look at the mail of its own key, or at everybody's: [`Caller::only`] says.
+#[derive(Debug)]
+pub(crate) struct OwnReader(pub(crate) Caller);
+/// A caller who may look at everything.
 #[derive(Debug)]
 pub(crate) struct Reader(pub(crate) Caller);
 /// A caller who may change things.
@@ -61,6 +74,13 @@ impl FromRequestParts<Console> for Reader {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Problem> {
         authorize(parts, console, Scope::Read).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Console> for OwnReader {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Problem> {
+        authorize(parts, console, Scope::ReadOwn).await.map(Self)
     }
 }
 

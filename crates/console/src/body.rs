@@ -306,36 +306,73 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Few<T, MAX
     }
 }
 
+/// A text, or a list of no more than `MAX`.
+#[derive(Debug, Default)]
+pub(crate) struct OneOrFew<const MAX: usize>(pub(crate) Vec<String>);
+
+impl<'de, const MAX: usize> Deserialize<'de> for OneOrFew<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<const MAX: usize>;
+        impl<'de, const MAX: usize> Visitor<'de> for Entries<MAX> {
+            type Value = Vec<String>;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(out, "a string, or a list of up to {MAX} of them")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, one: &str) -> Result<Vec<String>, E> {
+                Ok(vec![one.to_owned()])
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<String>, A::Error> {
+                let list = serde::de::value::SeqAccessDeserializer::new(list);
+                Few::<String, MAX>::deserialize(list).map(|few| few.0)
+            }
+        }
+        deserializer.deserialize_any(Entries::<MAX>).map(Self)
+    }
+}
+
+/// What would be read into named fields as well.
+const A_LIST: &str = "there is a list, where an object with named fields is meant";
+
 /// Reads JSON; an error names the field.
 pub(crate) fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
-    // What is read into named fields would also be read from a list of their values.
     if octets.trim_ascii_start().first() == Some(&b'[') {
-        let why = "the body is a list, where an object with named fields is meant";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-json", why));
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-json", A_LIST));
     }
     let mut reader = serde_json::Deserializer::from_slice(octets);
-    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        let why = inner.to_string();
-        let field = with_missing(path, &why);
-        match inner.classify() {
-            serde_json::error::Category::Data => Problem::field(field, why),
-            serde_json::error::Category::Io
-            | serde_json::error::Category::Syntax
-            | serde_json::error::Category::Eof => Problem::new(
-                StatusCode::BAD_REQUEST,
-                "bad-json",
-                format!("the body is no JSON: {why}"),
-            ),
-        }
-    });
-    let read = read?;
+    let read: T = serde_path_to_error::deserialize(&mut reader).map_err(wrong)?;
     reader.end().map_err(|error| {
         let why = format!("the body is no JSON: {error}");
         Problem::new(StatusCode::BAD_REQUEST, "bad-json", why)
     })?;
     Ok(read)
+}
+
+/// Reads what was JSON; an error names the field.
+pub(crate) fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Problem> {
+    match value.is_array() {
+        true => Err(Problem::field(".", A_LIST)),
+        false => serde_path_to_error::deserialize(value).map_err(wrong),
+    }
+}
+
+fn wrong(error: serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let path = error.path().to_string();
+    let inner = error.into_inner();
+    let why = inner.to_string();
+    let field = with_missing(path, &why);
+    match inner.classify() {
+        serde_json::error::Category::Data => Problem::field(field, why),
+        serde_json::error::Category::Io
+        | serde_json::error::Category::Syntax
+        | serde_json::error::Category::Eof => Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad-json",
+            format!("the body is no JSON: {why}"),
+        ),
+    }
 }
 
 /// The path of an error, which for a field that is missing ends where the field should be.

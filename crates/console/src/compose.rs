@@ -10,7 +10,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use intake::{FUTURE_MAX, Wanted};
-use mail::{Address, BodyType, ByMode, DeliverBy, Mailbox, Notify, Ret, Terms, Timestamp};
+use mail::{
+    Address, BodyType, ByMode, DeliverBy, Labels, Mailbox, Notify, Ret, Terms, Timestamp, xtext,
+};
 use mail_builder::MessageBuilder;
 use mail_builder::headers::address::Address as Written;
 use mail_builder::headers::content_type::ContentType;
@@ -21,13 +23,15 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
-use crate::body::Few;
+use crate::body::{Few, OneOrFew};
 use crate::problem::Problem;
 
 /// Recipients that one request may name; the limit of intake may be lower.
 const RECIPIENTS_MAX: usize = 10_000;
 /// Attachments, and other small parts, of one mail.
 const PARTS_MAX: usize = 1000;
+/// Octets of ENVID in its xtext form (RFC 3461 §4.4).
+const ENV_ID_MAX: usize = 100;
 /// Octets of one mailbox with its name.
 const MAILBOX_MAX: usize = 2000;
 /// Fields that are made from other parts of the request, or that say what only servers may say.
@@ -62,26 +66,26 @@ const OUR_BEGINNINGS: [&str; 3] = ["content-", "resent-", "arc-"];
 pub(crate) struct NewMessage {
     /// The author: `ann@example.com` or `Ann <ann@example.com>`.
     pub(crate) from: String,
-    /// Recipients, each as `from` is written.
+    /// Recipients, each as `from` is written; one may stand without a list.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    pub(crate) to: Few<String, RECIPIENTS_MAX>,
+    #[schema(value_type = Addresses)]
+    pub(crate) to: OneOrFew<RECIPIENTS_MAX>,
     /// Recipients of a copy.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    pub(crate) cc: Few<String, RECIPIENTS_MAX>,
+    #[schema(value_type = Addresses)]
+    pub(crate) cc: OneOrFew<RECIPIENTS_MAX>,
     /// Recipients of a copy whom nobody sees.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    pub(crate) bcc: Few<String, RECIPIENTS_MAX>,
+    #[schema(value_type = Addresses)]
+    pub(crate) bcc: OneOrFew<RECIPIENTS_MAX>,
     /// Where answers go.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    pub(crate) reply_to: Few<String, RECIPIENTS_MAX>,
+    #[schema(value_type = Addresses)]
+    pub(crate) reply_to: OneOrFew<RECIPIENTS_MAX>,
     /// The subject.
     #[serde(default)]
     pub(crate) subject: String,
-    /// The body as plain text.
+    /// The body as plain text. A mail has a body: `text`, `html` or `attachments`.
     pub(crate) text: Option<String>,
     /// The body as HTML; with `text` too, readers choose.
     pub(crate) html: Option<String>,
@@ -93,6 +97,17 @@ pub(crate) struct NewMessage {
     /// only servers write, are refused.
     #[serde(default, deserialize_with = "few_fields")]
     pub(crate) headers: BTreeMap<String, String>,
+    /// Words to find and count the mail by: at most 32 of at most 256 octets, without commas. They do not leave this
+    /// server with the mail.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, max_items = 32, example = json!(["invoice", "2026-01"]))]
+    pub(crate) tags: Few<String, PARTS_MAX>,
+    /// Names and values of yours, which events and lists show: at most 32 entries. A name has at most 64 letters,
+    /// digits and `-` `_` `.`, and is the same in upper and lower case; a value has at most 256 octets. They do not
+    /// leave this server with the mail.
+    #[serde(default, deserialize_with = "few_fields")]
+    #[schema(example = json!({ "order": "4711" }))]
+    pub(crate) metadata: BTreeMap<String, String>,
     /// The reverse-path, to which failure messages go; empty: none go anywhere. Default: the
     /// address of `from`.
     pub(crate) envelope_from: Option<String>,
@@ -102,11 +117,15 @@ pub(crate) struct NewMessage {
     pub(crate) notify: Few<NotifyOn, PARTS_MAX>,
     /// How much of the mail a failure message returns.
     pub(crate) ret: Option<Returned>,
+    /// An id of yours that failure messages and events name (ENVID, RFC 3461): at most 100 visible ASCII characters,
+    /// where `+` and `=` count for three.
+    #[schema(max_length = 100)]
+    pub(crate) envid: Option<String>,
     /// Not sent before this time (RFC 3339), which is at most 60 days away.
-    #[schema(example = "2026-01-31T08:00:00Z")]
+    #[schema(format = DateTime, example = "2026-01-31T08:00:00Z")]
     pub(crate) send_at: Option<String>,
     /// What is not delivered by this time (RFC 3339) comes back as a failure message.
-    #[schema(example = "2026-01-31T09:00:00Z")]
+    #[schema(format = DateTime, example = "2026-01-31T09:00:00Z")]
     pub(crate) deliver_by: Option<String>,
     /// From -9 to 9: mail of a higher priority goes first (RFC 6710). Default: 0.
     #[serde(default)]
@@ -118,7 +137,18 @@ pub(crate) struct NewMessage {
     pub(crate) require_tls: bool,
 }
 
-/// Reads no more header fields than a mail has.
+/// One address, or a list of them.
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is how the document describes `OneOrFew`")]
+pub(crate) enum Addresses {
+    /// One address.
+    One(String),
+    /// A list of addresses.
+    Several(Vec<String>),
+}
+
+/// Reads no more header fields, or entries of metadata, than a mail may have.
 fn few_fields<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
@@ -127,7 +157,7 @@ fn few_fields<'de, D: Deserializer<'de>>(
         type Value = BTreeMap<String, String>;
 
         fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(out, "an object with up to {PARTS_MAX} header fields")
+            write!(out, "an object with up to {PARTS_MAX} entries")
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -202,7 +232,11 @@ pub(crate) struct Composed {
     pub(crate) content: Bytes,
     pub(crate) body_type: BodyType,
     pub(crate) ret: Option<Ret>,
+    /// ENVID in its xtext form.
+    pub(crate) env_id: Option<String>,
     pub(crate) terms: Terms,
+    /// Tags and metadata.
+    pub(crate) labels: Labels,
 }
 
 /// Makes the mail. `message_id` has no angle brackets.
@@ -225,6 +259,8 @@ pub(crate) fn compose(
     };
     let notify = notify(&message.notify.0)?;
     let terms = terms(&message, now)?;
+    let labels = labels(&message)?;
+    let env_id = env_id(message.envid.as_deref())?;
     let recipients = wanted([&to, &cc, &bcc], notify)?;
     if recipients.is_empty() {
         let problem = Problem::field("to", "the mail has no recipients");
@@ -261,8 +297,38 @@ pub(crate) fn compose(
         recipients,
         content: content.into(),
         ret,
+        env_id,
         terms,
+        labels,
     })
+}
+
+/// ENVID as SMTP has it (RFC 3461 §4.4).
+fn env_id(text: Option<&str>) -> Result<Option<String>, Problem> {
+    let encode = |text: &str| {
+        let encoded = xtext(text);
+        let fits = (1..=ENV_ID_MAX).contains(&encoded.len());
+        let good = fits && text.bytes().all(|b| b.is_ascii_graphic());
+        good.then_some(encoded).ok_or_else(|| {
+            let why = "it has 1 to 100 visible ASCII characters, where + and = count for three";
+            Problem::field("envid", why)
+        })
+    };
+    text.map(encode).transpose()
+}
+
+/// The tags and metadata.
+fn labels(message: &NewMessage) -> Result<Labels, Problem> {
+    let mut labels = Labels::default();
+    for (n, tag) in message.tags.0.iter().enumerate() {
+        let added = labels.add_tag(tag);
+        added.map_err(|why| Problem::field(format!("tags[{n}]"), why.to_string()))?;
+    }
+    for (name, value) in &message.metadata {
+        let added = labels.add_metadata(name, value);
+        added.map_err(|why| Problem::field(format!("metadata.{name}"), why.to_string()))?;
+    }
+    Ok(labels)
 }
 
 /// What is asked about time and order.
@@ -416,7 +482,10 @@ fn body(message: NewMessage) -> Result<MimePart<'static>, Problem> {
         (one, other) => one.or(other),
     };
     if files.is_empty() {
-        return Ok(body.unwrap_or_else(|| MimePart::new("text/plain", "")));
+        return body.ok_or_else(|| {
+            let problem = Problem::field("text", "the mail has no body");
+            problem.remedy("Give it text, html or attachments; an empty text is one too.")
+        });
     }
     let mut parts: Vec<MimePart<'static>> = body.into_iter().collect();
     parts.append(&mut files);

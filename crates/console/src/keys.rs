@@ -27,10 +27,13 @@ const SECRET_OCTETS: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Handing mail in.
+    /// Submitting mail; includes `read-own`.
     Send,
-    /// Looking at queue, traces, sites and figures.
+    /// Looking at queue, traces, sites and metrics; includes `read-own`.
     Read,
+    /// Looking at the mail that was submitted with a key of this name: its status, traces, history and events.
+    #[serde(rename = "read-own")]
+    ReadOwn,
     /// Everything an administrator can do; includes `read`, not `send`.
     Admin,
 }
@@ -42,6 +45,7 @@ impl Scope {
         match self {
             Self::Send => "send",
             Self::Read => "read",
+            Self::ReadOwn => "read-own",
             Self::Admin => "admin",
         }
     }
@@ -51,10 +55,12 @@ impl Scope {
     /// # Errors
     /// What it may be.
     pub fn parse(word: &str) -> Result<Self, KeysError> {
-        let all = [Self::Send, Self::Read, Self::Admin];
+        let all = [Self::Send, Self::Read, Self::ReadOwn, Self::Admin];
         let found = all.into_iter().find(|scope| scope.word() == word);
         found.ok_or_else(|| {
-            KeysError::Wrong(format!("`{word}` is no scope: use send, read or admin"))
+            KeysError::Wrong(format!(
+                "`{word}` is not a scope: use send, read-own, read or admin"
+            ))
         })
     }
 }
@@ -69,6 +75,9 @@ pub struct Key {
     digest: String,
     /// What it may be used for.
     pub scopes: Vec<Scope>,
+    /// What it submits is a test: checked and shown as every mail, and never delivered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub test: bool,
     /// Addresses and domains that it may send as; none: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub senders: Vec<String>,
@@ -78,7 +87,13 @@ impl Key {
     /// Whether it may be used for this.
     #[must_use]
     pub fn allows(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope) || scope == Scope::Read && self.scopes.contains(&Scope::Admin)
+        let has = |any: &[Scope]| self.scopes.iter().any(|own| any.contains(own));
+        match scope {
+            Scope::Send => has(&[Scope::Send]),
+            Scope::ReadOwn => !self.scopes.is_empty(),
+            Scope::Read => has(&[Scope::Read, Scope::Admin]),
+            Scope::Admin => has(&[Scope::Admin]),
+        }
     }
 
     /// Whether it may send as this address.
@@ -191,6 +206,7 @@ impl KeysFile {
         name: &str,
         scopes: Vec<Scope>,
         senders: Vec<String>,
+        test: bool,
     ) -> Result<String, KeysError> {
         let wrong = |why: String| Err(KeysError::Wrong(why));
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -205,7 +221,9 @@ impl KeysFile {
             ));
         }
         if scopes.is_empty() {
-            return wrong("say what it may be used for: --scope send, read or admin".to_owned());
+            return wrong(
+                "say what it may be used for: --scope send, read-own, read or admin".to_owned(),
+            );
         }
         for sender in &senders {
             if Address::parse(sender).is_err() && Domain::parse(sender).is_err() {
@@ -222,6 +240,7 @@ impl KeysFile {
             name: name.to_owned(),
             digest: URL_SAFE_NO_PAD.encode(digest(&SHA256, secret.as_bytes())),
             scopes,
+            test,
             senders,
         });
         self.save()?;
@@ -321,14 +340,26 @@ mod tests {
         let keys = Keys::default();
         assert!(keys.find(&path, "").unwrap().is_none(), "no file, no keys");
         let mut file = KeysFile::load(&path).unwrap();
-        let web = file.add("web", vec![Scope::Send], Vec::new()).unwrap();
-        let ops = file.add("ops", vec![Scope::Admin], Vec::new()).unwrap();
-        assert!(file.add("web", vec![Scope::Read], Vec::new()).is_err());
-        assert!(file.add("x", Vec::new(), Vec::new()).is_err());
-        assert!(file.add("a b", vec![Scope::Read], Vec::new()).is_err());
+        let web = file
+            .add("web", vec![Scope::Send], Vec::new(), false)
+            .unwrap();
+        let ops = file
+            .add("ops", vec![Scope::Admin], Vec::new(), false)
+            .unwrap();
+        assert!(
+            file.add("web", vec![Scope::Read], Vec::new(), false)
+                .is_err()
+        );
+        assert!(file.add("x", Vec::new(), Vec::new(), false).is_err());
+        assert!(
+            file.add("a b", vec![Scope::Read], Vec::new(), false)
+                .is_err()
+        );
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(!text.contains(&web), "only its digest is kept");
         assert_eq!(keys.find(&path, &web).unwrap().unwrap().name, "web");
+        let key = keys.find(&path, &web).unwrap().unwrap();
+        assert!(key.allows(Scope::ReadOwn) && !key.allows(Scope::Read));
         let key = keys.find(&path, &ops).unwrap().unwrap();
         assert!(key.allows(Scope::Admin) && key.allows(Scope::Read) && !key.allows(Scope::Send));
         assert!(keys.find(&path, &web[..web.len() - 1]).unwrap().is_none());
@@ -344,6 +375,7 @@ mod tests {
             name: "k".to_owned(),
             digest: String::new(),
             scopes: vec![Scope::Send],
+            test: false,
             senders: senders.iter().map(|&s| s.to_owned()).collect(),
         };
         let address = |text: &str| Address::parse(text).unwrap();

@@ -9,6 +9,7 @@
 
 mod access;
 mod backend;
+mod batch;
 mod body;
 mod compose;
 mod health;
@@ -31,6 +32,7 @@ mod raw;
 mod router;
 mod serve;
 mod server;
+mod status;
 #[expect(
     unused_qualifications,
     reason = "written by the macro that makes the document"

@@ -41,8 +41,20 @@ pub(crate) struct Accepted {
     id: String,
     /// It was in the queue already, handed in with the same `Idempotency-Key`.
     duplicate: bool,
+    /// The key is a test key: the mail is delivered to nobody, and what becomes of it is simulated.
+    test: bool,
     /// What became of each recipient, in the order in which they were asked for.
     recipients: Vec<RecipientResult>,
+}
+
+impl Accepted {
+    /// 202 for what is new, 200 for what was there already.
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self.duplicate {
+            true => StatusCode::OK,
+            false => StatusCode::ACCEPTED,
+        }
+    }
 }
 
 /// What became of a recipient.
@@ -100,7 +112,8 @@ impl Turns {
 ///
 /// As JSON, or whole as `message/rfc822`. The answer comes when the mail would survive a power cut.
 /// With an `Idempotency-Key`, the same request may be repeated for 30 days: it gives the same id, and
-/// nothing is sent twice.
+/// nothing is sent twice. Some recipients may be refused and the others accepted: `recipients` says which, in this
+/// answer and in the status of the message.
 #[utoipa::path(
     post, path = "/messages", tag = "messages",
     operation_id = "send_message",
@@ -161,7 +174,7 @@ pub(crate) async fn send(
     let task = tokio::spawn(async move {
         let answer = hand_in(&console, &caller, composed, turn).await;
         drop(memory);
-        answer
+        answer.map(|accepted| (accepted.status(), Json(accepted)).into_response())
     });
     task.await
         .map_err(|e| Problem::unavailable(format!("an error of this server: {e}")))?
@@ -230,7 +243,7 @@ fn declared(value: &str) -> Result<BodyType, Problem> {
     }
 }
 
-fn random_name() -> Result<String, Problem> {
+pub(crate) fn random_name() -> Result<String, Problem> {
     let mut octets = [0u8; 18];
     SystemRandom::new()
         .fill(&mut octets)
@@ -238,7 +251,7 @@ fn random_name() -> Result<String, Problem> {
     Ok(URL_SAFE_NO_PAD.encode(octets))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return match headers.contains_key(IDEMPOTENCY_KEY) {
@@ -256,7 +269,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(String::from_utf8_lossy(octets).into_owned()))
 }
 
-fn digest_of(parts: &[&[u8]]) -> String {
+pub(crate) fn digest_of(parts: &[&[u8]]) -> String {
     let mut context = digest::Context::new(&SHA256);
     for part in parts {
         context.update(&(part.len() as u64).to_le_bytes());
@@ -266,8 +279,14 @@ fn digest_of(parts: &[&[u8]]) -> String {
 }
 
 /// What tokens of this key's requests under this `Idempotency-Key` begin with.
-fn token_prefix(caller: &Caller, key: &str) -> String {
-    format!("http {} {} ", caller.key.name, digest_of(&[key.as_bytes()]))
+pub(crate) fn token_prefix(caller: &Caller, key: &str) -> String {
+    // A test is no repetition of a mail that was meant, and keys may change their names.
+    let way = if caller.key.test { "http-test" } else { "http" };
+    format!(
+        "{way} {} {} ",
+        caller.key.name,
+        digest_of(&[key.as_bytes()])
+    )
 }
 
 /// What tells this request from others under the same `Idempotency-Key`.
@@ -275,7 +294,7 @@ fn payload(kind: &str, query: &str, octets: &[u8]) -> String {
     digest_of(&[kind.as_bytes(), query.as_bytes(), octets])
 }
 
-fn check_size(composed: &Composed, max: u64) -> Result<(), Problem> {
+pub(crate) fn check_size(composed: &Composed, max: u64) -> Result<(), Problem> {
     let size = composed.content.len() as u64;
     if size <= max {
         return Ok(());
@@ -285,7 +304,7 @@ fn check_size(composed: &Composed, max: u64) -> Result<(), Problem> {
     Err(problem.remedy("Send less, or raise outgoing.max_message_size."))
 }
 
-fn may_send(caller: &Caller, composed: &Composed) -> Result<(), Problem> {
+pub(crate) fn may_send(caller: &Caller, composed: &Composed) -> Result<(), Problem> {
     let mut senders = composed.authors.iter().chain(&composed.reverse_path);
     let Some(refused) = senders.find(|s| !caller.key.may_send_as(s)) else {
         return Ok(());
@@ -296,12 +315,12 @@ fn may_send(caller: &Caller, composed: &Composed) -> Result<(), Problem> {
 }
 
 /// Hands the mail in. `turn`: what its token begins with, and the rest.
-async fn hand_in(
+pub(crate) async fn hand_in(
     console: &Console,
     caller: &Caller,
     composed: Composed,
     turn: Option<(String, String)>,
-) -> Result<Response, Problem> {
+) -> Result<Accepted, Problem> {
     let backend = console.backend();
     let mut token = None;
     let mut _alone = None;
@@ -336,8 +355,10 @@ async fn hand_in(
             via: "http".to_owned(),
         },
         ret: composed.ret,
-        env_id: None,
+        env_id: composed.env_id,
         terms: composed.terms,
+        is_test: caller.key.test,
+        labels: composed.labels,
         rights: caller.key.rights(),
     };
     let handed = backend.hand_in(submission, token).await;
@@ -349,7 +370,7 @@ fn answer(
     caller: &Caller,
     addresses: &[Address],
     handed: Result<HandedIn, Reply>,
-) -> Result<Response, Problem> {
+) -> Result<Accepted, Problem> {
     let handed = handed.map_err(|reply| {
         backend.log_refused(caller.peer, Some(&caller.key.name), &reply.to_string());
         refused(&reply)
@@ -359,16 +380,12 @@ fn answer(
         .zip(&handed.recipients)
         .map(|(address, result)| RecipientResult::new(address, result))
         .collect();
-    let status = match handed.duplicate {
-        true => StatusCode::OK,
-        false => StatusCode::ACCEPTED,
-    };
-    let accepted = Accepted {
+    Ok(Accepted {
         id: handed.id.to_string(),
         duplicate: handed.duplicate,
+        test: caller.key.test,
         recipients,
-    };
-    Ok((status, Json(accepted)).into_response())
+    })
 }
 
 /// A refusal of the mail as a whole.

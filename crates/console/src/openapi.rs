@@ -96,7 +96,8 @@ struct Key;
 impl Modify for Key {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
-            "A key made by `sendoff key add NAME --scope send,read,admin`. `admin` includes `read`.",
+            "A key made by `sendoff key add NAME --scope …`. `admin` includes `read`; each of `send`, `read` and `admin` includes \
+             `read-own`, which sees mail that was submitted with a key of the same name.",
         ));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("key", SecurityScheme::Http(scheme.build()));

@@ -9,7 +9,7 @@ use ops::{Answer, DomainView, Explanation, FinishedView, HistorySelection, HoldR
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::access::{Admin, Reader};
+use crate::access::{Admin, OwnReader, Reader};
 use crate::body::{self, Params, Part};
 use crate::openapi::{BodyRefusals, NotFound, Refusals};
 use crate::problem::Problem;
@@ -217,7 +217,15 @@ pub(crate) struct Finished {
     recipient: Option<String>,
     /// Whose message has this Message-ID, with its angle brackets or without.
     message_id: Option<String>,
+    /// Submitted by exactly this user, key (`key=NAME`) or client address.
+    user: Option<String>,
+    /// Whose message has this tag.
+    tag: Option<String>,
+    /// Whose message has this metadata, as `NAME=VALUE`.
+    #[param(example = "order=4711")]
+    meta: Option<String>,
     /// Finished at or after this time (RFC 3339).
+    #[param(format = DateTime)]
     since: Option<String>,
     /// Maximum number of entries.
     #[serde(default = "hundred")]
@@ -241,13 +249,15 @@ pub(crate) struct FinishedList {
 }
 
 /// List what is finished
+///
+/// A key without the scope `read` sees what was submitted with it.
 #[utoipa::path(
     get, path = "/history", tag = "queue", operation_id = "list_history",
-    security(("key" = ["read"])), params(Finished),
+    security(("key" = ["read-own"])), params(Finished),
     responses((status = 200, description = "What is finished", body = FinishedList), Refusals)
 )]
 pub(crate) async fn history(
-    Reader(caller): Reader,
+    OwnReader(caller): OwnReader,
     State(console): State<Console>,
     Params(asked): Params<Finished>,
 ) -> Result<Json<FinishedList>, Problem> {
@@ -266,6 +276,9 @@ pub(crate) async fn history(
         sender: asked.sender,
         recipient: asked.recipient,
         message_id: asked.message_id,
+        user: caller.only().or(asked.user),
+        tags: asked.tag.into_iter().collect(),
+        metadata: asked.meta.into_iter().collect(),
         since,
     };
     let request = Request::History {

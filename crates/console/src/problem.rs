@@ -66,6 +66,22 @@ impl Problem {
         self
     }
 
+    /// The status.
+    pub(crate) const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The same, about a part of what was sent.
+    pub(crate) fn within(mut self, part: &str) -> Self {
+        self.field = match self.field {
+            Some(field) if field.starts_with(part) => Some(field),
+            Some(field) if field == "." => Some(part.to_owned()),
+            Some(field) => Some(format!("{part}.{field}")),
+            None => None,
+        };
+        self
+    }
+
     /// The same, with what to do about it.
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());

@@ -12,7 +12,7 @@ use ops::{Answer, MessageView, Order, QueuedView, Request, Selection, TraceView,
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::access::{Admin, Reader};
+use crate::access::{Admin, Caller, OwnReader};
 use crate::body::{self, Params, Part};
 use crate::openapi::{BodyRefusals, NotFound, Refusals, VerbParam};
 use crate::problem::Problem;
@@ -60,18 +60,27 @@ pub(crate) struct QueueList {
 }
 
 /// List waiting recipients, and why they wait
+///
+/// A key without the scope `read` sees what was submitted with it.
 #[utoipa::path(
     get, path = "/queue", tag = "queue", operation_id = "list_queue",
-    security(("key" = ["read"])), params(ListParams),
+    security(("key" = ["read-own"])), params(ListParams),
     responses((status = 200, description = "What waits", body = QueueList), Refusals)
 )]
 pub(crate) async fn list(
-    Reader(caller): Reader,
+    OwnReader(caller): OwnReader,
     State(console): State<Console>,
     Params(asked): Params<ListParams>,
 ) -> Result<Json<QueueList>, Problem> {
     body::page(asked.limit, LIMIT_MAX, asked.offset)?;
-    let selection = asked.filter.map_or(Selection::All, Selection::Filter);
+    let selection = match (caller.only(), asked.filter) {
+        (None, None) => Selection::All,
+        (None, Some(filter)) => Selection::Filter(filter),
+        // All terms of a filter must hold, whatever it says besides. A key's name has no blanks.
+        (Some(own), filter) => {
+            Selection::Filter(format!("user:{own} {}", filter.unwrap_or_default()))
+        }
+    };
     let request = Request::Count(selection.clone());
     let count = console.ask(&caller, "filter", request, |answer| {
         if let Answer::Count(count) = answer {
@@ -102,23 +111,42 @@ pub(crate) async fn list(
 /// Show one message with its recipients
 #[utoipa::path(
     get, path = "/queue/{id}", tag = "queue", operation_id = "show_message",
-    security(("key" = ["read"])),
+    security(("key" = ["read-own"])),
     params(("id" = String, Path, description = "The message's id", pattern = "^[0-9A-Za-z]{11}$")),
     responses((status = 200, description = "The message", body = MessageView), NotFound, Refusals)
 )]
 pub(crate) async fn show(
-    Reader(caller): Reader,
+    OwnReader(caller): OwnReader,
     State(console): State<Console>,
     Part(id): Part,
 ) -> Result<Json<MessageView>, Problem> {
-    let message = console.ask(&caller, "id", Request::Show(id), |answer| {
+    message(&console, &caller, id).await.map(Json)
+}
+
+/// A message, where the caller may look at it: one of others is as unknown as one that never was.
+pub(crate) async fn message(
+    console: &Console,
+    caller: &Caller,
+    id: String,
+) -> Result<MessageView, Problem> {
+    let request = Request::Show(id.clone());
+    let found = console.ask(caller, "id", request, |answer| {
         if let Answer::Message(message) = answer {
             Some(message)
         } else {
             None
         }
     });
-    Ok(Json(*message.await?))
+    let found = *found.await?;
+    match caller.sees(&found.submitter) {
+        true => Ok(found),
+        false => Err(unknown(&id)),
+    }
+}
+
+fn unknown(id: &str) -> Problem {
+    let why = format!("there is no message {id}: it is neither waiting nor in the history");
+    Problem::new(StatusCode::NOT_FOUND, "unknown", why)
 }
 
 /// Show everything that happened to a message
@@ -126,23 +154,29 @@ pub(crate) async fn show(
 /// Its attempts, with what was said on the wire.
 #[utoipa::path(
     get, path = "/queue/{id}/trace", tag = "queue", operation_id = "trace_message",
-    security(("key" = ["read"])),
+    security(("key" = ["read-own"])),
     params(("id" = String, Path, description = "The message's id", pattern = "^[0-9A-Za-z]{11}$")),
     responses((status = 200, description = "Its life", body = TraceView), NotFound, Refusals)
 )]
 pub(crate) async fn trace(
-    Reader(caller): Reader,
+    OwnReader(caller): OwnReader,
     State(console): State<Console>,
     Part(id): Part,
 ) -> Result<Json<TraceView>, Problem> {
-    let trace = console.ask(&caller, "id", Request::Trace(id), |answer| {
+    let request = Request::Trace(id.clone());
+    let trace = console.ask(&caller, "id", request, |answer| {
         if let Answer::Trace(trace) = answer {
             Some(trace)
         } else {
             None
         }
     });
-    Ok(Json(*trace.await?))
+    let trace = *trace.await?;
+    let submitter = trace.message.as_ref().map(|m| m.submitter.as_str());
+    match caller.sees(submitter.unwrap_or_default()) {
+        true => Ok(Json(trace)),
+        false => Err(unknown(&id)),
+    }
 }
 
 /// The content of a waiting message, as it will be sent
@@ -198,6 +232,7 @@ pub(crate) struct Action {
     #[serde(default)]
     preview: bool,
     /// With `retry`: not now, but at this time (RFC 3339).
+    #[schema(format = DateTime)]
     at: Option<String>,
     /// With `reroute`: the server to send by (`host`, `host:port`, `[ip]`, `[ip]:port`); without it,
     /// where the rules say again.

@@ -3,7 +3,9 @@
 //! Its header is read as it goes out, with every line's end mended: what is checked is what is sent.
 
 use bytes::Bytes;
-use mail::{Address, BodyType, Headers, Notify, Terms, Unclear, header_in_lines, mailboxes};
+use mail::{
+    Address, BodyType, Headers, Labels, Notify, Terms, Unclear, header_in_lines, mailboxes,
+};
 
 use crate::compose::{Composed, wanted};
 use crate::problem::Problem;
@@ -55,7 +57,10 @@ pub(crate) fn read(
         content,
         body_type,
         ret: None,
+        env_id: None,
         terms: Terms::default(),
+        // Those in its header are read where every header is.
+        labels: Labels::default(),
     })
 }
 

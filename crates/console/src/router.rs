@@ -20,7 +20,7 @@ use crate::keys::Keys;
 use crate::messages::Turns;
 use crate::openapi::Document;
 use crate::problem::Problem;
-use crate::{health, messages, orders, queue, server, suppressions, webhooks};
+use crate::{batch, health, messages, orders, queue, server, status, suppressions, webhooks};
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -87,6 +87,8 @@ pub(crate) fn other_answer() -> Problem {
 fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
     let api = OpenApiRouter::new()
         .routes(routes!(messages::send))
+        .routes(routes!(batch::send))
+        .routes(routes!(status::status))
         .routes(routes!(queue::list))
         .routes(routes!(queue::show))
         .routes(routes!(queue::trace))

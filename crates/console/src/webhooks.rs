@@ -16,7 +16,7 @@ use ops::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::access::{Admin, Reader};
+use crate::access::{Admin, OwnReader, Reader};
 use crate::body::{self, Params, Part};
 use crate::openapi::{BodyRefusals, Conflict, NotFound, Refusals};
 use crate::problem::Problem;
@@ -61,14 +61,16 @@ pub(crate) struct Events {
 }
 
 /// List events: what happened to each recipient, in order
+///
+/// A key without the scope `read` sees those of mail that was submitted with it.
 #[utoipa::path(
     get, path = "/events", tag = "events", operation_id = "list_events",
-    security(("key" = ["read"])),
+    security(("key" = ["read-own"])),
     params(Behind),
     responses((status = 200, description = "The events", body = Events), Conflict, Refusals)
 )]
 pub(crate) async fn events(
-    Reader(caller): Reader,
+    OwnReader(caller): OwnReader,
     State(console): State<Console>,
     Params(asked): Params<Behind>,
 ) -> Result<Json<Events>, Problem> {
@@ -86,6 +88,7 @@ pub(crate) async fn events(
         after: asked.after,
         limit: asked.limit,
         types: types.map_err(|why| Problem::field("types", why))?,
+        key: caller.only(),
     });
     let list = console.ask(&caller, "after", request, |answer| {
         if let Answer::Events { events, last } = answer {

@@ -78,6 +78,10 @@ fn row(octets: &mut Octets<'_>) -> Row {
         labels: mail::Labels {
             message_id: octets.bit().then(|| octets.text()),
             subject: octets.bit().then(|| octets.text()),
+            tags: (0..octets.octet() % 3).map(|_| octets.text()).collect(),
+            metadata: (0..octets.octet() % 3)
+                .map(|_| (octets.text(), octets.text()))
+                .collect(),
             ..mail::Labels::default()
         },
     }

@@ -3,15 +3,15 @@
 
 use bytes::Bytes;
 use mail::{
-    Address, BodyType, Destination, EnhancedCode, Envelope, HeaderEnd, Headers, Notify, QueueId,
-    Recipient, Reply, Timestamp, body_offset, is_ascii,
+    Address, BodyType, Destination, EnhancedCode, Envelope, HeaderEnd, Headers, Labels, Notify,
+    QueueId, Recipient, Reply, Timestamp, body_offset, is_ascii,
 };
 use smtp::data::ContentError;
 use smtp::dot_stuffing::is_canonical;
 
 use crate::paths::Stands;
 use crate::policy::Policy;
-use crate::{FixUps, Rights};
+use crate::{FixUps, Rights, labels};
 
 impl Policy {
     /// The recipient that an address means, behind the rules that rewrite. An address of ours that
@@ -57,7 +57,7 @@ impl Policy {
     ) -> Result<(), Reply> {
         match recipient.destination {
             Destination::Outgoing => self.suppressed.check(&recipient.address, sender, user, now),
-            Destination::Local => Ok(()),
+            Destination::Local | Destination::Test => Ok(()),
         }
     }
 
@@ -87,16 +87,22 @@ pub(crate) struct Scale<'a> {
 }
 
 /// Whether content is taken, mended as the fix-ups say; if so, the envelope says what the content
-/// really is. Its header is judged as it goes out.
+/// really is, and what its submitter labels it with comes to the labels `given`. Its header is judged as it goes
+/// out.
 pub(crate) fn weigh(
     policy: &Policy,
     envelope: &mut Envelope,
     content: Result<Bytes, ContentError>,
     scale: &Scale<'_>,
-) -> Result<Bytes, Reply> {
+    given: Labels,
+) -> Result<(Bytes, Labels), Reply> {
     let content = content.map_err(|error| error.reply())?;
     let mut fields = Headers::new(&content);
-    let hops = fields.by_ref().filter(|h| h.is("Received")).count();
+    let (mut hops, mut is_labelled) = (0, false);
+    for field in fields.by_ref() {
+        hops += usize::from(field.is("Received"));
+        is_labelled |= labels::is_label(&field);
+    }
     // Our own Received field is in front already.
     if hops > policy.limits.received_hops + 1 {
         let enhanced = EnhancedCode::new(5, 4, 6);
@@ -116,6 +122,11 @@ pub(crate) fn weigh(
         id,
         now,
     } = *scale;
+    let mut given = given;
+    let content = match is_labelled {
+        true => labels::take(&content, rights, &mut given)?,
+        false => content,
+    };
     let mended = fix_ups.apply(&content, &policy.hostname, id, now);
     let content = mended.map_or(content, Bytes::from);
     envelope.body_type = envelope.body_type.needed(&content);
@@ -129,7 +140,12 @@ pub(crate) fn weigh(
         &content,
     )?;
     envelope.smtputf8 = envelope.smtputf8 && needs_smtputf8(envelope, &content);
-    Ok(content)
+    let labels = Labels {
+        tags: given.tags,
+        metadata: given.metadata,
+        ..Labels::of(&content)
+    };
+    Ok((content, labels))
 }
 
 /// Whatever the body is, the header consists of lines (RFC 3030 §3): others would read it otherwise

@@ -11,6 +11,7 @@ mod aliases;
 mod decision;
 mod event;
 mod fix_up;
+mod labels;
 mod paths;
 mod policy;
 mod quota;

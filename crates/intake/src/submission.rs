@@ -3,8 +3,8 @@
 
 use bytes::{Bytes, BytesMut};
 use mail::{
-    Address, BodyType, Envelope, Labels, Message, Notify, QueueId, Recipient, Reply, Ret,
-    Submitter, Terms, Timestamp,
+    Address, BodyType, Destination, Envelope, Labels, Message, Notify, QueueId, Recipient, Reply,
+    Ret, Submitter, Terms, Timestamp,
 };
 use smtp::data::{BareNewline, ChunkReader, ContentRules, Nul};
 
@@ -54,6 +54,10 @@ pub struct Submission {
     pub env_id: Option<String>,
     /// What is asked about time and order.
     pub terms: Terms,
+    /// It is a test: judged as every mail, and never delivered.
+    pub is_test: bool,
+    /// Tags and metadata, besides those in its header.
+    pub labels: Labels,
     /// Who hands it in.
     pub submitter: Submitter,
     /// As whom it may write.
@@ -116,19 +120,12 @@ impl Policy {
         reader
     }
 
-    /// Makes a mail of a submission: recipients are rewritten and judged each for itself, and taken from
-    /// the quotas; the content's lines end in CRLF, a Received field stands in front.
-    ///
-    /// # Errors
-    /// The reply that says why nothing of it is taken: no recipient is, or the content is too large,
-    /// in a loop, or says it is from another than its submitter may write as.
-    pub fn compose(
+    /// The recipients of a submission that are taken, and what became of each that was asked for.
+    fn judged(
         &self,
-        submission: Submission,
-        fix_ups: FixUps,
-        id: QueueId,
+        submission: &Submission,
         now: Timestamp,
-    ) -> Result<Composed, Reply> {
+    ) -> (Vec<Recipient>, Vec<Result<(), Reply>>) {
         let mut taken: Vec<Recipient> = Vec::with_capacity(submission.recipients.len());
         let mut verdicts = Vec::with_capacity(submission.recipients.len());
         for wanted in &submission.recipients {
@@ -154,6 +151,23 @@ impl Policy {
                 }
             }));
         }
+        (taken, verdicts)
+    }
+
+    /// Makes a mail of a submission: recipients are rewritten and judged each for itself, and taken from
+    /// the quotas; the content's lines end in CRLF, a Received field stands in front.
+    ///
+    /// # Errors
+    /// The reply that says why nothing of it is taken: no recipient is, or the content is too large,
+    /// in a loop, or says it is from another than its submitter may write as.
+    pub fn compose(
+        &self,
+        submission: Submission,
+        fix_ups: FixUps,
+        id: QueueId,
+        now: Timestamp,
+    ) -> Result<Composed, Reply> {
+        let (taken, verdicts) = self.judged(&submission, now);
         if taken.is_empty() {
             let first = verdicts.into_iter().find_map(Result::err);
             return Err(first.unwrap_or_else(no_recipient));
@@ -170,6 +184,12 @@ impl Policy {
             submitter: submission.submitter,
         };
         self.expand(&mut envelope);
+        if submission.is_test {
+            // Behind every decision about them: nothing that follows may take them for others.
+            for recipient in &mut envelope.recipients {
+                recipient.destination = Destination::Test;
+            }
+        }
         let more = outgoing(&envelope);
         // Before its content is looked at; it is taken from them when nothing else speaks against it.
         self.usage
@@ -186,7 +206,8 @@ impl Policy {
             id,
             now,
         };
-        let content = weigh(self, &mut envelope, reader.finish(), &scale)?;
+        let labels = submission.labels;
+        let (content, labels) = weigh(self, &mut envelope, reader.finish(), &scale, labels)?;
         let taken = charged(&envelope);
         let near = self.usage.take(now, &self.quotas, &taken, more)?;
         Ok(Composed {
@@ -195,7 +216,7 @@ impl Policy {
                 id,
                 accepted: now,
                 envelope,
-                labels: Labels::of(&content),
+                labels,
                 content,
             },
             recipients: verdicts,

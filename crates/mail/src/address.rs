@@ -116,6 +116,16 @@ impl Address {
     }
 }
 
+/// xtext of RFC 3461 §4.
+#[must_use]
+pub fn xtext(text: &str) -> String {
+    let encode = |b: u8| match b {
+        b'!'..=b'~' if b != b'+' && b != b'=' => char::from(b).to_string(),
+        _ => format!("+{b:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
 /// An address of the type `utf-8` in ASCII: what xtext cannot say is `\x{F6}` (RFC 6533 §3,
 /// utf-8-addr-xtext).
 #[must_use]

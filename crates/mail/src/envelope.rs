@@ -116,13 +116,48 @@ impl Notify {
 }
 
 /// Where a recipient's copy goes in principle; the next hop itself is decided at every attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Destination {
     /// Another server: the outgoing queue.
     #[default]
     Outgoing,
     /// A local domain: Maildir or LMTP, untouched by the settings of outgoing mail.
     Local,
+    /// Nowhere: mail of a test key. What would become of it is simulated.
+    Test,
+}
+
+impl Destination {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Outgoing => "outgoing",
+            Self::Local => "local",
+            Self::Test => "test",
+        }
+    }
+
+    /// The number for it, as it is kept.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Outgoing => 0,
+            Self::Local => 1,
+            Self::Test => 2,
+        }
+    }
+
+    /// The destination of a number.
+    #[must_use]
+    pub const fn of_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Outgoing),
+            1 => Some(Self::Local),
+            2 => Some(Self::Test),
+            _ => None,
+        }
+    }
 }
 
 /// One recipient of a message.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::QueueId;
 use crate::header::Headers;
 
 /// What is known of a message besides its envelope.
@@ -16,6 +17,8 @@ pub struct Labels {
     pub tags: Vec<String>,
     /// Names and values that its submitter gave it.
     pub metadata: BTreeMap<String, String>,
+    /// The message that it reports on, where it is a report of ours (DSN).
+    pub report_of: Option<QueueId>,
 }
 
 impl Labels {
@@ -29,6 +32,8 @@ impl Labels {
     pub const METADATA_MAX: usize = 32;
     /// Octets of a tag, of a name and of a value; longer ones are cut.
     pub const WORD_MAX: usize = 256;
+    /// Octets of the name of an entry that a submitter gives.
+    pub const NAME_MAX: usize = 64;
 
     /// What the header of a content says.
     #[must_use]
@@ -80,11 +85,107 @@ impl Labels {
         }
     }
 
-    /// Whether its submitter gave it none.
+    /// Adds a tag that a submitter gives, unless the message has it already.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing is added.
+    pub fn add_tag(&mut self, tag: &str) -> Result<(), LabelError> {
+        let tag = tag.trim();
+        if !(1..=Self::WORD_MAX).contains(&tag.len())
+            || tag.contains(|c: char| c == ',' || c.is_control())
+        {
+            return Err(LabelError::Tag);
+        }
+        if self.tags.iter().any(|known| known == tag) {
+            return Ok(());
+        }
+        if self.tags.len() == Self::TAGS_MAX {
+            return Err(LabelError::Tags);
+        }
+        self.tags.push(tag.to_owned());
+        Ok(())
+    }
+
+    /// Adds an entry of metadata that a submitter gives. One name stands for one value, whatever its case.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing is added.
+    pub fn add_metadata(&mut self, name: &str, value: &str) -> Result<(), LabelError> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        if !(1..=Self::NAME_MAX).contains(&name.len()) || !name.bytes().all(plain) {
+            return Err(LabelError::Name(shown(name)));
+        }
+        let value = value.trim();
+        if value.len() > Self::WORD_MAX || value.contains(char::is_control) {
+            return Err(LabelError::Value(name.to_owned()));
+        }
+        if self.metadata.keys().any(|n| n.eq_ignore_ascii_case(name)) {
+            return Err(LabelError::Twice(name.to_owned()));
+        }
+        if self.metadata.len() == Self::METADATA_MAX {
+            return Err(LabelError::Entries);
+        }
+        self.metadata.insert(name.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    /// Whether it has this tag.
+    #[must_use]
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.tags.iter().any(|own| own == tag)
+    }
+
+    /// Whether its metadata has this value under this name, whatever the name's case.
+    #[must_use]
+    pub fn has_metadata(&self, name: &str, value: &str) -> bool {
+        let mut entries = self.metadata.iter();
+        entries.any(|(own, is)| own.eq_ignore_ascii_case(name) && is == value)
+    }
+
+    /// Whether all of it stands in its content.
     #[must_use]
     pub fn has_none_given(&self) -> bool {
-        self.tags.is_empty() && self.metadata.is_empty()
+        self.tags.is_empty() && self.metadata.is_empty() && self.report_of.is_none()
     }
+}
+
+/// Why a tag or an entry of metadata is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabelError {
+    /// A tag that cannot be one.
+    #[error(
+        "a tag has 1 to {max} octets, without commas and control characters",
+        max = Labels::WORD_MAX
+    )]
+    Tag,
+    /// Too many tags.
+    #[error("a message has at most {max} tags", max = Labels::TAGS_MAX)]
+    Tags,
+    /// A name that cannot be one.
+    #[error(
+        "`{0}` cannot name metadata: a name has 1 to {max} ASCII letters, digits and - _ .",
+        max = Labels::NAME_MAX
+    )]
+    Name(String),
+    /// A value that cannot be one.
+    #[error(
+        "the value of metadata `{0}` has at most {max} octets, without control characters",
+        max = Labels::WORD_MAX
+    )]
+    Value(String),
+    /// The same name again.
+    #[error("metadata `{0}` is given twice: names are the same in upper and lower case")]
+    Twice(String),
+    /// Too many entries.
+    #[error("a message has at most {max} entries of metadata", max = Labels::METADATA_MAX)]
+    Entries,
+}
+
+/// A text of a stranger, as far as an error repeats it.
+fn shown(text: &str) -> String {
+    let start: String = text.chars().take(80).collect();
+    start.escape_debug().to_string()
 }
 
 fn cut(text: &mut String, max: usize) {
@@ -121,6 +222,33 @@ mod tests {
         let labels = Labels::of(long.as_bytes());
         assert_eq!(labels.subject.map(|s| s.len()), Some(512));
         assert_eq!(labels.message_id, None);
+    }
+
+    #[test]
+    fn a_submitter_s_tags_and_metadata_are_checked_one_by_one() {
+        let mut labels = Labels::default();
+        labels.add_tag(" news ").unwrap();
+        labels.add_tag("news").unwrap();
+        assert_eq!(labels.tags, ["news"]);
+        for bad in ["", " ", "a,b", "a\nb", &"x".repeat(257)] {
+            assert_eq!(labels.add_tag(bad), Err(LabelError::Tag), "{bad:?}");
+        }
+        for n in 1..Labels::TAGS_MAX {
+            labels.add_tag(&n.to_string()).unwrap();
+        }
+        assert_eq!(labels.add_tag("one more"), Err(LabelError::Tags));
+        labels.add_metadata("Order", " 7 ").unwrap();
+        assert!(labels.has_metadata("order", "7") && !labels.has_metadata("order", "8"));
+        let twice = labels.add_metadata("order", "8").unwrap_err();
+        assert!(twice.to_string().contains("`order` is given twice"));
+        for bad in ["", "a b", "a=b", "\u{fc}", &"x".repeat(65)] {
+            let error = labels.add_metadata(bad, "v").unwrap_err();
+            assert!(matches!(error, LabelError::Name(_)), "{bad:?}");
+        }
+        for bad in ["a\r\nBcc: x", &"x".repeat(257)] {
+            let error = labels.add_metadata("name", bad).unwrap_err();
+            assert_eq!(error, LabelError::Value("name".to_owned()));
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod timestamp;
 mod tlsa;
 mod visible;
 
-pub use address::{Address, ParseAddressError, utf8_xtext};
+pub use address::{Address, ParseAddressError, utf8_xtext, xtext};
 pub use authors::{Authors, Unclear, addresses_in, authors};
 pub use domain::{Domain, ParseDomainError};
 pub use duration::{ParseDurationError, format_duration, parse_duration};
@@ -34,7 +34,7 @@ pub use header::{
     Header, HeaderEnd, Headers, LINE_MAX, are_lines, body_offset, find_header, folded,
     has_long_line, header_in_lines, is_ascii, received_count,
 };
-pub use labels::Labels;
+pub use labels::{LabelError, Labels};
 pub use mailboxes::{Listed, Mailbox, MailboxError, listed, mailbox, mailboxes};
 pub use outcome::{Class, Outcome, PeerHost, Timing, TlsUsed, Verdict};
 pub use queue_id::{IdSource, ParseQueueIdError, QueueId};

@@ -139,7 +139,10 @@ impl Reporter {
                     ..Submitter::default()
                 },
             },
-            labels: mail::Labels::of(&content),
+            labels: mail::Labels {
+                report_of: Some(original.id),
+                ..mail::Labels::of(&content)
+            },
             content: Bytes::from(content),
         })
     }

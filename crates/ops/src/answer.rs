@@ -1,6 +1,8 @@
 //! What an administrator is answered. Field names are the API's: they do not change lightly.
 
-use mail::{Destination, Status, Verdict};
+use std::collections::BTreeMap;
+
+use mail::{Destination, Labels, Status, Verdict};
 use serde::{Deserialize, Serialize};
 use spool::Row;
 use utoipa::ToSchema;
@@ -21,7 +23,7 @@ pub struct QueuedView {
     pub recipient: String,
     /// Its domain.
     pub domain: String,
-    /// `waiting`, `held`, or `local` for mail that stays here.
+    /// `waiting`, `held`, `local` for mail that stays here, or `test` for mail of a test key, which is only simulated.
     pub state: String,
     /// Attempts that counted.
     pub attempts: u32,
@@ -30,8 +32,10 @@ pub struct QueuedView {
     /// The time that its first attempt is set for, by its submitter or an administrator; none where it
     /// was to go at once, and after the first attempt.
     #[serde(default)]
+    #[schema(format = DateTime)]
     pub release: Option<String>,
     /// When the message was accepted.
+    #[schema(format = DateTime)]
     pub accepted: String,
     /// Octets.
     pub size: u64,
@@ -55,6 +59,15 @@ pub struct QueuedView {
     /// The Subject field as it is written in the header, cut to 512 octets.
     #[serde(default)]
     pub subject: Option<String>,
+    /// The tags that its submitter gave it.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// The metadata that its submitter gave it.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// The message that it reports on, where it is a failure message or another report of this server.
+    #[serde(default)]
+    pub report_of: Option<String>,
 }
 
 impl QueuedView {
@@ -73,6 +86,7 @@ impl QueuedView {
             state: match (row.status, row.destination) {
                 (Status::Held, _) => "held",
                 (Status::Waiting, Destination::Local) => "local",
+                (Status::Waiting, Destination::Test) => "test",
                 (Status::Waiting, Destination::Outgoing) => "waiting",
             }
             .to_owned(),
@@ -90,10 +104,19 @@ impl QueuedView {
             last_host: row.last_host,
             kind: None,
             submitter: row.submitter,
+            report_of: report_of(&row.labels),
             message_id: row.labels.message_id,
             subject: row.labels.subject,
+            tags: row.labels.tags,
+            metadata: row.labels.metadata,
         }
     }
+}
+
+/// The id of the message that a report is about.
+#[must_use]
+pub fn report_of(labels: &Labels) -> Option<String> {
+    labels.report_of.map(|id| id.to_string())
 }
 
 /// One message.
@@ -102,15 +125,31 @@ pub struct MessageView {
     /// Its id.
     pub id: String,
     /// When it was accepted.
+    #[schema(format = DateTime)]
     pub accepted: String,
     /// The reverse-path.
     pub sender: String,
-    /// The Subject field.
+    /// The Message-ID field, with its angle brackets.
+    #[serde(default)]
+    pub message_id: Option<String>,
+    /// The Subject field as it is written in the header, cut to 512 octets; empty where there is none.
     pub subject: String,
+    /// The tags that its submitter gave it.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// The metadata that its submitter gave it.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// The message that it reports on, where it is a failure message or another report of this server.
+    #[serde(default)]
+    pub report_of: Option<String>,
     /// Octets.
     pub size: u64,
     /// Who handed it in.
     pub submitter: String,
+    /// It was submitted with a test key: it is delivered to nobody, and what becomes of it is simulated.
+    #[serde(default)]
+    pub test: bool,
     /// The DKIM signatures that it got here, as `domain/selector`, while it is in the queue.
     #[serde(default)]
     pub signatures: Vec<String>,
@@ -121,6 +160,20 @@ pub struct MessageView {
     /// What was learned after their ends: bounces and complaints.
     #[serde(default)]
     pub later: Vec<LaterView>,
+    /// Recipients that it was submitted for and not accepted for.
+    #[serde(default)]
+    pub refused: Vec<RefusedView>,
+}
+
+/// A recipient that a message was not accepted for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusedView {
+    /// The address.
+    pub address: String,
+    /// The code that refuses it, as SMTP has it.
+    pub code: u16,
+    /// Why.
+    pub reason: String,
 }
 
 /// An address that mail leaves from.
@@ -178,6 +231,7 @@ pub struct AttemptView {
     /// The recipient.
     pub recipient: String,
     /// When.
+    #[schema(format = DateTime)]
     pub at: String,
     /// Which attempt.
     pub attempt: u32,
@@ -309,6 +363,7 @@ pub struct FinishedView {
     /// Its sender; empty for the null reverse-path.
     pub sender: String,
     /// When it was accepted.
+    #[schema(format = DateTime)]
     pub accepted: String,
     /// Octets.
     pub size: u64,
@@ -320,6 +375,18 @@ pub struct FinishedView {
     /// The Subject field as it is written in the header, cut to 512 octets.
     #[serde(default)]
     pub subject: Option<String>,
+    /// The tags that its submitter gave it.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// The metadata that its submitter gave it.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// The message that it reports on, where it is a failure message or another report of this server.
+    #[serde(default)]
+    pub report_of: Option<String>,
+    /// It was submitted with a test key: it is delivered to nobody, and what becomes of it is simulated.
+    #[serde(default)]
+    pub test: bool,
     /// How it ended.
     #[serde(flatten)]
     pub end: AttemptView,
@@ -340,8 +407,10 @@ pub struct SuppressionView {
     /// The answer of the host, the kind of the complaint, or an administrator's words.
     pub reason: String,
     /// Since when.
+    #[schema(format = DateTime)]
     pub since: String,
     /// Until when; none: until it is taken off.
+    #[schema(format = DateTime)]
     pub expires: Option<String>,
     /// The message that put it there.
     pub message: Option<String>,
@@ -357,6 +426,7 @@ pub struct LaterView {
     /// The recipient.
     pub recipient: String,
     /// When.
+    #[schema(format = DateTime)]
     pub at: String,
     /// `bounced`, `complained`, `reported` (late, delivered, relayed), `returned` (not readable), or, in
     /// a list of what is finished, `suppressed`.

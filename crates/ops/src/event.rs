@@ -1,6 +1,8 @@
 //! Events as others are told of them, and the state of the webhooks that tell. Field names are the
 //! API's: they do not change lightly. docs/webhooks.md explains each.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -80,6 +82,7 @@ pub struct EventView {
     #[serde(rename = "type")]
     pub kind: EventType,
     /// When, in UTC (RFC 3339).
+    #[schema(format = DateTime)]
     pub time: String,
     /// The message.
     pub queue_id: Option<String>,
@@ -89,9 +92,12 @@ pub struct EventView {
     pub sender: Option<String>,
     /// The recipient.
     pub recipient: String,
-    /// `outgoing`, or `local` for mail that stays here.
+    /// `outgoing`, `local` for mail that stays here, or `test`.
     pub destination: Option<String>,
+    /// The message was submitted with a test key: it was delivered to nobody, and what happens to it is simulated.
+    pub test: bool,
     /// When the message was accepted.
+    #[schema(format = DateTime)]
     pub accepted: Option<String>,
     /// Octets of the message.
     pub size: Option<u64>,
@@ -105,9 +111,20 @@ pub struct EventView {
     pub via: Option<String>,
     /// ENVID, as the submitter gave it (xtext, RFC 3461).
     pub envid: Option<String>,
+    /// The Message-ID field, with its angle brackets.
+    pub message_id: Option<String>,
+    /// The Subject field as it is written in the header, cut to 512 octets.
+    pub subject: Option<String>,
+    /// The tags that the submitter gave the message.
+    pub tags: Vec<String>,
+    /// The metadata that the submitter gave the message.
+    pub metadata: BTreeMap<String, String>,
+    /// The message that this one reports on, where it is a failure message or another report of this server.
+    pub report_of: Option<String>,
     /// Attempts that counted.
     pub attempts: Option<u32>,
     /// Deferred: the earliest time of the next attempt.
+    #[schema(format = DateTime)]
     pub next_attempt: Option<String>,
     /// Deferred, delivered, failed: the answer, or our own account.
     pub reply: Option<EventReply>,
@@ -132,6 +149,7 @@ pub struct EventView {
     /// Suppressed: whose mail is kept back: `all`, `@domain`, a sender's address, or `user:NAME`.
     pub scope: Option<String>,
     /// Suppressed: until when; null: until it is taken off.
+    #[schema(format = DateTime)]
     pub expires: Option<String>,
 }
 
@@ -152,6 +170,7 @@ impl EventView {
             sender: None,
             recipient,
             destination: None,
+            test: false,
             accepted: None,
             size: None,
             submitter: None,
@@ -159,6 +178,11 @@ impl EventView {
             client: None,
             via: None,
             envid: None,
+            message_id: None,
+            subject: None,
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
+            report_of: None,
             attempts: None,
             next_attempt: None,
             reply: None,
@@ -202,8 +226,10 @@ pub struct PutAsideView {
     /// How many.
     pub events: u64,
     /// The time of the first.
+    #[schema(format = DateTime)]
     pub since: Option<String>,
     /// The time of the last.
+    #[schema(format = DateTime)]
     pub until: Option<String>,
 }
 
@@ -211,14 +237,17 @@ pub struct PutAsideView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplayView {
     /// Events from this time on …
+    #[schema(format = DateTime)]
     pub since: String,
     /// … and before this.
+    #[schema(format = DateTime)]
     pub until: String,
     /// Events told again so far.
     pub sent: u64,
     /// Failed tries in a row.
     pub failures: u32,
     /// The next try.
+    #[schema(format = DateTime)]
     pub next_try: Option<String>,
 }
 
@@ -239,16 +268,19 @@ pub struct WebhookView {
     /// Events not sent yet, at most: filters are not considered.
     pub unsent: u64,
     /// The time of the oldest of them.
+    #[schema(format = DateTime)]
     pub oldest_unsent: Option<String>,
     /// Events told since the start of the server.
     pub sent: u64,
     /// The last answer: its status, or what went wrong.
     pub last_answer: Option<String>,
     /// When that was.
+    #[schema(format = DateTime)]
     pub last_time: Option<String>,
     /// Failed tries in a row.
     pub failures: u32,
     /// The next try, where it waits for a time.
+    #[schema(format = DateTime)]
     pub next_try: Option<String>,
     /// Events that were put aside.
     pub put_aside: PutAsideView,
@@ -276,9 +308,11 @@ pub struct WebhookTested {
 #[serde(deny_unknown_fields)]
 pub struct Replay {
     /// From this time on (RFC 3339, `2026-01-31T08:00:00Z`).
+    #[schema(format = DateTime)]
     pub since: String,
     /// Before this time; none: now.
     #[serde(default)]
+    #[schema(format = DateTime)]
     pub until: Option<String>,
     /// Only of these types; none: those of the webhook.
     #[serde(default)]
@@ -383,4 +417,7 @@ pub struct EventSelection {
     /// Only of these types; none: all.
     #[serde(default)]
     pub types: Vec<EventType>,
+    /// Only of messages that this key submitted (`key=NAME`).
+    #[serde(default)]
+    pub key: Option<String>,
 }

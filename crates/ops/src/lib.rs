@@ -15,7 +15,8 @@ mod table;
 pub use act::{Acted, act, ended_by_admin, verdict_of_admin};
 pub use answer::{
     Answer, AttemptView, DomainView, FinishedView, HoldRuleView, LaterView, MessageView,
-    QueuedView, SiteView, SourceView, SuppressionView, TraceView, WarmSiteView, WarmUpView,
+    QueuedView, RefusedView, SiteView, SourceView, SuppressionView, TraceView, WarmSiteView,
+    WarmUpView, report_of,
 };
 pub use event::{
     EventReply, EventSelection, EventType, EventView, ListedEvent, PutAsideView, Replay,
@@ -26,6 +27,6 @@ pub use request::{
     HistorySelection, NewSuppression, Order, Request, Selection, SuppressionSelection, Verb,
 };
 pub use table::{
-    attempts_table, events_table, later_table, queue_table, sites_table, sources_table,
-    suppressions_table, webhooks_table,
+    attempts_table, events_table, labels_lines, later_table, queue_table, sites_table,
+    sources_table, suppressions_table, webhooks_table,
 };

@@ -3,6 +3,7 @@
 use mail::{Address, Domain, Outcome, QueueId, RecipientKey, Timestamp};
 use schedule::Rate;
 use serde::{Deserialize, Serialize};
+use spool::filter::parse_metadata;
 use spool::{Filter, HistoryFilter, Kinds, Spool};
 use utoipa::ToSchema;
 
@@ -443,6 +444,7 @@ pub struct NewSuppression {
     /// `failure`, `complaint` or `administrator` (so if it is left out).
     pub cause: Option<String>,
     /// Since when (RFC 3339); none: from now on.
+    #[schema(format = DateTime)]
     pub since: Option<String>,
     /// The message that it is about.
     pub message: Option<String>,
@@ -466,6 +468,12 @@ pub struct HistorySelection {
     pub recipient: Option<String>,
     /// Whose message has this Message-ID, with its angle brackets or without.
     pub message_id: Option<String>,
+    /// Submitted by exactly this user, key (`key=NAME`) or client.
+    pub user: Option<String>,
+    /// Whose message has all of these tags.
+    pub tags: Vec<String>,
+    /// Whose message has all of this metadata, each as `NAME=VALUE`.
+    pub metadata: Vec<String>,
     /// Finished at or after this time (milliseconds since 1970).
     pub since: Option<u64>,
 }
@@ -487,7 +495,15 @@ impl HistorySelection {
                 ));
             }
         };
+        let metadata = self.metadata.iter().map(|text| {
+            parse_metadata(text).ok_or_else(|| {
+                format!("`{text}` is not metadata: write a name and its value, as in order=7")
+            })
+        });
         Ok(HistoryFilter {
+            submitter: self.user.clone(),
+            tags: self.tags.clone(),
+            metadata: metadata.collect::<Result<_, _>>()?,
             id: None,
             outcome,
             domain: self.domain.clone(),

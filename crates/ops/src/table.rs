@@ -1,5 +1,7 @@
 //! Answers as tables for a terminal. What strangers wrote stays in its cell or line.
 
+use std::collections::BTreeMap;
+
 use mail::one_line;
 
 use crate::answer::{
@@ -47,6 +49,29 @@ fn sender(text: &str) -> String {
     }
 }
 
+/// What a message is labelled with, a line each, after `indent`; nothing where it is not labelled.
+#[must_use]
+pub fn labels_lines(
+    indent: &str,
+    tags: &[String],
+    metadata: &BTreeMap<String, String>,
+    report_of: Option<&str>,
+) -> String {
+    let mut text = String::new();
+    if !tags.is_empty() {
+        let tags = tags.join(", ");
+        text.push_str(&format!("{indent}Tags      {}\n", one_line(&tags)));
+    }
+    for (name, value) in metadata {
+        let entry = format!("{name}={value}");
+        text.push_str(&format!("{indent}Metadata  {}\n", one_line(&entry)));
+    }
+    if let Some(id) = report_of {
+        text.push_str(&format!("{indent}Report on {id}\n"));
+    }
+    text
+}
+
 /// Waiting recipients.
 #[must_use]
 pub fn queue_table(rows: &[QueuedView]) -> String {
@@ -55,7 +80,7 @@ pub fn queue_table(rows: &[QueuedView]) -> String {
     }
     // A list of mail for the future is about that time alone.
     let is_future = rows.iter().all(|r| r.release.is_some());
-    let head = [
+    let mut head = vec![
         "ID",
         "STATE",
         "TRIED",
@@ -66,8 +91,10 @@ pub fn queue_table(rows: &[QueuedView]) -> String {
         },
         "SENDER",
         "RECIPIENT",
-        "WHY NOT YET",
     ];
+    let is_tagged = rows.iter().any(|r| !r.tags.is_empty());
+    head.extend(is_tagged.then_some("TAGS"));
+    head.push("WHY NOT YET");
     let cells = |r: &QueuedView| {
         let why = match r.last_reply.is_empty() {
             true => r.reason.clone(),
@@ -77,7 +104,7 @@ pub fn queue_table(rows: &[QueuedView]) -> String {
                 format!("{} — last answer: {}{kind}", r.reason, r.last_reply)
             }
         };
-        vec![
+        let mut cells = vec![
             r.id.clone(),
             r.state.clone(),
             r.attempts.to_string(),
@@ -87,8 +114,10 @@ pub fn queue_table(rows: &[QueuedView]) -> String {
             }),
             sender(&r.sender),
             r.recipient.clone(),
-            why,
-        ]
+        ];
+        cells.extend(is_tagged.then(|| r.tags.join(", ")));
+        cells.push(why);
+        cells
     };
     table(&head, &rows.iter().map(cells).collect::<Vec<_>>())
 }

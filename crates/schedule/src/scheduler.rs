@@ -24,7 +24,7 @@ pub struct Scheduler {
     pub(crate) policy_of: PolicyOf,
     pub(crate) entries: Entries,
     pub(crate) domains: Slab<DomainEntry>,
-    pub(crate) domain_ids: HashMap<(Domain, bool, Option<Arc<str>>), u32>,
+    pub(crate) domain_ids: HashMap<(Domain, Destination, Option<Arc<str>>), u32>,
     /// Of the recipients for which something was asked.
     pub(crate) terms: HashMap<RecipientKey, Terms>,
     pub(crate) sites: Slab<Site>,
@@ -338,7 +338,7 @@ impl Scheduler {
             return;
         };
         let may_send =
-            domain.destination == Destination::Local || self.settings.enabled && !domain.paused;
+            domain.destination != Destination::Outgoing || self.settings.enabled && !domain.paused;
         match domain.lookup {
             Lookup::Known { site, expires } if may_send && expires > now => {
                 entry.phase = Phase::Ready;
@@ -613,11 +613,7 @@ impl Scheduler {
         destination: Destination,
         route: Option<Arc<str>>,
     ) -> u32 {
-        let key = (
-            name.clone(),
-            destination == Destination::Local,
-            route.clone(),
-        );
+        let key = (name.clone(), destination, route.clone());
         if let Some(id) = self.domain_ids.get(&key) {
             return *id;
         }

@@ -121,7 +121,7 @@ impl Scheduler {
 
     /// Sends a recipient by this host from now on, instead of where the rules would; `None`: where
     /// the rules say again. It is tried at once. Its state, if it is here, not being sent, and went
-    /// elsewhere; a recipient of a local domain never leaves.
+    /// elsewhere; a recipient of a local domain, and one of a test, never leaves.
     pub fn reroute(
         &mut self,
         now: Timestamp,
@@ -132,8 +132,8 @@ impl Scheduler {
         let entry = self.entries.get(slot)?;
         let old = entry.domain;
         let domain = self.domains.get(old as usize)?;
-        let local = domain.destination == Destination::Local;
-        if entry.phase == Phase::InFlight || local || domain.route.as_deref() == route {
+        let stays = domain.destination != Destination::Outgoing;
+        if entry.phase == Phase::InFlight || stays || domain.route.as_deref() == route {
             return None;
         }
         let name = domain.name.clone();

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Labels, QueueId, RecipientKey, Timestamp};
+use mail::{Destination, QueueId, RecipientKey, Timestamp};
 use ops::{
-    Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView, Verb,
+    Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView,
+    report_of,
 };
-use route::Target;
-use spool::{HistoryFilter, HistoryRow, Page};
+use spool::{HistoryFilter, HistoryRow, LaterRow, Page};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
@@ -22,16 +22,14 @@ use tokio::sync::{mpsc, oneshot};
 use crate::event::Event;
 use crate::shared::Shared;
 use crate::{
-    backup, explain, http, known, orders, reload, signing, sources, suppression, unwritten,
-    webhooks,
+    acts, backup, explain, http, known, orders, refused, reload, signing, simulated, sources,
+    suppression, unwritten, webhooks,
 };
 
 /// A request's line is no longer than this: ten thousand ids fit.
 const REQUEST_MAX: u64 = 1 << 20;
 /// Finished recipients of one message that are shown.
 const HISTORY_MAX: u64 = 100_000;
-/// Recipients changed before the queue's owner turns to other work.
-const ACT_AT_ONCE: usize = 500;
 
 /// How far a long order is: so many of so many.
 pub(crate) type Progress = mpsc::UnboundedSender<(u64, u64)>;
@@ -148,7 +146,7 @@ pub(crate) async fn carry_out(
             Ok(found.map_or_else(|| unknown(&id), |m| Answer::Message(Box::new(m))))
         }
         Request::Trace(id) => trace(shared, &id).await,
-        Request::Act { verb, selection } => act(shared, verb, selection, who, progress).await,
+        Request::Act { verb, selection } => acts::act(shared, verb, selection, who, progress).await,
         Request::Export(id) => export(shared, &id).await,
         Request::Sites => sites(shared).await,
         Request::Sources => Ok(Answer::Sources(sources::views(shared))),
@@ -263,7 +261,10 @@ pub(crate) async fn blocking<T: Send + 'static>(
     task.await.map_err(|e| e.to_string())?
 }
 
-async fn keys(shared: &Arc<Shared>, selection: Selection) -> Result<Vec<RecipientKey>, String> {
+pub(crate) async fn keys(
+    shared: &Arc<Shared>,
+    selection: Selection,
+) -> Result<Vec<RecipientKey>, String> {
     blocking(shared, move |shared| {
         let kinds = known::kinds(&shared.settings());
         selection.keys(&shared.spool, &kinds, net::now())
@@ -318,14 +319,16 @@ pub(crate) async fn list(
         .collect())
 }
 
-/// The recipients of a message that are finished. Blocks on the index.
+/// The recipients of a message that are finished, in their order. Blocks on the index.
 fn history(shared: &Shared, id: QueueId) -> Result<Vec<HistoryRow>, String> {
     let filter = HistoryFilter {
         id: Some(id),
         ..HistoryFilter::default()
     };
     let found = shared.spool.history(&filter, 0, HISTORY_MAX);
-    found.map_err(|e| e.to_string())
+    let mut found = found.map_err(|e| e.to_string())?;
+    found.sort_by_key(|row| row.key);
+    Ok(found)
 }
 
 fn parse_id(text: &str) -> Result<QueueId, String> {
@@ -336,27 +339,15 @@ fn parse_id(text: &str) -> Result<QueueId, String> {
 async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, String> {
     let queue_id = parse_id(id)?;
     let waiting = list(shared, Selection::Ids(vec![id.to_owned()]), Page::ALL).await?;
-    let (message, history, later) = blocking(shared, move |shared| {
+    let (message, history, mut later) = blocking(shared, move |shared| {
         let message = shared.spool.read(queue_id).map_err(|e| e.to_string())?;
         let history = history(shared, queue_id)?;
         let later = shared.spool.later(queue_id).map_err(|e| e.to_string())?;
         Ok((message, history, later))
     })
     .await?;
-    let named = |row: spool::LaterRow| {
-        let number = row.key.recipient;
-        let finished = history.iter().find(|h| h.key.recipient == number);
-        let waits = waiting.iter().find(|w| w.number == number);
-        let name = finished.map(|h| &h.recipient);
-        let name = name.or_else(|| waits.map(|w| &w.recipient)).cloned();
-        LaterView {
-            recipient: name.unwrap_or_else(|| format!("#{number}")),
-            at: row.at.to_string(),
-            event: row.word,
-            text: row.text,
-        }
-    };
-    let later: Vec<LaterView> = later.into_iter().map(named).collect();
+    let refused = refused::take(&mut later);
+    let later = named(later, &waiting, &history);
     let settings = shared.settings();
     let finished = history
         .iter()
@@ -370,33 +361,62 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
             )
         })
         .collect();
-    let subject = |content: &[u8]| Labels::of(content).subject.unwrap_or_default();
     if let Some(message) = message {
         return Ok(Some(MessageView {
             id: message.id.to_string(),
             accepted: message.accepted.to_string(),
             sender: message.envelope.sender(),
-            subject: subject(&message.content),
+            test: simulated::is_test(&message, 0),
+            report_of: report_of(&message.labels),
+            message_id: message.labels.message_id,
+            subject: message.labels.subject.unwrap_or_default(),
+            tags: message.labels.tags,
+            metadata: message.labels.metadata,
             size: message.content.len() as u64,
             submitter: message.envelope.submitter.name(),
             signatures: signing::signatures(&message.content),
             waiting,
             finished,
             later,
+            refused,
         }));
     }
-    Ok(history.first().map(|h| MessageView {
+    Ok(history.into_iter().next().map(|h| MessageView {
+        test: h.destination == Destination::Test,
+        report_of: report_of(&h.labels),
+        message_id: h.labels.message_id,
+        tags: h.labels.tags,
+        metadata: h.labels.metadata,
         id: h.key.id.to_string(),
         accepted: h.accepted.to_string(),
-        sender: h.sender.clone(),
-        subject: h.labels.subject.clone().unwrap_or_default(),
+        sender: h.sender,
+        subject: h.labels.subject.unwrap_or_default(),
         size: h.size,
-        submitter: h.submitter.clone(),
+        submitter: h.submitter,
         signatures: Vec::new(),
         waiting,
         finished,
         later,
+        refused,
     }))
+}
+
+/// What was learned later, with the addresses that it is about.
+fn named(later: Vec<LaterRow>, waiting: &[QueuedView], history: &[HistoryRow]) -> Vec<LaterView> {
+    let view = |row: LaterRow| {
+        let number = row.key.recipient;
+        let finished = history.iter().find(|h| h.key.recipient == number);
+        let waits = waiting.iter().find(|w| w.number == number);
+        let name = finished.map(|h| &h.recipient);
+        let name = name.or_else(|| waits.map(|w| &w.recipient)).cloned();
+        LaterView {
+            recipient: name.unwrap_or_else(|| format!("#{number}")),
+            at: row.at.to_string(),
+            event: row.word,
+            text: row.text,
+        }
+    };
+    later.into_iter().map(view).collect()
 }
 
 async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
@@ -439,87 +459,6 @@ async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
         return Ok(unknown(id));
     }
     Ok(Answer::Trace(Box::new(TraceView { message, attempts })))
-}
-
-async fn act(
-    shared: &Arc<Shared>,
-    verb: Verb,
-    selection: Selection,
-    who: &str,
-    progress: Option<&Progress>,
-) -> Result<Answer, String> {
-    let verb = match with_target(shared, verb) {
-        Ok(verb) => verb,
-        Err(why) => return Ok(Answer::Refused(why)),
-    };
-    let what = match &selection {
-        Selection::Ids(ids) => format!("{} ids", ids.len()),
-        Selection::Filter(text) => text.clone(),
-        Selection::All => "all".to_owned(),
-    };
-    if matches!(verb, Verb::Retry(_)) {
-        shared.tls.forget_failures();
-    }
-    let keys = keys(shared, selection).await?;
-    let (mut changed, mut unchanged, mut in_flight) = (0, 0, 0);
-    for part in parts(&keys) {
-        let (ask, told) = oneshot::channel();
-        shared.tell(Event::Act(verb.clone(), part.to_vec(), ask));
-        let counts = told
-            .await
-            .map_err(|_| "the server is stopping".to_owned())??;
-        changed += counts[0];
-        unchanged += counts[1];
-        in_flight += counts[2];
-        if let Some(progress) = progress {
-            let done = changed + unchanged + in_flight;
-            // Whoever asked may have hung up.
-            progress.send((done, keys.len() as u64)).unwrap_or_default();
-        }
-    }
-    let line = shared
-        .journal
-        .line(net::now(), "action")
-        .field("who", who)
-        .field("verb", verb.word());
-    line.field("selection", what)
-        .field("changed", changed)
-        .field("unchanged", unchanged)
-        .send();
-    Ok(Answer::Acted {
-        changed,
-        unchanged,
-        in_flight,
-    })
-}
-
-/// The recipients in portions, each with all of its messages: recipients that fail together are
-/// reported together.
-fn parts(keys: &[RecipientKey]) -> Vec<&[RecipientKey]> {
-    let mut parts = Vec::new();
-    let mut rest = keys;
-    while !rest.is_empty() {
-        let least = rest.len().min(ACT_AT_ONCE);
-        let last = rest.get(least - 1).map(|key| key.id);
-        let more = rest
-            .iter()
-            .skip(least)
-            .take_while(|key| Some(key.id) == last);
-        let (part, behind) = rest.split_at(least + more.count());
-        parts.push(part);
-        rest = behind;
-    }
-    parts
-}
-
-/// A verb with the server that it names in its plain form.
-fn with_target(shared: &Shared, verb: Verb) -> Result<Verb, String> {
-    let Verb::Reroute(Some(to)) = &verb else {
-        return Ok(verb);
-    };
-    let port = shared.settings().config.routing.smtp_port;
-    let target = Target::parse(to, port).map_err(|e| e.to_string())?;
-    Ok(Verb::Reroute(Some(target.to_string())))
 }
 
 async fn export(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {

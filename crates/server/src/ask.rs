@@ -265,6 +265,15 @@ fn finished(rows: &[ops::FinishedView]) -> String {
             end.recipient,
             mail::one_line(&end.reply)
         );
+        if row.test {
+            text.push_str("    Test: it was delivered to nobody\n");
+        }
+        text.push_str(&ops::labels_lines(
+            "    ",
+            &row.tags,
+            &row.metadata,
+            row.report_of.as_deref(),
+        ));
         for later in &row.later {
             text.push_str(&format!(
                 "    {} {}: {}\n",
@@ -284,8 +293,12 @@ fn message_head(m: &ops::MessageView) -> String {
         true => String::new(),
         false => format!("Signed    {}\n", m.signatures.join(", ")),
     };
+    let mut labels = ops::labels_lines("", &m.tags, &m.metadata, m.report_of.as_deref());
+    if m.test {
+        labels.push_str("Test      it is delivered to nobody; what becomes of it is simulated\n");
+    }
     format!(
-        "Message   {}\nAccepted  {}\nSender    {sender}\nSubject   {}\nSize      {} octets\nFrom      {}\n{signed}\n",
+        "Message   {}\nAccepted  {}\nSender    {sender}\nSubject   {}\nSize      {} octets\nFrom      {}\n{labels}{signed}\n",
         m.id,
         m.accepted,
         mail::one_line(&m.subject),

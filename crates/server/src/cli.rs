@@ -20,7 +20,7 @@ use ops::{HistorySelection, Order, Request, Selection, Verb};
 use tokio_util::sync::CancellationToken;
 
 use arguments::{
-    Cli, Command, DnsCommand, HoldCommand, LogCommand, QueueCommand, Restore, Selected,
+    Cli, Command, DnsCommand, History, HoldCommand, LogCommand, QueueCommand, Restore, Selected,
     SiteCommand, Sort, SourceCommand, UserCommand,
 };
 
@@ -351,6 +351,26 @@ impl From<Sort> for Order {
     }
 }
 
+impl From<History> for Request {
+    fn from(asked: History) -> Self {
+        Self::History {
+            selection: HistorySelection {
+                outcome: asked.outcome,
+                domain: asked.domain,
+                sender: asked.sender,
+                recipient: asked.recipient,
+                message_id: asked.message_id,
+                user: asked.user,
+                tags: asked.tags,
+                metadata: asked.metadata,
+                since: asked.since.map(|ago| (net::now() - ago).as_millis()),
+            },
+            limit: asked.limit,
+            offset: asked.offset,
+        }
+    }
+}
+
 fn queue(config: &Config, command: QueueCommand, json: bool) -> Result<()> {
     let (verb, change) = match command {
         QueueCommand::List {
@@ -388,31 +408,7 @@ fn queue(config: &Config, command: QueueCommand, json: bool) -> Result<()> {
         QueueCommand::Release(change) => (Verb::Release, change),
         QueueCommand::Retry { change, at } => (Verb::Retry(at), change),
         QueueCommand::Reroute { change, to, .. } => (Verb::Reroute(to), change),
-        QueueCommand::History {
-            outcome,
-            domain,
-            sender,
-            recipient,
-            message_id,
-            since,
-            limit,
-            offset,
-        } => {
-            let selection = HistorySelection {
-                outcome,
-                domain,
-                sender,
-                recipient,
-                message_id,
-                since: since.map(|ago| (net::now() - ago).as_millis()),
-            };
-            let request = Request::History {
-                selection,
-                limit,
-                offset,
-            };
-            return ask::show(config, &request, json);
-        }
+        QueueCommand::History(asked) => return ask::show(config, &Request::from(asked), json),
         QueueCommand::Fail(change) => (Verb::Fail, change),
         QueueCommand::Remove(change) => (Verb::Remove, change),
     };

@@ -22,6 +22,7 @@ use crate::reach::named_in_dns;
 use crate::reactions;
 use crate::resolve::answer;
 use crate::shared::{Settings, Shared};
+use crate::simulated;
 use crate::sources;
 use crate::tls_policy::{self, Context, Need, Wanted, wanted};
 
@@ -30,6 +31,19 @@ const HOSTS_MAX: usize = 5;
 
 /// A mail host with its addresses, and how it is talked to.
 type Reachable = (Host, Vec<IpAddr>, Wanted);
+
+/// What the domain for tests is for.
+fn tests(address: &Address, found: &mut Explanation) {
+    if address.domain().as_str() == simulated::DOMAIN {
+        found.step(
+            "test",
+            format!(
+                "the domain is for mail of test keys, which is simulated by the name in front of the @: {}",
+                simulated::NAMES
+            ),
+        );
+    }
+}
 
 /// Explains an address.
 ///
@@ -55,6 +69,7 @@ pub(crate) async fn explain(
         local(&settings, &address, &mut found);
         return Ok(found);
     }
+    tests(&address, &mut found);
     suppressions(&settings, &address, &mut found);
     rules(&settings, address.domain(), &mut found);
     let next = match next_hop(&settings, address.domain(), &mut found).await {

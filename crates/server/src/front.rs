@@ -420,7 +420,7 @@ async fn answer(
 ) {
     match request {
         Request::Accept(message) => {
-            let result = accept(shared, *message, session.rights(), None).await;
+            let result = accept(shared, *message, session.rights(), None, Vec::new()).await;
             let now = net::now();
             if result.is_ok() {
                 let may_send = session.is_trusted();

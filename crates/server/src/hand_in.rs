@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use intake::{AcceptFailure, Rights, Submission};
-use mail::{BodyType, Message, QueueId, RecipientKey, RecipientState, Reply, Status};
+use mail::{Address, BodyType, Message, QueueId, RecipientKey, RecipientState, Reply, Status};
 use spool::{CommitError, LaterRow, Note, Op, Withdrawal};
 use tokio::sync::oneshot;
 
 use crate::event::Event;
 use crate::shared::{Shared, TokenTurn};
-use crate::{quotas, signing};
+use crate::{quotas, refused, signing};
 
 /// A commit takes milliseconds; when the disk hangs, the client is told to come back.
 const COMMIT_MAX: Duration = Duration::from_secs(120);
@@ -75,6 +75,11 @@ pub(crate) async fn hand_in(
     let policy = Arc::clone(&shared.settings().policy);
     let rights = submission.rights.clone();
     let declared = submission.body_type;
+    let asked: Vec<Address> = submission
+        .recipients
+        .iter()
+        .map(|r| r.address.clone())
+        .collect();
     let mut composed = policy.compose(submission, policy.fix_ups, shared.next_id(now), now)?;
     let id = composed.message.id;
     if composed.message.envelope.body_type != declared
@@ -83,7 +88,16 @@ pub(crate) async fn hand_in(
         composed.message = signing::encoded(shared, composed.message).await;
     }
     let envelope = composed.message.envelope.clone();
-    if let Err(failure) = accept(shared, composed.message, rights, turn).await {
+    let verdicts = composed
+        .recipients
+        .iter()
+        .map(|verdict| verdict.as_ref().err());
+    let refused = asked
+        .into_iter()
+        .zip(verdicts)
+        .filter_map(|(address, reply)| Some((address.to_string(), reply?)));
+    let notes = refused::notes(id, envelope.recipients.len(), refused, now);
+    if let Err(failure) = accept(shared, composed.message, rights, turn, notes).await {
         policy.give_back(&envelope, now);
         return Err(failure.reply());
     }
@@ -110,12 +124,13 @@ async fn turn(shared: &Shared, token: &str) -> Result<TokenTurn, Reply> {
 }
 
 /// Makes a message durable, signed where its submitter may write as its author. Its log line and
-/// its delivery begin with that, not before.
+/// its delivery begin with that, not before. `notes` are durable with it.
 pub(crate) async fn accept(
     shared: &Arc<Shared>,
     message: Message,
     rights: Rights,
     turn: Option<TokenTurn>,
+    notes: Vec<Op>,
 ) -> Result<(), AcceptFailure> {
     if shared.stopping.is_cancelled() {
         return Err(AcceptFailure::Stopping);
@@ -147,12 +162,14 @@ pub(crate) async fn accept(
         states,
         token: turn.as_ref().map(|turn| turn.token.clone()),
     };
+    let mut ops = vec![op];
+    ops.extend(notes);
     let handles = Arc::clone(shared);
     let refused = Arc::new(AtomicBool::new(false));
     let was_refused = Arc::clone(&refused);
     let id = message.id;
     let withdrawal = shared.spool.commit_withdrawable(
-        vec![op],
+        ops,
         Box::new(move |result| {
             // Only now the next mail under the token can see what became of this one, whether or not
             // the client has waited for it.

@@ -210,7 +210,7 @@ mod tests {
             credentials: None,
             sources: None,
             ignore: Vec::new(),
-            local: false,
+            destination: mail::Destination::Outgoing,
         })
     }
 

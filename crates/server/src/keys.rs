@@ -15,12 +15,15 @@ pub(crate) enum KeyCommand {
     Add {
         /// Its name, for log and list.
         name: String,
-        /// What it may be used for: send, read, admin; several with commas.
+        /// What it may be used for: send, read-own, read, admin; several with commas.
         #[arg(long, value_delimiter = ',', required = true)]
         scope: Vec<String>,
         /// Addresses and domains that it may send as, with commas. Default: any.
         #[arg(long, value_delimiter = ',')]
         senders: Vec<String>,
+        /// A key for tests: what it submits is checked and shown as every mail, and never delivered.
+        #[arg(long)]
+        test: bool,
     },
     /// List the keys.
     List,
@@ -40,9 +43,10 @@ pub(crate) fn carry_out(config: &Config, command: KeyCommand, json: bool) -> Res
             name,
             scope,
             senders,
+            test,
         } => {
             let scopes = scope.iter().map(|word| Scope::parse(word));
-            let secret = file.add(&name, scopes.collect::<Result<_, _>>()?, senders)?;
+            let secret = file.add(&name, scopes.collect::<Result<_, _>>()?, senders, test)?;
             match json {
                 true => print(&format!(
                     "{}\n",
@@ -70,7 +74,8 @@ fn list(keys: &[Key], json: bool) -> Result<String> {
     if json {
         let one = |key: &Key| {
             serde_json::json!({
-                "name": key.name, "scopes": key.scopes, "senders": key.senders
+                "name": key.name, "scopes": key.scopes, "senders": key.senders,
+                "test": key.test
             })
         };
         let all: Vec<serde_json::Value> = keys.iter().map(one).collect();
@@ -85,7 +90,8 @@ fn list(keys: &[Key], json: bool) -> Result<String> {
             true => String::new(),
             false => format!("  as {}", key.senders.join(", ")),
         };
-        format!("{}  {}{senders}\n", key.name, scopes.join(","))
+        let test = if key.test { "  test" } else { "" };
+        format!("{}  {}{test}{senders}\n", key.name, scopes.join(","))
     };
     Ok(keys.iter().map(one).collect())
 }

@@ -1,6 +1,7 @@
 //! `sendoff`: the server and its command line in one binary.
 
 mod accounts;
+mod acts;
 mod admin;
 mod ask;
 mod backup;
@@ -46,6 +47,7 @@ mod quotas;
 mod reach;
 mod reactions;
 mod recent;
+mod refused;
 mod relayed;
 mod reload;
 mod reports;
@@ -59,6 +61,7 @@ mod service;
 mod sessions;
 mod shared;
 mod signing;
+mod simulated;
 mod sockets;
 mod sources;
 mod started;

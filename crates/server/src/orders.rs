@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use intake::Suppression;
-use mail::{Address, Domain, QueueId, RecipientKey};
-use ops::{Answer, DomainView, FinishedView, HistorySelection, HoldRuleView, LaterView};
+use mail::{Address, Destination, Domain, QueueId, RecipientKey};
+use ops::{Answer, DomainView, FinishedView, HistorySelection, HoldRuleView, LaterView, report_of};
 use route::Mode;
 use schedule::Rate;
 use spool::{Filter, HistoryRow, LaterRow, Op};
@@ -213,8 +213,12 @@ pub(crate) async fn history(
         accepted: row.accepted.to_string(),
         size: row.size,
         submitter: row.submitter,
+        test: row.destination == Destination::Test,
+        report_of: report_of(&row.labels),
         message_id: row.labels.message_id,
         subject: row.labels.subject,
+        tags: row.labels.tags,
+        metadata: row.labels.metadata,
         end: known::attempt(
             &settings,
             row.recipient,

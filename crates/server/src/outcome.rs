@@ -18,6 +18,7 @@ use crate::queue::failed;
 use crate::recent::Recent;
 use crate::reports::Reports;
 use crate::shared::Shared;
+use crate::simulated;
 use crate::told::{Known, Told, tell};
 
 /// The pause before what the full disk refused is written again.
@@ -138,6 +139,8 @@ impl Outcomes {
             attempts,
             ..
         } = end;
+        let known = self.known.get(&key.id);
+        let later = known.and_then(|(message, _)| simulated::later(message, key, &verdict));
         let told = Told {
             key,
             verdict: verdict.clone(),
@@ -153,6 +156,7 @@ impl Outcomes {
             },
             Some(told),
         ));
+        self.changes.extend(later.map(|op| (op, None)));
     }
 
     fn is_passed_on(&self, key: RecipientKey) -> bool {
@@ -165,6 +169,11 @@ impl Outcomes {
             return false;
         }
         match (end.verdict.outcome, self.known.get(&end.key.id)) {
+            (Outcome::Delivered, Some((message, _)))
+                if simulated::is_test(message, end.key.recipient) =>
+            {
+                false
+            }
             (Outcome::Delivered, Some((message, spoken))) => {
                 let number = end.key.recipient;
                 let recipient = message.envelope.recipients.get(number as usize);

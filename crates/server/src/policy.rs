@@ -41,7 +41,7 @@ pub(crate) fn policy_of(config: &Config, slowed: BTreeMap<Domain, Slow>) -> Poli
             recipients_max: RECIPIENTS_MAX,
             rate: None,
         };
-        if destination == Destination::Local {
+        if destination != Destination::Outgoing {
             return policy;
         }
         if let Some(plan) = plan(&found, &outgoing.plan) {

@@ -150,7 +150,11 @@ impl Reports {
         let last = rows.iter().map(|r| r.key.recipient).max()?;
         let address = |n: u32| {
             let row = rows.iter().find(|r| r.key.recipient == n).unwrap_or(first);
-            Address::parse(&row.recipient).ok().map(Recipient::new)
+            let recipient = Address::parse(&row.recipient).ok().map(Recipient::new)?;
+            Some(Recipient {
+                destination: row.destination,
+                ..recipient
+            })
         };
         Some(Message {
             id,
@@ -332,7 +336,9 @@ impl Reports {
                 .recipients
                 .get(end.key.recipient as usize)?;
             let stays = recipient.destination == Destination::Local;
-            belongs(end, stays).then_some((recipient, end))
+            // Nobody is written to about a test.
+            let is_test = recipient.destination == Destination::Test;
+            (!is_test && belongs(end, stays)).then_some((recipient, end))
         });
         let reported: Vec<Reported<'_>> = found
             .map(|(recipient, end)| Reported {

@@ -33,8 +33,8 @@ pub(crate) struct Hop {
     pub(crate) sources: Option<String>,
     /// Extensions that are not used there.
     pub(crate) ignore: Vec<Extension>,
-    /// Mail for local domains: not sent, but stored.
-    pub(crate) local: bool,
+    /// What is done with its mail: it is sent, stored here, or only simulated.
+    pub(crate) destination: Destination,
 }
 
 impl Hop {
@@ -58,7 +58,7 @@ pub(crate) async fn resolve(
     now: Timestamp,
 ) -> (Resolution, Option<Arc<Hop>>) {
     let settings = shared.settings();
-    if destination == Destination::Local {
+    if destination != Destination::Outgoing {
         let next = NextHop {
             hosts: Vec::new(),
             configured: true,
@@ -71,11 +71,11 @@ pub(crate) async fn resolve(
             credentials: None,
             sources: None,
             ignore: Vec::new(),
-            local: true,
+            destination,
         };
         let site = Resolution::Site {
             // No host can have this name.
-            key: "(local)".into(),
+            key: format!("({})", destination.word()).into(),
             group: None,
             expires: now + HOLDS_MAX,
         };
@@ -251,7 +251,7 @@ fn hop(settings: &Settings, domain: &Domain, next: NextHop) -> Hop {
             credentials: relay.and_then(|r| r.credentials.clone()),
             sources: None,
             ignore: Vec::new(),
-            local: false,
+            destination: Destination::Outgoing,
         };
     }
     let rules = settings.config.rules.effective(domain);
@@ -265,7 +265,7 @@ fn hop(settings: &Settings, domain: &Domain, next: NextHop) -> Hop {
         ignore: rules
             .key(|r: &RuleKeys| r.ignore.clone())
             .unwrap_or_default(),
-        local: false,
+        destination: Destination::Outgoing,
     }
 }
 

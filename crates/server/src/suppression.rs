@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use intake::{Cause, Scope, Suppressed, Suppression, SuppressionFilter};
-use mail::{Address, Class, Envelope, Outcome, QueueId, Timestamp, Verdict};
+use mail::{Address, Class, Destination, Envelope, Outcome, QueueId, Timestamp, Verdict};
 use ops::{Answer, NewSuppression, SuppressionSelection, SuppressionView};
 use serde::{Deserialize, Serialize};
 use spool::{IndexError, Note, Op};
@@ -59,11 +59,15 @@ pub(crate) struct About<'a> {
 }
 
 impl<'a> About<'a> {
-    /// A recipient of a message, by its number.
+    /// A recipient of a message, by its number; `None` for a test, which puts nobody on the list.
     pub(crate) fn of(id: QueueId, envelope: &'a Envelope, number: u32) -> Option<Self> {
+        let recipient = envelope.recipients.get(number as usize)?;
+        if recipient.destination == Destination::Test {
+            return None;
+        }
         Some(Self {
             id,
-            recipient: &envelope.recipients.get(number as usize)?.address,
+            recipient: &recipient.address,
             sender: envelope.reverse_path.as_ref(),
             user: envelope.submitter.user.as_deref(),
         })

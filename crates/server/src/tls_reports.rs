@@ -354,6 +354,8 @@ impl Report {
                     ret: None,
                     env_id: None,
                     terms: Terms::default(),
+                    is_test: false,
+                    labels: mail::Labels::default(),
                     submitter: Submitter {
                         user: None,
                         peer: None,

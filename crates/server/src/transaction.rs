@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use deliver::{Transaction, TransactionRecipient};
 use intake::Policy;
-use mail::{Address, BodyType, ByMode, DeliverBy, Message, Timestamp, body_offset, utf8_xtext};
+use mail::{
+    Address, BodyType, ByMode, DeliverBy, Message, Timestamp, body_offset, utf8_xtext, xtext,
+};
 use smtp::command::ByTime;
 
 /// What is to be handed over for these recipients, by their numbers: for those of them that have the
@@ -58,15 +60,6 @@ fn original(address: &Address) -> String {
         Some(ascii) => format!("rfc822;{}", xtext(&ascii.to_string())),
         None => format!("utf-8;{}", utf8_xtext(address)),
     }
-}
-
-/// xtext of RFC 3461 §4.
-fn xtext(text: &str) -> String {
-    let encode = |b: u8| match b {
-        b'!'..=b'~' if b != b'+' && b != b'=' => char::from(b).to_string(),
-        _ => format!("+{b:02X}"),
-    };
-    text.bytes().map(encode).collect()
 }
 
 /// What is left of the time (RFC 2852 §4): a server is never told 0 or less with by-mode R.

@@ -112,6 +112,11 @@ impl Users {
                 "a user's name has no spaces".to_owned(),
             ));
         }
+        if name.starts_with("key=") {
+            return Err(UsersError::Password(
+                "a user's name does not begin with key=: so the keys of HTTP are named".to_owned(),
+            ));
+        }
         self.file.user.push(make_user(name, password)?);
         self.save()
     }
@@ -419,6 +424,7 @@ mod tests {
         let mut users = Users::load(&path).unwrap();
         users.add("anna", "geheim").unwrap();
         assert!(users.add("anna", "x").is_err());
+        assert!(users.add("key=anna", "x").is_err());
         let logins = Logins::new(path, Vec::new(), b"secret");
         let now = Timestamp::from_secs(1000);
         assert!(!logins.is_remembered("anna", "geheim", now));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deliver::{Candidate, Next, NoHost, RecipientEnd, SessionSettings, TlsMode, Way};
-use mail::{EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
+use mail::{Destination, EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
 use net::Turn;
 use route::Host;
 use schedule::{Attempted, Report, WorkerId};
@@ -18,10 +18,7 @@ use crate::batch_guard::BatchGuard;
 use crate::contents::{self, Lent};
 use crate::converse::{converse, is_detailed};
 use crate::event::{Event, Finished, Job};
-use crate::faults;
 use crate::hops::in_order;
-use crate::known;
-use crate::local;
 use crate::opened::{Open, Opening, begin, greet, lost, quit};
 use crate::reach::{NoAddress, addresses, named_in_dns};
 use crate::resolve::Hop;
@@ -33,6 +30,7 @@ use crate::tls_seen::Seen;
 use crate::transaction::transaction;
 use crate::tried::{Came, Reports, Tried, ip_of, waits};
 use crate::warm_up::{Share, shares};
+use crate::{faults, known, local, simulated};
 
 /// Transactions of one session at the most: some servers mind more, and the hosts of a site should
 /// all be used.
@@ -63,10 +61,10 @@ pub(crate) async fn run(shared: Arc<Shared>, id: WorkerId, mut jobs: mpsc::Unbou
         };
         let Some(job) = job else { break };
         let mut guard = BatchGuard::new(&worker.shared, id, job.batch.clone());
-        let finished = if job.hops.common().local {
-            local::store(&worker.shared, job).await
-        } else {
-            worker.send(job).await
+        let finished = match job.hops.common().destination {
+            Destination::Outgoing => worker.send(job).await,
+            Destination::Local => local::store(&worker.shared, job).await,
+            Destination::Test => simulated::run(&worker.shared, job).await,
         };
         guard.finish(finished);
     }

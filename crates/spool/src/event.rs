@@ -6,12 +6,12 @@
 
 use std::net::IpAddr;
 
-use mail::{Destination, Envelope, QueueId, RecipientKey, Timestamp, Verdict};
+use mail::{Destination, Envelope, Labels, QueueId, RecipientKey, Timestamp, Verdict};
 
 use crate::change::MessageMeta;
 use crate::codec::{DecodeError, Reader, put_bytes, put_opt_str, put_str, put_varint};
 use crate::note::LaterRow;
-use crate::record::{verdict_bytes, verdict_from};
+use crate::record::{get_labels, put_labels, verdict_bytes, verdict_from};
 
 /// Kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,8 +88,6 @@ pub struct Origin {
     pub env_id: Option<String>,
 }
 
-const LOCAL: u8 = 1;
-
 impl Origin {
     fn of(envelope: &Envelope) -> Self {
         Self {
@@ -164,6 +162,8 @@ pub struct EventAbout {
     pub origin: Origin,
     /// Outgoing or local.
     pub destination: Destination,
+    /// What the message is called and labelled.
+    pub labels: Labels,
 }
 
 impl EventAbout {
@@ -181,16 +181,14 @@ impl EventAbout {
             submitter: meta.envelope.submitter.name(),
             origin: Origin::of(&meta.envelope),
             destination: recipient.destination,
+            labels: meta.labels.clone(),
         })
     }
 
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.key.id.as_u64().to_le_bytes());
         put_varint(out, u64::from(self.key.recipient));
-        out.push(match self.destination {
-            Destination::Outgoing => 0,
-            Destination::Local => LOCAL,
-        });
+        out.push(self.destination.code());
         put_str(out, &self.sender);
         put_str(out, &self.recipient);
         put_varint(out, self.accepted.as_millis());
@@ -204,10 +202,8 @@ impl EventAbout {
             id: QueueId::from_u64(r.u64()?),
             recipient: r.varint_u32()?,
         };
-        let destination = match r.u8()? & LOCAL {
-            0 => Destination::Outgoing,
-            _ => Destination::Local,
-        };
+        let destination =
+            Destination::of_code(r.u8()?).ok_or(DecodeError::Unknown("destination"))?;
         Ok(Self {
             key,
             sender: r.str()?.to_owned(),
@@ -217,6 +213,7 @@ impl EventAbout {
             submitter: r.str()?.to_owned(),
             origin: Origin::get(r)?,
             destination,
+            labels: Labels::default(),
         })
     }
 }
@@ -333,12 +330,16 @@ impl Event {
                 put_str(&mut out, value);
             }
         }
+        // Behind all that an earlier release wrote.
+        if let Some(about) = &self.about {
+            put_labels(&mut out, &about.labels);
+        }
         out
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let r = &mut Reader::new(bytes);
-        let about = match r.u8()? {
+        let mut about = match r.u8()? {
             0 => None,
             _ => Some(EventAbout::get(r)?),
         };
@@ -364,6 +365,9 @@ impl Event {
             },
             _ => return Err(DecodeError::Unknown("kind of event")),
         };
+        if let Some(about) = about.as_mut().filter(|_| !r.is_empty()) {
+            about.labels = get_labels(r)?;
+        }
         Ok(Self { about, what })
     }
 }
@@ -394,4 +398,44 @@ pub struct PastEvents {
     pub events: Vec<Event>,
     /// The last of these messages; `None`: that was all.
     pub next: Option<QueueId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_an_earlier_release_has_no_labels() {
+        let labels = Labels {
+            subject: Some("s".to_owned()),
+            tags: vec!["news".to_owned()],
+            report_of: Some(QueueId::from_u64(7)),
+            ..Labels::default()
+        };
+        let about = EventAbout {
+            key: RecipientKey {
+                id: QueueId::from_u64(1),
+                recipient: 2,
+            },
+            sender: "a@b.example".to_owned(),
+            recipient: "c@d.example".to_owned(),
+            accepted: Timestamp::from_secs(3),
+            size: 4,
+            submitter: "key=web".to_owned(),
+            origin: Origin::default(),
+            destination: Destination::Local,
+            labels: labels.clone(),
+        };
+        let event = Event {
+            about: Some(about),
+            what: Happened::Accepted,
+        };
+        let bytes = event.to_bytes();
+        assert_eq!(Event::from_bytes(&bytes).unwrap(), event);
+        let mut written = Vec::new();
+        put_labels(&mut written, &labels);
+        let before = bytes.get(..bytes.len() - written.len()).unwrap();
+        let read = Event::from_bytes(before).unwrap().about.unwrap();
+        assert_eq!(read.labels, Labels::default());
+    }
 }

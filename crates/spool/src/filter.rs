@@ -59,7 +59,7 @@ pub enum Term {
     Domain(String),
     /// `state:waiting`, `state:held`.
     Status(Status),
-    /// `state:local`, `state:outgoing`.
+    /// `state:local`, `state:outgoing`, `state:test`.
     Destination(Destination),
     /// `state:future` its first attempt is set for later: its submitter or an administrator wants it
     /// so.
@@ -70,6 +70,10 @@ pub enum Term {
     MessageId(String),
     /// `subject:` the Subject field, as it is written in the header, holds this text.
     Subject(String),
+    /// `tag:` its submitter gave it exactly this tag.
+    Tag(String),
+    /// `meta:NAME=VALUE` its submitter gave it exactly this value under this name, whatever the name's case.
+    Metadata(String, String),
     /// `reply:` the last reply holds this text.
     Reply(String),
     /// `user:` exactly this submitter.
@@ -108,7 +112,7 @@ impl Comparison {
 pub enum ParseFilterError {
     /// A word without a known name in front.
     #[error(
-        "`{0}` is not a term of a filter: write one of id: from: to: domain: state: subject: message-id: reply: kind: user: age> age< size> size< attempts> attempts< due> due<"
+        "`{0}` is not a term of a filter: write one of id: from: to: domain: state: subject: message-id: tag: meta: reply: kind: user: age> age< size> size< attempts> attempts< due> due<"
     )]
     Term(String),
     /// A value that the term cannot have.
@@ -228,6 +232,8 @@ fn term_matches(term: &Term, row: &Row, now: Timestamp) -> bool {
         Term::Kind(_) => true,
         Term::MessageId(id) => row.labels.message_id.as_deref() == Some(id),
         Term::Subject(text) => contains(row.labels.subject.as_deref().unwrap_or_default(), text),
+        Term::Tag(tag) => row.labels.has_tag(tag),
+        Term::Metadata(name, value) => row.labels.has_metadata(name, value),
         Term::Reply(text) => contains(&row.last_reply, text),
         Term::Submitter(name) => row.submitter == *name,
         Term::Age(than, age) => than.holds(&now.since(row.accepted), age),
@@ -307,6 +313,15 @@ fn parse_term(word: &str) -> Result<Term, ParseFilterError> {
     }
 }
 
+const METADATA: &str = "write a name and its value, as in meta:order=7";
+
+/// The two sides of `NAME=VALUE`.
+#[must_use]
+pub fn parse_metadata(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty())?;
+    Some((name.to_owned(), value.to_owned()))
+}
+
 fn parse_text_term(name: &str, value: &str) -> Option<Result<Term, String>> {
     let text = value.to_owned();
     Some(Ok(match name {
@@ -326,6 +341,11 @@ fn parse_text_term(name: &str, value: &str) -> Option<Result<Term, String>> {
             false => format!("<{text}>"),
         }),
         "subject" => Term::Subject(text),
+        "tag" => Term::Tag(text),
+        "meta" => match parse_metadata(value) {
+            Some((name, value)) => Term::Metadata(name, value),
+            None => return Some(Err(METADATA.to_owned())),
+        },
         "reply" => Term::Reply(text),
         "user" => Term::Submitter(text),
         "state" => match value {
@@ -333,9 +353,10 @@ fn parse_text_term(name: &str, value: &str) -> Option<Result<Term, String>> {
             "held" => Term::Status(Status::Held),
             "local" => Term::Destination(Destination::Local),
             "outgoing" => Term::Destination(Destination::Outgoing),
+            "test" => Term::Destination(Destination::Test),
             "future" => Term::Future,
             _ => {
-                let words = "a state is waiting, held, local, outgoing or future";
+                let words = "a state is waiting, held, local, outgoing, test or future";
                 return Some(Err(words.to_owned()));
             }
         },
@@ -379,7 +400,7 @@ mod tests {
             ("colour:red", "is not a term of a filter"),
             (
                 "state:asleep",
-                "a state is waiting, held, local, outgoing or future",
+                "a state is waiting, held, local, outgoing, test or future",
             ),
             (
                 "kind:grey",
@@ -390,6 +411,7 @@ mod tests {
             ("attempts>many", "write a number"),
             ("id:zzz", "is not a queue id"),
             ("domain:", "a value is missing"),
+            ("meta:order", "write a name and its value"),
             ("reply:\"open", "quotation mark"),
         ] {
             let refused = Filter::parse(text).unwrap_err().to_string();

@@ -213,6 +213,8 @@ pub struct HistoryRow {
     pub transcript: Option<String>,
     /// What its message was called and labelled.
     pub labels: Labels,
+    /// Where it went in principle.
+    pub destination: Destination,
 }
 
 /// One attempt of a recipient's timeline.
@@ -243,6 +245,12 @@ pub struct HistoryFilter {
     pub recipient: Option<String>,
     /// Whose message has this Message-ID.
     pub message_id: Option<String>,
+    /// Whose message has exactly this submitter.
+    pub submitter: Option<String>,
+    /// Whose message has all of these tags.
+    pub tags: Vec<String>,
+    /// Whose message has all of these values under these names.
+    pub metadata: Vec<(String, String)>,
     /// Finished at or after.
     pub since: Option<Timestamp>,
 }
@@ -257,6 +265,9 @@ impl HistoryFilter {
             && (self.recipient.as_deref()).is_none_or(|r| row.recipient.eq_ignore_ascii_case(r))
             && (self.message_id.as_deref())
                 .is_none_or(|id| row.labels.message_id.as_deref() == Some(id))
+            && (self.submitter.as_deref()).is_none_or(|name| row.submitter == name)
+            && self.tags.iter().all(|tag| row.labels.has_tag(tag))
+            && (self.metadata.iter()).all(|(name, value)| row.labels.has_metadata(name, value))
             && self.since.is_none_or(|t| row.verdict.at >= t)
     }
 }
@@ -483,6 +494,17 @@ pub trait Index: Send + Sync {
     /// # Errors
     /// When they cannot be read.
     fn events(&self, after: u64, limit: u64) -> Result<Vec<StoredEvent>, IndexError>;
+
+    /// The same, of messages that the key of this name submitted (`key=NAME`).
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn events_of(
+        &self,
+        submitter: &str,
+        after: u64,
+        limit: u64,
+    ) -> Result<Vec<StoredEvent>, IndexError>;
 
     /// Which events there are.
     ///

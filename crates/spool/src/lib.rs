@@ -53,7 +53,7 @@
 //!
 //! | kind | payload |
 //! |---|---|
-//! | 1 Message | id (8), accepted, source segment of a copy, token, envelope, per recipient 0 and its state or 1 for "has its outcome", body: 0 and bytes, or 1, length and CRC32C of the file; terms, where some were asked for; labels, where a content in the record does not say them all |
+//! | 1 Message | id (8), accepted, source segment of a copy, token, envelope, per recipient 0 and its state or 1 for "has its outcome", body: 0 and bytes, or 1, length and CRC32C of the file; terms, where some were asked for; labels, where a content in the record does not say them all: Message-ID, subject, tags, metadata, and the id of the message that a report is about |
 //! | 2 State | id (8), recipient, state, transcript |
 //! | 3 Done | id (8), recipient, attempts, verdict, transcript |
 //! | 4 Control | name, value or none |

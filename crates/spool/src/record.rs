@@ -13,9 +13,10 @@ use crate::note::Note;
 mod values;
 
 use values::{
-    get_envelope, get_labels, get_state, get_terms, get_verdict, put_envelope, put_labels,
-    put_state, put_terms, put_verdict,
+    get_envelope, get_state, get_terms, get_verdict, put_envelope, put_state, put_terms,
+    put_verdict,
 };
+pub(crate) use values::{get_labels, put_labels};
 pub(crate) use values::{
     given_bytes, given_from, outcome_code, terms_bytes, terms_from, verdict_bytes, verdict_from,
 };

@@ -203,7 +203,7 @@ fn files_of_the_release_before_are_brought_up_in_place() {
     let history = Connection::open(dir.0.join("history.db")).unwrap();
     history
         .execute_batch(
-            "ALTER TABLE history DROP COLUMN message_id; ALTER TABLE history DROP COLUMN subject;
+            "DROP INDEX history_given; DROP INDEX history_key; ALTER TABLE history DROP COLUMN message_id; ALTER TABLE history DROP COLUMN subject;
              ALTER TABLE history DROP COLUMN given; ALTER TABLE history DROP COLUMN origin; ALTER TABLE history DROP COLUMN destination;
              ALTER TABLE attempt DROP COLUMN due; DROP TABLE event; DROP TABLE event_state;
              DROP INDEX history_at; DROP INDEX attempt_at; DROP INDEX token_at; DROP INDEX later_at;
@@ -214,7 +214,7 @@ fn files_of_the_release_before_are_brought_up_in_place() {
     let index = Connection::open(dir.0.join("index.db")).unwrap();
     index
         .execute_batch(
-            "DROP INDEX message_message_id; ALTER TABLE message DROP COLUMN message_id;
+            "DROP INDEX message_key; DROP INDEX message_message_id; ALTER TABLE message DROP COLUMN message_id;
              ALTER TABLE message DROP COLUMN subject; ALTER TABLE message DROP COLUMN given;
              ALTER TABLE message DROP COLUMN origin; PRAGMA user_version = 2;",
         )

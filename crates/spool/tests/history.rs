@@ -122,7 +122,8 @@ fn the_history_of_the_release_before_is_brought_up() {
     drop(spool);
     dir.history()
         .execute_batch(
-            "ALTER TABLE history DROP COLUMN message_id; ALTER TABLE history DROP COLUMN subject;
+            "DROP INDEX history_given; DROP INDEX history_key; DROP INDEX event_key;
+             ALTER TABLE event DROP COLUMN submitter; ALTER TABLE history DROP COLUMN message_id; ALTER TABLE history DROP COLUMN subject;
              ALTER TABLE history DROP COLUMN given; DROP INDEX history_at; DROP INDEX attempt_at; DROP INDEX token_at; DROP INDEX later_at;
              PRAGMA user_version = 3;",
         )

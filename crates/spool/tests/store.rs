@@ -630,6 +630,18 @@ fn labels_are_kept_with_the_mail_its_copies_and_the_history() {
     let rows = spool.history(&filter, 0, 10).unwrap();
     let labels: Vec<_> = rows.into_iter().map(|row| row.labels).collect();
     assert_eq!(labels, [in_file, in_log]);
+    let found = |tag: &str, name: &str, value: &str| {
+        let filter = HistoryFilter {
+            tags: vec![tag.to_owned()],
+            metadata: vec![(name.to_owned(), value.to_owned())],
+            ..HistoryFilter::default()
+        };
+        let rows = spool.history(&filter, 0, 10).unwrap();
+        rows.iter().map(|r| r.key.id.as_u64()).collect::<Vec<_>>()
+    };
+    assert_eq!(found("invoice", "Order", "2"), [2]);
+    assert!(found("invoice", "order", "3").is_empty());
+    assert!(found("invoices", "order", "2").is_empty());
 }
 
 #[test]

@@ -216,8 +216,9 @@ impl Session {
             now,
         };
         self.policy.expand(&mut envelope);
-        match weigh(&self.policy, &mut envelope, content, &scale) {
-            Ok(content) => {
+        let none = Labels::default();
+        match weigh(&self.policy, &mut envelope, content, &scale, none) {
+            Ok((content, labels)) => {
                 let sender = envelope.reverse_path.clone();
                 let taken = match self.take(now, id, sender, outgoing(&envelope)) {
                     Ok(taken) => taken,
@@ -230,7 +231,7 @@ impl Session {
                     id,
                     accepted: now,
                     envelope,
-                    labels: Labels::of(&content),
+                    labels,
                     content,
                 };
                 self.requests.push_back(Request::Accept(Box::new(message)));

@@ -191,6 +191,8 @@ fn a_mail_handed_in_whole_is_judged_recipient_by_recipient() {
         ret: None,
         env_id: None,
         terms: Terms::default(),
+        is_test: false,
+        labels: mail::Labels::default(),
         submitter: Submitter {
             user: Some("app".to_owned()),
             peer: None,

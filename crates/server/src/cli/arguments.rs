@@ -211,32 +211,7 @@ pub(super) enum QueueCommand {
     /// Take messages out of the queue, silently.
     Remove(Change),
     /// List what is finished, the latest first.
-    History {
-        /// Only with this outcome: delivered, failed or expired.
-        #[arg(long)]
-        outcome: Option<String>,
-        /// Only at this domain, or below it with a dot in front.
-        #[arg(long)]
-        domain: Option<String>,
-        /// Only from this sender.
-        #[arg(long)]
-        sender: Option<String>,
-        /// Only to this address.
-        #[arg(long)]
-        recipient: Option<String>,
-        /// Only of the message with this Message-ID.
-        #[arg(long)]
-        message_id: Option<String>,
-        /// Only what finished since then: how long ago, such as 2h.
-        #[arg(long, value_parser = mail::parse_duration)]
-        since: Option<std::time::Duration>,
-        /// Maximum number of entries.
-        #[arg(long, default_value_t = 100)]
-        limit: u64,
-        /// How many to pass over first.
-        #[arg(long, default_value_t = 0)]
-        offset: u64,
-    },
+    History(History),
     /// Print a message as it will be sent.
     Export {
         /// Its id.
@@ -263,6 +238,43 @@ pub(super) struct Change {
     /// Do not ask.
     #[arg(long, short)]
     pub(super) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct History {
+    /// Only with this outcome: delivered, failed or expired.
+    #[arg(long)]
+    pub(super) outcome: Option<String>,
+    /// Only at this domain, or below it with a dot in front.
+    #[arg(long)]
+    pub(super) domain: Option<String>,
+    /// Only from this sender.
+    #[arg(long)]
+    pub(super) sender: Option<String>,
+    /// Only to this address.
+    #[arg(long)]
+    pub(super) recipient: Option<String>,
+    /// Only of the message with this Message-ID.
+    #[arg(long)]
+    pub(super) message_id: Option<String>,
+    /// Only what this user, key (key=NAME) or client submitted.
+    #[arg(long)]
+    pub(super) user: Option<String>,
+    /// Only of messages with this tag; several: with all of them.
+    #[arg(long = "tag")]
+    pub(super) tags: Vec<String>,
+    /// Only of messages with this metadata; several: with all of it.
+    #[arg(long = "meta", value_name = "NAME=VALUE")]
+    pub(super) metadata: Vec<String>,
+    /// Only what finished since then: how long ago, such as 2h.
+    #[arg(long, value_parser = mail::parse_duration)]
+    pub(super) since: Option<std::time::Duration>,
+    /// Maximum number of entries.
+    #[arg(long, default_value_t = 100)]
+    pub(super) limit: u64,
+    /// How many to pass over first.
+    #[arg(long, default_value_t = 0)]
+    pub(super) offset: u64,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

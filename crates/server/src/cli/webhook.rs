@@ -137,6 +137,7 @@ pub(super) fn events(config: &Config, asked: &Events, json: bool) -> Result<()> 
         after: asked.after,
         limit: asked.limit,
         types: types(&asked.types)?,
+        key: None,
     });
     ask::show(config, &request, json)
 }

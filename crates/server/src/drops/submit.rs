@@ -83,6 +83,8 @@ pub(super) fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
         },
         recipients,
         content,
+        is_test: false,
+        labels: mail::Labels::default(),
         submitter: Submitter {
             user: Some(user),
             peer: None,
@@ -94,15 +96,20 @@ pub(super) fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
         }),
         env_id: drop.env_id.clone(),
         terms: Terms::from(&drop.asked),
-        rights: match may_choose {
-            true => Rights::Any,
-            false => Rights::Only(Senders::new(vec![SenderMatch::Address(own)])),
-        },
+        rights: rights(may_choose, own),
     };
     Ok(Submit {
         submission,
         refusal: posed.or_else(|| taken.too_large.then(|| too_large(config))),
     })
+}
+
+/// As whom a user of this computer may write.
+fn rights(may_choose: bool, own: Address) -> Rights {
+    match may_choose {
+        true => Rights::Any,
+        false => Rights::Only(Senders::new(vec![SenderMatch::Address(own)])),
+    }
 }
 
 /// Whoever writes a drop is bound as a client of SMTP is: what comes of it is said to other servers.

@@ -1,7 +1,7 @@
 //! Events in the words in which others are told of them.
 
 use mail::{Destination, Outcome, RecipientKey, Timestamp, Verdict};
-use ops::{EventReply, EventType, EventView, ended_by_admin};
+use ops::{EventReply, EventType, EventView, ended_by_admin, report_of};
 use spool::{Event, EventAbout, Happened};
 
 use crate::config::webhooks::WebhookSettings;
@@ -126,19 +126,19 @@ fn of(about: &EventAbout, kind: EventType, at: Timestamp, repeats: bool) -> Even
         queue_id: Some(about.key.id.to_string()),
         number: Some(about.key.recipient),
         sender: Some(about.sender.clone()),
-        destination: Some(
-            match about.destination {
-                Destination::Outgoing => "outgoing",
-                Destination::Local => "local",
-            }
-            .to_owned(),
-        ),
+        destination: Some(about.destination.word().to_owned()),
+        test: about.destination == Destination::Test,
         size: Some(about.size),
         submitter: Some(about.submitter.clone()),
         user: origin.user.clone(),
         client: origin.peer.map(|ip| ip.to_string()),
         via: Some(origin.via.clone()).filter(|via| !via.is_empty()),
         envid: origin.env_id.clone(),
+        message_id: about.labels.message_id.clone(),
+        subject: about.labels.subject.clone(),
+        tags: about.labels.tags.clone(),
+        metadata: about.labels.metadata.clone(),
+        report_of: report_of(&about.labels),
         ..EventView::new(id, kind, at.to_string(), about.recipient.clone())
     }
 }

@@ -110,7 +110,11 @@ pub(crate) async fn act(
         WebhookVerb::Resume => ("webhook-resume", None, pause(shared, &hook, false).await?),
         WebhookVerb::Retry => ("webhook-retry", None, retry(&hook)),
         WebhookVerb::Replay(asked) => {
-            let span = asked.span(net::now())?;
+            let span = match asked.span(net::now()) {
+                Ok(span) => span,
+                // It begins in the future.
+                Err(why) => return Ok(Answer::Refused(why)),
+            };
             let answer = replay(shared, &hook, asked, span).await?;
             ("webhook-replay", Some(span), answer)
         }
@@ -249,6 +253,7 @@ pub(crate) async fn events(
         after,
         limit,
         types,
+        key,
     } = selection;
     blocking(shared, move |shared| {
         let settings = shared.settings();
@@ -260,7 +265,10 @@ pub(crate) async fn events(
         let mut found = Vec::new();
         let mut last = after;
         'all: while found.len() < limit {
-            let stored = shared.spool.events(last, LIMIT_MAX);
+            let stored = match &key {
+                None => shared.spool.events(last, LIMIT_MAX),
+                Some(key) => shared.spool.events_of(key, last, LIMIT_MAX),
+            };
             let stored = stored.map_err(|e| e.to_string())?;
             if stored.is_empty() {
                 break;

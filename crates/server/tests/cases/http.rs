@@ -335,7 +335,7 @@ fn nobody_gets_in_without_the_right_key() {
     );
     let reader = nobody.with_key(&server, "read", &[]);
     let admin = nobody.with_key(&server, "admin", &[]);
-    sender.get("/api/v1/queue").problem(403, "wrong-scope");
+    sender.get("/api/v1/sites").problem(403, "wrong-scope");
     reader.get("/api/v1/queue").expect(200);
     admin.get("/api/v1/queue").expect(200);
     for web in [&reader, &admin] {
@@ -478,7 +478,8 @@ fn what_is_wrong_with_a_mail_is_named() {
     let nobody = web.post_json(MESSAGES, &hello("a@here.example"));
     assert!(nobody.text().contains("here.example"), "{}", nobody.text());
     assert!(matches!(nobody.status, 422 | 503), "{}", nobody.text());
-    let mixed = json!({ "from": SENDER, "to": ["a@here.example", "b@b.example"] });
+    let to = ["a@here.example", "b@b.example"];
+    let mixed = json!({ "from": SENDER, "to": to, "text": "x" });
     let answer = web.post_json(MESSAGES, &mixed).expect(202).json();
     assert_eq!(answer["recipients"][0]["accepted"], false, "{answer}");
     assert!(answer["recipients"][0]["code"].as_u64().unwrap() >= 400);

@@ -798,6 +798,7 @@ fn a_paused_webhook_waits_until_it_is_resumed() {
     post("crm/retry", json!({})).problem(409, "refused");
     post("other/pause", json!({})).problem(404, "unknown");
     post("crm/replay", json!({"since": "soon"})).problem(400, "bad-field");
+    post("crm/replay", json!({"since": "2999-01-31T08:00:00Z"})).problem(409, "refused");
     post("crm/resume", json!({})).expect(200);
     told.wait_for("/in", 2);
     eventually("it has all", SOON, || unsent() == Some(json!(0)));

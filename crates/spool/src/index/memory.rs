@@ -140,6 +140,7 @@ impl Inner {
                 verdict: (*f.verdict).clone(),
                 transcript: f.transcript.clone(),
                 labels: row.labels,
+                destination: row.destination,
             });
         }
         for a in &batch.attempts {
@@ -485,6 +486,20 @@ impl Index for MemoryIndex {
             event: event.clone(),
         };
         Ok(window(behind.map(stored), 0, limit))
+    }
+
+    fn events_of(
+        &self,
+        submitter: &str,
+        after: u64,
+        limit: u64,
+    ) -> Result<Vec<StoredEvent>, IndexError> {
+        let all = self.events(after, u64::MAX)?.into_iter();
+        let own = |stored: &StoredEvent| {
+            let about = stored.event.about.as_ref();
+            about.is_some_and(|about| about.submitter == submitter)
+        };
+        Ok(window(all.filter(own), 0, limit))
     }
 
     fn event_bounds(&self) -> Result<EventBounds, IndexError> {

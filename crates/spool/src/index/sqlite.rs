@@ -22,6 +22,7 @@ mod condition;
 mod events;
 mod expire;
 mod files;
+mod functions;
 mod notes;
 mod waiting;
 mod whole;
@@ -35,6 +36,10 @@ use files::{
 pub(crate) use files::{set_history_aside, set_index_aside};
 
 const DONE: i64 = 2;
+
+/// What the submitters begin with who may ask for their own mail alone: the keys of HTTP. Their mail is indexed by
+/// submitter, and other mail pays nothing for it.
+const KEY: &str = "key=";
 
 /// The index of a real server.
 pub struct SqliteIndex {
@@ -208,7 +213,7 @@ fn waiting_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         sender: row.get(2)?,
         recipient: row.get(3)?,
         domain: row.get(4)?,
-        destination: destination(row.get(5)?),
+        destination: destination(row.get(5)?)?,
         status: status(row.get(6)?),
         attempts: small(row.get(7)?),
         due: time_from(row.get(8)?),
@@ -241,12 +246,10 @@ fn terms(bytes: Option<&[u8]>) -> Result<mail::Terms, IndexError> {
     read.map_err(|error| IndexError::Damaged(error.to_string()))
 }
 
-const fn destination(n: i64) -> mail::Destination {
-    if n == 0 {
-        mail::Destination::Outgoing
-    } else {
-        mail::Destination::Local
-    }
+fn destination(n: i64) -> rusqlite::Result<mail::Destination> {
+    let code = u8::try_from(n).ok();
+    let found = code.and_then(mail::Destination::of_code);
+    found.ok_or(rusqlite::Error::IntegralValueOutOfRange(0, n))
 }
 
 const fn status(n: i64) -> mail::Status {
@@ -275,6 +278,7 @@ fn history_row(row: &SqlRow<'_>) -> rusqlite::Result<(HistoryRow, Vec<u8>)> {
         verdict: none,
         transcript: row.get(9)?,
         labels: labels(row, 10)?,
+        destination: destination(row.get(13)?)?,
     };
     Ok((history, row.get(8)?))
 }
@@ -424,7 +428,7 @@ impl Index for SqliteIndex {
         let condition = history_condition(filter);
         let sql = format!(
             "SELECT id, n, sender, recipient, accepted, size, submitter, attempts, verdict,
-             transcript, message_id, subject, given FROM history WHERE {} ORDER BY id DESC, n DESC LIMIT {} OFFSET {}",
+             transcript, message_id, subject, given, destination FROM history WHERE {} ORDER BY id DESC, n DESC LIMIT {} OFFSET {}",
             condition.sql,
             to_sql(limit),
             to_sql(offset),
@@ -509,6 +513,15 @@ impl Index for SqliteIndex {
 
     fn events(&self, after: u64, limit: u64) -> Result<Vec<StoredEvent>, IndexError> {
         self.with_event_files(|files| events::list(&files.history, after, limit))
+    }
+
+    fn events_of(
+        &self,
+        submitter: &str,
+        after: u64,
+        limit: u64,
+    ) -> Result<Vec<StoredEvent>, IndexError> {
+        self.with_event_files(|files| events::list_of(&files.history, submitter, after, limit))
     }
 
     fn event_bounds(&self) -> Result<EventBounds, IndexError> {

@@ -1,13 +1,12 @@
 //! The mail values inside records: envelopes, states, verdicts.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mail::{
     Address, BodyType, ByMode, Class, DeliverBy, Destination, Domain, EnhancedCode, Envelope,
-    Labels, Notify, Outcome, PeerHost, Recipient, RecipientState, Reply, Ret, Status, Submitter,
-    Terms, Timestamp, TlsUsed, Verdict,
+    Labels, Notify, Outcome, PeerHost, QueueId, Recipient, RecipientState, Reply, Ret, Status,
+    Submitter, Terms, Timestamp, TlsUsed, Verdict,
 };
 
 use crate::codec::{DecodeError, Reader, put_opt_str, put_str, put_varint};
@@ -35,7 +34,7 @@ pub(super) fn put_envelope(out: &mut Vec<u8>, envelope: &Envelope) {
         put_opt_address(out, recipient.given.as_ref());
         put_opt_str(out, recipient.orcpt.as_deref());
         out.push(recipient.notify.bits());
-        out.push(u8::from(recipient.destination == Destination::Local));
+        out.push(recipient.destination.code());
     }
 }
 
@@ -67,11 +66,8 @@ pub(super) fn get_envelope(r: &mut Reader<'_>) -> Result<Envelope, DecodeError> 
             given: get_opt_address(r)?,
             orcpt: r.opt_str()?.map(str::to_owned),
             notify: Notify::from_bits(r.u8()?),
-            destination: match r.u8()? {
-                0 => Destination::Outgoing,
-                1 => Destination::Local,
-                _ => return Err(DecodeError::Unknown("destination")),
-            },
+            destination: Destination::of_code(r.u8()?)
+                .ok_or(DecodeError::Unknown("destination"))?,
         });
     }
     Ok(Envelope {
@@ -86,23 +82,26 @@ pub(super) fn get_envelope(r: &mut Reader<'_>) -> Result<Envelope, DecodeError> 
     })
 }
 
-pub(super) fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
+pub(crate) fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
     put_opt_str(out, labels.message_id.as_deref());
     put_opt_str(out, labels.subject.as_deref());
     put_given(out, labels);
 }
 
-pub(super) fn get_labels(r: &mut Reader<'_>) -> Result<Labels, DecodeError> {
+pub(crate) fn get_labels(r: &mut Reader<'_>) -> Result<Labels, DecodeError> {
     let message_id = r.opt_str()?.map(str::to_owned);
     let subject = r.opt_str()?.map(str::to_owned);
-    let (tags, metadata) = get_given(r)?;
-    Ok(Labels {
+    let mut labels = Labels {
         message_id,
         subject,
-        tags,
-        metadata,
-    })
+        ..Labels::default()
+    };
+    get_given(r, &mut labels)?;
+    Ok(labels)
 }
+
+/// What follows the metadata, where anything does.
+const GIVEN_REPORT_OF: u8 = 1;
 
 fn put_given(out: &mut Vec<u8>, labels: &Labels) {
     put_varint(out, labels.tags.len() as u64);
@@ -112,25 +111,29 @@ fn put_given(out: &mut Vec<u8>, labels: &Labels) {
         put_str(out, name);
         put_str(out, value);
     }
+    if let Some(id) = labels.report_of {
+        out.push(GIVEN_REPORT_OF);
+        out.extend_from_slice(&id.as_u64().to_le_bytes());
+    }
 }
 
-/// What a submitter gave: tags and metadata.
-type Given = (Vec<String>, BTreeMap<String, String>);
-
-fn get_given(r: &mut Reader<'_>) -> Result<Given, DecodeError> {
-    let mut tags = Vec::new();
+/// Reads what [`put_given`] wrote at the end of a record; an earlier release wrote no more than the metadata.
+fn get_given(r: &mut Reader<'_>, labels: &mut Labels) -> Result<(), DecodeError> {
     for _ in 0..r.varint()? {
-        tags.push(r.str()?.to_owned());
+        labels.tags.push(r.str()?.to_owned());
     }
-    let mut metadata = BTreeMap::new();
     for _ in 0..r.varint()? {
         let name = r.str()?.to_owned();
-        metadata.insert(name, r.str()?.to_owned());
+        labels.metadata.insert(name, r.str()?.to_owned());
     }
-    Ok((tags, metadata))
+    if !r.is_empty() && r.u8()? & GIVEN_REPORT_OF != 0 {
+        labels.report_of = Some(QueueId::from_u64(r.u64()?));
+    }
+    Ok(())
 }
 
-/// Tags and metadata on their own, as the index and the history keep them; `None` when there are none.
+/// What is known of a message beyond its content, on its own, as the index and the history keep it; `None` when
+/// that is nothing.
 pub(crate) fn given_bytes(labels: &Labels) -> Option<Vec<u8>> {
     if labels.has_none_given() {
         return None;
@@ -142,8 +145,7 @@ pub(crate) fn given_bytes(labels: &Labels) -> Option<Vec<u8>> {
 
 /// Reads [`given_bytes`] back into labels.
 pub(crate) fn given_from(bytes: &[u8], labels: &mut Labels) -> Result<(), DecodeError> {
-    (labels.tags, labels.metadata) = get_given(&mut Reader::new(bytes))?;
-    Ok(())
+    get_given(&mut Reader::new(bytes), labels)
 }
 
 const TERMS_NOT_BEFORE: u8 = 1;

@@ -38,6 +38,19 @@ impl Spool {
         self.shared.index.events(after, limit)
     }
 
+    /// The same, of messages that the key of this name submitted (`key=NAME`). Blocks.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn events_of(
+        &self,
+        submitter: &str,
+        after: u64,
+        limit: u64,
+    ) -> Result<Vec<StoredEvent>, IndexError> {
+        self.shared.index.events_of(submitter, after, limit)
+    }
+
     /// Which events are kept. Blocks.
     ///
     /// # Errors

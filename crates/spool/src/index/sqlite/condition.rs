@@ -3,7 +3,8 @@
 use rusqlite::types::Value;
 
 use super::super::{Filter, HistoryFilter, Page, Sort, Timestamp};
-use super::{DONE, time_to_sql, to_sql};
+use super::functions::{HAS_METADATA, HAS_TAG};
+use super::{DONE, KEY, time_to_sql, to_sql};
 use crate::filter::{Comparison, Term};
 use crate::record::outcome_code;
 
@@ -13,10 +14,10 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    fn and(&mut self, wanted: bool, sql: &str, parameter: Option<Value>) {
+    fn and(&mut self, wanted: bool, sql: &str, parameters: impl IntoIterator<Item = Value>) {
         let not = if wanted { "" } else { "NOT " };
         self.sql.push_str(&format!(" AND {not}({sql})"));
-        self.parameters.extend(parameter);
+        self.parameters.extend(parameters);
     }
 }
 
@@ -31,6 +32,11 @@ pub(super) fn waiting_condition(filter: &Filter, now: Timestamp) -> Condition {
             if *wanted {
                 condition.and(true, "r.last_reply <> ''", None);
             }
+            continue;
+        }
+        if let Term::Metadata(name, value) = term {
+            let (sql, parameters) = metadata_condition("m.given", name, value);
+            condition.and(*wanted, &sql, parameters);
             continue;
         }
         let (sql, parameter) = term_condition(term, now);
@@ -54,22 +60,18 @@ fn term_condition(term: &Term, now: Timestamp) -> (String, Option<Value>) {
             format!("r.status = {}", i32::from(*status == mail::Status::Held)),
             None,
         ),
-        Term::Destination(destination) => {
-            let local = *destination == mail::Destination::Local;
-            (format!("r.destination = {}", i32::from(local)), None)
-        }
+        Term::Destination(destination) => (format!("r.destination = {}", destination.code()), None),
         Term::Future => (
             format!("r.attempts = 0 AND r.last_reply = '' AND r.due > {now}"),
             None,
         ),
-        Term::Kind(_) => ("1".to_owned(), None),
+        // They are looked at apart.
+        Term::Kind(_) | Term::Metadata(..) => ("1".to_owned(), None),
+        Term::Tag(tag) => tag_condition("m.given", tag),
         Term::MessageId(id) => ("m.message_id = ?".to_owned(), Some(Value::Text(id.clone()))),
         Term::Subject(part) => text("instr(lower(coalesce(m.subject, '')), ?) > 0", part),
         Term::Reply(part) => text("instr(lower(r.last_reply), ?) > 0", part),
-        Term::Submitter(name) => (
-            "m.submitter = ?".to_owned(),
-            Some(Value::Text(name.clone())),
-        ),
+        Term::Submitter(name) => submitter_condition("m.submitter", name),
         Term::Age(than, age) => (
             format!("max(0, {now} - m.accepted) {} ?", operator(*than)),
             number(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
@@ -81,6 +83,28 @@ fn term_condition(term: &Term, now: Timestamp) -> (String, Option<Value>) {
             number(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         ),
     }
+}
+
+/// Who owns a key is found by the index of those who do, which SQLite takes where a query says that it wants no
+/// others.
+fn submitter_condition(column: &str, name: &str) -> (String, Option<Value>) {
+    let sql = match name.starts_with(KEY) {
+        true => format!("substr({column}, 1, 4) = '{KEY}' AND {column} = ?"),
+        false => format!("{column} = ?"),
+    };
+    (sql, Some(Value::Text(name.to_owned())))
+}
+
+/// The first half is false for mail without labels, and known to the index of those that have some.
+fn tag_condition(column: &str, tag: &str) -> (String, Option<Value>) {
+    let sql = format!("{column} IS NOT NULL AND {HAS_TAG}({column}, ?)");
+    (sql, Some(Value::Text(tag.to_owned())))
+}
+
+fn metadata_condition(column: &str, name: &str, value: &str) -> (String, [Value; 2]) {
+    let sql = format!("{column} IS NOT NULL AND {HAS_METADATA}({column}, ?, ?)");
+    let parameters = [name, value].map(|text| Value::Text(text.to_owned()));
+    (sql, parameters)
 }
 
 fn domain_condition(column: &str, domain: &str) -> (String, Option<Value>) {
@@ -147,6 +171,18 @@ pub(super) fn history_condition(filter: &HistoryFilter) -> Condition {
     }
     if let Some(id) = &filter.message_id {
         condition.and(true, "message_id = ?", Some(Value::Text(id.clone())));
+    }
+    if let Some(name) = &filter.submitter {
+        let (sql, parameter) = submitter_condition("submitter", name);
+        condition.and(true, &sql, parameter);
+    }
+    for tag in &filter.tags {
+        let (sql, parameter) = tag_condition("given", tag);
+        condition.and(true, &sql, parameter);
+    }
+    for (name, value) in &filter.metadata {
+        let (sql, parameters) = metadata_condition("given", name, value);
+        condition.and(true, &sql, parameters);
     }
     if let Some(since) = filter.since {
         condition.and(true, "at >= ?", Some(Value::Integer(time_to_sql(since))));

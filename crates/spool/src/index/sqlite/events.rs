@@ -7,7 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, params
 use super::super::events::{Lookup, gather};
 use super::super::{Applied, Batch, IndexError, QueueId, RecipientKey, Timestamp};
 use super::write::number;
-use super::{DONE, destination, key, read_verdict, small, time_from, time_to_sql, to_sql};
+use super::{
+    DONE, KEY, destination, key, labels, read_verdict, small, time_from, time_to_sql, to_sql,
+};
 use crate::event::{
     Event, EventAbout, EventBounds, EventKinds, EventWish, Happened, PastEvents, StoredEvent,
     origin_from,
@@ -69,10 +71,10 @@ struct Tables<'a> {
 
 /// The columns of [`about_row`], from the tables of the waiting.
 const WAITING: &str = "SELECT r.id, r.n, m.sender, r.recipient, m.accepted, m.size, m.submitter, \
-                       m.origin, r.destination FROM recipient r JOIN message m ON m.id = r.id";
+                       m.origin, r.destination, m.message_id, m.subject, m.given FROM recipient r JOIN message m ON m.id = r.id";
 /// And from the history.
 const FINISHED: &str = "SELECT id, n, sender, recipient, accepted, size, submitter, origin, \
-                        destination FROM history";
+                        destination, message_id, subject, given FROM history";
 
 fn about_row(r: &SqlRow<'_>) -> rusqlite::Result<(EventAbout, Option<Vec<u8>>)> {
     let about = EventAbout {
@@ -83,7 +85,8 @@ fn about_row(r: &SqlRow<'_>) -> rusqlite::Result<(EventAbout, Option<Vec<u8>>)> 
         size: r.get::<_, i64>(5)?.unsigned_abs(),
         submitter: r.get(6)?,
         origin: crate::event::Origin::default(),
-        destination: destination(r.get(8)?),
+        destination: destination(r.get(8)?)?,
+        labels: labels(r, 9)?,
     };
     Ok((about, r.get(7)?))
 }
@@ -136,12 +139,14 @@ pub(super) fn insert(
     if events.is_empty() {
         return Ok(());
     }
-    let mut insert = transaction.prepare_cached("INSERT INTO event VALUES (?, ?, ?)")?;
+    let mut insert = transaction.prepare_cached("INSERT INTO event VALUES (?, ?, ?, ?)")?;
     let mut last = before.last;
     for event in &events {
         last += 1;
         let at = event.at().map_or(0, time_to_sql);
-        insert.execute(params![to_sql(last), at, event.to_bytes()])?;
+        let submitter = event.about.as_ref().map(|about| about.submitter.as_str());
+        let submitter = submitter.filter(|name| name.starts_with(KEY));
+        insert.execute(params![to_sql(last), at, event.to_bytes(), submitter])?;
     }
     let sql = "UPDATE event_state SET spool = ?, hot = ?, last = ?";
     let mut state = transaction.prepare_cached(sql)?;
@@ -157,7 +162,25 @@ pub(super) fn list(
 ) -> Result<Vec<StoredEvent>, IndexError> {
     let sql = "SELECT place, content FROM event WHERE place > ? ORDER BY place LIMIT ?";
     let mut statement = history.prepare_cached(sql)?;
-    let mut rows = statement.query([to_sql(after), to_sql(limit)])?;
+    stored(statement.query([to_sql(after), to_sql(limit)])?)
+}
+
+/// The same, of messages that this key submitted. What was kept by an earlier release is not among them.
+pub(super) fn list_of(
+    history: &Connection,
+    submitter: &str,
+    after: u64,
+    limit: u64,
+) -> Result<Vec<StoredEvent>, IndexError> {
+    let sql = format!(
+        "SELECT place, content FROM event WHERE substr(submitter, 1, 4) = '{KEY}' AND submitter = ?
+         AND place > ? ORDER BY place LIMIT ?"
+    );
+    let mut statement = history.prepare_cached(&sql)?;
+    stored(statement.query(params![submitter, to_sql(after), to_sql(limit)])?)
+}
+
+fn stored(mut rows: rusqlite::Rows<'_>) -> Result<Vec<StoredEvent>, IndexError> {
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let content = row.get_ref(1)?.as_blob_or_null().unwrap_or_default();

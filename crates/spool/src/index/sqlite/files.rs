@@ -12,7 +12,7 @@ use crate::damage::QUARANTINE_DIR;
 pub(super) const INDEX_FILE: &str = "index.db";
 pub(super) const HISTORY_FILE: &str = "history.db";
 /// Raised when the tables change: an index of an unknown version is made anew.
-const INDEX_VERSION: i64 = 4;
+const INDEX_VERSION: i64 = 5;
 
 const INDEX_TABLES: &str = "
 CREATE TABLE position (spool INTEGER NOT NULL, hot INTEGER NOT NULL, cold INTEGER NOT NULL);
@@ -44,6 +44,10 @@ ALTER TABLE message ADD COLUMN subject TEXT;
 ALTER TABLE message ADD COLUMN given BLOB;
 CREATE INDEX message_message_id ON message (message_id);
 ";
+
+/// What version 5 of the index has besides: mail of a key is found by the key.
+const INDEX_TABLES_5: &str =
+    "CREATE INDEX message_key ON message (submitter) WHERE substr(submitter, 1, 4) = 'key=';";
 
 const HISTORY_TABLES: &str = "
 CREATE TABLE history (id INTEGER NOT NULL, n INTEGER NOT NULL, sender TEXT NOT NULL,
@@ -90,13 +94,30 @@ CREATE INDEX token_at ON token (at);
 CREATE INDEX later_at ON later (at);
 ";
 
+/// What version 5 of the history has besides: what its submitter labelled is found among its like. Mail without
+/// labels is not in this index, and pays nothing for it.
+const HISTORY_TABLES_5: &str =
+    "CREATE INDEX history_given ON history (id, n) WHERE given IS NOT NULL;";
+
+/// What version 6 of the history has besides: what a key submitted, and its events, are found by the key.
+const HISTORY_TABLES_6: &str = "
+CREATE INDEX history_key ON history (submitter, id, n) WHERE substr(submitter, 1, 4) = 'key=';
+ALTER TABLE event ADD COLUMN submitter TEXT;
+CREATE INDEX event_key ON event (submitter) WHERE substr(submitter, 1, 4) = 'key=';
+";
+
 /// What leads from each version of the history to the next, from an empty file on.
-const HISTORY_STEPS: [&str; 4] = [
+const HISTORY_STEPS: [&str; 6] = [
     HISTORY_TABLES,
     HISTORY_TABLES_2,
     HISTORY_TABLES_3,
     HISTORY_TABLES_4,
+    HISTORY_TABLES_5,
+    HISTORY_TABLES_6,
 ];
+
+/// What leads to each version of the index from version 2 on, and from each to the next.
+const INDEX_STEPS: [&str; 4] = [INDEX_TABLES, INDEX_TABLES_3, INDEX_TABLES_4, INDEX_TABLES_5];
 
 /// The header's application id of an index that was closed in order: what stands in it was written
 /// by SQLite to the end, and is not checked page by page, which takes minutes for many millions of
@@ -114,6 +135,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection, IndexError> {
          PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;",
     )?;
     connection.set_prepared_statement_cache_capacity(64);
+    super::functions::add(&connection)?;
     Ok(connection)
 }
 
@@ -144,15 +166,14 @@ pub(super) fn open_index(dir: &Path) -> Result<(Connection, bool), IndexError> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
     match version {
         0 => {
-            let tables = format!("{INDEX_TABLES} {INDEX_TABLES_3} {INDEX_TABLES_4}");
-            make_tables(&connection, &tables, INDEX_VERSION)?;
+            make_tables(&connection, &INDEX_STEPS.concat(), INDEX_VERSION)?;
             return Ok((connection, false));
         }
-        2 => {
-            let tables = format!("{INDEX_TABLES_3} {INDEX_TABLES_4}");
-            make_tables(&connection, &tables, INDEX_VERSION)?;
+        2..INDEX_VERSION => {
+            let have = usize::try_from(version - 1).unwrap_or_default();
+            let missing = INDEX_STEPS.get(have..).unwrap_or_default();
+            make_tables(&connection, &missing.concat(), INDEX_VERSION)?;
         }
-        3 => make_tables(&connection, INDEX_TABLES_4, INDEX_VERSION)?,
         INDEX_VERSION => {}
         other => return Err(IndexError::Damaged(format!("version {other}"))),
     }

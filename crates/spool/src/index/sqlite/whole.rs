@@ -284,7 +284,7 @@ fn read_recipients(
                 attempts: small(row.get(4)?),
                 due: time_from(row.get(5)?),
                 delay_notified: row.get(6)?,
-                destination: destination(row.get(7)?),
+                destination: destination(row.get(7)?)?,
                 notify: mail::Notify::from_bits(row.get(8)?),
                 terms: message.terms,
                 route: None,

@@ -85,7 +85,7 @@ fn insert_finished(
                         size: r.get(3)?,
                         submitter: r.get(4)?,
                         origin: r.get(5)?,
-                        local: r.get(6)?,
+                        destination: r.get(6)?,
                         message_id: r.get(7)?,
                         subject: r.get(8)?,
                         given: r.get(9)?,
@@ -110,7 +110,7 @@ fn insert_finished(
             verdict_bytes(&f.verdict),
             f.transcript,
             about.origin,
-            about.local,
+            about.destination,
             about.message_id,
             about.subject,
             about.given,
@@ -127,7 +127,7 @@ struct About {
     size: i64,
     submitter: String,
     origin: Option<Vec<u8>>,
-    local: bool,
+    destination: u8,
     message_id: Option<String>,
     subject: Option<String>,
     given: Option<Vec<u8>>,
@@ -142,7 +142,7 @@ fn about(meta: &MessageMeta, n: u32) -> Option<About> {
         size: to_sql(meta.size),
         submitter: meta.envelope.submitter.name(),
         origin: Some(origin_bytes(&meta.envelope)),
-        local: recipient.destination == mail::Destination::Local,
+        destination: recipient.destination.code(),
         message_id: meta.labels.message_id.clone(),
         subject: meta.labels.subject.clone(),
         given: given_bytes(&meta.labels),
@@ -309,13 +309,12 @@ impl<'a> Writer<'a> {
                 continue;
             };
             let at = recipient.place.unwrap_or_default();
-            let local = given.destination == mail::Destination::Local;
             self.insert_recipient.execute(params![
                 number(meta.id),
                 n,
                 row.recipient,
                 row.domain,
-                local,
+                given.destination.code(),
                 given.notify.bits(),
                 status(recipient.done, &state),
                 state.attempts,

@@ -1,0 +1,97 @@
+//! An administrator's change of waiting recipients, in portions.
+
+use std::sync::Arc;
+
+use mail::RecipientKey;
+use ops::{Answer, Selection, Verb};
+use route::Target;
+use tokio::sync::oneshot;
+
+use crate::admin::{Progress, keys};
+use crate::event::Event;
+use crate::shared::Shared;
+
+/// Recipients changed before the queue's owner turns to other work.
+const ACT_AT_ONCE: usize = 500;
+
+/// Changes what is selected; `progress` hears how far that is.
+pub(crate) async fn act(
+    shared: &Arc<Shared>,
+    verb: Verb,
+    selection: Selection,
+    who: &str,
+    progress: Option<&Progress>,
+) -> Result<Answer, String> {
+    let verb = match with_target(shared, verb) {
+        Ok(verb) => verb,
+        Err(why) => return Ok(Answer::Refused(why)),
+    };
+    let what = match &selection {
+        Selection::Ids(ids) => format!("{} ids", ids.len()),
+        Selection::Filter(text) => text.clone(),
+        Selection::All => "all".to_owned(),
+    };
+    if matches!(verb, Verb::Retry(_)) {
+        shared.tls.forget_failures();
+    }
+    let keys = keys(shared, selection).await?;
+    let (mut changed, mut unchanged, mut in_flight) = (0, 0, 0);
+    for part in parts(&keys) {
+        let (ask, told) = oneshot::channel();
+        shared.tell(Event::Act(verb.clone(), part.to_vec(), ask));
+        let counts = told
+            .await
+            .map_err(|_| "the server is stopping".to_owned())??;
+        changed += counts[0];
+        unchanged += counts[1];
+        in_flight += counts[2];
+        if let Some(progress) = progress {
+            let done = changed + unchanged + in_flight;
+            // Whoever asked may have hung up.
+            progress.send((done, keys.len() as u64)).unwrap_or_default();
+        }
+    }
+    let line = shared
+        .journal
+        .line(net::now(), "action")
+        .field("who", who)
+        .field("verb", verb.word());
+    line.field("selection", what)
+        .field("changed", changed)
+        .field("unchanged", unchanged)
+        .send();
+    Ok(Answer::Acted {
+        changed,
+        unchanged,
+        in_flight,
+    })
+}
+
+/// The recipients in portions, each with all of its messages: recipients that fail together are
+/// reported together.
+fn parts(keys: &[RecipientKey]) -> Vec<&[RecipientKey]> {
+    let mut parts = Vec::new();
+    let mut rest = keys;
+    while !rest.is_empty() {
+        let least = rest.len().min(ACT_AT_ONCE);
+        let last = rest.get(least - 1).map(|key| key.id);
+        let more = rest
+            .iter()
+            .skip(least)
+            .take_while(|key| Some(key.id) == last);
+        let (part, behind) = rest.split_at(least + more.count());
+        parts.push(part);
+        rest = behind;
+    }
+    parts
+}
+
+/// A verb with the server that it names in its plain form.
+fn with_target(shared: &Shared, verb: Verb) -> Result<Verb, String> {
+    let Verb::Reroute(Some(to)) = &verb else {
+        return Ok(verb);
+    };
+    let port = shared.settings().config.routing.smtp_port;
+    let target = Target::parse(to, port).map_err(|e| e.to_string())?;
+    Ok(Verb::Reroute(Some(target.to_string())))
+}

@@ -48,6 +48,7 @@ mod test_keys;
 mod tls;
 mod tls_reports;
 mod told;
+mod tutorial;
 mod verbs;
 mod warm_up;
 mod ways_in;

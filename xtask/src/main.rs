@@ -22,6 +22,7 @@ mod shell;
 mod sizes;
 mod sources;
 mod tree;
+mod words;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -148,6 +149,7 @@ fn findings() -> Result<Vec<String>> {
     found.extend(api::check(&root)?);
     found.extend(events::check(&root)?);
     found.extend(log_events::check(&files, &root)?);
+    found.extend(words::check(&root)?);
     Ok(found)
 }
 

@@ -72,13 +72,13 @@ pub(crate) async fn readyz(
     }
 }
 
-/// Figures for Prometheus
+/// Metrics for Prometheus
 ///
 /// In the OpenMetrics text format; docs/metrics.md says what each is.
 #[utoipa::path(
     get, path = "/metrics", tag = "watching", operation_id = "metrics",
     responses(
-        (status = 200, description = "The figures", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        (status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
         (status = 403, description = "The client is in none of console.metrics_networks", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -39,7 +39,7 @@ const TURNS: usize = 64;
 pub(crate) struct Accepted {
     /// Its id in the queue: it is durable.
     id: String,
-    /// It was in the queue already, handed in with the same `Idempotency-Key`.
+    /// It was in the queue already, submitted with the same `Idempotency-Key`.
     duplicate: bool,
     /// The key is a test key: the mail is delivered to nobody, and what becomes of it is simulated.
     test: bool,
@@ -108,7 +108,7 @@ impl Turns {
     }
 }
 
-/// Hand a mail in
+/// Submit a mail
 ///
 /// As JSON, or whole as `message/rfc822`. The answer comes when the mail would survive a power cut.
 /// With an `Idempotency-Key`, the same request may be repeated for 30 days: it gives the same id, and

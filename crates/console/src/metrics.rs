@@ -114,12 +114,12 @@ pub(crate) const METRICS: [Metric; 40] = [
     Metric {
         name: "webhook_events",
         kind: Kind::Counter,
-        help: "Events that webhooks were told, and that were put aside",
+        help: "Events that were sent to webhooks, and that were put aside",
         label: Some(("what", &["sent", "put_aside"])),
     },
     gauge(
         "webhook_unsent_events",
-        "Unsent events of the webhook that is furthest behind",
+        "Unsent events of the webhook that has the most",
     ),
     Metric {
         name: "webhooks",

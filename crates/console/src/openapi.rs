@@ -117,7 +117,7 @@ impl Modify for Key {
         (name = "queue", description = "What waits, and why"),
         (name = "sites", description = "Where mail goes"),
         (name = "suppressions", description = "Recipients that nothing is sent to any more"),
-        (name = "events", description = "What happened to each recipient, and who is told"),
+        (name = "events", description = "What happened to each recipient, and the webhooks"),
         (name = "server", description = "The server as a whole"),
         (name = "watching", description = "For monitoring; without a key, from console.metrics_networks"),
     ),

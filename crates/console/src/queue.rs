@@ -324,7 +324,7 @@ impl ActionResult {
     request_body(content = Action, description = "Which recipients"),
     responses(
         (status = 200, description = "What was done", body = ActionResult),
-        (status = 409, description = "The server to reroute to is none", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The server to reroute to is not a server's name or address", body = Problem, content_type = "application/problem+json"),
         BodyRefusals,
         NotFound,
         Refusals

@@ -73,7 +73,7 @@ fn unclear(why: Unclear) -> Problem {
             "Name its author in one From field of its header."
         }
     };
-    let detail = format!("it cannot be told who wrote the mail: {why}");
+    let detail = format!("the author cannot be determined: {why}");
     Problem::field("From", detail).remedy(remedy)
 }
 

@@ -113,11 +113,11 @@ pub(crate) async fn resume(
     done(&console, &caller, "domain", Request::Pause(domain, false)).await
 }
 
-/// Figures by name, counted since the start
+/// Metrics by name, counted since the start
 #[utoipa::path(
     get, path = "/stats", tag = "server", operation_id = "stats",
     security(("key" = ["read"])),
-    responses((status = 200, description = "The figures", body = std::collections::BTreeMap<String, u64>), Refusals)
+    responses((status = 200, description = "The metrics", body = std::collections::BTreeMap<String, u64>), Refusals)
 )]
 pub(crate) async fn stats(
     Reader(caller): Reader,

@@ -107,7 +107,7 @@ pub(crate) struct Webhooks {
     webhooks: Vec<WebhookView>,
 }
 
-/// List the webhooks, and how far each has been told
+/// List the webhooks, and how far each has got
 #[utoipa::path(
     get, path = "/webhooks", tag = "events", operation_id = "list_webhooks",
     security(("key" = ["read"])),
@@ -157,7 +157,7 @@ pub(crate) async fn test(
     tested.await.map(Json)
 }
 
-/// Tell a webhook nothing more; its events wait
+/// Send nothing more to a webhook; its events wait
 #[utoipa::path(
     post, path = "/webhooks/{name}/pause", tag = "events", operation_id = "pause_webhook",
     security(("key" = ["admin"])),
@@ -178,7 +178,7 @@ pub(crate) async fn pause(
     post, path = "/webhooks/{name}/resume", tag = "events", operation_id = "resume_webhook",
     security(("key" = ["admin"])),
     params(("name" = String, Path, description = "The webhook")),
-    responses((status = 200, description = "It is told again", body = Done), NotFound, Refusals)
+    responses((status = 200, description = "Its events are sent again", body = Done), NotFound, Refusals)
 )]
 pub(crate) async fn resume(
     Admin(caller): Admin,

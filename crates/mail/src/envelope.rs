@@ -229,7 +229,7 @@ pub struct Envelope {
     pub env_id: Option<String>,
     /// What was asked about time and order.
     pub terms: Terms,
-    /// Who handed it in.
+    /// Who submitted it.
     pub submitter: Submitter,
 }
 

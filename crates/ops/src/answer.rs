@@ -51,7 +51,7 @@ pub struct QueuedView {
     /// knows it.
     #[serde(default)]
     pub kind: Option<String>,
-    /// Who handed it in.
+    /// Who submitted it.
     pub submitter: String,
     /// The Message-ID field, with its angle brackets.
     #[serde(default)]
@@ -145,7 +145,7 @@ pub struct MessageView {
     pub report_of: Option<String>,
     /// Octets.
     pub size: u64,
-    /// Who handed it in.
+    /// Who submitted it.
     pub submitter: String,
     /// It was submitted with a test key: it is delivered to nobody, and what becomes of it is simulated.
     #[serde(default)]
@@ -367,7 +367,7 @@ pub struct FinishedView {
     pub accepted: String,
     /// Octets.
     pub size: u64,
-    /// Who handed it in.
+    /// Who submitted it.
     pub submitter: String,
     /// The Message-ID field, with its angle brackets.
     #[serde(default)]

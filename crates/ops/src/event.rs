@@ -74,7 +74,7 @@ impl EventType {
 /// An event. A field that has no meaning for its type, or is not known, is null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventView {
-    /// The same for the same event, however often it is told.
+    /// The same for the same event, however often it is sent.
     pub id: String,
     /// The version of these fields, 1. A later one may add fields and types.
     pub version: u32,
@@ -220,7 +220,7 @@ pub struct ListedEvent {
     pub event: EventView,
 }
 
-/// Events that were put aside: they were not taken in time, and are told again by a replay only.
+/// Events that were put aside: they were not accepted in time, and only a replay sends them again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct PutAsideView {
     /// How many.
@@ -242,7 +242,7 @@ pub struct ReplayView {
     /// … and before this.
     #[schema(format = DateTime)]
     pub until: String,
-    /// Events told again so far.
+    /// Events sent again so far.
     pub sent: u64,
     /// Failed tries in a row.
     pub failures: u32,
@@ -258,9 +258,9 @@ pub struct WebhookView {
     pub name: String,
     /// Where events go.
     pub url: String,
-    /// The types of events that it is told of.
+    /// The types of events that it gets.
     pub events: Vec<EventType>,
-    /// `up` (all is told), `sending`, `failing`, `paused` (by an administrator) or `stopped` (by the
+    /// `up` (everything is sent), `sending`, `failing`, `paused` (by an administrator) or `stopped` (by the
     /// receiver, with 410).
     pub state: String,
     /// Why it waits; empty when it does not.
@@ -270,7 +270,7 @@ pub struct WebhookView {
     /// The time of the oldest of them.
     #[schema(format = DateTime)]
     pub oldest_unsent: Option<String>,
-    /// Events told since the start of the server.
+    /// Events sent since the start of the server.
     pub sent: u64,
     /// The last answer: its status, or what went wrong.
     pub last_answer: Option<String>,
@@ -303,7 +303,7 @@ pub struct WebhookTested {
     pub webhook_id: String,
 }
 
-/// Which events are to be told again.
+/// Which events are to be sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replay {

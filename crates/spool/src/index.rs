@@ -203,7 +203,7 @@ pub struct HistoryRow {
     pub accepted: Timestamp,
     /// Octets of its content.
     pub size: u64,
-    /// Who handed it in.
+    /// Who submitted it.
     pub submitter: String,
     /// Attempts that counted.
     pub attempts: u32,

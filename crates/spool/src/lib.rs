@@ -114,7 +114,7 @@
 //!   by [`Spool::take_damaged`]. A mail whose state is lost goes on with the state in its message's
 //!   record. A mail whose message is lost stays known, without a place: it is listed, reading it
 //!   says [`ReadError::Damaged`], and it waits until the caller commits its outcome, so that it
-//!   ends in the history and not in nothing. It is told again at every start until then. Only the
+//!   ends in the history and not in nothing. Its events are sent again at every start until then. Only the
 //!   index remembers it; an index made anew does not know it.
 //! - **A write fails.** The pages where its frames begin are overwritten with zeros and synced
 //!   before the clients hear of it. If that fails too, as when any sync fails, nothing is known

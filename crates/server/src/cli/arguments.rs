@@ -28,7 +28,7 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Run the server until it is told to stop.
+    /// Run the server until it is stopped.
     Serve,
     /// Run the real server against a small world on this computer, and watch what happens.
     Demo(demo::DemoArgs),
@@ -100,7 +100,7 @@ pub(super) enum Command {
     Webhook(super::webhook::WebhookCommand),
     /// List events that are kept: what happened to each recipient, in order.
     Events(super::webhook::Events),
-    /// Figures of the running server.
+    /// Metrics of the running server.
     Stats,
     /// Whether the server runs and accepts mail: for containers and monitoring. Exit code 0 if so, 1 if mail would be
     /// refused, 3 if no server answers.
@@ -126,7 +126,7 @@ pub(super) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Hand mail in as programs do: the sendmail command, with its own options.
+    /// Submit mail as programs do: the sendmail command, with its own options.
     #[command(disable_help_flag = true)]
     Sendmail {
         /// Options and recipients, as sendmail takes them.

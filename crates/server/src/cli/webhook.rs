@@ -13,14 +13,14 @@ use crate::config::webhooks::SECRET;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhookCommand {
-    /// List the webhooks, and how far each has been told.
+    /// List the webhooks, and how far each has got.
     List,
     /// Send an example to a webhook now, and show what came back.
     Test {
         /// Its name.
         name: String,
     },
-    /// Tell a webhook nothing more; its events wait.
+    /// Send nothing more to a webhook; its events wait.
     Pause {
         /// Its name.
         name: String,
@@ -120,7 +120,7 @@ fn secret(json: bool) -> Result<()> {
 /// Which events are listed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Events {
-    /// Behind this place, which stands in front of each line.
+    /// After this place, which stands at the start of each line.
     #[arg(long, default_value_t = 0)]
     after: u64,
     /// Maximum number of entries, up to 1000.

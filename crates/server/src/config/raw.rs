@@ -301,9 +301,9 @@ pub(crate) struct Outgoing {
     /// `defer` or `fail` when every host greets with 5yz. Default: `defer`.
     pub(crate) on_5xx_greeting: Text,
     /// Mail that a host cannot take as it is (8-bit content without 8BITMIME, a header outside
-    /// ASCII without SMTPUTF8, a binary body without BINARYMIME) is converted even if it bears a DKIM signature of others, which does
-    /// not hold behind that; false: it fails with 5.6.3 or 5.6.7. Signatures by keys of `[[dkim]]`
-    /// are made anew. Parts signed by S/MIME or PGP are never changed. Default: true.
+    /// ASCII without SMTPUTF8, a binary body without BINARYMIME) is converted even if it bears a DKIM signature of others, which is then
+    /// no longer valid; false: it fails with 5.6.3 or 5.6.7. Signatures by keys of `[[dkim]]`
+    /// are made again. Parts signed by S/MIME or PGP are never changed. Default: true.
     pub(crate) convert_signed: Option<bool>,
     /// Lines of more than 998 octets, which some hosts refuse (Exim by default): `encode` them before signing, in
     /// mail from its authors that bears no DKIM signature of others (parts in quoted-printable or base64, header
@@ -379,7 +379,7 @@ pub(crate) struct Timeouts {
     pub(crate) rcpt: Quantity,
     /// For the answer to DATA. Default: `2m`.
     pub(crate) data_init: Quantity,
-    /// For the host to take more of the content; it starts anew whenever the host takes some. The whole content may take this long and a second for each 500 octets. Default: `3m`.
+    /// For the host to take more of the content; it starts again whenever the host takes some. The whole content may take this long and a second for each 500 octets. Default: `3m`.
     pub(crate) data_block: Quantity,
     /// For the answer to the end of the content. Default: `10m`.
     pub(crate) data_done: Quantity,
@@ -440,7 +440,7 @@ pub(crate) struct Dkim {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TlsReports {
-    /// Tell domains that ask for it, once a day, what came of TLS with their hosts (TLS-RPT, RFC 8460).
+    /// Report to domains that ask for it, once a day, how TLS with their hosts went (TLS-RPT, RFC 8460).
     /// Default: true.
     pub(crate) enabled: Option<bool>,
     /// The organisation that reports. Default: `hostname`.
@@ -461,7 +461,7 @@ pub(crate) struct Events {
     /// without this none are. Default: until every webhook has them.
     pub(crate) keep: Quantity,
     /// So many events may wait for webhooks, some 300 octets on disk each; beyond that the oldest are
-    /// put aside: logged, and told by `sendoff webhook replay` only. Default: 2000000.
+    /// put aside: logged, and sent by `sendoff webhook replay` only. Default: 2000000.
     pub(crate) max_waiting: Option<Spanned<u64>>,
 }
 

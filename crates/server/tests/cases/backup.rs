@@ -74,12 +74,17 @@ fn a_backup_under_load_is_restored_held_and_sends_each_mail_once_when_released()
     server.reconfigure(|config| config.set("outgoing.enabled", true));
     server.restart();
     let rows = queue(&server);
-    assert_eq!(rows.len() as u64, waiting);
+    // What was being written at that instant may be in the copy as well.
+    let restored = rows.len() as u64;
+    assert!(
+        (waiting..=waiting + 2).contains(&restored),
+        "{restored} {waiting}"
+    );
     assert!(rows.iter().all(|row| row["state"] == "held"));
     thread::sleep(A_WHILE);
     assert_eq!(host.received().len(), 0, "nothing leaves by itself");
     server.run(&["queue", "release", "--all", "--yes"]);
-    let count = usize::try_from(waiting).expect("a small number");
+    let count = usize::try_from(restored).expect("a small number");
     let mails = host.wait_for(count, SOON);
     let mut got = subjects(&mails);
     got.sort();

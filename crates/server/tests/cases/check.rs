@@ -258,6 +258,11 @@ fn addresses_of_the_servers_own_are_not_taken_and_those_of_others_are() {
     let twice = twice.replacen("FREE", &format!("0.0.0.0:{port}"), 1);
     file.write(&twice.replacen("FREE", &format!("127.0.0.1:{port}"), 1));
     let said = file.check(&[]);
+    // A connection goes to the closer address.
+    assert_eq!(said.code, Some(0), "{}", said.text);
+    let both = GOOD.replace("address = \"\"", "address = \"FREE\"");
+    file.write(&both.replace("FREE", &format!("127.0.0.1:{port}")));
+    let said = file.check(&[]);
     assert!(
         said.text.contains("are in each other's way"),
         "{}",

@@ -9,68 +9,66 @@ pub fn explain(verdict: &Verdict) -> (&'static str, &'static str) {
     let status = verdict.reply.status();
     if verdict.host.is_none() && verdict.class == Class::Policy && status.subject == 7 {
         return (
-            "The administrator of your mail server ended the delivery.",
-            "Ask your administrator if you do not know why.",
+            "The administrator of your mail server stopped the delivery.",
+            "Please ask your administrator for the reason.",
         );
     }
     let by_code = match (status.subject, status.detail) {
         (1, 1 | 6) => (
-            "There is no such mailbox at that domain.",
-            "Check the address for typing errors, or ask the recipient for the right one.",
+            "This email address does not exist.",
+            "Check it for typing errors, or ask the recipient for the correct address.",
         ),
         (1, 2) => (
-            "The domain of the address does not exist.",
-            "Check the part after the @ for typing errors.",
+            "The domain of this address (the part after the @) does not exist.",
+            "Check it for typing errors.",
         ),
         (1, 10) => (
-            "The domain of the address says that it receives no mail at all.",
+            "The domain of this address does not accept email.",
             "Ask the recipient for another address.",
         ),
         (1, _) => (
-            "The address was not accepted.",
-            "Check the address for typing errors.",
+            "The recipient's mail server rejected this address.",
+            "Check it for typing errors.",
         ),
         (2, 1) => (
-            "The mailbox exists, but receives no mail at present.",
-            "Reach the recipient in another way, or try again some days later.",
+            "This mailbox exists, but does not accept mail at the moment.",
+            "Contact the recipient in another way, or send the message again in a few days.",
         ),
         (2, 2) => (
             "The recipient's mailbox is full.",
-            "Tell the recipient in another way, and send again when there is room.",
+            "Contact the recipient in another way, or send the message again later.",
         ),
         (2, 3) | (3, 4) => (
-            "The message is larger than the other side accepts.",
-            "Send it without, or with smaller, attachments.",
+            "The message is too large for the recipient's mail server.",
+            "Send it without attachments, or with smaller ones.",
         ),
         (4, 4) => (
-            "The domain of the address has no mail server.",
-            "Check the part after the @ for typing errors.",
+            "The domain of this address (the part after the @) has no mail server.",
+            "Check it for typing errors.",
         ),
         (4, 6) => (
-            "The mail would have come back to this server in a circle.",
-            "Tell your administrator: a domain's mail servers and this server's local domains do \
-             not agree.",
+            "The message would have come back to your mail server in a loop.",
+            "This is a configuration error. Please contact your administrator.",
         ),
         (4, 3) => (
-            "DNS gave no usable answer about the domain of the address.",
-            "Check the part after the @; if it is right, try again later.",
+            "The domain name system (DNS) gave no usable answer for the domain of this address.",
+            "Check the part after the @. If it is right, send the message again later.",
         ),
         (4, _) if verdict.class != Class::Recipient => (
-            "The recipient's mail server could not be reached, or broke off.",
-            "Nothing is wrong with your message. Try again later, or tell the recipient in \
-             another way.",
+            "The recipient's mail server could not be reached, or the connection was lost.",
+            "Your message is fine. Send it again later, or contact the recipient in another way.",
         ),
         (6, _) => (
-            "The other side cannot take a message of this form.",
-            "Send it in a simpler form: plain text, and addresses without special characters.",
+            "The recipient's mail server does not support the format of this message.",
+            "Send it as plain text, to addresses without special characters.",
         ),
         (7, 4 | 5) => (
-            "The message may only be sent encrypted, and no encrypted connection was possible.",
-            "Tell your administrator; the message was not sent in the clear.",
+            "This message may only be sent over an encrypted connection, and that was not possible.",
+            "Please contact your administrator. The message was not sent unencrypted.",
         ),
         (7, _) => (
-            "The other side refused the message by its own rules.",
-            "Its answer below may say why. Your administrator can help if it names this server.",
+            "The recipient's mail server rejected the message because of its rules, for example against spam.",
+            "Its answer below may give the reason. If it mentions your mail server, contact your administrator.",
         ),
         _ => ("", ""),
     };
@@ -79,25 +77,24 @@ pub fn explain(verdict: &Verdict) -> (&'static str, &'static str) {
     }
     match (verdict.outcome, verdict.class) {
         (Outcome::Expired, _) => (
-            "The message could not be delivered within the time set for it.",
-            "Try again later, or reach the recipient in another way.",
+            "The message could not be delivered in time.",
+            "Send it again later, or contact the recipient in another way.",
         ),
         (_, Class::Recipient) if verdict.reply.is_permanent() => (
-            "The recipient's mail server refused the address.",
-            "Check the address; its answer below may say more.",
+            "The recipient's mail server rejected this address.",
+            "Check the address. The server's answer below may say more.",
         ),
         (_, Class::Host | Class::Dns) => (
             "The recipient's mail server could not be reached.",
-            "Nothing is wrong with your message. Try again later.",
+            "Your message is fine. Send it again later.",
         ),
         (_, Class::Recipient | Class::Message | Class::Policy) if verdict.reply.is_permanent() => (
-            "The recipient's mail server refused the message.",
-            "Its answer below may say why.",
+            "The recipient's mail server rejected the message.",
+            "Its answer below may give the reason.",
         ),
         (_, Class::Recipient | Class::Message | Class::Policy) => (
-            "The recipient's mail server did not accept the message, and asked to try later, each \
-             time it was tried.",
-            "Try again later, or reach the recipient in another way.",
+            "The recipient's mail server did not accept the message at any attempt, and asked to try again later.",
+            "Send it again later, or contact the recipient in another way.",
         ),
     }
 }

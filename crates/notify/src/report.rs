@@ -225,17 +225,16 @@ impl Reporter {
         let age = format_duration(now.since(original.accepted));
         let line = match kind {
             Kind::Failed => {
-                "Your message could not be delivered to the recipients below. It will not be \
-                 tried again."
+                "Your message could not be delivered to the recipients below. No further attempts \
+                 will be made."
                     .to_owned()
             }
             Kind::Delayed => format!(
-                "Your message has waited for {age} and has not been delivered to the recipients \
-                 below yet. It is tried on by itself: there is nothing you must do, and no need to \
-                 send it again."
+                "Your message has not been delivered to the recipients below for {age}. Your mail server \
+                 keeps trying: you do not need to do anything, and do not need to send it again."
             ),
-            Kind::Relayed => "Your message was handed to the mail server of the recipients below, \
-                              which sends no delivery reports itself."
+            Kind::Relayed => "Your message was passed on to the mail server of the recipients below. That server \
+                              does not report whether it was delivered."
                 .to_owned(),
             Kind::Delivered => "Your message was delivered to the recipients below.".to_owned(),
         };
@@ -250,19 +249,19 @@ impl Reporter {
                 if kind == Kind::Failed {
                     paragraph(out, "    ", advice);
                     if r.attempts > 1 {
-                        paragraph(out, "    ", &format!("It was tried {} times.", r.attempts));
+                        paragraph(out, "    ", &format!("{} attempts were made.", r.attempts));
                     }
                 }
                 if let Some(until) = r.retry_until {
                     paragraph(
                         out,
                         "    ",
-                        &format!("It is tried until {}.", until.rfc5322()),
+                        &format!("Attempts continue until {}.", until.rfc5322()),
                     );
                 }
             }
             let said = match (&r.verdict.host, r.verdict.reply.code) {
-                (Some(host), 0) => format!("With {host}: {}", r.verdict.reply),
+                (Some(host), 0) => format!("At {host}: {}", r.verdict.reply),
                 (Some(host), _) => format!("{host} answered: {}", r.verdict.reply),
                 (None, _) => format!("The reason: {}", r.verdict.reply),
             };
@@ -274,7 +273,7 @@ impl Reporter {
             out,
             "",
             &format!(
-                "Questions? Write to {} and name the message {id}. This report was made by {}.",
+                "Questions? Write to {} and name the message {id}. This report was sent by {}.",
                 self.postmaster, self.hostname
             ),
         );

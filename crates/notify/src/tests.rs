@@ -101,8 +101,8 @@ fn the_report_says_what_to_whom_why_and_what_to_do() {
         "To: <s@a.example>\r\n",
         "Subject: Mail could not be delivered: hi\r\n",
         "Auto-Submitted: auto-replied\r\n",
-        "There is no such mailbox",
-        "Check the address for typing errors",
+        "This email address does not exist.",
+        "Check it for typing errors, or ask the recipient",
         "mx.x.example[192.0.2.1]:25 answered: 550 5.1.1 no such user\r\n",
         "Original-Envelope-Id: x+1\r\n",
         "Final-Recipient: rfc822; b@x.example\r\nAction: failed\r\nStatus: 5.1.1\r\n\

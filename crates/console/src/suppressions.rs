@@ -89,7 +89,7 @@ pub(crate) async fn list(
     list.await.map(Json)
 }
 
-/// Send nothing to a recipient any more; what is queued already still goes
+/// Suppress a recipient: its mail is refused at submission. Mail already queued is still sent
 #[utoipa::path(
     post, path = "/suppressions", tag = "suppressions", operation_id = "suppress",
     security(("key" = ["admin"])),

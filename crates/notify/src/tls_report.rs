@@ -313,7 +313,7 @@ mod tests {
                 from: Some("192.0.2.1".to_owned()),
                 host: Some("mx.example.com".to_owned()),
                 to: None,
-                why: "it does not hold today".to_owned(),
+                why: "it is expired or not yet valid".to_owned(),
             }),
             ..good.clone()
         };

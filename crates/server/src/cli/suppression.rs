@@ -38,7 +38,7 @@ pub(crate) enum SuppressionCommand {
         /// The recipient.
         recipient: String,
     },
-    /// Send nothing to recipients any more; what is queued already still goes.
+    /// Suppress recipients: their mail is refused at submission. Mail already queued is still sent.
     Add {
         /// The recipients.
         #[arg(required = true)]

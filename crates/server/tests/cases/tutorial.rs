@@ -39,9 +39,9 @@ fn set(file: &str, section: Option<&str>, keys: &str) -> String {
         let is_section = |line: &String| line.trim_start_matches(['#', ' ']).starts_with('[');
         let end = lines.iter().skip(start).position(is_section);
         let end = end.map_or(lines.len(), |n| start + n);
-        let there = (start..end).find(|n| lines.get(*n).and_then(|l| key(l)) == key(new));
-        match there {
-            Some(n) => lines[n] = new.to_owned(),
+        let mut section = lines.iter_mut().take(end).skip(start);
+        match section.find(|line| key(line) == key(new)) {
+            Some(line) => new.clone_into(line),
             None => lines.insert(start, new.to_owned()),
         }
     }

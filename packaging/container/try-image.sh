@@ -20,9 +20,11 @@ mknod -m 666 "$here/root/dev/null" c 1 3
 # Another server may have the port.
 sed -i 's/0.0.0.0:2525/127.0.0.1:2545/' "$here/root/etc/sendoff/sendoff.toml"
 # chroot itself needs root; the program does not.
-run() { chroot --userspec="$user:$user" --groups= "$here/root" /usr/bin/sendoff "$@"; }
+inside=(chroot --userspec="$user:$user" --groups= "$here/root" /usr/bin/sendoff)
+run() { "${inside[@]}" "$@"; }
 run check
-run serve >"$here/out" 2>&1 &
+# Not by the function: the process is to be known that is stopped.
+"${inside[@]}" serve >"$here/out" 2>&1 &
 server=$!
 for _ in $(seq 100); do
     if run health >/dev/null 2>&1; then break; fi
@@ -34,7 +36,7 @@ import smtplib
 with smtplib.SMTP("127.0.0.1", 2545) as smtp:
     smtp.sendmail("a@example.invalid", ["b@example.invalid"], "Subject: x\r\n\r\nHello.\r\n")
 PYTHON
-[ "$(run queue list --count | tr -dc 0-9)" = 1 ] || [ "$(run history --json 2>/dev/null | grep -c '"id"')" -ge 1 ] || fail "the mail is not there"
+[ "$(run queue list --count | tr -dc 0-9)" = 1 ] || fail "the mail is not there"
 kill -TERM "$server"
 wait "$server" || fail "it ended with $?"
 server=

@@ -17,7 +17,8 @@ const INTRODUCTION: &str = "\
 
 <!-- Generated from the code by `cargo xtask docs`. Do not edit. -->
 
-HTTP is answered at `console.address`, 127.0.0.1:8025 unless it is set. The same as a document for
+HTTP is answered at `console.address`, 127.0.0.1:8025 unless it is set, or at each `[[http]]`
+([several addresses, reverse proxies](running.md#http-addresses-and-reverse-proxies)). The same as a document for
 programs (OpenAPI 3.1): [openapi.json](openapi.json), from a running server
 `/api/v1/openapi.json`, or `sendoff openapi`.
 
@@ -35,7 +36,7 @@ curl \"http://127.0.0.1:8025/api/v1/messages?from=ann@shop.example&to=bob@exampl
 Everything under `/api/v1` but the document needs a key with the scope named, from this computer too.
 Errors are `application/problem+json` (RFC 9457): `code` is for programs, `detail` says why, `field`
 what of the request is wrong, `remedy` what to do. A request must be addressed (Host) to `hostname`,
-a loopback name or one of `console.hosts`. A time is written as RFC 3339 has it, `2026-01-31T08:00:00Z`.
+a loopback name or one of `console.hosts`; for health and metrics any name will do. A time is written as RFC 3339 has it, `2026-01-31T08:00:00Z`.
 
 ## What a key may do
 

@@ -1,11 +1,11 @@
-//! Who asks, and whether they may: the Host header, the key, its scope, and the networks that need
-//! none.
+//! Who asks, and whether they may: what the address serves, the Host header, the key, its scope, and the networks that
+//! need none.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -14,14 +14,25 @@ use axum::response::{IntoResponse, Response};
 use crate::backend::Settings;
 use crate::keys::{Key, Scope};
 use crate::problem::Problem;
+use crate::proxies::{Client, client};
 use crate::router::Console;
+use crate::serve::Serves;
 
 /// How long a request with a wrong key waits for its answer.
 const WRONG_KEY_WAIT: Duration = Duration::from_millis(500);
 
-/// The client's address, as the connection has it.
+/// What a request came by.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+pub(crate) struct Connection {
+    /// Its other end; 127.0.0.1 for a unix socket.
+    pub(crate) peer: IpAddr,
+    pub(crate) is_unix: bool,
+    pub(crate) serves: Serves,
+}
+
+/// The client's address, which a reverse proxy may have told.
+#[derive(Debug, Clone, Copy)]
+struct Peer(IpAddr);
 
 /// Who asks.
 #[derive(Debug, Clone)]
@@ -167,32 +178,14 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
         .then(|| secret.trim().to_owned())
 }
 
-/// Refuses requests that are addressed to another host: a web page that has its own name point here
-/// must not be able to ask (DNS rebinding).
-pub(crate) async fn check_host(
+/// Finds out who asks, and lets pass what this address serves.
+pub(crate) async fn admit(
     State(console): State<Console>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let settings = console.backend().settings();
-    let values: Vec<&HeaderValue> = request.headers().get_all(header::HOST).iter().collect();
-    let given = match values.as_slice() {
-        [one] => one.to_str().unwrap_or_default(),
-        _ => {
-            return Problem::field("Host", "a request has exactly one Host header").into_response();
-        }
-    };
-    if !is_ours(given, &settings) {
-        let why = format!("this server is not called `{}`", given.escape_debug());
-        if let Some(Peer(peer)) = request.extensions().get::<Peer>() {
-            console.backend().log_refused(*peer, None, &why);
-        }
-        let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong-host", why);
-        return problem
-            .remedy(
-                "Use the server's hostname or a loopback address, or add the name to console.hosts.",
-            )
-            .into_response();
+    if let Err(problem) = may_pass(&console, &mut request) {
+        return problem.into_response();
     }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -202,6 +195,86 @@ pub(crate) async fn check_host(
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// What a path is for.
+enum What {
+    Health,
+    Metrics,
+    /// The API, and what there is nothing at.
+    Rest,
+}
+
+impl What {
+    fn of(request: &Request) -> Self {
+        // The route, and not what the request writes for it.
+        let path = request.extensions().get::<MatchedPath>();
+        match path.map(MatchedPath::as_str) {
+            Some("/healthz" | "/readyz") => Self::Health,
+            Some("/metrics") => Self::Metrics,
+            Some(_) | None => Self::Rest,
+        }
+    }
+}
+
+fn may_pass(console: &Console, request: &mut Request) -> Result<(), Problem> {
+    let settings = console.backend().settings();
+    let connection = request.extensions().get::<Connection>().copied();
+    let connection =
+        connection.ok_or_else(|| Problem::unavailable("the client's address is not known"))?;
+    let backend = console.backend();
+    let client = client(request.headers(), &connection, &settings)
+        .inspect_err(|why| backend.log_refused(connection.peer, None, why.detail()))?;
+    request.extensions_mut().insert(Peer(client.ip));
+    let (is_served, is_open) = match What::of(request) {
+        What::Health => (true, true),
+        What::Metrics => (connection.serves.metrics, true),
+        What::Rest => (connection.serves.api, false),
+    };
+    if !is_served {
+        let why = format!("there is nothing at {} here", request.uri().path());
+        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-path", why)
+            .remedy("http.serves in the configuration says what this address answers."));
+    }
+    // Who watches knows the server by many names, and learns nothing of mail.
+    if is_open {
+        return Ok(());
+    }
+    check_host(request.headers(), &settings)
+        .and_then(|()| check_tls(client))
+        .inspect_err(|why| backend.log_refused(client.ip, None, why.detail()))
+}
+
+/// Refuses requests that are addressed to another host: a web page that has its own name point here
+/// must not be able to ask (DNS rebinding).
+fn check_host(headers: &HeaderMap, settings: &Settings) -> Result<(), Problem> {
+    let values: Vec<&HeaderValue> = headers.get_all(header::HOST).iter().collect();
+    let [given] = values.as_slice() else {
+        return Err(Problem::field(
+            "Host",
+            "a request has exactly one Host header",
+        ));
+    };
+    let given = given.to_str().unwrap_or_default();
+    if is_ours(given, settings) {
+        return Ok(());
+    }
+    let why = format!("this server is not called `{}`", given.escape_debug());
+    Err(
+        Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong-host", why).remedy(
+            "Use the server's hostname or a loopback address, or add the name to console.hosts.",
+        ),
+    )
+}
+
+/// Refuses what came to a reverse proxy in clear: keys and mail go over TLS only, but on this computer.
+fn check_tls(client: Client) -> Result<(), Problem> {
+    if !client.in_clear || client.ip.is_loopback() {
+        return Ok(());
+    }
+    let why = "the reverse proxy was asked without TLS";
+    Err(Problem::new(StatusCode::FORBIDDEN, "needs-tls", why)
+        .remedy("Use https. If the proxy was asked by https, it must say so in X-Forwarded-Proto."))
 }
 
 /// Whether a Host header names this server.
@@ -234,6 +307,8 @@ mod tests {
             hosts: vec!["console.example".to_owned(), "192.0.2.7".to_owned()],
             keys: "keys.toml".into(),
             metrics_networks: Vec::new(),
+            proxies: Vec::new(),
+            unix_proxies: false,
             message_size: 1,
             max_connections: 1,
             tls: None,

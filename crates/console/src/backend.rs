@@ -76,11 +76,15 @@ pub struct Settings {
     pub keys: PathBuf,
     /// Who may read figures and health without a key.
     pub metrics_networks: Vec<IpNet>,
+    /// Networks of reverse proxies, whose word about a request's client is believed.
+    pub proxies: Vec<IpNet>,
+    /// Whether that of every client of a unix socket is believed.
+    pub unix_proxies: bool,
     /// Octets of a message.
     pub message_size: u64,
     /// Connections at once.
     pub max_connections: usize,
-    /// The certificate, where HTTPS is spoken.
+    /// The certificate, if there is one.
     pub tls: Option<net::ServerTls>,
 }
 

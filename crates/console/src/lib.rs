@@ -3,7 +3,7 @@
 //!
 //! Handlers are thin: they read the request, ask the [`Backend`], and show its answer. What a verb
 //! does is in `ops` and the server; what makes a mail durable is the server's. Everything under
-//! `/api/v1` needs a key, from loopback too; every request is checked for whom its Host header
+//! `/api/v1` needs a key, from loopback too, and each of its requests is checked for whom its Host header
 //! names. Errors are `application/problem+json` (RFC 9457). The OpenAPI document is made from the
 //! handlers.
 
@@ -23,6 +23,7 @@ mod openapi;
 )]
 mod orders;
 mod problem;
+mod proxies;
 #[expect(
     unused_qualifications,
     reason = "written by the macro that makes the document"
@@ -45,4 +46,4 @@ pub use body::COPIES;
 pub use keys::{Key, KeysError, KeysFile, Scope};
 pub use metrics::{DELAY_BOUNDS, Figures};
 pub use router::openapi;
-pub use serve::serve;
+pub use serve::{Listener, Serves, Socket, serve};

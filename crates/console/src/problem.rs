@@ -71,6 +71,11 @@ impl Problem {
         self.status
     }
 
+    /// What is wrong and why.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The same, about a part of what was sent.
     pub(crate) fn within(mut self, part: &str) -> Self {
         self.field = match self.field {

@@ -13,7 +13,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::{Caller, check_host};
+use crate::access::{Caller, admit};
 use crate::backend::Backend;
 use crate::body;
 use crate::keys::Keys;
@@ -150,7 +150,7 @@ pub(crate) fn router(backend: Arc<dyn Backend>) -> Router {
     routes
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(console.clone(), check_host))
+        .layer(from_fn_with_state(console.clone(), admit))
         .layer(from_fn(body::hear))
         .with_state(console)
 }

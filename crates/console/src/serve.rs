@@ -1,6 +1,6 @@
 //! Connections: bounded in number and in time, in clear or under TLS.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use net::{Place, Places, Room, Standing, Stream};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Peer;
+use crate::access::Connection;
 use crate::backend::Backend;
 use crate::router::router;
 
@@ -39,54 +40,144 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// The pause behind an error of accepting, such as having no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers at this listener until the server stops.
-pub async fn serve(
+/// An address where HTTP is answered.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its socket.
+    pub socket: Socket,
+    /// What is answered there.
+    pub serves: Serves,
+    /// Whether HTTPS is spoken; it is not at a unix socket.
+    pub is_tls: bool,
+}
+
+/// Where it listens.
+#[derive(Debug)]
+pub enum Socket {
+    /// At an address and port.
+    Tcp(TcpListener),
+    /// At a unix socket.
+    Unix(UnixListener),
+}
+
+/// What an address answers, besides health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Serves {
+    /// Everything under `/api/v1`.
+    pub api: bool,
+    /// `/metrics`.
+    pub metrics: bool,
+}
+
+/// A connection that was accepted.
+enum Accepted {
+    Tcp(TcpStream, IpAddr),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    async fn accept(&self) -> std::io::Result<Accepted> {
+        match self {
+            Self::Tcp(socket) => {
+                let (tcp, peer) = socket.accept().await?;
+                Ok(Accepted::Tcp(tcp, peer.ip().to_canonical()))
+            }
+            Self::Unix(socket) => Ok(Accepted::Unix(socket.accept().await?.0)),
+        }
+    }
+}
+
+/// Answers at these addresses until the server stops. Limits are for all of them together.
+pub fn serve(
     backend: Arc<dyn Backend>,
-    listener: TcpListener,
+    listeners: Vec<Listener>,
+    stopping: &CancellationToken,
+    tasks: &TaskTracker,
+) {
+    let server = Server {
+        router: router(Arc::clone(&backend)),
+        backend,
+        places: Arc::default(),
+        stopping: stopping.clone(),
+        tasks: tasks.clone(),
+    };
+    let server = Arc::new(server);
+    for listener in listeners {
+        tokio::spawn(listen(Arc::clone(&server), listener));
+    }
+}
+
+/// What all addresses have in common.
+struct Server {
+    backend: Arc<dyn Backend>,
+    router: Router,
+    places: Arc<Places>,
     stopping: CancellationToken,
     tasks: TaskTracker,
-) {
-    let router = router(Arc::clone(&backend));
-    let places = Arc::new(Places::default());
+}
+
+async fn listen(server: Arc<Server>, listener: Listener) {
     loop {
-        let (tcp, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(connection) => connection,
-                Err(_) => {
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-            () = stopping.cancelled() => return,
+        let accepted = tokio::select! {
+            accepted = listener.socket.accept() => accepted,
+            () = server.stopping.cancelled() => return,
         };
-        let settings = backend.settings();
-        let room = room(settings.max_connections);
-        let place = match places.enter(peer.ip(), Standing::Stranger, &room) {
-            Ok(place) => Arc::new(place),
-            Err(_) => {
-                let why = "too many connections (console.max_connections)";
-                backend.log_refused(peer.ip(), None, why);
-                continue;
-            }
-        };
-        let header_wait = match places.is_crowded(&room) {
+        match accepted {
+            Ok(accepted) => take(&server, &listener, accepted),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Gives a connection its place, and begins to answer it.
+fn take(server: &Arc<Server>, listener: &Listener, accepted: Accepted) {
+    let (peer, is_unix) = match &accepted {
+        Accepted::Tcp(_, peer) => (*peer, false),
+        Accepted::Unix(_) => (Ipv4Addr::LOCALHOST.into(), true),
+    };
+    let settings = server.backend.settings();
+    let room = room(settings.max_connections);
+    let Ok(place) = server.places.enter(peer, Standing::Stranger, &room) else {
+        let why = "too many connections (console.max_connections)";
+        server.backend.log_refused(peer, None, why);
+        return;
+    };
+    let place = Arc::new(place);
+    let conversation = Conversation {
+        server: Arc::clone(server),
+        connection: Connection {
+            peer,
+            is_unix,
+            serves: listener.serves,
+        },
+        place: Arc::clone(&place),
+        header_wait: match server.places.is_crowded(&room) {
             true => HEADER_WAIT_CROWDED,
             false => HEADER_WAIT,
-        };
-        let (router, backend) = (router.clone(), Arc::clone(&backend));
-        let stopping = stopping.clone();
-        tasks.spawn(async move {
-            let held = Arc::clone(&place);
-            let conversation = converse(tcp, peer, router, settings.tls, stopping, held, header_wait);
-            let why = tokio::select! {
-                done = conversation => done.err(),
-                () = place.lost() => Some("too many connections (console.max_connections), and it was idle".to_owned()),
-            };
-            if let Some(why) = why {
-                backend.log_refused(peer.ip(), None, &why);
+        },
+    };
+    let tls = settings.tls.filter(|_| listener.is_tls);
+    let needs_tls = listener.is_tls;
+    let backend = Arc::clone(&server.backend);
+    server.tasks.spawn(async move {
+        let conversation = async {
+            match (accepted, tls) {
+                (Accepted::Tcp(_, _), None) if needs_tls => Err("there is no certificate".to_owned()),
+                (Accepted::Tcp(tcp, _), tls) => conversation.begin(tcp, tls).await,
+                (Accepted::Unix(stream), _) => {
+                    conversation.go_on(stream).await;
+                    Ok(())
+                }
             }
-        });
-    }
+        };
+        let why = tokio::select! {
+            done = conversation => done.err(),
+            () = place.lost() => Some("too many connections (console.max_connections), and it was idle".to_owned()),
+        };
+        if let Some(why) = why {
+            backend.log_refused(peer, None, &why);
+        }
+    });
 }
 
 /// Nobody has all places: some are left for who watches, and who steers, from elsewhere.
@@ -100,50 +191,57 @@ fn room(all: usize) -> Room {
     }
 }
 
-async fn converse(
-    tcp: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    tls: Option<net::ServerTls>,
-    stopping: CancellationToken,
+/// A connection, and what it needs to be answered.
+struct Conversation {
+    server: Arc<Server>,
+    connection: Connection,
     place: Arc<Place>,
     header_wait: Duration,
-) -> Result<(), String> {
-    // Without it an answer in two writes waits for an acknowledgement.
-    tcp.set_nodelay(true).map_err(|e| e.to_string())?;
-    let stream = match tls {
-        None => Stream::Plain(tcp),
-        Some(tls) => tls
-            .handshake(tcp, HANDSHAKE_MAX)
-            .await
-            .map_err(|why| format!("TLS handshake failed: {why}"))?,
-    };
-    let peer = Peer(peer.ip().to_canonical());
-    let routes = TowerToHyperService::new(router.layer(axum::Extension(peer)));
-    // Who has asked something keeps the place until it is answered; a request that is not there
-    // whole, and a connection that is only kept, make room for others.
-    let service = service_fn(move |request: Request<Incoming>| {
-        place.busy();
-        let (answer, place) = (routes.call(request), Arc::clone(&place));
-        async move {
-            let answer = answer.await;
-            place.idle();
-            answer
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_wait)
-        .max_buf_size(HEADER_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    // A client that is gone or sends no HTTP is no error of ours: there is nobody to tell.
-    let limit = tokio::select! {
-        _ = connection.as_mut() => return Ok(()),
-        () = tokio::time::sleep(CONNECTION_MAX) => CONNECTION_END,
-        () = stopping.cancelled() => STOP_WITHIN,
-    };
-    connection.as_mut().graceful_shutdown();
-    drop(tokio::time::timeout(limit, connection).await);
-    Ok(())
+}
+
+impl Conversation {
+    async fn begin(self, tcp: TcpStream, tls: Option<net::ServerTls>) -> Result<(), String> {
+        // Without it an answer in two writes waits for an acknowledgement.
+        tcp.set_nodelay(true).map_err(|e| e.to_string())?;
+        let stream = match tls {
+            None => Stream::Plain(tcp),
+            Some(tls) => tls
+                .handshake(tcp, HANDSHAKE_MAX)
+                .await
+                .map_err(|why| format!("TLS handshake failed: {why}"))?,
+        };
+        self.go_on(stream).await;
+        Ok(())
+    }
+
+    async fn go_on(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let place = self.place;
+        let router = self.server.router.clone();
+        let routes = TowerToHyperService::new(router.layer(axum::Extension(self.connection)));
+        // Who has asked something keeps the place until it is answered; a request that is not there
+        // whole, and a connection that is only kept, make room for others.
+        let service = service_fn(move |request: Request<Incoming>| {
+            place.busy();
+            let (answer, place) = (routes.call(request), Arc::clone(&place));
+            async move {
+                let answer = answer.await;
+                place.idle();
+                answer
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_wait)
+            .max_buf_size(HEADER_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        // A client that is gone or sends no HTTP is no error of ours: there is nobody to tell.
+        let limit = tokio::select! {
+            _ = connection.as_mut() => return,
+            () = tokio::time::sleep(CONNECTION_MAX) => CONNECTION_END,
+            () = self.server.stopping.cancelled() => STOP_WITHIN,
+        };
+        connection.as_mut().graceful_shutdown();
+        drop(tokio::time::timeout(limit, connection).await);
+    }
 }

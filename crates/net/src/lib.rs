@@ -33,7 +33,7 @@ pub use egress::{Path, Proxy, ProxyProtocol};
 pub use files::{Fresh, create_private, make_dir, open_appending, write_private};
 pub use http::{HttpAnswer, HttpRequest, KeptHttp, WebUrl, http};
 pub use link::{Link, Turn};
-pub use listen::bind;
+pub use listen::{bind, bind_unix};
 pub use places::{Full, Place, Places, Room, Standing};
 pub use proxied::proxied;
 pub use shares::{Hold, Holder, Largest, Origin, Shares};

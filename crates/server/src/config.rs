@@ -7,7 +7,7 @@
 pub(crate) const DATA_DIR: &str = "/var/lib/sendoff";
 
 mod aliases;
-mod console;
+pub(crate) mod console;
 pub(crate) mod descriptors;
 mod dkim;
 mod doubts;

@@ -1,35 +1,69 @@
 //! The server as HTTP sees it.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
-use console::{Backend, Figures, HandedIn, Later};
+use anyhow::{Context, Result};
+use console::{Backend, Figures, HandedIn, Later, Serves, Socket};
 use intake::Submission;
 use mail::{QueueId, Reply};
 use ops::{Answer, Request};
 use spool::Space;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use crate::event::{Event, Gauges};
 use crate::shared::Shared;
+use crate::sockets::HttpSocket;
 use crate::{admin, floods, hand_in, listening, sources, unwritten};
 
 /// The queue's owner answers within this time, or mail is not well taken in.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// Begins to answer at this listener.
-pub(crate) fn open(shared: &Arc<Shared>, listener: TcpListener, tasks: &TaskTracker) -> Result<()> {
-    let https = shared.settings().config.console.is_https();
-    let what = if https { "https" } else { "http" };
-    listening::announce(shared, listener.local_addr()?, Some(what), None);
+/// Begins to answer at these sockets, which are in the order of the configuration.
+pub(crate) fn open(
+    shared: &Arc<Shared>,
+    sockets: Vec<HttpSocket>,
+    tasks: &TaskTracker,
+) -> Result<()> {
+    let settings = shared.settings();
+    let mut listeners = Vec::with_capacity(sockets.len());
+    for (listener, socket) in settings.config.console.listeners.iter().zip(sockets) {
+        let socket = match socket {
+            HttpSocket::Tcp(socket) => Socket::Tcp(TcpListener::from_std(socket)?),
+            HttpSocket::Unix(socket) => Socket::Unix(UnixListener::from_std(socket)?),
+            HttpSocket::Later(path) => Socket::Unix(UnixListener::from_std(bind(&path)?)?),
+        };
+        let what = if listener.tls { "https" } else { "http" };
+        match &socket {
+            Socket::Tcp(tcp) => listening::announce(shared, tcp.local_addr()?, Some(what), None),
+            Socket::Unix(_) => listening::announce_unix(shared, &listener.address, what),
+        }
+        listeners.push(console::Listener {
+            socket,
+            serves: Serves {
+                api: listener.api,
+                metrics: listener.metrics,
+            },
+            is_tls: listener.tls,
+        });
+    }
     let backend = Arc::new(Http(Arc::clone(shared)));
-    let stopping = shared.stopping.clone();
-    tokio::spawn(console::serve(backend, listener, stopping, tasks.clone()));
+    console::serve(backend, listeners, &shared.stopping, tasks);
     Ok(())
+}
+
+fn bind(path: &Path) -> Result<std::os::unix::net::UnixListener> {
+    net::bind_unix(path).with_context(|| {
+        let path = path.display();
+        format!(
+            "cannot listen at unix:{path} (http.address): the server's user must be able to write in its directory \
+             (systemd: RuntimeDirectory=sendoff), and no other program may listen there (`ss -lxp`)"
+        )
+    })
 }
 
 struct Http(Arc<Shared>);
@@ -213,15 +247,16 @@ impl Backend for Http {
     fn settings(&self) -> console::Settings {
         let settings = self.0.settings();
         let config = &settings.config;
-        let tls = settings.server_tls.clone();
         console::Settings {
             hostname: config.hostname.to_string(),
             hosts: config.console.hosts.clone(),
             keys: config.console.keys.clone(),
             metrics_networks: config.console.metrics_networks.clone(),
+            proxies: config.console.proxies.clone(),
+            unix_proxies: config.console.unix_proxies,
             message_size: settings.policy.limits.message_size,
             max_connections: config.console.max_connections,
-            tls: tls.filter(|_| config.console.is_https()),
+            tls: settings.server_tls.clone(),
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::console::HttpAddress;
 use crate::front;
 use crate::shared::Shared;
 use crate::sockets;
@@ -48,9 +49,9 @@ impl Spot {
 /// An open listener.
 #[derive(Debug)]
 struct Open {
-    /// `None`: that of HTTP.
+    /// `None`: one of HTTP.
     spot: Option<Spot>,
-    local: SocketAddr,
+    local: HttpAddress,
     close: CancellationToken,
 }
 
@@ -84,7 +85,8 @@ impl Listening {
         let is_open = |spot: &Spot| self.with(|all| all.iter().any(|o| o.spot == Some(*spot)));
         let new = Spot::all(listeners).into_iter();
         let new = new.filter(|spot| !is_open(spot));
-        let mut opened: Vec<SocketAddr> = self.with(|all| all.iter().map(|o| o.local).collect());
+        let mut opened: Vec<SocketAddr> =
+            self.with(|all| all.iter().filter_map(|o| o.local.tcp()).collect());
         let bind = |spot: Spot| {
             let bound = net::bind(spot.address, &opened);
             let bound = bound.map_err(|error| self.refused(spot.address, &error))?;
@@ -96,7 +98,7 @@ impl Listening {
 
     fn refused(&self, address: SocketAddr, error: &std::io::Error) -> String {
         let in_the_way = self.with(|all| {
-            let mut all = all.iter().map(|open| open.local);
+            let mut all = all.iter().filter_map(|open| open.local.tcp());
             all.find(|open| open.port() == address.port())
         });
         match (error.kind(), in_the_way) {
@@ -140,7 +142,7 @@ pub(crate) fn change(shared: &Arc<Shared>, prepared: Prepared) {
     for open in closed {
         open.close.cancel();
         let line = shared.journal.line(net::now(), "listening");
-        line.field("address", open.local)
+        line.field("address", &open.local)
             .field("what", "closed")
             .send();
     }
@@ -186,9 +188,22 @@ pub(crate) fn announce(
     line.field("address", local).maybe("for", what).send();
     let (spot, close) = of_smtp.unzip();
     let close = close.cloned().unwrap_or_default();
+    let local = HttpAddress::Tcp(local);
     shared
         .listening
         .with(|open| open.push(Open { spot, local, close }));
+}
+
+/// Says that a unix socket is listened at, and what for.
+pub(crate) fn announce_unix(shared: &Shared, local: &HttpAddress, what: &str) {
+    let line = shared.journal.line(net::now(), "listening");
+    line.field("address", local).field("for", what).send();
+    let open = Open {
+        spot: None,
+        local: local.clone(),
+        close: CancellationToken::new(),
+    };
+    shared.listening.with(|all| all.push(open));
 }
 
 #[cfg(test)]

@@ -97,8 +97,8 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
     let fixed = [
         (config.data_dir != old.config.data_dir, "data_dir"),
         (
-            config.console.address != old.config.console.address,
-            "console.address",
+            config.console.listeners != old.config.console.listeners,
+            "console.address or [[http]]",
         ),
         (config.user != old.config.user, "user"),
         (

@@ -8,7 +8,6 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use mail::{Domain, IdSource, QueueId};
 use net::{ClientTls, Dns, ServerTls};
 use spool::{HistoryFound, Options, Recovered, Spool};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -87,9 +86,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     drops::prepare(&shared);
     tasks.spawn(drops::collect(Arc::clone(&shared)));
     listening::begin(&shared, started.listeners, &tasks)?;
-    if let Some(listener) = started.http {
-        http::open(&shared, TcpListener::from_std(listener)?, &tasks)?;
-    }
+    http::open(&shared, started.http, &tasks)?;
     tokio::spawn(look_at_dns(Arc::clone(&shared)));
     tokio::spawn(look_for_damage(Arc::clone(&shared)));
     tokio::spawn(oauth::keep(Arc::clone(&shared)));

@@ -3,25 +3,31 @@
 
 use std::net::TcpListener;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::config::Config;
+use crate::sockets::{Given, HttpSocket};
 use crate::{rights, sockets};
 
 /// A server about to serve.
 pub(crate) struct Started {
     pub(crate) config: Config,
     pub(crate) listeners: Vec<TcpListener>,
-    /// For HTTP.
-    pub(crate) http: Option<TcpListener>,
+    /// For HTTP, in the order of the configuration.
+    pub(crate) http: Vec<HttpSocket>,
 }
 
 impl Started {
     /// Opens the sockets, and keeps all rights.
     pub(crate) fn open(config: Config) -> Result<Self> {
+        let mut given = Given::take()?;
+        let listeners = sockets::open(&config.listeners, &mut given)?;
+        let http = &config.console.listeners;
+        let http = sockets::open_http(http, &mut given, &config.listeners)?;
+        given.is_used_up()?;
         Ok(Self {
-            listeners: sockets::open(&config.listeners)?,
-            http: bind_http(&config)?,
+            listeners,
+            http,
             config,
         })
     }
@@ -32,14 +38,4 @@ impl Started {
         started.config = rights::give_up(started.config)?;
         Ok(started)
     }
-}
-
-fn bind_http(config: &Config) -> Result<Option<TcpListener>> {
-    let Some(address) = config.console.address else {
-        return Ok(None);
-    };
-    let bound = net::bind(address, &[]);
-    bound
-        .with_context(|| sockets::cannot_listen(address, "console.address"))
-        .map(Some)
 }

@@ -6,6 +6,7 @@ use route::Mode;
 
 use crate::cli::print;
 use crate::config::Config;
+use crate::config::console::HttpListener;
 
 /// Says it, where somebody looks and the log does not go to the same place.
 pub(crate) fn show(config: &Config) {
@@ -33,12 +34,10 @@ fn text(config: &Config) -> String {
     let listeners = config.listeners.iter();
     let listeners: Vec<String> = listeners.map(ToString::to_string).collect();
     row("SMTP", listeners.join(", "));
-    if let Some(address) = config.console.address {
-        let scheme = match config.console.is_https() {
-            true => "https",
-            false => "http",
-        };
-        row("HTTP", format!("{scheme}://{address}/"));
+    let http = config.console.listeners.iter();
+    let http: Vec<String> = http.map(HttpListener::url).collect();
+    if !http.is_empty() {
+        row("HTTP", http.join(", "));
     }
     row(
         "sends",

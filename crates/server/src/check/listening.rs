@@ -57,8 +57,9 @@ pub(super) fn judge(config: &Config) -> Vec<(Doubt, Severity)> {
     let mut opened = Vec::new();
     let mut addresses: Vec<SocketAddr> = Vec::new();
     let listeners = config.listeners.iter().map(|a| ("listener.address", *a));
-    let console = config.console.address.map(|a| ("console.address", a));
-    for (key, address) in listeners.chain(console) {
+    let http = config.console.listeners.iter();
+    let http = http.filter_map(|http| Some((http.key, http.address.tcp()?)));
+    for (key, address) in listeners.chain(http) {
         let error = match net::bind(address, &addresses) {
             Ok(socket) => {
                 addresses.push(address);

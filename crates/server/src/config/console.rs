@@ -1,5 +1,6 @@
-//! `[console]`: where HTTP is answered, to whom.
+//! `[console]` and `[[http]]`: where HTTP is answered, to whom.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -16,75 +17,272 @@ const ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 8025);
 /// Connections at once unless it is said.
 const MAX_CONNECTIONS: usize = 100;
 
+/// What a client of a unix socket is called in `console.proxies`.
+const UNIX: &str = "unix:";
+
 /// The settings of HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConsoleSettings {
-    /// `None`: HTTP is switched off.
-    pub(crate) address: Option<SocketAddr>,
+    /// None: HTTP is switched off.
+    pub(crate) listeners: Vec<HttpListener>,
     /// Names, besides the server's, that requests may be addressed to.
     pub(crate) hosts: Vec<String>,
     /// The keys' file.
     pub(crate) keys: PathBuf,
     pub(crate) metrics_networks: Vec<IpNet>,
+    /// Networks whose word about a request's client is believed.
+    pub(crate) proxies: Vec<IpNet>,
+    /// Whether that of clients of unix sockets is believed.
+    pub(crate) unix_proxies: bool,
     pub(crate) max_connections: usize,
 }
 
-impl ConsoleSettings {
-    /// Whether HTTPS is spoken: everywhere but on loopback.
-    pub(crate) fn is_https(&self) -> bool {
-        self.address.is_some_and(|a| !a.ip().is_loopback())
+/// An address where HTTP is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HttpListener {
+    /// The key that names it.
+    pub(crate) key: &'static str,
+    pub(crate) address: HttpAddress,
+    /// Whether `/api/v1` is answered.
+    pub(crate) api: bool,
+    /// Whether `/metrics` is answered.
+    pub(crate) metrics: bool,
+    pub(crate) tls: bool,
+}
+
+/// Where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum HttpAddress {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl HttpAddress {
+    /// Whether only this computer reaches it.
+    fn is_near(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+
+    pub(crate) const fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    pub(crate) fn unix(&self) -> Option<&Path> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(path) => Some(path),
+        }
     }
 }
 
+impl fmt::Display for HttpAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+impl HttpListener {
+    /// As it is written in the address bar of a browser; what a unix socket is asked by.
+    pub(crate) fn url(&self) -> String {
+        match (&self.address, self.tls) {
+            (HttpAddress::Unix(_), _) => self.address.to_string(),
+            (HttpAddress::Tcp(address), true) => format!("https://{address}/"),
+            (HttpAddress::Tcp(address), false) => format!("http://{address}/"),
+        }
+    }
+}
+
+/// The settings, from both sections.
 pub(super) fn console(
-    raw: &raw::Console,
+    raw: &raw::Raw,
     place: &Place<'_>,
     tls: &TlsFiles,
     data_dir: &Path,
     base: &Path,
 ) -> Result<ConsoleSettings, ConfigError> {
-    let address = match &raw.address {
-        None => Some(SocketAddr::from(ADDRESS)),
-        Some(text) if text.get_ref().is_empty() => None,
-        Some(text) => Some(address(text, place, tls)?),
-    };
-    let metrics_networks = match &raw.metrics_networks {
+    let console = &raw.console;
+    let metrics_networks = match &console.metrics_networks {
         Some(list) => networks(list, place, "console.metrics_networks")?,
         None => ["127.0.0.0/8", "::1/128"]
             .iter()
             .filter_map(|net| net.parse().ok())
             .collect(),
     };
+    let (unix, proxies): (Vec<_>, Vec<_>) = console
+        .proxies
+        .iter()
+        .cloned()
+        .partition(|text| text.get_ref() == UNIX);
     Ok(ConsoleSettings {
-        address,
-        hosts: raw.hosts.clone(),
-        keys: match &raw.keys {
+        listeners: listeners(raw, place, tls, base)?,
+        hosts: console.hosts.clone(),
+        keys: match &console.keys {
             Some(text) => base.join(text.get_ref()),
             None => data_dir.join("keys.toml"),
         },
         metrics_networks,
-        max_connections: raw.max_connections.unwrap_or(MAX_CONNECTIONS),
+        proxies: networks(&proxies, place, "console.proxies")?,
+        unix_proxies: !unix.is_empty(),
+        max_connections: console.max_connections.unwrap_or(MAX_CONNECTIONS),
     })
 }
 
-fn address(
-    text: &Spanned<String>,
+/// `console.address` and each `[[http]]`. The default address is for who names none.
+fn listeners(
+    raw: &raw::Raw,
     place: &Place<'_>,
     tls: &TlsFiles,
+    base: &Path,
+) -> Result<Vec<HttpListener>, ConfigError> {
+    let has_certificate = tls.certificate.is_some();
+    let mut found = Vec::new();
+    match &raw.console.address {
+        None if raw.http.is_empty() => found.push(everything(SocketAddr::from(ADDRESS))),
+        Some(text) if !text.get_ref().is_empty() => {
+            let address = tcp(
+                text,
+                place,
+                "console.address",
+                "\"127.0.0.1:8025\", or \"\" for none",
+            )?;
+            let listener = everything(address);
+            if listener.tls && !has_certificate {
+                let why = "beyond this computer keys and mail go over TLS only: set tls.certificate and \
+                           tls.private_key, or use a loopback address";
+                return Err(place.key(text.span(), "console.address", why));
+            }
+            found.push(listener);
+        }
+        None | Some(_) => {}
+    }
+    for entry in &raw.http {
+        let listener = listener(entry, place, has_certificate, base)?;
+        let is_same = |other: &&HttpListener| {
+            let port = listener.address.tcp().map(|address| address.port());
+            other.address == listener.address && port != Some(0)
+        };
+        if let Some(other) = found.iter().find(is_same) {
+            let why = format!("{} is there already ({})", listener.address, other.key);
+            return Err(place.key(entry.span(), "http.address", why));
+        }
+        found.push(listener);
+    }
+    Ok(found)
+}
+
+/// `console.address` answers all, over TLS where others can read along.
+const fn everything(address: SocketAddr) -> HttpListener {
+    HttpListener {
+        key: "console.address",
+        address: HttpAddress::Tcp(address),
+        api: true,
+        metrics: true,
+        tls: !address.ip().is_loopback(),
+    }
+}
+
+fn listener(
+    entry: &Spanned<raw::Http>,
+    place: &Place<'_>,
+    has_certificate: bool,
+    base: &Path,
+) -> Result<HttpListener, ConfigError> {
+    let raw = entry.get_ref();
+    let Some(text) = &raw.address else {
+        let why = "needed: write \"127.0.0.1:8025\", or \"unix:/run/sendoff/http.sock\"";
+        return Err(place.key(entry.span(), "http.address", why));
+    };
+    let address = match text.get_ref().strip_prefix(UNIX) {
+        Some("") => {
+            let why = "the path is missing: write \"unix:/run/sendoff/http.sock\"";
+            return Err(place.key(text.span(), "http.address", why));
+        }
+        Some(path) => HttpAddress::Unix(base.join(path)),
+        None => {
+            let example = "\"127.0.0.1:8025\", or \"unix:/run/sendoff/http.sock\"";
+            HttpAddress::Tcp(tcp(text, place, "http.address", example)?)
+        }
+    };
+    let (api, metrics) = serves(raw, entry, place)?;
+    let wrong = |why: &str| {
+        let span = raw.tls.as_ref().map_or_else(|| text.span(), Spanned::span);
+        Err(place.key(span, "http.tls", why))
+    };
+    let tls = match raw.tls.as_ref().map(Spanned::get_ref) {
+        Some(true) if address.unix().is_some() => {
+            return wrong(
+                "a unix socket never leaves this computer, and has no TLS: leave tls out",
+            );
+        }
+        Some(false) if !address.is_near() => {
+            return wrong(
+                "beyond this computer keys and mail go over TLS only: others could read them. Leave tls out, or use \
+                 a loopback address or a unix socket, behind a reverse proxy on this computer",
+            );
+        }
+        Some(tls) => *tls,
+        None => !address.is_near(),
+    };
+    if tls && !has_certificate {
+        return wrong(
+            "TLS needs a certificate: set tls.certificate and tls.private_key, or use a loopback address or a unix \
+             socket without TLS",
+        );
+    }
+    Ok(HttpListener {
+        key: "http.address",
+        address,
+        api,
+        metrics,
+        tls,
+    })
+}
+
+/// Whether the API, and whether metrics are answered.
+fn serves(
+    raw: &raw::Http,
+    entry: &Spanned<raw::Http>,
+    place: &Place<'_>,
+) -> Result<(bool, bool), ConfigError> {
+    let Some(list) = &raw.serves else {
+        return Ok((true, true));
+    };
+    let (mut api, mut metrics) = (false, false);
+    for word in list {
+        match word.get_ref().as_str() {
+            "api" => api = true,
+            "metrics" => metrics = true,
+            given => {
+                let why = format!("`{given}` is not one of \"api\", \"metrics\"");
+                return Err(place.key(word.span(), "http.serves", why));
+            }
+        }
+    }
+    if !api && !metrics {
+        let why = "nothing is served there: write [\"api\"], [\"metrics\"] or both, or remove the section";
+        return Err(place.key(entry.span(), "http.serves", why));
+    }
+    Ok((api, metrics))
+}
+
+fn tcp(
+    text: &Spanned<String>,
+    place: &Place<'_>,
+    key: &str,
+    example: &str,
 ) -> Result<SocketAddr, ConfigError> {
     let given = text.get_ref();
-    let wrong = |why: String| place.key(text.span(), "console.address", why);
-    let address: SocketAddr = given.parse().map_err(|_| {
-        wrong(format!(
-            "`{given}` is no address with a port: write \"127.0.0.1:8025\", or \"\" for none"
-        ))
-    })?;
-    if !address.ip().is_loopback() && tls.certificate.is_none() {
-        return Err(wrong(
-            "beyond this computer keys and mail go over TLS only: set tls.certificate and \
-             tls.private_key, or use a loopback address"
-                .to_owned(),
-        ));
-    }
-    Ok(address)
+    given.parse().map_err(|_| {
+        let why = format!("`{given}` is no address with a port: write {example}");
+        place.key(text.span(), key, why)
+    })
 }

@@ -1,6 +1,7 @@
 //! The configuration as it stands in the file. Each key's comment is its reference entry: meaning,
 //! unit, default.
 
+mod http;
 mod process;
 pub(crate) mod quantity;
 mod senders;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::relay::RawRelay;
+pub(crate) use http::{Console, Http};
 pub(crate) use process::Sandbox;
 pub(crate) use quantity::Quantity;
 pub(crate) use senders::{ReturnPath, Sender, SenderRewriting};
@@ -49,6 +51,9 @@ pub(crate) struct Raw {
     pub(crate) users: Users,
     /// The HTTP API: mail from programs, queue commands, metrics.
     pub(crate) console: Console,
+    /// Addresses where HTTP is answered, each with what it answers; any number. With one, the default of
+    /// `console.address` is not opened.
+    pub(crate) http: Vec<Spanned<Http>>,
     /// Mail for local domains.
     pub(crate) local: Local,
     pub(crate) queue: Queue,
@@ -156,22 +161,6 @@ pub(crate) struct Tls {
 pub(crate) struct Users {
     /// The users' file. Default: `users.toml` in `data_dir`.
     pub(crate) file: Text,
-}
-
-#[derive(Debug, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Console {
-    /// Address and port of the HTTP API; empty: no HTTP. An address other than loopback needs `[tls]` and
-    /// uses HTTPS. Default: `127.0.0.1:8025`.
-    pub(crate) address: Text,
-    /// Host names accepted in requests, in addition to `hostname` and loopback names.
-    pub(crate) hosts: Vec<String>,
-    /// The file of the API keys. Default: `keys.toml` in `data_dir`.
-    pub(crate) keys: Text,
-    /// Networks that may read metrics and health without a key. Default: loopback.
-    pub(crate) metrics_networks: Option<Vec<Spanned<String>>>,
-    /// Connections at once. Default: 100.
-    pub(crate) max_connections: Option<usize>,
 }
 
 #[derive(Debug, Deserialize, Default)]

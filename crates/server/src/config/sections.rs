@@ -72,7 +72,7 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
         user: raw.user.clone(),
         sandbox: super::sandbox::settings(&raw.sandbox, base),
         named: super::Named::of(&raw, base),
-        console: console(&raw.console, place, &tls, &data_dir, base)?,
+        console: console(&raw, place, &tls, &data_dir, base)?,
         log: log(&raw.log, place, &data_dir, base)?,
         queue,
         sendmail: super::sendmail::settings(&raw.sendmail, &data_dir, base),

@@ -283,21 +283,100 @@ fn rules_are_merged_key_by_key() {
     assert_eq!(found.key(|r| r.max_message_rate), Some(None));
 }
 
+/// Where HTTP is answered, and whether over TLS.
+fn http_addresses(text: &str) -> Result<Vec<(String, bool)>, String> {
+    let listeners = parse(text).map(|c| c.console.listeners)?;
+    let all = listeners.iter().map(|l| (l.address.to_string(), l.tls));
+    Ok(all.collect())
+}
+
+/// The same, with a certificate.
+fn https_addresses(text: &str) -> Result<Vec<(String, bool)>, String> {
+    let certificate = "[tls]\ncertificate = \"c\"\nprivate_key = \"k\"\n";
+    http_addresses(&format!("{certificate}{text}"))
+}
+
 #[test]
 fn http_beyond_loopback_needs_a_certificate() {
-    let address = |text: &str| parse(text).map(|c| (c.console.address, c.console.is_https()));
-    let loopback = Some("127.0.0.1:8025".parse().unwrap());
-    assert_eq!(address(""), Ok((loopback, false)));
-    assert_eq!(address("[console]\naddress = \"\""), Ok((None, false)));
+    let (address, with_tls) = (http_addresses, https_addresses);
+    let one = |text: &str, tls| Ok(vec![(text.to_owned(), tls)]);
+    assert_eq!(address(""), one("127.0.0.1:8025", false));
+    assert_eq!(address("[console]\naddress = \"\""), Ok(Vec::new()));
     let error = address("[console]\naddress = \"0.0.0.0:8025\"").unwrap_err();
     assert!(error.contains("console.address"), "{error}");
     assert!(error.contains("tls.certificate"), "{error}");
-    let with_tls = "[tls]\ncertificate = \"c\"\nprivate_key = \"k\"\n\
-                    [console]\naddress = \"192.0.2.1:443\"";
-    let beyond = Some("192.0.2.1:443".parse().unwrap());
-    assert_eq!(address(with_tls), Ok((beyond, true)));
+    assert_eq!(
+        with_tls("[console]\naddress = \"192.0.2.1:443\""),
+        one("192.0.2.1:443", true)
+    );
     assert!(address("[console]\naddress = \"8025\"").is_err());
     assert!(parse("[console]\nmetrics_networks = [\"x\"]").is_err());
+}
+
+#[test]
+fn http_has_several_addresses_each_with_tls_or_on_this_computer() {
+    let (address, with_tls) = (http_addresses, https_addresses);
+    let one = |text: &str, tls| Ok(vec![(text.to_owned(), tls)]);
+    let http = |text: &str| format!("[[http]]\naddress = {text}\n");
+    assert_eq!(
+        with_tls(&http("\"192.0.2.1:443\"")),
+        one("192.0.2.1:443", true)
+    );
+    assert_eq!(
+        with_tls(&http("\"[::1]:1\"\ntls = true")),
+        one("[::1]:1", true)
+    );
+    assert_eq!(
+        address(&http("\"127.0.0.2:1\"\ntls = false")),
+        one("127.0.0.2:1", false)
+    );
+    assert_eq!(address(&http("\"unix:/run/x\"")), one("unix:/run/x", false));
+    let both = format!(
+        "{}[console]\naddress = \"127.0.0.1:2\"",
+        http("\"127.0.0.1:1\"")
+    );
+    let two = vec![
+        ("127.0.0.1:2".to_owned(), false),
+        ("127.0.0.1:1".to_owned(), false),
+    ];
+    assert_eq!(address(&both), Ok(two));
+    for (text, named) in [
+        (
+            "\"192.0.2.1:80\"\ntls = false",
+            "http.tls: beyond this computer",
+        ),
+        ("\"unix:/run/x\"\ntls = true", "http.tls: a unix socket"),
+        ("\"unix:\"", "http.address: the path is missing"),
+        ("\"8025\"", "http.address: `8025`"),
+        ("\"127.0.0.1:1\"\nserves = []", "http.serves: nothing"),
+        (
+            "\"127.0.0.1:1\"\nserves = [\"all\"]",
+            "http.serves: `all` is not one of",
+        ),
+        (
+            "\"127.0.0.1:1\"\n[[http]]\naddress = \"127.0.0.1:1\"",
+            "http.address: 127.0.0.1:1 is there already",
+        ),
+        (
+            "\"127.0.0.1:1\"\n[[http]]\nserves = [\"api\"]",
+            "http.address: needed",
+        ),
+    ] {
+        let error = with_tls(&http(text)).unwrap_err();
+        assert!(error.contains(named), "{error}");
+    }
+    let error = address(&http("\"127.0.0.1:1\"\ntls = true")).unwrap_err();
+    assert!(
+        error.contains("http.tls: TLS needs a certificate"),
+        "{error}"
+    );
+    assert!(
+        parse("[console]\nproxies = [\"unix:\", \"10.0.0.0/8\"]")
+            .unwrap()
+            .console
+            .unix_proxies
+    );
+    assert!(parse("[console]\nproxies = [\"nginx\"]").is_err());
 }
 
 #[test]

@@ -61,6 +61,9 @@ fn written(config: &Config) -> Vec<(&'static str, PathBuf)> {
     if let LocalStore::Maildir(template) = &config.local {
         written.push((MAILDIRS, maildir_root(template)));
     }
+    let http = config.console.listeners.iter();
+    let http = http.filter_map(|http| http.address.unix());
+    written.extend(http.map(|socket| ("http.address", directory(socket))));
     let more = config.sandbox.paths.iter().cloned();
     written.extend(more.map(|path| ("sandbox.paths", path)));
     written

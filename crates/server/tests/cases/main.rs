@@ -1,6 +1,7 @@
 //! The cases of outgoing mail, each with the real server, real sockets, a real resolver and hosts
 //! that misbehave as the case wants. A test's name begins with the number of its case.
 
+mod addresses;
 mod aliases;
 mod answers;
 mod backup;

@@ -83,6 +83,14 @@ impl Web {
         }
     }
 
+    /// Asks as before, at another of the server's addresses.
+    pub(crate) fn at_address(&self, address: SocketAddr) -> Self {
+        Self {
+            address,
+            ..self.clone()
+        }
+    }
+
     /// Where it answers.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address

@@ -38,6 +38,14 @@ Errors are `application/problem+json` (RFC 9457): `code` is for programs, `detai
 what of the request is wrong, `remedy` what to do. A request must be addressed (Host) to `hostname`,
 a loopback name or one of `console.hosts`; for health and metrics any name will do. A time is written as RFC 3339 has it, `2026-01-31T08:00:00Z`.
 
+## Clients in your language
+
+Generate one from [openapi.json](openapi.json). These two are checked for every build:
+
+- Python: `openapi-python-client generate --path openapi.json` (PyPI). To send whole messages too, give it a `--config`
+  file with `content_type_overrides: {message/rfc822: application/octet-stream}`.
+- TypeScript: `npx openapi-typescript openapi.json -o schema.d.ts`, and `createClient<paths>()` of `openapi-fetch` (npm).
+
 ## What a key may do
 
 | scope | allows |

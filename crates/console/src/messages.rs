@@ -22,7 +22,7 @@ use crate::access::{Caller, Sender};
 use crate::backend::{Backend, HandedIn};
 use crate::body::{self, Params, Received};
 use crate::compose::{Composed, NewMessage, compose};
-use crate::openapi::{BodyRefusals, Refusals};
+use crate::openapi::{BodyRefusals, Refusals, WholeMail};
 use crate::problem::Problem;
 use crate::raw;
 use crate::router::Console;
@@ -31,6 +31,10 @@ use crate::router::Console;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Octets of its value.
 const IDEMPOTENCY_KEY_MAX: usize = 255;
+/// The parameter that says what the body of a whole mail is declared to be.
+const BODY_TYPE: &str = "body_type";
+/// Its first name. It is not in the document: clients made from it name the request's own body so.
+const OLD_BODY_TYPE: &str = "body";
 /// Requests with the same key wait for each other; so many locks are shared by all keys.
 const TURNS: usize = 64;
 
@@ -121,12 +125,12 @@ impl Turns {
     params(
         ("from" = Option<String>, Query, description = "Only with message/rfc822: the reverse-path. Default: the address in From"),
         ("to" = Option<Vec<String>>, Query, description = "Only with message/rfc822: the recipients. Default: those in To, Cc and Bcc"),
-        ("body" = Option<String>, Query, description = "Only with message/rfc822: `BINARYMIME` keeps every octet of the body as it is (RFC 3030). Default: lines, which may end in LF"),
+        ("body_type" = Option<String>, Query, description = "Only with message/rfc822: `BINARYMIME` keeps every octet of the body as it is (RFC 3030). Default: lines, which may end in LF"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters", min_length = 1, max_length = 255, pattern = "^[!-~]{1,255}$"),
     ),
     request_body(content(
         (NewMessage = "application/json"),
-        (String = "message/rfc822"),
+        (inline(WholeMail) = "message/rfc822"),
     ), description = "The mail"),
     responses(
         (status = 202, description = "It is in the queue", body = Accepted),
@@ -196,17 +200,17 @@ impl Form {
         let is_json = kind == "application/json";
         for (name, value) in parameters {
             match name.as_str() {
-                "from" | "to" | "body" if is_json => {
+                "from" | "to" | BODY_TYPE | OLD_BODY_TYPE if is_json => {
                     let why = "with JSON, everything stands in the body";
                     return Err(Problem::field(name, why));
                 }
                 "from" if from.is_none() => from = Some(value),
                 "from" => return Err(Problem::field("from", "it is given twice")),
                 "to" => to.push(value),
-                "body" if body_type.is_some() => {
-                    return Err(Problem::field("body", "it is given twice"));
+                BODY_TYPE | OLD_BODY_TYPE if body_type.is_some() => {
+                    return Err(Problem::field(name, "it is given twice"));
                 }
-                "body" => body_type = Some(declared(&value)?),
+                BODY_TYPE | OLD_BODY_TYPE => body_type = Some(declared(&name, &value)?),
                 _ => return Err(Problem::field(name, "there is no such parameter")),
             }
         }
@@ -234,12 +238,12 @@ impl Form {
 }
 
 /// What the body of a whole mail is declared to be, in the words of SMTP.
-fn declared(value: &str) -> Result<BodyType, Problem> {
+fn declared(name: &str, value: &str) -> Result<BodyType, Problem> {
     match value.to_ascii_uppercase().as_str() {
         "7BIT" => Ok(BodyType::SevenBit),
         "8BITMIME" => Ok(BodyType::EightBitMime),
         "BINARYMIME" => Ok(BodyType::BinaryMime),
-        _ => Err(Problem::field("body", "it is 7BIT, 8BITMIME or BINARYMIME")),
+        _ => Err(Problem::field(name, "it is 7BIT, 8BITMIME or BINARYMIME")),
     }
 }
 

@@ -72,6 +72,12 @@ fn problems(list: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
     list.iter().map(response).collect()
 }
 
+// Octets and no text: clients made from the document must not decode it.
+/// A whole mail.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(crate) struct WholeMail(#[expect(dead_code, reason = "only its schema is used")] Vec<u8>);
+
 /// The verb in the path of an action.
 pub(crate) struct VerbParam;
 

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::access::{Admin, Caller, OwnReader};
 use crate::body::{self, Params, Part};
-use crate::openapi::{BodyRefusals, NotFound, Refusals, VerbParam};
+use crate::openapi::{BodyRefusals, NotFound, Refusals, VerbParam, WholeMail};
 use crate::problem::Problem;
 use crate::router::Console;
 
@@ -185,7 +185,7 @@ pub(crate) async fn trace(
     security(("key" = ["admin"])),
     params(("id" = String, Path, description = "The message's id", pattern = "^[0-9A-Za-z]{11}$")),
     responses(
-        (status = 200, description = "The mail", body = String, content_type = "message/rfc822"),
+        (status = 200, description = "The mail", body = inline(WholeMail), content_type = "message/rfc822"),
         NotFound,
         Refusals
     )
@@ -275,11 +275,13 @@ impl Action {
 #[serde(untagged)]
 pub(crate) enum ActionResult {
     /// The answer to a preview.
+    #[schema(title = "Preview")]
     Preview {
         /// Recipients that would be meant.
         count: u64,
     },
     /// What was done, durably.
+    #[schema(title = "Changed")]
     Done {
         /// Recipients changed.
         changed: u64,

@@ -196,6 +196,7 @@ pub struct SourceView {
     /// Why it is out of service.
     pub why: Option<String>,
     /// Until when it is left alone.
+    #[schema(format = DateTime)]
     pub until: Option<String>,
     /// Connections from it since the start.
     pub connections: u64,

@@ -218,7 +218,7 @@ fn a_whole_binary_mail_keeps_every_octet_of_its_body() {
     let head = format!("From: <{SENDER}>\r\nTo: <bob@there.example>\r\n\r\n");
     let body = b"a\nb\rc\0\xff\r\n.\r\nend";
     let mail = [head.as_bytes(), body].concat();
-    let path = format!("{MESSAGES}?body=BINARYMIME");
+    let path = format!("{MESSAGES}?body_type=BINARYMIME");
     web.post(&path, "message/rfc822", &mail).expect(202);
     let received = host.wait_for(1, SOON);
     let first = received.first().unwrap();
@@ -234,9 +234,15 @@ fn a_whole_binary_mail_keeps_every_octet_of_its_body() {
     let encoded = STANDARD.encode(b"a\r\nb\r\nc\0\xff\r\n.\r\nend\r\n");
     let end = format!("\r\n\r\n{encoded}\r\n");
     assert!(second.content.ends_with(end.as_bytes()), "{second:?}");
-    let path = format!("{MESSAGES}?body=QUATERNARY");
-    web.post(&path, "message/rfc822", &mail)
-        .problem(400, "bad-field");
+    for (query, field) in [
+        ("body_type=QUATERNARY", "body_type"),
+        ("body=QUATERNARY", "body"),
+        ("body=7BIT&body_type=7BIT", "body_type"),
+    ] {
+        let answer = web.post(&format!("{MESSAGES}?{query}"), "message/rfc822", &mail);
+        assert_eq!(answer.problem(400, "bad-field")["field"], field);
+    }
+    // As builds before had it.
     let lf = mail
         .iter()
         .copied()

@@ -46,6 +46,8 @@ Generate one from [openapi.json](openapi.json). These two are checked for every 
   file with `content_type_overrides: {message/rfc822: application/octet-stream}`.
 - TypeScript: `npx openapi-typescript openapi.json -o schema.d.ts`, and `createClient<paths>()` of `openapi-fetch` (npm).
 
+Web frameworks send by SMTP with the mailer that they have: [frameworks.md](frameworks.md).
+
 ## What a key may do
 
 | scope | allows |

@@ -99,6 +99,7 @@ pub(super) fn doubts(config: &Config) -> Vec<Doubt> {
         );
         doubts.push(Doubt::of("sendmail.drop_dir", what));
     }
+    doubts.extend(unix_sockets(config));
     doubts.extend(low(config));
     let user = rights::name_of_user(rustix::process::geteuid().as_raw());
     let read: [(&'static str, &PathBuf); 2] = [
@@ -118,6 +119,22 @@ pub(super) fn doubts(config: &Config) -> Vec<Doubt> {
         }
     }
     doubts
+}
+
+/// Unix sockets for HTTP that the server cannot make; a service manager may.
+fn unix_sockets(config: &Config) -> Vec<Doubt> {
+    let listeners = config.console.listeners.iter();
+    let sockets = listeners.filter_map(|listener| Some((listener.key, listener.address.unix()?)));
+    let doubt = |(key, socket): (&'static str, &Path)| {
+        let why = refused(socket.parent()?)?;
+        let what = format!(
+            "the server starts only if systemd opens the socket, for {why}: give the directory to the server's user, or \
+             name the socket in the socket unit (ListenStream={})",
+            socket.display()
+        );
+        Some(Doubt::of(key, what))
+    };
+    sockets.filter_map(doubt).collect()
 }
 
 /// Whether the queue's disk has less room than mail is taken in with.

@@ -237,3 +237,28 @@ fn another_address_needs_a_restart_and_the_reload_says_so() {
         "{said}"
     );
 }
+
+#[test]
+fn check_finds_a_unix_socket_that_cannot_be_made() {
+    let scratch = Scratch::new();
+    let (file, path) = (
+        scratch.path().join("sendoff.toml"),
+        scratch.path().join("plain/http.sock"),
+    );
+    std::fs::write(scratch.path().join("plain"), "").expect("a file");
+    let text = format!(
+        "data_dir = \"data\"\n[[listener]]\naddress = \"{}\"\n[[http]]\naddress = \"unix:{}\"\n",
+        free(),
+        path.display()
+    );
+    std::fs::write(&file, text).expect("a file");
+    let mut check = std::process::Command::new(BINARY);
+    let output = check.arg("--config").arg(&file).arg("check").output();
+    let output = output.expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("http.address: the server starts only if"),
+        "{said}"
+    );
+    assert!(said.contains("plain is not a directory"), "{said}");
+}

@@ -30,9 +30,39 @@ wrong types and combinations that cannot be meant, all of them at once, with fil
 warns of what the server takes and will cause trouble; the server logs the same warnings when it starts.
 `sendoff reload`, or SIGHUP, puts a changed file in force without dropping connections.
 
+## Several files
+
+`include = [\"conf.d/*.toml\"]`, above the first section, adds the text of other files: a name, or a pattern with `*`,
+`?`, `[…]` and `**`, relative to the directory of the first file. Files of a pattern are read in lexical order, those with a
+dot in front are left out, and no file is read twice. A pattern may match nothing; a name must be there. Tables merge
+(`[outgoing]` in two files is one section), lists of sections append (`[[listener]]`, `[[domain]]` …), and everything else
+is set in one place: a key that is set twice is an error that names both. Relative paths in an included file are below the
+directory of the first file too. Included files include no others.
+
+`sendoff reload` reads all of them again, new ones too; `sendoff backup` copies them (`included`).
+
+## Values from outside
+
+`${NAME}` in a text is the value of the environment variable `NAME`; `$${` stands for the characters `${`. A variable
+that is not set is an error that names it. Only texts are filled in, and what a variable holds is not read again: it can
+add no keys. `include` and the files that the configuration names (rules, users, keys) have no variables. A reload reads
+the environment that the server was started with. Commands that ask the server, such as `sendoff queue list`, do not need
+the variables, unless they say where the server is (`data_dir`, `users.file` …).
+
+`credential:NAME`, for a key that names a file which is read (`password_file`, `private_key`, `secret_file` …), is a
+credential of systemd (`LoadCredential=NAME:…`, `LoadCredentialEncrypted=`): the file `NAME` in
+`$CREDENTIALS_DIRECTORY`, or in `/run/credentials/sendoff.service` for commands that systemd did not start.
+
+    [outgoing.relay]
+    host = \"${RELAY_HOST}\"
+    username = \"${RELAY_USER}\"
+    password_file = \"credential:relay-password\"
+
+## Values
+
 Times are written `30s`, `5m`, `4h`, `5d`; sizes `512KB`, `50MB`. A number without a unit is seconds or octets:
 `resend_wait = 300` is 5 minutes. Relative paths are below the
-directory of the file.
+directory of the first file.
 ";
 
 /// A field of a structure.

@@ -14,7 +14,12 @@ pub(crate) fn configuration(input: &[u8]) {
     let judged = config::judged::judge(&text, &path, base, false);
     let is_right = parsed.as_ref().is_ok_and(|read| read.check_keys().is_ok());
     assert_eq!(judged.errors.is_empty(), is_right, "{:?}", judged.errors);
-    assert!(judged.lines.values().all(|line| *line <= text.len() + 1));
+    assert!(
+        judged
+            .lines
+            .values()
+            .all(|spot| spot.line <= text.len() + 1)
+    );
     match parsed {
         Ok(read) => {
             assert!(!read.listeners.is_empty(), "a server without a listener");

@@ -1,14 +1,14 @@
 //! `sendoff backup` and `sendoff restore`: a consistent copy of the queue and what belongs to it.
 //!
 //! A backup is a directory: `spool` (the queue and its history), `drop` (mail of programs that the server had
-//! not taken yet), `data` (users, keys and the other small files of the data directory), the configuration, and
-//! last of all `backup.toml`, without which it is not whole. **Invariant:** what is restored is sent only when
+//! not taken yet), `data` (users, keys and the other small files of the data directory), the configuration and
+//! what it includes, and last of all `backup.toml`, without which it is not whole. **Invariant:** what is restored is sent only when
 //! an administrator says so, for some of it may have been delivered since the backup was made.
 
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use mail::Status;
@@ -24,6 +24,10 @@ const MARK: &str = "backup.toml";
 const SPOOL: &str = "spool";
 const DROPS: &str = "drop";
 const DATA: &str = "data";
+/// Files that the configuration includes, as they stand below its directory.
+const INCLUDED: &str = "included";
+/// Others, with their whole path.
+const INCLUDED_ELSEWHERE: &str = "included-elsewhere";
 /// Where restored drops wait for an administrator.
 const RESTORED_DROPS: &str = "restored-drop";
 /// Where a queue is put together before it takes its place.
@@ -55,6 +59,7 @@ pub(crate) fn make(config: &Config, spool: &Spool, to: &Path) -> Result<Answer> 
     copy_data(config, to)?;
     if let Some(path) = &config.path {
         copy_file(path, &to.join("sendoff.toml")).with_context(|| copying(path))?;
+        copy_included(config, path, to)?;
     }
     let mark = Mark {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -76,6 +81,33 @@ pub(crate) fn make_alone(config: &Config, to: &Path) -> Result<Answer> {
     rights::take_on_for(&config.data_dir)?;
     let (spool, _) = run::open_spool(config)?;
     make(config, &spool, to)
+}
+
+/// The files that the configuration includes: those below its own directory as they stand there, others with
+/// their whole path.
+fn copy_included(config: &Config, path: &Path, to: &Path) -> Result<()> {
+    let base = path.parent().unwrap_or_else(|| Path::new(""));
+    for file in &config.included.files {
+        let absolute = std::path::absolute(file)?;
+        let below = file.strip_prefix(base).ok().filter(|below| is_plain(below));
+        let copy = match below {
+            Some(below) => to.join(INCLUDED).join(below),
+            None => to
+                .join(INCLUDED_ELSEWHERE)
+                .join(absolute.strip_prefix("/").unwrap_or(&absolute)),
+        };
+        if let Some(above) = copy.parent() {
+            make_dir(above)?;
+        }
+        copy_file(file, &copy).with_context(|| copying(file))?;
+    }
+    Ok(())
+}
+
+/// Whether a path leads nowhere but down.
+fn is_plain(path: &Path) -> bool {
+    let mut steps = path.components();
+    steps.all(|step| matches!(step, Component::Normal(_)))
 }
 
 fn copying(path: &Path) -> String {

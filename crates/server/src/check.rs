@@ -14,8 +14,8 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::{self, Ends, print};
-use crate::config::judged::{Judged, judge};
-use crate::config::{Config, ConfigError};
+use crate::config::judged::{Judged, judge, judge_texts};
+use crate::config::{Config, ConfigError, Texts};
 use crate::doubts::{self, Doubt};
 use crate::{rights, run, webhooks};
 
@@ -105,7 +105,16 @@ fn look(path: Option<&Path>, asked: &CheckArgs) -> Result<(Source, Vec<Finding>)
     if let Some(config) = &judged.config {
         judge_config(config, asked, &source, &mut findings);
     }
-    findings.sort_by_key(|finding| (finding.severity, finding.line));
+    let first = source.path.display().to_string();
+    findings.sort_by_key(|finding| {
+        let is_included = finding.file != first;
+        (
+            finding.severity,
+            is_included,
+            finding.file.clone(),
+            finding.line,
+        )
+    });
     findings.dedup();
     Ok((source, findings))
 }
@@ -116,9 +125,8 @@ pub(crate) fn read(path: Option<&Path>, without_secrets: bool) -> Result<Judged,
         let (path, base) = (Path::new(cli::CONFIG), Path::new("/etc/sendoff"));
         return Ok(judge("", path, base, without_secrets));
     };
-    let text = Config::read(path)?;
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
-    let mut judged = judge(&text, path, &base, without_secrets);
+    let mut judged = judge_texts(&Texts::read(path)?, &base, without_secrets);
     if let Some(config) = &mut judged.config {
         config.path = Some(path.to_owned());
     }

@@ -128,8 +128,10 @@ pub(crate) fn configuration(path: Option<&PathBuf>) -> Option<PathBuf> {
     }
 }
 
-pub(crate) fn load(path: Option<&PathBuf>) -> Result<Config> {
+/// The configuration; `elsewhere`, for a command that needs no more of it than where the server is.
+pub(crate) fn load(path: Option<&PathBuf>, elsewhere: bool) -> Result<Config> {
     match configuration(path) {
+        Some(path) if elsewhere => Ok(Config::load_elsewhere(&path)?),
         Some(path) => Ok(Config::load(&path)?),
         None => Ok(Config::parse(
             "",
@@ -177,7 +179,7 @@ fn carry_out(cli: Cli) -> Result<()> {
     if let Command::Reload = &cli.command {
         return reload(cli.config.as_ref(), json);
     }
-    let config = load(cli.config.as_ref())?;
+    let config = load(cli.config.as_ref(), cli.command.is_elsewhere())?;
     match cli.command {
         Command::Serve => {
             // Before there are threads: each has rights of its own.

@@ -11,7 +11,10 @@ pub(crate) mod console;
 pub(crate) mod descriptors;
 mod dkim;
 mod doubts;
+mod elsewhere;
+mod environment;
 mod error;
+mod include;
 pub(crate) mod judged;
 mod listeners;
 mod memory;
@@ -30,6 +33,7 @@ mod sendmail;
 pub(crate) mod sources;
 mod state;
 mod syntax;
+mod texts;
 mod values;
 pub(crate) mod warm_up;
 pub(crate) mod webhooks;
@@ -44,10 +48,13 @@ use mail::{Address, Domain};
 use net::DnsSettings;
 use route::{RouteSettings, Rules, Target};
 use schedule::{Plan, Rate};
+use serde::Deserialize;
 use smtp::extension::Extension;
+use toml::Spanned;
+use toml::de::DeTable;
 
 pub(crate) use console::ConsoleSettings;
-pub(crate) use error::{ConfigError, Place};
+pub(crate) use error::ConfigError;
 pub(crate) use named::Named;
 pub(crate) use paths::{PathSettings, SuppressionSettings};
 pub(crate) use presets::Preset;
@@ -55,12 +62,15 @@ pub(crate) use replies::Replies;
 pub(crate) use sandbox::SandboxSettings;
 pub(crate) use sendmail::SendmailSettings;
 pub(crate) use sources::Sources;
+pub(crate) use texts::{Included, Texts};
 pub(crate) use webhooks::EventSettings;
 
 /// The whole configuration, validated.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) path: Option<PathBuf>,
+    /// Files whose text belongs to it.
+    pub(crate) included: Included,
     /// Other files that are read with it.
     pub(crate) named: Named,
     pub(crate) hostname: Domain,
@@ -249,11 +259,10 @@ pub(crate) struct LogSettings {
 }
 
 impl Config {
-    /// Reads a configuration file.
+    /// Reads a configuration file, and those that it includes.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = Self::read(path)?;
         let base = path.parent().map(Path::to_owned).unwrap_or_default();
-        let mut config = Self::parse(&text, path, &base)?;
+        let mut config = Self::of(&Texts::read(path)?, &base)?;
         config.path = Some(path.to_owned());
         Ok(config)
     }
@@ -266,14 +275,17 @@ impl Config {
         })
     }
 
-    /// Reads the text of a configuration; relative paths in it are below `base`.
+    /// Reads the text of a configuration, which includes nothing; relative paths in it are below `base`.
     pub(crate) fn parse(text: &str, path: &Path, base: &Path) -> Result<Self, ConfigError> {
-        let place = Place { path, text };
-        let raw: raw::Raw = toml::from_str(text).map_err(|error| syntax::error(&place, &error))?;
-        let has_via_smtp = doubts::has_via_smtp(&raw);
-        let mut config = sections::validate(raw, &place, base)?;
-        let doubts = doubts::of(&config, has_via_smtp);
-        config.warnings.extend(doubts);
+        Self::of(&Texts::of(text, path), base)
+    }
+
+    fn of(texts: &Texts, base: &Path) -> Result<Self, ConfigError> {
+        let parsed = texts.parsed();
+        if let Some(error) = parsed.first_error() {
+            return Err(error.clone());
+        }
+        let mut config = read(parsed.table, texts, base)?;
         descriptors::bound(&mut config, descriptors::limit());
         Ok(config)
     }
@@ -282,6 +294,19 @@ impl Config {
     pub(crate) fn check_keys(&self) -> Result<(), ConfigError> {
         self.unusable_keys.first().cloned().map_or(Ok(()), Err)
     }
+}
+
+/// Reads what the texts say.
+fn read(table: Spanned<DeTable<'_>>, texts: &Texts, base: &Path) -> Result<Config, ConfigError> {
+    let place = texts.place();
+    let raw = raw::Raw::deserialize(toml::de::Deserializer::from(table))
+        .map_err(|error| syntax::error(&place, error.message(), error.span()))?;
+    let has_via_smtp = doubts::has_via_smtp(&raw);
+    let mut config = sections::validate(raw, &place, base)?;
+    config.included = texts.included();
+    let doubts = doubts::of(&config, has_via_smtp);
+    config.warnings.extend(doubts);
+    Ok(config)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::config::ConfigError;
+use crate::config::judged::Spot;
 use crate::doubts::Doubt;
 
 /// Words that a piece of advice begins with.
@@ -90,7 +91,7 @@ pub(super) struct Finding {
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) path: PathBuf,
-    pub(super) lines: BTreeMap<String, usize>,
+    pub(super) lines: BTreeMap<String, Spot>,
 }
 
 impl Source {
@@ -113,8 +114,10 @@ impl Source {
     /// Something about a key, or about the one that the sentence names.
     pub(super) fn finding(&self, severity: Severity, key: Option<&str>, text: &str) -> Finding {
         let key = key.map(str::to_owned).or_else(|| self.named(text));
-        let line = key.as_ref().and_then(|key| self.lines.get(key).copied());
-        Finding::new(severity, &self.path, line, key.as_deref(), text)
+        let spot = key.as_ref().and_then(|key| self.lines.get(key));
+        let path = spot.map_or(&self.path, |spot| &spot.path);
+        let line = spot.map(|spot| spot.line);
+        Finding::new(severity, path, line, key.as_deref(), text)
     }
 
     pub(super) fn doubt(&self, severity: Severity, doubt: &Doubt) -> Finding {
@@ -218,7 +221,14 @@ mod tests {
 
     #[test]
     fn a_warning_has_the_line_of_the_key_that_it_names() {
-        let lines = [("outgoing.relay.tls".to_owned(), 7), ("user".to_owned(), 1)];
+        let at = |path: &str, line| Spot {
+            path: path.into(),
+            line,
+        };
+        let lines = [
+            ("outgoing.relay.tls".to_owned(), at("c.toml", 7)),
+            ("user".to_owned(), at("c.toml", 1)),
+        ];
         let source = Source {
             path: "c.toml".into(),
             lines: lines.into_iter().collect(),

@@ -135,6 +135,22 @@ pub(super) enum Command {
     },
 }
 
+impl Command {
+    /// Whether it asks the server, or changes a file, and needs nothing else of the configuration.
+    pub(super) const fn is_elsewhere(&self) -> bool {
+        !matches!(
+            self,
+            Self::Serve
+                | Self::Mx { .. }
+                | Self::Dns(_)
+                | Self::Dkim(_)
+                | Self::WhatSmtp { .. }
+                | Self::Relay(_)
+                | Self::Restore(_)
+        )
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Restore {
     /// The directory of the backup.

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub(crate) use super::error::Spot;
 use super::error::{ConfigError, Place};
 use super::named::Named;
-use super::{Config, doubts, raw, sections, state, syntax};
+use super::texts::{Texts, whole};
+use super::{Config, state};
 
 /// Errors that are looked for in one file.
 const ERRORS_MAX: usize = 100;
@@ -25,40 +26,52 @@ pub(crate) struct Judged {
     pub(crate) errors: Vec<ConfigError>,
     /// `data_dir`, as far as it can be read.
     pub(crate) data_dir: PathBuf,
-    /// The line of each key that is set, by its whole name; of those that are set several times, the first.
-    pub(crate) lines: BTreeMap<String, usize>,
+    /// The place of each key that is set, by its whole name; of those that are set several times, the first.
+    pub(crate) lines: BTreeMap<String, Spot>,
 }
 
 /// Judges the text of a configuration. Files with secrets that are not there are no error with `without_secrets`.
 pub(crate) fn judge(text: &str, path: &Path, base: &Path, without_secrets: bool) -> Judged {
-    let place = Place { path, text };
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let data_dir = match table.get_ref().get("data_dir").map(Spanned::get_ref) {
+    judge_texts(&Texts::of(text, path), base, without_secrets)
+}
+
+/// Judges the texts of a configuration, as [`judge`] does.
+pub(crate) fn judge_texts(texts: &Texts, base: &Path, without_secrets: bool) -> Judged {
+    let place = texts.place();
+    let parsed = texts.parsed();
+    let data_dir = match parsed.table.get_ref().get("data_dir").map(Spanned::get_ref) {
         Some(DeValue::String(dir)) => base.join(dir.as_ref()),
         Some(_) | None => state::data_dir(),
     };
-    let is_twice = |error: &toml::de::Error| error.message().contains("duplicate key");
-    if let Some(error) = errors.iter().find(|error| !is_twice(error)) {
-        // What follows may be wrong by this one.
+    if !parsed.broken.is_empty() {
+        // What follows may be wrong by these.
         return Judged {
-            errors: vec![syntax::error(&place, error)],
+            errors: parsed.broken,
             data_dir,
             ..Judged::default()
         };
     }
     let mut judged = Judged {
-        errors: errors.iter().map(|e| syntax::error(&place, e)).collect(),
+        errors: parsed.errors,
         data_dir,
         ..Judged::default()
     };
-    lines(table.get_ref(), "", &place, &mut judged.lines);
+    let mut found = BTreeMap::new();
+    lines(parsed.table.get_ref(), "", &mut found);
+    let spots = found.into_iter().map(|(key, at)| (key, place.spot(at)));
+    judged.lines = spots.collect();
     let mut work = Work {
+        texts,
         place,
         base,
-        table,
+        table: parsed.table,
         without_secrets,
         removed: Vec::new(),
     };
+    for error in parsed.valueless {
+        work.remove(&error);
+        judged.errors.push(error);
+    }
     while judged.errors.len() < ERRORS_MAX {
         match work.read() {
             Ok(config) => {
@@ -86,7 +99,7 @@ pub(crate) fn judge(text: &str, path: &Path, base: &Path, without_secrets: bool)
         judged.errors.retain(|error| !work.is_absent_secret(error));
     }
     judged.errors.sort_by_key(|error| match error {
-        ConfigError::Wrong { line, .. } => *line,
+        ConfigError::Wrong { span, .. } => span.start,
         ConfigError::Read { .. } => 0,
     });
     judged
@@ -101,6 +114,7 @@ struct Removed {
 }
 
 struct Work<'a> {
+    texts: &'a Texts,
     place: Place<'a>,
     base: &'a Path,
     table: Spanned<DeTable<'a>>,
@@ -109,18 +123,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn raw(&self) -> Result<raw::Raw, ConfigError> {
-        let table = toml::de::Deserializer::from(self.table.clone());
-        raw::Raw::deserialize(table).map_err(|error| syntax::error(&self.place, &error))
-    }
-
     fn read(&self) -> Result<Box<Config>, ConfigError> {
-        let raw = self.raw()?;
-        let has_via_smtp = doubts::has_via_smtp(&raw);
-        let mut config = sections::validate(raw, &self.place, self.base)?;
-        let doubts = doubts::of(&config, has_via_smtp);
-        config.warnings.extend(doubts);
-        Ok(Box::new(config))
+        super::read(self.table.clone(), self.texts, self.base).map(Box::new)
     }
 
     /// Takes out what is wrong; whether there was something to take out.
@@ -135,7 +139,7 @@ impl Work<'_> {
             // It is nowhere in the text.
             return false;
         }
-        let way = match path == self.place.path {
+        let way = match self.place.holds(path) {
             true => way(self.table.get_ref(), span.start),
             // It is in another file, which a key of this one names.
             false => key.as_deref().map(|key| {
@@ -165,9 +169,14 @@ impl Work<'_> {
                 .map_or(message.as_str(), |rest| rest.trim_start_matches(": ")),
             None => message,
         };
-        let section = way(self.table.get_ref(), span.start).map(|way| Removed::at(&way).section);
+        let way = way(self.table.get_ref(), span.start).unwrap_or_default();
+        let section = Removed::at(&way).section;
+        // It is said of a section that it lacks a key.
+        let mut removed = self.removed.iter();
+        let is_gone = removed.any(|r| Some(&r.key) == key.as_ref() && r.section == way);
         // What quotes a value is about that value.
-        (!text.starts_with('`') && self.follows(text, &section.unwrap_or_default()))
+        is_gone
+            || (!text.starts_with('`') && self.follows(text, &section))
             || self.is_absent_secret(error)
     }
 
@@ -195,7 +204,7 @@ impl Work<'_> {
         else {
             return false;
         };
-        if !self.without_secrets || path != self.place.path || !Named::is_secret_file(key) {
+        if !self.without_secrets || !self.place.holds(path) || !Named::is_secret_file(key) {
             return false;
         }
         let value = self.place.text.get(span.clone()).unwrap_or_default();
@@ -204,31 +213,18 @@ impl Work<'_> {
     }
 }
 
-/// The whole name of a key.
-fn whole(section: &str, key: &str) -> String {
-    match section.is_empty() {
-        true => key.to_owned(),
-        false => format!("{section}.{key}"),
-    }
-}
-
-/// The line of each key.
-fn lines(
-    table: &DeTable<'_>,
-    section: &str,
-    place: &Place<'_>,
-    found: &mut BTreeMap<String, usize>,
-) {
+/// Where each key stands in the text, the first time.
+fn lines(table: &DeTable<'_>, section: &str, found: &mut BTreeMap<String, usize>) {
     for (key, value) in table {
         let name = whole(section, key.get_ref());
-        let line = place.line(key.span().start);
-        let known = found.entry(name.clone()).or_insert(line);
-        *known = line.min(*known);
+        let at = key.span().start;
+        let known = found.entry(name.clone()).or_insert(at);
+        *known = at.min(*known);
         if let DeValue::Table(table) = value.get_ref() {
-            lines(table, &name, place, found);
+            lines(table, &name, found);
         } else if let DeValue::Array(list) = value.get_ref() {
             let tables = list.iter().filter_map(|entry| table_of(entry.get_ref()));
-            tables.for_each(|table| lines(table, &name, place, found));
+            tables.for_each(|table| lines(table, &name, found));
         }
     }
 }

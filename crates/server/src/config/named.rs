@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::Place;
 use super::raw::{Raw, Text};
 
 /// What else belongs to the configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Named {
     pub(crate) files: Vec<NamedFile>,
-    /// A key that holds a password or another secret, not the name of a file with it.
-    pub(crate) secret: Option<&'static str>,
+    /// A key that holds a password or another secret, not the name of a file with it, and the file that it stands in.
+    pub(crate) secret: Option<(&'static str, PathBuf)>,
 }
 
 /// A file that is read.
@@ -39,7 +40,7 @@ impl Named {
         SECRET_FILES.contains(&key)
     }
 
-    pub(super) fn of(raw: &Raw, base: &Path) -> Self {
+    pub(super) fn of(raw: &Raw, place: &Place<'_>, base: &Path) -> Self {
         let mut named = Self::default();
         let mut add = |key: &'static str, file: &Text| {
             let text = file.as_ref().map(|text| text.get_ref());
@@ -87,22 +88,27 @@ impl Named {
                 is_secret: false,
             });
         }
-        let webhook = raw.webhook.iter().any(|w| w.get_ref().secret.is_some());
-        let mut sources = raw.source.iter();
-        let proxy = sources.any(|s| s.get_ref().proxy_password.is_some());
-        let held = [
-            (
-                relay.is_some_and(|relay| relay.password.is_some()),
-                "outgoing.relay.password",
-            ),
-            (
-                oauth.is_some_and(|oauth| oauth.client_secret.is_some()),
-                "outgoing.relay.oauth.client_secret",
-            ),
-            (webhook, "webhook.secret"),
-            (proxy, "source.proxy_password"),
-        ];
-        named.secret = held.iter().find(|(is, _)| *is).map(|(_, key)| *key);
+        named.secret = held(raw, place);
         named
     }
+}
+
+/// The first key that holds a secret, and its file.
+fn held(raw: &Raw, place: &Place<'_>) -> Option<(&'static str, PathBuf)> {
+    let relay = raw.outgoing.relay.as_ref().map(|relay| relay.get_ref());
+    let oauth = relay.and_then(|relay| Some(relay.oauth.as_ref()?.get_ref()));
+    let webhooks = raw.webhook.iter().map(|w| &w.get_ref().secret);
+    let sources = raw.source.iter().map(|s| &s.get_ref().proxy_password);
+    let relay = relay.map(|relay| ("outgoing.relay.password", &relay.password));
+    let oauth = oauth.map(|oauth| ("outgoing.relay.oauth.client_secret", &oauth.client_secret));
+    let all = relay.into_iter().chain(oauth);
+    let all = all.chain(webhooks.map(|text| ("webhook.secret", text)));
+    let mut all = all.chain(sources.map(|text| ("source.proxy_password", text)));
+    all.find_map(|(key, text)| {
+        let span = text.as_ref()?.span();
+        let written = place.text.get(span.clone()).unwrap_or_default();
+        // What the environment holds is not in the file.
+        let is_elsewhere = written.replace("$${", "").contains("${");
+        (!is_elsewhere).then(|| (key, place.part(span.start).path.to_owned()))
+    })
 }

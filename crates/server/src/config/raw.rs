@@ -23,6 +23,8 @@ pub(crate) type Number = Option<Spanned<u32>>;
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Raw {
+    /// Other files whose text belongs to this one, such as `["conf.d/*.toml"]`: see above. Default: none.
+    pub(crate) include: Vec<String>,
     /// This server's name: in EHLO, Received and reports. Default: the computer's name.
     pub(crate) hostname: Text,
     /// Where the queue is kept. Default: `/var/lib/sendoff`; if there is none, an ordinary user's own

@@ -151,7 +151,7 @@ pub(super) fn replies(raw: &raw::Replies, place: &Place<'_>, base: &Path) -> Res
 
 /// An error of a file of rules, with the file and the line.
 fn at(path: &Path, text: &str, error: RuleError) -> ConfigError {
-    Place { path, text }.wrong(error.span, error.message)
+    Place::of(path, text).wrong(error.span, error.message)
 }
 
 type ActionResult<T> = std::result::Result<T, RuleError>;

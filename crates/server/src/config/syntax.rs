@@ -1,21 +1,24 @@
 //! What the TOML reader finds wrong, in the words of the documentation: the whole key, what stands there, what is
 //! needed, and what may have been meant.
 
+use std::ops::Range;
+
 use super::error::{ConfigError, Place};
 
 /// Keys that stand above the first section.
-const TOP: [&str; 4] = ["hostname", "data_dir", "postmaster", "user"];
+const TOP: [&str; 5] = ["include", "hostname", "data_dir", "postmaster", "user"];
 /// How alike a name must be to be proposed.
 const ALIKE: f64 = 0.85;
 
-/// The error, at its place.
-pub(super) fn error(place: &Place<'_>, error: &toml::de::Error) -> ConfigError {
-    let span = error.span().unwrap_or(0..0);
-    let before = place.text.get(..span.start).unwrap_or_default();
+/// The error, at its place; nothing else of the reader's is needed than its words and the span.
+pub(super) fn error(place: &Place<'_>, words: &str, span: Option<Range<usize>>) -> ConfigError {
+    let span = span.unwrap_or(0..0);
+    let part = place.part(span.start);
+    let before = part.text.get(..span.start - part.start).unwrap_or_default();
     let start = before.rfind('\n').map_or(0, |n| n + 1);
-    let rest = place.text.get(start..).unwrap_or_default();
+    let rest = part.text.get(start..).unwrap_or_default();
     let line = rest.lines().next().unwrap_or_default().trim();
-    let message = error.message().replace('\n', " ");
+    let message = words.replace('\n', " ");
     let is_header = line.starts_with('[');
     let section = match is_header {
         true => heading(line),

@@ -25,7 +25,7 @@ fn errors_name_file_line_key_and_what_is_allowed() {
     let cases = [
         (
             "hostnam = \"x\"",
-            "sendoff.toml:1: unknown key `hostnam`. Did you mean `hostname`? Possible: `hostname`, `data_dir`",
+            "sendoff.toml:1: unknown key `hostnam`. Did you mean `hostname`? Possible: `include`, `hostname`, `data_dir`",
         ),
         (
             "\n[outgoing]\nmode = \"direct\"",

@@ -19,7 +19,8 @@ pub(crate) fn readable_secrets(config: &Config) -> Vec<String> {
         .filter(|(_, path)| is_readable(path))
         .map(|(key, path)| told(path, key, "it"))
         .collect();
-    if let (Some(path), Some(key)) = (&config.path, config.named.secret)
+    if config.path.is_some()
+        && let Some((key, path)) = &config.named.secret
         && is_readable(path)
     {
         let key = format!("it holds {key}");

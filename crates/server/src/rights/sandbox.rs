@@ -78,6 +78,8 @@ fn read(config: &Config) -> Vec<(&'static str, PathBuf)> {
     read.push(("console.keys", config.console.keys.clone()));
     let named = config.named.files.iter();
     read.extend(named.map(|file| (file.key, file.path.clone())));
+    let included = config.included.files.iter();
+    read.extend(included.map(|path| ("include", path.clone())));
     // Where a name is a link, what it leads to is changed by leading it to a neighbour.
     let led = read.iter().filter_map(|(key, path)| {
         let target = path.canonicalize().ok()?;
@@ -85,7 +87,9 @@ fn read(config: &Config) -> Vec<(&'static str, PathBuf)> {
     });
     let led: Vec<_> = led.collect();
     let named = read.into_iter().map(|(key, path)| (key, directory(&path)));
-    named.chain(led).collect()
+    let patterns = config.included.directories.iter();
+    let patterns = patterns.map(|dir| ("include", dir.clone()));
+    named.chain(led).chain(patterns).collect()
 }
 
 fn system() -> Vec<PathBuf> {

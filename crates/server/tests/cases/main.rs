@@ -18,6 +18,7 @@ mod hosts;
 mod http;
 mod identity;
 mod labels;
+mod included;
 mod listening;
 mod load;
 mod local;

@@ -8,9 +8,10 @@ mod reference;
 mod relay;
 mod replies;
 pub(crate) mod suppression;
+mod user;
 mod webhook;
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,13 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 use arguments::{
     Cli, Command, DnsCommand, History, HoldCommand, LogCommand, QueueCommand, Restore, Selected,
-    SiteCommand, Sort, SourceCommand, UserCommand,
+    SiteCommand, Sort, SourceCommand,
 };
 
 use crate::config::{self, Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::started::Started;
-use crate::users::{self, Users};
 use crate::{ask, backup, check, demo, dkim, keys, logbook, rights, run, sendmail, tools};
 
 /// Where the configuration is looked for when none is named.
@@ -202,7 +202,7 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Dkim(command) => runtime()?.block_on(dkim::carry_out(&config, command, json)),
         Command::WhatSmtp { host } => runtime()?.block_on(tools::what_smtp(&config, &host, json)),
         Command::Relay(command) => runtime()?.block_on(relay::carry_out(&config, command, json)),
-        Command::User(command) => user(&config, command, json),
+        Command::User(command) => user::user(&config, command, json),
         Command::Key(command) => keys::carry_out(&config, command, json),
         Command::Log(command) => log(&config, command, json),
         Command::Replies(command) => replies::carry_out(&config, &command, json),
@@ -438,86 +438,4 @@ fn confirm(config: &Config, verb: &Verb, selection: &Selection) -> Result<()> {
         "yes" | "y" => Ok(()),
         _ => Err(anyhow!("nothing was done")),
     }
-}
-
-fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
-    rights::take_on_for_file(&config.users_file)?;
-    let mut users = Users::load(&config.users_file)?;
-    let text = match command {
-        UserCommand::List => {
-            let names = users.names();
-            let text = match json {
-                true => format!("{}\n", serde_json::to_string(&names)?),
-                false if names.is_empty() => "There are no users.\n".to_owned(),
-                false => names.iter().map(|n| format!("{n}\n")).collect(),
-            };
-            print(&text);
-            return Ok(());
-        }
-        UserCommand::Add { name } => {
-            users.add(&name, &password()?)?;
-            format!("{name} may log in now.")
-        }
-        UserCommand::Password { name } => {
-            users.set_password(&name, &password()?)?;
-            format!("The password of {name} is changed.")
-        }
-        UserCommand::Senders { name, senders, own } => {
-            if senders.is_empty() && !own {
-                return show_senders(config, &users, &name, json);
-            }
-            let senders = (!own).then_some(senders);
-            users.set_senders(&name, senders)?;
-            format!("{name} may send from other addresses now.")
-        }
-        UserCommand::Remove { name } => {
-            users.remove(&name)?;
-            format!("{name} may not log in any more.")
-        }
-    };
-    done(json, &text);
-    Ok(())
-}
-
-/// From where a user may send.
-fn show_senders(config: &Config, users: &Users, name: &str, json: bool) -> Result<()> {
-    let given = users.senders(name)?;
-    let own = users::own_domains(name, &run::own_domains(config));
-    let own: Vec<String> = own.iter().map(|domain| format!("@{domain}")).collect();
-    let senders = given.unwrap_or(&own);
-    print(&match (json, given) {
-        (true, given) => {
-            let value = serde_json::json!({
-                "user": name, "senders": senders, "own_domains": given.is_none(),
-            });
-            format!("{value}\n")
-        }
-        (false, None) => format!(
-            "{name} may send from its own domains: {}.\n",
-            own.join(", ")
-        ),
-        (false, Some([])) => format!("{name} may send from no address.\n"),
-        (false, Some(list)) => format!("{name} may send from: {}.\n", list.join(", ")),
-    });
-    Ok(())
-}
-
-/// A password from the terminal, unseen, or the first line of standard input.
-fn password() -> Result<String> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        let mut text = String::new();
-        stdin.lock().take(4096).read_to_string(&mut text)?;
-        return Ok(text.lines().next().unwrap_or_default().to_owned());
-    }
-    complain("Password (it is not shown):");
-    let before = rustix::termios::tcgetattr(&stdin)?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(rustix::termios::LocalModes::ECHO);
-    rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Now, &silent)?;
-    let mut line = String::new();
-    let read = stdin.read_line(&mut line);
-    rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Now, &before)?;
-    read?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -23,6 +23,9 @@ const PREFIX: &str = "sendoff_";
 /// Octets of chance in a secret.
 const SECRET_OCTETS: usize = 32;
 
+/// Characters of a secret that somebody has made, at least.
+const OWN_SECRET_MIN: usize = 32;
+
 /// What a key may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -208,6 +211,69 @@ impl KeysFile {
         senders: Vec<String>,
         test: bool,
     ) -> Result<String, KeysError> {
+        self.check_new(name, &scopes, &senders)?;
+        let mut octets = [0u8; SECRET_OCTETS];
+        let random = SystemRandom::new();
+        random
+            .fill(&mut octets)
+            .map_err(|_| KeysError::Wrong("the system has no random numbers".to_owned()))?;
+        let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(octets));
+        self.push(name, scopes, senders, test, digest_of(&secret))?;
+        Ok(secret)
+    }
+
+    /// A new key with the hash of a secret that was made elsewhere.
+    ///
+    /// # Errors
+    /// As [`KeysFile::add`], and for what is no hash of a secret.
+    pub fn add_hashed(
+        &mut self,
+        name: &str,
+        scopes: Vec<Scope>,
+        senders: Vec<String>,
+        test: bool,
+        hash: &str,
+    ) -> Result<(), KeysError> {
+        self.check_new(name, &scopes, &senders)?;
+        check_digest(hash).map_err(|why| KeysError::Wrong(why.to_owned()))?;
+        let hash = hash.to_owned();
+        self.push(name, scopes, senders, test, hash)
+    }
+
+    /// What is wrong with the file, for somebody who wrote it by hand or deploys it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), KeysError> {
+        for key in &self.text.key {
+            check_digest(&key.digest).map_err(|why| KeysError::Syntax {
+                path: self.path.clone(),
+                why: format!("`{}`: {why}", key.name),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        name: &str,
+        scopes: Vec<Scope>,
+        senders: Vec<String>,
+        test: bool,
+        digest: String,
+    ) -> Result<(), KeysError> {
+        self.text.key.push(Key {
+            name: name.to_owned(),
+            digest,
+            scopes,
+            test,
+            senders,
+        });
+        self.save()
+    }
+
+    /// Whether there can be such a key.
+    fn check_new(&self, name: &str, scopes: &[Scope], senders: &[String]) -> Result<(), KeysError> {
         let wrong = |why: String| Err(KeysError::Wrong(why));
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
@@ -225,26 +291,12 @@ impl KeysFile {
                 "say what it may be used for: --scope send, read-own, read or admin".to_owned(),
             );
         }
-        for sender in &senders {
+        for sender in senders {
             if Address::parse(sender).is_err() && Domain::parse(sender).is_err() {
                 return wrong(format!("`{sender}` is neither an address nor a domain"));
             }
         }
-        let mut octets = [0u8; SECRET_OCTETS];
-        let random = SystemRandom::new();
-        random
-            .fill(&mut octets)
-            .map_err(|_| KeysError::Wrong("the system has no random numbers".to_owned()))?;
-        let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(octets));
-        self.text.key.push(Key {
-            name: name.to_owned(),
-            digest: URL_SAFE_NO_PAD.encode(digest(&SHA256, secret.as_bytes())),
-            scopes,
-            test,
-            senders,
-        });
-        self.save()?;
-        Ok(secret)
+        Ok(())
     }
 
     /// Takes a key away.
@@ -272,6 +324,32 @@ impl KeysFile {
             why: e.to_string(),
         })?;
         net::write_private(&self.path, &text).map_err(wrong)
+    }
+}
+
+/// The hash of a secret that somebody has made, as the keys' file keeps it.
+///
+/// # Errors
+/// For one that may be guessed: the hash is a fast one.
+pub fn hash_secret(secret: &str) -> Result<String, KeysError> {
+    if secret.len() < OWN_SECRET_MIN {
+        return Err(KeysError::Wrong(format!(
+            "a secret has at least {OWN_SECRET_MIN} characters of chance: make one with `openssl rand -hex 32`"
+        )));
+    }
+    Ok(digest_of(secret))
+}
+
+fn digest_of(secret: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, secret.as_bytes()))
+}
+
+fn check_digest(text: &str) -> Result<(), &'static str> {
+    match URL_SAFE_NO_PAD.decode(text) {
+        Ok(octets) if octets.len() == SHA256.output_len() => Ok(()),
+        Ok(_) | Err(_) => Err(
+            "this is not the hash of a secret (43 characters of base64url): make it with `sendoff key hash`",
+        ),
     }
 }
 

@@ -43,7 +43,7 @@ mod webhooks;
 
 pub use backend::{Backend, HandedIn, Later, Settings};
 pub use body::COPIES;
-pub use keys::{Key, KeysError, KeysFile, Scope};
+pub use keys::{Key, KeysError, KeysFile, Scope, hash_secret};
 pub use metrics::{DELAY_BOUNDS, Figures};
 pub use router::openapi;
 pub use serve::{Listener, Serves, Socket, serve};

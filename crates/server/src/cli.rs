@@ -8,7 +8,7 @@ mod reference;
 mod relay;
 mod replies;
 pub(crate) mod suppression;
-mod user;
+pub(crate) mod user;
 mod webhook;
 
 use std::io::{IsTerminal, Write};
@@ -22,13 +22,13 @@ use tokio_util::sync::CancellationToken;
 
 use arguments::{
     Cli, Command, DnsCommand, History, HoldCommand, LogCommand, QueueCommand, Restore, Selected,
-    SiteCommand, Sort, SourceCommand,
+    SiteCommand, Sort, SourceCommand, UserCommand,
 };
 
 use crate::config::{self, Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::started::Started;
-use crate::{ask, backup, check, demo, dkim, keys, logbook, rights, run, sendmail, tools};
+use crate::{ask, backup, check, demo, dkim, keys, logbook, run, sendmail, tools};
 
 /// Where the configuration is looked for when none is named.
 pub(crate) const CONFIG: &str = "/etc/sendoff/sendoff.toml";
@@ -149,9 +149,13 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 /// Carries out what needs no configuration; whether it was of that kind.
-fn without_configuration(command: &Command) -> Result<bool> {
+fn without_configuration(command: &Command, json: bool) -> Result<bool> {
     if let Command::Openapi = command {
         print(&console::openapi());
+    } else if let Command::User(UserCommand::Hash) = command {
+        user::print_hash(json)?;
+    } else if let Command::Key(keys::KeyCommand::Hash) = command {
+        keys::print_hash(json)?;
     } else if let Command::Completions { shell } = command {
         print(&reference::completions(*shell));
     } else if let Command::Man { directory, .. } = command {
@@ -170,7 +174,7 @@ fn carry_out(cli: Cli) -> Result<()> {
     if let Command::Demo(args) = cli.command {
         return runtime()?.block_on(demo::run(args));
     }
-    if without_configuration(&cli.command)? {
+    if without_configuration(&cli.command, json)? {
         return Ok(());
     }
     if let Command::Check(asked) = &cli.command {

@@ -9,10 +9,12 @@ mod unit;
 
 use std::path::{Path, PathBuf};
 
+use console::{KeysError, KeysFile};
 use mail::Timestamp;
 
 use crate::config::{Config, LocalStore};
 use crate::rights;
+use crate::users::{Users, UsersError};
 
 pub(crate) use certificates::Shown;
 pub(crate) use places::unusable;
@@ -42,10 +44,25 @@ pub(crate) fn of(config: &Config, now: Timestamp) -> Vec<Doubt> {
         .flat_map(|shown| shown.doubts(&config.hostname, now))
         .collect();
     doubts.extend(places::doubts(config));
+    doubts.extend(deployed(config));
     let others = rights::readable_secrets(config).into_iter();
     let others = others.chain(rights::mailboxes_elsewhere(config));
     doubts.extend(others.map(|what| Doubt { key: None, what }));
     doubts
+}
+
+/// What is wrong with the files of users and keys, which may be written by hand.
+fn deployed(config: &Config) -> Vec<Doubt> {
+    let users = match Users::load(&config.users_file).and_then(|users| users.check()) {
+        // It need not be readable for whoever checks.
+        Err(error @ UsersError::Syntax { .. }) => Some(Doubt::of("users.file", error.to_string())),
+        Ok(()) | Err(_) => None,
+    };
+    let keys = match KeysFile::load(&config.console.keys).and_then(|keys| keys.check()) {
+        Err(error @ KeysError::Syntax { .. }) => Some(Doubt::of("console.keys", error.to_string())),
+        Ok(()) | Err(_) => None,
+    };
+    users.into_iter().chain(keys).collect()
 }
 
 /// The directories that mailboxes are in: one for each local domain where the domain stands in their names.

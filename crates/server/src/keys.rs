@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use console::{Key, KeysFile, Scope};
 
-use crate::cli::{complain, done, print};
+use crate::cli::{self, complain, done, print};
 use crate::config::Config;
 use crate::rights;
 
@@ -24,13 +24,25 @@ pub(crate) enum KeyCommand {
         /// A key for tests: what it submits is checked and shown as every mail, and never delivered.
         #[arg(long)]
         test: bool,
+        /// Instead of a new secret the hash of one that you have made, from `sendoff key hash`; no secret is shown.
+        #[arg(long)]
+        hash: Option<String>,
+        /// Change nothing, and show no secret, if there is such a key already.
+        #[arg(long)]
+        if_missing: bool,
     },
+    /// Print the hash of a secret that you have made (`openssl rand -hex 32`), for `key add --hash` and the keys' file; the
+    /// secret is asked for, or read from standard input. Changes nothing.
+    Hash,
     /// List the keys.
     List,
     /// Take a key away, at once.
     Revoke {
         /// The name.
         name: String,
+        /// Do not complain if there is no such key.
+        #[arg(long)]
+        if_exists: bool,
     },
 }
 
@@ -38,35 +50,70 @@ pub(crate) enum KeyCommand {
 pub(crate) fn carry_out(config: &Config, command: KeyCommand, json: bool) -> Result<()> {
     rights::take_on_for_file(&config.console.keys)?;
     let mut file = KeysFile::load(&config.console.keys)?;
+    let is_known = |name: &str, file: &KeysFile| file.keys().iter().any(|key| key.name == name);
     match command {
+        KeyCommand::Add {
+            name, if_missing, ..
+        } if if_missing && is_known(&name, &file) => {
+            let text = format!("{name} is a key already: unchanged.");
+            match json {
+                true => done(json, &text),
+                // Standard output is for a secret alone.
+                false => complain(&text),
+            }
+        }
         KeyCommand::Add {
             name,
             scope,
             senders,
             test,
+            hash,
+            ..
         } => {
             let scopes = scope.iter().map(|word| Scope::parse(word));
-            let secret = file.add(&name, scopes.collect::<Result<_, _>>()?, senders, test)?;
-            match json {
-                true => print(&format!(
-                    "{}\n",
-                    serde_json::json!({ "name": name, "secret": secret })
-                )),
-                false => {
-                    // Alone on standard output, so that a script can keep it.
-                    print(&format!("{secret}\n"));
-                    complain(&format!(
-                        "this is the secret of `{name}`: keep it, for it is not shown again"
-                    ));
+            let scopes = scopes.collect::<Result<_, _>>()?;
+            match hash {
+                Some(hash) => {
+                    file.add_hashed(&name, scopes, senders, test, &hash)?;
+                    done(json, &format!("{name} can be used now."));
                 }
+                None => show_secret(&name, &file.add(&name, scopes, senders, test)?, json),
             }
         }
+        KeyCommand::Hash => print_hash(json)?,
         KeyCommand::List => print(&list(file.keys(), json)?),
-        KeyCommand::Revoke { name } => {
+        KeyCommand::Revoke { name, if_exists } if if_exists && !is_known(&name, &file) => {
+            done(json, &format!("There is no key {name}: unchanged."));
+        }
+        KeyCommand::Revoke { name, .. } => {
             file.revoke(&name)?;
             done(json, &format!("{name} is of no use any more."));
         }
     }
+    Ok(())
+}
+
+/// Shows the secret of a new key, which is not kept.
+fn show_secret(name: &str, secret: &str, json: bool) {
+    if json {
+        let value = serde_json::json!({ "name": name, "secret": secret });
+        print(&format!("{value}\n"));
+        return;
+    }
+    // Alone on standard output, so that a script can keep it.
+    print(&format!("{secret}\n"));
+    complain(&format!(
+        "this is the secret of `{name}`: keep it, for it is not shown again"
+    ));
+}
+
+/// Prints the hash of a secret.
+pub(crate) fn print_hash(json: bool) -> Result<()> {
+    let hash = console::hash_secret(&cli::user::password("Secret")?)?;
+    print(&match json {
+        true => format!("{}\n", serde_json::json!({ "digest": hash })),
+        false => format!("{hash}\n"),
+    });
     Ok(())
 }
 

@@ -387,6 +387,15 @@ fn added(shared: &Shared, new: &[NewSuppression], who: &str) -> Result<Answer, S
     let entries = entries.collect::<Result<Vec<_>, _>>()?;
     let list = Arc::clone(&shared.settings().policy.suppressed);
     let turn = shared.suppression.take();
+    let asked = entries.len();
+    let is_new = |(entry, new): &(Suppression, &NewSuppression)| !is_there(&list, entry, new);
+    let entries = entries.into_iter().zip(new).filter(is_new);
+    let entries: Vec<Suppression> = entries.map(|(entry, _)| entry).collect();
+    if entries.is_empty() {
+        return Ok(Answer::Done(format!(
+            "{asked} on the suppression list: unchanged."
+        )));
+    }
     let kept = shared.spool.commit_wait(entries.iter().map(keep).collect());
     kept.map_err(|e| e.to_string())?;
     let mut refused = 0;
@@ -401,15 +410,32 @@ fn added(shared: &Shared, new: &[NewSuppression], who: &str) -> Result<Answer, S
         .maybe("scope", first.map(|e| &e.scope))
         .field("entries", entries.len())
         .send();
+    let unchanged = match asked - entries.len() {
+        0 => String::new(),
+        n => format!(", {n} of them unchanged"),
+    };
     match refused {
         0 => Ok(Answer::Done(format!(
-            "{} on the suppression list.",
-            entries.len()
+            "{asked} on the suppression list{unchanged}."
         ))),
         n => Err(format!(
             "the suppression list is full: {n} entries are not in force"
         )),
     }
+}
+
+/// Whether what is wanted is on the list already, whenever it came there.
+fn is_there(list: &Suppressed, entry: &Suppression, new: &NewSuppression) -> bool {
+    let same = |there: &Suppression| {
+        let wanted = (entry.cause, &entry.reason, entry.expires, entry.in_force);
+        (there.cause, &there.reason, there.expires, there.in_force) == wanted
+            && (new.since.is_none() || there.since == entry.since)
+            && (new.count.is_none() || there.count == entry.count)
+            && (new.message.is_none() || there.message == entry.message)
+    };
+    list.get(&entry.recipient, &entry.scope)
+        .as_ref()
+        .is_some_and(same)
 }
 
 /// Takes a recipient off the list, from one scope or from all.

@@ -4,7 +4,7 @@
 //! set. Argon2 is slow on purpose, so a login that has succeeded is remembered for a while by a
 //! keyed digest; the memory ends when the file changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -42,11 +42,62 @@ struct User {
     name: String,
     /// Argon2id, in PHC form.
     password_hash: String,
-    /// `SCRAM-SHA-256$rounds:salt$stored-key:server-key`.
-    scram_sha_256: String,
+    /// `SCRAM-SHA-256$rounds:salt$stored-key:server-key`. Not given: no login by SCRAM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scram_sha_256: Option<String>,
     /// From where it may send: addresses, `@domain`, or `*`. Not given: its own domains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     senders: Option<Vec<String>>,
+}
+
+/// What is kept of a password; it cannot be had from this.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Kept {
+    password_hash: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scram_sha_256: Option<String>,
+}
+
+impl Kept {
+    /// Of a password, each time with another salt.
+    pub(crate) fn of(password: &str) -> Result<Self, UsersError> {
+        if password.is_empty() {
+            return Err(UsersError::Password("the password is empty".to_owned()));
+        }
+        let hash = Argon2::default()
+            .hash_password(password.as_bytes())
+            .map_err(|e| UsersError::Password(format!("the password cannot be hashed: {e}")))?;
+        Ok(Self {
+            password_hash: hash.to_string(),
+            scram_sha_256: Some(scram_keys(password)?),
+        })
+    }
+
+    /// What was made elsewhere.
+    pub(crate) fn given(hash: String, scram: Option<String>) -> Result<Self, UsersError> {
+        check_kept(&hash, scram.as_deref()).map_err(UsersError::Password)?;
+        Ok(Self {
+            password_hash: hash,
+            scram_sha_256: scram,
+        })
+    }
+}
+
+/// What is wrong with what is kept of a password; it is not shown.
+fn check_kept(hash: &str, scram: Option<&str>) -> Result<(), String> {
+    let is_argon2 = |parsed: &PasswordHash| parsed.algorithm.as_str().starts_with("argon2");
+    if !PasswordHash::new(hash).is_ok_and(|parsed| is_argon2(&parsed)) {
+        return Err("the password's hash is not one of Argon2 ($argon2id$…): make it with `sendoff user hash`, and mind \
+                    that a shell replaces $ outside of single quotation marks"
+            .to_owned());
+    }
+    if scram.is_some_and(|keys| parse_keys(keys, String::new()).is_none()) {
+        return Err(
+            "the SCRAM keys are damaged (SCRAM-SHA-256$…): make them with `sendoff user hash`"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 /// The users' file could not be used.
@@ -101,8 +152,29 @@ impl Users {
         self.file.user.iter().map(|u| u.name.as_str()).collect()
     }
 
-    /// A new user.
-    pub(crate) fn add(&mut self, name: &str, password: &str) -> Result<(), UsersError> {
+    /// What is wrong with the file, for somebody who wrote it by hand or deploys it.
+    pub(crate) fn check(&self) -> Result<(), UsersError> {
+        let wrong = |user: &User, why: &dyn std::fmt::Display| UsersError::Syntax {
+            path: self.path.clone(),
+            why: format!("`{}`: {why}", user.name),
+        };
+        let mut names = HashSet::new();
+        for user in &self.file.user {
+            check_kept(&user.password_hash, user.scram_sha_256.as_deref())
+                .map_err(|why| wrong(user, &why))?;
+            for text in user.senders.iter().flatten() {
+                let parsed: Result<SenderMatch, _> = text.parse();
+                parsed.map_err(|why| wrong(user, &why))?;
+            }
+            if !names.insert(&user.name) {
+                return Err(wrong(user, &"this user is there twice"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there can be a new user of this name.
+    pub(crate) fn check_new(&self, name: &str) -> Result<(), UsersError> {
         if self.names().contains(&name) {
             return Err(UsersError::Exists(name.to_owned()));
         }
@@ -117,18 +189,33 @@ impl Users {
                 "a user's name does not begin with key=: so the keys of HTTP are named".to_owned(),
             ));
         }
-        self.file.user.push(make_user(name, password)?);
+        Ok(())
+    }
+
+    /// A new user.
+    pub(crate) fn add(&mut self, name: &str, kept: Kept) -> Result<(), UsersError> {
+        self.check_new(name)?;
+        self.file.user.push(User {
+            name: name.to_owned(),
+            password_hash: kept.password_hash,
+            scram_sha_256: kept.scram_sha_256,
+            senders: None,
+        });
         self.save()
     }
 
-    /// Another password.
-    pub(crate) fn set_password(&mut self, name: &str, password: &str) -> Result<(), UsersError> {
+    /// Another password; whether it is another.
+    pub(crate) fn set_password(&mut self, name: &str, kept: Kept) -> Result<bool, UsersError> {
         let user = self.user_mut(name)?;
-        *user = User {
-            senders: user.senders.take(),
-            ..make_user(name, password)?
-        };
-        self.save()
+        let is_same =
+            user.password_hash == kept.password_hash && user.scram_sha_256 == kept.scram_sha_256;
+        if is_same {
+            return Ok(false);
+        }
+        user.password_hash = kept.password_hash;
+        user.scram_sha_256 = kept.scram_sha_256;
+        self.save()?;
+        Ok(true)
     }
 
     fn user_mut(&mut self, name: &str) -> Result<&mut User, UsersError> {
@@ -143,18 +230,23 @@ impl Users {
         Ok(user.senders.as_deref())
     }
 
-    /// Sets from where a user may send; `None`: from its own domains.
+    /// Sets from where a user may send; `None`: from its own domains. Whether that is new.
     pub(crate) fn set_senders(
         &mut self,
         name: &str,
         senders: Option<Vec<String>>,
-    ) -> Result<(), UsersError> {
+    ) -> Result<bool, UsersError> {
         for text in senders.iter().flatten() {
             let parsed: Result<SenderMatch, _> = text.parse();
             parsed.map_err(|e| UsersError::Sender(e.to_string()))?;
         }
-        self.user_mut(name)?.senders = senders;
-        self.save()
+        let user = self.user_mut(name)?;
+        if user.senders == senders {
+            return Ok(false);
+        }
+        user.senders = senders;
+        self.save()?;
+        Ok(true)
     }
 
     /// Takes a user out.
@@ -179,21 +271,6 @@ impl Users {
         })?;
         net::write_private(&self.path, &text).map_err(wrong)
     }
-}
-
-fn make_user(name: &str, password: &str) -> Result<User, UsersError> {
-    if password.is_empty() {
-        return Err(UsersError::Password("the password is empty".to_owned()));
-    }
-    let hash = Argon2::default()
-        .hash_password(password.as_bytes())
-        .map_err(|e| UsersError::Password(format!("the password cannot be hashed: {e}")))?;
-    Ok(User {
-        name: name.to_owned(),
-        password_hash: hash.to_string(),
-        scram_sha_256: scram_keys(password)?,
-        senders: None,
-    })
 }
 
 /// The keys of RFC 5802 §3, from which the password cannot be had.
@@ -368,7 +445,7 @@ impl Logins {
         own.into_iter().map(SenderMatch::Domain).collect()
     }
 
-    /// A user's keys for SCRAM, with a nonce. Where there is no such user, some that nobody can
+    /// A user's keys for SCRAM, with a nonce. Where there is no such user, or it has none, some that nobody can
     /// prove to know, always with the same salt, so that nobody learns who there is.
     pub(crate) fn keys(&self, name: &str) -> Result<Keys, UsersError> {
         let mut random = [0u8; 24];
@@ -379,7 +456,7 @@ impl Logins {
         let stored = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             self.refresh(&mut known)?;
-            known.users.get(name).map(|u| u.scram_sha_256.clone())
+            known.users.get(name).and_then(|u| u.scram_sha_256.clone())
         };
         let Some(stored) = stored else {
             let salt = hmac::sign(&self.key, name.as_bytes());
@@ -422,9 +499,9 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("sendoff-users-{}", std::process::id()));
         let path = dir.join("users.toml");
         let mut users = Users::load(&path).unwrap();
-        users.add("anna", "geheim").unwrap();
-        assert!(users.add("anna", "x").is_err());
-        assert!(users.add("key=anna", "x").is_err());
+        users.add("anna", Kept::of("geheim").unwrap()).unwrap();
+        assert!(users.add("anna", Kept::of("x").unwrap()).is_err());
+        assert!(users.add("key=anna", Kept::of("x").unwrap()).is_err());
         let logins = Logins::new(path, Vec::new(), b"secret");
         let now = Timestamp::from_secs(1000);
         assert!(!logins.is_remembered("anna", "geheim", now));
@@ -434,7 +511,9 @@ mod tests {
         assert!(logins.is_remembered("anna", "geheim", now));
         assert!(!logins.is_remembered("anna", "falsch", now));
         assert!(!logins.is_remembered("anna", "geheim", now + REMEMBERED_FOR));
-        users.set_password("anna", "neu").unwrap();
+        users
+            .set_password("anna", Kept::of("neu").unwrap())
+            .unwrap();
         assert!(!logins.is_remembered("anna", "geheim", now));
         assert!(logins.check("anna", "neu", now).unwrap());
         users.remove("anna").unwrap();

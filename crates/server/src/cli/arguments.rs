@@ -375,7 +375,15 @@ pub(super) enum UserCommand {
     Add {
         /// The name.
         name: String,
+        #[command(flatten)]
+        hashed: Hashed,
+        /// Change nothing if there is such a user already.
+        #[arg(long)]
+        if_missing: bool,
     },
+    /// Print what the users' file keeps of a password, as lines for that file or as JSON; the password is asked for, or
+    /// read from standard input. Changes nothing.
+    Hash,
     /// List the users.
     List,
     /// Show or set the addresses that a user may send from.
@@ -392,12 +400,29 @@ pub(super) enum UserCommand {
     Password {
         /// The name.
         name: String,
+        #[command(flatten)]
+        hashed: Hashed,
     },
     /// Take a user out.
     Remove {
         /// The name.
         name: String,
+        /// Do not complain if there is no such user.
+        #[arg(long)]
+        if_exists: bool,
     },
+}
+
+/// What is kept of a password, instead of the password.
+#[derive(Debug, Args)]
+pub(super) struct Hashed {
+    /// Instead of a password its Argon2 hash (`$argon2id$…`), from `sendoff user hash`.
+    #[arg(long)]
+    pub(super) hash: Option<String>,
+    /// With --hash: the keys for SCRAM-SHA-256 (`SCRAM-SHA-256$…`), from `sendoff user hash`. Without them logins by
+    /// SCRAM fail, which some clients prefer.
+    #[arg(long, requires = "hash")]
+    pub(super) scram: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

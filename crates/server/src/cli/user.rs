@@ -4,10 +4,10 @@ use std::io::{IsTerminal, Read};
 
 use anyhow::Result;
 
-use super::arguments::UserCommand;
+use super::arguments::{Hashed, UserCommand};
 use super::{complain, done, print};
 use crate::config::Config;
-use crate::users::{self, Users};
+use crate::users::{self, Kept, Users};
 use crate::{rights, run};
 
 pub(super) fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
@@ -24,28 +24,61 @@ pub(super) fn user(config: &Config, command: UserCommand, json: bool) -> Result<
             print(&text);
             return Ok(());
         }
-        UserCommand::Add { name } => {
-            users.add(&name, &password()?)?;
+        UserCommand::Add {
+            name, if_missing, ..
+        } if if_missing && users.names().contains(&name.as_str()) => {
+            format!("{name} is a user already: unchanged.")
+        }
+        UserCommand::Add { name, hashed, .. } => {
+            users.check_new(&name)?;
+            users.add(&name, kept(hashed)?)?;
             format!("{name} may log in now.")
         }
-        UserCommand::Password { name } => {
-            users.set_password(&name, &password()?)?;
-            format!("The password of {name} is changed.")
-        }
+        UserCommand::Hash => return print_hash(json),
+        UserCommand::Password { name, hashed } => match users.set_password(&name, kept(hashed)?)? {
+            true => format!("The password of {name} is changed."),
+            false => format!("The password of {name} is unchanged."),
+        },
         UserCommand::Senders { name, senders, own } => {
             if senders.is_empty() && !own {
                 return show_senders(config, &users, &name, json);
             }
             let senders = (!own).then_some(senders);
-            users.set_senders(&name, senders)?;
-            format!("{name} may send from other addresses now.")
+            match users.set_senders(&name, senders)? {
+                true => format!("{name} may send from other addresses now."),
+                false => format!("What {name} may send from is unchanged."),
+            }
         }
-        UserCommand::Remove { name } => {
+        UserCommand::Remove { name, if_exists }
+            if if_exists && !users.names().contains(&name.as_str()) =>
+        {
+            format!("There is no user {name}: unchanged.")
+        }
+        UserCommand::Remove { name, .. } => {
             users.remove(&name)?;
             format!("{name} may not log in any more.")
         }
     };
     done(json, &text);
+    Ok(())
+}
+
+/// What is kept of a password: given, or made from one that is asked for.
+fn kept(hashed: Hashed) -> Result<Kept> {
+    let kept = match hashed.hash {
+        Some(hash) => Kept::given(hash, hashed.scram)?,
+        None => Kept::of(&password("Password")?)?,
+    };
+    Ok(kept)
+}
+
+/// What the users' file keeps of a password.
+pub(super) fn print_hash(json: bool) -> Result<()> {
+    let kept = Kept::of(&password("Password")?)?;
+    print(&match json {
+        true => format!("{}\n", serde_json::to_string(&kept)?),
+        false => toml::to_string(&kept)?,
+    });
     Ok(())
 }
 
@@ -73,14 +106,14 @@ fn show_senders(config: &Config, users: &Users, name: &str, json: bool) -> Resul
 }
 
 /// A password from the terminal, unseen, or the first line of standard input.
-fn password() -> Result<String> {
+pub(crate) fn password(what: &str) -> Result<String> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         let mut text = String::new();
         stdin.lock().take(4096).read_to_string(&mut text)?;
         return Ok(text.lines().next().unwrap_or_default().to_owned());
     }
-    complain("Password (it is not shown):");
+    complain(&format!("{what} (it is not shown):"));
     let before = rustix::termios::tcgetattr(&stdin)?;
     let mut silent = before.clone();
     silent.local_modes.remove(rustix::termios::LocalModes::ECHO);

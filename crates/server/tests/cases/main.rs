@@ -9,6 +9,7 @@ mod binary;
 mod check;
 mod conversion;
 mod dane;
+mod deployed;
 mod dialogue;
 mod dkim;
 mod durable;

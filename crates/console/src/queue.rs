@@ -8,11 +8,13 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mail::Timestamp;
-use ops::{Answer, MessageView, Order, QueuedView, Request, Selection, TraceView, Verb};
+use ops::{
+    Answer, MessageView, Order, QueuedView, Request, Selection, SummaryView, TraceView, Verb,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::access::{Admin, Caller, OwnReader};
+use crate::access::{Admin, Caller, OwnReader, Reader};
 use crate::body::{self, Params, Part};
 use crate::openapi::{BodyRefusals, NotFound, Refusals, VerbParam, WholeMail};
 use crate::problem::Problem;
@@ -106,6 +108,42 @@ pub(crate) async fn list(
     });
     let recipients = recipients.await?;
     Ok(Json(QueueList { count, recipients }))
+}
+
+/// How long the lists of a summary are.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SummaryParams {
+    /// Maximum number of domains, answers and submitters each.
+    #[serde(default = "hundred")]
+    #[param(minimum = 0, maximum = 10_000, default = 100)]
+    limit: u64,
+}
+
+/// Count what waits
+///
+/// Domains by the age of their mail, last answers, submitters: one pass over the queue.
+#[utoipa::path(
+    get, path = "/queue/summary", tag = "queue", operation_id = "summarize_queue",
+    security(("key" = ["read"])), params(SummaryParams),
+    responses((status = 200, description = "What waits, in numbers", body = SummaryView), Refusals)
+)]
+pub(crate) async fn summary(
+    Reader(caller): Reader,
+    State(console): State<Console>,
+    Params(asked): Params<SummaryParams>,
+) -> Result<Json<SummaryView>, Problem> {
+    body::page(asked.limit, LIMIT_MAX, 0)?;
+    let request = Request::Summary(asked.limit);
+    let summary = console.ask(&caller, "limit", request, |answer| {
+        if let Answer::Summary(summary) = answer {
+            Some(summary)
+        } else {
+            None
+        }
+    });
+    Ok(Json(*summary.await?))
 }
 
 /// Show one message with its recipients

@@ -90,6 +90,7 @@ fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
         .routes(routes!(batch::send))
         .routes(routes!(status::status))
         .routes(routes!(queue::list))
+        .routes(routes!(queue::summary))
         .routes(routes!(queue::show))
         .routes(routes!(queue::trace))
         .routes(routes!(queue::content))

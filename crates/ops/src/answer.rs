@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::event::{ListedEvent, WebhookTested, WebhookView};
 use crate::explain::Explanation;
+use crate::summary::SummaryView;
 
 /// One waiting recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -304,6 +305,9 @@ pub struct SiteView {
     pub busy: u32,
     /// Idle connections.
     pub idle: u32,
+    /// Recipients in the queue of the domains that lead there: due, waiting for their time, held, or being sent.
+    #[serde(default)]
+    pub waiting: usize,
     /// Recipients that are due there.
     pub due: usize,
     /// The answer that closed it last.
@@ -325,6 +329,7 @@ impl From<schedule::SiteView> for SiteView {
             window: site.window,
             busy: site.busy,
             idle: site.idle,
+            waiting: site.waiting,
             due: site.recipients,
             last_failure: site.last_failure.map(|r| r.to_string()),
             action: None,
@@ -444,6 +449,8 @@ pub enum Answer {
     Queue(Vec<QueuedView>),
     /// A number of recipients.
     Count(u64),
+    /// What waits, in numbers.
+    Summary(Box<SummaryView>),
     /// One message.
     Message(Box<MessageView>),
     /// The life of one message.
@@ -461,7 +468,7 @@ pub enum Answer {
     Content(String),
     /// The sites.
     Sites {
-        /// Every site, those with the most due first.
+        /// Every site, those with the most waiting first.
         sites: Vec<SiteView>,
         /// Domains that are paused.
         paused: Vec<String>,

@@ -10,6 +10,7 @@ mod answer;
 mod event;
 mod explain;
 mod request;
+mod summary;
 mod table;
 
 pub use act::{Acted, act, ended_by_admin, verdict_of_admin};
@@ -25,6 +26,9 @@ pub use event::{
 pub use explain::{Explanation, Step};
 pub use request::{
     HistorySelection, NewSuppression, Order, Request, Selection, SuppressionSelection, Verb,
+};
+pub use summary::{
+    Ages, AnswerCount, DomainCount, SubmitterCount, Summarise, SummaryView, grouped, summary_text,
 };
 pub use table::{
     attempts_table, events_table, labels_lines, later_table, queue_table, sites_table,

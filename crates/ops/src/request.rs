@@ -120,6 +120,8 @@ pub enum Request {
     },
     /// How many wait.
     Count(Selection),
+    /// What waits, in numbers: at most so many domains by age, last answers, submitters.
+    Summary(u64),
     /// One message with its recipients.
     Show(String),
     /// Everything that happened to one message.
@@ -175,6 +177,8 @@ pub enum Request {
         /// How many are passed over first.
         offset: u64,
     },
+    /// How many finished recipients match, counted up to this bound.
+    HistoryCount(HistorySelection, u64),
     /// The detailed log: for everything, or for one domain or sender; on or off.
     Detailed {
         /// A domain or an address; none: everything.
@@ -273,17 +277,18 @@ impl Request {
                 Address::parse(address).map(drop).map_err(|e| e.to_string())
             }
             Self::History { selection, .. } => selection.filter().map(drop),
+            Self::HistoryCount(which, _) => which.filter().map(drop),
             Self::Suppressions { selection, .. } => selection.check(),
             Self::Suppress(new) => new.iter().try_for_each(NewSuppression::check),
             Self::Unsuppress { recipient, scope } => {
-                check_address(Some(recipient))?;
-                check_scope(scope.as_deref())
+                check_address(Some(recipient)).and_then(|()| check_scope(scope.as_deref()))
             }
             Self::Webhook { verb, .. } => verb.check(),
             Self::Backup(directory) if !directory.starts_with('/') => {
                 Err(format!("{directory}: say the whole path, beginning with /"))
             }
-            Self::Sites
+            Self::Summary(_)
+            | Self::Sites
             | Self::Sources
             | Self::Webhooks
             | Self::Events(_)

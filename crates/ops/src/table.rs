@@ -10,7 +10,7 @@ use crate::answer::{
 use crate::event::{ListedEvent, WebhookView};
 
 /// Columns aligned, two spaces between them, the last one free.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let cells = |row: &Vec<String>| row.iter().map(|cell| one_line(cell).into_owned()).collect();
     let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
     let mut widths: Vec<usize> = head.iter().map(|h| h.chars().count()).collect();
@@ -37,7 +37,7 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     out
 }
 
-fn short_time(iso: &str) -> String {
+pub(crate) fn short_time(iso: &str) -> String {
     iso.get(..19).unwrap_or(iso).replace('T', " ")
 }
 
@@ -129,6 +129,7 @@ pub fn sites_table(rows: &[SiteView]) -> String {
         return "Mail goes nowhere at present.\n".to_owned();
     }
     let head = [
+        "WAITING",
         "DUE",
         "BUSY",
         "IDLE",
@@ -139,6 +140,7 @@ pub fn sites_table(rows: &[SiteView]) -> String {
     ];
     let cells = |s: &SiteView| {
         vec![
+            s.waiting.to_string(),
             s.due.to_string(),
             s.busy.to_string(),
             s.idle.to_string(),
@@ -240,7 +242,7 @@ pub fn later_table(rows: &[LaterView]) -> String {
 
 /// Entries of the suppression list.
 #[must_use]
-pub fn suppressions_table(rows: &[SuppressionView], matching: u64) -> String {
+pub fn suppressions_table(rows: &[SuppressionView]) -> String {
     if rows.is_empty() {
         return "Nobody is on the list.\n".to_owned();
     }
@@ -271,12 +273,7 @@ pub fn suppressions_table(rows: &[SuppressionView], matching: u64) -> String {
             s.reason.clone(),
         ]
     };
-    let mut text = table(&head, &rows.iter().map(cells).collect::<Vec<_>>());
-    let more = matching.saturating_sub(rows.len() as u64);
-    if more > 0 {
-        text.push_str(&format!("{more} more match (--offset).\n"));
-    }
-    text
+    table(&head, &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
 /// Webhooks and how they fare.

@@ -217,6 +217,8 @@ pub struct SiteView {
     pub busy: u32,
     /// How many are open and idle.
     pub idle: u32,
+    /// Recipients in the queue of the domains that lead there: due, waiting for their time, held, or being sent.
+    pub waiting: usize,
     /// Messages due and not yet with a connection.
     pub messages: usize,
     /// Recipients due and not yet with a connection.
@@ -236,8 +238,8 @@ pub enum StandingView {
     CoolingOff(Timestamp),
 }
 
-impl From<&Site> for SiteView {
-    fn from(site: &Site) -> Self {
+impl SiteView {
+    pub(crate) fn new(site: &Site, waiting: usize) -> Self {
         Self {
             key: site.key.to_string(),
             standing: match site.window.standing {
@@ -248,6 +250,7 @@ impl From<&Site> for SiteView {
             window: site.window.room(),
             busy: site.busy,
             idle: u32::try_from(site.idle.len()).unwrap_or(u32::MAX),
+            waiting,
             messages: site.ready.messages(),
             recipients: site.ready.recipients(),
             last_failure: site.last_failure.clone(),

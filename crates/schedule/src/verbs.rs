@@ -4,6 +4,7 @@
 //! caller's part: the state to commit is what the verb returns.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use mail::{Destination, Domain, RecipientKey, RecipientState, Timestamp};
@@ -232,8 +233,13 @@ impl Scheduler {
         let Some(found) = self.domains.iter().map(|(_, d)| d).find(is_it) else {
             return (false, None);
         };
-        let site = found.site().and_then(|id| self.sites.get(id as usize));
-        (found.paused, site.map(SiteView::from))
+        let view = |id| {
+            Some(SiteView::new(
+                self.sites.get(id as usize)?,
+                self.waiting_at(id),
+            ))
+        };
+        (found.paused, found.site().and_then(view))
     }
 
     /// The name of the site that a worker sends to.
@@ -263,10 +269,30 @@ impl Scheduler {
     /// Every site, those with the most waiting first.
     #[must_use]
     pub fn sites(&self) -> Vec<(SiteId, SiteView)> {
-        let view = |(id, site)| Some((SiteId(u32::try_from(id).ok()?), SiteView::from(site)));
+        let mut waiting: HashMap<u32, usize> = HashMap::new();
+        for (_, domain) in &self.domains {
+            if let Some(site) = domain.site() {
+                *waiting.entry(site).or_default() += domain.recipients as usize;
+            }
+        }
+        let view = |(id, site)| {
+            let id = u32::try_from(id).ok()?;
+            let waiting = waiting.get(&id).copied().unwrap_or_default();
+            Some((SiteId(id), SiteView::new(site, waiting)))
+        };
         let mut all: Vec<_> = self.sites.iter().filter_map(view).collect();
-        all.sort_by(|(_, a), (_, b)| b.recipients.cmp(&a.recipients).then(a.key.cmp(&b.key)));
+        all.sort_by(|(_, a), (_, b)| {
+            let most = (b.waiting, b.recipients).cmp(&(a.waiting, a.recipients));
+            most.then_with(|| a.key.cmp(&b.key))
+        });
         all
+    }
+
+    /// Recipients of the domains that lead to a site.
+    fn waiting_at(&self, site: u32) -> usize {
+        let domains = self.domains.iter().map(|(_, domain)| domain);
+        let its = domains.filter(|domain| domain.site() == Some(site));
+        its.map(|domain| domain.recipients as usize).sum()
     }
 
     /// Everything due is asked again where it goes.

@@ -23,7 +23,7 @@ use crate::event::Event;
 use crate::shared::Shared;
 use crate::{
     acts, backup, explain, http, known, orders, refused, reload, signing, simulated, sources,
-    suppression, unwritten, webhooks,
+    summary, suppression, unwritten, webhooks,
 };
 
 /// A request's line is no longer than this: ten thousand ids fit.
@@ -141,6 +141,7 @@ pub(crate) async fn carry_out(
             list(shared, selection, page).await.map(Answer::Queue)
         }
         Request::Count(selection) => count(shared, selection).await.map(Answer::Count),
+        Request::Summary(limit) => summary::summary(shared, limit).await,
         Request::Show(id) => {
             let found = show(shared, &id).await?;
             Ok(found.map_or_else(|| unknown(&id), |m| Answer::Message(Box::new(m))))
@@ -167,6 +168,7 @@ pub(crate) async fn carry_out(
             limit,
             offset,
         } => orders::history(shared, selection, offset, limit).await,
+        Request::HistoryCount(which, most) => orders::history_count(shared, which, most).await,
         Request::Suppressions {
             selection,
             limit,

@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow};
 use ops::{Answer, Request, Selection};
 
 use crate::admin::socket_path;
-use crate::cli::print;
+use crate::cli::{lists, print, print_cut};
 use crate::config::Config;
 
 /// The server does not answer.
@@ -74,7 +74,12 @@ fn show_progress(done: u64, of: u64) {
 
 /// How many waiting recipients a selection means.
 pub(crate) fn count(config: &Config, selection: &Selection) -> Result<u64> {
-    let answer = ask(config, &Request::Count(selection.clone()))?;
+    number(config, &Request::Count(selection.clone()))
+}
+
+/// What is answered to a question for a number.
+pub(crate) fn number(config: &Config, request: &Request) -> Result<u64> {
+    let answer = ask(config, request)?;
     let Answer::Count(n) = answer else {
         return Err(anyhow!("the server gave another answer than was asked for"));
     };
@@ -89,6 +94,10 @@ pub(crate) fn show(config: &Config, request: &Request, json: bool) -> Result<()>
 /// Prints an answer.
 pub(crate) fn print_answer(answer: Answer, json: bool) -> Result<()> {
     let text = match (json, answer) {
+        (false, answer) if lists::is_list(&answer) => {
+            print_cut(&as_text(answer));
+            return Ok(());
+        }
         (_, Answer::Content(encoded)) => {
             use base64::Engine;
             let content = base64::engine::general_purpose::STANDARD.decode(encoded)?;
@@ -131,10 +140,11 @@ fn backed_up(directory: &str, waiting: u64, bytes: u64, unreadable: &[String]) -
     text
 }
 
-fn as_text(answer: Answer) -> String {
+pub(crate) fn as_text(answer: Answer) -> String {
     match answer {
         Answer::Queue(rows) => ops::queue_table(&rows),
         Answer::Count(n) => format!("{n}\n"),
+        Answer::Summary(view) => ops::summary_text(&view),
         Answer::Message(m) => message(&m),
         Answer::Trace(trace) => {
             let later = trace.message.as_ref().map(later).unwrap_or_default();
@@ -162,7 +172,7 @@ fn as_text(answer: Answer) -> String {
         Answer::Site(view) => domain(&view),
         Answer::Explained(explanation) => explanation.text(),
         Answer::History(rows) => finished(&rows),
-        Answer::Suppressions { entries, matching } => ops::suppressions_table(&entries, matching),
+        Answer::Suppressions { entries, .. } => ops::suppressions_table(&entries),
         Answer::Webhooks(hooks) => ops::webhooks_table(&hooks),
         Answer::WebhookTested(tested) => tested_text(&tested),
         Answer::Events { events, .. } => ops::events_table(&events),

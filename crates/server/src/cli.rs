@@ -4,6 +4,7 @@
 //! cannot be reached.
 
 mod arguments;
+pub(crate) mod lists;
 mod reference;
 mod relay;
 mod replies;
@@ -57,6 +58,37 @@ pub(crate) fn print(text: &str) {
     if std::io::stdout().write_all(text.as_bytes()).is_err() {
         // The reader has seen enough (`| head`).
         std::process::exit(0);
+    }
+}
+
+/// Prints a part of the answer whose lines are rows: on a terminal each is cut to its width.
+pub(crate) fn print_cut(text: &str) {
+    let stdout = std::io::stdout();
+    let size = stdout
+        .is_terminal()
+        .then(|| rustix::termios::tcgetwinsize(&stdout));
+    match size
+        .and_then(Result::ok)
+        .map(|size| usize::from(size.ws_col))
+    {
+        Some(width) if width > 0 => {
+            let lines = text.lines().map(|line| cut(line, width));
+            print(&lines.collect::<String>());
+        }
+        Some(_) | None => print(text),
+    }
+}
+
+/// A line of at most so many characters, with its end.
+fn cut(line: &str, width: usize) -> String {
+    // Written out, what is hidden takes more room.
+    let line = mail::visible(line);
+    match line.char_indices().nth(width) {
+        None => format!("{line}\n"),
+        Some(_) => {
+            let kept: String = line.chars().take(width - 1).collect();
+            format!("{kept}…\n")
+        }
     }
 }
 
@@ -244,7 +276,7 @@ fn reload(path: Option<&PathBuf>, json: bool) -> Result<()> {
 
 fn site(config: &Config, command: SiteCommand, json: bool) -> Result<()> {
     let request = match command {
-        SiteCommand::List => Request::Sites,
+        SiteCommand::List => return lists::show(config, &Request::Sites, json),
         SiteCommand::Pause { domain } => Request::Pause(domain, true),
         SiteCommand::Resume { domain } => Request::Pause(domain, false),
         SiteCommand::Show { domain } => Request::Site(domain),
@@ -405,7 +437,13 @@ fn queue(config: &Config, command: QueueCommand, json: bool) -> Result<()> {
                     offset,
                 },
             };
-            return ask::show(config, &request, json);
+            return match count {
+                true => ask::show(config, &request, json),
+                false => lists::show(config, &request, json),
+            };
+        }
+        QueueCommand::Summary { limit } => {
+            return ask::show(config, &Request::Summary(limit), json);
         }
         QueueCommand::Show { id } => return ask::show(config, &Request::Show(id), json),
         QueueCommand::Trace { id } => return ask::show(config, &Request::Trace(id), json),
@@ -414,7 +452,9 @@ fn queue(config: &Config, command: QueueCommand, json: bool) -> Result<()> {
         QueueCommand::Release(change) => (Verb::Release, change),
         QueueCommand::Retry { change, at } => (Verb::Retry(at), change),
         QueueCommand::Reroute { change, to, .. } => (Verb::Reroute(to), change),
-        QueueCommand::History(asked) => return ask::show(config, &Request::from(asked), json),
+        QueueCommand::History(asked) => {
+            return lists::show(config, &Request::from(asked), json);
+        }
         QueueCommand::Fail(change) => (Verb::Fail, change),
         QueueCommand::Remove(change) => (Verb::Remove, change),
     };

@@ -66,6 +66,7 @@ mod sockets;
 mod sources;
 mod started;
 mod sts;
+mod summary;
 mod suppression;
 mod tls_policy;
 mod tls_reports;

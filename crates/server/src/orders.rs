@@ -231,6 +231,19 @@ pub(crate) async fn history(
     Ok(Answer::History(rows.into_iter().map(&mut view).collect()))
 }
 
+/// How many finished recipients match, counted up to a bound.
+pub(crate) async fn history_count(
+    shared: &Arc<Shared>,
+    selection: HistorySelection,
+    most: u64,
+) -> Result<Answer, String> {
+    let count = blocking(shared, move |shared| {
+        let count = shared.spool.history_count(&selection.filter()?, most);
+        count.map_err(|e| e.to_string())
+    });
+    count.await.map(Answer::Count)
+}
+
 /// What is known of a recipient behind its end: what others reported, and whether its end or one of
 /// these has put it on the suppression list, where it still is.
 fn behind(settings: &Settings, row: &HistoryRow, later: Option<Vec<LaterRow>>) -> Vec<LaterView> {

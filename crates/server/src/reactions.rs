@@ -156,6 +156,7 @@ impl Reactions {
                 window: 0,
                 busy: 0,
                 idle: 0,
+                waiting: 0,
                 due: 0,
                 last_failure: None,
                 action: None,

@@ -414,6 +414,28 @@ pub trait Index: Send + Sync {
         f: &mut dyn FnMut(Row),
     ) -> Result<(), IndexError>;
 
+    /// Since when the most overdue recipient has been due that waits at `now` and is not held; none if there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn oldest_due(&self, now: Timestamp) -> Result<Option<Timestamp>, IndexError> {
+        let mut oldest = None;
+        self.each(&Filter::all(), Page::ALL, now, &mut |row| {
+            if row.status == Status::Waiting && row.due <= now {
+                oldest = Some(oldest.map_or(row.due, |at: Timestamp| at.min(row.due)));
+            }
+        })?;
+        Ok(oldest)
+    }
+
+    /// How many finished recipients match, counted up to a bound.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn history_count(&self, filter: &HistoryFilter, most: u64) -> Result<u64, IndexError> {
+        Ok(self.history(filter, 0, most)?.len() as u64)
+    }
+
     /// A page of the waiting recipients that match.
     ///
     /// # Errors

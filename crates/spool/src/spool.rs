@@ -381,6 +381,33 @@ impl Spool {
         self.shared.index.count(filter, now)
     }
 
+    /// Hands over every waiting recipient, by id; others may use the index meanwhile.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn each_waiting(&self, now: Timestamp, f: &mut dyn FnMut(Row)) -> Result<(), IndexError> {
+        self.flush_index()?;
+        self.shared.index.each(&Filter::all(), Page::ALL, now, f)
+    }
+
+    /// Since when the most overdue recipient has been due that waits at `now` and is not held; none if there is none.
+    /// As the index has it, which may be some commits behind.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn oldest_due(&self, now: Timestamp) -> Result<Option<Timestamp>, IndexError> {
+        self.shared.index.oldest_due(now)
+    }
+
+    /// How many finished recipients match, counted up to a bound.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn history_count(&self, filter: &HistoryFilter, most: u64) -> Result<u64, IndexError> {
+        self.flush_index()?;
+        self.shared.index.history_count(filter, most)
+    }
+
     /// The keys of all waiting recipients that match at `now`, by id.
     ///
     /// # Errors

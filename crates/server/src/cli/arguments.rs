@@ -189,6 +189,12 @@ pub(super) enum QueueCommand {
         #[arg(long)]
         count: bool,
     },
+    /// Count what waits: domains by age, last answers, submitters.
+    Summary {
+        /// Maximum number of domains, answers and submitters each.
+        #[arg(long, default_value_t = 20)]
+        limit: u64,
+    },
     /// Show one message with its recipients.
     Show {
         /// Its id.
@@ -304,7 +310,7 @@ pub(super) enum Sort {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SiteCommand {
-    /// List the sites, those with the most recipients due first; where as many are due, by name.
+    /// List the sites, those with the most recipients waiting first; where as many wait, by name.
     List,
     /// Show where a domain's mail goes at present, and how that stands.
     Show {

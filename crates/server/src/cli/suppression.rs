@@ -122,7 +122,10 @@ pub(super) fn carry_out(config: &Config, command: SuppressionCommand, json: bool
             return import(config, &file, &scope, json);
         }
     };
-    ask::show(config, &request, json)
+    match matches!(request, Request::Suppressions { .. }) {
+        true => super::lists::show(config, &request, json),
+        false => ask::show(config, &request, json),
+    }
 }
 
 fn export(config: &Config) -> Result<()> {

@@ -139,5 +139,5 @@ pub(super) fn events(config: &Config, asked: &Events, json: bool) -> Result<()> 
         types: types(&asked.types)?,
         key: None,
     });
-    ask::show(config, &request, json)
+    super::lists::show(config, &request, json)
 }

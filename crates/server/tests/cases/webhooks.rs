@@ -854,7 +854,8 @@ fn events_are_listed_from_place_to_place_while_they_are_kept() {
         )
     );
     let text = server.run(&["events", "--type", "delivered"]);
-    assert_eq!(text.lines().count(), 2, "{text}");
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.ends_with("\n2 events.\n"), "{text}");
     assert_eq!(reader.get("/api/v1/events?types=sent").status, 400);
     server.reconfigure(|config| config.set("events.keep", ""));
     server.run(&["reload"]);

@@ -419,6 +419,14 @@ impl Index for SqliteIndex {
         waiting::count(self, filter, now)
     }
 
+    fn oldest_due(&self, now: Timestamp) -> Result<Option<Timestamp>, IndexError> {
+        waiting::oldest_due(self, now)
+    }
+
+    fn history_count(&self, filter: &HistoryFilter, most: u64) -> Result<u64, IndexError> {
+        waiting::history_count(self, filter, most)
+    }
+
     fn history(
         &self,
         filter: &HistoryFilter,

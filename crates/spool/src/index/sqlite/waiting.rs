@@ -1,10 +1,15 @@
 //! Lists and numbers of waiting recipients.
 
-use super::condition::{order_by, waiting_condition};
+use rusqlite::OptionalExtension;
+
+use super::condition::{history_condition, order_by, waiting_condition};
 use super::{
-    Filter, INDEX_FILE, IndexError, Page, Row, SqliteIndex, Timestamp, WAITING_COLUMNS,
-    WAITING_TABLES, connect, to_sql, waiting_row,
+    Filter, HISTORY_FILE, HistoryFilter, INDEX_FILE, IndexError, Page, Row, SqliteIndex, Timestamp,
+    WAITING_COLUMNS, WAITING_TABLES, connect, time_from, time_to_sql, to_sql, waiting_row,
 };
+
+/// The code of a recipient that waits and is not held.
+const WAITING: i64 = 0;
 
 pub(super) fn each(
     index: &SqliteIndex,
@@ -20,8 +25,9 @@ pub(super) fn each(
         order_by(page),
     );
     let parameters = rusqlite::params_from_iter(condition.parameters);
-    if filter.names_kinds() {
-        // Each reply has to be looked at: on a connection of its own, as a scan.
+    let is_whole = filter.terms().is_empty() && page.limit == u64::MAX;
+    if filter.names_kinds() || is_whole {
+        // Each reply, or all there is, has to be looked at: on a connection of its own, as a scan.
         let connection = connect(&index.dir.join(INDEX_FILE))?;
         let mut statement = connection.prepare(&sql)?;
         let rows = statement.query_map(parameters, waiting_row)?;
@@ -35,6 +41,34 @@ pub(super) fn each(
         f(row?);
     }
     Ok(())
+}
+
+/// Those that are due come first in their index, so only held ones among them are passed over: on a connection of its
+/// own, because there may be many.
+pub(super) fn oldest_due(
+    index: &SqliteIndex,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, IndexError> {
+    let connection = connect(&index.dir.join(INDEX_FILE))?;
+    let sql = "SELECT due FROM recipient INDEXED BY recipient_due WHERE due <= ? AND status = ? ORDER BY due LIMIT 1";
+    let parameters = (time_to_sql(now), WAITING);
+    let found = connection.query_row(sql, parameters, |row| row.get(0));
+    Ok(found.optional()?.map(time_from))
+}
+
+/// Counts the history up to a bound, on a connection of its own.
+pub(super) fn history_count(
+    index: &SqliteIndex,
+    filter: &HistoryFilter,
+    most: u64,
+) -> Result<u64, IndexError> {
+    let condition = history_condition(filter);
+    let (sql, most) = (condition.sql, to_sql(most));
+    let sql = format!("SELECT count(*) FROM (SELECT 1 FROM history WHERE {sql} LIMIT {most})");
+    let connection = connect(&index.dir.join(HISTORY_FILE))?;
+    let parameters = rusqlite::params_from_iter(condition.parameters);
+    let count: i64 = connection.query_row(&sql, parameters, |r| r.get(0))?;
+    Ok(count.unsigned_abs())
 }
 
 pub(super) fn count(

@@ -12,7 +12,7 @@ use crate::configuration;
 use crate::shell::{install, parents, run, target_directory};
 
 /// Files of `packaging/`, and of the project, with their places in the system.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 13] = [
     ("packaging/sendoff.toml", "usr/share/sendoff/sendoff.toml"),
     (
         "packaging/sendoff.service",
@@ -27,6 +27,14 @@ const FILES: [(&str, &str); 11] = [
     (
         "packaging/deploy-certificate.sh",
         "usr/share/doc/sendoff/deploy-certificate.sh",
+    ),
+    (
+        "packaging/monitoring/alerts.yml",
+        "usr/share/sendoff/monitoring/alerts.yml",
+    ),
+    (
+        "packaging/monitoring/grafana.json",
+        "usr/share/sendoff/monitoring/grafana.json",
     ),
     ("LICENSE-MIT", "usr/share/doc/sendoff/copyright"),
     ("packaging/man/sendmail.8", "usr/share/man/man8/sendmail.8"),

@@ -23,6 +23,8 @@ pub const DELAY_BOUNDS: [u64; 9] = [1, 5, 30, 60, 300, 1800, 7200, 43_200, 172_8
 pub(crate) enum Kind {
     /// It only rises, from the start of the server.
     Counter,
+    /// The same, of time: given in milliseconds, written in seconds.
+    Time,
     /// It rises and falls.
     Gauge,
 }
@@ -59,7 +61,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 }
 
 /// Every metric but the histogram of delays and the version.
-pub(crate) const METRICS: [Metric; 40] = [
+pub(crate) const METRICS: [Metric; 46] = [
     counter(
         "messages_accepted",
         "Messages taken into the queue, reports of our own included",
@@ -138,6 +140,10 @@ pub(crate) const METRICS: [Metric; 40] = [
         "Recipients that are due and wait for a connection",
     ),
     gauge(
+        "oldest_due_seconds",
+        "How long the most overdue recipient has been due that waits and is not held; 0 if none is due",
+    ),
+    gauge(
         "future_recipients",
         "Recipients whose first attempt is set for later",
     ),
@@ -202,6 +208,25 @@ pub(crate) const METRICS: [Metric; 40] = [
         "The same of the certificate that is shown to other servers (outgoing.client_certificate)",
     ),
     gauge("ready", "Whether mail can be taken in: 1 or 0"),
+    gauge("process_resident_memory_bytes", "Memory of the process"),
+    Metric {
+        name: "process_cpu_seconds",
+        kind: Kind::Time,
+        help: "Processor time of the process, its own and the system's for it",
+        label: None,
+    },
+    gauge(
+        "process_open_fds",
+        "Files and sockets that the process has open",
+    ),
+    gauge(
+        "process_max_fds",
+        "How many it may have open; not there without a limit",
+    ),
+    gauge(
+        "process_start_time_seconds",
+        "When the process was started, in seconds since 1970",
+    ),
 ];
 
 /// The name of the histogram.
@@ -209,12 +234,20 @@ pub(crate) const DELAY: &str = "delivery_delay_seconds";
 /// What it counts.
 pub(crate) const DELAY_HELP: &str = "Time from acceptance to delivery, one for each recipient";
 
+/// The name of what tells the version.
+pub(crate) const BUILD: &str = "build_info";
+/// What it says.
+pub(crate) const BUILD_HELP: &str =
+    "Always 1; the version, and the commit that a release was built from";
+
 /// What is measured, now.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
     /// The values of each metric of [`METRICS`] by its name: one, or one for each value of its
     /// label.
     pub values: Vec<(&'static str, Vec<u64>)>,
+    /// The version, and the commit; empty where that is not known.
+    pub build: (&'static str, &'static str),
     /// Deliveries within each of [`DELAY_BOUNDS`] and above the one before, and those above all.
     pub delays: [u64; DELAY_BOUNDS.len() + 1],
     /// The sum of all delays, in milliseconds.
@@ -225,7 +258,7 @@ impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for metric in &METRICS {
             let kind = match metric.kind {
-                Kind::Counter => MetricType::Counter,
+                Kind::Counter | Kind::Time => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,
             };
             let values = self.values.iter().find(|(name, _)| *name == metric.name);
@@ -243,6 +276,10 @@ impl Collector for Figures {
                 encode_value(&mut encoder, metric.kind, *value)?;
             }
         }
+        let (version, commit) = self.build;
+        let labels = [("version", version), ("commit", commit)];
+        let mut build = encoder.encode_descriptor(BUILD, BUILD_HELP, None, MetricType::Gauge)?;
+        build.encode_family(&labels)?.encode_gauge(&1i64)?;
         let buckets: Vec<(f64, u64)> = DELAY_BOUNDS
             .iter()
             .map(|bound| *bound as f64)
@@ -269,6 +306,10 @@ fn encode_value(
 ) -> fmt::Result {
     match kind {
         Kind::Counter => encoder.encode_counter::<[(&str, &str); 0], u64, u64>(&value, None),
+        Kind::Time => {
+            let seconds = value as f64 / 1000.0;
+            encoder.encode_counter::<[(&str, &str); 0], f64, f64>(&seconds, None)
+        }
         Kind::Gauge => encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX)),
     }
 }
@@ -292,7 +333,7 @@ mod tests {
     fn the_page_says_what_there_is() {
         let row = |metric: &Metric| {
             let (kind, suffix) = match metric.kind {
-                Kind::Counter => ("counter", "_total"),
+                Kind::Counter | Kind::Time => ("counter", "_total"),
                 Kind::Gauge => ("gauge", ""),
             };
             let label = metric.label.map(|(name, values)| {
@@ -304,6 +345,9 @@ mod tests {
             format!("| `sendoff_{name}{suffix}` | {kind} | {label} | {help} |")
         };
         let mut rows: Vec<String> = METRICS.iter().map(row).collect();
+        rows.push(format!(
+            "| `sendoff_{BUILD}` | gauge | `version`, `commit` | {BUILD_HELP} |"
+        ));
         let bounds: Vec<String> = DELAY_BOUNDS.iter().map(u64::to_string).collect();
         let bounds = bounds.join(", ");
         rows.push(format!(
@@ -318,6 +362,7 @@ mod tests {
         let values = |m: &Metric| (m.name, vec![7; m.label.map_or(1, |(_, v)| v.len())]);
         let figures = Figures {
             values: METRICS.iter().map(values).collect(),
+            build: ("1.2.3", "abc"),
             delays: [1; DELAY_BOUNDS.len() + 1],
             delays_sum_ms: 2500,
         };
@@ -329,9 +374,65 @@ mod tests {
             "sendoff_delivery_delay_seconds_bucket{le=\"5.0\"} 2\n",
             "sendoff_delivery_delay_seconds_bucket{le=\"+Inf\"} 10\n",
             "sendoff_delivery_delay_seconds_sum 2.5\n",
+            "sendoff_build_info{version=\"1.2.3\",commit=\"abc\"} 1\n",
+            "sendoff_process_cpu_seconds_total 0.007\n",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    const ALERTS: &str = include_str!("../../../packaging/monitoring/alerts.yml");
+    const DASHBOARD: &str = include_str!("../../../packaging/monitoring/grafana.json");
+
+    /// The names of all series.
+    fn series() -> Vec<String> {
+        let name = |metric: &Metric| match metric.kind {
+            Kind::Counter | Kind::Time => format!("sendoff_{}_total", metric.name),
+            Kind::Gauge => format!("sendoff_{}", metric.name),
+        };
+        let ends = ["bucket", "sum", "count"];
+        let delay = ends.map(|end| format!("sendoff_{DELAY}_{end}"));
+        let all = METRICS.iter().map(name).chain(delay);
+        all.chain([format!("sendoff_{BUILD}")]).collect()
+    }
+
+    #[test]
+    fn alerts_and_dashboard_use_metrics_that_there_are() {
+        let series = series();
+        for (file, text) in [("alerts.yml", ALERTS), ("grafana.json", DASHBOARD)] {
+            let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let used: Vec<&str> = words.filter(|w| w.starts_with("sendoff_")).collect();
+            assert!(used.len() > 10, "{file} uses {used:?}");
+            for name in used {
+                assert!(series.iter().any(|known| known == name), "{file}: {name}");
+            }
+        }
+        serde_json::from_str::<serde_json::Value>(DASHBOARD).unwrap();
+    }
+
+    #[test]
+    fn each_alert_says_what_it_is_and_what_to_do() {
+        // The form that is used here; `promtool check rules` reads the whole language.
+        let mut rules = ALERTS.split("\n      - alert: ");
+        assert!(
+            rules
+                .next()
+                .is_some_and(|head| head.ends_with("\n    rules:"))
+        );
+        let mut names = Vec::new();
+        for rule in rules {
+            names.push(rule.lines().next());
+            for key in ["expr", "labels", "annotations", "  summary", "  action"] {
+                let key = format!("\n        {key}:");
+                assert_eq!(rule.matches(&key).count(), 1, "{key} in {rule}");
+            }
+            assert!(rule.contains("{severity: "), "{rule}");
+        }
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "{names:?}");
+        assert!(count > 5);
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::event::{Event, Gauges};
 use crate::shared::Shared;
 use crate::sockets::HttpSocket;
-use crate::{admin, floods, hand_in, listening, sources, unwritten};
+use crate::{admin, floods, hand_in, listening, process, sources, unwritten};
 
 /// The queue's owner answers within this time, or mail is not well taken in.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
@@ -152,14 +152,33 @@ impl Http {
         ]
     }
 
-    fn figures(&self, gauges: Option<Gauges>) -> Figures {
+    /// Of the queue on disk.
+    fn of_spool(&self) -> Vec<(&'static str, Vec<u64>)> {
+        let s = self.0.spool.stats();
+        vec![
+            ("queue_recipients", vec![s.waiting]),
+            ("queue_messages", vec![s.messages]),
+            ("spool_written_bytes", vec![s.bytes_written]),
+            ("spool_moved_bytes", vec![s.bytes_moved]),
+            ("spool_commits", vec![s.commits]),
+            ("spool_syncs", vec![s.syncs]),
+            (
+                "spool_segments",
+                vec![s.hot_segments, s.cold_segments, s.free_segments],
+            ),
+            ("spool_segments_reclaimed", vec![s.reclaimed]),
+            ("spool_damaged", vec![s.damaged]),
+            ("spool_index_backlog", vec![s.index_backlog]),
+        ]
+    }
+
+    fn figures(&self, gauges: Option<Gauges>, oldest_due: u64) -> Figures {
         let ready = self.trouble(gauges).is_none();
         let figures = &self.0.figures;
         let of = |name: &str| {
             let all = figures.all();
             all.iter().find(|(n, _)| *n == name).map_or(0, |(_, v)| *v)
         };
-        let s = self.0.spool.stats();
         let (sources, out_of_service) = sources::counts(&self.0);
         let mut values = vec![
             ("messages_accepted", vec![of("accepted")]),
@@ -188,24 +207,14 @@ impl Http {
                     .map(of)
                     .to_vec(),
             ),
-            ("queue_recipients", vec![s.waiting]),
-            ("queue_messages", vec![s.messages]),
-            ("spool_written_bytes", vec![s.bytes_written]),
-            ("spool_moved_bytes", vec![s.bytes_moved]),
-            ("spool_commits", vec![s.commits]),
-            ("spool_syncs", vec![s.syncs]),
-            (
-                "spool_segments",
-                vec![s.hot_segments, s.cold_segments, s.free_segments],
-            ),
-            ("spool_segments_reclaimed", vec![s.reclaimed]),
-            ("spool_damaged", vec![s.damaged]),
-            ("spool_index_backlog", vec![s.index_backlog]),
             ("sources", vec![sources]),
             ("sources_out_of_service", vec![out_of_service]),
             ("log_lines_lost", vec![self.0.journal.lost()]),
             ("ready", vec![u64::from(ready)]),
+            ("oldest_due_seconds", vec![oldest_due]),
         ];
+        values.extend(self.of_spool());
+        values.extend(process::figures(net::now()));
         values.extend(self.of_lists().into_iter().chain(self.of_settings()));
         if let Some(g) = gauges {
             values.extend([
@@ -220,6 +229,7 @@ impl Http {
         let (delays, delays_sum_ms) = figures.delays.read();
         Figures {
             values,
+            build: process::version(),
             delays,
             delays_sum_ms,
         }
@@ -295,7 +305,8 @@ impl Backend for Http {
     fn figures(&self) -> Later<'_, Figures> {
         Box::pin(async move {
             let gauges = self.gauges().await;
-            self.figures(gauges)
+            let oldest_due = process::oldest_due(&self.0).await;
+            self.figures(gauges, oldest_due)
         })
     }
 

@@ -42,6 +42,7 @@ mod orders;
 mod outcome;
 mod own_mail;
 mod policy;
+mod process;
 mod queue;
 mod quotas;
 mod reach;

@@ -27,6 +27,7 @@ use crate::hops::Marks;
 use crate::journal::Journal;
 use crate::listening::{Listening, Spot};
 use crate::oauth::Oauth;
+use crate::process::OldestDue;
 use crate::quotas::QuotaFile;
 use crate::reactions::Reactions;
 use crate::relayed::Relayed;
@@ -137,6 +138,7 @@ pub(crate) struct Shared {
     pub(crate) listening: Listening,
     /// What came of reading the configuration.
     pub(crate) reloads: Reloads,
+    pub(crate) oldest_due: OldestDue,
     pub(crate) manager: Manager,
 }
 
@@ -344,6 +346,7 @@ impl Shared {
             figures: Figures::default(),
             listening: Listening::default(),
             reloads: Reloads::new(net::now()),
+            oldest_due: OldestDue::default(),
             manager,
         }
     }

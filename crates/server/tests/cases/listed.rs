@@ -138,3 +138,43 @@ fn the_queue_is_told_in_numbers_by_command_and_by_http() {
     let text = server.run(&["site", "list"]);
     assert!(text.starts_with("WAITING  DUE"), "{text}");
 }
+
+#[test]
+fn metrics_tell_how_long_mail_is_due_and_what_the_process_uses() {
+    let scene = Scene::new();
+    let (server, web) = Web::start(&scene, scene.config().set("outgoing.enabled", false));
+    let value = |name: &str| {
+        let text = web.get("/metrics").expect(200).text();
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
+        lines.find_map(|rest| rest.strip_prefix(' ')?.parse::<f64>().ok())
+    };
+    assert_eq!(value("sendoff_oldest_due_seconds"), Some(0.0));
+    send_many(&server, 2, |n| format!("u{n}@a.example"));
+    eventually("it is overdue", SOON, || {
+        value("sendoff_oldest_due_seconds").is_some_and(|seconds| seconds >= 1.0)
+    });
+    server.run(&["queue", "hold", "--all", "--yes"]);
+    eventually("what is held is not due", SOON, || {
+        value("sendoff_oldest_due_seconds") == Some(0.0)
+    });
+    let build = format!(
+        "sendoff_build_info{{version=\"{}\",commit=\"\"}}",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(value(&build), Some(1.0));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("a time after 1970").as_secs_f64();
+    for (name, least, most) in [
+        ("process_resident_memory_bytes", 1e6, 1e10),
+        ("process_cpu_seconds_total", 0.0, 1e4),
+        ("process_open_fds", 5.0, 1e6),
+        ("process_max_fds", 10.0, 1e10),
+        ("process_start_time_seconds", now - 3600.0, now + 2.0),
+    ] {
+        let found = value(&format!("sendoff_{name}"));
+        assert!(
+            found.is_some_and(|n| n >= least && n <= most),
+            "{name}: {found:?}"
+        );
+    }
+}

@@ -82,6 +82,8 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     let tasks = TaskTracker::new();
     let owner = restore(&shared, &recovered, &tasks).await?;
     webhooks::begin(&shared).await.context("webhooks")?;
+    // Whoever has been answered may stop it at once: a signal that nobody listens for would kill it.
+    let signals = Signals::listen().context("listening for signals")?;
     open_doors(&shared)?;
     drops::prepare(&shared);
     tasks.spawn(drops::collect(Arc::clone(&shared)));
@@ -99,8 +101,6 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     tokio::spawn(quotas::keep(Arc::clone(&shared)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared)));
     tokio::spawn(tls_reports::send(Arc::clone(&shared)));
-    // Whoever hears that it is ready may stop it at once.
-    let signals = Signals::listen().context("listening for signals")?;
     tokio::spawn(obey(signals, Arc::clone(&shared), stop));
     welcome::show(&shared.settings().config);
     shared.manager.ready();

@@ -124,7 +124,7 @@ fn what_a_test_key_submits_is_simulated_and_reaches_nobody() {
     assert!(!boxes.path().join("hans").exists());
     assert_eq!(
         server.run(&["suppression", "list"]),
-        "Nobody is on the list.\n"
+        "The suppression list is empty.\n"
     );
 }
 

@@ -12,7 +12,7 @@ use crate::configuration;
 use crate::shell::{install, parents, run, target_directory};
 
 /// Files of `packaging/`, and of the project, with their places in the system.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 12] = [
     ("packaging/sendoff.toml", "usr/share/sendoff/sendoff.toml"),
     (
         "packaging/sendoff.service",
@@ -38,7 +38,6 @@ const FILES: [(&str, &str); 13] = [
     ),
     ("LICENSE-MIT", "usr/share/doc/sendoff/copyright"),
     ("packaging/man/sendmail.8", "usr/share/man/man8/sendmail.8"),
-    ("packaging/man/sendmail.8", "usr/share/man/man1/sendmail.1"),
     ("packaging/man/mailq.1", "usr/share/man/man1/mailq.1"),
     (
         "packaging/man/newaliases.1",

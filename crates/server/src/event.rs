@@ -1,10 +1,13 @@
 //! What happens to the queue, and what its owner and the workers tell each other.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use mail::{Domain, Message, QueueId, RecipientKey};
 use ops::Verb;
-use schedule::{Batch, DomainId, Report, Resolution, SiteOrder, SiteView, Wait, WorkerId};
+use schedule::{
+    Attempted, Batch, DomainId, Report, Resolution, SiteOrder, SiteView, Wait, WorkerId,
+};
 use tokio::sync::oneshot;
 
 use crate::hops::SiteHops;
@@ -79,6 +82,28 @@ pub(crate) struct Finished {
     pub(crate) passed_on: Vec<u32>,
     /// The sources that recipients were tried from last, where one was chosen.
     pub(crate) sources: Vec<(u32, Arc<str>)>,
+}
+
+impl Finished {
+    /// A batch that was not sent to another server, with how its recipients ended.
+    pub(crate) fn here(
+        message: Option<Arc<Message>>,
+        attempted: Vec<Attempted>,
+        began: Instant,
+    ) -> Self {
+        Self {
+            message,
+            report: Report {
+                attempted,
+                service: began.elapsed(),
+                ..Report::default()
+            },
+            transcript: None,
+            reports_taken: Vec::new(),
+            passed_on: Vec::new(),
+            sources: Vec::new(),
+        }
+    }
 }
 
 /// What a worker is given.

@@ -61,6 +61,25 @@ pub(crate) fn attempted(
     }
 }
 
+/// The same where the message may be unreadable: then nothing more is known.
+pub(crate) fn attempted_of(
+    settings: &Settings,
+    message: Option<&Message>,
+    key: RecipientKey,
+    verdict: Verdict,
+) -> Attempted {
+    match message {
+        Some(message) => attempted(settings, message, key.recipient, verdict),
+        None => Attempted {
+            key,
+            verdict,
+            retry_after: None,
+            plan: None,
+            ours: None,
+        },
+    }
+}
+
 /// A next hop of which no host could be used; `ours_until`: it is our fault, and tried again then.
 pub(crate) fn no_host(verdict: Verdict, ours_until: Option<Timestamp>) -> SiteFailure {
     // What a greeting or EHLO is answered with may name a time.

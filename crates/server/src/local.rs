@@ -12,7 +12,6 @@ use deliver::Stage;
 use mail::{
     Address, Class, EnhancedCode, Message, Outcome, PeerHost, RecipientKey, Reply, Timing, Verdict,
 };
-use schedule::{Attempted, Report};
 
 use crate::binary;
 use crate::bounces;
@@ -114,31 +113,10 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
     let settings = shared.settings();
     let attempted = |(key, answer): (&RecipientKey, Answer)| {
         let verdict = verdict(&settings, answer, began.elapsed());
-        match &message {
-            Some(message) => known::attempted(&settings, message, key.recipient, verdict),
-            None => Attempted {
-                key: *key,
-                verdict,
-                retry_after: None,
-                plan: None,
-                ours: None,
-            },
-        }
+        known::attempted_of(&settings, message.as_deref(), *key, verdict)
     };
     let attempted = keys.iter().zip(results).map(attempted).collect();
-    let report = Report {
-        attempted,
-        service: began.elapsed(),
-        ..Report::default()
-    };
-    Finished {
-        message,
-        report,
-        transcript: None,
-        reports_taken: Vec::new(),
-        passed_on: Vec::new(),
-        sources: Vec::new(),
-    }
+    Finished::here(message, attempted, began)
 }
 
 /// What each recipient's answer is: mail to addresses of ours that stand for somebody else's is read

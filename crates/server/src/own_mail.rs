@@ -57,11 +57,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
 
 async fn converse(shared: &Arc<Shared>, stream: UnixStream) {
     let Ok(peer) = stream.peer_cred() else { return };
-    let user = drops::name_of(peer.uid());
-    let answer = match list(shared, user).await {
-        Ok(rows) => Answer::Queue(rows),
-        Err(why) => Answer::Error(why),
-    };
+    // The user database may be a server's.
+    let user = blocking(shared, move |_| Ok(drops::name_of(peer.uid())));
+    let rows = async { list(shared, user.await?).await };
+    let answer = rows.await.map_or_else(Answer::Error, Answer::Queue);
     let (_, mut write) = stream.into_split();
     admin::write_line(&mut write, &answer).await;
 }

@@ -69,7 +69,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
         .send();
     log_recovery(&journal, &recovered);
     log_space(&journal, &spool, &config);
-    warn(&journal, &config);
+    let warnings = warn(&journal, &config);
     let mut config = config;
     config.intake.usage = quotas::restore(&config.data_dir, &journal);
     let settings = settings(config).await?;
@@ -102,7 +102,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     tasks.spawn(tls_reports::keep(Arc::clone(&shared)));
     tokio::spawn(tls_reports::send(Arc::clone(&shared)));
     tokio::spawn(obey(signals, Arc::clone(&shared), stop));
-    welcome::show(&shared.settings().config);
+    welcome::show(&shared.settings().config, &warnings);
     shared.manager.ready();
     tokio::spawn(service::keep_telling(Arc::clone(&shared)));
     let ended = owner.run(received).await;

@@ -12,7 +12,6 @@ use mail::{
     Address, Class, Destination, EnhancedCode, Message, Outcome, RecipientKey, Reply, Timestamp,
     Verdict,
 };
-use schedule::{Attempted, Report};
 use spool::{LaterRow, Note, Op};
 
 use crate::event::{Finished, Job};
@@ -117,33 +116,14 @@ pub(crate) async fn run(shared: &Arc<Shared>, job: Job) -> Finished {
                 Verdict::own(Outcome::Deferred, Class::Recipient, reply, net::now())
             }
         };
-        match &message {
-            Some(message) => known::attempted(&settings, message, *number, verdict),
-            None => Attempted {
-                key: RecipientKey {
-                    id: job.batch.id,
-                    recipient: *number,
-                },
-                verdict,
-                retry_after: None,
-                plan: None,
-                ours: None,
-            },
-        }
+        let key = RecipientKey {
+            id: job.batch.id,
+            recipient: *number,
+        };
+        known::attempted_of(&settings, message.as_deref(), key, verdict)
     });
-    let report = Report {
-        attempted: attempted.collect(),
-        service: began.elapsed(),
-        ..Report::default()
-    };
-    Finished {
-        message,
-        report,
-        transcript: None,
-        reports_taken: Vec::new(),
-        passed_on: Vec::new(),
-        sources: Vec::new(),
-    }
+    let attempted = attempted.collect();
+    Finished::here(message, attempted, began)
 }
 
 /// Whether a recipient of a message is a test: its sender is sent no report.

@@ -9,13 +9,13 @@ use crate::config::Config;
 use crate::config::console::HttpListener;
 
 /// Says it, where somebody looks and the log does not go to the same place.
-pub(crate) fn show(config: &Config) {
+pub(crate) fn show(config: &Config, warnings: &[String]) {
     if std::io::stdout().is_terminal() && config.log.file.is_some() {
-        print(&text(config));
+        print(&text(config, warnings));
     }
 }
 
-fn text(config: &Config) -> String {
+fn text(config: &Config, warnings: &[String]) -> String {
     let mut text = format!(
         "Sendoff {}, {}\n\n",
         env!("SENDOFF_VERSION"),
@@ -56,8 +56,8 @@ fn text(config: &Config) -> String {
     if let Some(file) = &config.log.file {
         row("log", file.display().to_string());
     }
-    for warning in &config.warnings {
-        text += &format!("\nwarning: {warning}\n");
+    for warning in warnings {
+        text += &format!("\n{warning}\n");
     }
     let options = match &config.path {
         Some(path) => format!("--config {} ", path.display()),

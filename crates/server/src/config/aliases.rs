@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use intake::{Alias, Aliases};
+use intake::{Alias, Aliases, LocalDomains};
 use mail::{Address, Domain};
 
 use super::error::{ConfigError, Place};
@@ -20,6 +20,7 @@ pub(super) fn aliases(
     place: &Place<'_>,
     base: &Path,
     hostname: &Domain,
+    local: &LocalDomains,
     warnings: &mut Vec<String>,
 ) -> Result<Aliases> {
     let own = [Some(hostname.clone()), Domain::parse("localhost").ok()];
@@ -40,11 +41,7 @@ pub(super) fn aliases(
         from_file.remove(&name);
         table.insert(name, targets.get_ref().list());
     }
-    let is_here = |domain: &Domain| {
-        let domain = domain.to_ascii().unwrap_or_else(|| domain.clone());
-        let mut local = raw.local.domains.iter();
-        found.is_own(&domain) || local.any(|d| domain.as_str().eq_ignore_ascii_case(d.get_ref()))
-    };
+    let is_here = |domain: &Domain| found.is_own(domain) || local.contains(domain);
     let mut resolved = Vec::new();
     for name in table.keys() {
         let mut targets = Vec::new();

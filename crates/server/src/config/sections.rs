@@ -44,7 +44,8 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
     let tls = tls_files(&raw.tls, place, base)?;
     let local = local_store(&raw.local, place, base)?;
     let (addresses, mut policy) = intake(&raw, place, &hostname, &postmaster, &tls, &local)?;
-    policy.aliases = super::aliases::aliases(&raw, place, base, &hostname, &mut warnings)?;
+    policy.aliases =
+        super::aliases::aliases(&raw, place, base, &hostname, &policy.local, &mut warnings)?;
     let rules = rules(&raw.domain, place)?;
     let senders = super::senders::rules(&raw.sender, place, &hostname, &policy.local)?;
     let outgoing = outgoing(&raw.outgoing, place, base, &mut warnings)?;

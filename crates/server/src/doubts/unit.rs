@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Doubt;
-use crate::config::Config;
+use crate::config::{Config, DATA_DIR};
 
 /// Where units are, the strongest first.
 const UNITS: [&str; 4] = [
@@ -14,11 +14,10 @@ const UNITS: [&str; 4] = [
     "/lib/systemd/system",
 ];
 const NAME: &str = "sendoff.service";
-/// A server with another data directory is not the unit's.
-const DATA_DIR: &str = "/var/lib/sendoff";
 
 /// What of a configuration the service cannot write, where a service manager runs and has the unit.
 pub(crate) fn read_only(config: &Config) -> Vec<Doubt> {
+    // A server with another data directory is not the unit's.
     let is_the_units = config.data_dir == Path::new(DATA_DIR);
     match Path::new("/run/systemd/system").is_dir() && is_the_units {
         true => unit().map_or_else(Vec::new, |unit| judge(config, &unit)),

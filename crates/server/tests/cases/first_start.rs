@@ -25,7 +25,9 @@ fn an_ordinary_user_starts_it_at_a_terminal_and_is_told_what_runs() {
     let binary = scratch.path().join("sendoff");
     fs::copy(BINARY, &binary).expect("a copy of the binary");
     let mut command = Command::new("script");
-    let serve = format!("{} --config {} serve", binary.display(), config.display());
+    // Not below a shell, which would answer for it: some of them die of the Ctrl-C that it has dealt with.
+    let (binary, file) = (binary.display(), config.display());
+    let serve = format!("exec {binary} --config {file} serve");
     if rustix::process::geteuid().is_root() {
         for path in [scratch.path(), &home] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("root may");

@@ -149,7 +149,7 @@ fn findings() -> Result<Vec<String>> {
     found.extend(api::check(&root)?);
     found.extend(events::check(&root)?);
     found.extend(log_events::check(&files, &root)?);
-    found.extend(words::check(&root)?);
+    found.extend(words::check(&files, &root)?);
     Ok(found)
 }
 

@@ -1,12 +1,16 @@
-//! Words of the pages: habits that make readers stop, each with what to write instead.
+//! Words of the pages, and of what the program says: habits that make readers stop, each with what to write instead.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use proc_macro2::{TokenStream, TokenTree};
+use syn::{Lit, LitStr};
+
+use crate::tree::TextFile;
 
 /// What stands in no page, in lower case, and what to write. A blank stands for any blank space.
-const HABITS: [(&str, &str); 20] = [
+const HABITS: [(&str, &str); 22] = [
     ("behind its", "after its"),
     ("behind that", "after that"),
     ("behind the ", "after the"),
@@ -27,10 +31,14 @@ const HABITS: [(&str, &str); 20] = [
     (" shall ", "must, will"),
     ("is of no use to", "is useless for"),
     ("who is not logged in", "a client that has not logged in"),
+    ("re-send", "retry"),
+    (" is none: ", "is not a …: "),
 ];
+/// Crates whose texts no user reads.
+const OWN: [&str; 4] = ["bench", "fuzzing", "lab", "sim"];
 
-/// Habits in the pages, a line each.
-pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
+/// Habits in the pages and in the program's texts, a line each.
+pub(crate) fn check(files: &[TextFile], root: &Path) -> Result<Vec<String>> {
     let mut pages = vec![root.join("README.md")];
     for entry in fs::read_dir(root.join("docs")).context("docs")? {
         let path = entry?.path();
@@ -45,7 +53,56 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
             format!("{name}:{line}: \"{}\": write \"{better}\"", habit.trim())
         }));
     }
+    for file in files.iter().filter(|f| is_said(f)) {
+        let name = file.path.display();
+        let source = file.production().parse();
+        let source: TokenStream = source.map_err(|e| anyhow!("{name}: {e}"))?;
+        let mut said = Vec::new();
+        texts(source, &mut said);
+        found.extend(said.into_iter().flat_map(|(line, text)| {
+            let say = |(_, habit, better): (usize, &str, &str)| {
+                format!("{name}:{line}: \"{}\": write \"{better}\"", habit.trim())
+            };
+            habits(&text).map(say).collect::<Vec<_>>()
+        }));
+    }
     Ok(found)
+}
+
+/// Whether users may come to read what a file says.
+fn is_said(file: &TextFile) -> bool {
+    let mut parts = file.path.iter().filter_map(|part| part.to_str());
+    let is_product =
+        parts.next() == Some("crates") && parts.next().is_some_and(|c| !OWN.contains(&c));
+    let is_source = parts.next() == Some("src");
+    is_product
+        && is_source
+        && file.is_rust()
+        && !file.is_test()
+        && !file.path.ends_with("conformance.rs")
+}
+
+/// The texts of a source file with their lines. Not what documents it: the pages have what users read of that.
+fn texts(source: TokenStream, found: &mut Vec<(usize, String)>) {
+    let mut is_doc = false;
+    for token in source {
+        match token {
+            TokenTree::Ident(ref name) => {
+                is_doc = name == "doc";
+                continue;
+            }
+            TokenTree::Punct(ref mark) if mark.as_char() == '=' => continue,
+            TokenTree::Group(ref group) => texts(group.stream(), found),
+            TokenTree::Literal(ref literal) if !is_doc => {
+                let line = literal.span().start().line;
+                if let Lit::Str(text) = Lit::new(literal.clone()) {
+                    found.push((line, LitStr::value(&text)));
+                }
+            }
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+        is_doc = false;
+    }
 }
 
 /// Each habit with its line; also where the line breaks within it.
@@ -69,5 +126,18 @@ mod tests {
         let text = "Mail is handed\nin by programs.\nIt waits behind a proxy.\nNothing is\ntold.\n";
         let found: Vec<_> = habits(text).map(|(line, habit, _)| (line, habit)).collect();
         assert_eq!(found, [(1, "handed in"), (4, " is told")]);
+    }
+
+    #[test]
+    fn what_the_program_says_is_found_with_its_line_and_comments_are_not() {
+        let source = "/// It shall wait behind the other.\nfn f() {\n    // behind the scenes\n    \
+                      say(\"one\");\n    say(\n        \"two \\\n         words\", r#\"a \"b\"\"#, b\"no\", 'c');\n}\n";
+        let mut found = Vec::new();
+        texts(source.parse().expect("it is Rust"), &mut found);
+        let found: Vec<_> = found
+            .iter()
+            .map(|(line, text)| (*line, text.as_str()))
+            .collect();
+        assert_eq!(found, [(4, "one"), (6, "two words"), (7, "a \"b\"")]);
     }
 }

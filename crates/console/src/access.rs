@@ -111,7 +111,7 @@ impl FromRequestParts<Console> for Watcher {
         if may {
             return Ok(Self);
         }
-        let why = format!("{peer} may not look at figures and health");
+        let why = format!("{peer} may not read metrics and health (metrics_networks)");
         console.backend().log_refused(peer, None, &why);
         Err(
             Problem::new(StatusCode::FORBIDDEN, "wrong-network", why).remedy(

@@ -114,7 +114,10 @@ pub(crate) async fn send(
     let read = tokio::task::spawn_blocking(move || {
         let batch = body::from_json::<Batch>(&octets)?;
         if batch.messages.0.is_empty() {
-            return Err(Problem::field("messages", "there are none"));
+            return Err(Problem::field(
+                "messages",
+                "the list is empty: it takes at least one",
+            ));
         }
         let mails = batch.messages.0.into_iter().enumerate();
         let one = |(n, mail)| {

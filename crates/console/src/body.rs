@@ -108,7 +108,7 @@ pub(crate) async fn receive(
     let mut turn = console.bodies().hold(Vec::new());
     if !turn.resize(1, Duration::ZERO).await {
         return Err(Problem::unavailable(
-            "too many mails are being handed in at once",
+            "too many mails are being submitted at once",
         ));
     }
     let origin = Origin::of(caller.peer);
@@ -155,7 +155,7 @@ async fn hold(memory: &mut Hold, megabytes: u64) -> Result<(), Problem> {
     match memory.resize(megabytes, MEMORY_WAIT).await {
         true => Ok(()),
         false => Err(Problem::unavailable(
-            "too many large mails are being handed in at once",
+            "too many large mails are being submitted at once",
         )),
     }
 }

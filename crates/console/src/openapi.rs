@@ -115,7 +115,7 @@ impl Modify for Key {
 #[openapi(
     info(
         title = "Sendoff",
-        description = "Hand mail in, look at the queue, and change what waits.",
+        description = "Submit mail, look at the queue, and change what waits.",
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
     ),
     tags(

@@ -232,7 +232,7 @@ pub(crate) async fn replay(
     delete, path = "/webhooks/{name}/replay", tag = "events", operation_id = "end_replay",
     security(("key" = ["admin"])),
     params(("name" = String, Path, description = "The webhook")),
-    responses((status = 200, description = "There is none any more", body = Done), NotFound, Refusals)
+    responses((status = 200, description = "It is removed", body = Done), NotFound, Refusals)
 )]
 pub(crate) async fn end_replay(
     Admin(caller): Admin,

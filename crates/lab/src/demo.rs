@@ -55,7 +55,7 @@ const MAILS: &[(&str, &str, &str)] = &[
     (
         "greta@grey.example",
         "A first contact",
-        "deferred by greylisting, delivered at a re-send",
+        "deferred by greylisting, delivered at a retry",
     ),
     (
         "sam@slow.example",
@@ -95,7 +95,7 @@ const MAILS: &[(&str, &str, &str)] = &[
     (
         "dan@dead.example",
         "Knock knock",
-        "deferred until the re-sends run out: nothing listens there",
+        "deferred until the retries run out: nothing listens there",
     ),
 ];
 

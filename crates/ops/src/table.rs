@@ -320,7 +320,7 @@ pub fn webhooks_table(rows: &[WebhookView]) -> String {
         if let Some(replay) = &w.replay {
             let (since, until) = (short_time(&replay.since), short_time(&replay.until));
             text.push_str(&format!(
-                "{}: events from {since} to {until} are told again, {} so far\n",
+                "{}: events from {since} to {until} are sent again, {} so far\n",
                 w.name, replay.sent
             ));
         }

@@ -321,7 +321,7 @@ fn message_head(m: &ops::MessageView) -> String {
 fn later(m: &ops::MessageView) -> String {
     match m.later.is_empty() {
         true => String::new(),
-        false => format!("\nBehind the end:\n{}", ops::later_table(&m.later)),
+        false => format!("\nAfter its end:\n{}", ops::later_table(&m.later)),
     }
 }
 

@@ -119,7 +119,7 @@ fn introduce(path: &Path, address: SocketAddr, world: &DemoWorld) {
         "  takes mail in at   {address}\n  configuration      {}\n\n",
         path.display()
     ));
-    text.push_str("These mails are handed in by SMTP:\n\n");
+    text.push_str("These mails are submitted by SMTP:\n\n");
     for mail in &world.mails {
         text.push_str(&format!("  {:<24} {}\n", mail.recipient, mail.expected));
     }

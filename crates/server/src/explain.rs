@@ -208,7 +208,7 @@ fn rules(settings: &Settings, domain: &Domain, found: &mut Explanation) {
         };
         let set = keys_set(&rule.set);
         let effect = match relay {
-            true => " (Relay Mode: only its re-sends have an effect)",
+            true => " (Relay Mode: only its retries have an effect)",
             false => "",
         };
         found.step("rule", format!("[[domain]] {name}: {set}{effect}"));
@@ -438,7 +438,7 @@ fn limits(
         format!(", but no longer than {}", format_duration(d))
     });
     found.step(
-        "re-sends",
+        "retries",
         format!(
             "{} over {}{lifetime}",
             policy.plan.resends(),

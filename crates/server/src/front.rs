@@ -254,7 +254,7 @@ async fn remember(shared: &Shared, session: &mut Session, memory: &mut Hold, pee
     let began = net::now();
     let there = memory.resize(megabytes, MEMORY_WAIT).await;
     if !there {
-        let why = "too much content is being received at once: this one is thrown away, its client is told to try \
+        let why = "too much content is being received at once: this mail is not taken, its client is asked to try \
                    again";
         log_trouble(shared, peer, why);
         session.give_up_content();

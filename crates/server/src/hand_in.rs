@@ -243,7 +243,7 @@ fn became_of(shared: &Arc<Shared>, message: &Message, result: &Result<(), Commit
     let line = shared.journal.line(now, "accepted-late");
     let line = line.field("id", message.id);
     if let Err(error) = result {
-        let what = "it is not in the queue: nothing is delivered unless it is handed in again";
+        let what = "it is not in the queue: nothing is delivered unless it is submitted again";
         line.field("what", what).field("why", error).send();
         return;
     }

@@ -190,8 +190,8 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
         )),
     };
     if let Some(lost) = lost {
-        let what = "lost with it: what was delivered and failed, the suppression list, which mails were handed in \
-                    under a key before, and what webhooks have been told. A new one was begun";
+        let what = "lost with it: what was delivered and failed, the suppression list, which mails were submitted \
+                    under a key before, and which events were sent to webhooks. A new one was begun";
         let line = journal.line(now, "error").field("what", lost);
         line.field("why", what).send();
     }

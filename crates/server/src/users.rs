@@ -470,7 +470,7 @@ impl Logins {
         };
         parse_keys(&stored, nonce).ok_or_else(|| UsersError::Syntax {
             path: self.path.clone(),
-            why: format!("the keys of `{name}` are damaged: set its password anew"),
+            why: format!("the keys of `{name}` are damaged: set its password again"),
         })
     }
 

@@ -67,7 +67,7 @@ pub enum FieldError {
     #[error("`{0}` is changed or taken out on the way, so that no signature of it holds")]
     Never(String),
     /// RFC 6376 §5.4.
-    #[error("`From` is missing, and a signature that does not cover it is none")]
+    #[error("`From` is missing, and every signature must cover it (RFC 6376 section 5.4)")]
     NoFrom,
 }
 

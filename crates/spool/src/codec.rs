@@ -20,7 +20,7 @@ pub enum DecodeError {
     #[error("the record has an unknown {0}")]
     Unknown(&'static str),
     /// An address or a domain that is none.
-    #[error("the record has an address that is none")]
+    #[error("the record has an address that is not valid")]
     Address,
 }
 

@@ -41,7 +41,7 @@ pub enum IndexError {
     #[error("the queue's index cannot be used: {0}")]
     Io(#[from] std::io::Error),
     /// It did not take in the latest changes, and says why.
-    #[error("the queue's index is behind: {0}")]
+    #[error("the queue's index is out of date: {0}")]
     Behind(String),
     /// What it holds is not what was written.
     #[error("the queue's index is damaged: {0}")]

@@ -108,7 +108,7 @@ fn list<T>(
 ) -> Result<Vec<T>, RuleError> {
     let one = |text: &Spanned<String>| {
         parse(text.get_ref()).ok_or_else(|| {
-            let why = format!("`{}` is none: write {may_be}", text.get_ref());
+            let why = format!("`{}` is not allowed: write {may_be}", text.get_ref());
             wrong(text.span(), key, &why)
         })
     };
@@ -154,7 +154,7 @@ fn rule(raw: RuleText) -> Result<ReplyRule, RuleError> {
         Some((_, "deferred")) => Some(TreatAs::Deferred),
         Some((_, "failed")) => Some(TreatAs::Failed),
         Some((text, other)) => {
-            let why = format!("`{other}` is none: write deferred or failed");
+            let why = format!("`{other}` is not an outcome: write deferred or failed");
             return Err(wrong(text.span(), "treat_as", &why));
         }
     };

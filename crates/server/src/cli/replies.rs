@@ -60,7 +60,7 @@ fn effect(action: &ReplyAction) -> String {
         }
         Reaction::Pause { time } => format!("pause the site for {}", format_duration(*time)),
         Reaction::Plan(plan) => format!(
-            "re-send by a plan of its own: {} over {}",
+            "retried by its own plan: {} retries over {}",
             plan.resends(),
             format_duration(plan.span())
         ),

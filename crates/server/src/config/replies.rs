@@ -252,7 +252,7 @@ fn reaction(text: &ActionText) -> ActionResult<Reaction> {
             Ok(Reaction::Plan(Arc::new(parsed)))
         }
         other => {
-            let why = format!("`{other}` is none: write slow, pause or plan");
+            let why = format!("`{other}` is not a reaction: write slow, pause or plan");
             Err(ActionText::wrong(span, "do", &why))
         }
     }

@@ -234,7 +234,7 @@ fn url(
     let here = address.is_some_and(|a| a.is_loopback()) || url.host == "localhost";
     if !url.tls && !here {
         warnings.push(format!(
-            "the webhook {name} is told in clear text: addresses and answers can be read on the way \
+            "the webhook {name} gets events without TLS: addresses and answers can be read on the way \
              (webhook.url)"
         ));
     }

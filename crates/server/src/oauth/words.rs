@@ -74,7 +74,7 @@ const STANDARD: [(&str, &str); 9] = [
     (
         "invalid_grant",
         "the login is withdrawn, has expired, or is another application's: run `sendoff relay login`. Google \
-         ends it behind 7 days while the application is being tested, and where the password changes; for a service \
+         ends it after 7 days while the application is being tested, and where the password changes; for a service \
          account: its key is withdrawn, the clock is wrong, or there is no such user",
     ),
     ("invalid_client", "client_id or the client secret is wrong"),
@@ -95,7 +95,10 @@ const STANDARD: [(&str, &str); 9] = [
         "access_denied",
         "the person, or an administrator, has said no",
     ),
-    ("expired_token", "the code was not used in time: begin anew"),
+    (
+        "expired_token",
+        "the code was not used in time: start again",
+    ),
     (
         "server_error",
         "the server is in trouble; it is asked again",

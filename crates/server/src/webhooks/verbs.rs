@@ -121,7 +121,7 @@ pub(crate) async fn act(
         WebhookVerb::EndReplay => {
             hook.set_replay(shared, |_| true, None).await?;
             hook.replay_wake.notify_one();
-            let done = Answer::Done(format!("{name} is told nothing of the past."));
+            let done = Answer::Done(format!("{name} gets no past events."));
             ("webhook-replay-ended", None, done)
         }
     };
@@ -194,7 +194,7 @@ async fn pause(shared: &Shared, hook: &Hook, on: bool) -> Result<Answer, String>
     let name = &hook.name;
     Ok(Answer::Done(match on {
         true => format!("{name} is paused: its events wait."),
-        false => format!("{name} is told again, from where it was."),
+        false => format!("{name} gets events again, from where it stopped."),
     }))
 }
 
@@ -239,7 +239,7 @@ async fn replay(
     }
     hook.replay_wake.notify_one();
     Ok(Answer::Done(format!(
-        "{name} is told again what happened from {} to {}.",
+        "{name} gets the events from {} to {} again.",
         span.0, span.1
     )))
 }

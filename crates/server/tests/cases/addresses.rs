@@ -1,23 +1,17 @@
 //! Several addresses for HTTP, each with what it answers, and reverse proxies before them.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use lab::{Config, Scratch, Sendoff};
+use lab::{Config, Scratch, Sendoff, free_address};
 use serde_json::json;
 
 use crate::scene::{BINARY, SENDER, SOON, Scene, needs_python};
 use crate::web::Web;
 
 const MESSAGES: &str = "/api/v1/messages";
-
-fn free() -> SocketAddr {
-    let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    socket.local_addr().expect("its address")
-}
 
 /// Nothing leaves, and nothing answers HTTP yet.
 fn quiet(scene: &Scene) -> Config {
@@ -47,7 +41,7 @@ fn status(socket: &Path, path: &str, more: &str) -> u16 {
 #[test]
 fn each_address_answers_what_it_serves() {
     let scene = Scene::new();
-    let (api, metrics, all) = (free(), free(), free());
+    let (api, metrics, all) = (free_address(), free_address(), free_address());
     let config = serving(quiet(&scene), &api.to_string(), ["api"]);
     let config = serving(config, &metrics.to_string(), ["metrics"]);
     let config = config.set("console.address", all.to_string());
@@ -79,7 +73,7 @@ fn each_address_answers_what_it_serves() {
 #[test]
 fn an_address_of_http_takes_the_place_of_the_default() {
     let scene = Scene::new();
-    let address = free().to_string();
+    let address = free_address().to_string();
     let config = serving(quiet(&scene), &address, ["api", "metrics"]);
     let server = Sendoff::start(BINARY, config);
     let line = server.wait_for_log(&[" listening ", "for=http"], SOON);
@@ -134,7 +128,7 @@ fn a_unix_socket_is_for_owner_and_group_and_one_that_was_left_is_replaced() {
     let file = second.path().join("sendoff.toml");
     let text = format!(
         "data_dir = \"data\"\n[[listener]]\naddress = \"{}\"\n[[http]]\naddress = \"unix:{}\"\n",
-        free(),
+        free_address(),
         path.display()
     );
     std::fs::write(&file, text).expect("a file");
@@ -170,7 +164,7 @@ fn sockets_of_the_service_manager_are_used_for_http_too() {
     let scene = Scene::new();
     let scratch = Scratch::new();
     let path = scratch.path().join("http.sock");
-    let (tcp, unix) = (free().to_string(), path.display().to_string());
+    let (tcp, unix) = (free_address().to_string(), path.display().to_string());
     let config = serving(quiet(&scene), &tcp, ["api"]);
     let config = serving(config, &format!("unix:{unix}"), ["metrics"]);
     let wrapper = ["python3", "-c", ACTIVATE, &tcp, &unix];
@@ -227,9 +221,9 @@ fn what_a_proxy_says_of_its_client_is_believed_of_proxies_only() {
 #[test]
 fn another_address_needs_a_restart_and_the_reload_says_so() {
     let scene = Scene::new();
-    let config = serving(quiet(&scene), &free().to_string(), ["api"]);
+    let config = serving(quiet(&scene), &free_address().to_string(), ["api"]);
     let mut server = Sendoff::start(BINARY, config);
-    server.reconfigure(|config| serving(config, &free().to_string(), ["metrics"]));
+    server.reconfigure(|config| serving(config, &free_address().to_string(), ["metrics"]));
     let said = server.cli(&["reload"]);
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(
@@ -248,7 +242,7 @@ fn check_finds_a_unix_socket_that_cannot_be_made() {
     std::fs::write(scratch.path().join("plain"), "").expect("a file");
     let text = format!(
         "data_dir = \"data\"\n[[listener]]\naddress = \"{}\"\n[[http]]\naddress = \"unix:{}\"\n",
-        free(),
+        free_address(),
         path.display()
     );
     std::fs::write(&file, text).expect("a file");

@@ -40,8 +40,7 @@ impl File {
     }
 
     fn write(&self, text: &str) {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let address = address.expect("a free port");
+        let address = lab::free_address();
         let dir = self.scratch.path().display();
         let text = text.replace("FREE", &address.to_string());
         let text = text.replace("HERE", &dir.to_string());
@@ -253,8 +252,7 @@ fn addresses_of_the_servers_own_are_not_taken_and_those_of_others_are() {
     let wanted = format!("sendoff.toml:4: listener.address: another program listens at {taken}: ");
     assert!(said.text.contains(&wanted), "{}", said.text);
     let twice = format!("[[listener]]\naddress = \"FREE\"\n{GOOD}");
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-    let port = free.expect("a free port").port();
+    let port = lab::free_address().port();
     let twice = twice.replacen("FREE", &format!("0.0.0.0:{port}"), 1);
     file.write(&twice.replacen("FREE", &format!("127.0.0.1:{port}"), 1));
     let said = file.check(&[]);

@@ -1,7 +1,7 @@
 //! Who may write as whom, told apart by nothing that its author can bend.
 
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use lab::{Client, Reply, Scratch, Sendoff};
 
@@ -173,9 +173,7 @@ fn where_local_users_send_as_themselves_a_client_on_this_computer_logs_in() {
 #[test]
 fn where_local_users_send_as_themselves_no_local_proxy_makes_them_trusted() {
     let scene = Scene::new();
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = free.local_addr().expect("its address");
-    drop(free);
+    let address = lab::free_address();
     let listener = [
         ("address", address.to_string().into()),
         ("proxies", ["127.0.0.0/8"].into()),

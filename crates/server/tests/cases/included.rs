@@ -1,12 +1,11 @@
 //! A configuration of several files, with values from the environment and from the service manager.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use lab::{Scratch, Sendoff};
+use lab::{Scratch, Sendoff, free_address};
 use serde_json::Value;
 
 use crate::scene::{BINARY, SOON, Scene, send};
@@ -21,7 +20,7 @@ impl Files {
             "hostname = \"mail.a.example\"\ndata_dir = \"data\"\ninclude = [\"conf.d/*.toml\"]\n\
              [console]\naddress = \"\"\n[[listener]]\naddress = \"{}\"\n[outgoing]\nplan = \"internet\"\n\
              refuse_networks = [\"default\"]\n",
-            free()
+            free_address()
         );
         new.write("sendoff.toml", &first);
         for (name, text) in files {
@@ -54,11 +53,6 @@ impl Files {
         let here = format!("{}/", self.0.path().display());
         String::from_utf8_lossy(&output.stdout).replace(&here, "")
     }
-}
-
-fn free() -> std::net::SocketAddr {
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-    address.expect("a free port")
 }
 
 #[test]

@@ -4,14 +4,9 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 
-use lab::{Client, Config, Scratch, Sendoff, Value};
+use lab::{Client, Config, Scratch, Sendoff, Value, free_address};
 
 use crate::scene::{BINARY, SENDER, SOON, Scene, eventually, log_lines, mail, not_tested};
-
-fn free() -> SocketAddr {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-    free.expect("a free port")
-}
 
 /// A configuration with these listeners alone.
 fn with(config: Config, listeners: &[(SocketAddr, &[(&str, Value)])]) -> Config {
@@ -31,7 +26,7 @@ fn refuses(address: SocketAddr) -> bool {
 fn a_reload_opens_and_closes_listeners_and_sessions_go_on() {
     let scene = Scene::new();
     let host = scene.world.domain("there.example");
-    let (stays, goes, comes) = (free(), free(), free());
+    let (stays, goes, comes) = (free_address(), free_address(), free_address());
     let plain: &[(&str, Value)] = &[];
     let closed: &[(&str, Value)] = &[("networks", ["192.0.2.0/24"].into())];
     let first = scene.config().server();
@@ -72,7 +67,7 @@ fn a_listener_that_cannot_be_opened_refuses_the_reload_as_a_whole() {
     let scene = Scene::new();
     let mut server = scene.start();
     let other = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let (taken, comes) = (other.local_addr().expect("an address"), free());
+    let (taken, comes) = (other.local_addr().expect("an address"), free_address());
     let first = scene.config().server();
     let listeners: [(SocketAddr, &[(&str, Value)]); 2] = [(comes, &[]), (taken, &[])];
     server.reconfigure(|config| with(config, &listeners).set("hostname", "other.lab"));
@@ -150,7 +145,7 @@ fn with_the_units_capability_a_reload_opens_a_low_port_and_without_it_says_so() 
 #[test]
 fn one_address_and_all_addresses_have_listeners_of_their_own_at_one_port() {
     let scene = Scene::new();
-    let own = free();
+    let own = free_address();
     let all: SocketAddr = ([0, 0, 0, 0], own.port()).into();
     let first = scene.config().server();
     let closed: &[(&str, Value)] = &[("networks", ["192.0.2.0/24"].into())];

@@ -184,9 +184,7 @@ fn what_an_lmtp_server_refuses_for_good_comes_back_at_once() {
 #[test]
 fn while_the_lmtp_server_is_away_its_mail_is_taken_and_waits() {
     let scene = Scene::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = lab::free_address();
     let config = scene
         .config()
         .set("local.domains", ["here.example"])

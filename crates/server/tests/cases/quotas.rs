@@ -80,9 +80,7 @@ fn file(server: &Sendoff) -> PathBuf {
 fn a_password_is_good_for_so_many_and_a_network_for_more() {
     let house = House::new();
     let config = house.config("quota.login", "5/day");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let inside = free.local_addr().unwrap();
-    drop(free);
+    let inside = lab::free_address();
     let listener = [
         ("address", inside.to_string().into()),
         ("networks", ["127.0.0.0/8"].into()),

@@ -398,12 +398,15 @@ fn one_network_does_not_fill_the_log() {
     let server = Sendoff::start(BINARY, config);
     let before = server.log().len();
     let kept: Vec<TcpStream> = (0..5).map(|_| from(1, server.address())).collect();
+    let begun = Instant::now();
     // A line each would be 900 kB, and half as much again for what each says.
     for _ in 0..6000 {
         drop(from(1, server.address()));
     }
+    // On a busy computer it takes longer, and more is allowed.
+    let allowed = 400_000 + 16_384 * begun.elapsed().as_secs() as usize;
     let more = server.log().len() - before;
-    assert!(more < 600_000, "{more} octets of log");
+    assert!(more < allowed, "{more} octets of log");
     let what = ["client=127.0.7.0/24", "were left out", "turned-away"];
     let told = server.wait_for_log(&what, SOON);
     assert!(told.is_some(), "{}", server.log());

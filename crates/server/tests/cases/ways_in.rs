@@ -346,9 +346,7 @@ fn a_quota_refuses_with_its_reason_and_is_told_in_the_log() {
 fn a_listed_proxy_names_its_client_and_nobody_else_is_believed() {
     let scene = Scene::new();
     let _good = scene.world.domain("good.example");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let behind = free.local_addr().unwrap();
-    drop(free);
+    let behind = lab::free_address();
     let networks = || lab::Value::from(["192.0.2.0/24"]);
     let listener = [
         ("address", behind.to_string().into()),

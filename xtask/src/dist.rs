@@ -149,8 +149,30 @@ fn checksums(dir: &Path) -> Result<()> {
     fs::write(dir.join("SHA256SUMS"), said).context("SHA256SUMS")
 }
 
+/// Starts the binary on a queue of a million recipients.
+fn try_large_queue(release: &Release, made: &Path) -> Result<()> {
+    say_step("a queue of a million recipients");
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--release",
+            "--package",
+            "spool",
+        ])
+        .args(["--example", "fill"])
+        .current_dir(&release.root);
+    run(&mut cargo)?;
+    let fill = target_directory(&release.root)?.join("release/examples/fill");
+    let name = format!("sendoff-{}-linux-{}", release.version, release.architecture);
+    let script = release.root.join("packaging/try-large-queue.sh");
+    run(Command::new(script).arg(made.join(name)).arg(fill)).map(|said| crate::say(&said))
+}
+
 /// What takes too long for every change and must hold before a release: it can be made, twice with the same result from
-/// different directories, and what it contains runs.
+/// different directories, and what it contains runs, with a queue of a million recipients too.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let release = Release::of(root)?;
     if release.commit.ends_with("-dirty") {
@@ -161,6 +183,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     say_step("package, tried in a clean system");
     let package = deb::name()?;
     run(Command::new(root.join("packaging/try-package.sh")).arg(first.join(package)))?;
+    try_large_queue(&release, &first)?;
     // Elsewhere, and under another name.
     let copy = target_directory(root)?.join("dist-again");
     if copy.exists() {

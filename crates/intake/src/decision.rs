@@ -69,7 +69,7 @@ impl Policy {
                 550,
                 Some(EnhancedCode::new(5, 3, 0)),
                 format!(
-                    "{} is a local domain, and no local store is configured for its mail",
+                    "{} is a local domain, but no local store is configured for its mail",
                     address.domain()
                 ),
             )),
@@ -106,7 +106,7 @@ pub(crate) fn weigh(
     // Our own Received field is in front already.
     if hops > policy.limits.received_hops + 1 {
         let enhanced = EnhancedCode::new(5, 4, 6);
-        let text = "The mail has been through too many servers: it seems to be in a loop";
+        let text = "Too many hops: the message seems to be in a mail loop";
         return Err(Reply::new(554, Some(enhanced), text));
     }
     let content = match fields.end() {
@@ -155,8 +155,8 @@ fn with_header_of_lines(policy: &Policy, content: Bytes) -> Result<Bytes, Reply>
     let header = content.get(..length).unwrap_or_default();
     if !is_canonical(header) || header.contains(&0) {
         let enhanced = EnhancedCode::new(5, 6, 0);
-        let text = "The mail's header has a CR or LF that stands alone, or a NUL: only the body of a \
-                    BINARYMIME message may";
+        let text = "The header has a bare CR or LF, or a NUL: only the body of a BINARYMIME message may contain \
+                    them";
         return Err(Reply::new(550, Some(enhanced), text));
     }
     let line_max = policy.limits.line_length;
@@ -203,7 +203,7 @@ pub(crate) fn too_many_recipients() -> Reply {
     Reply::new(
         452,
         Some(EnhancedCode::new(4, 5, 3)),
-        "Too many recipients: send to the others in a further transaction",
+        "Too many recipients: send to the others in another transaction",
     )
 }
 
@@ -211,6 +211,6 @@ pub(crate) fn no_recipient() -> Reply {
     Reply::new(
         554,
         Some(EnhancedCode::new(5, 5, 1)),
-        "The mail names no recipient",
+        "The message has no recipients",
     )
 }

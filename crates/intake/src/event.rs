@@ -65,8 +65,12 @@ impl AcceptFailure {
     #[must_use]
     pub fn reply(self) -> Reply {
         let (code, detail, text) = match self {
-            Self::Full => (452, 1, "No room for the mail: try again later"),
-            Self::Failed => (451, 0, "The mail could not be saved: try again later"),
+            Self::Full => (
+                452,
+                1,
+                "Not enough disk space for the message: try again later",
+            ),
+            Self::Failed => (451, 0, "The message could not be stored: try again later"),
             Self::Stopping => (451, 2, "The server is stopping: try again later"),
         };
         Reply::new(code, Some(EnhancedCode::new(4, 3, detail)), text)
@@ -130,14 +134,14 @@ impl fmt::Display for Event {
             Self::Refused { what, reply } => write!(f, "refused {what}: {reply}"),
             Self::LoggedIn { user } => write!(f, "user {user} logged in"),
             Self::LoginFailed { user, tls } => {
-                let how = if *tls { "inside TLS" } else { "in clear" };
+                let how = if *tls { "with TLS" } else { "without TLS" };
                 write!(f, "login of user {user} failed ({how})")
             }
             Self::TooManyErrors => f.write_str("ended: too many errors"),
             Self::TimedOut { reason } => write!(f, "ended: timed out waiting for {reason}"),
-            Self::InjectedBehindStartTls => f.write_str("ended: clear text after STARTTLS"),
+            Self::InjectedBehindStartTls => f.write_str("ended: unencrypted data after STARTTLS"),
             Self::QuotaNear { what, .. } => write!(f, "quota nearly used up: {what}"),
-            Self::Lost => f.write_str("connection lost in mid-transaction"),
+            Self::Lost => f.write_str("connection lost during a transaction"),
         }
     }
 }

@@ -93,7 +93,7 @@ fn text(value: &[u8]) -> String {
 fn refusal(field: &Header<'_>, why: &LabelError) -> Reply {
     let name = String::from_utf8_lossy(field.name);
     let name: String = name.chars().take(80).collect();
-    let text = format!("The mail's header field {name} is not accepted: {why}");
+    let text = format!("The header field {name} is not accepted: {why}");
     Reply::new(554, Some(EnhancedCode::new(5, 6, 0)), text)
 }
 
@@ -154,13 +154,16 @@ mod tests {
         for (field, why) in [
             (
                 format!("X-Sendoff-Tag: {long}"),
-                "a tag has 1 to 256 octets",
+                "a tag must have 1 to 256 octets",
             ),
             (
                 format!("X-Sendoff-Meta-A: {long}"),
-                "metadata `a` has at most 256",
+                "metadata `a` can have at most 256",
             ),
-            ("X-Sendoff-Meta-: v".to_owned(), "cannot name metadata"),
+            (
+                "X-Sendoff-Meta-: v".to_owned(),
+                "cannot be a name of metadata",
+            ),
             (
                 "X-Sendoff-Meta-A: v\r\nX-Sendoff-Meta-a: w".to_owned(),
                 "given twice",

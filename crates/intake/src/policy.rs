@@ -160,7 +160,7 @@ pub enum PolicyError {
     },
     /// Login is required and can never be offered.
     #[error(
-        "listener {n} requires a login, and logins are offered over TLS only: set tls to starttls or implicit",
+        "listener {n} requires a login, but logins are offered only over TLS: set tls to starttls or implicit",
         n = .listener + 1
     )]
     LoginWithoutTls {
@@ -168,7 +168,7 @@ pub enum PolicyError {
         listener: usize,
     },
     /// TLS from the first octet without a certificate.
-    #[error("listener {n} has TLS, and there is no certificate: set tls.certificate and tls.private_key", n = .listener + 1)]
+    #[error("listener {n} uses TLS, but there is no certificate: set tls.certificate and tls.private_key", n = .listener + 1)]
     TlsWithoutCertificate {
         /// The listener's place, from 0.
         listener: usize,

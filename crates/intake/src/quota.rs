@@ -22,7 +22,7 @@ pub struct Quota {
 
 /// Why a text is no quota.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no quota: write recipients and a time, such as \"500/hour\" or \"2000/day\"")]
+#[error("`{0}` is not a quota: write recipients and a time, such as \"500/hour\" or \"2000/day\"")]
 pub struct ParseQuotaError(String);
 
 impl FromStr for Quota {

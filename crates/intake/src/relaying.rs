@@ -55,9 +55,11 @@ fn is_in(networks: &[ipnet::IpNet], peer: IpAddr) -> bool {
 pub(crate) fn judge(standing: Standing, is_local: bool, can_log_in: bool) -> Result<(), Reply> {
     match (standing, is_local) {
         (Standing::Trusted, _) | (Standing::Outsider, true) => Ok(()),
-        (Standing::Outsider, false) if can_log_in => Err(refusal("Relaying denied: log in first")),
+        (Standing::Outsider, false) if can_log_in => {
+            Err(refusal("Relaying denied: authentication required"))
+        }
         (Standing::Outsider, false) => Err(refusal(
-            "Relaying denied: your address is not among those that may send to other domains",
+            "Relaying denied: your address is not allowed to send to other domains",
         )),
         (Standing::MustLogIn, _) => Err(log_in_first(true)),
     }
@@ -66,8 +68,8 @@ pub(crate) fn judge(standing: Standing, is_local: bool, can_log_in: bool) -> Res
 /// RFC 4954 §6, RFC 3207 §4.
 pub(crate) fn log_in_first(tls: bool) -> Reply {
     let text = match tls {
-        true => "Log in first",
-        false => "Say STARTTLS, then log in first",
+        true => "Authentication required",
+        false => "Must issue a STARTTLS command first, then authenticate",
     };
     Reply::new(530, Some(EnhancedCode::new(5, 7, 0)), text)
 }

@@ -54,7 +54,7 @@ impl Rights {
         };
         let authors = authors(content).map_err(|why| {
             let text = format!(
-                "The author cannot be determined: {why}. Name the author in one From field"
+                "The author cannot be determined: {why}. Name the author in exactly one From field"
             );
             Reply::new(550, Some(EnhancedCode::new(5, 6, 0)), text)
         })?;

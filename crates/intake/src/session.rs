@@ -314,7 +314,7 @@ impl Session {
 
     /// The server is stopping: the session ends with 421 as soon as no mail is on its way in.
     pub fn shutdown(&mut self) {
-        self.end_soon("the server is stopping");
+        self.end_soon("the server is shutting down");
     }
 
     /// The session ends with 421, for this reason, as soon as no mail is on its way in.

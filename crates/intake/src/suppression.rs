@@ -30,7 +30,7 @@ pub enum Scope {
 /// Why a text is no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no scope: write `all`, `@domain` for a domain's senders, a sender's address, or `user:NAME`"
+    "`{0}` is not a scope: write `all`, `@domain` for a domain's senders, a sender's address, or `user:NAME`"
 )]
 pub struct ParseScopeError(String);
 
@@ -142,9 +142,9 @@ impl Suppression {
     /// that speaks of the address (RFC 3463 §3.2).
     fn refusal(&self) -> Reply {
         let (code, why) = match self.cause {
-            Cause::Failure => (EnhancedCode::new(5, 1, 1), "mail to it failed"),
-            Cause::Complaint => (EnhancedCode::new(5, 7, 0), "its owner complained"),
-            Cause::Administrator => (EnhancedCode::new(5, 7, 0), "an administrator put it there"),
+            Cause::Failure => (EnhancedCode::new(5, 1, 1), "delivery to the address failed"),
+            Cause::Complaint => (EnhancedCode::new(5, 7, 0), "the recipient complained"),
+            Cause::Administrator => (EnhancedCode::new(5, 7, 0), "an administrator added it"),
         };
         let reason = match self.reason.is_empty() {
             true => String::new(),
@@ -161,8 +161,8 @@ impl Suppression {
             }
         };
         let text = format!(
-            "{recipient} is on the suppression list since {since}{until}: {why}{reason}. An \
-             administrator takes it off with `sendoff suppression remove {recipient}{scope}`",
+            "{recipient} is on the suppression list (since {since}{until}): {why}{reason}. An administrator can \
+             remove it with `sendoff suppression remove {recipient}{scope}`",
             recipient = self.recipient,
             since = self.since,
         );

@@ -138,8 +138,8 @@ impl Usage {
         let never = all.iter().find(|(_, quota)| quota.recipients < recipients);
         if let Some((key, quota)) = never {
             let text = format!(
-                "The mail has {recipients} recipients, and the quota of {} never allows as many ({quota}): send it \
-                 in parts, or ask the administrator to raise quota.{}",
+                "The message has {recipients} recipients, more than the quota of {} allows at all ({quota}): send \
+                 it to fewer recipients at a time, or ask the administrator to raise quota.{}",
                 key.name, key.kind,
             );
             return Err(Reply::new(550, Some(EnhancedCode::new(5, 7, 1)), text));
@@ -224,8 +224,8 @@ fn fits(counts: &mut Counts, now: Timestamp, all: &[(Key, Quota)], more: u64) ->
         let first = count.as_ref().and_then(|c| c.steps.front());
         let again = first.map_or(now, |(at, _)| *at + quota.per);
         let text = format!(
-            "The quota of {} is used up: {used} of {quota} recipients; it begins to free in {}. Try again \
-             then, or ask the administrator to raise quota.{}",
+            "The quota of {} is used up: {used} of {quota} recipients. Try again in {}, or ask the administrator \
+             to raise quota.{}",
             key.name,
             format_duration(Duration::from_secs(again.since(now).as_secs() + 1)),
             key.kind,
@@ -286,8 +286,8 @@ mod tests {
         let refusal = check(start + HOUR / 2, 2).unwrap_err();
         assert_eq!(
             refusal.to_string(),
-            "450 4.7.1 The quota of ann is used up: 9 of 10/hour recipients; it begins to free \
-             in 30m1s. Try again then, or ask the administrator to raise quota.user"
+            "450 4.7.1 The quota of ann is used up: 9 of 10/hour recipients. Try again in 30m1s, \
+             or ask the administrator to raise quota.user"
         );
         assert!(usage.check(start, &quotas, &user("otto"), 10).is_ok());
         let nobody = Charged::default();

@@ -34,7 +34,7 @@ pub enum SenderMatch {
 /// Why a text is no match of senders.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` names no sender: write an address, `@domain` for a domain's addresses, or `*` for all"
+    "`{0}` is not a sender: write an address, `@domain` for a domain's addresses, or `*` for all"
 )]
 pub struct ParseSenderMatchError(String);
 
@@ -110,8 +110,8 @@ impl Senders {
     pub fn refusal(&self, user: &str, sender: &Address) -> Reply {
         let allowed = self.named();
         let text = format!(
-            "{user} may not send as {sender}, but as {allowed}: an administrator changes that \
-             with `sendoff user senders`"
+            "{user} may not send as {sender}; allowed: {allowed}. An administrator can change this with `sendoff \
+             user senders`"
         );
         Reply::new(553, Some(EnhancedCode::new(5, 7, 1)), text)
     }
@@ -120,8 +120,8 @@ impl Senders {
     pub(crate) fn author_refusal(&self, user: Option<&str>, author: &Address) -> Reply {
         let (user, allowed) = (user.unwrap_or("You"), self.named());
         let text = format!(
-            "{user} may not write as {author} (From or Sender in the header), but as {allowed}: an administrator \
-             adds addresses with `sendoff user senders`, or sets submission.check_from"
+            "{user} may not write as {author} (From or Sender in the header); allowed: {allowed}. An administrator \
+             can allow addresses with `sendoff user senders`, or set submission.check_from"
         );
         Reply::new(550, Some(EnhancedCode::new(5, 7, 1)), text)
     }
@@ -129,7 +129,7 @@ impl Senders {
     fn named(&self) -> String {
         let allowed: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         match allowed.is_empty() {
-            true => "no address at all".to_owned(),
+            true => "none".to_owned(),
             false => allowed.join(", "),
         }
     }

@@ -18,13 +18,13 @@ pub struct Address {
 #[non_exhaustive]
 pub enum ParseAddressError {
     /// There is no `@` with something before and behind it.
-    #[error("an address is written local@domain")]
+    #[error("an address has the form local@domain")]
     NoAt,
     /// The local part is longer than [`Address::LOCAL_MAX`].
     #[error("the part before the @ is longer than 192 octets")]
     LocalTooLong,
     /// A character in the local part that must be quoted, or none may have.
-    #[error("the part before the @ has a character that is not allowed there")]
+    #[error("the part before the @ contains a character that is not allowed there")]
     Local,
     /// The domain is not one.
     #[error(transparent)]

@@ -9,16 +9,16 @@ use crate::{Address, HeaderEnd, Headers};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unclear {
     /// RFC 5322 §3.6 wants exactly one.
-    #[error("it has no From, or several")]
+    #[error("the header has no From field, or several")]
     From,
     /// Several Sender fields.
-    #[error("it has several Sender fields")]
+    #[error("the header has several Sender fields")]
     Sender,
     /// A line of the header is no field, so that others may see the header end elsewhere.
-    #[error("a line of its header is no field")]
+    #[error("a line of the header is not a header field")]
     Header,
     /// From or Sender cannot be read.
-    #[error("its From or Sender cannot be read: {0}")]
+    #[error("From or Sender cannot be read: {0}")]
     Address(MailboxError),
 }
 

@@ -24,7 +24,7 @@ pub enum ParseDomainError {
     #[error("the domain is longer than 253 octets")]
     TooLong,
     /// A label is empty, longer than 63 octets, or has a character that no host name has.
-    #[error("`{0}` is not a valid label of a domain")]
+    #[error("`{0}` is not a valid part of a domain name")]
     Label(String),
     /// Brackets around something that is not an address (RFC 5321 §4.1.3).
     #[error("`{0}` is not an address literal: write [192.0.2.1] or [IPv6:2001:db8::1]")]

@@ -155,30 +155,30 @@ impl Labels {
 pub enum LabelError {
     /// A tag that cannot be one.
     #[error(
-        "a tag has 1 to {max} octets, without commas and control characters",
+        "a tag must have 1 to {max} octets, without commas and control characters",
         max = Labels::WORD_MAX
     )]
     Tag,
     /// Too many tags.
-    #[error("a message has at most {max} tags", max = Labels::TAGS_MAX)]
+    #[error("a message can have at most {max} tags", max = Labels::TAGS_MAX)]
     Tags,
     /// A name that cannot be one.
     #[error(
-        "`{0}` cannot name metadata: a name has 1 to {max} ASCII letters, digits and - _ .",
+        "`{0}` cannot be a name of metadata: a name must have 1 to {max} ASCII letters, digits and - _ .",
         max = Labels::NAME_MAX
     )]
     Name(String),
     /// A value that cannot be one.
     #[error(
-        "the value of metadata `{0}` has at most {max} octets, without control characters",
+        "the value of metadata `{0}` can have at most {max} octets, without control characters",
         max = Labels::WORD_MAX
     )]
     Value(String),
     /// The same name again.
-    #[error("metadata `{0}` is given twice: names are the same in upper and lower case")]
+    #[error("metadata `{0}` is given twice: upper and lower case do not make different names")]
     Twice(String),
     /// Too many entries.
-    #[error("a message has at most {max} entries of metadata", max = Labels::METADATA_MAX)]
+    #[error("a message can have at most {max} entries of metadata", max = Labels::METADATA_MAX)]
     Entries,
 }
 

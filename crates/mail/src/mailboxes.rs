@@ -38,7 +38,7 @@ pub struct Listed {
 #[non_exhaustive]
 pub enum MailboxError {
     /// What stands there is none.
-    #[error("`{text}` is no mail address: {why}")]
+    #[error("`{text}` is not a mail address: {why}")]
     Address {
         /// What stands there.
         text: String,
@@ -49,13 +49,13 @@ pub enum MailboxError {
     #[error("a quote, comment or bracket is not closed in `{0}`")]
     Open(String),
     /// Several addresses without a comma, or text after one.
-    #[error("there is text after an address in `{0}`: part several addresses by commas")]
+    #[error("there is text after an address in `{0}`: separate several addresses with commas")]
     After(String),
     /// It could be one word or two.
-    #[error("there is a blank within the address `{0}`: part several addresses by commas")]
+    #[error("there is a space within the address `{0}`: separate several addresses with commas")]
     Blank(String),
     /// It could be a line's end for others.
-    #[error("it has a CR, LF or NUL")]
+    #[error("it contains a CR, LF or NUL")]
     LineEnd,
     /// More than anybody writes.
     #[error("there are more than {MAILBOXES_MAX} mail addresses")]

@@ -61,12 +61,12 @@ pub struct ContentRules {
 pub enum ContentError {
     /// A CR or LF that stands alone.
     #[error(
-        "Message has a CR or LF that stands alone (RFC 5321 2.3.8): configure the sending program to end lines with CRLF"
+        "Message has a bare CR or LF (RFC 5321 2.3.8): configure the sending program to end lines with CRLF"
     )]
     BareNewline,
     /// A NUL.
     #[error(
-        "Message has a NUL octet, which no text may have (RFC 5322 2.2): encode what is no text as base64"
+        "Message has a NUL octet, which is not allowed in text (RFC 5322 2.2): encode binary content as base64"
     )]
     Nul,
     /// A line longer than allowed.
@@ -75,10 +75,10 @@ pub enum ContentError {
     )]
     LineTooLong(usize),
     /// Larger than allowed.
-    #[error("Message too big: this server takes messages of up to {0} octets")]
+    #[error("Message too big: this server accepts messages of up to {0} octets")]
     TooLarge(u64),
     /// There is no memory for it.
-    #[error("Too much mail is being received at once: try again later")]
+    #[error("Too much mail is being received at the same time: try again later")]
     NoMemory,
 }
 

@@ -117,25 +117,27 @@ pub enum ExchangeError {
     #[error("Mechanism not supported: use SCRAM-SHA-256, PLAIN or LOGIN")]
     Mechanism,
     /// The client sent `*`.
-    #[error("Login cancelled")]
+    #[error("Authentication cancelled")]
     Cancelled,
     /// Not base 64, or not what the mechanism sends.
-    #[error("Login response is not what the mechanism asks for in base64")]
+    #[error("The response is not valid for this authentication mechanism, or not valid base64")]
     Malformed,
     /// PLAIN with an authorization identity that is another user.
-    #[error("Acting for another user is not supported: leave the authorization identity empty")]
+    #[error(
+        "Authorization as another user is not supported: leave the authorization identity empty"
+    )]
     OtherIdentity,
     /// SCRAM without channel binding, because the client believes that there is none here.
     #[error(
-        "You could bind the login to the connection, and so can we: say SCRAM-SHA-256-PLUS. If you did not see it \
-         offered, somebody stands between us"
+        "Client and server both support channel binding: use SCRAM-SHA-256-PLUS. If it was not offered to you, the \
+         connection is being intercepted"
     )]
     Downgraded,
     /// Channel binding of another kind than ours.
-    #[error("Channel binding of this kind is not supported: use tls-exporter")]
+    #[error("This type of channel binding is not supported: use tls-exporter")]
     BindingKind,
     /// What the client has bound its proof to is not this connection.
-    #[error("The login is bound to another connection than this: somebody may stand between us")]
+    #[error("Channel binding does not match this connection: the connection may be intercepted")]
     Binding,
 }
 

@@ -182,7 +182,9 @@ impl Wire<'_> {
         Some(match self.lines.next(self.input, max)? {
             Line::Text(text) => Ok(text),
             Line::TooLong => Err(refused("Line too long")),
-            Line::BareNewline => Err(refused("A line ends with CR LF, and has neither within")),
+            Line::BareNewline => Err(refused(
+                "Lines must end with CR LF and must not contain a bare CR or LF",
+            )),
         })
     }
 

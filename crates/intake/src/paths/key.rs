@@ -20,10 +20,10 @@ pub struct Keys(Arc<[hmac::Key]>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseKeyError {
     /// A line is not hexadecimal, or short.
-    #[error("line {0} is no secret: write at least 32 hexadecimal digits")]
+    #[error("line {0} is not a secret: write at least 32 hexadecimal digits")]
     Line(usize),
     /// No line holds one.
-    #[error("there is no secret in it: write at least 32 hexadecimal digits on a line")]
+    #[error("it contains no secret: write at least 32 hexadecimal digits on a line")]
     Empty,
 }
 

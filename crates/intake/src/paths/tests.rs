@@ -90,7 +90,7 @@ fn a_return_path_ends_with_its_time_and_with_its_secret() {
     let later = |days: u64| now() + Duration::from_secs(days * DAY);
     assert!(paths.read(&made, later(14)).is_ok());
     let late = paths.read(&made, later(15)).unwrap_err();
-    assert!(late.code == 550 && late.text.contains("over"), "{late}");
+    assert!(late.code == 550 && late.text.contains("expired"), "{late}");
     paths.keys = "ffffffffffffffffffffffffffffffff\n# old\n00112233445566778899aabbccddeeff"
         .parse()
         .unwrap();
@@ -196,7 +196,13 @@ fn mail_that_is_forwarded_gets_an_srs_address_that_leads_back() {
             author.to_string().to_lowercase()
         );
         let late = now() + Duration::from_secs(22 * DAY);
-        assert!(paths.read(&made, late).unwrap_err().text.contains("over"));
+        assert!(
+            paths
+                .read(&made, late)
+                .unwrap_err()
+                .text
+                .contains("expired")
+        );
     }
     let by_relay = |peer: &str| {
         let mut m = message(Some("b@elsewhere.example"), "a@x.example", None);

@@ -10,7 +10,7 @@ use super::{Phase, Session};
 use crate::{AcceptFailure, Event, LoginVerdict, NoKeys};
 
 fn unavailable() -> Reply {
-    let text = "Logins cannot be checked at the moment: try again later";
+    let text = "Temporary authentication failure: try again later";
     Reply::new(454, Some(EnhancedCode::new(4, 7, 0)), text)
 }
 
@@ -77,7 +77,7 @@ impl Session {
                 ask.refuse(Reply::new(
                     535,
                     Some(enhanced),
-                    "User name or password wrong",
+                    "Authentication failed: wrong user name or password",
                 ))
             }
             LoginVerdict::Unavailable => ask.refuse(unavailable()),
@@ -94,8 +94,7 @@ impl Session {
         self.tally.login_failures += 1;
         let tls = self.client.tls;
         self.events.push_back(Event::LoginFailed { user, tls });
-        let text =
-            "Too many logins have failed from your address or for this user: try again later";
+        let text = "Too many failed logins from your address or for this user: try again later";
         Reply::new(454, Some(EnhancedCode::new(4, 7, 0)), text)
     }
 

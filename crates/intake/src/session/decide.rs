@@ -247,15 +247,15 @@ impl Session {
 
     fn auth(&mut self, ask: AskAuth) -> Step {
         let refusal = if self.client.user.is_some() {
-            Some((503, EnhancedCode::new(5, 5, 1), "You are logged in already"))
+            Some((503, EnhancedCode::new(5, 5, 1), "Already authenticated"))
         } else if self.listener.auth == Auth::None || !self.can_log_in() {
             Some((
                 502,
                 EnhancedCode::new(5, 5, 1),
-                "There is no logging in here",
+                "Authentication is not available here",
             ))
         } else if !self.is_private() {
-            let text = "Logging in needs TLS: say STARTTLS first";
+            let text = "Encryption required for authentication: issue a STARTTLS command first";
             Some((538, EnhancedCode::new(5, 7, 11), text))
         } else {
             None
@@ -269,15 +269,16 @@ impl Session {
     fn start_tls(&mut self, now: Timestamp, ask: AskStartTls, behind: bool) -> Option<Step> {
         if !self.can_start_tls() {
             let text = match self.client.tls {
-                true => "TLS is on already",
-                false => "There is no TLS here",
+                true => "TLS is already active",
+                false => "TLS is not available here",
             };
             let enhanced = EnhancedCode::new(5, 5, 1);
             return Some(ask.refuse(Reply::new(503, Some(enhanced), text)));
         }
         if behind {
             self.events.push_back(Event::InjectedBehindStartTls);
-            let text = "Nothing may be sent after STARTTLS before TLS is on";
+            let text =
+                "Data was sent after STARTTLS before the TLS handshake: closing the connection";
             let reply = Reply::new(554, Some(EnhancedCode::new(5, 5, 1)), text);
             return Some(Step::Close(reply));
         }
@@ -298,7 +299,7 @@ fn terms(params: &MailParams, now: Timestamp) -> Result<Terms, Reply> {
     });
     if not_before.is_some_and(|at| at > now + FUTURE_MAX) {
         let text = format!(
-            "A mail may be released in {} at the latest",
+            "A message may be held for at most {}",
             format_duration(FUTURE_MAX)
         );
         return Err(Reply::new(501, Some(EnhancedCode::new(5, 5, 4)), text));
@@ -320,7 +321,7 @@ fn terms(params: &MailParams, now: Timestamp) -> Result<Terms, Reply> {
 }
 
 fn only_reports() -> Reply {
-    let text = "This SRS address takes reports only (MAIL FROM:<>): write to its owner instead";
+    let text = "This SRS address accepts only bounces (MAIL FROM:<>): write to the original sender instead";
     Reply::new(550, Some(EnhancedCode::new(5, 7, 1)), text)
 }
 

@@ -123,9 +123,10 @@ impl Clock {
             "content",
         );
         match self.content {
-            Some(pace) if limits.minimum_rate > 0 && pace.enough_until < silence.at => {
-                due(pace.enough_until, "content at the minimum rate")
-            }
+            Some(pace) if limits.minimum_rate > 0 && pace.enough_until < silence.at => due(
+                pace.enough_until,
+                "content, which arrives below the minimum rate",
+            ),
             Some(_) | None => silence,
         }
     }

@@ -50,7 +50,7 @@ fn content_must_come_and_not_too_slowly() {
     shell.say(OPEN);
     assert_eq!(
         shell.session.deadline().unwrap().reason,
-        "content at the minimum rate"
+        "content, which arrives below the minimum rate"
     );
     shell.wait(minutes(2));
     assert!(shell.closed);

@@ -69,7 +69,7 @@ fn recipients_are_rewritten_after_relaying_was_judged() {
          DATA\r\nx\r\n.\r\n",
     );
     assert!(
-        said.contains("\r\n550 5.7.1 Relaying denied: log in first\r\n"),
+        said.contains("\r\n550 5.7.1 Relaying denied: authentication required\r\n"),
         "{said}"
     );
     let recipients = &shell.accepted[0].envelope.recipients;

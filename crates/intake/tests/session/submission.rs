@@ -26,8 +26,8 @@ fn a_user_sends_from_its_own_addresses_only() {
     let answer = shell.say("MAIL FROM:<ann@other.example>\r\n");
     assert_eq!(
         answer,
-        "553 5.7.1 ann may not send as ann@other.example, but as @own.example: an administrator \
-         changes that with `sendoff user senders`\r\n"
+        "553 5.7.1 ann may not send as ann@other.example; allowed: @own.example. An administrator \
+         can change this with `sendoff user senders`\r\n"
     );
     assert!(shell.say("MAIL FROM:<>\r\nRSET\r\n").starts_with("250"));
     assert!(

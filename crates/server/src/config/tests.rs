@@ -188,7 +188,7 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
         ),
         (
             "[[listener]]\n[[listener]]\naddress = \"127.0.0.1:465\"\ntls = \"implicit\"",
-            "listener.tls: listener 127.0.0.1:465 has TLS, and there is no certificate",
+            "listener.tls: listener 127.0.0.1:465 uses TLS, but there is no certificate",
         ),
         (
             "hostname = \"a.example\"\n[dns]\nservers = [\"8.8.8.8,1.1.1.1\"]",
@@ -574,5 +574,5 @@ fn a_password_has_a_quota_unless_an_administrator_has_said_what_users_may() {
     let both = "user = [\"500/hour\"]\nlogin = [\"60/hour\", \"300/day\"]";
     assert_eq!(login(both), ["60/hour", "300/day"]);
     let why = parse("[quota]\nlogin = [\"many\"]").unwrap_err();
-    assert!(why.contains("quota.login: `many` is no quota"), "{why}");
+    assert!(why.contains("quota.login: `many` is not a quota"), "{why}");
 }

@@ -445,7 +445,10 @@ fn a_broken_header_is_not_signed_and_one_without_an_end_gets_it_first() {
     ));
     assert_eq!(first(&host, 1).header("dkim-signature"), None);
     let line = signing.server.wait_for_log(&[" unsigned "], SOON).unwrap();
-    assert!(line.contains("a line of its header is no field"), "{line}");
+    assert!(
+        line.contains("a line of the header is not a header field"),
+        "{line}"
+    );
     for (number, content) in [
         (2, format!("From: {SENDER}\r\nSubject: x\r\n")),
         (

@@ -101,7 +101,7 @@ pub enum ParseCommandError {
     #[error("This is an SMTP server")]
     OtherProtocol,
     /// Control characters, or octets that are not UTF-8.
-    #[error("A command is text in UTF-8 without control characters")]
+    #[error("Commands must be UTF-8 text without control characters")]
     NotText,
     /// The command is known, its form is not.
     #[error("Syntax: {expected}")]
@@ -125,7 +125,7 @@ pub enum ParseCommandError {
     #[error("Parameter {0} is given twice")]
     RepeatedParameter(String),
     /// A parameter whose value is not one.
-    #[error("Parameter {name} takes {expected}")]
+    #[error("Parameter {name} must be {expected}")]
     ParameterValue {
         /// The parameter.
         name: &'static str,
@@ -353,14 +353,14 @@ fn mail_params(text: &str, offered: &Extensions) -> Result<MailParams, ParseComm
             }
             "REQUIRETLS" if offered.has(Extension::RequireTls) => {
                 if value.is_some() {
-                    return Err(wrong("REQUIRETLS", "nothing: it has no value"));
+                    return Err(wrong("REQUIRETLS", "without a value"));
                 }
                 params.require_tls = true;
             }
             "BY" if offered.has(Extension::DeliverBy) => params.deliver_by = Some(by_time(given)?),
             "HOLDFOR" | "HOLDUNTIL" if offered.has(Extension::FutureRelease) => {
                 if params.hold.is_some() {
-                    return Err(wrong("HOLDUNTIL", "it, or HOLDFOR, and not both"));
+                    return Err(wrong("HOLDUNTIL", "used without HOLDFOR"));
                 }
                 params.hold = Some(hold(&name, given)?);
             }
@@ -451,7 +451,7 @@ fn priority(given: &str) -> Result<i8, ParseCommandError> {
 
 /// RFC 2852 §4: seconds of up to nine digits, a semicolon, R or N, perhaps T.
 fn by_time(given: &str) -> Result<ByTime, ParseCommandError> {
-    let expected = "seconds, a semicolon, R (with more than 0 seconds) or N, and perhaps T";
+    let expected = "seconds, a semicolon, R (with more than 0 seconds) or N, and optionally T";
     let parsed = given.split_once(';').and_then(|(seconds, mode)| {
         let digits = seconds.trim_start_matches(['+', '-']);
         let is_number = (1..=9).contains(&digits.len())

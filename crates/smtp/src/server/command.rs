@@ -53,12 +53,12 @@ pub(super) fn aside(state: State, command: Command, due: &str) -> Step {
         Command::Vrfy => Reply::new(
             252,
             Some(EnhancedCode::new(2, 5, 0)),
-            "Addresses are not verified here; send the mail and its delivery will be tried",
+            "Cannot VRFY the address, but will accept the message and attempt delivery",
         ),
         Command::Expn => Reply::new(
             502,
             Some(EnhancedCode::new(5, 5, 1)),
-            "Lists are not expanded here",
+            "Mailing lists are not expanded on this server",
         ),
         Command::Help => Reply::new(
             214,
@@ -95,7 +95,7 @@ fn introduce(name: String, extended: bool, wire: &Wire<'_>) -> Step {
 fn reset(helo: Helo) -> Step {
     Step::Reply(
         ExpectMail { helo }.into(),
-        Reply::new(250, Some(ok()), "OK, nothing is open"),
+        Reply::new(250, Some(ok()), "OK"),
     )
 }
 
@@ -109,7 +109,7 @@ impl ExpectHelo {
             Command::Helo(name) => introduce(name, false, wire),
             Command::Ehlo(name) => introduce(name, true, wire),
             Command::Rset => Step::Reply(state.into(), Reply::new(250, Some(ok()), "OK")),
-            other => aside(state.into(), other, "Say EHLO first"),
+            other => aside(state.into(), other, "Send EHLO first"),
         })
     }
 }
@@ -132,7 +132,7 @@ impl ExpectMail {
             Command::Helo(name) => introduce(name, false, wire),
             Command::Ehlo(name) => introduce(name, true, wire),
             Command::Rset => reset(state.helo),
-            other => aside(state.into(), other, "Open a transaction with MAIL first"),
+            other => aside(state.into(), other, "Send MAIL FROM first"),
         })
     }
 }
@@ -167,7 +167,7 @@ impl ExpectRcpt {
             other => aside(
                 state.into(),
                 other,
-                "A transaction is open: go on with RCPT or DATA, or give it up with RSET",
+                "A transaction is open: continue with RCPT or DATA, or cancel it with RSET",
             ),
         })
     }
@@ -197,7 +197,7 @@ fn chunks_only() -> Reply {
     Reply::new(
         503,
         Some(EnhancedCode::new(5, 5, 1)),
-        "A mail with BODY=BINARYMIME comes by BDAT, not by DATA",
+        "BODY=BINARYMIME requires BDAT instead of DATA",
     )
 }
 

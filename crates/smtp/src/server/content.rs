@@ -59,7 +59,7 @@ impl AskContent {
         match self.transfer {
             Transfer::Data => {
                 let reader = DataReader::new(rules, prefix, expected);
-                let reply = Reply::new(354, None, "Send the mail, end it with <CRLF>.<CRLF>");
+                let reply = Reply::new(354, None, "Start mail input; end with <CRLF>.<CRLF>");
                 Step::Reply(State::Data(ReadData { draft, reader }), reply)
             }
             Transfer::Chunk { size, last } => {
@@ -247,11 +247,11 @@ impl ExpectChunk {
             Command::Rset => Answer {
                 helo: state.draft.helo,
             }
-            .reply(Reply::new(250, Some(ok()), "OK, nothing is open")),
+            .reply(Reply::new(250, Some(ok()), "OK")),
             other => aside(
                 state.into(),
                 other,
-                "The mail is not complete: go on with BDAT, or give it up with RSET",
+                "The message is not complete: continue with BDAT, or cancel it with RSET",
             ),
         })
     }

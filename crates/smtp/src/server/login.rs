@@ -105,7 +105,11 @@ impl AskLogin {
     /// It is.
     #[must_use]
     pub fn accept(self) -> Step {
-        let reply = Reply::new(235, Some(EnhancedCode::new(2, 7, 0)), "Logged in");
+        let reply = Reply::new(
+            235,
+            Some(EnhancedCode::new(2, 7, 0)),
+            "Authentication succeeded",
+        );
         Step::Reply(ExpectMail { helo: self.helo }.into(), reply)
     }
 

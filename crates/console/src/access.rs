@@ -111,11 +111,12 @@ impl FromRequestParts<Console> for Watcher {
         if may {
             return Ok(Self);
         }
-        let why = format!("{peer} may not read metrics and health (metrics_networks)");
+        let why =
+            format!("{peer} is not allowed to read metrics and health (console.metrics_networks)");
         console.backend().log_refused(peer, None, &why);
         Err(
             Problem::new(StatusCode::FORBIDDEN, "wrong-network", why).remedy(
-                "An administrator adds the network to console.metrics_networks in the configuration.",
+                "An administrator can add the network to console.metrics_networks in the configuration.",
             ),
         )
     }
@@ -124,17 +125,17 @@ impl FromRequestParts<Console> for Watcher {
 fn peer(parts: &Parts) -> Result<IpAddr, Problem> {
     let peer = parts.extensions.get::<Peer>();
     peer.map(|p| p.0)
-        .ok_or_else(|| Problem::unavailable("the client's address is not known"))
+        .ok_or_else(|| Problem::unavailable("the client's address is unknown"))
 }
 
 async fn authorize(parts: &Parts, console: &Console, scope: Scope) -> Result<Caller, Problem> {
     let peer = peer(parts)?;
     let secret = bearer(&parts.headers);
     let Some(secret) = secret else {
-        let why = "this request has no key";
+        let why = "the request has no API key";
         return Err(
             Problem::new(StatusCode::UNAUTHORIZED, "no-key", why).remedy(
-                "Make a key with `sendoff key add NAME --scope …` and send it as `Authorization: Bearer …`.",
+                "Create a key with `sendoff key add NAME --scope …` and send it as `Authorization: Bearer …`.",
             ),
         );
     };
@@ -146,25 +147,29 @@ async fn authorize(parts: &Parts, console: &Console, scope: Scope) -> Result<Cal
         Ok(Ok(None)) => {
             console
                 .backend()
-                .log_refused(peer, None, "there is no such key");
+                .log_refused(peer, None, "the API key is not valid");
             tokio::time::sleep(WRONG_KEY_WAIT).await;
-            let why = "there is no such key";
+            let why = "the API key is not valid";
             return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong-key", why)
-                .remedy("It may have been revoked: `sendoff key list` shows those there are."));
+                .remedy("It may have been revoked: `sendoff key list` lists the valid keys."));
         }
         Ok(Err(error)) => {
             console
                 .backend()
                 .log_refused(peer, None, &error.to_string());
-            return Err(Problem::unavailable("the keys' file cannot be read"));
+            return Err(Problem::unavailable("the key file cannot be read"));
         }
         Err(_) => return Err(Problem::unavailable("the key could not be checked")),
     };
     if !key.allows(scope) {
-        let why = format!("the key `{}` has no scope `{}`", key.name, scope.word());
+        let why = format!(
+            "the key `{}` does not have the scope `{}`",
+            key.name,
+            scope.word()
+        );
         console.backend().log_refused(peer, Some(&key.name), &why);
         return Err(Problem::new(StatusCode::FORBIDDEN, "wrong-scope", why)
-            .remedy("Use a key that has it, or make one with `sendoff key add`."));
+            .remedy("Use a key with this scope, or create one with `sendoff key add`."));
     }
     Ok(Caller { key, peer })
 }
@@ -221,7 +226,7 @@ fn may_pass(console: &Console, request: &mut Request) -> Result<(), Problem> {
     let settings = console.backend().settings();
     let connection = request.extensions().get::<Connection>().copied();
     let connection =
-        connection.ok_or_else(|| Problem::unavailable("the client's address is not known"))?;
+        connection.ok_or_else(|| Problem::unavailable("the client's address is unknown"))?;
     let backend = console.backend();
     let client = client(request.headers(), &connection, &settings)
         .inspect_err(|why| backend.log_refused(connection.peer, None, why.detail()))?;
@@ -232,9 +237,9 @@ fn may_pass(console: &Console, request: &mut Request) -> Result<(), Problem> {
         What::Rest => (connection.serves.api, false),
     };
     if !is_served {
-        let why = format!("there is nothing at {} here", request.uri().path());
+        let why = format!("{} is not served at this address", request.uri().path());
         return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-path", why)
-            .remedy("http.serves in the configuration says what this address answers."));
+            .remedy("http.serves in the configuration decides what this address serves."));
     }
     // Who watches knows the server by many names, and learns nothing of mail.
     if is_open {
@@ -252,14 +257,14 @@ fn check_host(headers: &HeaderMap, settings: &Settings) -> Result<(), Problem> {
     let [given] = values.as_slice() else {
         return Err(Problem::field(
             "Host",
-            "a request has exactly one Host header",
+            "a request must have exactly one Host header",
         ));
     };
     let given = given.to_str().unwrap_or_default();
     if is_ours(given, settings) {
         return Ok(());
     }
-    let why = format!("this server is not called `{}`", given.escape_debug());
+    let why = format!("`{}` is not a name of this server", given.escape_debug());
     Err(
         Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong-host", why).remedy(
             "Use the server's hostname or a loopback address, or add the name to console.hosts.",
@@ -272,9 +277,9 @@ fn check_tls(client: Client) -> Result<(), Problem> {
     if !client.in_clear || client.ip.is_loopback() {
         return Ok(());
     }
-    let why = "the reverse proxy was asked without TLS";
+    let why = "the client connected to the reverse proxy without TLS";
     Err(Problem::new(StatusCode::FORBIDDEN, "needs-tls", why)
-        .remedy("Use https. If the proxy was asked by https, it must say so in X-Forwarded-Proto."))
+        .remedy("Use https. If the client did, the proxy must report this in X-Forwarded-Proto."))
 }
 
 /// Whether a Host header names this server.

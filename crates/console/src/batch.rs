@@ -90,8 +90,8 @@ impl From<Result<Accepted, Problem>> for BatchResult {
     ),
     request_body = Batch,
     responses(
-        (status = 200, description = "What became of each", body = BatchResults),
-        (status = 422, description = "None was accepted; why, for each", body = BatchResults),
+        (status = 200, description = "The result for each message", body = BatchResults),
+        (status = 422, description = "No message was accepted; the reason for each", body = BatchResults),
         BodyRefusals,
         Refusals,
     )
@@ -116,7 +116,7 @@ pub(crate) async fn send(
         if batch.messages.0.is_empty() {
             return Err(Problem::field(
                 "messages",
-                "the list is empty: it takes at least one",
+                "the list is empty: send at least one message",
             ));
         }
         let mails = batch.messages.0.into_iter().enumerate();
@@ -200,7 +200,7 @@ async fn hand_in_all(
             *place = Some(result.into());
         }
     }
-    let lost = || Err(Problem::unavailable("an error of this server")).into();
+    let lost = || Err(Problem::unavailable("internal server error")).into();
     results
         .into_iter()
         .map(|r| r.unwrap_or_else(lost))
@@ -221,5 +221,5 @@ async fn one(
 }
 
 fn ours(error: tokio::task::JoinError) -> Problem {
-    Problem::unavailable(format!("an error of this server: {error}"))
+    Problem::unavailable(format!("internal server error: {error}"))
 }

@@ -82,7 +82,7 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
 pub(crate) fn unsupported(understood: &str) -> Problem {
     let why = format!("the body must be {understood}");
     let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong-type", why);
-    problem.remedy("Say so in the Content-Type header.")
+    problem.remedy("Set the Content-Type header accordingly.")
 }
 
 /// A mail as it was handed in, and the memory that is held for it.
@@ -108,7 +108,7 @@ pub(crate) async fn receive(
     let mut turn = console.bodies().hold(Vec::new());
     if !turn.resize(1, Duration::ZERO).await {
         return Err(Problem::unavailable(
-            "too many mails are being submitted at once",
+            "too many messages are being submitted at the same time",
         ));
     }
     let origin = Origin::of(caller.peer);
@@ -155,7 +155,7 @@ async fn hold(memory: &mut Hold, megabytes: u64) -> Result<(), Problem> {
     match memory.resize(megabytes, MEMORY_WAIT).await {
         true => Ok(()),
         false => Err(Problem::unavailable(
-            "too many large mails are being submitted at once",
+            "too many large messages are being submitted at the same time",
         )),
     }
 }
@@ -232,7 +232,7 @@ pub(crate) async fn read(body: Body, max: u64) -> Result<Bytes, Problem> {
 }
 
 fn too_large(max: u64) -> Problem {
-    let why = format!("the body is larger than the {max} octets that are allowed");
+    let why = format!("the body is larger than the limit of {max} octets");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why)
         .remedy("Send less, or raise outgoing.max_message_size.")
 }
@@ -244,7 +244,7 @@ fn cut_off(error: Box<dyn std::error::Error + Send + Sync>, max: u64) -> Problem
     Problem::new(
         StatusCode::BAD_REQUEST,
         "cut-off",
-        format!("the body did not arrive whole: {error}"),
+        format!("the body did not arrive completely: {error}"),
     )
 }
 
@@ -266,7 +266,7 @@ pub(crate) fn page(limit: u64, limit_max: u64, offset: u64) -> Result<(), Proble
         false if offset > OFFSET_MAX => ("offset", OFFSET_MAX),
         false => return Ok(()),
     };
-    Err(Problem::field(field, format!("it is at most {max}")))
+    Err(Problem::field(field, format!("it must be at most {max}")))
 }
 
 /// A list of no more than `MAX` entries: one that goes on for ever is not read to its end.
@@ -293,7 +293,9 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Few<T, MAX
                 let mut found = Vec::new();
                 while let Some(entry) = list.next_element()? {
                     if found.len() == MAX {
-                        return Err(A::Error::custom(format!("there are more than {MAX}")));
+                        return Err(A::Error::custom(format!(
+                            "there are more than {MAX} entries"
+                        )));
                     }
                     found.push(entry);
                 }
@@ -317,7 +319,7 @@ impl<'de, const MAX: usize> Deserialize<'de> for OneOrFew<MAX> {
             type Value = Vec<String>;
 
             fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(out, "a string, or a list of up to {MAX} of them")
+                write!(out, "a string, or a list of up to {MAX} strings")
             }
 
             fn visit_str<E: serde::de::Error>(self, one: &str) -> Result<Vec<String>, E> {
@@ -334,7 +336,7 @@ impl<'de, const MAX: usize> Deserialize<'de> for OneOrFew<MAX> {
 }
 
 /// What would be read into named fields as well.
-const A_LIST: &str = "there is a list, where an object with named fields is meant";
+const A_LIST: &str = "it is a list, but must be an object with named fields";
 
 /// Reads JSON; an error names the field.
 pub(crate) fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
@@ -344,7 +346,7 @@ pub(crate) fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem
     let mut reader = serde_json::Deserializer::from_slice(octets);
     let read: T = serde_path_to_error::deserialize(&mut reader).map_err(wrong)?;
     reader.end().map_err(|error| {
-        let why = format!("the body is no JSON: {error}");
+        let why = format!("the body is not valid JSON: {error}");
         Problem::new(StatusCode::BAD_REQUEST, "bad-json", why)
     })?;
     Ok(read)
@@ -370,7 +372,7 @@ fn wrong(error: serde_path_to_error::Error<serde_json::Error>) -> Problem {
         | serde_json::error::Category::Eof => Problem::new(
             StatusCode::BAD_REQUEST,
             "bad-json",
-            format!("the body is no JSON: {why}"),
+            format!("the body is not valid JSON: {why}"),
         ),
     }
 }

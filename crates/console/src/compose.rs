@@ -164,7 +164,9 @@ fn few_fields<'de, D: Deserializer<'de>>(
             let mut found = BTreeMap::new();
             while let Some((name, value)) = map.next_entry()? {
                 if found.len() == PARTS_MAX {
-                    return Err(A::Error::custom(format!("there are more than {PARTS_MAX}")));
+                    return Err(A::Error::custom(format!(
+                        "there are more than {PARTS_MAX} entries"
+                    )));
                 }
                 found.insert(name, value);
             }
@@ -263,7 +265,7 @@ pub(crate) fn compose(
     let env_id = env_id(message.envid.as_deref())?;
     let recipients = wanted([&to, &cc, &bcc], notify)?;
     if recipients.is_empty() {
-        let problem = Problem::field("to", "the mail has no recipients");
+        let problem = Problem::field("to", "the message has no recipients");
         return Err(problem.remedy("Name at least one in to, cc or bcc."));
     }
     plain("subject", &message.subject)?;
@@ -310,7 +312,7 @@ fn env_id(text: Option<&str>) -> Result<Option<String>, Problem> {
         let fits = (1..=ENV_ID_MAX).contains(&encoded.len());
         let good = fits && text.bytes().all(|b| b.is_ascii_graphic());
         good.then_some(encoded).ok_or_else(|| {
-            let why = "it has 1 to 100 visible ASCII characters, where + and = count for three";
+            let why = "it must have 1 to 100 visible ASCII characters; + and = count as three";
             Problem::field("envid", why)
         })
     };
@@ -336,21 +338,27 @@ fn terms(message: &NewMessage, now: Timestamp) -> Result<Terms, Problem> {
     let time = |field: &str, text: Option<&String>| match text {
         None => Ok(None),
         Some(text) => Timestamp::parse_rfc3339(text).map(Some).ok_or_else(|| {
-            let why = "write a time of RFC 3339, such as 2026-01-31T08:00:00Z";
+            let why = "write an RFC 3339 time, such as 2026-01-31T08:00:00Z";
             Problem::field(field, why)
         }),
     };
     let not_before = time("send_at", message.send_at.as_ref())?;
     if not_before.is_some_and(|at| at > now + FUTURE_MAX) {
-        return Err(Problem::field("send_at", "it is at most 60 days away"));
+        return Err(Problem::field(
+            "send_at",
+            "it must be at most 60 days in the future",
+        ));
     }
     let by = time("deliver_by", message.deliver_by.as_ref())?;
     if by.is_some_and(|by| by <= not_before.map_or(now, |at| at.max(now))) {
-        let why = "that time is over before the mail may be sent";
+        let why = "this is before the time from which the message may be sent";
         return Err(Problem::field("deliver_by", why));
     }
     if !(-9..=9).contains(&message.priority) {
-        return Err(Problem::field("priority", "a priority is from -9 to 9"));
+        return Err(Problem::field(
+            "priority",
+            "a priority is a number from -9 to 9",
+        ));
     }
     Ok(Terms {
         not_before: not_before.filter(|at| *at > now),
@@ -367,7 +375,7 @@ fn terms(message: &NewMessage, now: Timestamp) -> Result<Terms, Problem> {
 fn mailbox(field: &str, text: &str) -> Result<Mailbox, Problem> {
     plain(field, text)?;
     if text.len() > MAILBOX_MAX {
-        let why = format!("one mailbox has at most {MAILBOX_MAX} octets");
+        let why = format!("an address with its name may have at most {MAILBOX_MAX} octets");
         return Err(Problem::field(field, why));
     }
     mail::mailbox(text).map_err(|why| {
@@ -401,15 +409,18 @@ pub(crate) fn wanted<'a>(
         }
     }
     if found.len() > RECIPIENTS_MAX {
-        let why = format!("a mail has at most {RECIPIENTS_MAX} recipients");
-        return Err(Problem::field("to", why).remedy("Send several mails."));
+        let why = format!("a message may have at most {RECIPIENTS_MAX} recipients");
+        return Err(Problem::field("to", why).remedy("Send several messages."));
     }
     Ok(found)
 }
 
 fn notify(list: &[NotifyOn]) -> Result<Notify, Problem> {
     if list.contains(&NotifyOn::Never) && list.iter().any(|on| *on != NotifyOn::Never) {
-        return Err(Problem::field("notify", "`never` stands alone"));
+        return Err(Problem::field(
+            "notify",
+            "`never` cannot be combined with other values",
+        ));
     }
     let bit = |on: &NotifyOn| match on {
         NotifyOn::Never => Notify::NEVER,
@@ -431,7 +442,7 @@ fn written(mailbox: &Mailbox) -> Written<'static> {
 /// its own.
 fn plain(field: &str, text: &str) -> Result<(), Problem> {
     if text.contains(char::is_control) {
-        let why = "it has a control character, such as a line's end";
+        let why = "it contains a control character, such as a line break";
         return Err(Problem::field(field, why));
     }
     Ok(())
@@ -441,14 +452,15 @@ fn check_header(name: &str, value: &str) -> Result<(), Problem> {
     let field = format!("headers.{name}");
     let is_name = |b: u8| b.is_ascii_graphic() && b != b':';
     if name.is_empty() || name.len() > 76 || !name.bytes().all(is_name) {
-        let why = "a field's name has 1 to 76 visible ASCII characters and no colon";
+        let why =
+            "the name of a header field must have 1 to 76 visible ASCII characters and no colon";
         return Err(Problem::field(field, why));
     }
     let lower = name.to_ascii_lowercase();
     if OURS.contains(&lower.as_str()) || OUR_BEGINNINGS.iter().any(|b| lower.starts_with(b)) {
-        let problem = Problem::field(field, format!("`{name}` is not set in headers"));
+        let problem = Problem::field(field, format!("`{name}` cannot be set in `headers`"));
         return Err(problem
-            .remedy("Use the key that makes this field, or hand the mail in as message/rfc822."));
+            .remedy("Use the JSON key for this field, or submit the message as message/rfc822."));
     }
     plain(&field, value)
 }
@@ -483,8 +495,8 @@ fn body(message: NewMessage) -> Result<MimePart<'static>, Problem> {
     };
     if files.is_empty() {
         return body.ok_or_else(|| {
-            let problem = Problem::field("text", "the mail has no body");
-            problem.remedy("Give it text, html or attachments; an empty text is one too.")
+            let problem = Problem::field("text", "the message has no body");
+            problem.remedy("Set text, html or attachments; an empty text is allowed.")
         });
     }
     let mut parts: Vec<MimePart<'static>> = body.into_iter().collect();
@@ -497,16 +509,16 @@ fn part(field: &str, attachment: Attachment, is_shown: bool) -> Result<MimePart<
     let kind = attachment.content_type.as_deref();
     let kind = content_type(kind.unwrap_or("application/octet-stream"))
         .map_err(|why| Problem::field(format!("{field}.content_type"), why))?;
-    let content = STANDARD
-        .decode(&attachment.content)
-        .map_err(|e| Problem::field(format!("{field}.content"), format!("no base64: {e}")))?;
+    let content = STANDARD.decode(&attachment.content).map_err(|e| {
+        Problem::field(format!("{field}.content"), format!("not valid base64: {e}"))
+    })?;
     let disposition = if is_shown { "inline" } else { "attachment" };
     let disposition = ContentType::new(disposition).attribute("filename", attachment.filename);
     let mut part = MimePart::new(kind, content).header("Content-Disposition", disposition);
     if let Some(id) = attachment.content_id {
         let visible = |b: u8| b.is_ascii_graphic() && !matches!(b, b'<' | b'>');
         if id.is_empty() || id.len() > 200 || !id.bytes().all(visible) {
-            let why = "it has 1 to 200 visible ASCII characters, without angle brackets";
+            let why = "it must have 1 to 200 visible ASCII characters, without angle brackets";
             return Err(Problem::field(format!("{field}.content_id"), why));
         }
         part = part.header("Content-ID", Raw::new(format!("<{id}>")));
@@ -526,19 +538,22 @@ fn content_type(text: &str) -> Result<ContentType<'static>, String> {
         .split_once('/')
         .is_some_and(|(kind, sub)| token(kind) && token(sub));
     if !is_type {
-        return Err(format!("`{text}` is no media type such as image/png"));
+        return Err(format!("`{text}` is not a media type such as image/png"));
     }
     let kind = name.to_ascii_lowercase();
     if kind.starts_with("multipart/") || kind.starts_with("message/") {
-        return Err(format!("a file of the type {kind} is not put in base64"));
+        return Err(format!(
+            "a file of the type {kind} cannot be attached, because MIME forbids base64 for this \
+                            type"
+        ));
     }
     let mut found = ContentType::new(name.to_owned());
     for piece in pieces {
         let parameter = piece
             .split_once('=')
             .filter(|(n, v)| token(n) && token(v.trim_matches('"')));
-        let (name, value) =
-            parameter.ok_or_else(|| format!("`{piece}` is no parameter such as charset=utf-8"))?;
+        let (name, value) = parameter
+            .ok_or_else(|| format!("`{piece}` is not a parameter such as charset=utf-8"))?;
         found = found.attribute(name.to_owned(), value.trim_matches('"').to_owned());
     }
     Ok(found)

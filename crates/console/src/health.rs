@@ -37,8 +37,8 @@ const OK: Json<Health> = Json(Health {
 #[utoipa::path(
     get, path = "/healthz", tag = "watching", operation_id = "healthz",
     responses(
-        (status = 200, description = "It lives", body = Health),
-        (status = 403, description = "The client is in none of console.metrics_networks", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The process is running", body = Health),
+        (status = 403, description = "The client's address is not in console.metrics_networks", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn healthz(_: Watcher) -> Json<Health> {
@@ -49,9 +49,9 @@ pub(crate) async fn healthz(_: Watcher) -> Json<Health> {
 #[utoipa::path(
     get, path = "/readyz", tag = "watching", operation_id = "readyz",
     responses(
-        (status = 200, description = "The queue is open and answers", body = Health),
-        (status = 403, description = "The client is in none of console.metrics_networks", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Mail would be refused, and why", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "Mail can be accepted", body = Health),
+        (status = 403, description = "The client's address is not in console.metrics_networks", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Mail would be refused; `detail` gives the reason", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn readyz(
@@ -79,7 +79,7 @@ pub(crate) async fn readyz(
     get, path = "/metrics", tag = "watching", operation_id = "metrics",
     responses(
         (status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        (status = 403, description = "The client is in none of console.metrics_networks", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The client's address is not in console.metrics_networks", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn figures(

@@ -278,18 +278,17 @@ impl KeysFile {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
             return wrong(
-                "a key's name has 1 to 64 letters, digits, dots, dashes and underscores".to_owned(),
+                "the name of a key must have 1 to 64 letters, digits, dots, dashes and underscores"
+                    .to_owned(),
             );
         }
         if self.text.key.iter().any(|key| key.name == name) {
             return wrong(format!(
-                "there is a key `{name}` already; `sendoff key revoke {name}` takes it away"
+                "there is a key `{name}` already; `sendoff key revoke {name}` removes it"
             ));
         }
         if scopes.is_empty() {
-            return wrong(
-                "say what it may be used for: --scope send, read-own, read or admin".to_owned(),
-            );
+            return wrong("a key needs a scope: --scope send, read-own, read or admin".to_owned());
         }
         for sender in senders {
             if Address::parse(sender).is_err() && Domain::parse(sender).is_err() {
@@ -334,7 +333,7 @@ impl KeysFile {
 pub fn hash_secret(secret: &str) -> Result<String, KeysError> {
     if secret.len() < OWN_SECRET_MIN {
         return Err(KeysError::Wrong(format!(
-            "a secret has at least {OWN_SECRET_MIN} characters of chance: make one with `openssl rand -hex 32`"
+            "a secret must have at least {OWN_SECRET_MIN} random characters: make one with `openssl rand -hex 32`"
         )));
     }
     Ok(digest_of(secret))
@@ -397,7 +396,7 @@ impl Known {
                 .decode(&key.digest)
                 .map_err(|e| KeysError::Syntax {
                     path: path.to_owned(),
-                    why: format!("the digest of `{}` is damaged: {e}", key.name),
+                    why: format!("the hash of `{}` is damaged: {e}", key.name),
                 })?;
             keys.push((digest, Arc::new(key)));
         }

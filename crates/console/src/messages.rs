@@ -123,19 +123,23 @@ impl Turns {
     operation_id = "send_message",
     security(("key" = ["send"])),
     params(
-        ("from" = Option<String>, Query, description = "Only with message/rfc822: the reverse-path. Default: the address in From"),
+        ("from" = Option<String>, Query, description = "Only with message/rfc822: the sender in the envelope \
+                                                        (reverse-path). Default: the address in From"),
         ("to" = Option<Vec<String>>, Query, description = "Only with message/rfc822: the recipients. Default: those in To, Cc and Bcc"),
-        ("body_type" = Option<String>, Query, description = "Only with message/rfc822: `BINARYMIME` keeps every octet of the body as it is (RFC 3030). Default: lines, which may end in LF"),
+        ("body_type" = Option<String>, Query, description = "Only with message/rfc822: `BINARYMIME` leaves every \
+                                                             octet of the body unchanged (RFC 3030). Default: text \
+                                                             lines, which may end in LF"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters", min_length = 1, max_length = 255, pattern = "^[!-~]{1,255}$"),
     ),
     request_body(content(
         (NewMessage = "application/json"),
         (inline(WholeMail) = "message/rfc822"),
-    ), description = "The mail"),
+    ), description = "The message"),
     responses(
-        (status = 202, description = "It is in the queue", body = Accepted),
-        (status = 200, description = "It was in the queue already", body = Accepted),
-        (status = 422, description = "No recipient is acceptable, or the Idempotency-Key was used for another mail", body = Problem, content_type = "application/problem+json"),
+        (status = 202, description = "The message is in the queue", body = Accepted),
+        (status = 200, description = "The message was in the queue already: the request is a repetition", body = Accepted),
+        (status = 422, description = "No recipient was accepted, or the Idempotency-Key was used for another \
+                                      message", body = Problem, content_type = "application/problem+json"),
         BodyRefusals,
         Refusals,
     )
@@ -169,7 +173,7 @@ pub(crate) async fn send(
         false => read()?,
         true => tokio::task::spawn_blocking(read)
             .await
-            .map_err(|e| Problem::unavailable(format!("an error of this server: {e}")))??,
+            .map_err(|e| Problem::unavailable(format!("internal server error: {e}")))??,
     };
     check_size(&composed, max)?;
     may_send(&caller, &composed)?;
@@ -181,7 +185,7 @@ pub(crate) async fn send(
         answer.map(|accepted| (accepted.status(), Json(accepted)).into_response())
     });
     task.await
-        .map_err(|e| Problem::unavailable(format!("an error of this server: {e}")))?
+        .map_err(|e| Problem::unavailable(format!("internal server error: {e}")))?
 }
 
 /// The two forms of a mail.
@@ -201,7 +205,7 @@ impl Form {
         for (name, value) in parameters {
             match name.as_str() {
                 "from" | "to" | BODY_TYPE | OLD_BODY_TYPE if is_json => {
-                    let why = "with JSON, everything stands in the body";
+                    let why = "it is not allowed with JSON: put it in the body";
                     return Err(Problem::field(name, why));
                 }
                 "from" if from.is_none() => from = Some(value),
@@ -211,7 +215,7 @@ impl Form {
                     return Err(Problem::field(name, "it is given twice"));
                 }
                 BODY_TYPE | OLD_BODY_TYPE => body_type = Some(declared(&name, &value)?),
-                _ => return Err(Problem::field(name, "there is no such parameter")),
+                _ => return Err(Problem::field(name, "unknown parameter")),
             }
         }
         match kind {
@@ -243,7 +247,10 @@ fn declared(name: &str, value: &str) -> Result<BodyType, Problem> {
         "7BIT" => Ok(BodyType::SevenBit),
         "8BITMIME" => Ok(BodyType::EightBitMime),
         "BINARYMIME" => Ok(BodyType::BinaryMime),
-        _ => Err(Problem::field(name, "it is 7BIT, 8BITMIME or BINARYMIME")),
+        _ => Err(Problem::field(
+            name,
+            "it must be 7BIT, 8BITMIME or BINARYMIME",
+        )),
     }
 }
 
@@ -267,7 +274,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Pro
     let good = (1..=IDEMPOTENCY_KEY_MAX).contains(&octets.len())
         && octets.iter().all(u8::is_ascii_graphic);
     if !good {
-        let why = format!("it has 1 to {IDEMPOTENCY_KEY_MAX} visible ASCII characters");
+        let why = format!("it must have 1 to {IDEMPOTENCY_KEY_MAX} visible ASCII characters");
         return Err(Problem::field("Idempotency-Key", why));
     }
     Ok(Some(String::from_utf8_lossy(octets).into_owned()))
@@ -303,7 +310,7 @@ pub(crate) fn check_size(composed: &Composed, max: u64) -> Result<(), Problem> {
     if size <= max {
         return Ok(());
     }
-    let why = format!("the mail has {size} octets, and {max} are allowed");
+    let why = format!("the message has {size} octets, and the limit is {max}");
     let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why);
     Err(problem.remedy("Send less, or raise outgoing.max_message_size."))
 }
@@ -315,7 +322,7 @@ pub(crate) fn may_send(caller: &Caller, composed: &Composed) -> Result<(), Probl
     };
     let why = format!("the key `{}` may not send as {refused}", caller.key.name);
     let problem = Problem::new(StatusCode::FORBIDDEN, "wrong-sender", why);
-    Err(problem.remedy("Send as an address of the key's, or make a key with other --senders."))
+    Err(problem.remedy("Use a sender that the key allows, or create a key with other --senders."))
 }
 
 /// Hands the mail in. `turn`: what its token begins with, and the rest.
@@ -334,11 +341,11 @@ pub(crate) async fn hand_in(
         let found = backend.token_beginning(prefix).await;
         let found = found.map_err(Problem::unavailable)?;
         if found.is_some_and(|(token, _)| token != own) {
-            let why = "this Idempotency-Key was used for another mail";
+            let why = "this Idempotency-Key was used for another message";
             let problem = Problem::field("Idempotency-Key", why);
             return Err(problem
                 .with_status(StatusCode::UNPROCESSABLE_ENTITY)
-                .remedy("Use a new one for each mail, and the same only to repeat a request."));
+                .remedy("Use a new Idempotency-Key for each message, and the same one only to repeat a request."));
         }
         token = Some(own);
     }

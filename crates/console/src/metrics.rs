@@ -64,59 +64,59 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 pub(crate) const METRICS: [Metric; 46] = [
     counter(
         "messages_accepted",
-        "Messages taken into the queue, reports of our own included",
+        "Messages accepted into the queue, including reports of this server",
     ),
     Metric {
         name: "outcomes",
         kind: Kind::Counter,
-        help: "Outcomes of attempts, one for each recipient",
+        help: "Results of delivery attempts, one for each recipient",
         label: Some(("outcome", &["delivered", "deferred", "failed", "expired"])),
     },
     Metric {
         name: "refusals",
         kind: Kind::Counter,
-        help: "Attempts that did not succeed, one for each recipient, by what the answer was about",
+        help: "Unsuccessful delivery attempts, one for each recipient, by what the answer was about",
         label: Some(("kind", &ReplyKind::WORDS)),
     },
     counter(
         "unknown_outcomes",
-        "Contents that were sent without hearing an answer",
+        "Messages that were sent completely, but the host did not answer",
     ),
     counter(
         "messages_signed",
-        "Messages that got DKIM signatures when they were taken in or made",
+        "Messages signed with DKIM when they were accepted or generated",
     ),
     Metric {
         name: "connections",
         kind: Kind::Counter,
-        help: "Connections: of SMTP clients (in) and to other servers (out)",
+        help: "Connections: from SMTP clients (in) and to other servers (out)",
         label: Some(("direction", &["in", "out"])),
     },
     counter(
         "clear_after_failed_tls",
-        "Sessions that went on in clear because TLS had failed",
+        "Sessions that continued unencrypted because TLS had failed",
     ),
     Metric {
         name: "tls_handshakes",
         kind: Kind::Counter,
-        help: "TLS sessions with other servers: by a full handshake, or resumed",
+        help: "TLS sessions with other servers: with a full handshake, or resumed",
         label: Some(("kind", &["full", "resumed"])),
     },
     counter(
         "tls_small_hellos",
-        "Handshakes with hosts that swallow the usual first message of TLS",
+        "TLS handshakes with a smaller first message, for hosts that do not answer the usual one",
     ),
     Metric {
         name: "returned",
         kind: Kind::Counter,
-        help: "What came to our return paths: bounces, complaints, and what could not be read",
+        help: "Mail to the return paths of this server: bounces, complaints, and mail that could not be read",
         label: Some(("kind", &["bounced", "complained", "unreadable"])),
     },
     gauge("suppressed_recipients", "Entries of the suppression list"),
     Metric {
         name: "webhook_events",
         kind: Kind::Counter,
-        help: "Events that were sent to webhooks, and that were put aside",
+        help: "Events that were sent to webhooks, and events that were set aside",
         label: Some(("what", &["sent", "put_aside"])),
     },
     gauge(
@@ -126,44 +126,47 @@ pub(crate) const METRICS: [Metric; 46] = [
     Metric {
         name: "webhooks",
         kind: Kind::Gauge,
-        help: "Webhooks, by how they fare",
+        help: "Webhooks, by their state",
         label: Some(("state", &["up", "failing", "paused", "stopped"])),
     },
     gauge(
         "queue_recipients",
-        "Recipients that wait, in the queue on disk",
+        "Waiting recipients in the queue on disk",
     ),
     gauge("queue_messages", "Messages in the queue on disk"),
-    gauge("scheduled_recipients", "Recipients that the schedule knows"),
+    gauge(
+        "scheduled_recipients",
+        "Recipients loaded into the scheduler",
+    ),
     gauge(
         "due_recipients",
         "Recipients that are due and wait for a connection",
     ),
     gauge(
         "oldest_due_seconds",
-        "How long the most overdue recipient has been due that waits and is not held; 0 if none is due",
+        "How long the most overdue recipient has been due, held ones excluded; 0 if none is due",
     ),
     gauge(
         "future_recipients",
-        "Recipients whose first attempt is set for later",
+        "Recipients with a first attempt scheduled for later",
     ),
     gauge("sites", "Sites that mail goes to"),
-    gauge("sources", "Addresses that mail leaves from, as configured"),
+    gauge("sources", "Source addresses in the configuration"),
     gauge(
         "sources_out_of_service",
-        "Those of them that cannot be used at present",
+        "Source addresses that cannot be used at present",
     ),
     Metric {
         name: "sessions",
         kind: Kind::Gauge,
-        help: "Sessions with other servers",
+        help: "Open SMTP sessions with other servers",
         label: Some(("state", &["busy", "idle"])),
     },
     gauge("paused_domains", "Domains that are paused"),
     counter("spool_written_bytes", "Octets written to the queue's log"),
     counter(
         "spool_moved_bytes",
-        "Octets of these that were written to move what outlived its segment",
+        "Octets of these that were written to move live data out of old segments",
     ),
     counter("spool_commits", "Commits to the queue's log"),
     counter("spool_syncs", "Syncs of the queue's log"),
@@ -173,23 +176,27 @@ pub(crate) const METRICS: [Metric; 46] = [
         help: "Segments of the queue's log",
         label: Some(("lane", &["hot", "cold", "free"])),
     },
-    counter("spool_segments_reclaimed", "Segments that were used again"),
-    counter("spool_damaged", "Damaged places that were found on disk"),
+    counter(
+        "spool_segments_reclaimed",
+        "Segments of the queue's log that were reused",
+    ),
+    counter("spool_damaged", "Damaged places found on disk"),
     gauge(
         "spool_index_backlog",
-        "Changes that the index does not have yet",
+        "Changes not yet written to the index",
     ),
     counter(
         "log_lines_lost",
-        "Lines left out of the log because it could not be written, or not fast enough",
+        "Lines missing from the log because it could not be written, or not fast enough",
     ),
     counter(
         "own_faults",
-        "Tries that ended with a fault on this side: a refused login, a configured server that does not exist or does not prove its name",
+        "Attempts that ended with a fault on this side: a refused login, or a configured server that does not \
+         exist or does not prove its name",
     ),
     gauge(
         "own_faults_standing",
-        "Faults on this side that mail waits for, sources that are out of service included",
+        "Faults on this side that prevent mail from leaving, including source addresses out of service",
     ),
     gauge(
         "config_reload_failed",
@@ -197,35 +204,37 @@ pub(crate) const METRICS: [Metric; 46] = [
     ),
     gauge(
         "config_read_timestamp_seconds",
-        "When the configuration in force was read, in seconds since 1970",
+        "When the active configuration was read (Unix time)",
     ),
     gauge(
         "tls_certificate_not_after_timestamp_seconds",
-        "Until when the certificate of the listeners holds (tls.certificate), in seconds since 1970; not there without one",
+        "When the certificate of the listeners expires (tls.certificate, Unix time); missing if there is no \
+         certificate",
     ),
     gauge(
         "client_certificate_not_after_timestamp_seconds",
-        "The same of the certificate that is shown to other servers (outgoing.client_certificate)",
+        "When the certificate shown to other servers expires (outgoing.client_certificate, Unix time); missing if \
+         there is no certificate",
     ),
-    gauge("ready", "Whether mail can be taken in: 1 or 0"),
-    gauge("process_resident_memory_bytes", "Memory of the process"),
+    gauge("ready", "Whether mail can be accepted: 1 or 0"),
+    gauge(
+        "process_resident_memory_bytes",
+        "Resident memory of the process",
+    ),
     Metric {
         name: "process_cpu_seconds",
         kind: Kind::Time,
-        help: "Processor time of the process, its own and the system's for it",
+        help: "CPU time of the process, user and system",
         label: None,
     },
-    gauge(
-        "process_open_fds",
-        "Files and sockets that the process has open",
-    ),
+    gauge("process_open_fds", "Open files and sockets of the process"),
     gauge(
         "process_max_fds",
-        "How many it may have open; not there without a limit",
+        "Limit of open files and sockets; missing if there is no limit",
     ),
     gauge(
         "process_start_time_seconds",
-        "When the process was started, in seconds since 1970",
+        "When the process was started (Unix time)",
     ),
 ];
 
@@ -238,7 +247,7 @@ pub(crate) const DELAY_HELP: &str = "Time from acceptance to delivery, one for e
 pub(crate) const BUILD: &str = "build_info";
 /// What it says.
 pub(crate) const BUILD_HELP: &str =
-    "Always 1; the version, and the commit that a release was built from";
+    "Always 1; its labels are the version, and the commit that a release was built from";
 
 /// What is measured, now.
 #[derive(Debug, Clone, Default)]

@@ -25,19 +25,19 @@ impl IntoResponses for Refusals {
         problems(&[
             (
                 "400",
-                "Something in the request cannot be used; `field` says what",
+                "Something in the request is not valid; `field` names it",
             ),
-            ("401", "There is no key, or a wrong one"),
-            ("403", "The key may not do this"),
+            ("401", "The key is missing or not valid"),
+            ("403", "The key does not allow this"),
             ("421", "The Host header names another server"),
-            ("503", "It cannot be done at present"),
+            ("503", "Not possible at present: try again later"),
         ])
     }
 }
 
 impl IntoResponses for NotFound {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[("404", "There is no such thing")])
+        problems(&[("404", "Not found")])
     }
 }
 
@@ -45,7 +45,7 @@ impl IntoResponses for Conflict {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[(
             "409",
-            "It cannot be done as things stand; `detail` says why",
+            "Not possible in the current state; `detail` gives the reason",
         )])
     }
 }
@@ -54,8 +54,8 @@ impl IntoResponses for BodyRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[
             ("408", "The body did not arrive in time"),
-            ("413", "It is too large"),
-            ("415", "The body is of another type"),
+            ("413", "The body is too large"),
+            ("415", "The Content-Type is not supported"),
         ])
     }
 }
@@ -102,8 +102,9 @@ struct Key;
 impl Modify for Key {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
-            "A key made by `sendoff key add NAME --scope …`. `admin` includes `read`; each of `send`, `read` and `admin` includes \
-             `read-own`, which sees mail that was submitted with a key of the same name.",
+            "A key made by `sendoff key add NAME --scope …`. `admin` includes `read`; each of `send`, `read` and \
+             `admin` includes `read-own`, which gives access to mail that was submitted with a key of the same \
+             name.",
         ));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("key", SecurityScheme::Http(scheme.build()));
@@ -115,17 +116,18 @@ impl Modify for Key {
 #[openapi(
     info(
         title = "Sendoff",
-        description = "Submit mail, look at the queue, and change what waits.",
+        description = "Submit mail, look at the queue, and manage waiting mail.",
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
     ),
     tags(
-        (name = "messages", description = "Mail from programs"),
-        (name = "queue", description = "What waits, and why"),
+        (name = "messages", description = "Submit mail and look at its status"),
+        (name = "queue", description = "Waiting mail, and why it waits"),
         (name = "sites", description = "Where mail goes"),
-        (name = "suppressions", description = "Recipients that nothing is sent to any more"),
-        (name = "events", description = "What happened to each recipient, and the webhooks"),
+        (name = "suppressions", description = "Recipients that no more mail is sent to"),
+        (name = "events", description = "Events: what happened to each recipient; and webhooks"),
         (name = "server", description = "The server as a whole"),
-        (name = "watching", description = "For monitoring; without a key, from console.metrics_networks"),
+        (name = "watching", description = "For monitoring: no key is needed, but only clients in \
+                                           console.metrics_networks are allowed"),
     ),
     components(schemas(Problem)),
     modifiers(&Key)

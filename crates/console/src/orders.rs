@@ -24,7 +24,7 @@ const LIMIT_MAX: u64 = 1000;
     get, path = "/sites/{domain}", tag = "sites", operation_id = "show_site",
     security(("key" = ["read"])),
     params(("domain" = String, Path, description = "The domain")),
-    responses((status = 200, description = "What is known of it", body = DomainView), Refusals)
+    responses((status = 200, description = "The state of the domain", body = DomainView), Refusals)
 )]
 pub(crate) async fn site(
     Reader(caller): Reader,
@@ -60,7 +60,7 @@ pub(crate) struct Limits {
     params(("domain" = String, Path, description = "The domain")),
     request_body(content = Limits, description = "The limits"),
     responses(
-        (status = 200, description = "It is in force", body = Done),
+        (status = 200, description = "The change is in force", body = Done),
         (status = 409, description = "Limits of a domain have no effect in Relay Mode", body = Problem, content_type = "application/problem+json"),
         BodyRefusals,
         Refusals
@@ -123,9 +123,9 @@ pub(crate) struct Held {
     put, path = "/hold-rules/{name}", tag = "queue", operation_id = "set_hold_rule",
     security(("key" = ["admin"])),
     params(("name" = String, Path, description = "The rule's name")),
-    request_body(content = Held, description = "Which mail"),
+    request_body(content = Held, description = "Which mail to hold"),
     responses(
-        (status = 200, description = "It is in force", body = Done),
+        (status = 200, description = "The change is in force", body = Done),
         BodyRefusals,
         Refusals
     )
@@ -151,7 +151,7 @@ pub(crate) async fn set_hold_rule(
     security(("key" = ["admin"])),
     params(("name" = String, Path, description = "The rule's name")),
     responses(
-        (status = 200, description = "It is gone", body = Done),
+        (status = 200, description = "The rule is removed", body = Done),
         NotFound,
         Refusals
     )
@@ -181,7 +181,7 @@ pub(crate) struct Asked {
 #[utoipa::path(
     get, path = "/explain", tag = "sites", operation_id = "explain",
     security(("key" = ["admin"])), params(Asked),
-    responses((status = 200, description = "The way, step by step", body = Explanation), Refusals)
+    responses((status = 200, description = "The route, step by step", body = Explanation), Refusals)
 )]
 pub(crate) async fn explain(
     Admin(caller): Admin,
@@ -254,7 +254,7 @@ pub(crate) struct FinishedList {
 #[utoipa::path(
     get, path = "/history", tag = "queue", operation_id = "list_history",
     security(("key" = ["read-own"])), params(Finished),
-    responses((status = 200, description = "What is finished", body = FinishedList), Refusals)
+    responses((status = 200, description = "Finished recipients", body = FinishedList), Refusals)
 )]
 pub(crate) async fn history(
     OwnReader(caller): OwnReader,
@@ -266,7 +266,7 @@ pub(crate) async fn history(
         None => None,
         Some(Some(at)) => Some(at.as_millis()),
         Some(None) => {
-            let why = "write a time of RFC 3339, such as 2026-01-31T08:00:00Z";
+            let why = "write an RFC 3339 time, such as 2026-01-31T08:00:00Z";
             return Err(Problem::field("since", why));
         }
     };

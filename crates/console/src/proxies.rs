@@ -49,7 +49,8 @@ pub(crate) fn client(
         (Some(one), Some(other)) if one != other => {
             let why = "X-Forwarded-For and Forwarded name different clients";
             return Err(Problem::field(FORWARDED, why).remedy(
-                "The reverse proxy must remove the one that it does not write, for clients can write it.",
+                "The reverse proxy must remove the header that it does not set itself, because clients can forge \
+                 it.",
             ));
         }
         (one, other) => one.or(other).unwrap_or(connection.peer),
@@ -81,9 +82,9 @@ fn first_other(
     let mut found = None;
     for entry in entries(headers, name) {
         let ip = read(entry).ok_or_else(|| {
-            let why = format!("`{}` names no IP address", entry.escape_debug());
+            let why = format!("`{}` is not an IP address", entry.escape_debug());
             Problem::field(name, why).remedy(
-                "A reverse proxy in console.proxies writes the address of its client there.",
+                "A reverse proxy listed in console.proxies must write the address of its client there.",
             )
         })?;
         found = Some(ip);

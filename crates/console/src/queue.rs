@@ -127,7 +127,7 @@ pub(crate) struct SummaryParams {
 #[utoipa::path(
     get, path = "/queue/summary", tag = "queue", operation_id = "summarize_queue",
     security(("key" = ["read"])), params(SummaryParams),
-    responses((status = 200, description = "What waits, in numbers", body = SummaryView), Refusals)
+    responses((status = 200, description = "The queue in numbers", body = SummaryView), Refusals)
 )]
 pub(crate) async fn summary(
     Reader(caller): Reader,
@@ -194,7 +194,7 @@ fn unknown(id: &str) -> Problem {
     get, path = "/queue/{id}/trace", tag = "queue", operation_id = "trace_message",
     security(("key" = ["read-own"])),
     params(("id" = String, Path, description = "The message's id", pattern = "^[0-9A-Za-z]{11}$")),
-    responses((status = 200, description = "Its life", body = TraceView), NotFound, Refusals)
+    responses((status = 200, description = "Everything that happened to it", body = TraceView), NotFound, Refusals)
 )]
 pub(crate) async fn trace(
     OwnReader(caller): OwnReader,
@@ -223,7 +223,7 @@ pub(crate) async fn trace(
     security(("key" = ["admin"])),
     params(("id" = String, Path, description = "The message's id", pattern = "^[0-9A-Za-z]{11}$")),
     responses(
-        (status = 200, description = "The mail", body = inline(WholeMail), content_type = "message/rfc822"),
+        (status = 200, description = "The message", body = inline(WholeMail), content_type = "message/rfc822"),
         NotFound,
         Refusals
     )
@@ -284,13 +284,13 @@ impl Action {
             (Verb::Retry(_), Some(at), None) => match Timestamp::parse_rfc3339(at) {
                 Some(at) => Ok(Verb::Retry(Some(at.as_millis()))),
                 None => {
-                    let why = "write a time of RFC 3339, such as 2026-01-31T08:00:00Z";
+                    let why = "write an RFC 3339 time, such as 2026-01-31T08:00:00Z";
                     Err(Problem::field("at", why))
                 }
             },
             (Verb::Reroute(_), None, to) => Ok(Verb::Reroute(to.clone())),
-            (_, Some(_), _) => Err(Problem::field("at", "only `retry` has a time")),
-            (_, None, Some(_)) => Err(Problem::field("to", "only `reroute` names a server")),
+            (_, Some(_), _) => Err(Problem::field("at", "only `retry` accepts a time")),
+            (_, None, Some(_)) => Err(Problem::field("to", "only `reroute` accepts a server")),
             (plain, None, None) => Ok(plain),
         }
     }
@@ -301,7 +301,7 @@ impl Action {
             (None, Some(filter), false) => Ok(Selection::Filter(filter)),
             (None, None, true) => Ok(Selection::All),
             _ => {
-                let why = "say which recipients, by exactly one of ids, filter and all";
+                let why = "select recipients with exactly one of ids, filter and all";
                 Err(Problem::field("ids", why))
             }
         }
@@ -363,7 +363,7 @@ impl ActionResult {
     params(VerbParam),
     request_body(content = Action, description = "Which recipients"),
     responses(
-        (status = 200, description = "What was done", body = ActionResult),
+        (status = 200, description = "The result", body = ActionResult),
         (status = 409, description = "The server to reroute to is not a server's name or address", body = Problem, content_type = "application/problem+json"),
         BodyRefusals,
         NotFound,
@@ -379,7 +379,7 @@ pub(crate) async fn act(
 ) -> Result<Json<ActionResult>, Problem> {
     let Some(plain) = Verb::of_word(&word) else {
         let words: Vec<&str> = Verb::ALL.iter().map(|v| v.word()).collect();
-        let why = format!("there is no verb `{word}`: use {}", words.join(", "));
+        let why = format!("unknown verb `{word}`: use {}", words.join(", "));
         return Err(Problem::field("verb", why).with_status(StatusCode::NOT_FOUND));
     };
     let action: Action = body::small_json(&headers, body).await?;

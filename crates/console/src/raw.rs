@@ -40,8 +40,8 @@ pub(crate) fn read(
     }
     let recipients = wanted(&lists, Notify::UNSET)?;
     if recipients.is_empty() {
-        let problem = Problem::field("to", "the mail has no recipients");
-        return Err(problem.remedy("Name some in the parameter to, or in To, Cc or Bcc."));
+        let problem = Problem::field("to", "the message has no recipients");
+        return Err(problem.remedy("Name at least one in the parameter `to`, or in To, Cc or Bcc."));
     }
     let content = match body_type {
         // Of this every octet is kept; a header that is not of lines is refused with it.
@@ -70,7 +70,7 @@ fn unclear(why: Unclear) -> Problem {
             "Write each line of the header as `Name: value`, and an empty line after the last."
         }
         Unclear::From | Unclear::Sender | Unclear::Address(_) => {
-            "Name its author in one From field of its header."
+            "Name the author in exactly one From field of the header."
         }
     };
     let detail = format!("the author cannot be determined: {why}");

@@ -80,7 +80,7 @@ impl Console {
 
 /// The server has answered what was not asked.
 pub(crate) fn other_answer() -> Problem {
-    let why = "the server gave another answer than was asked for";
+    let why = "internal error: unexpected answer of the server";
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why)
 }
 
@@ -157,15 +157,15 @@ pub(crate) fn router(backend: Arc<dyn Backend>) -> Router {
 }
 
 async fn unknown_path(uri: Uri) -> Problem {
-    let why = format!("there is nothing at {}", uri.path());
+    let why = format!("the path {} does not exist", uri.path());
     Problem::new(StatusCode::NOT_FOUND, "unknown-path", why)
-        .remedy("/api/v1/openapi.json says what there is.")
+        .remedy("/api/v1/openapi.json describes all paths.")
 }
 
 async fn wrong_method() -> Problem {
-    let why = "this path does not know the method";
+    let why = "this path does not support the method";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", why)
-        .remedy("The Allow header says which it knows.")
+        .remedy("The Allow header lists the supported methods.")
 }
 
 /// This document

@@ -162,7 +162,7 @@ fn take(server: &Arc<Server>, listener: &Listener, accepted: Accepted) {
     server.tasks.spawn(async move {
         let conversation = async {
             match (accepted, tls) {
-                (Accepted::Tcp(_, _), None) if needs_tls => Err("there is no certificate".to_owned()),
+                (Accepted::Tcp(_, _), None) if needs_tls => Err("no TLS certificate is configured".to_owned()),
                 (Accepted::Tcp(tcp, _), tls) => conversation.begin(tcp, tls).await,
                 (Accepted::Unix(stream), _) => {
                     conversation.go_on(stream).await;

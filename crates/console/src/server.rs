@@ -68,7 +68,7 @@ pub(crate) struct Sources {
 #[utoipa::path(
     get, path = "/sources", tag = "server", operation_id = "list_sources",
     security(("key" = ["read"])),
-    responses((status = 200, description = "The addresses, and how they fare", body = Sources), Refusals)
+    responses((status = 200, description = "The source addresses, and their state", body = Sources), Refusals)
 )]
 pub(crate) async fn sources(
     Reader(caller): Reader,
@@ -88,7 +88,7 @@ pub(crate) async fn sources(
     post, path = "/sites/{domain}/pause", tag = "sites", operation_id = "pause_domain",
     security(("key" = ["admin"])),
     params(("domain" = String, Path, description = "The domain")),
-    responses((status = 200, description = "It is paused", body = Done), Refusals)
+    responses((status = 200, description = "The domain is paused", body = Done), Refusals)
 )]
 pub(crate) async fn pause(
     Admin(caller): Admin,
@@ -103,7 +103,7 @@ pub(crate) async fn pause(
     post, path = "/sites/{domain}/resume", tag = "sites", operation_id = "resume_domain",
     security(("key" = ["admin"])),
     params(("domain" = String, Path, description = "The domain")),
-    responses((status = 200, description = "It is not paused", body = Done), Refusals)
+    responses((status = 200, description = "The domain is no longer paused", body = Done), Refusals)
 )]
 pub(crate) async fn resume(
     Admin(caller): Admin,
@@ -138,8 +138,8 @@ pub(crate) async fn stats(
     post, path = "/reload", tag = "server", operation_id = "reload",
     security(("key" = ["admin"])),
     responses(
-        (status = 200, description = "It is in force", body = Done),
-        (status = 409, description = "It is wrong, or needs a restart; nothing was changed", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The new configuration is in force", body = Done),
+        (status = 409, description = "The configuration has an error, or needs a restart; nothing was changed", body = Problem, content_type = "application/problem+json"),
         Refusals
     )
 )]
@@ -150,7 +150,7 @@ pub(crate) async fn reload(
     let answer = console.backend().carry_out(Request::Reload, caller.name());
     let answer = answer.await.map_err(|why| {
         let problem = Problem::new(StatusCode::CONFLICT, "not-reloaded", why);
-        problem.remedy("`sendoff check` says what is wrong, and where.")
+        problem.remedy("`sendoff check` shows what is wrong, and where.")
     })?;
     Done::of(answer).map(Json).ok_or_else(other_answer)
 }

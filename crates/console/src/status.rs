@@ -169,7 +169,7 @@ impl From<MessageView> for MessageStatus {
     get, path = "/messages/{id}", tag = "messages", operation_id = "message_status",
     security(("key" = ["read-own"])),
     params(("id" = String, Path, description = "The message's id", pattern = "^[0-9A-Za-z]{11}$")),
-    responses((status = 200, description = "What became of it", body = MessageStatus), NotFound, Refusals)
+    responses((status = 200, description = "The status of the message and its recipients", body = MessageStatus), NotFound, Refusals)
 )]
 pub(crate) async fn status(
     OwnReader(caller): OwnReader,

@@ -95,7 +95,7 @@ pub(crate) async fn list(
     security(("key" = ["admin"])),
     request_body(content = NewSuppression, description = "The recipient"),
     responses(
-        (status = 200, description = "It is in force", body = Done),
+        (status = 200, description = "The entry is in force", body = Done),
         BodyRefusals,
         Refusals
     )
@@ -126,7 +126,7 @@ pub(crate) struct OfScope {
     security(("key" = ["admin"])),
     params(("recipient" = String, Path, description = "The recipient"), OfScope),
     responses(
-        (status = 200, description = "It is off the list", body = Done),
+        (status = 200, description = "The entry is removed", body = Done),
         NotFound,
         Refusals
     )

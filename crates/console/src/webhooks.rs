@@ -137,7 +137,7 @@ const fn of(name: String, verb: WebhookVerb) -> Request {
     security(("key" = ["admin"])),
     params(("name" = String, Path, description = "The webhook")),
     responses(
-        (status = 200, description = "What came back", body = WebhookTested),
+        (status = 200, description = "The answer of the receiver", body = WebhookTested),
         NotFound,
         Refusals
     )
@@ -162,7 +162,7 @@ pub(crate) async fn test(
     post, path = "/webhooks/{name}/pause", tag = "events", operation_id = "pause_webhook",
     security(("key" = ["admin"])),
     params(("name" = String, Path, description = "The webhook")),
-    responses((status = 200, description = "It is paused", body = Done), NotFound, Refusals)
+    responses((status = 200, description = "The webhook is paused", body = Done), NotFound, Refusals)
 )]
 pub(crate) async fn pause(
     Admin(caller): Admin,
@@ -178,7 +178,7 @@ pub(crate) async fn pause(
     post, path = "/webhooks/{name}/resume", tag = "events", operation_id = "resume_webhook",
     security(("key" = ["admin"])),
     params(("name" = String, Path, description = "The webhook")),
-    responses((status = 200, description = "Its events are sent again", body = Done), NotFound, Refusals)
+    responses((status = 200, description = "Events are sent again", body = Done), NotFound, Refusals)
 )]
 pub(crate) async fn resume(
     Admin(caller): Admin,
@@ -194,7 +194,7 @@ pub(crate) async fn resume(
     post, path = "/webhooks/{name}/retry", tag = "events", operation_id = "retry_webhook",
     security(("key" = ["admin"])),
     params(("name" = String, Path, description = "The webhook")),
-    responses((status = 200, description = "It is tried", body = Done), NotFound, Conflict, Refusals)
+    responses((status = 200, description = "The webhook is being retried", body = Done), NotFound, Conflict, Refusals)
 )]
 pub(crate) async fn retry(
     Admin(caller): Admin,
@@ -211,7 +211,7 @@ pub(crate) async fn retry(
     params(("name" = String, Path, description = "The webhook")),
     request_body(content = Replay, description = "Which events"),
     responses(
-        (status = 200, description = "The replay is under way", body = Done),
+        (status = 200, description = "The replay has started", body = Done),
         NotFound, Conflict, BodyRefusals, Refusals
     )
 )]
@@ -232,7 +232,7 @@ pub(crate) async fn replay(
     delete, path = "/webhooks/{name}/replay", tag = "events", operation_id = "end_replay",
     security(("key" = ["admin"])),
     params(("name" = String, Path, description = "The webhook")),
-    responses((status = 200, description = "It is removed", body = Done), NotFound, Refusals)
+    responses((status = 200, description = "The replay has ended", body = Done), NotFound, Refusals)
 )]
 pub(crate) async fn end_replay(
     Admin(caller): Admin,

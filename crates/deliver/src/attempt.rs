@@ -460,7 +460,7 @@ impl Attempt {
     #[must_use]
     pub fn into_ends(mut self, at: Timestamp) -> (Vec<RecipientEnd>, Option<NoHost>) {
         if self.settings.hosts == 0 {
-            let text = "the next hop has no host that could be tried";
+            let text = "no host of the next hop can be tried";
             let reply = Reply::own(EnhancedCode::new(4, 4, 4), text);
             let verdict = Verdict::own(Outcome::Deferred, Class::Dns, reply, at);
             self.failure = Some(NoHost {

@@ -247,8 +247,8 @@ impl LogIn {
                 Trouble::BindingKind => {
                     // Less than was offered must not be the way out: another kind of binding is.
                     self.left.retain(|(_, flag)| matches!(flag, Flag::Bound(_)));
-                    let text = "it can bind the login to the connection, and by no means known here \
-                                (auth = [\"SCRAM-SHA-256\"] does without)";
+                    let text = "the relay supports channel binding, but no type that is known here (auth = \
+                                [\"SCRAM-SHA-256\"] works without it)";
                     return self.next_or(|| own(text));
                 }
                 Trouble::Other(why) => why,
@@ -278,7 +278,7 @@ impl LogIn {
     pub fn derived(&mut self, key: &[u8]) -> LoginStep {
         let state = std::mem::replace(&mut self.state, State::Sent);
         let State::Deriving(challenged) = state else {
-            return LoginStep::Failed(own("a key came unasked"));
+            return LoginStep::Failed(own("internal error: a key was derived in the wrong state"));
         };
         let (proof, expected) = challenged.proof(key);
         self.respond(proof.as_bytes(), State::Proved(expected))
@@ -290,7 +290,9 @@ impl LogIn {
         match STANDARD.decode(text) {
             Ok(octets) => self.proceed(state, &octets),
             Err(_) if is_for_people => self.proceed(state, &[]),
-            Err(_) => self.cancel(Trouble::Other("its challenge is not in base 64".to_owned())),
+            Err(_) => self.cancel(Trouble::Other(
+                "the relay sent a login challenge that is not valid base64".to_owned(),
+            )),
         }
     }
 
@@ -335,7 +337,7 @@ impl LogIn {
             | State::Deriving(_)
             | State::TokenRefused(_)
             | State::Cancelled(_) => {
-                let why = "it asks for more than the mechanism has to say".to_owned();
+                let why = "the relay sent an unexpected login challenge".to_owned();
                 self.cancel(Trouble::Other(why))
             }
         }
@@ -370,7 +372,8 @@ pub fn nothing_in_common(offered: &Extensions) -> Reply {
         names => names.join(", "),
     };
     let text = format!(
-        "a login is configured, and of the mechanisms that the relay offers none can be used: {names}"
+        "a login is configured, but none of the authentication mechanisms that the relay offers can be used: \
+         {names}"
     );
     Reply::own(EnhancedCode::new(4, 7, 4), text)
 }
@@ -392,7 +395,7 @@ fn is_of_mechanism(reply: &Reply) -> bool {
 }
 
 fn own(why: &str) -> Reply {
-    let text = format!("the login at the relay has failed: {why}");
+    let text = format!("the login at the relay failed: {why}");
     Reply::own(EnhancedCode::new(4, 7, 5), text)
 }
 

@@ -121,7 +121,7 @@ impl fmt::Display for Converted {
             | Conversion::Whole
             | Conversion::Lines
             | Conversion::LinesAndHeader
-            | Conversion::LinesInAscii => "put into ASCII",
+            | Conversion::LinesInAscii => "converted to ASCII",
         };
         write!(
             f,
@@ -130,7 +130,7 @@ impl fmt::Display for Converted {
             many(fields)
         )?;
         match self.signed {
-            true => f.write_str("; its DKIM signature may not hold any more"),
+            true => f.write_str("; its DKIM signature may no longer be valid"),
             false => Ok(()),
         }
     }

@@ -17,8 +17,7 @@ pub(crate) fn refusal(transaction: &Transaction, host: &Extensions) -> Option<Re
         Some(Reply::own(EnhancedCode::new(5, detail.0, detail.1), text))
     };
     if transaction.require_tls && !host.has(Extension::RequireTls) {
-        let text = "the mail must not leave protected paths (REQUIRETLS), which the host does not \
-                    promise";
+        let text = "the message requires TLS on its entire way (REQUIRETLS), which the host does not support";
         return own((7, 30), text.to_owned());
     }
     if let Some(by) = transaction
@@ -29,8 +28,7 @@ pub(crate) fn refusal(transaction: &Transaction, host: &Extensions) -> Option<Re
     {
         let least = host.deliver_by_min_secs.unwrap_or_default();
         let text = format!(
-            "the mail is to be delivered within {} s, and the host takes none for less than {least} s \
-             (DELIVERBY)",
+            "the message must be delivered within {} s, but the host requires at least {least} s (DELIVERBY)",
             by.seconds
         );
         return own((4, 7), text);
@@ -39,27 +37,27 @@ pub(crate) fn refusal(transaction: &Transaction, host: &Extensions) -> Option<Re
     if let Some(limit) = host.size_limit()
         && size as u64 > limit
     {
-        let text = format!("the message has {size} octets, the host takes {limit} (SIZE)");
+        let text =
+            format!("the message has {size} octets, but the host accepts at most {limit} (SIZE)");
         return own((3, 4), text);
     }
     if transaction.body == BodyType::BinaryMime && !takes_binary(host) {
-        let text = "the message has a binary body, which the host does not take (no BINARYMIME)";
+        let text = "the message has a binary body, which the host does not accept (no BINARYMIME)";
         return own((6, 3), with_obstacle(transaction, text));
     }
     if transaction.body == BodyType::EightBitMime && !host.has(Extension::EightBitMime) {
-        let text = "the message has 8-bit content, which the host does not take (no 8BITMIME)";
+        let text = "the message has 8-bit content, which the host does not accept (no 8BITMIME)";
         return own((6, 3), with_obstacle(transaction, text));
     }
     let utf8 = host.has(Extension::SmtpUtf8);
     if transaction.utf8_header && !utf8 {
-        let text = "the message has a header outside ASCII, which the host does not take \
-                    (no SMTPUTF8)";
+        let text = "the message has a header with non-ASCII characters, which the host does not accept (no \
+                    SMTPUTF8)";
         return own((6, 7), with_obstacle(transaction, text));
     }
     let sender = transaction.reverse_path.as_ref();
     if !utf8 && sender.is_some_and(|a| a.to_ascii().is_none()) {
-        let text = "the sender's address is outside ASCII, which the host does not take \
-                    (no SMTPUTF8)";
+        let text = "the sender's address has non-ASCII characters, which the host does not accept (no SMTPUTF8)";
         return own((6, 7), text.to_owned());
     }
     None
@@ -89,8 +87,7 @@ pub(crate) fn address(address: &Address, host: &Extensions) -> Result<Address, R
         return Ok(address.clone());
     }
     address.to_ascii().ok_or_else(|| {
-        let text = "the recipient's address is outside ASCII, which the host does not take \
-                    (no SMTPUTF8)";
+        let text = "the recipient's address has non-ASCII characters, which the host does not accept (no SMTPUTF8)";
         Reply::own(EnhancedCode::new(5, 6, 7), text)
     })
 }

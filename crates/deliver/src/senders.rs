@@ -40,13 +40,14 @@ pub struct SenderRule {
 pub enum SenderRuleError {
     /// Its `match`.
     #[error(
-        "it may be \"user@example.com\", \"user\" (at any name of this server), \"@example.com\", or \
-         \"@.example.com\" for the domains below it"
+        "write \"user@example.com\", \"user\" (at any name of this server), \"@example.com\", or \"@.example.com\" \
+         for its subdomains"
     )]
     Matching,
     /// Its `as`.
     #[error(
-        "it may be \"user@example.com\", or \"@example.com\" where the local part stays; in ASCII but for its domain"
+        "write \"user@example.com\", or \"@example.com\" to keep the local part; only the domain may have \
+         non-ASCII characters"
     )]
     Replacement,
 }

@@ -327,7 +327,7 @@ impl Session {
                 self.state = State::Idle;
                 self.over();
             }
-            State::Handshake => self.tls_failed("the host spoke before the handshake"),
+            State::Handshake => self.tls_failed("the host sent data before the TLS handshake"),
             // It is not heard before the key is there.
             State::Deriving(login) => self.state = State::Deriving(login),
             State::Over => {}
@@ -366,7 +366,7 @@ impl Session {
         if clear && offered && wanted {
             self.command(now, State::StartTls, command::starttls);
         } else if clear && self.settings.tls.is_mandatory() {
-            let text = "TLS is required and the host does not offer STARTTLS";
+            let text = "TLS is required, but the host does not offer STARTTLS";
             self.give_up(Stage::Tls, &Reply::own(EnhancedCode::new(4, 7, 4), text));
         } else {
             self.login_or_ready(now);
@@ -378,8 +378,7 @@ impl Session {
             return self.ready(now);
         };
         if matches!(self.tls, TlsUsed::None | TlsUsed::FellBack) {
-            let text =
-                "the relay wants a login and offers no TLS: a password is never sent in clear";
+            let text = "a login is configured, but the relay offers no TLS: passwords are never sent unencrypted";
             return self.give_up(Stage::Login, &Reply::own(EnhancedCode::new(4, 7, 4), text));
         }
         let (bindings, nonce) = std::mem::take(&mut self.bound);
@@ -422,7 +421,10 @@ impl Session {
         // An answer before the content's end: the connection stands in the middle of it.
         let is_early = running.is_in_content();
         if is_early && reply.is_positive() {
-            return self.lost_in(running, "it took the content before its end");
+            return self.lost_in(
+                running,
+                "the host accepted the content before it was sent completely",
+            );
         }
         let progress = running.handle(reply);
         self.since = now;
@@ -486,27 +488,27 @@ impl Session {
     fn wait(&self) -> Option<(Duration, &'static str)> {
         let t = &self.settings.timeouts;
         Some(match &self.state {
-            State::Greeting => (t.greeting, "its greeting"),
-            State::Ehlo | State::Helo => (t.helo, "its answer to EHLO"),
-            State::StartTls => (t.helo, "its answer to STARTTLS"),
+            State::Greeting => (t.greeting, "the greeting of the host"),
+            State::Ehlo | State::Helo => (t.helo, "the answer to EHLO"),
+            State::StartTls => (t.helo, "the answer to STARTTLS"),
             State::Handshake => (t.helo, "the TLS handshake"),
-            State::Login(_) => (t.helo, "its answer to the login"),
+            State::Login(_) => (t.helo, "the answer to the login"),
             State::Deriving(_) => (t.helo, "the key for the login"),
             State::Idle => (t.idle, "work"),
-            State::Quit => (Duration::from_secs(5), "its goodbye"),
+            State::Quit => (Duration::from_secs(5), "the answer to QUIT"),
             State::Over => return None,
             State::Busy(running) => match running.waits_for() {
-                Some(Stage::Mail) | None => (t.mail, "its answer to MAIL"),
-                Some(Stage::Rcpt { .. }) => (t.rcpt, "its answer to RCPT"),
+                Some(Stage::Mail) | None => (t.mail, "the answer to MAIL"),
+                Some(Stage::Rcpt { .. }) => (t.rcpt, "the answer to RCPT"),
                 Some(Stage::Content) if running.content_is_sent() => {
-                    (t.data_done, "its answer to the content")
+                    (t.data_done, "the answer to the content")
                 }
                 Some(Stage::Content) => {
                     let len = u32::try_from(running.content_len()).unwrap_or(u32::MAX);
                     let slowest = Duration::from_secs((len / self.settings.rate_min.max(1)).into());
-                    (t.data_block + slowest, "it to take the content")
+                    (t.data_block + slowest, "the host to accept the content")
                 }
-                Some(_) => (t.data_init, "its answer to DATA"),
+                Some(_) => (t.data_init, "the answer to DATA"),
             },
         })
     }
@@ -520,13 +522,15 @@ impl Machine for Session {
             match self.parser.feed(input) {
                 Ok(Some(reply)) => self.handle(now, &reply),
                 Ok(None) => return,
-                Err(error) => return self.lost(&format!("it does not speak SMTP: {error}")),
+                Err(error) => return self.lost(&format!("the host does not speak SMTP: {error}")),
             }
         }
         // Octets behind the answer to STARTTLS could be injected by anyone on the way.
         if matches!(self.state, State::Handshake) && !input.is_empty() {
             self.events.retain(|e| *e != Event::StartTls);
-            self.tls_failed("the host sent more after its answer to STARTTLS");
+            self.tls_failed(
+                "the host sent data after its answer to STARTTLS, before the TLS handshake",
+            );
         }
     }
 
@@ -570,7 +574,7 @@ impl Machine for Session {
 
     fn stalled(&mut self, _now: Timestamp) {
         let wait = mail::format_duration(self.settings.timeouts.data_block);
-        self.lost(&format!("the host took nothing of the content for {wait}"));
+        self.lost(&format!("the host accepted no data for {wait}"));
     }
 
     fn hears_last_words(&self) -> bool {

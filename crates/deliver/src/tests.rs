@@ -494,7 +494,7 @@ fn every_stage_has_its_time_out() {
     };
     assert_eq!(
         failure.reply.text,
-        "timed out after 5m waiting for its greeting"
+        "timed out after 5m waiting for the greeting of the host"
     );
 
     let mut s = ready(PIPELINING);

@@ -169,7 +169,7 @@ impl Running {
                 running.to_send.push_back(Expect::Rcpt(i));
             } else {
                 // The host stated how many it takes: the others go in the next transaction.
-                let why = "left for the next transaction: the host limits recipients";
+                let why = "left for the next transaction: the host limits the number of recipients";
                 running.end_again(i, why);
             }
         }
@@ -408,7 +408,7 @@ impl Running {
                 self.chunking = Chunking::Refused;
                 for i in 0..self.ended.len() {
                     if self.is_open(i) {
-                        self.end_again(i, "tried again without CHUNKING");
+                        self.end_again(i, "retried without CHUNKING");
                     }
                 }
             }

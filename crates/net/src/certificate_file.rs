@@ -31,7 +31,7 @@ impl CertificateFile {
         let wrong = || TlsLoadError::File {
             path: path.to_owned(),
             what: "PEM certificates",
-            why: "its first certificate has no dates that can be read".to_owned(),
+            why: "the validity dates of its first certificate cannot be read".to_owned(),
         };
         let der = der.ok_or_else(wrong)?;
         let dates = Certificate::read(&der).and_then(|read| read.holds());

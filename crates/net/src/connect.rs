@@ -110,7 +110,7 @@ pub async fn connect_by(
             () = sleep_until(next_start), if more => {}
             () = sleep_until(end) => {
                 let seconds = limit.as_secs();
-                failures.push(format!("no answer to the connection within {seconds} s"));
+                failures.push(format!("connection timed out: no answer within {seconds} s"));
                 break failures.join("; ");
             }
         }
@@ -134,7 +134,7 @@ async fn open_in_time(path: &Path, port: u16) -> Result<TcpStream, Blocked> {
 fn plain(error: &std::io::Error) -> String {
     let known = [
         (std::io::ErrorKind::ConnectionRefused, "connection refused"),
-        (std::io::ErrorKind::TimedOut, "no answer to the connection"),
+        (std::io::ErrorKind::TimedOut, "connection timed out"),
         (
             std::io::ErrorKind::NetworkUnreachable,
             "network unreachable",

@@ -72,12 +72,11 @@ impl Dnssec {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Off => "DNSSEC is switched off (dns.dnssec)",
-            Self::Validated => "DNSSEC is passed on, and answers are validated",
+            Self::Validated => "DNSSEC is supported, and answers are validated",
             Self::Stripped => {
-                "DNSSEC is stripped or not supported: answers are used without validation, and \
-                 DANE is not"
+                "DNSSEC is stripped or not supported: answers are used without validation, and DANE is not used"
             }
-            Self::NoAnswer => "there is no answer",
+            Self::NoAnswer => "no answer",
         }
     }
 }
@@ -317,7 +316,7 @@ impl Dns {
                 // The servers that were given may know names that others do not.
                 (Outcome::NxDomain, Some(failed)) => {
                     if let Outcome::Failed(why) = &mut failed.outcome {
-                        why.push_str(" (those of this computer say that there is no such name)");
+                        why.push_str(" (the DNS servers of this computer answer that this name does not exist)");
                     }
                 }
                 _ => return said,
@@ -353,13 +352,13 @@ fn anchors(settings: &DnsSettings) -> Result<Arc<TrustAnchors>, String> {
     };
     let wrong = |why: String| {
         format!(
-            "the trust anchor {} cannot be used: {why} (it is to hold the root's DNSKEY records)",
+            "the trust anchor {} cannot be used: {why} (it must contain the root's DNSKEY records)",
             path.display()
         )
     };
     let anchors = TrustAnchors::from_file(path).map_err(|e| wrong(e.to_string()))?;
     match anchors.is_empty() {
-        true => Err(wrong("there is no key of the root in it".to_owned())),
+        true => Err(wrong("it contains no key of the root".to_owned())),
         false => Ok(Arc::new(anchors)),
     }
 }
@@ -459,7 +458,7 @@ mod tests {
         let given = lab::Dns::start();
         given.servfail("office.example");
         let answer = asked(&given, false).await;
-        let expected = "say that there is no such name";
+        let expected = "answer that this name does not exist";
         assert!(
             matches!(&answer, Answer::Failed(why) if why.contains(expected)),
             "{answer:?}"

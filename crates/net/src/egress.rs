@@ -138,13 +138,13 @@ async fn socks(
             tcp.write_all(&ask).await?;
             let [_, status] = read::<2>(tcp).await?;
             if status != 0 {
-                return Err(io::Error::other("it refuses the login"));
+                return Err(io::Error::other("it refused the login"));
             }
         }
         ([VERSION, _], _) => {
             let what = match login {
-                Some(_) => "it takes no login by user and password",
-                None => "it wants a login",
+                Some(_) => "it does not support logins with user and password",
+                None => "it requires a login",
             };
             return Err(io::Error::other(what));
         }
@@ -172,7 +172,7 @@ async fn socks(
         1 => 4 + 2,
         4 => 16 + 2,
         3 => usize::from(tcp.read_u8().await?) + 2,
-        _ => return Err(io::Error::other("it answers with no address")),
+        _ => return Err(io::Error::other("its answer contains no address")),
     };
     let mut bound = [0; 257];
     if let Some(bound) = bound.get_mut(..rest) {
@@ -181,12 +181,12 @@ async fn socks(
     Ok(match reply {
         0 => Ok(()),
         1 => Err("the proxy could not connect"),
-        2 => Err("the proxy may not connect there"),
+        2 => Err("the rules of the proxy do not allow this connection"),
         3 => Err("network unreachable from the proxy"),
         4 => Err("host unreachable from the proxy"),
         5 => Err("connection refused"),
-        6 => Err("no answer to the proxy's connection"),
-        _ => return Err(io::Error::other(format!("it cannot (SOCKS reply {reply})"))),
+        6 => Err("the connection of the proxy timed out"),
+        _ => return Err(io::Error::other(format!("it failed (SOCKS reply {reply})"))),
     })
 }
 
@@ -269,7 +269,7 @@ mod tests {
         let refused = b"\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00".to_vec();
         let cases = [
             (vec![(3, vec![5, 0]), (10, refused)], "connection refused"),
-            (vec![(3, vec![5, 255])], "it wants a login"),
+            (vec![(3, vec![5, 255])], "it requires a login"),
             (
                 vec![(3, b"HTTP/1.1 400\r\n".to_vec())],
                 "does not speak SOCKS5",

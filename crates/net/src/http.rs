@@ -55,19 +55,19 @@ impl WebUrl {
     /// # Errors
     /// When it is none.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("`{text}` is no URL of the web: {why}");
+        let wrong = |why: &str| format!("`{text}` is not a web URL: {why}");
         let uri: Uri = text
             .parse()
             .map_err(|e: InvalidUri| wrong(&e.to_string()))?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
-            Some(_) | None => return Err(wrong("it begins with neither https:// nor http://")),
+            Some(_) | None => return Err(wrong("it must begin with https:// or http://")),
         };
         let host = uri.host().filter(|host| !host.is_empty());
         Ok(Self {
             tls,
-            host: host.ok_or_else(|| wrong("it names no host"))?.to_owned(),
+            host: host.ok_or_else(|| wrong("it has no host name"))?.to_owned(),
             port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
             path: uri.path_and_query().map_or("/", |p| p.as_str()).to_owned(),
         })

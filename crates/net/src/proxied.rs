@@ -18,7 +18,7 @@ const HEADER_MAX: usize = 2048;
 pub async fn proxied(tcp: &mut TcpStream, wait: Duration) -> Result<Option<SocketAddr>, String> {
     tokio::time::timeout(wait, read(tcp))
         .await
-        .unwrap_or_else(|_| Err("no header of the PROXY protocol came".to_owned()))
+        .unwrap_or_else(|_| Err("no PROXY protocol header arrived".to_owned()))
 }
 
 async fn read(tcp: &mut TcpStream) -> Result<Option<SocketAddr>, String> {
@@ -30,7 +30,7 @@ async fn read(tcp: &mut TcpStream) -> Result<Option<SocketAddr>, String> {
         match ProxyHeader::parse(&header, ParseConfig::default()) {
             Ok((found, _)) => return Ok(found.proxied_address().map(|a| a.source)),
             Err(Error::BufferTooShort) if header.len() < HEADER_MAX => {}
-            Err(_) => return Err("it sent no header of the PROXY protocol".to_owned()),
+            Err(_) => return Err("it sent no PROXY protocol header".to_owned()),
         }
     }
 }

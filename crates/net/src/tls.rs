@@ -201,7 +201,7 @@ impl TlsFailure {
         match silent.contains(&error.kind()) {
             true => Self {
                 kind: TlsFailureKind::Silent,
-                why: "the host closed the connection in the handshake".to_owned(),
+                why: "the host closed the connection during the handshake".to_owned(),
             },
             false => Self::other(error.to_string()),
         }
@@ -321,7 +321,7 @@ impl ClientTls {
             Err(_) => {
                 return Err(TlsFailure {
                     kind: TlsFailureKind::Silent,
-                    why: format!("no end of the handshake within {} s", limit.as_secs()),
+                    why: format!("the handshake timed out after {} s", limit.as_secs()),
                 });
             }
         };
@@ -351,7 +351,7 @@ impl ClientTls {
         };
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let Some((leaf, others)) = certificates.split_first() else {
-            return Err(TlsFailure::other("the host has shown no certificate"));
+            return Err(TlsFailure::other("the host presented no certificate"));
         };
         let name = server_name(name)?;
         self.chains
@@ -409,7 +409,7 @@ fn server_name(name: &str) -> Result<ServerName<'static>, TlsFailure> {
     let name = name.trim_start_matches('[').trim_end_matches(']');
     let name = name.strip_prefix("IPv6:").unwrap_or(name);
     ServerName::try_from(name.to_owned())
-        .map_err(|_| TlsFailure::other(format!("`{name}` is no name for TLS")))
+        .map_err(|_| TlsFailure::other(format!("`{name}` is not a valid host name for TLS")))
 }
 
 /// TLS towards our clients.
@@ -452,7 +452,7 @@ impl ServerTls {
             Ok(Ok(stream)) => Ok(Stream::Server(Box::new(stream))),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!(
-                "no end of the handshake within {} s",
+                "the handshake timed out after {} s",
                 limit.as_secs()
             )),
         }
@@ -467,7 +467,7 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     };
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     match found {
-        Ok(list) if list.is_empty() => Err(wrong("there is no certificate in it".to_owned())),
+        Ok(list) if list.is_empty() => Err(wrong("it contains no certificate".to_owned())),
         Ok(list) => Ok(list),
         Err(error) => Err(wrong(error.to_string())),
     }

@@ -211,7 +211,7 @@ impl Reporter {
         field(out, "Auto-Submitted", "auto-replied");
         field(out, "MIME-Version", "1.0");
         out.push_str(&format!("Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"{boundary}\"\r\n\r\n"));
-        out.push_str("This is a report about your mail in MIME format.\r\n\r\n");
+        out.push_str("This is a report about your message, in MIME format.\r\n\r\n");
     }
 
     fn write_words(

@@ -77,7 +77,7 @@ impl QueuedView {
     pub fn new(row: Row, wait: Option<schedule::Wait>) -> Self {
         let (reason, next) = match wait {
             Some(wait) => (wait.reason.to_string(), wait.next),
-            None => ("its end is being recorded".to_owned(), None),
+            None => ("its result is being recorded".to_owned(), None),
         };
         let untried = row.attempts == 0 && row.last_reply.is_empty();
         let release = (untried && row.due > row.accepted).then(|| row.due.to_string());

@@ -66,7 +66,7 @@ impl EventType {
         let found = Self::ALL.into_iter().find(|kind| kind.word() == word);
         found.ok_or_else(|| {
             let all: Vec<&str> = Self::ALL.iter().map(|kind| kind.word()).collect();
-            format!("`{word}` is no type of event: use {}", all.join(", "))
+            format!("`{word}` is not an event type: use {}", all.join(", "))
         })
     }
 }
@@ -333,7 +333,7 @@ impl Replay {
     pub fn span(&self, now: mail::Timestamp) -> Result<(mail::Timestamp, mail::Timestamp), String> {
         let time = |field: &str, text: &str| {
             mail::Timestamp::parse_rfc3339(text).ok_or_else(|| {
-                format!("{field}: `{text}` is no time: write it as 2026-01-31T08:00:00Z")
+                format!("{field}: `{text}` is not a time: write it as 2026-01-31T08:00:00Z")
             })
         };
         let since = time("since", &self.since)?;

@@ -247,7 +247,7 @@ impl Request {
                 if let Verb::Reroute(Some(to)) = verb
                     && (to.trim().is_empty() || to.len() > ROUTE_MAX)
                 {
-                    return Err("name the server that the mail is to go to".to_owned());
+                    return Err("name the server to send the mail to".to_owned());
                 }
                 selection.check()
             }
@@ -261,11 +261,11 @@ impl Request {
                 check_domain(domain)?;
                 match connections {
                     Some(0) => {
-                        let why = "with 0 connections nothing would go: pause the domain";
+                        let why = "0 connections would stop all mail: pause the domain instead";
                         return Err(why.to_owned());
                     }
                     Some(n) if *n > CONNECTIONS_MAX => {
-                        return Err(format!("{n} connections are more than {CONNECTIONS_MAX}"));
+                        return Err(format!("at most {CONNECTIONS_MAX} connections, not {n}"));
                     }
                     Some(_) | None => {}
                 }
@@ -284,9 +284,9 @@ impl Request {
                 check_address(Some(recipient)).and_then(|()| check_scope(scope.as_deref()))
             }
             Self::Webhook { verb, .. } => verb.check(),
-            Self::Backup(directory) if !directory.starts_with('/') => {
-                Err(format!("{directory}: say the whole path, beginning with /"))
-            }
+            Self::Backup(directory) if !directory.starts_with('/') => Err(format!(
+                "{directory}: write the full path, beginning with /"
+            )),
             Self::Summary(_)
             | Self::Sites
             | Self::Sources
@@ -316,8 +316,8 @@ const CAUSES: [&str; 3] = ["failure", "complaint", "administrator"];
 fn check_scope(text: Option<&str>) -> Result<(), String> {
     let wrong = |text: &str| {
         format!(
-            "`{text}` is no scope: write `all`, `@domain` for a domain's senders, a sender's \
-             address, or `user:NAME`"
+            "`{text}` is not a scope: write `all`, `@domain` for a domain's senders, a sender's address, or \
+             `user:NAME`"
         )
     };
     let Some(text) = text.filter(|text| *text != "all") else {
@@ -337,9 +337,10 @@ fn check_scope(text: Option<&str>) -> Result<(), String> {
 
 fn check_cause(word: Option<&str>) -> Result<(), String> {
     match word {
-        Some(word) if !CAUSES.contains(&word) => {
-            Err(format!("`{word}` is no cause: use {}", CAUSES.join(", ")))
-        }
+        Some(word) if !CAUSES.contains(&word) => Err(format!(
+            "`{word}` is not a cause: use {}",
+            CAUSES.join(", ")
+        )),
         Some(_) | None => Ok(()),
     }
 }
@@ -361,13 +362,13 @@ impl NewSuppression {
             && Timestamp::parse_rfc3339(text).is_none()
         {
             mail::parse_duration(text).map_err(|e| {
-                format!("expires: `{text}` is neither a time (RFC 3339) nor a length: {e}")
+                format!("expires: `{text}` is neither a time (RFC 3339) nor a duration: {e}")
             })?;
         }
         if let Some(text) = self.since.as_deref()
             && Timestamp::parse_rfc3339(text).is_none()
         {
-            return Err(format!("since: `{text}` is no time (RFC 3339)"));
+            return Err(format!("since: `{text}` is not a time (RFC 3339)"));
         }
         if let Some(id) = self.message.as_deref() {
             parse_id(id).map_err(|why| format!("message: {why}"))?;
@@ -380,7 +381,7 @@ fn check_domain(text: &str) -> Result<(), String> {
     Domain::parse(text).map(drop).map_err(|e| e.to_string())
 }
 
-const ONE_ID: &str = "a list takes one id, a filter, or everything";
+const ONE_ID: &str = "select one id, a filter, or all";
 
 /// Connections that a domain can be slowed to.
 const CONNECTIONS_MAX: u32 = 100_000;
@@ -394,7 +395,7 @@ fn check_hold_rule(name: &str, filter: Option<&str>) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.len() > RULE_NAME_MAX || !name.chars().all(plain) {
         return Err(format!(
-            "`{name}` is no name of a rule: use letters, digits, and - _ ."
+            "`{name}` is not a valid rule name: use letters, digits, and - _ ."
         ));
     }
     match filter {
@@ -403,13 +404,12 @@ fn check_hold_rule(name: &str, filter: Option<&str>) -> Result<(), String> {
         Some(text) => {
             let filter = Filter::parse(text).map_err(|e| e.to_string())?;
             if filter.names_kinds() {
-                let why = "a kind is what a reply is about, and new mail has none yet";
+                let why = "new mail has no kind yet, because a kind comes from a reply";
                 return Err(why.to_owned());
             }
             match filter.terms().is_empty() {
                 true => Err(
-                    "an empty filter would hold all mail: pause what is meant, or set \
-                             outgoing.enabled = false"
+                    "an empty filter would hold all mail: pause domains instead, or set outgoing.enabled = false"
                         .to_owned(),
                 ),
                 false => Ok(()),
@@ -496,7 +496,7 @@ impl HistorySelection {
             Some("expired") => Some(Outcome::Expired),
             Some(other) => {
                 return Err(format!(
-                    "`{other}` is no outcome: use delivered, failed or expired"
+                    "`{other}` is not an outcome: use delivered, failed or expired"
                 ));
             }
         };
@@ -538,7 +538,7 @@ fn parse_key(text: &str) -> Result<(QueueId, Option<u32>), String> {
     };
     let number = number
         .parse()
-        .map_err(|_| format!("`{text}` is no id/number"))?;
+        .map_err(|_| format!("`{text}` does not have the form id/number"))?;
     Ok((parse_id(id)?, Some(number)))
 }
 

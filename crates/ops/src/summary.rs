@@ -267,7 +267,7 @@ pub fn summary_text(view: &SummaryView) -> String {
     };
     let n = |number: u64| grouped(number);
     let mut text = format!(
-        "{} recipients of {} messages ({} octets); {} due, {} held, {} local; the oldest is of {}.\n",
+        "{} recipients of {} messages ({} octets); {} due, {} held, {} local; the oldest is from {}.\n",
         n(view.recipients),
         n(view.messages),
         n(view.bytes),

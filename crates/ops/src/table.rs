@@ -94,7 +94,7 @@ pub fn queue_table(rows: &[QueuedView]) -> String {
     ];
     let is_tagged = rows.iter().any(|r| !r.tags.is_empty());
     head.extend(is_tagged.then_some("TAGS"));
-    head.push("WHY NOT YET");
+    head.push("REASON");
     let cells = |r: &QueuedView| {
         let why = match r.last_reply.is_empty() {
             true => r.reason.clone(),
@@ -126,7 +126,7 @@ pub fn queue_table(rows: &[QueuedView]) -> String {
 #[must_use]
 pub fn sites_table(rows: &[SiteView]) -> String {
     if rows.is_empty() {
-        return "Mail goes nowhere at present.\n".to_owned();
+        return "There are no sites at present.\n".to_owned();
     }
     let head = [
         "WAITING",
@@ -160,7 +160,7 @@ pub fn sites_table(rows: &[SiteView]) -> String {
 #[must_use]
 pub fn sources_table(rows: &[SourceView]) -> String {
     if rows.is_empty() {
-        return "No source addresses are set: the system chooses.\n".to_owned();
+        return "No source addresses are configured: the system chooses one.\n".to_owned();
     }
     let head = [
         "NAME",
@@ -197,11 +197,11 @@ pub fn sources_table(rows: &[SourceView]) -> String {
 
 fn warm_up(w: &WarmUpView) -> String {
     if w.day == 0 {
-        return "not begun".to_owned();
+        return "not started".to_owned();
     }
     let most = w.sites.first().map(|site| format!(", most {}", site.sent));
     let most = most.unwrap_or_default();
-    format!("day {} of {}: {} a site{most}", w.day, w.of, w.limit)
+    format!("day {} of {}: {} per site{most}", w.day, w.of, w.limit)
 }
 
 /// Attempts, with their transcripts below them.
@@ -218,7 +218,8 @@ pub fn attempts_table(rows: &[AttemptView]) -> String {
         let kind = kind.unwrap_or_default();
         let [queued, connecting, wire] = a.delays_ms;
         out.push_str(&format!(
-            "{} {} {}{host}: {}{kind}\n  attempt {}, TLS {}, waited {queued} ms, connecting {connecting} ms, on the wire {wire} ms\n",
+            "{} {} {}{host}: {}{kind}\n  attempt {}, TLS {}, waited {queued} ms, connecting {connecting} ms, \
+             transferring {wire} ms\n",
             short_time(&a.at), a.recipient, a.outcome, one_line(&a.reply), a.attempt, a.tls,
         ));
         for line in a.transcript.iter().flat_map(|t| t.lines()) {
@@ -244,7 +245,7 @@ pub fn later_table(rows: &[LaterView]) -> String {
 #[must_use]
 pub fn suppressions_table(rows: &[SuppressionView]) -> String {
     if rows.is_empty() {
-        return "Nobody is on the list.\n".to_owned();
+        return "The suppression list is empty.\n".to_owned();
     }
     let head = [
         "RECIPIENT",
@@ -280,7 +281,7 @@ pub fn suppressions_table(rows: &[SuppressionView]) -> String {
 #[must_use]
 pub fn webhooks_table(rows: &[WebhookView]) -> String {
     if rows.is_empty() {
-        return "There is no webhook ([[webhook]] in the configuration).\n".to_owned();
+        return "No webhooks are configured ([[webhook]] in the configuration).\n".to_owned();
     }
     let head = [
         "NAME",
@@ -314,7 +315,7 @@ pub fn webhooks_table(rows: &[WebhookView]) -> String {
             let (name, n) = (&w.name, w.put_aside.events);
             let (since, until) = (time(&w.put_aside.since), time(&w.put_aside.until));
             text.push_str(&format!(
-                "{name}: {n} events from {since} to {until} were put aside (sendoff webhook replay)\n"
+                "{name}: {n} events from {since} to {until} were set aside (sendoff webhook replay)\n"
             ));
         }
         if let Some(replay) = &w.replay {

@@ -225,8 +225,8 @@ impl<'a> Router<'a> {
 
     fn a_loop(&self) -> Step {
         let text = format!(
-            "mail for {} loops back to this server: its best mail host is {}, and it is not among \
-             the local domains",
+            "mail for {} loops back to this server: its best mail host is {}, but the domain is not a local domain \
+             (local.domains)",
             self.domain, self.settings.hostname
         );
         self.no(Outcome::Failed, Class::Policy, (5, 4, 6), &text)
@@ -266,7 +266,7 @@ impl<'a> Router<'a> {
             }
         }
         if hosts.is_empty() {
-            let text = format!("no MX record of {} names a host", self.asked);
+            let text = format!("no MX record of {} contains a host name", self.asked);
             return self.no(Outcome::Failed, Class::Dns, (5, 4, 4), &text);
         }
         Step::Go(NextHop {

@@ -128,7 +128,7 @@ pub(crate) fn fetchable(
             return true;
         };
         reason = format!(
-            "{ip} is in the private network {net}, where names that strangers publish may not lead"
+            "{ip} is in the private network {net}, where names published by others must not point to"
         );
         false
     };

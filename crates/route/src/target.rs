@@ -23,7 +23,7 @@ pub enum ParseTargetError {
     Port(String),
     /// The part before it is no host.
     #[error(
-        "`{0}` names no server: write \"host\", \"host:port\", \"[address]\" or \"[address]:port\""
+        "`{0}` is not a server: write \"host\", \"host:port\", \"[address]\" or \"[address]:port\""
     )]
     Host(String, #[source] ParseDomainError),
 }

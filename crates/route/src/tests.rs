@@ -184,7 +184,7 @@ fn names_that_strangers_publish_lead_to_no_private_network() {
     let why = s.fetchable(&[private]).unwrap_err();
     assert_eq!(
         why,
-        "10.0.0.1 is in the private network 10.0.0.0/8, where names that strangers publish may not lead"
+        "10.0.0.1 is in the private network 10.0.0.0/8, where names published by others must not point to"
     );
     // Loopback is the administrator's to refuse, and mail goes where only he refuses it.
     s.refuse_networks = Vec::new();

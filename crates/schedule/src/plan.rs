@@ -26,10 +26,10 @@ pub enum ParsePlanError {
     #[error(transparent)]
     Wait(#[from] ParseDurationError),
     /// The number behind `*` is not one.
-    #[error("`{0}`: after `*` comes how often the wait is repeated, such as \"1h*4\"")]
+    #[error("`{0}`: after `*`, write how often the wait is repeated, such as \"1h*4\"")]
     Times(String),
     /// Shorter than a second, which would hammer the other side.
-    #[error("`{0}`: a wait between two attempts is at least one second")]
+    #[error("`{0}`: a wait between two attempts must be at least one second")]
     TooShort(String),
 }
 

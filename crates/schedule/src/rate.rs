@@ -19,7 +19,7 @@ pub struct Rate {
 pub enum ParseRateError {
     /// It has no slash with a number in front.
     #[error(
-        "`{0}` is not a rate: write a number, a slash and a time, such as \"100/min\" or \"5/10s\""
+        "`{0}` is not a rate: write a number, a slash and a duration, such as \"100/min\" or \"5/10s\""
     )]
     Form(String),
     /// The time is not one.

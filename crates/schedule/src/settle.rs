@@ -323,8 +323,8 @@ impl Scheduler {
         if old {
             let text =
                 match entry.has(TERMS) && self.return_at(entry.key()).is_some_and(|at| at <= now) {
-                    true => "the time by which its sender wanted it delivered is over",
-                    false => "its lifetime in the queue is over",
+                    true => "the delivery deadline set by the sender has passed",
+                    false => "its lifetime in the queue has ended",
                 };
             let reply = Reply::own(EnhancedCode::new(4, 4, 7), text);
             self.end(

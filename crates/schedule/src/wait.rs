@@ -74,19 +74,21 @@ impl fmt::Display for Reason {
         match self {
             Self::Held => f.write_str("held: an administrator must release it"),
             Self::Kept => f.write_str(
-                "a fault on this side, for which no attempt is charged (see the last answer)",
+                "a fault on this side, which does not count as an attempt (see the last answer)",
             ),
-            Self::NotDue { attempts: 0, .. } => f.write_str("its first attempt is set for later"),
+            Self::NotDue { attempts: 0, .. } => {
+                f.write_str("its first attempt is scheduled for later")
+            }
             Self::NotDue { attempts, of } => {
                 write!(
                     f,
-                    "attempt {attempts} of {of} did not succeed; the next one is set"
+                    "attempt {attempts} of {of} did not succeed; the next one is scheduled"
                 )
             }
             Self::OutgoingOff => f.write_str("outgoing mail is switched off (outgoing.enabled)"),
             Self::Paused => f.write_str("its domain is paused by an administrator"),
-            Self::LookingUp => f.write_str("DNS is being asked for its mail hosts"),
-            Self::LookupLimit => f.write_str("many DNS lookups are under way; its turn comes"),
+            Self::LookingUp => f.write_str("its mail hosts are being looked up in DNS"),
+            Self::LookupLimit => f.write_str("it waits until other DNS lookups have finished"),
             Self::CoolingOff(why) => {
                 match why {
                     Some(why) if why.code > 0 => write!(f, "its mail host answered {why}")?,
@@ -96,29 +98,31 @@ impl fmt::Display for Reason {
                     Some(why) => write!(f, "its mail hosts cannot be used: {}", why.text)?,
                     None => f.write_str("its mail hosts could not be used")?,
                 }
-                f.write_str("; one connection tries them again")
+                f.write_str("; one connection will try them again")
             }
             Self::OurFault(why) => {
-                f.write_str("a fault on this side, for which no attempt is charged: ")?;
+                f.write_str("a fault on this side, which does not count as an attempt: ")?;
                 match why.code {
                     0 => f.write_str(&why.text),
                     _ => write!(f, "{why}"),
                 }
             }
-            Self::Probing => f.write_str("one connection is finding out whether its host works"),
+            Self::Probing => {
+                f.write_str("one connection is testing whether its mail host works again")
+            }
             Self::SiteConnections(n) => {
-                write!(f, "all {n} connections that its host is given are busy")
+                write!(f, "all {n} connections allowed to its mail host are busy")
             }
             Self::ProviderConnections(name, n) => write!(
                 f,
-                "all {n} connections that the hosts of one provider ({name}) are given are in use"
+                "all {n} connections allowed to the hosts of one provider ({name}) are busy"
             ),
             Self::AllConnections(n) => write!(f, "all {n} outgoing connections are busy"),
             Self::SitePaused => {
-                f.write_str("its mail hosts are left alone for a time (sendoff site list)")
+                f.write_str("sending to its mail hosts is paused for a time (sendoff site list)")
             }
-            Self::Rate => f.write_str("the message rate set for its domain is reached"),
-            Self::NextUp => f.write_str("it is sent in a moment"),
+            Self::Rate => f.write_str("the message rate of its domain is reached"),
+            Self::NextUp => f.write_str("it will be sent in a moment"),
             Self::InFlight => f.write_str("it is being sent right now"),
         }
     }

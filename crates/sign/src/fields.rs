@@ -61,10 +61,12 @@ pub struct Fields {
 #[non_exhaustive]
 pub enum FieldError {
     /// It is no name of a field.
-    #[error("`{0}` is no name of a header field")]
+    #[error("`{0}` is not the name of a header field")]
     Name(String),
     /// Its signatures would not hold.
-    #[error("`{0}` is changed or taken out on the way, so that no signature of it holds")]
+    #[error(
+        "`{0}` is changed or removed on the way, so a signature that covers it would become invalid"
+    )]
     Never(String),
     /// RFC 6376 §5.4.
     #[error("`From` is missing, and every signature must cover it (RFC 6376 section 5.4)")]

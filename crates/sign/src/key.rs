@@ -47,19 +47,21 @@ impl Algorithm {
 #[non_exhaustive]
 pub enum KeyError {
     /// There is no PEM block of a private key in it.
-    #[error("it holds no private key in PEM (`-----BEGIN PRIVATE KEY-----`)")]
+    #[error("it contains no private key in PEM (`-----BEGIN PRIVATE KEY-----`)")]
     NoPem,
     /// The key needs a password.
-    #[error("its key is encrypted: write it without a password, readable by the server only")]
+    #[error("its key is encrypted: store it without a password, readable by the server only")]
     Encrypted,
     /// It is something else, or damaged.
     #[error("its key is damaged, or neither RSA nor Ed25519 in PKCS #8")]
     Unknown,
     /// An RSA key that nobody believes.
-    #[error("its RSA key has less than 2048 bits, which verifiers do not believe: make another")]
+    #[error(
+        "its RSA key has less than 2048 bits, which verifiers may not accept: make a longer one"
+    )]
     TooShort,
     /// An RSA key that verifiers need not support.
-    #[error("its RSA key has {0} bits, and verifiers take up to 4096: make another")]
+    #[error("its RSA key has {0} bits, but verifiers accept at most 4096: make a shorter one")]
     TooLong(usize),
 }
 

@@ -29,7 +29,7 @@ impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "no key signs the mail of {} ", self.domain)?;
         match (self.is_now, self.until) {
-            (true, None) => f.write_str("any more"),
+            (true, None) => f.write_str("now or later"),
             (true, Some(until)) => write!(f, "before {until}"),
             (false, None) => write!(f, "from {} on", self.from),
             (false, Some(until)) => write!(f, "from {} until {until}", self.from),

@@ -61,22 +61,22 @@ impl Finding {
     pub const fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::Matches => None,
-            Self::Testing => Some("take t=y out of the record when your tests are done"),
+            Self::Testing => Some("remove t=y from the record when your tests are done"),
             Self::Missing => Some(
-                "publish the record; where that was done just now, wait until the DNS servers of \
-                 the domain have it and older answers are forgotten",
+                "publish the record; if you have just done that, wait until the DNS servers of the domain have it \
+                 and cached answers have expired",
             ),
-            Self::Several(_) => Some("leave one record at this name, and take the others out"),
-            Self::Revoked => Some(
-                "make a new key under another selector: one that was taken back is never used again",
-            ),
+            Self::Several(_) => Some("keep one record at this name, and remove the others"),
+            Self::Revoked => {
+                Some("make a new key under another selector: a revoked key must not be used again")
+            }
             Self::Differs => Some(
-                "publish the record of this key, or sign with the key that is published; a \
-                 selector has one key for ever",
+                "publish the record of this key, or sign with the key that is published; the key of a selector \
+                 never changes",
             ),
-            Self::WrongType(_) => Some("publish the record of this key, k= included"),
-            Self::WrongHash(_) => Some("take h= out of the record, or put sha256 into it"),
-            Self::WrongService(_) => Some("take s= out of the record"),
+            Self::WrongType(_) => Some("publish the record of this key, including k="),
+            Self::WrongHash(_) => Some("remove h= from the record, or add sha256 to it"),
+            Self::WrongService(_) => Some("remove s= from the record"),
             Self::Unreadable(_) => {
                 Some("publish the record as it is shown, without changes and without line breaks")
             }
@@ -92,11 +92,12 @@ impl fmt::Display for Finding {
                 f.write_str("its record says t=y: verifiers may treat the mail as unsigned")
             }
             Self::Missing => f.write_str("there is no record"),
-            Self::Several(n) => write!(f, "there are {n} records, and verifiers take any of them"),
-            Self::Revoked => {
-                f.write_str("its record says that the key was taken back (p= is empty)")
-            }
-            Self::Differs => f.write_str("the key in its record is another"),
+            Self::Several(n) => write!(
+                f,
+                "there are {n} records, and verifiers may use any of them"
+            ),
+            Self::Revoked => f.write_str("its record says that the key is revoked (p= is empty)"),
+            Self::Differs => f.write_str("its record contains another key"),
             Self::WrongType(k) => write!(f, "its record is for keys of the type {k} (k=)"),
             Self::WrongHash(h) => write!(f, "its record allows the hashes {h} only (h=)"),
             Self::WrongService(s) => write!(f, "its record is for {s} only (s=)"),
@@ -154,7 +155,9 @@ fn judge_one(record: &str, key: &PublicKey) -> Vec<Finding> {
         Ok(octets) if octets.is_empty() => found.push(Finding::Revoked),
         Ok(octets) if key.is(&octets) => {}
         Ok(_) => found.push(Finding::Differs),
-        Err(_) => found.push(Finding::Unreadable("its key (p=) is no base64".to_owned())),
+        Err(_) => found.push(Finding::Unreadable(
+            "its key (p=) is not valid base64".to_owned(),
+        )),
     }
     if tag("t").is_some_and(|flags| has(flags, "y")) {
         found.push(Finding::Testing);
@@ -170,11 +173,11 @@ fn tags(text: &str) -> Result<Vec<(&str, &str)>, String> {
     let mut tags: Vec<(&str, &str)> = Vec::new();
     for tag in text.split(';').map(str::trim).filter(|t| !t.is_empty()) {
         let Some((name, value)) = tag.split_once('=') else {
-            return Err(format!("`{}` is no tag", shortened(tag)));
+            return Err(format!("`{}` is not a tag", shortened(tag)));
         };
         let name = name.trim();
         if tags.iter().any(|(n, _)| *n == name) {
-            return Err(format!("`{}=` is there twice", shortened(name)));
+            return Err(format!("`{}=` appears twice", shortened(name)));
         }
         tags.push((name, value.trim()));
     }

@@ -10,7 +10,7 @@ pub struct Selector(String);
 /// Why a text is no selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no selector: write letters, digits and hyphens, with dots between, such as \"s2026\""
+    "`{0}` is not a selector: write letters, digits and hyphens, with dots between, such as \"s2026\""
 )]
 pub struct ParseSelectorError(String);
 

@@ -41,7 +41,7 @@ pub enum BackupError {
     #[error(transparent)]
     Dir(#[from] OpenDirError),
     /// There is something in it already.
-    #[error("{0} is not empty: a backup goes into a directory of its own")]
+    #[error("{0} is not empty: a backup needs an empty directory")]
     NotEmpty(String),
     /// Reading or writing failed.
     #[error("cannot copy {file}: {source}")]

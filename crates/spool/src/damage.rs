@@ -64,17 +64,17 @@ impl fmt::Display for Damaged {
             ),
             Damage::Message(id) => write!(
                 f,
-                "mail {id} is damaged on disk and cannot be delivered; what is left of it is in {file}"
+                "mail {id} is damaged on disk and cannot be delivered; what remains of it is in {file}"
             ),
             Damage::State(RecipientKey { id, recipient }) => {
                 let place = match self.missing {
                     true => "it was in a file that is missing,",
-                    false => "what is left of it is in",
+                    false => "what remains of it is in",
                 };
                 write!(
                     f,
-                    "the last state of recipient {recipient} of mail {id} is lost, the one before is \
-                     used; {place} {file}"
+                    "the last state of recipient {recipient} of mail {id} is lost, the previous one is used; \
+                     {place} {file}"
                 )
             }
         }

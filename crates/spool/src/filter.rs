@@ -112,11 +112,12 @@ impl Comparison {
 pub enum ParseFilterError {
     /// A word without a known name in front.
     #[error(
-        "`{0}` is not a term of a filter: write one of id: from: to: domain: state: subject: message-id: tag: meta: reply: kind: user: age> age< size> size< attempts> attempts< due> due<"
+        "`{0}` is not a filter term: write one of id: from: to: domain: state: subject: message-id: tag: meta: \
+         reply: kind: user: age> age< size> size< attempts> attempts< due> due<"
     )]
     Term(String),
     /// A value that the term cannot have.
-    #[error("`{term}` is not understood: {expected}")]
+    #[error("`{term}` is not valid: {expected}")]
     Value {
         /// The term.
         term: String,
@@ -396,8 +397,8 @@ mod tests {
     #[test]
     fn what_is_no_filter_is_refused_with_what_it_may_be() {
         for (text, part) in [
-            ("nonsense", "is not a term of a filter"),
-            ("colour:red", "is not a term of a filter"),
+            ("nonsense", "is not a filter term"),
+            ("colour:red", "is not a filter term"),
             (
                 "state:asleep",
                 "a state is waiting, held, local, outgoing, test or future",

@@ -48,8 +48,8 @@ pub enum IndexError {
     Damaged(String),
     /// It is about the history, which cannot be rebuilt.
     #[error(
-        "the queue's history ({file}) cannot be used: {}. Look at its permissions and at the disk; without it the \
-         server does not start, for it would forget what was delivered", source.reason()
+        "the queue's history ({file}) cannot be used: {}. Check its permissions and the disk; the server does not \
+         start without it, because it would not know what was delivered", source.reason()
     )]
     History {
         /// The file.
@@ -59,7 +59,8 @@ pub enum IndexError {
     },
     /// A later release wrote it.
     #[error(
-        "{file} has version {version}, this release knows {known}: run the release that wrote it, or a later one"
+        "{file} has version {version}, this release supports {known}: run the release that wrote it, or a later \
+         one"
     )]
     Newer {
         /// The file.

@@ -157,10 +157,10 @@ impl Op {
 pub enum CommitError {
     /// There is no room, or the disk refused the write; nothing of the commit is in the queue or
     /// will ever be. The client is to try again: 452 4.3.1.
-    #[error("the queue's disk has no room for it: {0}")]
+    #[error("the queue's disk has no space for it: {0}")]
     Full(Arc<io::Error>),
     /// More than fits into one commit.
-    #[error("a commit of {len} bytes is larger than the {max} that fit")]
+    #[error("a commit of {len} bytes is larger than the limit of {max}")]
     TooLarge {
         /// Its length as written.
         len: u64,
@@ -169,7 +169,7 @@ pub enum CommitError {
     },
     /// A sync failed, now or earlier: what the disk holds is unknown, so nothing more is accepted
     /// or delivered and the server must stop. The client is to try again: 451.
-    #[error("the queue's disk failed to keep what was written, the server must stop: {0}")]
+    #[error("the queue's disk failed to store what was written, the server must stop: {0}")]
     Poisoned(Arc<str>),
     /// The index or the history cannot be written, and so much waits for it that no more mail is taken;
     /// outcomes still are. The client is to try again: 452 4.3.1.
@@ -179,7 +179,7 @@ pub enum CommitError {
     #[error("the queue is closed")]
     Closed,
     /// Whoever made it took it back before it was written; nothing of it is in the queue or will ever be.
-    #[error("the commit was taken back before it was written")]
+    #[error("the commit was withdrawn before it was written")]
     Withdrawn,
 }
 

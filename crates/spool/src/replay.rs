@@ -55,7 +55,8 @@ pub enum OpenError {
     Index(#[from] IndexError),
     /// A later release wrote it.
     #[error(
-        "{file} was written in format {version}, this release knows formats up to {known}: run the release that wrote it, or a later one"
+        "{file} was written in format {version}, this release supports formats up to {known}: run the release that \
+         wrote it, or a later one"
     )]
     Newer {
         /// The file.

@@ -115,7 +115,8 @@ impl First {
         challenge: &str,
         password: &str,
     ) -> Result<(Challenged, Derivation), Trouble> {
-        let wrong = || Trouble::Other("its challenge is not one of SCRAM".to_owned());
+        let wrong =
+            || Trouble::Other("the relay's challenge is not a valid SCRAM message".to_owned());
         if let Some(error) = challenge.strip_prefix("e=") {
             return Err(refused(error));
         }
@@ -136,7 +137,7 @@ impl First {
         let rounds = rounds.ok_or_else(|| {
             let (min, max) = (ROUNDS.start(), ROUNDS.end());
             Trouble::Other(format!(
-                "it asks for an unreasonable number of rounds of hashing: {min} to {max} are done"
+                "the relay asks for an unreasonable number of hash iterations (allowed: {min} to {max})"
             ))
         })?;
         let derivation = Derivation {
@@ -185,14 +186,14 @@ pub(super) fn check_signature(said: &str, expected: &[u8]) -> Result<(), Trouble
 }
 
 /// What is said of a relay that gives no right signature.
-pub(super) const UNPROVEN: &str = "it does not prove that it knows our password, as SCRAM asks of it: it may not \
-                                   be the server that it claims to be";
+pub(super) const UNPROVEN: &str = "the relay did not prove that it knows the password, as SCRAM requires: it may \
+                                   not be the server that it claims to be";
 
 fn refused(error: &str) -> Trouble {
     let error = error.split(',').next().unwrap_or_default();
     match error {
         "unsupported-channel-binding-type" => Trouble::BindingKind,
-        error => Trouble::Other(format!("it ends the exchange: {error}")),
+        error => Trouble::Other(format!("the relay ended the login: {error}")),
     }
 }
 

@@ -142,8 +142,7 @@ impl Walk {
         let header = match header_fits || !self.goal.lines {
             true => header,
             false => {
-                mended =
-                    self.lines_of(header, "a header in it has a CR or NUL that stands alone")?;
+                mended = self.lines_of(header, "a header in it has a bare CR or a NUL")?;
                 &mended
             }
         };
@@ -219,7 +218,7 @@ impl Walk {
             || (self.goal.lines && !are_lines(rest))
             || (self.goal.short && is_broken)
         {
-            return Err(Obstacle("its header has a line that is no field"));
+            return Err(Obstacle("its header has a line that is not a header field"));
         }
         // What is added stands before the empty line, behind which only a broken header goes on.
         if *treatment != Treatment::Keep {
@@ -288,7 +287,7 @@ impl Walk {
                 return self.entity(body, Place::Message, depth + 1);
             }
             Treatment::Fields if self.goal.lines => {
-                let why = "a report in it is not made of lines";
+                let why = "a report in it does not consist of lines";
                 let mended = self.lines_of(body, why)?;
                 return match are_lines(&mended) {
                     true => self.blocks(&mended),
@@ -436,7 +435,11 @@ impl Walk {
                     self.fields += 1;
                     self.out.extend_from_slice(&field::convert_text(&found)?);
                 }
-                None => return Err(Obstacle("a report in it has a line that is no field")),
+                None => {
+                    return Err(Obstacle(
+                        "a report in it has a line that is not a header field",
+                    ));
+                }
             }
             rest = behind;
         }
@@ -553,9 +556,7 @@ impl Walk {
             "quoted-printable" => Treatment::MendQuotedPrintable,
             "base64" => Treatment::MendBase64,
             _ => {
-                return Err(Obstacle(
-                    "a part of it has an encoding that is not known here",
-                ));
+                return Err(Obstacle("a part of it has an unknown encoding"));
             }
         })
     }

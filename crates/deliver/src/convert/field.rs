@@ -92,7 +92,9 @@ fn grammar(field: &Header<'_>) -> Grammar {
 /// When it has none, and a mail without it would be another mail.
 pub(super) fn convert(field: &Header<'_>) -> Result<Vec<u8>, Obstacle> {
     if !field.name.is_ascii() {
-        return Err(Obstacle("the name of a header field is outside ASCII"));
+        return Err(Obstacle(
+            "the name of a header field has non-ASCII characters",
+        ));
     }
     if field.raw.len() > FIELD_MAX {
         return Err(Obstacle("a header field is too long to be converted"));
@@ -118,7 +120,7 @@ pub(super) fn convert(field: &Header<'_>) -> Result<Vec<u8>, Obstacle> {
         Grammar::Structured => comments(&mut out, &body),
         Grammar::Vital => match comments(&mut out, &body) {
             true => true,
-            false => return Err(Obstacle("a MIME header field is outside ASCII")),
+            false => return Err(Obstacle("a MIME header field has non-ASCII characters")),
         },
     };
     if done {
@@ -130,7 +132,7 @@ pub(super) fn convert(field: &Header<'_>) -> Result<Vec<u8>, Obstacle> {
 /// A field of text, as RFC 3464 and RFC 2046 §5.2.3 have them in the bodies of parts.
 pub(super) fn convert_text(field: &Header<'_>) -> Result<Vec<u8>, Obstacle> {
     if !field.name.is_ascii() || field.raw.len() > FIELD_MAX {
-        return Err(Obstacle("a field of a report cannot be put into ASCII"));
+        return Err(Obstacle("a field of a report cannot be converted to ASCII"));
     }
     let mut out = Folded::new(field.name);
     unstructured(&mut out, &unfolded(field.value));

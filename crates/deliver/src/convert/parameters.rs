@@ -102,7 +102,7 @@ fn parameter(piece: &[u8]) -> Option<(&[u8], Vec<u8>)> {
 
 /// Writes the field; only parameters outside ASCII are changed.
 pub(super) fn convert(mut out: Folded, body: &[u8]) -> Result<Vec<u8>, Obstacle> {
-    const OBSTACLE: Obstacle = Obstacle("a MIME header field is outside ASCII");
+    const OBSTACLE: Obstacle = Obstacle("a MIME header field has non-ASCII characters");
     for (n, piece) in pieces(body).into_iter().enumerate() {
         if n > 0 {
             out.word(b"", b";");
@@ -131,7 +131,9 @@ fn write_parameter(out: &mut Folded, name: &[u8], value: &[u8]) -> Result<(), Ob
         return Ok(());
     }
     if name.contains(&b'*') {
-        return Err(Obstacle("a section of a MIME parameter is outside ASCII"));
+        return Err(Obstacle(
+            "a section of a MIME parameter has non-ASCII characters",
+        ));
     }
     let charset: &[u8] = match std::str::from_utf8(value) {
         Ok(_) => b"UTF-8''",

@@ -187,7 +187,7 @@ fn what_must_not_or_cannot_be_changed_is_refused() {
         ),
         (
             "Subject: a\r\nno field: \u{fc}\r\n\r\n".to_owned(),
-            "no field",
+            "not a header field",
         ),
         ("S\u{fc}bject: a\r\n\r\n".to_owned(), "name"),
         (

@@ -122,7 +122,7 @@ fn list<T>(
 pub(super) fn kind(text: &Spanned<String>, key: &str) -> Result<ReplyKind, RuleError> {
     ReplyKind::of_word(text.get_ref()).ok_or_else(|| {
         let words = ReplyKind::WORDS.join(", ");
-        let why = format!("`{}` is no kind: write one of {words}", text.get_ref());
+        let why = format!("`{}` is not a kind: write one of {words}", text.get_ref());
         wrong(text.span(), key, &why)
     })
 }
@@ -167,7 +167,7 @@ fn rule(raw: RuleText) -> Result<ReplyRule, RuleError> {
         },
     };
     if raw.code.is_empty() && raw.enhanced.is_empty() && raw.text.is_empty() {
-        let why = "it fits every reply: give it code, enhanced or text";
+        let why = "the rule matches every reply: add code, enhanced or text";
         return Err(wrong(raw.id.span(), "id", why));
     }
     let examples: Vec<String> = raw.examples.iter().map(|e| e.get_ref().clone()).collect();
@@ -180,7 +180,7 @@ fn rule(raw: RuleText) -> Result<ReplyRule, RuleError> {
         hosts: list(
             &raw.host,
             "host",
-            "a name, or .name for what is below",
+            "a name, or .name for its subdomains",
             host,
         )?,
         codes: list(
@@ -198,7 +198,7 @@ fn rule(raw: RuleText) -> Result<ReplyRule, RuleError> {
         phrases: list(
             &raw.text,
             "text",
-            "words of two octets at least; * stands for anything between two of them",
+            "words of at least two octets; * matches anything between two of them",
             Phrase::parse,
         )?,
         id: raw.id.into_inner(),
@@ -210,7 +210,7 @@ fn rule(raw: RuleText) -> Result<ReplyRule, RuleError> {
     for example in &raw.examples {
         let reply = read_reply(example.get_ref());
         if alone.classify(&reply, at.as_deref()).rule.is_none() {
-            let why = format!("the rule {} does not fit its own example", rule.id);
+            let why = format!("the rule {} does not match its own example", rule.id);
             return Err(wrong(example.span(), "examples", &why));
         }
     }
@@ -252,7 +252,7 @@ impl ActionText {
         list(
             &self.host,
             "host",
-            "a name, or .name for what is below",
+            "a name, or .name for its subdomains",
             host,
         )
     }
@@ -265,7 +265,7 @@ impl ActionText {
         list(
             &self.domain,
             "domain",
-            "a domain, or .domain for what is below",
+            "a domain, or .domain for its subdomains",
             host,
         )
     }
@@ -282,7 +282,7 @@ impl RuleFile {
             message: error.message().replace('\n', " "),
         })?;
         if raw.rule.len().max(raw.action.len()) > ENTRIES_MAX {
-            let why = format!("there are more than {ENTRIES_MAX} of a kind");
+            let why = format!("there are more than {ENTRIES_MAX} entries of one kind");
             return Err(wrong(0..0, "rule, action", &why));
         }
         let mut ids = std::collections::HashSet::new();
@@ -291,7 +291,7 @@ impl RuleFile {
         for text in rules.chain(actions) {
             id(text)?;
             if !ids.insert(text.get_ref().as_str()) {
-                let why = format!("`{}` stands twice in this file", text.get_ref());
+                let why = format!("`{}` appears twice in this file", text.get_ref());
                 return Err(wrong(text.span(), "id", &why));
             }
         }

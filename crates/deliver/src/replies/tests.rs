@@ -313,14 +313,22 @@ fn an_administrator_adds_replaces_and_switches_off() {
 fn a_file_that_says_what_cannot_be_is_refused_where_it_says_so() {
     let rule = "[[rule]]\nid = \"a\"\nkind = \"policy\"\n";
     let cases = [
-        ("code = [\"250\"]", "code: `250` is none", "250"),
-        ("code = [\"4x1\"]", "code: `4x1` is none", "4x1"),
-        ("enhanced = [\"4.7\"]", "enhanced: `4.7` is none", "4.7\""),
-        ("enhanced = [\"2.x.x\"]", "enhanced: `2.x.x` is none", "2.x"),
-        ("text = [\"*\"]", "text: `*` is none", "*"),
+        ("code = [\"250\"]", "code: `250` is not allowed", "250"),
+        ("code = [\"4x1\"]", "code: `4x1` is not allowed", "4x1"),
+        (
+            "enhanced = [\"4.7\"]",
+            "enhanced: `4.7` is not allowed",
+            "4.7\"",
+        ),
+        (
+            "enhanced = [\"2.x.x\"]",
+            "enhanced: `2.x.x` is not allowed",
+            "2.x",
+        ),
+        ("text = [\"*\"]", "text: `*` is not allowed", "*"),
         (
             "code = [\"421\"]\ntreat_as = \"later\"",
-            "treat_as: `later` is none",
+            "treat_as: `later` is not an outcome",
             "later",
         ),
         (
@@ -330,12 +338,12 @@ fn a_file_that_says_what_cannot_be_is_refused_where_it_says_so() {
         ),
         (
             "code = [\"421\"]\nhost = [\"a b\"]",
-            "host: `a b` is none",
+            "host: `a b` is not allowed",
             "a b",
         ),
         (
             "code = [\"421\"]\nexamples = [\"450 x\"]",
-            "does not fit its own example",
+            "does not match its own example",
             "450 x",
         ),
         (
@@ -343,10 +351,10 @@ fn a_file_that_says_what_cannot_be_is_refused_where_it_says_so() {
             "unknown field `colour`",
             "colour",
         ),
-        ("", "it fits every reply", "a\""),
+        ("", "the rule matches every reply", "a\""),
         (
             "code = [\"421\"]\n[[action]]\nid = \"a\"\non = \"x\"\ndo = \"slow\"",
-            "`a` stands twice",
+            "`a` appears twice",
             "a\"\non",
         ),
     ];
@@ -365,7 +373,7 @@ fn a_file_that_says_what_cannot_be_is_refused_where_it_says_so() {
     assert!(
         error
             .message
-            .contains("`rude` is no kind: write one of greylisted")
+            .contains("`rude` is not a kind: write one of greylisted")
     );
 }
 

@@ -207,9 +207,8 @@ impl Upstream {
             return Some(Said {
                 records: Vec::new(),
                 outcome: Outcome::Withheld(format!(
-                    "the DNS server says nothing of use about the root's keys (DNSSEC); its answers are \
-                     used without validation in {} s if it goes on like that, or at once with dns.dnssec \
-                     = false",
+                    "the DNS server gives no usable answer about the root's keys (DNSSEC). If this continues, its \
+                     answers are used without validation in {} s; dns.dnssec = false does that at once",
                     left.as_secs() + 1
                 )),
                 security: Security::Unchecked,
@@ -370,7 +369,7 @@ fn broken() -> Said {
     Said {
         records: Vec::new(),
         outcome: Outcome::Failed(
-            "DNSSEC validation broke on the answer, which is a fault of this server".to_owned(),
+            "DNSSEC validation of the answer failed because of an internal error".to_owned(),
         ),
         security: Security::Unchecked,
         valid_until: Instant::now() + NEGATIVE_TTL,
@@ -529,7 +528,7 @@ mod tests {
         let upstream = Upstream::new(&[server.address()], &settings, Some(&anchors));
         let upstream = upstream.unwrap().unwrap();
         let early = upstream.ask("office.example.", RecordType::MX).await;
-        let expected = "about the root's keys (DNSSEC); its answers are used without validation in";
+        let expected = "about the root's keys (DNSSEC). If this continues, its answers are used without validation in";
         assert!(
             matches!(&early.outcome, Outcome::Withheld(why) if why.contains(expected)),
             "{early:?}"

@@ -423,7 +423,7 @@ fn keys_to_sign_with_are_checked_and_only_who_signs_must_read_them() {
         ),
         (
             table("rsa", "covered_fields = [\"Received\"]"),
-            "no signature of it holds",
+            "a signature that covers it would become invalid",
         ),
         (table("rsa", "").repeat(2), "stands here twice"),
     ] {

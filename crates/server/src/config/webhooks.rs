@@ -350,7 +350,7 @@ mod tests {
             ),
             (
                 hook.clone() + "events = [\"delivred\"]\n",
-                "test.toml:5: webhook.events: `delivred` is no type of event: use accepted, deferred",
+                "test.toml:5: webhook.events: `delivred` is not an event type: use accepted, deferred",
             ),
             (
                 hook.clone() + "batch = 5000\n",

@@ -193,7 +193,7 @@ fn lists_and_verbs_choose_by_what_the_last_answer_was_about() {
     );
     let refused = server.cli(&["hold", "add", "x", "kind:blocked"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("new mail has none yet"), "{said}");
+    assert!(said.contains("new mail has no kind yet"), "{said}");
 
     server.run(&["queue", "hold", "--filter", "kind:mailbox_full", "--yes"]);
     assert_eq!(found("state:held", &[]), ["bob@full.example"]);

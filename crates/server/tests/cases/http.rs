@@ -710,7 +710,10 @@ fn a_mail_in_json_is_sent_at_its_time_or_comes_back_behind_it() {
     let id = web.post_json(MESSAGES, &later).expect(202).json();
     let waiting = queue(&server).remove(0);
     assert_eq!(waiting["id"], id["id"]);
-    assert_eq!(waiting["reason"], "its first attempt is set for later");
+    assert_eq!(
+        waiting["reason"],
+        "its first attempt is scheduled for later"
+    );
     for (field, value) in [
         ("send_at", json!(in_days(61))),
         ("send_at", json!("tomorrow")),

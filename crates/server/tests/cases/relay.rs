@@ -237,11 +237,11 @@ fn c58_a_relay_that_proves_nothing_gets_no_mail() {
     let cases: [(Change, &str); 3] = [
         (
             |b| b.scram_lies = true,
-            "does not prove that it knows our password",
+            "did not prove that it knows the password",
         ),
         (
             |b| b.scram_rounds = 2_000_000,
-            "unreasonable number of rounds",
+            "unreasonable number of hash iterations",
         ),
         (
             |b| b.login = Some(("ann".to_owned(), "other".to_owned())),

@@ -114,7 +114,7 @@ fn a_pause_by_a_rule_costs_no_attempt_and_ends_by_itself() {
     eventually("the wait has its reason", SOON, || {
         let rows = queue(&server);
         let reason = |row: &Value| row.get("reason").and_then(Value::as_str).map(str::to_owned);
-        let left_alone = |reason: String| reason.contains("left alone for a time");
+        let left_alone = |reason: String| reason.contains("paused for a time");
         rows.len() == 2 && rows.iter().filter_map(reason).all(left_alone)
     });
     let explained = server.run(&["explain", "bob0@busy.example"]);
@@ -217,7 +217,7 @@ fn a_wrong_file_is_refused_with_its_line() {
     let (code, said) = check("[replies]\nrules = \"rules.toml\"\n");
     assert_eq!(code, Some(2));
     assert!(
-        said.contains("rules.toml:3: kind: `rude` is no kind: write one of greylisted"),
+        said.contains("rules.toml:3: kind: `rude` is not a kind: write one of greylisted"),
         "{said}"
     );
     fs::write(

@@ -70,7 +70,7 @@ fn what_is_more_than_the_plan_allows_leaves_from_the_older_addresses_site_by_sit
     assert_eq!(at("/0/warm_up/sites/0/sent"), 3);
     assert_eq!(at("/1/warm_up"), serde_json::Value::Null);
     let table = server.run(&["source", "list"]);
-    assert!(table.contains("day 1 of 2: 3 a site, most 3"), "{table}");
+    assert!(table.contains("day 1 of 2: 3 per site, most 3"), "{table}");
     let explained = server.run(&["explain", "bob@one.example"]);
     assert!(
         explained.contains("day 1 of 2 of its warm-up"),
@@ -165,7 +165,7 @@ fn before_its_first_day_nothing_leaves_from_an_address() {
     assert_eq!(host.wait_for(4, SOON).len(), 4);
     assert_eq!((taken_from(&host, new), taken_from(&host, old)), (0, 4));
     let table = server.run(&["source", "list"]);
-    assert!(table.contains("not begun"), "{table}");
+    assert!(table.contains("not started"), "{table}");
 }
 
 #[test]

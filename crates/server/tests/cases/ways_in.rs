@@ -183,7 +183,10 @@ fn a_mail_for_later_waits_and_says_until_when() {
     let waiting = queue(&server).remove(0);
     assert_eq!(waiting["recipient"], "late@good.example");
     assert_eq!(waiting["attempts"], 0);
-    assert_eq!(waiting["reason"], "its first attempt is set for later");
+    assert_eq!(
+        waiting["reason"],
+        "its first attempt is scheduled for later"
+    );
 }
 
 #[test]

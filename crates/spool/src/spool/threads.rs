@@ -35,7 +35,7 @@ fn guarded(shared: &Arc<Shared>, name: &str, run: impl FnOnce()) {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     let reason = format!(
-        "a fault in Sendoff itself: thread {name} panicked: {}",
+        "internal error: thread {name} panicked: {}",
         text.unwrap_or("no reason given")
     );
     let reason = shared.set_poison(&reason);

@@ -30,7 +30,7 @@ pub struct DirStorage {
 pub enum OpenDirError {
     /// Another process has it.
     #[error(
-        "the spool directory {dir} is in use by another server (process {holder}); only one may run on it"
+        "the spool directory {dir} is in use by another server (process {holder}); only one server may use it"
     )]
     InUse {
         /// The directory.

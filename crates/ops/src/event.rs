@@ -138,7 +138,7 @@ pub struct EventView {
     pub address: Option<String>,
     /// `none`, `failed,clear`, `encrypted`, `verified` or `dane`.
     pub tls: Option<String>,
-    /// The content was handed over and no answer came: the host may have it.
+    /// The content was sent and no answer came: the host may have received the message.
     pub unknown_outcome: Option<bool>,
     /// Failed: `refused` (a final answer), `attempts` (used up), `expired` (by the lifetime), `given_up`
     /// or `removed` (by an administrator). Bounced and complained: what was said. Suppressed: the answer,

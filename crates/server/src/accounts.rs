@@ -26,8 +26,9 @@ const WRITTEN: Duration = Duration::from_secs(60);
 pub(crate) fn secret(data_dir: &Path) -> io::Result<Vec<u8>> {
     let secret = secrets::kept(&data_dir.join(SECRET))?.trim().to_owned();
     if secret.len() < SECRET_MIN {
-        let why =
-            format!("it has less than {SECRET_MIN} characters; remove it, and another is made");
+        let why = format!(
+            "it has less than {SECRET_MIN} characters; remove it, and a new one is created"
+        );
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
     Ok(secret.into_bytes())

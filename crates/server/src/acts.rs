@@ -41,7 +41,7 @@ pub(crate) async fn act(
         shared.tell(Event::Act(verb.clone(), part.to_vec(), ask));
         let counts = told
             .await
-            .map_err(|_| "the server is stopping".to_owned())??;
+            .map_err(|_| "the server is shutting down".to_owned())??;
         changed += counts[0];
         unchanged += counts[1];
         in_flight += counts[2];

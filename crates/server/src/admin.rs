@@ -104,7 +104,7 @@ async fn converse(shared: Arc<Shared>, stream: UnixStream) {
                 }
             }
         }
-        Err(error) => Answer::Error(format!("the request is not understood: {error}")),
+        Err(error) => Answer::Error(format!("the request is not valid: {error}")),
     };
     write_line(&mut write, &answer).await;
 }
@@ -193,7 +193,7 @@ pub(crate) async fn carry_out(
 }
 
 async fn reload(shared: &Arc<Shared>, who: &str) -> Result<Answer, String> {
-    let warnings = reload::reload(shared, &format!("{who} asked")).await?;
+    let warnings = reload::reload(shared, &format!("requested by {who}")).await?;
     let line = shared.journal.line(net::now(), "action").field("who", who);
     line.field("verb", "reload").send();
     Ok(Answer::Done(warnings))
@@ -305,7 +305,7 @@ pub(crate) async fn list(
     shared.tell(Event::Waits(keys, ask));
     let waits = told
         .await
-        .map_err(|_| "the server is stopping".to_owned())?;
+        .map_err(|_| "the server is shutting down".to_owned())?;
     let settings = shared.settings();
     Ok(rows
         .into_iter()
@@ -314,7 +314,7 @@ pub(crate) async fn list(
             let id = row.key.id;
             let mut view = known::waiting(&settings, QueuedView::new(row, wait));
             if shared.contents.waits(id) {
-                "waits for memory to be read into (outgoing.memory)".clone_into(&mut view.reason);
+                "waits for free memory (outgoing.memory)".clone_into(&mut view.reason);
             }
             view
         })
@@ -484,7 +484,7 @@ async fn sites(shared: &Arc<Shared>) -> Result<Answer, String> {
     shared.tell(Event::Sites(ask));
     let (sites, paused) = told
         .await
-        .map_err(|_| "the server is stopping".to_owned())?;
+        .map_err(|_| "the server is shutting down".to_owned())?;
     Ok(Answer::Sites {
         sites: shared.reactions.views(sites),
         paused: paused.iter().map(ToString::to_string).collect(),
@@ -496,7 +496,7 @@ async fn stats(shared: &Shared) -> Result<Answer, String> {
     shared.tell(Event::Gauges(ask));
     let gauges = told
         .await
-        .map_err(|_| "the server is stopping".to_owned())?;
+        .map_err(|_| "the server is shutting down".to_owned())?;
     let mut figures = serde_json::Map::new();
     for (name, value) in shared.figures.all() {
         figures.insert(name.to_owned(), value.into());

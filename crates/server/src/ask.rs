@@ -14,8 +14,8 @@ use crate::config::Config;
 /// The server does not answer.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no server answers at {path}: is it running (`sendoff serve`), with the same data_dir, and may \
-     you use its socket? ({why})",
+    "no server answers at {path}: is it running (`sendoff serve`), with the same data_dir, and are you allowed to \
+     use its socket? ({why})",
     path = path.display()
 )]
 pub(crate) struct Unreachable {
@@ -81,7 +81,7 @@ pub(crate) fn count(config: &Config, selection: &Selection) -> Result<u64> {
 pub(crate) fn number(config: &Config, request: &Request) -> Result<u64> {
     let answer = ask(config, request)?;
     let Answer::Count(n) = answer else {
-        return Err(anyhow!("the server gave another answer than was asked for"));
+        return Err(anyhow!("internal error: unexpected answer of the server"));
     };
     Ok(n)
 }
@@ -134,7 +134,7 @@ fn backed_up(directory: &str, waiting: u64, bytes: u64, unreadable: &[String]) -
         format!("{directory}: {waiting} waiting recipients, {bytes} octets of the queue.\n");
     for part in unreadable {
         text.push_str(&format!(
-            "The disk cannot read {part}: mail in it is lost, also in the backup.\n"
+            "The disk cannot read {part}: mail in it is lost, and is not in the backup.\n"
         ));
     }
     text
@@ -213,7 +213,7 @@ fn acted(changed: u64, unchanged: u64, in_flight: u64) -> String {
     if unchanged > 0 {
         let (were, are) = (word(unchanged, "was", "were"), word(unchanged, "is", "are"));
         text.push_str(&format!(
-            ", {unchanged} {were} so already or {are} being sent"
+            ", {unchanged} {were} already in that state or {are} being sent"
         ));
     }
     if in_flight > 0 {
@@ -230,7 +230,11 @@ fn tested_text(tested: &ops::WebhookTested) -> String {
     let status = tested.status.map(|status| format!("{status}, "));
     let status = status.unwrap_or_default();
     let (ms, id) = (tested.milliseconds, &tested.webhook_id);
-    let taken = if tested.taken { "Taken" } else { "Not taken" };
+    let taken = if tested.taken {
+        "Accepted"
+    } else {
+        "Not accepted"
+    };
     format!(
         "{taken}: {status}{ms} ms, webhook-id {id}\n{}\n",
         tested.text
@@ -249,8 +253,8 @@ fn domain(view: &ops::DomainView) -> String {
     match &view.site {
         Some(site) => text.push_str(&ops::sites_table(std::slice::from_ref(site))),
         None => text.push_str(
-            "Where its mail goes is not known at present: it is looked up when mail is due \
-             (`sendoff explain` looks it up now).\n",
+            "Its mail hosts are not known at present: they are looked up when mail is due (`sendoff explain` looks \
+             them up now).\n",
         ),
     }
     text
@@ -258,7 +262,7 @@ fn domain(view: &ops::DomainView) -> String {
 
 fn finished(rows: &[ops::FinishedView]) -> String {
     if rows.is_empty() {
-        return "Nothing finished matches.\n".to_owned();
+        return "No finished recipients match.\n".to_owned();
     }
     let line = |row: &ops::FinishedView| {
         let sender = if row.sender.is_empty() {
@@ -276,7 +280,7 @@ fn finished(rows: &[ops::FinishedView]) -> String {
             mail::one_line(&end.reply)
         );
         if row.test {
-            text.push_str("    Test: it was delivered to nobody\n");
+            text.push_str("    Test: not delivered to anybody\n");
         }
         text.push_str(&ops::labels_lines(
             "    ",
@@ -305,7 +309,7 @@ fn message_head(m: &ops::MessageView) -> String {
     };
     let mut labels = ops::labels_lines("", &m.tags, &m.metadata, m.report_of.as_deref());
     if m.test {
-        labels.push_str("Test      it is delivered to nobody; what becomes of it is simulated\n");
+        labels.push_str("Test      not delivered to anybody; the result is simulated\n");
     }
     format!(
         "Message   {}\nAccepted  {}\nSender    {sender}\nSubject   {}\nSize      {} octets\nFrom      {}\n{labels}{signed}\n",
@@ -321,7 +325,7 @@ fn message_head(m: &ops::MessageView) -> String {
 fn later(m: &ops::MessageView) -> String {
     match m.later.is_empty() {
         true => String::new(),
-        false => format!("\nAfter its end:\n{}", ops::later_table(&m.later)),
+        false => format!("\nReported later:\n{}", ops::later_table(&m.later)),
     }
 }
 

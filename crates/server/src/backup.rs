@@ -46,10 +46,10 @@ struct Mark {
 /// Makes a backup of the queue that `spool` has open. Blocks.
 pub(crate) fn make(config: &Config, spool: &Spool, to: &Path) -> Result<Answer> {
     let new = fs::DirBuilder::new().recursive(true).mode(0o700).create(to);
-    new.with_context(|| format!("making {} (may the server write there; confined, it does in data_dir and sandbox.paths only)", to.display()))?;
+    new.with_context(|| format!("creating {} (is the server allowed to write there? In its sandbox, only in data_dir and sandbox.paths)", to.display()))?;
     if fs::read_dir(to)?.next().is_some() {
         bail!(
-            "{} is not empty: a backup goes into a directory of its own",
+            "{} is not empty: a backup needs an empty directory",
             to.display()
         );
     }
@@ -197,7 +197,7 @@ fn make_dir(path: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(path);
-    made.with_context(|| format!("making {}", path.display()))
+    made.with_context(|| format!("creating {}", path.display()))
 }
 
 fn sync_dir(path: &Path) -> Result<()> {
@@ -222,7 +222,8 @@ pub(crate) fn restore(config: &Config, from: &Path, wanted: Wanted) -> Result<St
     let place = config.data_dir.join(SPOOL);
     if holds_segments(&place)? {
         bail!(
-            "there is a queue in {}: stop the server and move that directory away first, it is not overwritten",
+            "there is a queue in {}, which is never overwritten: stop the server and move that directory away \
+             first",
             place.display()
         );
     }
@@ -236,7 +237,7 @@ pub(crate) fn restore(config: &Config, from: &Path, wanted: Wanted) -> Result<St
         drop(spool);
         remove_tree(&unfinished)?;
         bail!(
-            "this backup is damaged, nothing was restored: {}. --damaged restores what is whole",
+            "this backup is damaged, nothing was restored: {}. --damaged restores what is not damaged",
             faults.join("; ")
         );
     }
@@ -270,16 +271,16 @@ fn told(
     text.push_str(match wanted.send {
         true => ", and are sent when the server starts.\n",
         false => {
-            ", all of them held, since some may have been delivered after the backup was made.\n\
-             Start the server, look at them (sendoff queue list), and release what is to be sent \
+            ", all of them held, because some may have been delivered after the backup was made.\n\
+             Start the server, look at them (sendoff queue list), and release those that must still be sent \
              (sendoff queue release --all).\n"
         }
     });
     if let Some(drops) = drops {
         let drops = drops.display();
         text.push_str(&format!(
-            "Mail of programs that had not been taken is in {drops}: to send it, move the files into the drop \
-             directory as the users who wrote them.\n"
+            "Mail of programs that was not yet in the queue is in {drops}: to send it, move the files into the \
+             drop directory, as the users who wrote them.\n"
         ));
     }
     for fault in faults {
@@ -293,13 +294,13 @@ fn read_mark(from: &Path) -> Result<Mark> {
     match fs::read_to_string(&path) {
         Ok(text) => toml::from_str(&text).with_context(|| format!("reading {}", path.display())),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(anyhow!(
-            "{} is no backup, or one that was not finished: it has no {MARK}",
+            "{} is not a backup, or not a complete one: it has no {MARK}",
             from.display()
         )),
         Err(e) => Err(e).with_context(|| {
             format!(
-                "reading {}: may the owner of data_dir, with whose rights a backup is restored, read it and pass \
-                 through the directories above it",
+                "reading {} (a backup is restored with the rights of the owner of data_dir: is this user allowed \
+                 to read it, and to pass through the directories above it?)",
                 path.display()
             )
         }),
@@ -309,7 +310,7 @@ fn read_mark(from: &Path) -> Result<Mark> {
 fn holds_segments(dir: &Path) -> Result<bool> {
     let entries = match fs::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-        entries => entries.with_context(|| format!("looking into {}", dir.display()))?,
+        entries => entries.with_context(|| format!("reading {}", dir.display()))?,
     };
     for entry in entries {
         let name = entry?.file_name();
@@ -354,7 +355,9 @@ fn faults_of(recovered: &spool::Recovered, spool: &Spool, mark: &Mark) -> Vec<St
     }
     if faults.is_empty() && recovered.waiting < mark.waiting {
         let (is, was) = (recovered.waiting, mark.waiting);
-        faults.push(format!("{is} recipients wait in it, and {was} did"));
+        faults.push(format!(
+            "it has {is} waiting recipients, but should have {was}"
+        ));
     }
     faults
 }

@@ -122,7 +122,7 @@ fn taken(shared: &Arc<Shared>, report: &Message, number: u32) -> Reply {
     if let Some(original) = &original
         && is_known(shared, original.id, report.id)
     {
-        return done("it was read before");
+        return done("it was processed before");
     }
     let findings = findings(&returned, original.as_ref(), about.and_then(|(_, n)| n));
     settle(shared, report, &returned, original.as_ref(), &findings)
@@ -211,7 +211,7 @@ fn findings(returned: &Returned, original: Option<&Original>, signed: Option<u32
             named: None,
             code: None,
             host: String::new(),
-            text: "no part of it is for machines".to_owned(),
+            text: "it has no machine-readable part".to_owned(),
             proven: false,
         }],
     };
@@ -323,8 +323,8 @@ fn settle(
         shared.tell(Event::Accepted(Arc::new(forward), Vec::new()));
     }
     done(match original {
-        Some(_) => "read and matched",
-        None => "read; it is about no message that is known",
+        Some(_) => "processed, and matched to its message",
+        None => "processed; it is about no known message",
     })
 }
 

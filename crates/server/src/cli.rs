@@ -287,7 +287,7 @@ fn site(config: &Config, command: SiteCommand, json: bool) -> Result<()> {
             off,
         } => {
             if !off && rate.is_none() && connections.is_none() {
-                return Err(anyhow!("say --rate, --connections or --off"));
+                return Err(anyhow!("use --rate, --connections or --off"));
             }
             Request::Slow {
                 domain,
@@ -371,7 +371,7 @@ impl Selected {
             (None, false) if !self.ids.is_empty() => Ok(Selection::Ids(self.ids)),
             (None, false) if whole_by_default => Ok(Selection::All),
             (None, false) => Err(anyhow!(
-                "say which messages: ids, --filter 'domain:…', or --all"
+                "select the messages: ids, --filter 'domain:…', or --all"
             )),
         }
     }
@@ -472,10 +472,10 @@ fn confirm(config: &Config, verb: &Verb, selection: &Selection) -> Result<()> {
     complain(&format!("{} {count} waiting recipients?", verb.word()));
     if !std::io::stdin().is_terminal() {
         return Err(anyhow!(
-            "nothing was done: add --yes to do it without being asked"
+            "nothing was done: add --yes to do it without confirmation"
         ));
     }
-    complain("Type yes to go on:");
+    complain("Type yes to continue:");
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     match line.trim() {

@@ -134,8 +134,8 @@ pub(crate) fn behind(shared: &Shared, highest: Option<QueueId>) -> Option<Durati
 
 /// Says that the clock is behind the queue.
 pub(crate) fn tell_behind(shared: &Shared, by: Duration) {
-    let what = "the system clock is earlier than the last mail in the queue: it was fast before, or it is slow \
-                now. Mail is due by the clock as it is";
+    let what = "the system clock is earlier than the latest mail in the queue: it was fast before, or it is slow \
+                now. The server uses the clock as it is";
     let line = shared
         .journal
         .line(net::now(), "warning")

@@ -31,7 +31,7 @@ pub(crate) struct Lent {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoContent {
     /// The message has no waiting recipient any more.
-    #[error("the message is not in the queue any more")]
+    #[error("the message is no longer in the queue")]
     Gone,
     /// It cannot be read.
     #[error(transparent)]

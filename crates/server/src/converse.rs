@@ -177,8 +177,8 @@ async fn shortened(
             log_converted(shared, open, message, &made);
             return Some(made);
         }
-        Ok(_) => "long lines stand where nothing may be changed: in a signed or encrypted part, a message \
-                  within, or a header field without blanks"
+        Ok(_) => "long lines are in places that must not be changed: a signed or encrypted part, an attached \
+                  message, or a header field without spaces"
             .to_owned(),
         Err(obstacle) => obstacle.to_string(),
     };

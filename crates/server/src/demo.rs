@@ -89,12 +89,12 @@ fn configuration(world: &DemoWorld, dir: &Path) -> String {
          [console]\n\
          address = \"{}\"\n\n\
          [queue]\n\
-         segment_size = \"8MiB\"   # a small queue for a small world\n\n\
+         segment_size = \"8MiB\"   # small, for the demonstration\n\n\
          [outgoing]\n\
          resend_attempts = 5\n\
-         resend_wait = \"3s\"        # five minutes unless given; nobody wants to watch that\n\
+         resend_wait = \"3s\"        # the default is five minutes\n\
          smtp_port = {}\n\
-         refuse_networks = []      # the whole world is on loopback here\n\n\
+         refuse_networks = []      # all hosts of the demonstration are on loopback\n\n\
          [outgoing.timeouts]\n\
          connect = \"5s\"\n\n\
          [dns]\n\
@@ -112,14 +112,14 @@ fn configuration(world: &DemoWorld, dir: &Path) -> String {
 
 fn introduce(path: &Path, address: SocketAddr, world: &DemoWorld) {
     let mut text = String::from(
-        "Sendoff, the real server, in a small world on this computer: a DNS server, a dozen\n\
-         domains and their mail hosts, each behaving in its own way.\n\n",
+        "The real Sendoff server in a simulated world on this computer: a DNS server, and a\n\
+         dozen domains with mail hosts, each with a different behaviour.\n\n",
     );
     text.push_str(&format!(
-        "  takes mail in at   {address}\n  configuration      {}\n\n",
+        "  accepts mail at    {address}\n  configuration      {}\n\n",
         path.display()
     ));
-    text.push_str("These mails are submitted by SMTP:\n\n");
+    text.push_str("These messages are submitted by SMTP:\n\n");
     for mail in &world.mails {
         text.push_str(&format!("  {:<24} {}\n", mail.recipient, mail.expected));
     }
@@ -129,7 +129,7 @@ fn introduce(path: &Path, address: SocketAddr, world: &DemoWorld) {
 
 fn invite(path: &Path, address: SocketAddr, console: SocketAddr) {
     print(&format!(
-        "\nThe server runs on; Ctrl-C ends it. Try, in another terminal:\n\n\
+        "\nThe server keeps running; Ctrl-C stops it. Try, in another terminal:\n\n\
          \x20 swaks --server {address} --from you@sender.example --to bob@good.example\n\
          \x20 sendoff --config {0} queue list\n\
          \x20 sendoff --config {0} site list\n\
@@ -275,7 +275,7 @@ impl View {
     /// What came of each mail, beside what was expected.
     fn sum_up(&mut self, world: &DemoWorld) {
         self.said_goodbye = true;
-        let mut text = String::from("\nWhat became of each mail:\n\n");
+        let mut text = String::from("\nThe result for each message:\n\n");
         for mail in &self.expected {
             let (outcome, attempts) = match self.ends.get(mail.recipient) {
                 Some((outcome, attempts)) => (outcome.as_str(), *attempts),

@@ -73,7 +73,7 @@ pub(crate) async fn carry_out(config: &Config, command: DkimCommand, json: bool)
         } => {
             let domain = Domain::parse(&domain).with_context(|| format!("`{domain}`"))?;
             let ascii = domain.to_ascii().filter(|d| d.literal().is_none());
-            let domain = ascii.ok_or_else(|| anyhow!("`{domain}` is no domain name"))?;
+            let domain = ascii.ok_or_else(|| anyhow!("`{domain}` is not a domain name"))?;
             let dir = dir.unwrap_or_else(|| config.data_dir.join("dkim"));
             let selector = selector.unwrap_or_else(this_month);
             generate(&domain, &selector, algorithm, &bits, &dir, json)
@@ -117,7 +117,7 @@ fn generate(
         // Of two, none is written when one is there already.
         if path.symlink_metadata().is_ok() {
             return Err(anyhow!(
-                "{} is there already, and a key is never overwritten: choose another --selector",
+                "{} exists already, and a key is never overwritten: choose another --selector",
                 path.display()
             ));
         }
@@ -127,7 +127,7 @@ fn generate(
     let mut values = Vec::new();
     for (selector, path, pem) in &made {
         let public = PrivateKey::from_pem(pem)?.public();
-        let public = public.ok_or_else(|| anyhow!("the new key has no public half"))?;
+        let public = public.ok_or_else(|| anyhow!("the new key has no public key"))?;
         net::create_private(path, pem)
             .with_context(|| format!("writing the key {}", path.display()))?;
         let record = Record::new(domain, selector, &public);
@@ -137,7 +137,7 @@ fn generate(
         ));
         text.push_str(&format!("{}\n\n", record.zone_line()));
         text.push_str(&format!(
-            "# The same as name and value, for a form on the web:\n{}\n{}\n\n",
+            "# The same as name and value, for a web form:\n{}\n{}\n\n",
             record.name, record.value
         ));
         values.push(json!({
@@ -310,7 +310,7 @@ async fn look_up([dns, plain]: [&Dns; 2], signer: &Signer) -> Published {
     };
     match signer.key.public() {
         Some(public) => Published::Found(judge(&records, &public)),
-        None => Published::Unknown("the key has no public half".to_owned()),
+        None => Published::Unknown("the key has no public key".to_owned()),
     }
 }
 
@@ -346,8 +346,8 @@ async fn check(config: &Config, domain: Option<&str>, json: bool) -> Result<()> 
     show(json, &json!(values), text.trim_end())?;
     match bad {
         0 => Ok(()),
-        1 => Err(anyhow!("a key signs now that verifiers cannot use")),
-        n => Err(anyhow!("{n} keys sign now that verifiers cannot use")),
+        1 => Err(anyhow!("1 active key cannot be used by verifiers")),
+        n => Err(anyhow!("{n} active keys cannot be used by verifiers")),
     }
 }
 
@@ -358,7 +358,7 @@ fn describe(signer: &Signer, published: &Published, text: &mut String) -> (bool,
     let (fails, findings) = match published {
         Published::Unknown(why) => {
             text.push_str(&format!(
-                "  unknown, for DNS gives no answer: {why}\n  Remedy: `sendoff dns test`.\n"
+                "  unknown, because DNS gives no answer: {why}\n  Remedy: `sendoff dns test`.\n"
             ));
             (true, vec![json!({ "word": "unknown", "what": why })])
         }

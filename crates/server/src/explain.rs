@@ -38,7 +38,7 @@ fn tests(address: &Address, found: &mut Explanation) {
         found.step(
             "test",
             format!(
-                "the domain is for mail of test keys, which is simulated by the name in front of the @: {}",
+                "the domain is for mail of test keys; the part before the @ selects the simulated result: {}",
                 simulated::NAMES
             ),
         );
@@ -90,9 +90,10 @@ pub(crate) async fn explain(
     let obstacle = standing(shared, &settings, address.domain(), &mut found).await;
     found.verdict = match (obstacle, hosts.first()) {
         (Some(why), _) => format!("it would wait: {why}"),
-        (None, None) => "it would be deferred: no mail host has an address that may be connected \
-                         to"
-        .to_owned(),
+        (None, None) => {
+            "it would be deferred: no mail host has an address that this server may connect to"
+                .to_owned()
+        }
         (None, Some((host, addresses, _))) => {
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             format!(
@@ -115,7 +116,7 @@ pub(crate) async fn explain(
                 let login = relay.and_then(|relay| relay.credentials.clone());
                 run_probe(shared, &settings, &host, login, &address, &mut found).await;
             }
-            None => found.step("probe", "there is no host to ask"),
+            None => found.step("probe", "there is no host to probe"),
         }
     }
     Ok(found)
@@ -146,7 +147,7 @@ async fn wishes(
             Err(why) => {
                 found.step(
                     "tls",
-                    format!("what the domain asks for is not known: {why}"),
+                    format!("the TLS requirements of the domain are not known: {why}"),
                 );
                 None
             }
@@ -173,7 +174,7 @@ fn suppressions(settings: &Settings, address: &Address, found: &mut Explanation)
         let (scope, cause) = (&entry.scope, entry.cause.word());
         let since = entry.since;
         let text = format!(
-            "mail of {scope} is refused since {since} ({cause}: {})",
+            "mail of {scope} has been refused since {since} ({cause}: {})",
             entry.reason
         );
         found.step("suppression", text);
@@ -190,8 +191,10 @@ fn local(settings: &Settings, address: &Address, found: &mut Explanation) {
             "it would be refused at RCPT: no local store is configured (local.deliver)".to_owned()
         }
         LocalStore::Maildir(path) => format!("it would be stored in a Maildir: {path}"),
-        LocalStore::LmtpTcp(target) => format!("it would be handed to LMTP at {target}"),
-        LocalStore::LmtpUnix(path) => format!("it would be handed to LMTP at {}", path.display()),
+        LocalStore::LmtpTcp(target) => format!("it would be delivered by LMTP to {target}"),
+        LocalStore::LmtpUnix(path) => {
+            format!("it would be delivered by LMTP to {}", path.display())
+        }
     };
 }
 
@@ -241,7 +244,7 @@ fn keys_set(keys: &RuleKeys) -> String {
     ];
     let set: Vec<String> = set.into_iter().flatten().collect();
     match set.is_empty() {
-        true => "nothing but rewriting".to_owned(),
+        true => "only rewriting".to_owned(),
         false => set.join(", "),
     }
 }
@@ -345,7 +348,7 @@ async fn hosts(
                         found.step(
                             "host",
                             format!(
-                                "{name}: this server itself; it and those after it are left out"
+                                "{name}: this server itself; it and the hosts after it are skipped"
                             ),
                         );
                         break;
@@ -420,7 +423,7 @@ fn limits(
     let policy_of = policy::policy_of(&settings.config, shared.controls.slowed());
     let policy = policy_of(domain, mail::Destination::Outgoing);
     let rate = policy.rate.map_or_else(
-        || "no rate".to_owned(),
+        || "no rate limit".to_owned(),
         |rate| format!("{} messages in {}", rate.count, format_duration(rate.per)),
     );
     let slowed = match shared.controls.slow(domain) {
@@ -430,7 +433,7 @@ fn limits(
     found.step(
         "limits",
         format!(
-            "up to {} connections, {} recipients of a message together, {rate}{slowed}",
+            "up to {} connections, up to {} recipients per transaction, {rate}{slowed}",
             policy.connections_max, policy.recipients_max
         ),
     );
@@ -469,7 +472,7 @@ async fn standing(
                 ),
             );
         }
-        None => found.step("site", "no mail has gone there lately"),
+        None => found.step("site", "no recent mail to it"),
     }
     if !settings.config.outgoing.enabled {
         return Some("outgoing mail is switched off (outgoing.enabled)".to_owned());

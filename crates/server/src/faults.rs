@@ -64,7 +64,7 @@ impl Faults {
     /// What stands, in words.
     pub(crate) fn words(&self) -> Vec<String> {
         let words = |(site, fault): (&Arc<str>, &Fault)| {
-            format!("{site}: {}; tried again at {}", fault.why, fault.until)
+            format!("{site}: {}; next try at {}", fault.why, fault.until)
         };
         self.with(|known| known.iter().map(words).collect())
     }
@@ -98,7 +98,7 @@ pub(crate) fn stands(shared: &Arc<Shared>, hop: &Hop, reply: &Reply, now: Timest
         .field("next", fault.until)
         .field(
             "remedy",
-            "mend the configuration and reload; no attempt is charged",
+            "correct the configuration and reload; this does not count as an attempt",
         )
         .send();
     if hop.credentials.is_some() {

@@ -141,7 +141,7 @@ pub(crate) async fn keep_telling(shared: Arc<Shared>) {
         tokio::time::sleep(TOLD_EVERY).await;
         for out in shared.floods.left_out() {
             let what = format!(
-                "{} more lines about clients of this network were left out, so that nobody fills the log: {}",
+                "{} more lines about clients of this network were left out, to protect the log from flooding: {}",
                 out.lines, out.what
             );
             let line = shared.journal.line(net::now(), "client");

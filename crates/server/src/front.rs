@@ -254,8 +254,8 @@ async fn remember(shared: &Shared, session: &mut Session, memory: &mut Hold, pee
     let began = net::now();
     let there = memory.resize(megabytes, MEMORY_WAIT).await;
     if !there {
-        let why = "too much content is being received at once: this mail is not taken, its client is asked to try \
-                   again";
+        let why = "too much mail is being received at the same time: this message is not accepted, its client is \
+                   asked to try again";
         log_trouble(shared, peer, why);
         session.give_up_content();
         memory.resize(0, MEMORY_WAIT).await;
@@ -386,7 +386,7 @@ async fn hear(
 ) {
     session.hurry(shared.places.is_crowded(&guest.room));
     if guest.since.elapsed() > guest.age_max {
-        session.end_soon("it has lasted long enough: connect again");
+        session.end_soon("the session has reached its maximum duration: connect again");
     }
     // Whose content is coming in is not idle: it may be another server's mail to a local domain.
     let is_user = session.user().is_some();

@@ -15,8 +15,8 @@ use crate::{quotas, refused, signing};
 
 /// A commit takes milliseconds; when the disk hangs, the client is told to come back.
 const COMMIT_MAX: Duration = Duration::from_secs(120);
-const TAKEN_BACK: &str = "the queue's disk did not take it within two minutes: it was taken back and is not in \
-                          the queue, and its client was told to try again. Check the disk";
+const TAKEN_BACK: &str = "the queue's disk did not store it within two minutes: it was withdrawn and is not in the \
+                          queue, and its client was asked to try again. Check the disk";
 
 /// What became of a mail that was handed in whole.
 #[derive(Debug)]
@@ -116,8 +116,8 @@ async fn turn(shared: &Shared, token: &str) -> Result<TokenTurn, Reply> {
     let turn = tokio::time::timeout(COMMIT_MAX, shared.tokens.enter(token));
     turn.await.map_err(|_| {
         let line = shared.journal.line(net::now(), "not-accepted");
-        let why = "a mail with the same token is still being written: its client was told to try again, and so is \
-                   this one. Check the disk";
+        let why = "a message with the same token is still being written: its client was asked to try again, and so \
+                   is this one. Check the disk";
         line.field("why", why).send();
         AcceptFailure::Failed.reply()
     })
@@ -187,8 +187,8 @@ pub(crate) async fn accept(
     );
     let Some(result) = decided(answer, &withdrawal, &refused, COMMIT_MAX).await else {
         let line = shared.journal.line(net::now(), "not-accepted");
-        let why = "the queue's disk has not taken it in time; its client was told to try again, but it is \
-                   being written: what becomes of it follows. Check the disk";
+        let why = "the queue's disk has not stored it in time; its client was asked to try again, but it is still \
+                   being written: the result follows. Check the disk";
         line.field("id", id).field("why", why).send();
         return Err(AcceptFailure::Failed);
     };
@@ -243,12 +243,12 @@ fn became_of(shared: &Arc<Shared>, message: &Message, result: &Result<(), Commit
     let line = shared.journal.line(now, "accepted-late");
     let line = line.field("id", message.id);
     if let Err(error) = result {
-        let what = "it is not in the queue: nothing is delivered unless it is submitted again";
+        let what = "it is not in the queue: it is delivered only if it is submitted again";
         line.field("what", what).field("why", error).send();
         return;
     }
-    let what = "it is in the queue and is delivered, though its client was told to try again after the disk had \
-                hung: if the client does, its recipients get it twice";
+    let what = "it is in the queue and will be delivered, although its client was asked to try again because the \
+                disk did not respond: if the client does, the recipients get it twice";
     line.field("what", what).send();
     let note = |recipient| {
         Op::Note(Note::Later(LaterRow {

@@ -79,7 +79,7 @@ impl Http {
     fn trouble(&self, gauges: Option<Gauges>) -> Option<String> {
         let shared = &self.0;
         if shared.stopping.is_cancelled() {
-            return Some("the server is stopping".to_owned());
+            return Some("the server is shutting down".to_owned());
         }
         if let Some(why) = shared.spool.poisoned() {
             return Some(format!("the queue's disk has failed: {why}"));
@@ -87,9 +87,9 @@ impl Http {
         match shared.spool.space() {
             Space::Enough => {}
             Space::Low => {
-                return Some("the disk has less room than queue.reserve".to_owned());
+                return Some("the disk has less free space than queue.reserve".to_owned());
             }
-            Space::Exhausted => return Some("the disk has no room for the queue".to_owned()),
+            Space::Exhausted => return Some("the disk has no space for the queue".to_owned()),
         }
         if let Some(behind) = shared.spool.behind() {
             return Some(unwritten::trouble(&behind));
@@ -97,7 +97,7 @@ impl Http {
         match gauges {
             Some(_) => None,
             None => Some(format!(
-                "the schedule does not answer within {} s",
+                "the scheduler does not answer within {} s",
                 ANSWERS_WITHIN.as_secs()
             )),
         }

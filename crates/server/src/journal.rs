@@ -248,7 +248,7 @@ impl Journal {
             && !self.wait(&written)
         {
             crate::cli::complain(
-                "the log was not written to its end: nobody reads it, or its disk hangs",
+                "the log could not be written completely: nobody reads it, or its disk does not respond",
             );
         }
     }
@@ -519,7 +519,7 @@ impl Writer {
         text.field("until", gap.last);
         text.field(
             "why",
-            "the log could not be written as fast as its lines came, or not at all",
+            "the log could not be written fast enough, or not at all",
         );
         self.output.line(&text.end())
     }

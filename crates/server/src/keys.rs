@@ -55,7 +55,7 @@ pub(crate) fn carry_out(config: &Config, command: KeyCommand, json: bool) -> Res
         KeyCommand::Add {
             name, if_missing, ..
         } if if_missing && is_known(&name, &file) => {
-            let text = format!("{name} is a key already: unchanged.");
+            let text = format!("The key {name} exists already: unchanged.");
             match json {
                 true => done(json, &text),
                 // Standard output is for a secret alone.
@@ -87,7 +87,7 @@ pub(crate) fn carry_out(config: &Config, command: KeyCommand, json: bool) -> Res
         }
         KeyCommand::Revoke { name, .. } => {
             file.revoke(&name)?;
-            done(json, &format!("{name} is of no use any more."));
+            done(json, &format!("The key {name} is revoked."));
         }
     }
     Ok(())
@@ -103,7 +103,7 @@ fn show_secret(name: &str, secret: &str, json: bool) {
     // Alone on standard output, so that a script can keep it.
     print(&format!("{secret}\n"));
     complain(&format!(
-        "this is the secret of `{name}`: keep it, for it is not shown again"
+        "this is the secret of `{name}`: store it now, because it is not shown again"
     ));
 }
 

@@ -103,11 +103,11 @@ impl Listening {
         });
         match (error.kind(), in_the_way) {
             (ErrorKind::AddrInUse, Some(open)) => format!(
-                "{address} (listener.address) cannot be opened while this server listens at {open}, which needs a \
-                 restart"
+                "{address} (listener.address) cannot be opened while this server listens at {open}, which needs \
+                 a restart"
             ),
             (ErrorKind::PermissionDenied, _) => format!(
-                "the server has given up the right to open port {} (listener.address), which needs a restart",
+                "the server no longer has the right to open port {} (listener.address), which needs a restart",
                 address.port()
             ),
             _ => format!(

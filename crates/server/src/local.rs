@@ -42,7 +42,7 @@ pub(crate) async fn knows(shared: &Arc<Shared>, address: &Address) -> Result<(),
         LocalStore::None => return Ok(()),
         LocalStore::Maildir(template) => {
             let Some(path) = maildir_path(template, address) else {
-                return unknown(format!("{address}: no mailbox can have that name"));
+                return unknown(format!("{address}: this name is not allowed for a mailbox"));
             };
             return match tokio::fs::try_exists(&path).await {
                 Ok(false) => unknown(format!("There is no mailbox {address}")),
@@ -84,7 +84,7 @@ fn log_store(shared: &Shared, why: &str) {
     let line = shared.journal.line(net::now(), "error");
     line.field(
         "what",
-        "the local store did not say whether it knows a recipient",
+        "the local store did not answer whether a recipient exists",
     )
     .field("why", why)
     .send();
@@ -285,7 +285,10 @@ fn maildir(
     address: &Address,
 ) -> Answer {
     let Some(path) = maildir_path(template, address) else {
-        let reply = Reply::own(EnhancedCode::new(5, 1, 1), "no mailbox can have that name");
+        let reply = Reply::own(
+            EnhancedCode::new(5, 1, 1),
+            "this name is not allowed for a mailbox",
+        );
         return Answer::own(reply);
     };
     match write_maildir(&path, hostname, message, content, address) {

@@ -75,8 +75,8 @@ fn log_file(config: &Config) -> Result<&LogSettings> {
     match config.log.file {
         Some(_) => Ok(&config.log),
         None => Err(anyhow!(
-            "the log goes to standard output (log.file = \"-\"): read it where that goes, for \
-             instance with `journalctl -u sendoff`"
+            "the log goes to standard output (log.file = \"-\"): read it there, for instance with `journalctl -u \
+             sendoff`"
         )),
     }
 }

@@ -96,7 +96,7 @@ impl State {
             let line = shared
                 .journal
                 .line(net::now(), "oauth")
-                .field("what", "a token cannot be kept");
+                .field("what", "the token cannot be stored");
             line.field("why", error).send();
         }
         self.seen = modified(file);
@@ -150,7 +150,7 @@ impl Oauth {
         match (state.in_hand(net::now()), &state.failed) {
             (Some(access), _) => Ok(access.token.clone()),
             (None, Some(failed)) => Err(failed.why.clone()),
-            (None, None) => Err("the token that was given out does not hold any more".to_owned()),
+            (None, None) => Err("the token is no longer valid".to_owned()),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::reactions;
 use crate::shared::{Settings, Shared};
 
 fn stopping<T>(_: T) -> String {
-    "the server is stopping".to_owned()
+    "the server is shutting down".to_owned()
 }
 
 /// Makes a setting durable.
@@ -59,7 +59,7 @@ pub(crate) async fn pause(
     let state = if on {
         "is paused: its mail waits"
     } else {
-        "is not paused any more"
+        "is no longer paused"
     };
     Ok(Answer::Done(format!("{domain} {state}.")))
 }
@@ -102,7 +102,7 @@ pub(crate) async fn slow(
         .send();
     Ok(Answer::Done(match slow {
         Some(slow) => format!("{domain} is slowed: {slow}."),
-        None => format!("{domain} is not slowed any more."),
+        None => format!("{domain} is no longer slowed."),
     }))
 }
 
@@ -159,7 +159,9 @@ pub(crate) async fn hold_rule(
         .send();
     Ok(Answer::Done(match filter {
         Some(filter) => format!("New mail that matches {filter} is held (rule {name})."),
-        None => format!("Rule {name} is gone; mail that it has held stays held until released."),
+        None => format!(
+            "Rule {name} is removed; mail that it has held stays held until it is released."
+        ),
     }))
 }
 

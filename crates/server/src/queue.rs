@@ -419,7 +419,7 @@ impl Owner {
 
     fn run_batch(&mut self, worker: WorkerId, site: SiteId, fresh: bool, batch: Batch) {
         let Some(hops) = self.hops.of(site) else {
-            return self.hand_back(worker, &batch, "its next hop is not known");
+            return self.hand_back(worker, &batch, "internal error: unknown next hop");
         };
         if fresh {
             let (jobs, given) = mpsc::unbounded_channel();
@@ -445,7 +445,7 @@ impl Owner {
             None => Some(job.batch),
         };
         if let Some(batch) = rejected {
-            self.hand_back(worker, &batch, "its worker is gone");
+            self.hand_back(worker, &batch, "internal error: its worker has ended");
         }
     }
 
@@ -532,10 +532,7 @@ impl Owner {
 
 /// The report of a worker that could do nothing.
 pub(crate) fn internal_error(batch: &Batch, why: &str) -> Report {
-    let reply = Reply::own(
-        EnhancedCode::new(4, 3, 0),
-        format!("an error of this server: {why}"),
-    );
+    let reply = Reply::own(EnhancedCode::new(4, 3, 0), format!("internal error: {why}"));
     let verdict = Verdict::own(Outcome::Deferred, Class::Policy, reply, net::now());
     let attempted = |key| Attempted {
         key,
@@ -588,10 +585,7 @@ impl LookupGuard {
 impl Drop for LookupGuard {
     fn drop(&mut self) {
         if self.domain.is_some() {
-            let reply = Reply::own(
-                EnhancedCode::new(4, 3, 0),
-                "an error of this server: the lookup",
-            );
+            let reply = Reply::own(EnhancedCode::new(4, 3, 0), "internal error: the lookup");
             let verdict = Verdict::own(Outcome::Deferred, Class::Policy, reply, net::now());
             self.give(Resolution::Unroutable(verdict), None);
         }

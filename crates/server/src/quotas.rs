@@ -124,7 +124,7 @@ pub(crate) fn restore(data_dir: &Path, journal: &Journal) -> Arc<Usage> {
         },
     };
     let line = journal.line(now, "error").field("what", path.display());
-    let why = format!("{why}: the count of what each user has sent starts at 0");
+    let why = format!("{why}: the counts of what users have sent start at 0");
     line.field("why", why).send();
     Arc::default()
 }

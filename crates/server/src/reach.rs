@@ -125,7 +125,7 @@ async fn configured_addresses(
     match settings.dns.addresses(host.name.as_str()).await.answer {
         Answer::Found(list) => Ok(list),
         Answer::NoData | Answer::NxDomain => {
-            let why = format!("the server {} that is configured does not exist", host.name);
+            let why = format!("the configured server {} does not exist", host.name);
             Err((why, true))
         }
         Answer::Failed(_) => {
@@ -153,8 +153,8 @@ pub(crate) fn is_own(settings: &Settings, tcp: &TcpStream, source: Option<&Sourc
 /// What is said of a mail that loops.
 pub(crate) fn a_loop(host: &Host) -> Reply {
     let text = format!(
-        "the mail loops back to this server: it is the mail host {}, and the domain is not among the local ones \
-         (a name of this server, such as root, needs an alias in [aliases])",
+        "the mail loops back to this server: it is the mail host {}, but the domain is not a local domain (a name \
+         of this server, such as root, needs an alias in [aliases])",
         host.name
     );
     Reply::own(EnhancedCode::new(5, 4, 6), text)

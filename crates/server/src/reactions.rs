@@ -331,7 +331,7 @@ fn triggered(
         since: now.as_millis(),
         until: (now + time).as_millis(),
         cause: format!(
-            "{} × {} in {within}, at last {}",
+            "{} × {} in {within}, most recently {}",
             action.after,
             action.on,
             said.unwrap_or_default()

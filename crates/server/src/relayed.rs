@@ -62,8 +62,8 @@ impl Today {
         }
         self.told = step;
         let what = match step {
-            100 => "the relay has taken today what its provider takes a day, and may refuse more",
-            _ => "the relay has taken today four fifths of what its provider takes a day",
+            100 => "the relay has accepted the provider's daily limit today, and may refuse more",
+            _ => "the relay has accepted 80 % of the provider's daily limit today",
         };
         Some(format!("{what}: {} of {}", self.words(), preset.limits()))
     }
@@ -83,7 +83,8 @@ impl Relayed {
         let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = today.at(net::now()).words();
         Some(format!(
-            "the provider takes {limits} a day; it has taken {taken} today, as far as this server knows since its start"
+            "the provider accepts {limits} a day; it has accepted {taken} today, counted since this server was \
+             started"
         ))
     }
 }

@@ -59,7 +59,7 @@ impl Reloads {
     pub(crate) fn refused(&self) -> Option<String> {
         let (why, at) = self.last().refused?;
         Some(format!(
-            "the reload at {at} was refused, and the configuration before it is in force: {why}"
+            "the reload at {at} was refused, and the previous configuration is in force: {why}"
         ))
     }
 

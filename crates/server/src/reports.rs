@@ -59,7 +59,7 @@ impl Reports {
             self.late(id, &keys);
         }
         if !again.is_empty() {
-            let why = "the disk does not take it at present: it is done as soon as it does";
+            let why = "the disk cannot be written at present: this is done as soon as it can";
             result = Err(why.to_owned());
             self.try_again(again);
         }
@@ -170,7 +170,9 @@ impl Reports {
                 submitter: Submitter::default(),
             },
             labels: first.labels.clone(),
-            content: Bytes::from_static(b"Subject: (the message is damaged on our disk)\r\n\r\n"),
+            content: Bytes::from_static(
+                b"Subject: (the message is damaged on the disk of the server)\r\n\r\n",
+            ),
         })
     }
 
@@ -263,12 +265,12 @@ impl Reports {
 
     fn unreportable(&self, message: Option<&Message>, ends: &[End]) -> String {
         let Some(message) = message else {
-            return "the message is not in the queue any more".to_owned();
+            return "the message is no longer in the queue".to_owned();
         };
         if message.envelope.terms.require_tls {
             // RFC 8689 §5: it is lost rather than sent on a way that the mail must not take.
-            return "a report on a mail with REQUIRETLS could not be delivered under REQUIRETLS; nothing is sent \
-                    about it"
+            return "a report about a message with REQUIRETLS could not be delivered under REQUIRETLS; nobody is \
+                    notified of that"
                 .to_owned();
         }
         match self.name_without_mailbox(message, ends) {
@@ -276,7 +278,7 @@ impl Reports {
                 "nobody reads mail for {address}, and no administrator is known: set root = \"you@example.com\" in \
                  [aliases]"
             ),
-            None => "a report could not be delivered itself; nothing is sent about it".to_owned(),
+            None => "a report could not be delivered; nobody is notified of that".to_owned(),
         }
     }
 

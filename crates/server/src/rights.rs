@@ -36,7 +36,7 @@ pub(crate) fn close_to_others(config: &Config) -> Result<()> {
     set_umask(config);
     let dir = &config.data_dir;
     net::make_dir(dir, DATA_DIR_MODE)
-        .with_context(|| format!("making the data directory {}", dir.display()))
+        .with_context(|| format!("creating the data directory {}", dir.display()))
 }
 
 /// What the server does once its sockets are open, before there are other threads: it becomes its user and confines

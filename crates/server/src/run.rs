@@ -57,7 +57,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     let journal = Journal::open(&config.log).with_context(|| {
         let file = config.log.file.as_deref().map(|f| f.display().to_string());
         let file = file.unwrap_or_else(|| "standard output".to_owned());
-        format!("opening the log {file} (log.file): may this user write there")
+        format!("opening the log {file} (log.file): is this user allowed to write there")
     })?;
     let (spool, recovered) = open_spool(&config)?;
     let start = net::now();
@@ -158,7 +158,7 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
             true => {
                 "the disk cannot read part of the queue; mail in it may be lost. Check the disk and replace it"
             }
-            false => "part of the queue is damaged and was put aside; mail in it may be lost",
+            false => "part of the queue is damaged and was set aside; mail in it may be lost",
         };
         let line = journal.line(now, "error").field("what", what);
         line.field(
@@ -177,7 +177,7 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
         line.field("where", missing).send();
     }
     for id in &recovered.lost {
-        let what = "mail that waited is in neither the queue nor the history";
+        let what = "waiting mail is missing from both the queue and the history";
         let line = journal.line(now, "error").field("what", what);
         let kept = recovered.old_index.as_deref().unwrap_or("nothing");
         line.field("id", id).field("known-by", kept).send();
@@ -191,13 +191,13 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
     };
     if let Some(lost) = lost {
         let what = "lost with it: what was delivered and failed, the suppression list, which mails were submitted \
-                    under a key before, and which events were sent to webhooks. A new one was begun";
+                    under a key before, and which events were sent to webhooks. A new one was started";
         let line = journal.line(now, "error").field("what", lost);
         line.field("why", what).send();
     }
     if recovered.gave_up_ballast {
-        let what = "the disk is full; the room that the queue keeps for this was used to start. Free some space: \
-                    mail is refused until then, deliveries go on";
+        let what = "the disk is full; the space that the queue reserves for this case was used to start. Free some \
+                    space: until then mail is refused, but deliveries continue";
         journal.line(now, "error").field("what", what).send();
     }
     if recovered.index_rebuilt {
@@ -210,7 +210,7 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
         let line = journal.line(now, "recovered");
         line.field(
             "what",
-            "a write that a crash cut off was dropped; nothing in it had been accepted",
+            "an incomplete write from before a crash was removed; nothing in it had been accepted",
         )
         .field("bytes", recovered.torn_bytes)
         .send();
@@ -220,7 +220,7 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
 /// Says when there is less room than the reserve: mail is refused then.
 fn log_space(journal: &Journal, spool: &Spool, config: &Config) {
     if spool.is_low_on_space() {
-        let what = "the queue's disk has less room than queue.reserve: mail is refused until there is more";
+        let what = "the queue's disk has less free space than queue.reserve: mail is refused until there is more";
         let line = journal.line(net::now(), "warning").field("what", what);
         line.field("reserve", config.queue.reserve_bytes).send();
     }
@@ -330,7 +330,7 @@ async fn restore(
     }
     result
         .map_err(|e| anyhow!(e))
-        .context("loading what waits")?;
+        .context("loading waiting mail")?;
     let line = shared.journal.line(net::now(), "restored");
     line.field("recipients", owner.len()).send();
     Ok(owner)
@@ -369,8 +369,8 @@ async fn end_details(shared: Arc<Shared>) {
 async fn forget_history(shared: Arc<Shared>) {
     loop {
         if !shared.clock.is_believed() {
-            let what = "the system clock is far ahead of the times in the queue: nothing that is old by it is \
-                        deleted until it has stood for a day";
+            let what = "the system clock is far ahead of the times in the queue: nothing is deleted because of its \
+                        age until the clock has run for a day without being changed";
             shared
                 .journal
                 .line(net::now(), "warning")
@@ -425,7 +425,8 @@ async fn look_at_dns(shared: Arc<Shared>) {
     }
     let line = shared.journal.line(net::now(), "dns");
     if servers.is_empty() {
-        let what = "no DNS server is given or found: mail waits until there is one (dns.servers)";
+        let what =
+            "no DNS server is configured or found: mail waits until there is one (dns.servers)";
         return line.field("what", what).send();
     }
     let what = settings.dns.dnssec().await.word();

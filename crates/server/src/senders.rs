@@ -86,7 +86,7 @@ async fn made(
             let line = line.field("id", message.id).field("host", &open.host);
             let broken = made
                 .signed
-                .then_some("its DKIM signature does not hold any more");
+                .then_some("its DKIM signature is no longer valid");
             line.field("fields", made.fields.join(","))
                 .maybe("what", broken)
                 .maybe("dkim", signing::names(&made.content))

@@ -181,7 +181,8 @@ impl Settings {
             // Programs write to the computer's server, not to one that a user tries out.
             (None, Some(config)) if config.path.is_none() => PathBuf::from(DROP_DIR),
             (None, Some(config)) => config.sendmail.drop_dir.clone().ok_or_else(|| {
-                let why = "the server takes no mail by sendmail (sendmail.drop_dir is empty)";
+                let why =
+                    "the server does not accept mail by sendmail (sendmail.drop_dir is empty)";
                 Failure::new(code::UNAVAILABLE, why)
             })?,
             (None, None) => PathBuf::from(DROP_DIR),
@@ -252,7 +253,10 @@ fn new_id() -> Result<String, Failure> {
 }
 
 fn not_an_address(given: &str, why: &str) -> Failure {
-    Failure::new(code::DATAERR, format!("`{given}` is no recipient: {why}"))
+    Failure::new(
+        code::DATAERR,
+        format!("`{given}` is not a recipient: {why}"),
+    )
 }
 
 /// Whether the server will take this for an address, with or without a domain.
@@ -278,7 +282,7 @@ impl Options {
             Ok([]) => return Ok(Sender::Null),
             Ok([one]) if is_address(one).is_ok() => one.clone(),
             Ok(_) | Err(_) => {
-                let why = format!("`{given}` is no sender");
+                let why = format!("`{given}` is not a sender");
                 return Err(Failure::new(code::DATAERR, why));
             }
         };

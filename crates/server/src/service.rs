@@ -74,7 +74,7 @@ impl Manager {
 
     /// The server is about to end.
     pub(crate) fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=Ending what is on the wire");
+        self.tell("STOPPING=1\nSTATUS=Finishing deliveries in progress");
     }
 }
 

@@ -112,7 +112,7 @@ fn put(shared: &Shared, message: Message, signed: Result<Bytes, String>) -> Mess
         }
         Err(why) => {
             let line = shared.journal.line(net::now(), "error");
-            line.field("what", "DKIM: the mail goes out unsigned")
+            line.field("what", "DKIM: the message is sent unsigned")
                 .field("id", message.id)
                 .field("why", why)
                 .send();

@@ -62,7 +62,7 @@ impl Fate {
                 Outcome::Deferred,
                 451,
                 EnhancedCode::new(4, 3, 0),
-                "simulated: not accepted now; the next attempt delivers it".to_owned(),
+                "simulated: not accepted now; the next attempt will deliver it".to_owned(),
             ),
             Self::Delivered | Self::Deferred | Self::Bounced | Self::Complained => (
                 Outcome::Delivered,
@@ -80,7 +80,7 @@ impl Fate {
                 Outcome::Failed,
                 550,
                 EnhancedCode::new(5, 1, 1),
-                format!("there is no such address for tests: at {DOMAIN} there are {NAMES}"),
+                format!("there is no such test address: at {DOMAIN} there are {NAMES}"),
             ),
         };
         let reply = Reply::new(code, Some(enhanced), text);

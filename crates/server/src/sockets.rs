@@ -13,8 +13,8 @@ use crate::config::console::{HttpAddress, HttpListener};
 /// What to say, and what to look for, when an address cannot be listened at.
 pub(crate) fn cannot_listen(address: SocketAddr, key: &str) -> String {
     format!(
-        "cannot listen at {address} ({key}): is another program, or another sendoff, there (`ss -ltnp`), \
-         is it an address of this computer, and may this user open the port"
+        "cannot listen at {address} ({key}): is another program, or another sendoff, listening there (`ss -ltnp`), \
+         is it an address of this computer, and is this user allowed to open the port"
     )
 }
 
@@ -85,8 +85,8 @@ impl Given {
             unix: Vec::new(),
         };
         for number in 0..listed.len() {
-            let what = "a socket that the service manager has opened is neither of TCP nor a unix socket with a path, \
-                        both of streams (ListenStream=)";
+            let what = "a socket that the service manager has opened is neither a TCP socket nor a unix stream \
+                        socket with a path (ListenStream=)";
             // One that is of another kind is left where it is.
             if let Ok(Some(socket)) = listed.take_tcp_listener(number) {
                 socket.set_nonblocking(true)?;
@@ -125,8 +125,8 @@ impl Given {
         match unused.next() {
             None => Ok(()),
             Some(address) => Err(anyhow!(
-                "the service manager has opened {address}, and no [[listener]] and no [[http]] has that address: add \
-                 one to the configuration, or take it out of the socket unit (ListenStream=)"
+                "the service manager has opened {address}, but no [[listener]] or [[http]] has that address: add \
+                 one to the configuration, or remove it from the socket unit (ListenStream=)"
             )),
         }
     }

@@ -177,7 +177,11 @@ impl StsPolicies {
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        log(shared, domain, &format!("holds, but cannot be kept: {why}"));
+        log(
+            shared,
+            domain,
+            &format!("is valid, but cannot be stored: {why}"),
+        );
     }
 }
 

@@ -291,7 +291,7 @@ pub(crate) fn list(
         },
         cause: match &selection.cause {
             Some(word) => Some(Cause::of_word(word).ok_or_else(|| {
-                format!("`{word}` is no cause: use failure, complaint or administrator")
+                format!("`{word}` is not a cause: use failure, complaint or administrator")
             })?),
             None => None,
         },
@@ -361,7 +361,8 @@ fn until(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         return Ok(at);
     }
     let time = mail::parse_duration(text);
-    let time = time.map_err(|e| format!("`{text}` is neither a time (RFC 3339) nor a length: {e}"));
+    let time =
+        time.map_err(|e| format!("`{text}` is neither a time (RFC 3339) nor a duration: {e}"));
     time.map(|time| now + time)
 }
 
@@ -489,7 +490,9 @@ fn removed(
         .maybe("scope", of_scope)
         .field("entries", found.len())
         .send();
-    Ok(Answer::Done(format!("Mail to {recipient} is taken again.")))
+    Ok(Answer::Done(format!(
+        "Mail to {recipient} is accepted again."
+    )))
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ pub(crate) async fn of_domain(
             decided.map_err(|verdict| verdict.reply.text.clone())?;
             match shared.tls.get(domain) {
                 Some(known) => known,
-                None => return Err(format!("what is known of {domain} was forgotten")),
+                None => return Err(format!("what was known of {domain} was deleted")),
             }
         }
     };
@@ -230,29 +230,28 @@ impl Wanted {
     pub(crate) fn words(&self) -> String {
         let Trust::Dane { records, .. } = &self.trust else {
             return match (self.by, self.mode) {
-                (By::Dane, _) => "DANE: encrypted, or it waits; no TLSA record is of a kind that \
-                                  a mail client can use, so the host proves nothing"
+                (By::Dane, _) => "DANE: TLS is required, else the mail waits; no TLSA record can be used, so the \
+                                  host is not authenticated"
                     .to_owned(),
                 (By::RequireTls, _) => {
-                    "REQUIRETLS: encrypted, and the host proves its name, or the \
-                                        mail comes back"
+                    "REQUIRETLS: TLS with a verified host name is required, else the mail is returned"
                         .to_owned()
                 }
                 (By::Sts, _) => {
-                    "MTA-STS: encrypted, and the host proves its name, or it waits".to_owned()
+                    "MTA-STS: TLS with a verified host name is required, else the mail waits".to_owned()
                 }
-                (By::Settings, TlsMode::None) => "none: in clear".to_owned(),
+                (By::Settings, TlsMode::None) => "none: never encrypted".to_owned(),
                 (By::Settings, TlsMode::Opportunistic) => {
-                    "opportunistic: encrypted where offered, in clear where that fails".to_owned()
+                    "opportunistic: encrypted if the host offers TLS, unencrypted if not or if TLS fails".to_owned()
                 }
                 (By::Settings, TlsMode::Require) => {
-                    "require: encrypted, or it waits; the host's name is not proved".to_owned()
+                    "require: TLS is required, else the mail waits; the host name is not verified".to_owned()
                 }
                 (By::Settings, TlsMode::Verify) => {
-                    "verify: encrypted, the host proves its name, or it waits".to_owned()
+                    "verify: TLS with a verified host name is required, else the mail waits".to_owned()
                 }
                 (By::Settings, TlsMode::Implicit) => {
-                    "implicit: TLS from the first octet, the host proves its name".to_owned()
+                    "implicit: TLS from the first octet, with a verified host name".to_owned()
                 }
             };
         };
@@ -261,8 +260,7 @@ impl Wanted {
             .map(|r| format!("{} {} {}", r.usage, r.selector, r.matching))
             .collect();
         format!(
-            "DANE: encrypted, and the host proves itself by the TLSA records of {} ({}), or it \
-             waits",
+            "DANE: TLS is required, and the host must match the TLSA records of {} ({}), else the mail waits",
             self.name,
             kinds.join(", ")
         )
@@ -402,7 +400,7 @@ pub(crate) async fn wanted(
     let required = context.need == Need::Required;
     let off = mode == TlsMode::None && !required || context.need == Need::Optional;
     if let Some(why) = context.unknown.as_ref().filter(|_| !off) {
-        let text = format!("what the domain asks about TLS cannot be looked up now: {why}");
+        let text = format!("the TLS requirements of the domain cannot be looked up now: {why}");
         return Err(RuledOut {
             reply: Reply::own(EnhancedCode::new(4, 7, 5), text),
             by: By::Settings,
@@ -488,7 +486,7 @@ fn proved(own: &Wanted, host: &Host) -> Wanted {
 /// Nothing says that this is the domain's host, but DNS that anyone could forge (RFC 8689 §4.2.1).
 fn unprotected(host: &Host, doubtful: bool) -> RuledOut {
     let text = format!(
-        "REQUIRETLS: neither DNSSEC nor MTA-STS says that {} is the domain's mail host",
+        "REQUIRETLS: neither DNSSEC nor MTA-STS confirms that {} is the domain's mail host",
         host.name
     );
     RuledOut {

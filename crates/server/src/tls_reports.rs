@@ -164,7 +164,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         let handles = Arc::clone(&shared);
         let written = tokio::task::spawn_blocking(move || handles.tls_reports.write()).await;
         if let Ok(Err(error)) = written {
-            trouble(&shared, "counts are lost", &error.to_string());
+            trouble(&shared, "some counts are lost", &error.to_string());
         }
         if stopping {
             return;
@@ -269,7 +269,7 @@ async fn report_day(
                 }
                 Err(why) => {
                     (open, all) = (true, false);
-                    let what = format!("not handed over to {}: {why}", report.name());
+                    let what = format!("not delivered to {}: {why}", report.name());
                     line.field("what", what).send();
                 }
             }
@@ -405,8 +405,8 @@ impl Report {
              --{boundary}\r\n\
              Content-Type: text/plain; charset=us-ascii\r\n\
              \r\n\
-             This is what came of TLS between {host}\r\n\
-             and the mail hosts of {domain}, for programs that read it.\r\n\
+             This is a TLS report (RFC 8460) of {host}\r\n\
+             about the mail hosts of {domain}, in machine-readable form.\r\n\
              \r\n\
              --{boundary}\r\n\
              Content-Type: application/tlsrpt+gzip\r\n\

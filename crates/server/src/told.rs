@@ -129,7 +129,9 @@ pub(crate) fn write(
     let t = &v.timing;
     let delays = [t.queued, t.connecting, t.wire].map(|d| d.as_millis());
     let [queued, connecting, wire] = delays;
-    let unknown = v.unknown_outcome.then_some("the host may have it");
+    let unknown = v
+        .unknown_outcome
+        .then_some("the host may have received the message");
     let settings = shared.settings();
     // An order of an administrator, or a rule of ours, is no answer that is about something.
     let is_ours = v.class == mail::Class::Policy && v.host.is_none();

@@ -149,13 +149,13 @@ pub(crate) async fn dns_test(config: &Config, json: bool) -> Result<()> {
             Answer::NxDomain => (true, "answers".to_owned()),
             Answer::NoData => (
                 true,
-                "answers (it hides that a name does not exist)".to_owned(),
+                "answers (but hides that a name does not exist)".to_owned(),
             ),
             Answer::Found(_) => (
                 false,
                 "invents answers for names that do not exist".to_owned(),
             ),
-            Answer::Failed(why) => (false, format!("is of no use: {why}")),
+            Answer::Failed(why) => (false, format!("cannot be used: {why}")),
         };
         usable |= works;
         let dnssec = one.dnssec().await.word();
@@ -230,7 +230,7 @@ async fn read(stream: &mut TcpStream, input: &mut BytesMut) -> Result<mail::Repl
             return Ok(reply);
         }
         let read = tokio::time::timeout(WAIT, stream.read_buf(input)).await;
-        if read.map_err(|_| anyhow!("it says nothing for {} s", WAIT.as_secs()))?? == 0 {
+        if read.map_err(|_| anyhow!("it does not answer within {} s", WAIT.as_secs()))?? == 0 {
             return Err(anyhow!("it closed the connection"));
         }
     }

@@ -26,16 +26,16 @@ fn log(shared: &Shared, before: Option<&Behind>, now: Option<&Behind>) {
     let journal = &shared.journal;
     match (before, now) {
         (None, Some(now)) => {
-            let what = "the queue's history or index cannot be written; deliveries go on, and mail is taken until \
-                        too much waits for it. Look whether another program holds history.db or index.db in \
-                        data_dir/spool (sqlite3, a backup program), whether the disk has room, and whether Sendoff \
-                        may write there";
+            let what = "the queue's history or index cannot be written; deliveries continue, and mail is accepted \
+                        until too many changes are unwritten. Check whether another program has history.db or \
+                        index.db in data_dir/spool open (sqlite3, a backup program), whether the disk has free \
+                        space, and whether Sendoff is allowed to write there";
             let line = journal.line(net::now(), "error").field("what", what);
             line.field("why", &now.why).send();
         }
         (Some(_), None) => {
             let what = match refused {
-                true => "the queue's history and index are written again: mail is taken again",
+                true => "the queue's history and index are written again: mail is accepted again",
                 false => "the queue's history and index are written again",
             };
             let line = journal.line(net::now(), "written-again");

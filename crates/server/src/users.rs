@@ -87,8 +87,8 @@ impl Kept {
 fn check_kept(hash: &str, scram: Option<&str>) -> Result<(), String> {
     let is_argon2 = |parsed: &PasswordHash| parsed.algorithm.as_str().starts_with("argon2");
     if !PasswordHash::new(hash).is_ok_and(|parsed| is_argon2(&parsed)) {
-        return Err("the password's hash is not one of Argon2 ($argon2id$…): make it with `sendoff user hash`, and mind \
-                    that a shell replaces $ outside of single quotation marks"
+        return Err("the password's hash is not an Argon2 hash ($argon2id$…): make it with `sendoff user hash`, and \
+                    put it in single quotation marks, because a shell replaces $"
             .to_owned());
     }
     if scram.is_some_and(|keys| parse_keys(keys, String::new()).is_none()) {
@@ -167,7 +167,7 @@ impl Users {
                 parsed.map_err(|why| wrong(user, &why))?;
             }
             if !names.insert(&user.name) {
-                return Err(wrong(user, &"this user is there twice"));
+                return Err(wrong(user, &"this user is listed twice"));
             }
         }
         Ok(())
@@ -181,12 +181,13 @@ impl Users {
         let valid = !name.is_empty() && name.chars().all(|c| !c.is_control() && !c.is_whitespace());
         if !valid {
             return Err(UsersError::Password(
-                "a user's name has no spaces".to_owned(),
+                "a user's name must not contain spaces".to_owned(),
             ));
         }
         if name.starts_with("key=") {
             return Err(UsersError::Password(
-                "a user's name does not begin with key=: so the keys of HTTP are named".to_owned(),
+                "a user's name must not begin with key=, which is reserved for HTTP keys"
+                    .to_owned(),
             ));
         }
         Ok(())

@@ -401,7 +401,10 @@ fn later(shared: &Shared, source: &Source, day: WarmDay, site: &Arc<str>) -> Lat
         let line = shared.journal.line(now, "source");
         line.field("name", &source.name)
             .field("address", source.address)
-            .field("what", "the day's mails of its warm-up are used up")
+            .field(
+                "what",
+                "it has sent all messages that its warm-up allows today",
+            )
             .field("site", site)
             .field("limit", day.limit)
             .send();

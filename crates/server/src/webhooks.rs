@@ -262,7 +262,7 @@ async fn keep(shared: &Shared, name: String, value: Option<String>) -> Result<()
         // Whoever asked may be gone.
         Box::new(move |result| drop(tell.send(result))),
     );
-    let result = told.await.map_err(|_| "the server is stopping")?;
+    let result = told.await.map_err(|_| "the server is shutting down")?;
     result.map_err(|e| e.to_string())
 }
 
@@ -365,7 +365,7 @@ async fn apply(shared: &Arc<Shared>) -> Result<()> {
         handles.spool.keep_events(&wish)?;
         known(&handles)
     });
-    let (mut kept, mut replays, last) = known.await?.context("what is kept for webhooks")?;
+    let (mut kept, mut replays, last) = known.await?.context("reading the state of webhooks")?;
     for target in &settings.webhooks {
         let name = &target.settings.name;
         let (kept, replay) = (kept.remove(name), replays.remove(name));

@@ -28,7 +28,7 @@ fn text(config: &Config, warnings: &[String]) -> String {
         "configuration",
         match &config.path {
             Some(path) => path.display().to_string(),
-            None => "none: everything has its default (--config FILE names one)".to_owned(),
+            None => "none: all settings have their defaults (use --config FILE)".to_owned(),
         },
     );
     let listeners = config.listeners.iter();
@@ -67,12 +67,10 @@ fn text(config: &Config, warnings: &[String]) -> String {
     let smtp =
         first.map(|address| format!("Send a mail to {address} with any mail client, or by HTTP. "));
     text += &format!(
-        "\n{}In another terminal:\n\n  \
-         sendoff {options}dns test                  can this computer send mail itself?\n  \
-         sendoff {options}explain you@example.com   where would mail for this address go?\n  \
-         sendoff {options}queue list                what waits, and why\n  \
-         sendoff {options}log tail                  what happens\n\n\
-         Ctrl-C stops the server; mail that it has taken stays in its queue.\n",
+        "\n{}In another terminal:\n\n  sendoff {options}dns test                  can this computer send mail \
+         itself?\n  sendoff {options}explain you@example.com   where would mail for this address go?\n  sendoff \
+         {options}queue list                what waits, and why\n  sendoff {options}log tail                  what \
+         happens\n\nCtrl-C stops the server; accepted mail stays in its queue.\n",
         smtp.unwrap_or_default()
     );
     text

@@ -403,7 +403,7 @@ fn keys_to_sign_with_are_checked_and_only_who_signs_must_read_them() {
         (table("encrypted", ""), "its key is encrypted"),
         (
             table("rsa", "").replace("\"s\"", "\"a b\""),
-            "sendoff.toml:3: dkim.selector: `a b` is no selector",
+            "sendoff.toml:3: dkim.selector: `a b` is not a selector",
         ),
         (
             table("rsa", "until = \"soon\""),
@@ -437,7 +437,7 @@ fn keys_to_sign_with_are_checked_and_only_who_signs_must_read_them() {
     };
     assert!(warned(&table("ed25519", ""), "Ed25519 keys only"));
     assert!(!warned(&table("rsa", ""), "Ed25519 keys only"));
-    let gap = "no key signs the mail of a.example any more";
+    let gap = "no key signs the mail of a.example now or later";
     assert!(warned(&table("rsa", "until = \"2020-01-01\""), gap));
     let short = "dkim.lifetime is below 7d";
     assert!(warned(&table("rsa", "lifetime = \"1d\""), short));

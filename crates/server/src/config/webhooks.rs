@@ -389,7 +389,7 @@ mod tests {
         };
         let config = hook("http://[::1]:80/x");
         assert!(!format!("{config:?}").contains("MfKQ9r8"));
-        let in_clear = |config: &Config| config.warnings.iter().any(|w| w.contains("clear text"));
+        let in_clear = |config: &Config| config.warnings.iter().any(|w| w.contains("without TLS"));
         assert!(!in_clear(&config) && !in_clear(&hook("https://a.example/")));
         assert!(in_clear(&hook("http://a.example/")));
     }

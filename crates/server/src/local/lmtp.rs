@@ -87,8 +87,8 @@ pub(super) async fn deliver(
             Ok(content) => content,
             Err(obstacle) => {
                 let text = format!(
-                    "the message has a binary body, which the local store does not take (no \
-                     BINARYMIME), and it cannot be converted: {obstacle}"
+                    "the message has a binary body, which the local store does not accept (no BINARYMIME), and it \
+                     cannot be converted: {obstacle}"
                 );
                 let reply = Reply::own(EnhancedCode::new(5, 6, 3), text);
                 return Ok(vec![(Stage::Fit, reply); recipients.len()]);

@@ -56,7 +56,7 @@ pub(crate) fn faults(shared: &Shared, config: &Config) -> Vec<String> {
         let (name, address) = (&source.name, source.address);
         let (why, until) = (trouble.why, trouble.until);
         Some(format!(
-            "source {name} ({address}): {why}; tried again at {until}"
+            "source {name} ({address}): {why}; next try at {until}"
         ))
     };
     all.into_values().filter_map(fault).collect()

@@ -170,7 +170,7 @@ type Part = (Vec<EventView>, Option<QueueId>);
 fn read(shared: &Shared, name: &str, replay: &Kept) -> Result<Part, String> {
     let settings = shared.settings();
     let Some(target) = settings.webhook(name) else {
-        return Err("it is not configured any more".to_owned());
+        return Err("it is no longer in the configuration".to_owned());
     };
     let (since, until) = replay.span();
     let after = QueueId::from_u64(replay.after);

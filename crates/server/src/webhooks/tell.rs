@@ -268,7 +268,7 @@ async fn put_aside_old(
     target: &Arc<Target>,
 ) -> Result<(), String> {
     let oldest = net::now() - target.settings.give_up;
-    let why = "they could not be told within webhook.give_up";
+    let why = "they could not be sent within webhook.give_up";
     put_aside(shared, settings, hook, target, why, move |_, at| {
         at < oldest
     })

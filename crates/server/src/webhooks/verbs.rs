@@ -65,13 +65,14 @@ fn view(hook: &Hook, target: &Target, last: u64, oldest: Option<Timestamp>) -> W
         state: word.to_owned(),
         reason: match word {
             "failing" => format!(
-                "it waits, after failures in a row: {}: {}",
+                "it waits after consecutive failures: {}: {}",
                 state.trouble.failures,
                 answer.as_deref().unwrap_or_default()
             ),
             "paused" => "an administrator paused it (sendoff webhook resume)".to_owned(),
             "stopped" => {
-                "the receiver answered 410, it wants no more (sendoff webhook resume)".to_owned()
+                "the receiver answered 410: it wants no more events (sendoff webhook resume)"
+                    .to_owned()
             }
             _ => String::new(),
         },
@@ -210,7 +211,7 @@ fn retry(hook: &Hook) -> Answer {
         return Answer::Refused(why);
     }
     wake(hook);
-    Answer::Done(format!("{name} is tried now."))
+    Answer::Done(format!("{name} is being retried now."))
 }
 
 fn wake(hook: &Hook) {

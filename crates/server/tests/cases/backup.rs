@@ -152,7 +152,7 @@ fn a_damaged_backup_is_refused_and_what_is_whole_is_restored_on_demand() {
     fs::remove_file(copy.join("backup.toml")).expect("it is there");
     let refused = server.cli(&["restore", path(&copy)]);
     let why = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(why.contains("not finished"), "{why}");
+    assert!(why.contains("not a complete one"), "{why}");
 }
 
 #[test]

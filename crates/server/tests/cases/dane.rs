@@ -335,7 +335,7 @@ fn a_server_that_a_rule_names_proves_itself_by_records_of_its_own() {
     let server = Sendoff::start(BINARY, config);
     assert_delivered(&server, &relay, "bob@safe.example", "dane");
     let explained = server.run(&["explain", "bob@safe.example"]);
-    let words = "by the TLSA records of relay.partner.example";
+    let words = "match the TLSA records of relay.partner.example";
     assert!(explained.contains(words), "{explained}");
     relay.identify(&wrong);
     relay.stop().start();

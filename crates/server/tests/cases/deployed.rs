@@ -61,7 +61,7 @@ fn users_who_are_given_by_hash_log_in_by_both_ways() {
     assert_eq!(wrong.status.code(), Some(1));
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(
-        said.contains("make it with `sendoff user hash`, and mind that a shell replaces $"),
+        said.contains("make it with `sendoff user hash`, and put it in single quotation marks"),
         "{said}"
     );
     fs::write(
@@ -72,7 +72,7 @@ fn users_who_are_given_by_hash_log_in_by_both_ways() {
     let said = String::from_utf8_lossy(&server.cli(&["check"]).stdout).into_owned();
     assert!(
         said.contains("warning: ")
-            && said.contains("`eve`: the password's hash is not one of Argon2"),
+            && said.contains("`eve`: the password's hash is not an Argon2 hash"),
         "{said}"
     );
     assert!(!said.contains("\"secret\""), "{said}");
@@ -102,7 +102,7 @@ fn a_key_that_is_given_by_hash_is_of_use() {
     assert_eq!(text(&again), "");
     assert_eq!(
         String::from_utf8_lossy(&again.stderr),
-        "sendoff: shop is a key already: unchanged.\n"
+        "sendoff: The key shop exists already: unchanged.\n"
     );
     assert_eq!(web.with_secret(secret).get("/api/v1/queue").status, 200);
     server.run(&["key", "revoke", "shop"]);

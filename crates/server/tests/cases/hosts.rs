@@ -555,7 +555,7 @@ fn hosts_of_one_provider_share_the_limit_on_connections() {
     send(&server, "bob@one.example");
     eventually("a connection", SOON, || one.open() == 1);
     send(&server, "bob@two.example");
-    let why = "connections that the hosts of one provider (microsoft) are given";
+    let why = "connections allowed to the hosts of one provider (microsoft)";
     let waits = || {
         queue(&server)
             .iter()

@@ -675,7 +675,9 @@ fn a_server_whose_history_is_held_by_another_program_says_so() {
     assert!(ended.is_some(), "{}", server.log());
     web.get("/readyz").expect(200);
     let log = server.log();
-    let told = log.matches("cannot be written; deliveries go on").count();
+    let told = log
+        .matches("cannot be written; deliveries continue")
+        .count();
     assert_eq!(told, 1, "{log}");
 }
 

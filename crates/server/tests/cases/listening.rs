@@ -135,7 +135,7 @@ fn with_the_units_capability_a_reload_opens_a_low_port_and_without_it_says_so() 
     server.reconfigure(|config| with(config, &listeners));
     let said = server.cli(&["reload"]);
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
-    let wanted = format!("given up the right to open port {}", low.port());
+    let wanted = format!("no longer has the right to open port {}", low.port());
     assert!(
         said.contains(&wanted) && said.contains("needs a restart"),
         "{said}"

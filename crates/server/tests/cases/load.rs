@@ -252,7 +252,10 @@ fn mail_waits_for_memory_uncharged_and_says_so() {
         let reasons = queue(&server)
             .into_iter()
             .map(|row| row["reason"].to_string());
-        reasons.filter(|r| r.contains("waits for memory")).count() == 1
+        reasons
+            .filter(|r| r.contains("waits for free memory"))
+            .count()
+            == 1
     };
     eventually("one of them waits for memory", SOON, is_told);
     // Others do not wait with it.

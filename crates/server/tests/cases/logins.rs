@@ -216,7 +216,10 @@ fn an_old_session_ends_between_two_mails() {
     assert_eq!(taken.expect("an answer").code, 250);
     let end = client.reply().expect("it is told to go");
     assert!(
-        end.code == 421 && end.to_string().contains("it has lasted long enough"),
+        end.code == 421
+            && end
+                .to_string()
+                .contains("the session has reached its maximum duration"),
         "{end}"
     );
     assert_eq!(host.wait_for(1, SOON).len(), 1);

@@ -167,7 +167,7 @@ fn a_damaged_file_of_counts_is_said_and_counted_anew() {
     server.terminate();
     std::fs::write(file(&server), "{\"counts\":[[\"login\"").unwrap();
     server.restart();
-    let told = [" error ", "quota-used.json", "starts at 0"];
+    let told = [" error ", "quota-used.json", "start at 0"];
     assert!(server.wait_for_log(&told, SOON).is_some());
     assert_eq!(house.left(&server), 10);
     house.send(&server, 3);

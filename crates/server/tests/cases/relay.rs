@@ -94,7 +94,7 @@ fn a_refused_login_is_tried_once_for_all_and_said_until_it_is_mended() {
     let ready = web.get("/readyz").expect(200);
     let faults = ready.json()["faults"].to_string();
     assert!(
-        faults.contains("535") && faults.contains("tried again at"),
+        faults.contains("535") && faults.contains("next try at"),
         "{faults}"
     );
     let figures = web.get("/metrics").expect(200).text();

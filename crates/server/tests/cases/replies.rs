@@ -53,7 +53,7 @@ fn a_site_that_limits_the_rate_is_slowed_told_kept_and_let_go_by_hand() {
         "domain=mail.example",
         "limits=\"rate=60/60s connections=2\"",
         "until=",
-        "cause=\"3 × rate_limited in 10m, at last mx.google.com",
+        "cause=\"3 × rate_limited in 10m, most recently mx.google.com",
         "421 4.7.28",
     ] {
         assert!(line.contains(text), "{text} in {line}");

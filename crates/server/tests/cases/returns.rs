@@ -138,7 +138,7 @@ fn a_bounce_is_matched_told_remembered_and_ends_in_a_refusal_until_it_is_release
     assert!(refused.starts_with("550"), "{refused}");
     for part in [
         "5.1.1",
-        "suppression list since",
+        "suppression list (since",
         "sendoff suppression remove gone@there.example",
     ] {
         assert!(refused.contains(part), "{refused}");
@@ -261,7 +261,7 @@ fn what_this_server_has_not_signed_is_refused() {
     );
     assert!(
         server
-            .wait_for_log(&[" returned ", "no part"], SOON)
+            .wait_for_log(&[" returned ", "no machine-readable part"], SOON)
             .is_some()
     );
     scene.assert_no_failure();

@@ -212,7 +212,7 @@ fn a_providers_limit_is_warned_of_before_it_is_met() {
     );
     let told = [
         " warning ",
-        "four fifths",
+        "80 % of the provider",
         "160 recipients of 200 recipients",
     ];
     assert!(server.wait_for_log(&told, SOON).is_some());

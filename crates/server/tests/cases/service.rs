@@ -129,7 +129,7 @@ fn v03_a_socket_without_a_listener_is_explained() {
         .expect("python3 runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    let what = format!("has opened {other}, and no [[listener]] and no [[http]] has that address");
+    let what = format!("has opened {other}, but no [[listener]] or [[http]] has that address");
     assert!(said.contains(&what), "{said}");
 }
 

@@ -116,7 +116,7 @@ fn what_a_test_key_submits_is_simulated_and_reaches_nobody() {
     assert!(
         server
             .run(&["queue", "history"])
-            .contains("    Test: it was delivered to nobody\n")
+            .contains("    Test: not delivered to anybody\n")
     );
     // Neither its recipients, nor its sender about it.
     scene.assert_no_failure();
@@ -145,7 +145,7 @@ fn a_test_stays_one_without_its_key_and_its_index_over_a_crash() {
     assert!(
         server
             .run(&["queue", "show", &id])
-            .contains("\nTest      it is delivered to nobody")
+            .contains("\nTest      not delivered to anybody")
     );
     // No administrator sends it anywhere.
     let host_address = host.address().to_string();

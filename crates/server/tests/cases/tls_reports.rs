@@ -218,7 +218,7 @@ fn a_report_is_handed_to_no_private_network() {
     server.terminate();
     turn_back_a_day(&server);
     server.restart();
-    let told = [" tls-report ", "not handed over to https://", "private"];
+    let told = [" tls-report ", "not delivered to https://", "private"];
     let line = server.wait_for_log(&told, SOON);
     let line = line.unwrap_or_else(|| panic!("no line: {}", server.log()));
     assert!(

@@ -60,7 +60,13 @@ fn what_is_more_than_the_plan_allows_leaves_from_the_older_addresses_site_by_sit
     assert_eq!((taken_from(&one, new), taken_from(&one, old)), (3, 5));
     assert_eq!((taken_from(&two, new), taken_from(&two, old)), (2, 0));
     assert!(log_lines(&server, &[" deferred "]).is_empty());
-    let told = log_lines(&server, &[" source name=new ", "are used up"]);
+    let told = log_lines(
+        &server,
+        &[
+            " source name=new ",
+            "all messages that its warm-up allows today",
+        ],
+    );
     assert_eq!(told.len(), 1, "{told:?}");
     let list = server.run(&["source", "list", "--json"]);
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();

@@ -17,7 +17,7 @@ use mail::Reply;
 
 const ROUNDS: u32 = 2000;
 
-/// Replies that no rule fits, so that every rule is asked.
+/// Replies that no rule matches, so that every rule is asked.
 const UNKNOWN: [&str; 2] = [
     "450 Zwiebelkuchen",
     "450 We are sorry, the quick brown fox that carries mail to this place has jumped over the \
@@ -49,6 +49,6 @@ fn main() -> Result<(), deliver::RuleError> {
     let book = ReplyBook::new(Vec::new(), file.rules, &[]);
     println!("{} rules", book.rules().len());
     measure(&book, "examples of the rules", &known);
-    measure(&book, "no rule fits", &unknown);
+    measure(&book, "no rule matches", &unknown);
     Ok(())
 }

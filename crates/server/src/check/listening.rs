@@ -77,7 +77,7 @@ pub(super) fn judge(config: &Config) -> Vec<(Doubt, Severity)> {
         let (severity, what) = match (error.kind(), clash) {
             (ErrorKind::AddrInUse, Some(other)) => (
                 Severity::Error,
-                format!("{address} and {other} are in each other's way: remove one of them"),
+                format!("{address} and {other} conflict with each other: remove one of them"),
             ),
             (ErrorKind::AddrInUse, None) => (
                 Severity::Error,
@@ -88,7 +88,8 @@ pub(super) fn judge(config: &Config) -> Vec<(Doubt, Severity)> {
             (ErrorKind::PermissionDenied, _) => (
                 Severity::Warning,
                 format!(
-                    "this user may not open port {}: start the server by systemd or as root, or set a port from 1024 on",
+                    "this user is not allowed to open port {}: start the server by systemd or as root, or set a \
+                     port from 1024 on",
                     address.port()
                 ),
             ),

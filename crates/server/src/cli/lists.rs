@@ -170,7 +170,7 @@ fn of_events(request: &Request, shown: u64, last: u64) -> Below {
         return Below::after(shown, shown, "event");
     };
     if shown == 0 {
-        return Below::instead("No event that is kept matches.");
+        return Below::instead("No events match.");
     }
     let mut below = Below::after(shown, shown, "event");
     if shown >= selection.limit {

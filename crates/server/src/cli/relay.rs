@@ -53,7 +53,7 @@ fn status(config: &Config, json: bool) -> Result<()> {
         .outgoing
         .relay
         .as_ref()
-        .ok_or_else(|| anyhow!("there is no [outgoing.relay]"))?;
+        .ok_or_else(|| anyhow!("[outgoing.relay] is not configured"))?;
     let Some(oauth) = oauth(config) else {
         let by = match relay.credentials {
             Some(_) => "a password",
@@ -102,13 +102,13 @@ fn as_text(oauth: &OauthSettings, kept: &Kept, now: Timestamp) -> String {
     text += &format!("Flow:    {} at {}\n", oauth.flow.word(), oauth.at.token);
     if oauth.flow.needs_person() {
         text += match kept.refresh {
-            Some(_) => "Person:  has logged in\n",
-            None => "Person:  nobody has logged in: run `sendoff relay login`\n",
+            Some(_) => "User:    logged in\n",
+            None => "User:    not logged in: run `sendoff relay login`\n",
         };
     }
     text += &match &kept.access {
         Some(access) if now < access.expires() => format!(
-            "Token:   {} old, expires at {}, is renewed at {}\n",
+            "Token:   {} old, expires at {}, will be renewed at {}\n",
             format_duration(now.since(access.obtained())),
             access.expires(),
             access.renewed_at()
@@ -119,7 +119,7 @@ fn as_text(oauth: &OauthSettings, kept: &Kept, now: Timestamp) -> String {
     if let Some(ends) = oauth.secret_ends {
         let left = match now < ends {
             true => format!("in {}", format_duration(ends.since(now))),
-            false => "which is over".to_owned(),
+            false => "which has passed".to_owned(),
         };
         text += &format!("Secret:  ends at {ends}, {left}\n");
     }
@@ -130,7 +130,7 @@ fn as_text(oauth: &OauthSettings, kept: &Kept, now: Timestamp) -> String {
 }
 
 async fn login(config: &Config) -> Result<()> {
-    let oauth = oauth(config).ok_or_else(|| anyhow!("there is no [outgoing.relay.oauth]"))?;
+    let oauth = oauth(config).ok_or_else(|| anyhow!("[outgoing.relay.oauth] is not configured"))?;
     let dns = Dns::new(&config.dns)
         .await
         .map_err(|e| anyhow!(e))
@@ -150,14 +150,15 @@ async fn login(config: &Config) -> Result<()> {
         Flow::Code => flows::by_code(&web, oauth, pasted).await,
         Flow::ClientCredentials | Flow::ServiceAccount => {
             return Err(anyhow!(
-                "the flow {} needs no person to log in",
+                "the flow {} needs no login by a user",
                 oauth.flow.word()
             ));
         }
     }?;
     if got.refresh.is_none() {
         return Err(anyhow!(
-            "the login was good, and no refresh token was given out: the scope must allow it (offline_access)"
+            "the login succeeded, but the provider issued no refresh token: the scope must allow it \
+             (offline_access)"
         ));
     }
     let file = kept::file(&config.data_dir);
@@ -169,11 +170,11 @@ async fn login(config: &Config) -> Result<()> {
     kept.take(got, net::now());
     kept.write(&file)
         .with_context(|| format!("writing {}", file.display()))?;
-    print("Logged in. Tokens are renewed by themselves from now on.\n");
+    print("Logged in. Tokens are renewed automatically from now on.\n");
     // What waits for it is sent now.
     match ask::ask(config, &Request::Reload) {
         Err(error) if error.downcast_ref::<ask::Unreachable>().is_some() => Ok(()),
-        Err(error) => Err(error.context("telling the running server")),
+        Err(error) => Err(error.context("notifying the running server")),
         Ok(_) => Ok(()),
     }
 }
@@ -182,7 +183,7 @@ async fn login(config: &Config) -> Result<()> {
 fn pasted(url: &str) -> String {
     print(&format!("Open this in a browser and log in:\n\n{url}\n\n"));
     complain(
-        "In the end the browser shows a page at http://127.0.0.1/ that does not load. Paste its address:",
+        "At the end, the browser shows a page at http://127.0.0.1/ that does not load. Paste its address here:",
     );
     let mut line = String::new();
     // Nothing read is no address, which is told.

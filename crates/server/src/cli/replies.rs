@@ -96,7 +96,7 @@ fn list(replies: &Replies, kind: Option<&str>) -> (Value, String) {
             false => format!(" of {}", rule.hosts.join(" ")),
         };
         let treat_as = rule.treat_as.map(|t| t.word());
-        let treated = treat_as.map_or_else(String::new, |t| format!(", taken as {t}"));
+        let treated = treat_as.map_or_else(String::new, |t| format!(", treated as {t}"));
         let wait = rule.wait.map(format_duration);
         let waited = wait
             .as_ref()
@@ -133,7 +133,7 @@ fn test(replies: &Replies, text: &str, host: Option<&str>, domain: &str) -> (Val
     let known = replies.book.classify(&reply, host);
     let mut said = format!("{}: ", known.kind);
     match known.rule {
-        None => said.push_str("no rule fits\n"),
+        None => said.push_str("no rule matches\n"),
         Some(rule) => {
             said.push_str(&format!("rule {}\n", rule.id));
             if !rule.source.is_empty() {

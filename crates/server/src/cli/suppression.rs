@@ -137,7 +137,7 @@ fn export(config: &Config) -> Result<()> {
             offset,
         };
         let Answer::Suppressions { entries, .. } = ask::ask(config, &request)? else {
-            return Err(anyhow!("the server gave another answer than was asked for"));
+            return Err(anyhow!("internal error: unexpected answer of the server"));
         };
         for entry in &entries {
             print(&format!("{}\n", serde_json::to_string(entry)?));

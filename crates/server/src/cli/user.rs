@@ -27,12 +27,12 @@ pub(super) fn user(config: &Config, command: UserCommand, json: bool) -> Result<
         UserCommand::Add {
             name, if_missing, ..
         } if if_missing && users.names().contains(&name.as_str()) => {
-            format!("{name} is a user already: unchanged.")
+            format!("The user {name} exists already: unchanged.")
         }
         UserCommand::Add { name, hashed, .. } => {
             users.check_new(&name)?;
             users.add(&name, kept(hashed)?)?;
-            format!("{name} may log in now.")
+            format!("{name} can log in now.")
         }
         UserCommand::Hash => return print_hash(json),
         UserCommand::Password { name, hashed } => match users.set_password(&name, kept(hashed)?)? {
@@ -45,8 +45,8 @@ pub(super) fn user(config: &Config, command: UserCommand, json: bool) -> Result<
             }
             let senders = (!own).then_some(senders);
             match users.set_senders(&name, senders)? {
-                true => format!("{name} may send from other addresses now."),
-                false => format!("What {name} may send from is unchanged."),
+                true => format!("The sender addresses of {name} are changed."),
+                false => format!("The sender addresses of {name} are unchanged."),
             }
         }
         UserCommand::Remove { name, if_exists }
@@ -56,7 +56,7 @@ pub(super) fn user(config: &Config, command: UserCommand, json: bool) -> Result<
         }
         UserCommand::Remove { name, .. } => {
             users.remove(&name)?;
-            format!("{name} may not log in any more.")
+            format!("{name} can no longer log in.")
         }
     };
     done(json, &text);

@@ -48,7 +48,7 @@ pub(super) fn aliases(
         let mut seen = BTreeSet::from([name.clone()]);
         let end = resolve(&table, name, &is_here, &mut seen, &mut targets);
         let end = end.and_then(|()| match targets.is_empty() {
-            true => Err("it leads to itself only: name an address".to_owned()),
+            true => Err("it points to itself only: name an address".to_owned()),
             false => Ok(()),
         });
         let end = end.and_then(|()| left_side(name));
@@ -61,7 +61,7 @@ pub(super) fn aliases(
                 return Err(place.key(at.span(), &format!("aliases.{name}"), why));
             }
             (Err(why), None) => warnings.push(format!(
-                "local.aliases_file: the alias {name} is left out: {why}"
+                "local.aliases_file: the alias {name} is ignored: {why}"
             )),
         }
     }
@@ -139,7 +139,7 @@ fn parse(text: &str, path: &Path, warnings: &mut Vec<String>) -> Table {
     for (n, entry) in entries {
         let mut warn = |why: &str| warnings.push(format!("{}:{n}: {why}", path.display()));
         let Some((name, targets)) = entry.split_once(':') else {
-            warn("left out: an alias is written `name: address`");
+            warn("ignored: an alias has the form `name: address`");
             continue;
         };
         let name = name.trim().trim_matches('"').to_lowercase();
@@ -147,10 +147,10 @@ fn parse(text: &str, path: &Path, warnings: &mut Vec<String>) -> Table {
         for target in parts(targets) {
             match target.chars().next() {
                 Some('|' | '/') => warn(&format!(
-                    "`{target}` is left out: mail goes to addresses only, never to programs or files"
+                    "`{target}` is ignored: mail can go only to addresses, not to programs or files"
                 )),
                 Some(':') => warn(&format!(
-                    "`{target}` is left out: lists in other files are not read"
+                    "`{target}` is ignored: lists in other files are not supported"
                 )),
                 Some('\\') => kept.push(target.trim_start_matches('\\').to_owned()),
                 _ => kept.push(target),
@@ -200,9 +200,9 @@ mod tests {
         assert_eq!(table["mailer-daemon"], ["postmaster"]);
         assert!(!table.contains_key("list"));
         let expected = [
-            "/etc/aliases:5: `|/usr/bin/x` is left out: mail goes to addresses only, never to programs or files",
-            "/etc/aliases:7: `:include:/etc/list` is left out: lists in other files are not read",
-            "/etc/aliases:8: left out: an alias is written `name: address`",
+            "/etc/aliases:5: `|/usr/bin/x` is ignored: mail can go only to addresses, not to programs or files",
+            "/etc/aliases:7: `:include:/etc/list` is ignored: lists in other files are not supported",
+            "/etc/aliases:8: ignored: an alias has the form `name: address`",
         ];
         assert_eq!(warnings, expected);
     }

@@ -156,8 +156,8 @@ fn listeners(
             )?;
             let listener = everything(address);
             if listener.tls && !has_certificate {
-                let why = "beyond this computer keys and mail go over TLS only: set tls.certificate and \
-                           tls.private_key, or use a loopback address";
+                let why = "addresses other than loopback require TLS, which protects keys and mail: set \
+                           tls.certificate and tls.private_key, or use a loopback address";
                 return Err(place.key(text.span(), "console.address", why));
             }
             found.push(listener);
@@ -171,7 +171,7 @@ fn listeners(
             other.address == listener.address && port != Some(0)
         };
         if let Some(other) = found.iter().find(is_same) {
-            let why = format!("{} is there already ({})", listener.address, other.key);
+            let why = format!("{} is already configured ({})", listener.address, other.key);
             return Err(place.key(entry.span(), "http.address", why));
         }
         found.push(listener);
@@ -219,14 +219,12 @@ fn listener(
     };
     let tls = match raw.tls.as_ref().map(Spanned::get_ref) {
         Some(true) if address.unix().is_some() => {
-            return wrong(
-                "a unix socket never leaves this computer, and has no TLS: leave tls out",
-            );
+            return wrong("a unix socket is local and has no TLS: leave tls out");
         }
         Some(false) if !address.is_near() => {
             return wrong(
-                "beyond this computer keys and mail go over TLS only: others could read them. Leave tls out, or use \
-                 a loopback address or a unix socket, behind a reverse proxy on this computer",
+                "addresses other than loopback require TLS, because others could read keys and mail. Leave tls \
+                 out, or use a loopback address or a unix socket, behind a reverse proxy on this computer",
             );
         }
         Some(tls) => *tls,
@@ -268,7 +266,8 @@ fn serves(
         }
     }
     if !api && !metrics {
-        let why = "nothing is served there: write [\"api\"], [\"metrics\"] or both, or remove the section";
+        let why =
+            "it serves nothing: write [\"api\"], [\"metrics\"] or both, or remove the section";
         return Err(place.key(entry.span(), "http.serves", why));
     }
     Ok((api, metrics))
@@ -282,7 +281,7 @@ fn tcp(
 ) -> Result<SocketAddr, ConfigError> {
     let given = text.get_ref();
     given.parse().map_err(|_| {
-        let why = format!("`{given}` is no address with a port: write {example}");
+        let why = format!("`{given}` is not an address with a port: write {example}");
         place.key(text.span(), key, why)
     })
 }

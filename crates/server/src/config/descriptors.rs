@@ -66,8 +66,8 @@ pub(crate) fn bound(config: &mut Config, limit: u64) {
     let mut bound = |key: &str, wanted: usize, share: usize| {
         if wanted > share {
             warnings.push(format!(
-                "{key} is {wanted}, and {share} are used: this process may open {limit} files, and some are kept \
-                 for the queue. Raise LimitNOFILE= of the unit, or `ulimit -Hn`"
+                "{key} is {wanted}, but only {share} are used: this process may open {limit} files, and some are \
+                 reserved for the queue. Raise LimitNOFILE= of the unit, or `ulimit -Hn`"
             ));
         }
         wanted.min(share)

@@ -40,7 +40,7 @@ pub(super) fn keyring(
             }
         };
         if signers.iter().any(|s| s.name() == signer.name()) {
-            let why = format!("the key {} stands here twice", signer.name());
+            let why = format!("the key {} appears here twice", signer.name());
             return Err(place.key(entry.span(), "dkim.selector", why));
         }
         signers.push(Arc::new(signer));
@@ -50,8 +50,8 @@ pub(super) fn keyring(
             s.domain == signer.domain && s.key.algorithm() == Algorithm::RsaSha256
         };
         let why = format!(
-            "{} has Ed25519 keys only (dkim), which many verifiers do not know: mail of it is \
-             unsigned to them; add an RSA key",
+            "{} has only Ed25519 keys (dkim), which many verifiers do not support: for them its mail is unsigned; \
+             add an RSA key",
             signer.domain
         );
         if !signers.iter().any(is_rsa) && !warnings.contains(&why) {
@@ -87,7 +87,7 @@ fn signer(
         .filter(|d| d.literal().is_none())
         .and_then(|d| d.to_ascii());
     let name = name.ok_or_else(|| {
-        let why = format!("`{}` is no domain name", domain.get_ref());
+        let why = format!("`{}` is not a domain name", domain.get_ref());
         place.key(domain.span(), "dkim.domain", why)
     })?;
     let selector = raw
@@ -133,7 +133,7 @@ fn signer(
 fn key(path: &PathBuf, warnings: &mut Vec<String>) -> std::result::Result<PrivateKey, String> {
     let name = path.display();
     let unread = |error: std::io::Error| {
-        let remedy = "it must be there, and readable by the user that the server runs as";
+        let remedy = "it must exist, and be readable by the user that the server runs as";
         format!("{name} cannot be read: {error}; {remedy}")
     };
     let file = std::fs::File::open(path).map_err(unread)?;
@@ -144,7 +144,7 @@ fn key(path: &PathBuf, warnings: &mut Vec<String>) -> std::result::Result<Privat
         .map_err(unread)?;
     if mode & 0o007 != 0 {
         warnings.push(format!(
-            "everybody on this computer can use the key {name}: chmod 600 {name}"
+            "every user of this computer can read the key {name}: chmod 600 {name}"
         ));
     }
     PrivateKey::from_pem(&text).map_err(|e| format!("{name}: {e}"))
@@ -172,8 +172,7 @@ fn lifetime(
 ) -> Result<Option<Duration>> {
     let found = duration(text, place, "dkim.lifetime")?;
     if found.is_some_and(|lifetime| lifetime < USUAL_WAIT) {
-        let why = "dkim.lifetime is below 7d: a mail that waits longer on its way arrives with a \
-                   signature that has expired";
+        let why = "dkim.lifetime is below 7d: a message that waits longer arrives with an expired signature";
         if !warnings.iter().any(|w| w == why) {
             warnings.push(why.to_owned());
         }
@@ -191,8 +190,7 @@ fn time(text: &Text, place: &Place<'_>, key: &str) -> Result<Option<Timestamp>> 
         .or_else(|| Timestamp::parse_rfc3339(&format!("{given}T00:00:00Z")));
     found.map(Some).ok_or_else(|| {
         let why = format!(
-            "`{given}` is no time: write a date such as \"2026-01-31\", or \
-             \"2026-01-31T08:00:00Z\""
+            "`{given}` is not a time: write a date such as \"2026-01-31\", or \"2026-01-31T08:00:00Z\""
         );
         place.key(text.span(), key, why)
     })

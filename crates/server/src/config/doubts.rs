@@ -16,8 +16,8 @@ pub(super) fn of(config: &Config, has_via_smtp: bool) -> Vec<String> {
     doubt(
         !name.contains('.') && !name.starts_with('['),
         format!(
-            "hostname is {name}, which is no full name: many servers refuse mail from it; set hostname to a name \
-             that DNS has for this server's address, such as mail.example.com"
+            "hostname is {name}, which is not a full domain name: many servers refuse mail from it; set hostname \
+             to the name that DNS has for this server's address, such as mail.example.com"
         ),
     );
     let relay = config.outgoing.relay.as_ref();
@@ -37,7 +37,7 @@ pub(super) fn of(config: &Config, has_via_smtp: bool) -> Vec<String> {
             let by_starttls = relay.is_some_and(|relay| relay.tls != deliver::TlsMode::Implicit);
             doubt(
                 by_starttls && targets.iter().any(|target| target.port == 465),
-                "the relay's port is 465, where TLS begins at once: set outgoing.relay.tls = \"implicit\", or use \
+                "the relay's port is 465, which uses implicit TLS: set outgoing.relay.tls = \"implicit\", or use \
                  port 587"
                     .to_owned(),
             );
@@ -52,7 +52,7 @@ pub(super) fn of(config: &Config, has_via_smtp: bool) -> Vec<String> {
     doubt(
         !local.is_empty() && config.local == LocalStore::None,
         format!(
-            "mail for {} is refused: local.domains names it, and local.deliver does not say where it goes",
+            "mail for {} is refused: local.domains contains it, but local.deliver is not set",
             local.join(", ")
         ),
     );

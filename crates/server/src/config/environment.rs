@@ -110,7 +110,8 @@ impl Filling<'_> {
             let (name, after) = after.split_once('}').ok_or_else(unended)?;
             if !is_name(name) {
                 return Err(Wrong::Said(format!(
-                    "`${{{name}}}` names no environment variable: write ${{NAME}}, or $${{ for the characters ${{"
+                    "`${{{name}}}` is not the name of an environment variable: write ${{NAME}}, or $${{ for the \
+                     characters ${{"
                 )));
             }
             let value = (self.variable)(name).ok_or_else(|| Wrong::Unset(name.to_owned()))?;
@@ -207,7 +208,7 @@ mod tests {
         let said = [
             "c.toml:2: a.b: the environment variable WHAT is not set: ",
             "c.toml:3: a.c: `${` without `}`: ",
-            "c.toml:4: a.d: `${A-B}` names no environment variable: ",
+            "c.toml:4: a.d: `${A-B}` is not the name of an environment variable: ",
         ];
         for (error, said) in errors.iter().zip(said) {
             assert!(error.starts_with(said), "{error}");

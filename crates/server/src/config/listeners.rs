@@ -164,7 +164,7 @@ fn listener(
         None => SocketAddr::from(([127, 0, 0, 1], 2525)),
         Some(text) => text.get_ref().parse().map_err(|_| {
             let given = text.get_ref();
-            let why = format!("`{given}` is no address with a port: write \"127.0.0.1:2525\"");
+            let why = format!("`{given}` is not an address with a port: write \"127.0.0.1:2525\"");
             place.key(text.span(), "listener.address", why)
         })?,
     };
@@ -198,8 +198,8 @@ fn listener(
         listener.proxies = networks(list, place, "listener.proxies")?;
         let open = listener.proxies.iter().position(|n| n.prefix_len() == 0);
         if let Some(span) = open.and_then(|n| list.get(n)) {
-            let why = "with a network of every address anybody could claim to be anybody: list only \
-                       your own proxies";
+            let why = "with a network of every address, every client could claim any address: list only your own \
+                       proxies";
             return Err(place.key(span.span(), "listener.proxies", why));
         }
     }

@@ -199,7 +199,9 @@ fn url(text: &Text, place: &Place<'_>, name: &str) -> Result<Option<String>> {
     let wrong = |why: String| place.key(text.span(), &format!("{KEY}.{name}"), why);
     let parsed = WebUrl::parse(text.get_ref()).map_err(wrong)?;
     if !parsed.tls && !matches!(parsed.host.as_str(), "127.0.0.1" | "[::1]" | "localhost") {
-        return Err(wrong("secrets go there: https:// is needed".to_owned()));
+        return Err(wrong(
+            "https:// is required, because secrets are sent there".to_owned(),
+        ));
     }
     Ok(Some(text.get_ref().clone()))
 }
@@ -247,7 +249,7 @@ fn ends(raw: &RawOauth, place: &Place<'_>) -> Result<Option<Timestamp>> {
     day.map(|day| Some(day + Duration::from_secs(86_400)))
         .ok_or_else(|| {
             let why = format!(
-                "`{}` is no day: write one such as \"2027-01-31\"",
+                "`{}` is not a date: write one such as \"2027-01-31\"",
                 text.get_ref()
             );
             place.key(text.span(), &format!("{KEY}.client_secret_expires"), why)

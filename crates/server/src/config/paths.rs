@@ -61,8 +61,7 @@ fn own_domain(text: &Text, raw: &Raw, place: &Place<'_>, key: &str) -> Result<Op
         .filter_map(|d| Domain::parse(d.get_ref()).ok())
         .any(|d| same(&d))
     {
-        let why = "it is a local domain, whose addresses are people's: take a domain of its own, \
-                   such as bounces.example.com";
+        let why = "it is a local domain, which has mailboxes: use a separate domain, such as bounces.example.com";
         return Err(wrong(why.to_owned()));
     }
     match domain.literal() {

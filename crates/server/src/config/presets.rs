@@ -112,7 +112,7 @@ pub(super) fn named(
     let found = ALL.get(name.get_ref().as_str()).ok_or_else(|| {
         let names: Vec<&str> = all().map(|(name, _)| name).collect();
         let why = format!(
-            "`{}` is not known; there are {}",
+            "`{}` is not a known preset: use one of {}",
             name.get_ref(),
             names.join(", ")
         );
@@ -177,7 +177,7 @@ pub(super) fn notes(
         .filter(|_| by_password && preset.login != Login::Token)
     {
         warnings.push(format!(
-            "the relay's login is by a password; its provider: {note}"
+            "the relay's login uses a password; note on its provider: {note}"
         ));
     }
     let uncovered: Vec<&str> = senders
@@ -191,7 +191,7 @@ pub(super) fn notes(
             Sender::Verified | Sender::Replaced => "only verified addresses and domains",
         };
         warnings.push(format!(
-            "the relay takes {whom} as senders, and no [[sender]] rule covers everybody at {}: their mail, \
+            "the relay accepts {whom} as senders, but no [[sender]] rule covers all addresses at {}: their mail, \
              and reports of this server, may be refused",
             uncovered.join(", ")
         ));
@@ -269,7 +269,7 @@ mod tests {
         for (keys, why) in [
             (
                 "preset = \"nobody\"",
-                "is not known; there are brevo, fastmail",
+                "is not a known preset: use one of brevo, fastmail",
             ),
             ("preset = \"ses\"", "needs outgoing.relay.host"),
         ] {

@@ -56,9 +56,9 @@ pub(super) fn proposal(
     let mut all = own.chain(SOMEWHERE.iter().filter_map(|to| towards(*to)));
     let public = all.find(|ip| is_public(*ip))?;
     Some(format!(
-        "this server has a public address ({public}), and a stranger's DNS may send it to hosts of private \
-         networks: if no mail goes to such hosts by their MX records, set {KEY} = [\"default\", \"private\"]; \
-         [\"default\"] says that it does"
+        "this server has a public address ({public}), and the DNS of other domains may direct its mail to hosts in \
+         private networks: if you send no mail to such hosts by MX records, set {KEY} = [\"default\", \
+         \"private\"]; if you do, set it to [\"default\"]"
     ))
 }
 

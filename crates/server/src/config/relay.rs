@@ -75,7 +75,7 @@ pub(super) fn relay_settings(
             return Err(place.key(
                 raw.span(),
                 "outgoing.relay",
-                "a password without a username",
+                "a password is set, but no username",
             ));
         }
         (None, None) => None,
@@ -101,7 +101,11 @@ fn by_token(
 ) -> Result<Relay> {
     let key = "outgoing.relay.oauth";
     if let Some(text) = relay.password.as_ref().or(relay.password_file.as_ref()) {
-        return Err(place.key(text.span(), key, "a password and a token: give one of them"));
+        return Err(place.key(
+            text.span(),
+            key,
+            "both a password and a token are set: give one of them",
+        ));
     }
     protected(tls, warnings).map_err(|why| place.key(given.span(), key, why))?;
     let oauth = oauth::settings(given, relay.username.as_ref(), place, base, warnings)?;
@@ -122,14 +126,13 @@ fn by_token(
 fn protected(tls: TlsMode, warnings: &mut Vec<String>) -> std::result::Result<(), &'static str> {
     if matches!(tls, TlsMode::None | TlsMode::Opportunistic) {
         return Err(
-            "a login is never sent in clear: set outgoing.relay.tls to \"verify\", \
-                    \"implicit\" or \"require\"",
+            "a login is never sent unencrypted: set outgoing.relay.tls to \"verify\", \"implicit\" or \"require\"",
         );
     }
     if tls == TlsMode::Require {
         warnings.push(
-            "outgoing.relay.tls = \"require\" sends the login to whoever answers: \"verify\" \
-             makes the relay prove its name"
+            "outgoing.relay.tls = \"require\" does not verify the relay's name, so the login may go to another \
+             server: use \"verify\""
                 .to_owned(),
         );
     }
@@ -139,7 +142,7 @@ fn protected(tls: TlsMode, warnings: &mut Vec<String>) -> std::result::Result<()
 fn password(relay: &RawRelay, place: &Place<'_>, base: &Path) -> Result<Option<String>> {
     match (&relay.password, &relay.password_file) {
         (Some(_), Some(file)) => {
-            let why = "password and password_file: give one of them";
+            let why = "both password and password_file are set: give one of them";
             Err(place.key(file.span(), "outgoing.relay.password_file", why))
         }
         (Some(password), None) => Ok(Some(password.get_ref().clone())),
@@ -169,7 +172,7 @@ fn mechanisms(relay: &RawRelay, by_token: bool, place: &Place<'_>) -> Result<Vec
         found.ok_or_else(|| {
             let names: Vec<&str> = fitting().map(Mechanism::name).collect();
             let why = format!(
-                "`{}` is no mechanism that logs in by a {}: there are {}",
+                "`{}` is not a mechanism for a login by {}: use {}",
                 text.get_ref(),
                 if by_token { "token" } else { "password" },
                 names.join(", ")

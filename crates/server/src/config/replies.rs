@@ -215,7 +215,7 @@ fn reaction(text: &ActionText) -> ActionResult<Reaction> {
     ];
     for (given, key, of) in alien {
         if let Some(given) = given.filter(|_| of != does) {
-            let why = format!("it belongs to do = \"{of}\"");
+            let why = format!("it is allowed only with do = \"{of}\"");
             return Err(ActionText::wrong(given, key, &why));
         }
     }

@@ -59,8 +59,8 @@ pub(crate) fn validate(mut raw: Raw, place: &Place<'_>, base: &Path) -> Result<C
     let paths = policy.paths.return_paths.as_ref();
     if paths.is_some_and(|paths| paths.valid > queue.history) {
         warnings.push(
-            "return_path.valid is longer than queue.history: a bounce of a mail that the history has \
-             forgotten goes to the postmaster"
+            "return_path.valid is longer than queue.history: a bounce about a message that is no longer in the \
+             history goes to the postmaster"
                 .to_owned(),
         );
     }
@@ -205,7 +205,7 @@ fn local_store(raw: &raw::Local, place: &Place<'_>, base: &Path) -> Result<Local
             .map(LocalStore::LmtpTcp)
             .map_err(|e| wrong(e.to_string())),
         Some(_) | None => Err(wrong(format!(
-            "`{given}` is no store: write \"maildir:PATH\", \"lmtp:HOST:PORT\" or \"lmtp:/SOCKET\""
+            "`{given}` is not a store: write \"maildir:PATH\", \"lmtp:HOST:PORT\" or \"lmtp:/SOCKET\""
         ))),
     }
 }
@@ -217,7 +217,7 @@ fn plan(text: &Option<Spanned<PlanText>>, place: &Place<'_>, key: &str) -> Resul
         PlanText::Name(name) => Err(place.key(
             text.span(),
             key,
-            format!("`{name}` is no plan: write \"internet\" or a list of waits such as [\"5m\", \"1h*4\"]"),
+            format!("`{name}` is not a plan: write \"internet\" or a list of waits such as [\"5m\", \"1h*4\"]"),
         )),
         PlanText::List(list) => {
             Plan::parse_list(list).map(Some).map_err(|e| place.key(text.span(), key, e))
@@ -238,7 +238,7 @@ fn wait(text: &Quantity, place: &Place<'_>, key: &str) -> Result<Option<Duration
         (Some(wait), Some(text)) if wait < Duration::from_secs(1) => Err(place.key(
             text.span(),
             key,
-            "a wait between two attempts is at least one second",
+            "a wait between two attempts must be at least one second",
         )),
         _ => Ok(found),
     }
@@ -491,7 +491,7 @@ fn extensions(
         let is = |e: &&Extension| e.keyword().eq_ignore_ascii_case(name.get_ref());
         may_be.iter().find(is).copied().ok_or_else(|| {
             let keywords: Vec<&str> = may_be.iter().map(|e| e.keyword()).collect();
-            let why = format!("it may be one of {}", keywords.join(", "));
+            let why = format!("use one of {}", keywords.join(", "));
             place.key(name.span(), "domain.ignore_extensions", why)
         })
     };

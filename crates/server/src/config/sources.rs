@@ -102,7 +102,7 @@ pub(super) fn sources(
     for entry in &raw.source {
         let source = Arc::new(source(entry, place, hostname, base)?);
         if found.all.iter().any(|s| s.name == source.name) {
-            let why = format!("there are two sources of the name `{}`", source.name);
+            let why = format!("there are two sources with the name `{}`", source.name);
             return Err(place.key(entry.span(), "source.name", why));
         }
         let pool = entry.get_ref().pool.as_ref();
@@ -156,8 +156,8 @@ fn only_warming(pool: &Arc<Pool>) -> Option<String> {
     let warming = |s: &Arc<Source>| s.warm_day(now).is_some();
     pool.sources.iter().all(warming).then(|| {
         format!(
-            "every source address of the pool {} is in its warm-up: what is more than its plan allows \
-             waits for the next day; add an address without warm_up to the pool to send it from there",
+            "every source address of the pool {} is in its warm-up: mail above the limits of its plan waits for \
+             the next day; add an address without warm_up to the pool to send it from there",
             pool.name
         )
     })
@@ -167,8 +167,8 @@ fn unused(raw: &Raw, found: &Sources) -> Option<String> {
     let by_domain = raw.domain.iter().any(|r| r.get_ref().sources.is_some());
     let idle = !found.all.is_empty() && found.default.is_none() && found.rules.is_empty();
     (idle && !by_domain).then(|| {
-        "no mail leaves from the addresses of [[source]]: name pools in outgoing.source_addresses, in \
-         [[source_rule]] or in domain.sources"
+        "the addresses of [[source]] are not used: name pools in outgoing.source_addresses, in [[source_rule]] or \
+         in domain.sources"
             .to_owned()
     })
 }
@@ -186,7 +186,8 @@ fn source(
         .ok_or_else(|| place.wrong(entry.span(), "a [[source]] needs the key address"))?;
     let given = text.get_ref();
     let address = address(given).ok_or_else(|| {
-        let why = format!("`{given}` is no address to send from: write an IPv4 or IPv6 address");
+        let why =
+            format!("`{given}` is not an address to send from: write an IPv4 or IPv6 address");
         place.key(text.span(), "source.address", why)
     })?;
     let name = match &raw.name {
@@ -194,7 +195,7 @@ fn source(
         Some(name) if is_name(name.get_ref()) => name.get_ref().clone(),
         Some(name) => {
             let why = format!(
-                "`{}` is no name: use letters, digits, and - _ . :",
+                "`{}` is not a valid name: use letters, digits, and - _ . :",
                 name.get_ref()
             );
             return Err(place.key(name.span(), "source.name", why));
@@ -202,7 +203,7 @@ fn source(
     };
     if let Some(pool) = raw.pool.as_ref().filter(|p| !is_name(p.get_ref())) {
         let why = format!(
-            "`{}` is no name: use letters, digits, and - _ . :",
+            "`{}` is not a valid name: use letters, digits, and - _ . :",
             pool.get_ref()
         );
         return Err(place.key(pool.span(), "source.pool", why));
@@ -215,7 +216,7 @@ fn source(
     };
     let weight = raw.weight.as_ref().map_or(1, |n| *n.get_ref());
     if let Some(given) = raw.weight.as_ref().filter(|_| weight > WEIGHT_MAX) {
-        let why = format!("a weight is a number from 0 to {WEIGHT_MAX}");
+        let why = format!("a weight must be a number from 0 to {WEIGHT_MAX}");
         return Err(place.key(given.span(), "source.weight", why));
     }
     Ok(Source {
@@ -244,7 +245,7 @@ fn proxy(entry: &Spanned<raw::Source>, place: &Place<'_>, base: &Path) -> Result
     let login = login(entry, place, base)?;
     let Some(text) = &raw.proxy else {
         return match login {
-            Some(_) => Err(place.key(entry.span(), "source.proxy_username", "there is no proxy")),
+            Some(_) => Err(place.key(entry.span(), "source.proxy_username", "no proxy is set")),
             None => Ok(None),
         };
     };
@@ -263,7 +264,7 @@ fn proxy(entry: &Spanned<raw::Source>, place: &Place<'_>, base: &Path) -> Result
     let (scheme, rest) = text
         .get_ref()
         .split_once("://")
-        .ok_or_else(|| wrong("names no proxy"))?;
+        .ok_or_else(|| wrong("is not a proxy"))?;
     let full = rest.parse::<SocketAddr>().ok();
     let alone = || rest.parse::<IpAddr>().ok();
     match scheme {
@@ -274,12 +275,12 @@ fn proxy(entry: &Spanned<raw::Source>, place: &Place<'_>, base: &Path) -> Result
                 protocol: ProxyProtocol::Socks5(login),
             }))
         }
-        "proxy" if login.is_some() => Err(wrong("takes no login, as SOCKS5 does")),
+        "proxy" if login.is_some() => Err(wrong("does not support a login, unlike SOCKS5")),
         "proxy" => Ok(Some(Proxy {
             address: full.ok_or_else(|| wrong("has no address with a port"))?,
             protocol: ProxyProtocol::Proxy,
         })),
-        _ => Err(wrong("is of no known kind")),
+        _ => Err(wrong("is of an unknown kind")),
     }
 }
 
@@ -292,7 +293,7 @@ fn login(
     let raw = entry.get_ref();
     let password = match (&raw.proxy_password, &raw.proxy_password_file) {
         (Some(_), Some(file)) => {
-            let why = "proxy_password and proxy_password_file: give one of them";
+            let why = "both proxy_password and proxy_password_file are set: give one of them";
             return Err(place.key(file.span(), "source.proxy_password_file", why));
         }
         (Some(password), None) => Some(password.get_ref().clone()),
@@ -311,7 +312,7 @@ fn login(
         (Some(user), Some(password)) => {
             let good = |text: &str| (1..=255).contains(&text.len());
             if !good(user.get_ref()) || !good(&password) {
-                let why = "user and password have 1 to 255 octets each";
+                let why = "user and password must have 1 to 255 octets each";
                 return Err(place.key(user.span(), "source.proxy_username", why));
             }
             Ok(Some((user.get_ref().clone(), password)))
@@ -379,7 +380,7 @@ fn default_pool(
                 vec![source]
             }
             (true, None) => {
-                let why = format!("`{given}` is no pool, no [[source]] and no address");
+                let why = format!("`{given}` is neither a pool, a [[source]], nor an address");
                 return Err(place.key(entry.span(), "outgoing.source_addresses", why));
             }
         };
@@ -414,7 +415,7 @@ fn rule(
     let header = match &raw.header {
         Some(text) => Some(header(text.get_ref()).ok_or_else(|| {
             let why = format!(
-                "`{}` is no header field: write \"X-Stream: news\", or \"X-Stream\" for any value",
+                "`{}` is not a header field: write \"X-Stream: news\", or \"X-Stream\" for any value",
                 text.get_ref()
             );
             place.key(text.span(), "source_rule.header", why)

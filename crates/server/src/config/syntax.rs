@@ -39,7 +39,7 @@ pub(super) fn error(place: &Place<'_>, words: &str, span: Option<Range<usize>>) 
         return place.unknown(span, &full, unknown(&message, section));
     } else if message.contains("duplicate key") {
         match is_header {
-            true => "this section is there twice: write all its keys below one heading".to_owned(),
+            true => "this section appears twice: write all its keys under one heading".to_owned(),
             false => "it is set twice".to_owned(),
         }
     } else if message.contains("invalid type: map, expected a sequence") {
@@ -90,12 +90,12 @@ fn kinds(message: &str, is_secret: bool) -> String {
         _ if found == "sequence" => "a list".to_owned(),
         _ => found.to_owned(),
     };
-    format!("{found} stands there, and {} is needed", needed(expected))
+    format!("found {found}, but {} is needed", needed(expected))
 }
 
 fn hidden(expected: &str) -> String {
     format!(
-        "its value, which is not shown, is of another kind: {} is needed",
+        "its value (not shown) has the wrong type: {} is needed",
         needed(expected)
     )
 }

@@ -41,7 +41,7 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ),
         (
             "[outgoing]\nresend_attempts = \"5\"",
-            "sendoff.toml:2: outgoing.resend_attempts: \"5\" stands there, and a number from 0, without quotation marks, is needed",
+            "sendoff.toml:2: outgoing.resend_attempts: found \"5\", but a number from 0, without quotation marks, is needed",
         ),
         (
             "[outgoing]\nplan = \"internet\"\nresend_wait = \"5m\"",
@@ -58,15 +58,15 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ("[[listener]]\nauth = \"required\"", "requires a login"),
         (
             "[[listener]]\naddress = \"25\"",
-            "is no address with a port",
+            "is not an address with a port",
         ),
         (
             "[outgoing.relay]\nhost=\"h\"\nusername=\"u\"\npassword=\"p\"\ntls=\"opportunistic\"",
-            "sendoff.toml:3: outgoing.relay.username: a login is never sent in clear",
+            "sendoff.toml:3: outgoing.relay.username: a login is never sent unencrypted",
         ),
         (
             "[outgoing.relay]\nhost=\"h\"\nauth=[\"PLAIN\", \"XOAUTH2\"]",
-            "sendoff.toml:3: outgoing.relay.auth: `XOAUTH2` is no mechanism that logs in by a password",
+            "sendoff.toml:3: outgoing.relay.auth: `XOAUTH2` is not a mechanism for a login by password",
         ),
         (
             "[outgoing.relay]\nhost=\"h\"\nusername=\"u\"",
@@ -74,7 +74,7 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ),
         (
             "[outgoing.relay]\nhost=\"h\"\npassword=12345678",
-            "sendoff.toml:3: outgoing.relay.password: its value, which is not shown, is of another kind: a text in quotation marks",
+            "sendoff.toml:3: outgoing.relay.password: its value (not shown) has the wrong type: a text in quotation marks",
         ),
         (
             "[[source]]\naddress=\"192.0.2.1\"\nproxy=\"socks5://ann:secret@192.0.2.9:1080\"",
@@ -85,7 +85,7 @@ fn errors_name_file_line_key_and_what_is_allowed() {
             "[[domain]]\nmatch = \"x\"\nvia_smtp = \"a b\"",
             "sendoff.toml:3: domain.via_smtp",
         ),
-        ("[local]\ndeliver = \"mbox:/x\"", "is no store"),
+        ("[local]\ndeliver = \"mbox:/x\"", "is not a store"),
         ("x = [", "sendoff.toml:1:"),
     ];
     assert_refused(&cases);
@@ -116,17 +116,17 @@ fn what_is_seldom_meant_is_said() {
         ),
         (
             &in_force,
-            "the relay's port is 465, where TLS begins at once",
+            "the relay's port is 465, which uses implicit TLS",
         ),
         (&by_rule, "via_smtp in [[domain]] has no effect"),
         (
             "hostname = \"mail\"",
-            "hostname is mail, which is no full name",
+            "hostname is mail, which is not a full domain name",
         ),
         ("hostname = \"localhost\"", "hostname is localhost"),
         (
             "[local]\ndomains = [\"a.example\"]",
-            "mail for a.example is refused: local.domains names it",
+            "mail for a.example is refused: local.domains contains it",
         ),
     ] {
         let warnings = parse(text).unwrap().warnings;
@@ -149,7 +149,7 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
         ),
         (
             "[outgoing]\nmode = \"independent\"\n[outgoing]\n",
-            "sendoff.toml:3: outgoing: this section is there twice: write all its keys below one heading",
+            "sendoff.toml:3: outgoing: this section appears twice: write all its keys under one heading",
         ),
         (
             "hostname = \"a.example\"\nhostname = \"b.example\"",
@@ -157,20 +157,20 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
         ),
         (
             "[outgoing]\nresend_wait = -300",
-            "sendoff.toml:2: outgoing.resend_wait: -300 stands there, and a number of seconds or octets from 0, or a text \
+            "sendoff.toml:2: outgoing.resend_wait: found -300, but a number of seconds or octets from 0, or a text \
              with a unit such as \"5m\"",
         ),
         (
             "[outgoing]\nresend_wait = [\"5m\"]",
-            "outgoing.resend_wait: a list stands there, and a number of seconds or octets",
+            "outgoing.resend_wait: found a list, but a number of seconds or octets",
         ),
         (
             "[outgoing]\nenabled = \"yes\"",
-            "sendoff.toml:2: outgoing.enabled: \"yes\" stands there, and true or false, without quotation marks, is needed",
+            "sendoff.toml:2: outgoing.enabled: found \"yes\", but true or false, without quotation marks, is needed",
         ),
         (
             "[outgoing]\nresend_attempts = -1",
-            "sendoff.toml:2: outgoing.resend_attempts: -1 stands there, and a number from 0",
+            "sendoff.toml:2: outgoing.resend_attempts: found -1, but a number from 0",
         ),
         (
             "[log]\nhostname = \"a.example\"",
@@ -222,15 +222,15 @@ fn errors_about_source_addresses_do_so_too() {
         ),
         (
             "[[source]]\naddress = \"mail.example\"",
-            "sendoff.toml:2: source.address: `mail.example` is no address to send from",
+            "sendoff.toml:2: source.address: `mail.example` is not an address to send from",
         ),
         (
             "[[source]]\naddress = \"127.0.0.1\"\nweight = 1001",
-            "sendoff.toml:3: source.weight: a weight is a number from 0 to 1000",
+            "sendoff.toml:3: source.weight: a weight must be a number from 0 to 1000",
         ),
         (
             "[[source]]\naddress = \"127.0.0.1\"\nproxy = \"socks4://10.0.0.1\"",
-            "sendoff.toml:3: source.proxy: `socks4://10.0.0.1` is of no known kind",
+            "sendoff.toml:3: source.proxy: `socks4://10.0.0.1` is of an unknown kind",
         ),
         (
             "[[source]]\naddress = \"127.0.0.1\"\nproxy = \"proxy://10.0.0.1\"",
@@ -238,7 +238,7 @@ fn errors_about_source_addresses_do_so_too() {
         ),
         (
             "[[source]]\naddress = \"127.0.0.1\"\nwarm_up = \"tomorrow\"",
-            "sendoff.toml:3: source.warm_up: `tomorrow` is no day",
+            "sendoff.toml:3: source.warm_up: `tomorrow` is not a date",
         ),
         (
             "[[source]]\naddress = \"127.0.0.1\"\nwarm_up_plan = [5]",
@@ -250,11 +250,11 @@ fn errors_about_source_addresses_do_so_too() {
         ),
         (
             "[[source]]\naddress = \"127.0.0.1\"\n[[source]]\naddress = \"127.0.0.1\"",
-            "there are two sources of the name `127.0.0.1`",
+            "there are two sources with the name `127.0.0.1`",
         ),
         (
             "[outgoing]\nsource_addresses = [\"news\"]",
-            "outgoing.source_addresses: `news` is no pool, no [[source]] and no address",
+            "outgoing.source_addresses: `news` is neither a pool, a [[source]], nor an address",
         ),
         (
             "[[source]]\naddress = \"127.0.0.1\"\n[[source_rule]]\nuser = \"a\"\npool = \"b\"",
@@ -343,19 +343,22 @@ fn http_has_several_addresses_each_with_tls_or_on_this_computer() {
     for (text, named) in [
         (
             "\"192.0.2.1:80\"\ntls = false",
-            "http.tls: beyond this computer",
+            "http.tls: addresses other than loopback",
         ),
         ("\"unix:/run/x\"\ntls = true", "http.tls: a unix socket"),
         ("\"unix:\"", "http.address: the path is missing"),
         ("\"8025\"", "http.address: `8025`"),
-        ("\"127.0.0.1:1\"\nserves = []", "http.serves: nothing"),
+        (
+            "\"127.0.0.1:1\"\nserves = []",
+            "http.serves: it serves nothing",
+        ),
         (
             "\"127.0.0.1:1\"\nserves = [\"all\"]",
             "http.serves: `all` is not one of",
         ),
         (
             "\"127.0.0.1:1\"\n[[http]]\naddress = \"127.0.0.1:1\"",
-            "http.address: 127.0.0.1:1 is there already",
+            "http.address: 127.0.0.1:1 is already configured",
         ),
         (
             "\"127.0.0.1:1\"\n[[http]]\nserves = [\"api\"]",
@@ -407,7 +410,7 @@ fn keys_to_sign_with_are_checked_and_only_who_signs_must_read_them() {
         ),
         (
             table("rsa", "until = \"soon\""),
-            "sendoff.toml:5: dkim.until: `soon` is no time",
+            "sendoff.toml:5: dkim.until: `soon` is not a time",
         ),
         (
             table("rsa", "from = \"2026-01-02\"\nuntil = \"2026-01-01\""),
@@ -425,7 +428,7 @@ fn keys_to_sign_with_are_checked_and_only_who_signs_must_read_them() {
             table("rsa", "covered_fields = [\"Received\"]"),
             "a signature that covers it would become invalid",
         ),
-        (table("rsa", "").repeat(2), "stands here twice"),
+        (table("rsa", "").repeat(2), "appears here twice"),
     ] {
         let why = wrong(&text);
         assert!(why.contains(expected), "{text}\n{why}");
@@ -435,8 +438,8 @@ fn keys_to_sign_with_are_checked_and_only_who_signs_must_read_them() {
         assert!(config.check_keys().is_ok());
         config.warnings.iter().any(|w| w.contains(words))
     };
-    assert!(warned(&table("ed25519", ""), "Ed25519 keys only"));
-    assert!(!warned(&table("rsa", ""), "Ed25519 keys only"));
+    assert!(warned(&table("ed25519", ""), "only Ed25519 keys"));
+    assert!(!warned(&table("rsa", ""), "only Ed25519 keys"));
     let gap = "no key signs the mail of a.example now or later";
     assert!(warned(&table("rsa", "until = \"2020-01-01\""), gap));
     let short = "dkim.lifetime is below 7d";
@@ -466,11 +469,11 @@ fn a_login_by_tokens_says_what_is_missing() {
         ),
         (
             "token_url = \"http://login.example/\"\nclient_id = \"a\"",
-            "https:// is needed",
+            "https:// is required",
         ),
         (
             "provider = \"google\"\nclient_id = \"a\"\nuser = \"u\"\nclient_secret_expires = \"soon\"",
-            "`soon` is no day",
+            "`soon` is not a date",
         ),
     ] {
         let text = format!("{TOKENS}[outgoing.relay.oauth]\n{keys}\n");

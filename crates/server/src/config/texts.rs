@@ -130,7 +130,7 @@ impl Texts {
             }
             let mut table = move_table(table.into_inner(), start);
             if let Some((key, _)) = table.remove_entry(include::KEY) {
-                let why = "an included file includes no others: name them in the first file";
+                let why = "an included file cannot include others: name them in the first file";
                 parsed.errors.push(place.key(key.span(), include::KEY, why));
             }
             merge(

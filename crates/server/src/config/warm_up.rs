@@ -62,9 +62,9 @@ impl WarmDay {
     /// For administrators.
     pub(crate) fn words(self) -> String {
         match self.number {
-            0 => "its warm-up has not begun".to_owned(),
+            0 => "its warm-up has not started".to_owned(),
             number => format!(
-                "day {number} of {} of its warm-up: {} mails to each site",
+                "day {number} of {} of its warm-up: {} messages to each site",
                 self.of, self.limit
             ),
         }
@@ -92,11 +92,11 @@ pub(super) fn warm_up(raw: &raw::Source, place: &Place<'_>) -> Result<Option<War
     let text = first.get_ref();
     let midnight = Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z"));
     let first_day = midnight.filter(|_| text.len() == 10).ok_or_else(|| {
-        let why = format!("`{text}` is no day: write it as \"2026-12-01\"");
+        let why = format!("`{text}` is not a date: write it as \"2026-12-01\"");
         place.key(first.span(), "source.warm_up", why)
     })?;
     if let Some(more) = raw.warm_up_plan.get(DAYS_MAX) {
-        let why = format!("a plan has at most {DAYS_MAX} days");
+        let why = format!("a plan can have at most {DAYS_MAX} days");
         return Err(place.key(more.span(), "source.warm_up_plan", why));
     }
     let mails = |n: &Spanned<u32>| match *n.get_ref() {

@@ -118,12 +118,14 @@ impl WebhookSettings {
                 secrets.push(line.parse().map_err(wrong)?);
             }
             if secrets.is_empty() {
-                return Err(wrong("there is no secret in it".to_owned()));
+                return Err(wrong("it contains no secret".to_owned()));
             }
         }
         match secrets.len() <= SECRETS_MAX {
             true => Ok(secrets),
-            false => Err(format!("at most {SECRETS_MAX} secrets may sign at once")),
+            false => Err(format!(
+                "at most {SECRETS_MAX} secrets can be in use at the same time"
+            )),
         }
     }
 }
@@ -299,7 +301,7 @@ fn waits(raw: &raw::Webhook, place: &Place<'_>) -> Result<Vec<Duration>> {
         let wait = parse_duration(text.get_ref());
         let wait = wait.map_err(|e| wrong(text.span(), e.to_string()))?;
         if wait < Duration::from_secs(1) {
-            return Err(wrong(text.span(), "a wait is 1s or longer".to_owned()));
+            return Err(wrong(text.span(), "a wait must be 1s or longer".to_owned()));
         }
         waits.push(wait);
     }

@@ -21,7 +21,7 @@ fn refused(dir: &Path) -> Option<String> {
         Ok(()) => return None,
         Err(Errno::ROFS) => "the file system is read-only for this process".to_owned(),
         Err(Errno::ACCESS) => format!(
-            "{} may not write there, it belongs to {}",
+            "{} is not allowed to write there, it belongs to {}",
             rights::name_of_user(rustix::process::geteuid().as_raw()),
             owner(&nearest)
         ),
@@ -30,7 +30,7 @@ fn refused(dir: &Path) -> Option<String> {
     let (wanted, nearest) = (dir.display(), nearest.display());
     Some(match dir.exists() {
         true => format!("{wanted} cannot be written: {why}"),
-        false => format!("{wanted} is not there, and cannot be made in {nearest}: {why}"),
+        false => format!("{wanted} does not exist, and cannot be created in {nearest}: {why}"),
     })
 }
 
@@ -38,7 +38,7 @@ fn owner(path: &Path) -> String {
     let owner = path
         .metadata()
         .map(|found| rights::name_of_user(found.uid()));
-    owner.unwrap_or_else(|_| "somebody else".to_owned())
+    owner.unwrap_or_else(|_| "another user".to_owned())
 }
 
 /// What is made or opened at the start, or the server does not start.
@@ -84,8 +84,8 @@ pub(super) fn doubts(config: &Config) -> Vec<Doubt> {
     for root in super::mailboxes(config) {
         if let Some(why) = refused(&root) {
             let what = format!(
-                "mail for local domains waits, for {why}: make the directory and give it to the server's user; in the \
-                 systemd service also allow it (`systemctl edit sendoff`, [Service], ReadWritePaths={})",
+                "mail for local domains waits, because {why}: make the directory and give it to the server's user; \
+                 in the systemd service also allow it (`systemctl edit sendoff`, [Service], ReadWritePaths={})",
                 root.display()
             );
             doubts.push(Doubt::of("local.deliver", what));
@@ -95,7 +95,8 @@ pub(super) fn doubts(config: &Config) -> Vec<Doubt> {
         && let Some(why) = refused(drops)
     {
         let what = format!(
-            "mail of the sendmail command is not taken, for {why}: make the directory and give it to the server's user"
+            "mail of the sendmail command is not accepted, because {why}: make the directory and give it to the \
+             server's user"
         );
         doubts.push(Doubt::of("sendmail.drop_dir", what));
     }
@@ -112,8 +113,8 @@ pub(super) fn doubts(config: &Config) -> Vec<Doubt> {
         if let Some(error) = unread.filter(|error| *error != Errno::NOENT) {
             let file = file.display();
             let what = format!(
-                "nobody in {file} can log in, for {user} cannot read it ({error}): give it to the server's user \
-                 (chown {user} {file})"
+                "nobody in {file} can log in, because {user} cannot read it ({error}): give it to the server's \
+                 user (chown {user} {file})"
             );
             doubts.push(Doubt::of(key, what));
         }
@@ -128,8 +129,8 @@ fn unix_sockets(config: &Config) -> Vec<Doubt> {
     let doubt = |(key, socket): (&'static str, &Path)| {
         let why = refused(socket.parent()?)?;
         let what = format!(
-            "the server starts only if systemd opens the socket, for {why}: give the directory to the server's user, or \
-             name the socket in the socket unit (ListenStream={})",
+            "the server starts only if systemd opens the socket, because {why}: give the directory to the server's \
+             user, or name the socket in the socket unit (ListenStream={})",
             socket.display()
         );
         Some(Doubt::of(key, what))

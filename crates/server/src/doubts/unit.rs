@@ -53,7 +53,7 @@ fn judge(config: &Config, unit: &str) -> Vec<Doubt> {
     let told = |(key, dir): (&'static str, PathBuf)| {
         let dir = dir.display();
         let what = format!(
-            "the systemd service may not write {dir}: `systemctl edit sendoff`, add [Service] and \
+            "the systemd service is not allowed to write to {dir}: `systemctl edit sendoff`, add [Service] and \
              ReadWritePaths={dir}, then `systemctl restart sendoff`"
         );
         Doubt::of(key, what)

@@ -101,7 +101,8 @@ async fn look_after(
         Err(error) => complain(shared, told, DIRECTORY, &error.to_string()),
     }
     if let Err(error) = &watched {
-        let why = format!("the drop directory cannot be watched, and is looked at: {error}");
+        let why =
+            format!("the drop directory cannot be watched, so it is checked at intervals: {error}");
         complain(shared, told, WATCH, &why);
     }
     let mut line = Line::default();
@@ -232,7 +233,7 @@ async fn list(
         .filter_map(|(moved, name)| Some((moved.as_ref().ok()?, name)));
     for (path, name) in moved.take(STRANGE_TOLD) {
         let what = format!(
-            "put aside as {}: it has no business in the drop directory",
+            "set aside as {}: it does not belong in the drop directory",
             path.display()
         );
         log(shared, name, &what);
@@ -243,15 +244,14 @@ async fn list(
     match stuck {
         Some((error, name)) => {
             let why = format!(
-                "{count} things have no business in the drop directory and cannot be put aside, such as {name}: \
+                "{count} files do not belong in the drop directory and cannot be set aside, such as {name}: \
                  {error}; remove them as root"
             );
             complain(shared, told, STRANGE, &why);
         }
         None if count > STRANGE_TOLD => {
-            let why = format!(
-                "{count} things had no business in the drop directory: they were put aside"
-            );
+            let why =
+                format!("{count} files did not belong in the drop directory: they were set aside");
             complain(shared, told, STRANGE, &why);
         }
         None => drop(told.remove(STRANGE)),
@@ -292,11 +292,11 @@ fn put_aside(shared: &Shared, directory: &Directory, name: &str, why: &str) -> C
             log(
                 shared,
                 name,
-                &format!("put aside as {}: {why}", path.display()),
+                &format!("set aside as {}: {why}", path.display()),
             );
             Came::Done
         }
-        Err(error) => Came::Later(format!("{why}; and it cannot be put aside: {error}")),
+        Err(error) => Came::Later(format!("{why}; and it cannot be set aside: {error}")),
     }
 }
 
@@ -307,7 +307,7 @@ async fn take(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &str) -> C
         Ok(None) => return Came::Done,
         Err(error) => {
             return Came::Later(format!(
-                "it could not be removed afterwards, so it is not taken: {error}. Look at the permissions of the \
+                "it could not be removed afterwards, so it is not accepted: {error}. Check the permissions of the \
                  drop directory and of this file (lsattr)"
             ));
         }
@@ -324,7 +324,7 @@ async fn take_claimed(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &s
     let holders = vec![Holder::Local(owner), Holder::Locals];
     let mut memory = shared.memory.hold(holders);
     if size > SMALL && !memory.resize(size >> 20, MEMORY_WAIT).await {
-        return Came::Later("too much mail is being received at once".to_owned());
+        return Came::Later("too much mail is being received at the same time".to_owned());
     }
     let read = {
         let (directory, name) = (Arc::clone(directory), name.to_owned());
@@ -380,7 +380,9 @@ async fn queue(
     }
     match directory.remove(name) {
         Ok(()) => Came::Done,
-        Err(error) => Came::Later(format!("it is taken, and cannot be removed: {error}")),
+        Err(error) => Came::Later(format!(
+            "it is in the queue, but cannot be removed: {error}"
+        )),
     }
 }
 
@@ -447,10 +449,12 @@ impl Part {
         });
         match told.await {
             Ok(Told::Yes) => {
-                log(shared, name, &format!("given back to its sender: {reason}"));
+                log(shared, name, &format!("returned to its sender: {reason}"));
                 Ok(None)
             }
-            Ok(Told::Nobody) => Ok(Some(format!("{reason}; and there is nobody to tell"))),
+            Ok(Told::Nobody) => Ok(Some(format!(
+                "{reason}; and it has no sender to return it to"
+            ))),
             Ok(Told::Later(why)) => Err(why),
             Err(error) => Err(error.to_string()),
         }

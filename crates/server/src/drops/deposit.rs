@@ -15,13 +15,13 @@ use super::{Drop, UNFINISHED, WHOLE};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DepositError {
     /// There is no such directory.
-    #[error("the drop directory {0} is not there: has the server been started once?")]
+    #[error("the drop directory {0} does not exist: the server creates it at its first start")]
     Missing(String),
     /// This user may not.
-    #[error("you may not write to the drop directory {0}")]
+    #[error("you are not allowed to write to the drop directory {0}")]
     Forbidden(String),
     /// The disk is full, or this user's share of it.
-    #[error("there is no room in the drop directory {0}")]
+    #[error("there is no space for the drop directory {0}")]
     Full(String),
     /// Anything else.
     #[error("writing to the drop directory {0}: {1}")]

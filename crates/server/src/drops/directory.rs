@@ -51,7 +51,7 @@ pub(super) struct Taken {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unread {
     /// It is not there any more.
-    #[error("it is gone")]
+    #[error("it no longer exists")]
     Gone,
     /// It may be read later.
     #[error("it cannot be read at present: {0}")]
@@ -66,7 +66,7 @@ pub(super) enum Unread {
 pub(super) enum Bad {
     #[error("it is a {0}, not a file")]
     Kind(&'static str),
-    #[error("it has more than one name")]
+    #[error("it has several hard links")]
     Linked,
     #[error("it was not made in the drop directory")]
     Foreign,
@@ -133,11 +133,11 @@ impl Directory {
         let mode = stat.st_mode & 0o7777;
         let ours = rustix::process::geteuid().as_raw();
         let what = if stat.st_uid != ours && ours != 0 {
-            "does not belong to the server's user, which therefore cannot remove what it has taken"
+            "does not belong to the server's user, so the server cannot remove files after it has accepted them"
         } else if mode & 0o044 != 0 {
-            "can be read by others than the server: it shows who sends mail"
+            "can be read by other users, who can see who sends mail"
         } else if mode & 0o022 == 0 {
-            "is closed to everybody but the server: no other user hands mail in"
+            "is closed to all users except the server: no other user can submit mail"
         } else if mode & 0o022 != 0 && mode & 0o1000 == 0 {
             "is not sticky: users can remove each other's mail"
         } else if mode & 0o002 != 0 && mode & 0o2000 == 0 && ours != 0 {
@@ -147,7 +147,8 @@ impl Directory {
         };
         let path = self.path.display();
         Ok(Some(format!(
-            "the drop directory {path} (mode {mode:04o}) {what}; `chmod {MODE:o} {path}` as its owner mends it"
+            "the drop directory {path} (mode {mode:04o}) {what}; `chmod {MODE:o} {path}` as its owner corrects \
+             that"
         )))
     }
 

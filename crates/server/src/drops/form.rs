@@ -108,11 +108,11 @@ pub(crate) struct To {
 /// Why a file is not a drop.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FormError {
-    #[error("it does not begin as a drop does")]
+    #[error("it does not start like a drop file")]
     NoDrop,
-    #[error("it has version {0}, and this server reads version {VERSION}")]
+    #[error("it has version {0}, but this server reads version {VERSION}")]
     Version(String),
-    #[error("it is not as long as it says: it was cut off, or written to later")]
+    #[error("its length is wrong: it was truncated, or changed later")]
     Length,
     #[error("its checksum is wrong")]
     Checksum,

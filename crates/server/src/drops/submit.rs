@@ -131,13 +131,11 @@ pub(super) fn check(drop: &Drop) -> Result<(), String> {
     let written = Timestamp::from_millis(drop.written).min(net::now());
     let terms = Terms::from(&drop.asked);
     if terms.not_before.is_some_and(|at| at > written + FUTURE_MAX) {
-        return Err("it is to be sent in more than 60 days".to_owned());
+        return Err("it is to be sent more than 60 days from now".to_owned());
     }
     let by = terms.deliver_by.map(|by| by.by);
     if by.is_some_and(|by| by.since(written).max(written.since(by)) > BY_MAX) {
-        return Err(
-            "it is to be delivered by a time further away than 999999999 seconds".to_owned(),
-        );
+        return Err("its deadline for delivery is more than 999999999 seconds away".to_owned());
     }
     Ok(())
 }
@@ -147,7 +145,7 @@ fn too_large(config: &Config) -> Reply {
     Reply::new(
         552,
         Some(EnhancedCode::new(5, 3, 4)),
-        format!("The mail is larger than the {max} octets that are taken here"),
+        format!("The message is larger than the limit of {max} octets"),
     )
 }
 

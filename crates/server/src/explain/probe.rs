@@ -42,10 +42,10 @@ pub(super) async fn run_probe(
     let result = result.map(|reply| masked.reply(&reply).into_owned());
     match result {
         Ok(reply) if reply.is_positive() => {
-            found.step("probe", "the host takes mail for this address");
+            found.step("probe", "the host accepts mail for this address");
         }
-        Ok(reply) => found.step("probe", format!("the host does not take it: {reply}")),
-        Err(why) => found.step("probe", format!("it ended: {why}")),
+        Ok(reply) => found.step("probe", format!("the host does not accept it: {reply}")),
+        Err(why) => found.step("probe", format!("the probe ended: {why}")),
     }
 }
 
@@ -93,14 +93,14 @@ async fn probe(
         let reply = talk.ask("STARTTLS", said).await?;
         if let (true, Stream::Plain(tcp)) = (reply.is_positive(), talk.stream) {
             let shaken = shake(tcp).await?;
-            said.push(format!("TLS is on: {}", shaken.cipher));
+            said.push(format!("TLS is active: {}", shaken.cipher));
             talk = Talk::new(shaken.stream, talk.masked);
             offered = Extensions::parse(&talk.ask(&ehlo, said).await?);
         } else {
-            return Err("STARTTLS was offered and refused".to_owned());
+            return Err("STARTTLS was offered, but refused".to_owned());
         }
     } else if matches!(tls, TlsMode::Require | TlsMode::Verify) {
-        return Err("TLS is required, and the host does not offer it".to_owned());
+        return Err("TLS is required, but the host does not offer it".to_owned());
     }
     if let Some(login) = login
         && let Some(refusal) = talk.log_in(login, &offered, said).await?
@@ -152,7 +152,7 @@ impl Talk {
     ) -> Result<Option<Reply>, String> {
         if matches!(self.stream, Stream::Plain(_)) {
             return Err(
-                "the relay wants a login and offers no TLS: a password is never sent in clear"
+                "a login is configured, but the relay offers no TLS: passwords are never sent unencrypted"
                     .to_owned(),
             );
         }
@@ -208,7 +208,7 @@ impl Talk {
                 Ok(Err(error)) => return Err(error.to_string()),
                 Err(_) => {
                     return Err(format!(
-                        "the host said nothing for {} s",
+                        "the host did not answer within {} s",
                         PROBE_WAIT.as_secs()
                     ));
                 }

@@ -56,7 +56,7 @@ pub(crate) enum Trouble {
     #[error("{0}")]
     Refused(String),
     /// There was no answer, or none of use.
-    #[error("the token's server cannot be used: {0}")]
+    #[error("the token server cannot be used: {0}")]
     NoAnswer(String),
 }
 
@@ -223,7 +223,7 @@ fn assertion(oauth: &OauthSettings, now: u64) -> Result<String, String> {
     let account = oauth
         .account
         .as_ref()
-        .ok_or("there is no service account")?;
+        .ok_or("no service account is configured")?;
     let pem = account
         .private_key
         .lines()
@@ -333,7 +333,7 @@ pub(crate) async fn by_code(
         .url();
     let pasted = ask(url.as_str());
     let pasted = oauth2::url::Url::parse(pasted.trim())
-        .map_err(|e| Trouble::Refused(format!("that is no address: {e}")))?;
+        .map_err(|e| Trouble::Refused(format!("this is not a URL: {e}")))?;
     let value = |wanted: &str| {
         let mut pairs = pasted.query_pairs();
         pairs
@@ -345,11 +345,11 @@ pub(crate) async fn by_code(
         return Err(Trouble::Refused(words));
     }
     if value("state").as_ref() != Some(state.secret()) {
-        let why = "that address does not belong to this login: its state is another";
+        let why = "this URL does not belong to this login: its state is different";
         return Err(Trouble::Refused(why.to_owned()));
     }
     let code =
-        value("code").ok_or_else(|| Trouble::Refused("there is no code in it".to_owned()))?;
+        value("code").ok_or_else(|| Trouble::Refused("the URL contains no code".to_owned()))?;
     let asked = client
         .exchange_code(AuthorizationCode::new(code))
         .set_pkce_verifier(verifier);

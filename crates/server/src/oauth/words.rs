@@ -4,7 +4,7 @@
 const MICROSOFT: [(&str, &str); 20] = [
     (
         "7000215",
-        "the client secret is wrong: its value is wanted, not its id",
+        "the client secret is wrong: use its value, not its id",
     ),
     (
         "7000222",
@@ -12,7 +12,7 @@ const MICROSOFT: [(&str, &str); 20] = [
     ),
     (
         "7000218",
-        "the application wants a client secret, or is to be allowed public client flows",
+        "the application requires a client secret, or must allow public client flows",
     ),
     ("7000112", "the application is switched off in this tenant"),
     (
@@ -21,7 +21,7 @@ const MICROSOFT: [(&str, &str); 20] = [
     ),
     (
         "700082",
-        "the login is too long ago and was not used: run `sendoff relay login`",
+        "the login has expired because it was not used for too long: run `sendoff relay login`",
     ),
     ("70008", "the login has expired: run `sendoff relay login`"),
     (
@@ -42,7 +42,7 @@ const MICROSOFT: [(&str, &str); 20] = [
     ),
     (
         "65001",
-        "nobody has consented to the application's permission: an administrator grants it",
+        "nobody has consented to the application's permission: an administrator must grant it",
     ),
     (
         "500011",
@@ -57,7 +57,7 @@ const MICROSOFT: [(&str, &str); 20] = [
     ),
     (
         "50076",
-        "a second factor is wanted: run `sendoff relay login`",
+        "a second factor is required: run `sendoff relay login`",
     ),
     (
         "50079",
@@ -73,9 +73,9 @@ const MICROSOFT: [(&str, &str); 20] = [
 const STANDARD: [(&str, &str); 9] = [
     (
         "invalid_grant",
-        "the login is withdrawn, has expired, or is another application's: run `sendoff relay login`. Google \
-         ends it after 7 days while the application is being tested, and where the password changes; for a service \
-         account: its key is withdrawn, the clock is wrong, or there is no such user",
+        "the login was revoked, has expired, or belongs to another application: run `sendoff relay login`. Google \
+         ends it after 7 days while the application is being tested, and when the password changes; for a service \
+         account: its key was revoked, the clock is wrong, or there is no such user",
     ),
     ("invalid_client", "client_id or the client secret is wrong"),
     (
@@ -85,7 +85,7 @@ const STANDARD: [(&str, &str); 9] = [
     ),
     (
         "unsupported_grant_type",
-        "the server does not know this flow: see outgoing.relay.oauth.flow",
+        "the server does not support this flow: see outgoing.relay.oauth.flow",
     ),
     (
         "invalid_scope",
@@ -93,7 +93,7 @@ const STANDARD: [(&str, &str); 9] = [
     ),
     (
         "access_denied",
-        "the person, or an administrator, has said no",
+        "the user, or an administrator, refused consent",
     ),
     (
         "expired_token",
@@ -101,11 +101,11 @@ const STANDARD: [(&str, &str); 9] = [
     ),
     (
         "server_error",
-        "the server is in trouble; it is asked again",
+        "the server has a temporary problem; Sendoff will try again",
     ),
     (
         "temporarily_unavailable",
-        "the server is in trouble; it is asked again",
+        "the server has a temporary problem; Sendoff will try again",
     ),
 ];
 
@@ -130,18 +130,18 @@ const LOGIN: [(&str, &str); 7] = [
     ),
     (
         "5.7.3",
-        "the token is not good for this mailbox: wrong scope or audience (outgoing.relay.oauth.scope), the \
-         application is not registered in Exchange (New-ServicePrincipal, Add-MailboxPermission), SMTP.SendAsApp is \
-         not consented to, or the mailbox has no licence",
+        "the token is not valid for this mailbox: wrong scope or audience (outgoing.relay.oauth.scope), the \
+         application is not registered in Exchange (New-ServicePrincipal, Add-MailboxPermission), SMTP.SendAsApp \
+         is not consented to, or the mailbox has no licence",
     ),
     (
         "mail.google.com",
-        "the token is not good for sending: wrong scope (https://mail.google.com/ is wanted) or another mailbox \
+        "the token is not valid for sending: wrong scope (https://mail.google.com/ is required) or another mailbox \
          than `user`",
     ),
     (
         "5.7.8",
-        "the token is not good for this mailbox: compare `user` and outgoing.relay.oauth.scope",
+        "the token is not valid for this mailbox: compare `user` and outgoing.relay.oauth.scope",
     ),
 ];
 
@@ -173,8 +173,8 @@ pub(crate) fn of_token(code: &str, account: &str) -> String {
         false => format!("{code}, {shown}"),
     };
     match meaning(code, account) {
-        Some(words) => format!("{words} (it says: {said})"),
-        None => format!("the token is refused: {said}"),
+        Some(words) => format!("{words} (its answer: {said})"),
+        None => format!("the token was refused: {said}"),
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
             (
                 "invalid_client",
                 "AADSTS7000215: Invalid client secret provided. Ensure",
-                "its value is wanted",
+                "use its value",
             ),
             (
                 "invalid_client",
@@ -219,7 +219,7 @@ mod tests {
                 "Token has been expired or revoked.",
                 "relay login",
             ),
-            ("strange", "", "the token is refused: strange"),
+            ("strange", "", "the token was refused: strange"),
         ] {
             let told = of_token(code, account);
             assert!(told.contains(words) && told.contains(code), "{told}");

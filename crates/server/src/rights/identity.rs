@@ -33,7 +33,7 @@ pub(crate) fn take_on_for(directory: &Path) -> Result<()> {
         return Ok(());
     }
     let looked = first_owner(directory)
-        .with_context(|| format!("looking whose {} is", directory.display()))?;
+        .with_context(|| format!("looking up the owner of {}", directory.display()))?;
     match looked {
         Some(owner) => become_owner(owner)
             .with_context(|| format!("becoming the owner of {}", directory.display())),
@@ -73,8 +73,8 @@ fn set_ids(uid: Uid, gid: Gid) -> Result<()> {
 
 fn refused(uid: u32, error: nix::Error) -> anyhow::Error {
     anyhow!(
-        "root may not become user {uid} here ({error}): run the command as that user, by \
-         `setpriv --reuid {uid} --clear-groups sendoff ...`"
+        "root is not allowed to become user {uid} here ({error}): run the command as that user, by `setpriv \
+         --reuid {uid} --clear-groups sendoff ...`"
     )
 }
 

@@ -23,11 +23,11 @@ pub(crate) fn readable_secrets(config: &Config) -> Vec<String> {
         && let Some((key, path)) = &config.named.secret
         && is_readable(path)
     {
-        let key = format!("it holds {key}");
+        let key = format!("it contains {key}");
         found.push(told(
             path,
             &key,
-            "it, or keep the secret in a file of its own",
+            "it, or put the secret into a separate file",
         ));
     }
     found
@@ -36,8 +36,8 @@ pub(crate) fn readable_secrets(config: &Config) -> Vec<String> {
 fn told(path: &Path, why: &str, what: &str) -> String {
     let path = path.display();
     format!(
-        "every user of this computer can read {path} ({why}): let its owner and group alone read {what} \
-         (chmod o= {path})"
+        "every user of this computer can read {path} ({why}): let only its owner and group read {what} (chmod o= \
+         {path})"
     )
 }
 

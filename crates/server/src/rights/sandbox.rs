@@ -124,8 +124,9 @@ pub(super) fn confine(config: &Config) -> Result<(Sandbox, Option<String>)> {
         return Ok((Sandbox::default(), None));
     }
     if !is_supported() {
-        let note = "this kernel has no Landlock (Linux 5.19 on, and `landlock` among lsm=), or a filter of the \
-                    service manager denies it (SystemCallFilter=): the process is not confined to its files";
+        let note = "the process has no sandbox: this kernel does not support Landlock (it needs Linux 5.19 or \
+                    later and `landlock` in lsm=), or a filter of the service manager blocks it \
+                    (SystemCallFilter=)";
         return Ok((Sandbox::default(), Some(note.to_owned())));
     }
     let (mut missing, mut sandbox) = (Vec::new(), Sandbox::default());
@@ -147,7 +148,7 @@ pub(super) fn confine(config: &Config) -> Result<(Sandbox, Option<String>)> {
     enforce(&sandbox, files, reading).context("confining the process to its files (sandbox)")?;
     let note = (!missing.is_empty()).then(|| {
         format!(
-            "cannot be made, so nothing is written there until a restart: {}",
+            "cannot be created, so nothing is written there until a restart: {}",
             missing.join(", ")
         )
     });
@@ -214,7 +215,7 @@ impl Sandbox {
             write.or_else(|| read(config).into_iter().find(|(_, dir)| outside(&all, dir)));
         lacking.map(|(key, path)| {
             format!(
-                "{} ({key}) is outside of what the process may touch, which needs a restart",
+                "{} ({key}) is outside the sandbox of the process, which needs a restart",
                 path.display()
             )
         })
@@ -224,7 +225,8 @@ impl Sandbox {
     pub(crate) fn explain(&self, why: &str) -> String {
         match self.is_on && why.contains("Permission denied") {
             true => format!(
-                "{why}; if the server's user may read it, its directory is new to the process, which needs a restart"
+                "{why}; if the server's user may read it, its directory is outside the sandbox of the process, \
+                 which needs a restart"
             ),
             false => why.to_owned(),
         }
@@ -252,7 +254,7 @@ pub(crate) fn mailboxes_elsewhere(config: &Config) -> Vec<String> {
         looked += 1;
         if looked > LOOKED_INTO {
             found.push(format!(
-                "only {LOOKED_INTO} directories of mailboxes were looked into"
+                "only {LOOKED_INTO} mailbox directories were checked"
             ));
             break;
         }
@@ -264,8 +266,8 @@ pub(crate) fn mailboxes_elsewhere(config: &Config) -> Vec<String> {
             if !open.iter().any(|dir| target.starts_with(dir)) {
                 let (path, target) = (path.display(), target.display());
                 found.push(format!(
-                    "the mailbox {path} is a link to {target}, where the process may not write: add that, or a \
-                     directory above it, to sandbox.paths"
+                    "the mailbox {path} is a link to {target}, where the process is not allowed to write: add \
+                     that, or a directory above it, to sandbox.paths"
                 ));
             } else if depth > 1 && target.is_dir() {
                 left.push((path, depth - 1));

@@ -40,8 +40,8 @@ pub(super) fn settle(config: &Config) -> Result<Option<String>> {
         true => None,
         false => give_up_capabilities().err().map(|error| {
             format!(
-                "the server keeps the capabilities that it was started with ({error}): a filter of the service \
-                 manager denies capset, perhaps (SystemCallFilter=)"
+                "the server keeps the capabilities that it was started with ({error}): perhaps a filter of the \
+                 service manager blocks capset (SystemCallFilter=)"
             )
         }),
     };
@@ -62,8 +62,8 @@ fn wanted(config: &Config) -> Result<(Option<User>, Option<String>)> {
         ),
         None => {
             let note = format!(
-                "the server runs as root, for there is no user {USUAL}: make one (useradd --system \
-                 --user-group {USUAL}) and give it data_dir, or say user = \"{ROOT}\""
+                "the server runs as root, because there is no user {USUAL}: make one (useradd --system \
+                 --user-group {USUAL}) and give it data_dir, or set user = \"{ROOT}\""
             );
             Ok((None, Some(note)))
         }
@@ -77,7 +77,7 @@ fn not_root(config: &Config) -> Option<String> {
     let is = user.is_some_and(|user| user.uid == Uid::effective());
     (!is).then(|| {
         format!(
-            "user is {name}, but the server was started by user {}, and only root can become another",
+            "user is {name}, but the server was started by user {}, and only root can switch to another user",
             Uid::effective()
         )
     })
@@ -87,7 +87,7 @@ fn not_root(config: &Config) -> Option<String> {
 fn make_data_dir(dir: &Path, user: Option<&User>) -> Result<()> {
     let is_new = !dir.exists();
     net::make_dir(dir, DATA_DIR_MODE)
-        .with_context(|| format!("making the data directory {}", dir.display()))?;
+        .with_context(|| format!("creating the data directory {}", dir.display()))?;
     let Some(user) = user.filter(|_| is_new) else {
         return Ok(());
     };
@@ -97,7 +97,8 @@ fn make_data_dir(dir: &Path, user: Option<&User>) -> Result<()> {
         RawUid::from_raw(user.uid.as_raw()),
         RawGid::from_raw(user.gid.as_raw()),
     );
-    fchown(made, Some(uid), Some(gid)).with_context(|| format!("giving {} away", dir.display()))
+    fchown(made, Some(uid), Some(gid))
+        .with_context(|| format!("changing the owner of {}", dir.display()))
 }
 
 /// The name of a user, or its number where it has none.
@@ -147,7 +148,7 @@ fn check_owner(dir: &Path, own: Uid) -> Result<()> {
     let owner = match fs::metadata(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         found => found
-            .with_context(|| format!("looking at {}", dir.display()))?
+            .with_context(|| format!("reading the owner of {}", dir.display()))?
             .uid(),
     };
     if owner == own.as_raw() {

@@ -115,7 +115,7 @@ impl Options {
                 };
                 return self.valued(letter, value);
             } else {
-                return Err(usage(format!("there is no option -{letter}")));
+                return Err(usage(format!("unknown option -{letter}")));
             }
         }
         Ok(())
@@ -181,7 +181,7 @@ fn mode(value: &str) -> Result<Mode, Failure> {
         "d" | "D" => Err(usage(
             "the server is started with `sendoff serve`".to_owned(),
         )),
-        other => Err(usage(format!("there is no mode -b{other}"))),
+        other => Err(usage(format!("unknown mode -b{other}"))),
     }
 }
 
@@ -194,7 +194,7 @@ fn notify(value: &str) -> Result<Notify, Failure> {
             "failure" => Notify::FAILURE,
             "delay" => Notify::DELAY,
             _ => {
-                let what = "-N takes never, or some of success,failure,delay";
+                let what = "-N accepts never, or a list of success,failure,delay";
                 return Err(usage(format!("{what}; not `{value}`")));
             }
         });
@@ -206,7 +206,7 @@ fn returned(value: &str) -> Result<bool, Failure> {
     match value.to_ascii_lowercase().as_str() {
         "full" => Ok(true),
         "hdrs" => Ok(false),
-        _ => Err(usage(format!("-R takes full or hdrs; not `{value}`"))),
+        _ => Err(usage(format!("-R accepts full or hdrs; not `{value}`"))),
     }
 }
 
@@ -214,7 +214,7 @@ fn returned(value: &str) -> Result<bool, Failure> {
 fn body(value: &str) -> Result<(), Failure> {
     match value.to_ascii_lowercase().as_str() {
         "7bit" | "8bitmime" => Ok(()),
-        _ => Err(usage(format!("-B takes 7BIT or 8BITMIME; not `{value}`"))),
+        _ => Err(usage(format!("-B accepts 7BIT or 8BITMIME; not `{value}`"))),
     }
 }
 
@@ -225,12 +225,12 @@ fn xtext(value: &str) -> Result<String, Failure> {
         match octet {
             b'+' | b'=' => text.push_str(&format!("+{octet:02X}")),
             b'!'..=b'~' => text.push(char::from(octet)),
-            _ => return Err(usage("-V takes printable ASCII".to_owned())),
+            _ => return Err(usage("-V accepts printable ASCII".to_owned())),
         }
     }
     match text.len() {
         1..=100 => Ok(text),
-        _ => Err(usage("-V takes 1 to 100 characters".to_owned())),
+        _ => Err(usage("-V accepts 1 to 100 characters".to_owned())),
     }
 }
 
@@ -323,13 +323,13 @@ mod tests {
     fn what_cannot_be_meant_is_refused() {
         for (line, why) in [
             ("-bd", "sendoff serve"),
-            ("-bt", "no mode -bt"),
-            ("-Z", "no option -Z"),
+            ("-bt", "unknown mode -bt"),
+            ("-Z", "unknown option -Z"),
             ("-f", "-f needs a value"),
-            ("-N never,delay x", "-N takes"),
-            ("-R all x", "-R takes"),
-            ("-B 9bit x", "-B takes"),
-            ("-V \u{fc} x", "-V takes"),
+            ("-N never,delay x", "-N accepts"),
+            ("-R all x", "-R accepts"),
+            ("-B 9bit x", "-B accepts"),
+            ("-V \u{fc} x", "-V accepts"),
         ] {
             let said = parse(line).unwrap_err();
             assert!(said.contains(why), "{line}: {said}");

@@ -33,7 +33,7 @@ pub(super) fn converse(options: &Options, settings: &Settings) -> Result<(), Fai
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut session = Session::new(Arc::new(policy), 0, peer, false, next_id, net::now());
     let mut input = BytesMut::new();
-    let broken = |error: io::Error| Failure::new(code::IOERR, format!("talking SMTP: {error}"));
+    let broken = |error: io::Error| Failure::new(code::IOERR, format!("SMTP session: {error}"));
     loop {
         flush(&mut session).map_err(broken)?;
         while session.poll_event().is_some() {}

@@ -138,7 +138,7 @@ fn mistakes_in_aliases_are_named() {
         "{said}"
     );
     let (ok, said) = check(&scene, "[aliases]\nroot = \"boss\"\nboss = \"root\"\n");
-    assert!(!ok && said.contains("leads to itself"), "{said}");
+    assert!(!ok && said.contains("points to itself"), "{said}");
     let directory = lab::Scratch::new();
     let file = directory.path().join("aliases");
     fs::write(
@@ -148,9 +148,9 @@ fn mistakes_in_aliases_are_named() {
     .expect("a file");
     let settings = format!("[local]\naliases_file = \"{}\"\n", file.display());
     let (ok, said) = check(&scene, &settings);
-    assert!(ok && said.contains("the alias bin is left out"), "{said}");
+    assert!(ok && said.contains("the alias bin is ignored"), "{said}");
     assert!(
-        said.contains("aliases:3: `|/bin/false` is left out"),
+        said.contains("aliases:3: `|/bin/false` is ignored"),
         "{said}"
     );
     fs::remove_file(&file).expect("it is there");

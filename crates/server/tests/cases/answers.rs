@@ -76,7 +76,7 @@ fn a_users_own_domains_are_named() {
         let output = server.cli_with_input(&["user", "add", name, "--json"], "secret-1-secret\n");
         assert_eq!(
             parsed(&output.stdout),
-            json!(format!("{name} may log in now."))
+            json!(format!("{name} can log in now."))
         );
     };
     add("ann");

@@ -115,7 +115,7 @@ fn all_mistakes_are_told_at_once_with_line_key_and_remedy() {
     let path = file.path.display();
     for line in [
         format!("error: {path}:9: outgoing.resend_wait: `5x` is not a length of time: write"),
-        format!("warning: {path}:18: mail for b.example is refused: local.domains names it"),
+        format!("warning: {path}:18: mail for b.example is refused: local.domains contains it"),
     ] {
         assert!(text.contains(&line), "{line}\n{text}");
     }
@@ -262,7 +262,7 @@ fn addresses_of_the_servers_own_are_not_taken_and_those_of_others_are() {
     file.write(&both.replace("FREE", &format!("127.0.0.1:{port}")));
     let said = file.check(&[]);
     assert!(
-        said.text.contains("are in each other's way"),
+        said.text.contains("conflict with each other"),
         "{}",
         said.text
     );
@@ -319,7 +319,10 @@ fn root_judges_with_the_rights_of_the_servers_user() {
     for expected in [
         "outgoing.relay.password_file: ".to_owned(),
         "password cannot be read: Permission denied".to_owned(),
-        format!("log is not there, and cannot be made in {}", dir.display()),
+        format!(
+            "log does not exist, and cannot be created in {}",
+            dir.display()
+        ),
     ] {
         assert!(said.text.contains(&expected), "{expected}\n{}", said.text);
     }
@@ -336,7 +339,10 @@ fn root_judges_with_the_rights_of_the_servers_user() {
     let said = file.check(&[]);
     assert_eq!(said.code, Some(0));
     assert!(said.text.contains("warning: "), "{}", said.text);
-    assert!(said.text.contains("boxes is not there, and cannot be made"));
+    assert!(
+        said.text
+            .contains("boxes does not exist, and cannot be created")
+    );
     assert!(said.text.contains("ReadWritePaths="), "{}", said.text);
     let output = Command::new(BINARY)
         .args([

@@ -119,19 +119,22 @@ fn commands_that_are_run_again_change_nothing_and_say_so() {
     let add = ["user", "add", "ann", "--if-missing"];
     assert_eq!(
         text(&server.cli_with_input(&add, "secret\n")),
-        "ann may log in now.\n"
+        "ann can log in now.\n"
     );
     let file = server.directory().join("data/users.toml");
     let before = fs::read_to_string(&file).expect("the users' file");
-    assert_eq!(server.run(&add), "ann is a user already: unchanged.\n");
+    assert_eq!(
+        server.run(&add),
+        "The user ann exists already: unchanged.\n"
+    );
     assert_eq!(
         server.run(&["user", "remove", "bob", "--if-exists"]),
         "There is no user bob: unchanged.\n"
     );
     assert_eq!(fs::read_to_string(&file).expect("the users' file"), before);
     for said in [
-        "ann may send from other addresses now.\n",
-        "What ann may send from is unchanged.\n",
+        "The sender addresses of ann are changed.\n",
+        "The sender addresses of ann are unchanged.\n",
     ] {
         assert_eq!(server.run(&["user", "senders", "ann", "@a.example"]), said);
     }

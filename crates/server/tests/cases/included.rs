@@ -79,9 +79,9 @@ fn mistakes_of_included_files_are_told_with_their_file_and_line() {
         "error: conf.d/20-twice.toml:2: hostname: it is set in sendoff.toml:1 too: set it in one place.",
         "error: conf.d/20-twice.toml:4: outgoing.plan: it is set in sendoff.toml:9 too: set it in one place.",
         "error: conf.d/20-twice.toml:5: unknown key `resend_wiat` in [outgoing]. Did you mean `resend_wait`?",
-        "error: conf.d/30-more.toml:1: include: an included file includes no others",
-        "error: conf.d/30-more.toml:3: listener.address: `here` is no address with a port",
-        "warning: conf.d/30-more.toml:5: mail for c.example is refused: local.domains names it",
+        "error: conf.d/30-more.toml:1: include: an included file cannot include others",
+        "error: conf.d/30-more.toml:3: listener.address: `here` is not an address with a port",
+        "warning: conf.d/30-more.toml:5: mail for c.example is refused: local.domains contains it",
         "sendoff.toml: 6 errors, 1 warning.",
     ] {
         assert!(said.contains(line), "{line} in:\n{said}");
@@ -130,7 +130,7 @@ fn tables_merge_and_lists_of_tables_append_in_the_order_of_the_names() {
         ),
         (
             "\"conf.d/*.toml\"",
-            "error: sendoff.toml:3: include: \"conf.d/*.toml\" stands there, and a list",
+            "error: sendoff.toml:3: include: found \"conf.d/*.toml\", but a list",
         ),
     ] {
         files.write(

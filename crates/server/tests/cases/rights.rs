@@ -293,7 +293,7 @@ fn refusal(config: &Config, scratch: &Scratch) -> String {
 #[test]
 fn started_by_root_the_server_becomes_its_user_and_keeps_no_rights() {
     if !rustix::process::geteuid().is_root() {
-        return not_tested("only root can become another user");
+        return not_tested("only root can switch to another user");
     }
     let scene = Scene::new();
     let away = scene.world.domain("away.example");
@@ -331,7 +331,7 @@ fn started_by_root_the_server_becomes_its_user_and_keeps_no_rights() {
 #[test]
 fn what_only_root_can_read_stops_the_start_and_not_a_reload() {
     if !rustix::process::geteuid().is_root() {
-        return not_tested("only root can become another user");
+        return not_tested("only root can switch to another user");
     }
     let scratch = scratch_of(uid_of(NOBODY));
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
@@ -388,9 +388,9 @@ fn the_server_writes_nowhere_else_even_as_root() {
     let mut server = Sendoff::start(BINARY, config);
     let copy = elsewhere.path().join("copy").display().to_string();
     if !has_landlock() {
-        let told = log_lines(&server, &[" warning ", "no Landlock"]);
+        let told = log_lines(&server, &[" warning ", "not support Landlock"]);
         assert_eq!(told.len(), 1, "it is said once");
-        return not_tested("this kernel has no Landlock");
+        return not_tested("this kernel does not support Landlock");
     }
     assert!(log_lines(&server, &[" warning ", "Landlock"]).is_empty());
     let refused = server.cli(&["backup", &copy]);
@@ -419,7 +419,7 @@ fn the_server_writes_nowhere_else_even_as_root() {
 #[test]
 fn what_a_reload_would_read_elsewhere_needs_a_restart() {
     if !has_landlock() {
-        return not_tested("this kernel has no Landlock");
+        return not_tested("this kernel does not support Landlock");
     }
     let scene = Scene::new();
     let elsewhere = Scratch::new();
@@ -461,7 +461,7 @@ fn a_mailbox_that_is_a_link_elsewhere_is_found_by_check_and_let_in_by_a_setting(
         assert!(line.is_some(), "{}", server.log());
         assert!(!elsewhere.path().join("new").exists());
     } else {
-        not_tested("this kernel has no Landlock");
+        not_tested("this kernel does not support Landlock");
     }
     let paths = [elsewhere.path().display().to_string()];
     server.reconfigure(|config| config.set("sandbox.paths", paths));

@@ -269,18 +269,18 @@ fn p05_hostile_files_are_put_aside_and_told_and_mail_goes_on() {
     hand_in(&server, &["b@to.example"], "Subject: good\n\n");
     for (name, why) in [
         ("1-link", "symbolic link"),
-        ("2-hard", "more than one name"),
+        ("2-hard", "several hard links"),
         ("3-fifo", "FIFO"),
         ("4-dir", "directory"),
         ("5-socket", "socket"),
-        ("6-cut", "not as long"),
-        ("7-empty", "does not begin"),
+        ("6-cut", "its length is wrong"),
+        ("7-empty", "does not start like a drop"),
         ("8-changed", "checksum"),
-        ("9-huge", "does not begin"),
-        ("strange", "no business"),
+        ("9-huge", "does not start like a drop"),
+        ("strange", "does not belong in"),
     ] {
         let drop = format!("drop={name}");
-        let line = server.wait_for_log(&[" drop ", &drop, "put aside", why], SOON);
+        let line = server.wait_for_log(&[" drop ", &drop, "set aside", why], SOON);
         assert!(line.is_some(), "{name}: {}", server.log());
     }
     eventually("the good one is taken", SOON, || queue(&server).len() == 1);
@@ -306,7 +306,7 @@ fn p05_much_that_has_no_business_there_is_put_aside_in_few_words() {
     server.restart();
     hand_in(&server, &["b@to.example"], "Subject: good\n\n");
     eventually("the mail is taken", SOON, || queue(&server).len() == 1);
-    let told = server.wait_for_log(&["warning", "2000 things had no business"], SOON);
+    let told = server.wait_for_log(&["warning", "2000 files did not belong"], SOON);
     assert!(told.is_some(), "{}", server.log());
     assert_eq!(
         server.log().matches("junk-").count(),
@@ -361,7 +361,7 @@ fn p05_the_bounds_of_smtp_hold_for_drops() {
     });
     for n in 0..6 {
         let name = format!("drop={n}-bound");
-        let line = server.wait_for_log(&[" drop ", &name, "put aside"], SOON);
+        let line = server.wait_for_log(&[" drop ", &name, "set aside"], SOON);
         assert!(line.is_some(), "{name}: {}", server.log());
     }
     drop(origin);
@@ -512,7 +512,7 @@ fn p08_what_is_refused_later_comes_back_to_its_sender() {
     dsn.assert_failed("c@here.example", "5.3.0");
     // Nobody to tell: it is kept.
     hand_in(&server, &["-f", "<>", "c@here.example"], "Subject: y\n\n");
-    let line = server.wait_for_log(&[" drop ", "put aside", "nobody to tell"], SOON);
+    let line = server.wait_for_log(&[" drop ", "set aside", "no sender to return it to"], SOON);
     assert!(line.is_some(), "{}", server.log());
     assert!(is_empty(&drop_dir(&server)));
 }
@@ -533,7 +533,7 @@ fn p13_a_mail_that_is_much_too_large_comes_back_to_its_sender() {
     );
     let dsn = scene.failure();
     dsn.assert_failed("b@to.example", "5.3.4");
-    eventually("it is gone", SOON, || is_empty(&drop_dir(&server)));
+    eventually("it no longer exists", SOON, || is_empty(&drop_dir(&server)));
 }
 
 #[test]

@@ -264,11 +264,14 @@ fn an_address_is_explained_and_probed_without_sending() {
     let probed = server.run(&["explain", "--probe", "a@good.example"]);
     assert!(probed.contains("> RCPT TO:<a@good.example>"), "{probed}");
     assert!(
-        probed.contains("the host takes mail for this address"),
+        probed.contains("the host accepts mail for this address"),
         "{probed}"
     );
     let refused = server.run(&["explain", "--probe", "unknown@good.example"]);
-    assert!(refused.contains("does not take it: 550 5.1.1"), "{refused}");
+    assert!(
+        refused.contains("does not accept it: 550 5.1.1"),
+        "{refused}"
+    );
     let via = server.run(&["explain", "a@by.example"]);
     assert!(via.contains("[[domain]] by.example: via_smtp"), "{via}");
     let nowhere = server.run(&["explain", "a@nowhere.example"]);

@@ -105,7 +105,10 @@ fn a_login_by_scram_is_bound_to_its_connection() {
     assert!(attempt("wrong horse", bound).starts_with("535 5.7.8 Authentication failed"));
     // It could bind, and has not seen that we can: somebody has changed our offer.
     assert!(attempt("correct horse", "y").starts_with("535 5.7.8 Client and server both"));
-    assert!(attempt("correct horse", "p=tls-unique").starts_with("535 5.7.8 This type of channel binding"));
+    assert!(
+        attempt("correct horse", "p=tls-unique")
+            .starts_with("535 5.7.8 This type of channel binding")
+    );
 }
 
 #[test]

@@ -57,13 +57,13 @@ Web frameworks send by SMTP with the mailer that they have: [frameworks.md](fram
 | `read` | to see all of that of everybody's mail, and the state of the server |
 | `admin` | everything that an administrator can do; includes `read`, not `send` |
 
-`sendoff key add NAME --scope send,read`. Mail stays its key's own when the key is revoked: one that is made later under
-the same name sees it.
+`sendoff key add NAME --scope send,read`. Mail still belongs to its key when the key is revoked: a key that is created
+later with the same name has access to it.
 
-## What became of a mail
+## The result of a message
 
-The answer to a mail says for each recipient whether it was accepted; `GET /api/v1/messages/ID` says what became of
-each. A mail is accepted if one of its recipients is: others may be refused because they are suppressed, unknown in a
+The answer to a message says for each recipient whether it was accepted; `GET /api/v1/messages/ID` gives the result
+for each. A message is accepted if one of its recipients is: others may be refused because they are suppressed, unknown in a
 local domain, or too many. Those have the status `refused`, with the reason, in the answer and later:
 
 ```json
@@ -80,9 +80,9 @@ have had alone, and the request as a whole is answered with 200 unless all are r
 ## Test keys
 
 `sendoff key add trial --scope send --test` makes a key for tests. What it submits is checked like all mail, and shown in
-the queue, the history and events, with `test`. It never leaves: it is sent to no server and stored in no mailbox, no
-report on it is sent, no quota is charged, and nobody comes to the suppression list by it. That is kept with the mail, so it holds
-after a restart, and when the key is revoked.
+the queue, the history and events, with `test`. It never leaves this server: it is not sent to any server and not stored in
+any mailbox, no report about it is sent, it does not count for a quota, and it puts nobody on the suppression list. This is
+stored with the message, so it also applies after a restart, and when the key is revoked.
 
 Recipients are shown as delivered. Those at `sendoff.test`, a domain that cannot exist in DNS, say what is to happen:
 

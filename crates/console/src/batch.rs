@@ -33,19 +33,19 @@ const BATCH_MAX: usize = 500;
     { "from": "ann@example.com", "to": "eve@example.net", "subject": "Hello", "text": "Hello Eve.\n" }
 ] }))]
 pub(crate) struct Batch {
-    /// 1 to 500 mails, which together are at most as large as one mail may be.
+    /// 1 to 500 messages; together they may be as large as one message may be.
     #[schema(value_type = Vec<NewMessage>, min_items = 1, max_items = 500)]
     messages: Few<Value, BATCH_MAX>,
 }
 
-/// What became of each mail.
+/// The result for each message.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BatchResults {
     /// In the order of the request.
     results: Vec<BatchResult>,
 }
 
-/// What became of one mail: exactly one of `accepted` and `problem` is there.
+/// The result for one message: it has exactly one of `accepted` and `problem`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BatchResult {
     /// The status that it would have had in a request of its own: 202, 200 for a repetition, or that of the problem.
@@ -75,12 +75,12 @@ impl From<Result<Accepted, Problem>> for BatchResult {
     }
 }
 
-/// Submit many mails
+/// Submit many messages
 ///
 /// Up to 500, as JSON. Each is accepted or refused for itself: look at the `status` of each result. If all are refused
 /// for good, so is the request. The answer comes
 /// when all that were accepted would survive a power cut. With an `Idempotency-Key`, the same request may be repeated
-/// for 30 days: mails that were accepted give the same ids, and the others are tried again.
+/// for 30 days: messages that were accepted give the same ids, and the others are tried again.
 #[utoipa::path(
     post, path = "/messages/batch", tag = "messages",
     operation_id = "send_messages",

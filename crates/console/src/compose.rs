@@ -54,7 +54,7 @@ const OURS: [&str; 14] = [
 /// Beginnings of such fields.
 const OUR_BEGINNINGS: [&str; 3] = ["content-", "resent-", "arc-"];
 
-/// A mail to send.
+/// A message to send.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
@@ -66,7 +66,7 @@ const OUR_BEGINNINGS: [&str; 3] = ["content-", "resent-", "arc-"];
 pub(crate) struct NewMessage {
     /// The author: `ann@example.com` or `Ann <ann@example.com>`.
     pub(crate) from: String,
-    /// Recipients, each as `from` is written; one may stand without a list.
+    /// Recipients, each in the form of `from`; a single one may be given without a list.
     #[serde(default)]
     #[schema(value_type = Addresses)]
     pub(crate) to: OneOrFew<RECIPIENTS_MAX>,
@@ -74,65 +74,65 @@ pub(crate) struct NewMessage {
     #[serde(default)]
     #[schema(value_type = Addresses)]
     pub(crate) cc: OneOrFew<RECIPIENTS_MAX>,
-    /// Recipients of a copy whom nobody sees.
+    /// Recipients of a blind copy, not visible to others.
     #[serde(default)]
     #[schema(value_type = Addresses)]
     pub(crate) bcc: OneOrFew<RECIPIENTS_MAX>,
-    /// Where answers go.
+    /// Where replies go.
     #[serde(default)]
     #[schema(value_type = Addresses)]
     pub(crate) reply_to: OneOrFew<RECIPIENTS_MAX>,
     /// The subject.
     #[serde(default)]
     pub(crate) subject: String,
-    /// The body as plain text. A mail has a body: `text`, `html` or `attachments`.
+    /// The body as plain text. A message needs a body: `text`, `html` or `attachments`.
     pub(crate) text: Option<String>,
-    /// The body as HTML; with `text` too, readers choose.
+    /// The body as HTML; if `text` is set too, the mail program of the reader chooses.
     pub(crate) html: Option<String>,
     /// Files.
     #[serde(default)]
     #[schema(value_type = Vec<Attachment>)]
     pub(crate) attachments: Few<Attachment, PARTS_MAX>,
-    /// More header fields, such as `List-Unsubscribe`. Those that other keys make, and those that
-    /// only servers write, are refused.
+    /// More header fields, such as `List-Unsubscribe`. Fields that other keys set, and fields that only
+    /// servers write, are refused.
     #[serde(default, deserialize_with = "few_fields")]
     pub(crate) headers: BTreeMap<String, String>,
-    /// Words to find and count the mail by: at most 32 of at most 256 octets, without commas. They do not leave this
-    /// server with the mail.
+    /// Words by which you can find and count messages: at most 32 of at most 256 octets, without commas.
+    /// They are not sent with the message.
     #[serde(default)]
     #[schema(value_type = Vec<String>, max_items = 32, example = json!(["invoice", "2026-01"]))]
     pub(crate) tags: Few<String, PARTS_MAX>,
-    /// Names and values of yours, which events and lists show: at most 32 entries. A name has at most 64 letters,
+    /// Your own names and values, which events and lists show: at most 32 entries. A name has at most 64 letters,
     /// digits and `-` `_` `.`, and is the same in upper and lower case; a value has at most 256 octets. They do not
     /// leave this server with the mail.
     #[serde(default, deserialize_with = "few_fields")]
     #[schema(example = json!({ "order": "4711" }))]
     pub(crate) metadata: BTreeMap<String, String>,
-    /// The reverse-path, to which failure messages go; empty: none go anywhere. Default: the
+    /// The reverse-path, to which failure messages are sent; empty: no failure messages are sent. Default: the
     /// address of `from`.
     pub(crate) envelope_from: Option<String>,
-    /// When the sender wants to hear of the delivery (RFC 3461). Default: of failures and delays.
+    /// When the sender is notified about the delivery (RFC 3461). Default: of failures and delays.
     #[serde(default)]
     #[schema(value_type = Vec<NotifyOn>)]
     pub(crate) notify: Few<NotifyOn, PARTS_MAX>,
     /// How much of the mail a failure message returns.
     pub(crate) ret: Option<Returned>,
-    /// An id of yours that failure messages and events name (ENVID, RFC 3461): at most 100 visible ASCII characters,
-    /// where `+` and `=` count for three.
+    /// Your own id, which failure messages and events contain (ENVID, RFC 3461): at most 100 visible ASCII
+    /// characters; `+` and `=` count as three.
     #[schema(max_length = 100)]
     pub(crate) envid: Option<String>,
     /// Not sent before this time (RFC 3339), which is at most 60 days away.
     #[schema(format = DateTime, example = "2026-01-31T08:00:00Z")]
     pub(crate) send_at: Option<String>,
-    /// What is not delivered by this time (RFC 3339) comes back as a failure message.
+    /// If it is not delivered by this time (RFC 3339), the sender gets a failure message.
     #[schema(format = DateTime, example = "2026-01-31T09:00:00Z")]
     pub(crate) deliver_by: Option<String>,
     /// From -9 to 9: mail of a higher priority goes first (RFC 6710). Default: 0.
     #[serde(default)]
     #[schema(minimum = -9, maximum = 9)]
     pub(crate) priority: i8,
-    /// Only servers that prove who they are, and promise to hand it on in the same way, get it
-    /// (REQUIRETLS, RFC 8689); where there is none it comes back. Default: false.
+    /// Send it only to servers that prove their name and support REQUIRETLS (RFC 8689) themselves; if there
+    /// is no such server, it is returned to the sender. Default: false.
     #[serde(default)]
     pub(crate) require_tls: bool,
 }
@@ -191,7 +191,7 @@ pub(crate) struct Attachment {
     pub(crate) content_id: Option<String>,
 }
 
-/// What the sender wants to hear of.
+/// When the sender is notified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NotifyOn {

@@ -17,8 +17,8 @@ use crate::router::Console;
 pub(crate) struct Health {
     /// `ok`.
     status: &'static str,
-    /// Faults on this side that keep mail from leaving, such as a login that a relay refuses: the mail
-    /// waits, and none of it is charged an attempt.
+    /// Faults on this side that prevent mail from leaving, such as a login that a relay refuses: the mail
+    /// waits, and this does not count as an attempt.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     faults: Vec<String>,
     /// What keeps no mail back and needs somebody: a reload of the configuration that was refused, a certificate
@@ -33,7 +33,7 @@ const OK: Json<Health> = Json(Health {
     warnings: Vec::new(),
 });
 
-/// Whether the process lives
+/// Whether the process is running
 #[utoipa::path(
     get, path = "/healthz", tag = "watching", operation_id = "healthz",
     responses(
@@ -45,7 +45,7 @@ pub(crate) async fn healthz(_: Watcher) -> Json<Health> {
     OK
 }
 
-/// Whether mail can be taken in
+/// Whether mail can be accepted
 #[utoipa::path(
     get, path = "/readyz", tag = "watching", operation_id = "readyz",
     responses(

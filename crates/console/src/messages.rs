@@ -38,16 +38,16 @@ const OLD_BODY_TYPE: &str = "body";
 /// Requests with the same key wait for each other; so many locks are shared by all keys.
 const TURNS: usize = 64;
 
-/// What became of a mail.
+/// The result of a submitted message.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Accepted {
     /// Its id in the queue: it is durable.
     id: String,
     /// It was in the queue already, submitted with the same `Idempotency-Key`.
     duplicate: bool,
-    /// The key is a test key: the mail is delivered to nobody, and what becomes of it is simulated.
+    /// The key is a test key: the message is not delivered to anybody, and its result is simulated.
     test: bool,
-    /// What became of each recipient, in the order in which they were asked for.
+    /// The result for each recipient, in the order of the request.
     recipients: Vec<RecipientResult>,
 }
 
@@ -61,7 +61,7 @@ impl Accepted {
     }
 }
 
-/// What became of a recipient.
+/// The result for a recipient.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct RecipientResult {
     /// The address.

@@ -19,7 +19,7 @@ use crate::server::{Done, done};
 /// Finished recipients in one answer.
 const LIMIT_MAX: u64 = 1000;
 
-/// Where a domain's mail goes at present, and how that stands
+/// Where a domain's mail goes at present, and its state
 #[utoipa::path(
     get, path = "/sites/{domain}", tag = "sites", operation_id = "show_site",
     security(("key" = ["read"])),
@@ -41,7 +41,7 @@ pub(crate) async fn site(
     site.await.map(Json)
 }
 
-/// The limits of a domain's mail; without any, it is not slowed any more.
+/// The limits of a domain's mail; without limits, it is no longer slowed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "rate": "10/min", "connections": 1 }))]
@@ -53,7 +53,7 @@ pub(crate) struct Limits {
     connections: Option<u32>,
 }
 
-/// Limit the mail for a domain, or let it go again
+/// Limit the mail for a domain, or remove its limits
 #[utoipa::path(
     post, path = "/sites/{domain}/slow", tag = "sites", operation_id = "slow_domain",
     security(("key" = ["admin"])),
@@ -145,7 +145,7 @@ pub(crate) async fn set_hold_rule(
     done(&console, &caller, "filter", request).await
 }
 
-/// Take a rule away; what it has held stays held
+/// Remove a rule; mail that it has held stays held
 #[utoipa::path(
     delete, path = "/hold-rules/{name}", tag = "queue", operation_id = "remove_hold_rule",
     security(("key" = ["admin"])),
@@ -241,14 +241,14 @@ const fn hundred() -> u64 {
     100
 }
 
-/// A part of what is finished.
+/// A part of the history.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FinishedList {
     /// The recipients, those of the latest message first.
     recipients: Vec<FinishedView>,
 }
 
-/// List what is finished
+/// List finished recipients
 ///
 /// A key without the scope `read` sees what was submitted with it.
 #[utoipa::path(

@@ -16,7 +16,7 @@ pub(crate) struct Problem {
     title: &'static str,
     /// The status.
     status: u16,
-    /// Which error it is, for programs: `bad-field`, `wrong-key`, …
+    /// The error, for programs: `bad-field`, `wrong-key`, …
     code: &'static str,
     /// What is wrong and why.
     detail: String,

@@ -52,7 +52,7 @@ const fn hundred() -> u64 {
     100
 }
 
-/// A part of what waits.
+/// A part of the queue.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct QueueList {
     /// How many match in all.
@@ -121,7 +121,7 @@ pub(crate) struct SummaryParams {
     limit: u64,
 }
 
-/// Count what waits
+/// Count waiting mail
 ///
 /// Domains by the age of their mail, last answers, submitters: one pass over the queue.
 #[utoipa::path(
@@ -189,7 +189,7 @@ fn unknown(id: &str) -> Problem {
 
 /// Show everything that happened to a message
 ///
-/// Its attempts, with what was said on the wire.
+/// Its attempts, including the SMTP sessions.
 #[utoipa::path(
     get, path = "/queue/{id}/trace", tag = "queue", operation_id = "trace_message",
     security(("key" = ["read-own"])),
@@ -323,10 +323,9 @@ pub(crate) enum ActionResult {
     Done {
         /// Recipients changed.
         changed: u64,
-        /// Recipients that were so already, or are gone.
+        /// Recipients that were already in that state, or are no longer in the queue.
         unchanged: u64,
-        /// Recipients being sent right now, whose end will be as ordered unless they are
-        /// delivered.
+        /// Recipients being sent right now: the action applies to them unless they are delivered.
         in_flight: u64,
     },
 }
@@ -355,7 +354,7 @@ impl ActionResult {
 /// Change waiting recipients
 ///
 /// `hold` keeps them back, `release` lets them go, `retry` tries them now or at a time, `fail` gives
-/// them up with a failure message to their senders, `remove` takes them out silently, `reroute` sends
+/// them up with a failure message to their senders, `remove` removes them silently, `reroute` sends
 /// them by another server.
 #[utoipa::path(
     post, path = "/queue/actions/{verb}", tag = "queue", operation_id = "act_on_queue",

@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::queue;
 use crate::router::Console;
 
-/// What became of a mail.
+/// The result of a submitted message.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MessageStatus {
     /// Its id.
@@ -37,15 +37,15 @@ pub(crate) struct MessageStatus {
     size: u64,
     /// Who submitted it.
     submitter: String,
-    /// The message that it reports on, where it is a report of this server.
+    /// The message that it reports on, if it is a report of this server.
     report_of: Option<String>,
-    /// It was submitted with a test key: it is delivered to nobody, and what becomes of it is simulated.
+    /// It was submitted with a test key: it is not delivered to anybody, and its result is simulated.
     test: bool,
     /// Its recipients: those that it is queued for, those that are finished, and those that were refused.
     recipients: Vec<RecipientStatus>,
 }
 
-/// How a recipient stands.
+/// The state of a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Standing {
@@ -65,12 +65,12 @@ enum Standing {
     Refused,
 }
 
-/// What became of a recipient.
+/// The result for a recipient.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RecipientStatus {
     /// The address.
     address: String,
-    /// How it stands.
+    /// Its state.
     status: Standing,
     /// Attempts so far.
     attempts: u32,

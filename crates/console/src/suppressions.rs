@@ -23,7 +23,7 @@ const LIMIT_MAX: u64 = 1000;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entries {
-    /// A text that stands in recipient or scope.
+    /// A text that the recipient or scope contains.
     text: Option<String>,
     /// The recipient.
     recipient: Option<String>,
@@ -119,7 +119,7 @@ pub(crate) struct OfScope {
     scope: Option<String>,
 }
 
-/// Take a recipient off the list: mail to it is taken again at once
+/// Remove a recipient from the list: mail to it is accepted again at once
 #[utoipa::path(
     delete, path = "/suppressions/{recipient}", tag = "suppressions",
     operation_id = "unsuppress",

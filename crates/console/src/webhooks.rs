@@ -56,7 +56,7 @@ const fn hundred() -> u64 {
 pub(crate) struct Events {
     /// The events, in their order.
     events: Vec<ListedEvent>,
-    /// The last place that was looked at: ask for what comes `after` it.
+    /// The last place that was read: use it as `after` in the next request.
     last: u64,
 }
 
@@ -227,7 +227,7 @@ pub(crate) async fn replay(
     done(&console, &caller, "since", request).await
 }
 
-/// End the replay that is under way
+/// End the replay in progress
 #[utoipa::path(
     delete, path = "/webhooks/{name}/replay", tag = "events", operation_id = "end_replay",
     security(("key" = ["admin"])),

@@ -49,7 +49,7 @@ pub enum Stage {
     Mail,
     /// RCPT; `accepted` recipients of the same transaction were taken before.
     Rcpt {
-        /// How many.
+        /// The number of events.
         accepted: usize,
     },
     /// DATA, before the content.

@@ -26,7 +26,7 @@ pub struct DemoWorld {
     pub mails: Vec<DemoMail>,
 }
 
-/// A mail to send.
+/// A message to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DemoMail {
     /// The reverse-path.
@@ -50,7 +50,7 @@ const MAILS: &[(&str, &str, &str)] = &[
     (
         "tina@tls.example",
         "For your eyes",
-        "delivered at once, encrypted by STARTTLS",
+        "delivered immediately, encrypted by STARTTLS",
     ),
     (
         "greta@grey.example",
@@ -60,7 +60,7 @@ const MAILS: &[(&str, &str, &str)] = &[
     (
         "sam@slow.example",
         "No hurry",
-        "delivered after some seconds: the host takes its time",
+        "delivered after some seconds: the host is slow",
     ),
     (
         "dora@down.example",
@@ -70,12 +70,12 @@ const MAILS: &[(&str, &str, &str)] = &[
     (
         "nobody@reject.example",
         "Anyone there?",
-        "fails at once: 550, no such user",
+        "fails immediately: 550, no such user",
     ),
     (
         "full@reject.example",
         "One more",
-        "fails at once: 552, the mailbox is full",
+        "fails immediately: 552, the mailbox is full",
     ),
     (
         "rita@reject.example",
@@ -85,12 +85,12 @@ const MAILS: &[(&str, &str, &str)] = &[
     (
         "nina@null.example",
         "No mail please",
-        "fails at once: the domain says that it takes no mail",
+        "fails immediately: the domain accepts no mail (null MX)",
     ),
     (
         "ned@nowhere.example",
         "Where are you?",
-        "fails at once: the domain does not exist",
+        "fails immediately: the domain does not exist",
     ),
     (
         "dan@dead.example",

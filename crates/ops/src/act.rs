@@ -15,7 +15,7 @@ pub struct Acted {
     pub ended: Vec<(RecipientKey, u32)>,
     /// Recipients changed.
     pub changed: u64,
-    /// Recipients that were so already, or are gone.
+    /// Recipients that were already in that state, or are no longer in the queue.
     pub unchanged: u64,
     /// Recipients that are being sent right now.
     pub in_flight: u64,

@@ -148,7 +148,7 @@ pub struct MessageView {
     pub size: u64,
     /// Who submitted it.
     pub submitter: String,
-    /// It was submitted with a test key: it is delivered to nobody, and what becomes of it is simulated.
+    /// It was submitted with a test key: it is not delivered to anybody, and its result is simulated.
     #[serde(default)]
     pub test: bool,
     /// The DKIM signatures that it got here, as `domain/selector`, while it is in the queue.
@@ -158,10 +158,10 @@ pub struct MessageView {
     pub waiting: Vec<QueuedView>,
     /// Its recipients that are finished.
     pub finished: Vec<AttemptView>,
-    /// What was learned after their ends: bounces and complaints.
+    /// What was reported after their final results: bounces and complaints.
     #[serde(default)]
     pub later: Vec<LaterView>,
-    /// Recipients that it was submitted for and not accepted for.
+    /// Recipients that were refused when it was submitted.
     #[serde(default)]
     pub refused: Vec<RefusedView>,
 }
@@ -214,7 +214,7 @@ pub struct WarmUpView {
     pub of: usize,
     /// Mails that may go to each site today.
     pub limit: u32,
-    /// The sites with the most mails today.
+    /// The sites with the most messages today.
     pub sites: Vec<WarmSiteView>,
 }
 
@@ -390,7 +390,7 @@ pub struct FinishedView {
     /// The message that it reports on, where it is a failure message or another report of this server.
     #[serde(default)]
     pub report_of: Option<String>,
-    /// It was submitted with a test key: it is delivered to nobody, and what becomes of it is simulated.
+    /// It was submitted with a test key: it is not delivered to anybody, and its result is simulated.
     #[serde(default)]
     pub test: bool,
     /// How it ended.
@@ -415,7 +415,7 @@ pub struct SuppressionView {
     /// Since when.
     #[schema(format = DateTime)]
     pub since: String,
-    /// Until when; none: until it is taken off.
+    /// Until when; none: until it is removed.
     #[schema(format = DateTime)]
     pub expires: Option<String>,
     /// The message that put it there.
@@ -459,9 +459,9 @@ pub enum Answer {
     Acted {
         /// Recipients changed.
         changed: u64,
-        /// Recipients that were so already, or are gone.
+        /// Recipients that were already in that state, or are no longer in the queue.
         unchanged: u64,
-        /// Recipients being sent right now, whose end will be as ordered unless they are delivered.
+        /// Recipients being sent right now: the action applies to them unless they are delivered.
         in_flight: u64,
     },
     /// A message's content.

@@ -74,7 +74,7 @@ impl EventType {
 /// An event. A field that has no meaning for its type, or is not known, is null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventView {
-    /// The same for the same event, however often it is sent.
+    /// The id of the event; it is the same each time the event is sent.
     pub id: String,
     /// The version of these fields, 1. A later one may add fields and types.
     pub version: u32,
@@ -94,14 +94,14 @@ pub struct EventView {
     pub recipient: String,
     /// `outgoing`, `local` for mail that stays here, or `test`.
     pub destination: Option<String>,
-    /// The message was submitted with a test key: it was delivered to nobody, and what happens to it is simulated.
+    /// The message was submitted with a test key: it was not delivered to anybody, and what happens to it is simulated.
     pub test: bool,
     /// When the message was accepted.
     #[schema(format = DateTime)]
     pub accepted: Option<String>,
-    /// Octets of the message.
+    /// The size of the message in octets.
     pub size: Option<u64>,
-    /// The name that limits count under: the user, else the client's address, else the way in.
+    /// The name under which limits count: the user, otherwise the client's address, otherwise the way in.
     pub submitter: Option<String>,
     /// The user who logged in, or the key.
     pub user: Option<String>,
@@ -119,7 +119,7 @@ pub struct EventView {
     pub tags: Vec<String>,
     /// The metadata that the submitter gave the message.
     pub metadata: BTreeMap<String, String>,
-    /// The message that this one reports on, where it is a failure message or another report of this server.
+    /// The message that this one reports on, if it is a failure message or another report of this server.
     pub report_of: Option<String>,
     /// Attempts that counted.
     pub attempts: Option<u32>,
@@ -146,9 +146,9 @@ pub struct EventView {
     pub reason: Option<String>,
     /// Suppressed: `failure`, `complaint` or `administrator`.
     pub cause: Option<String>,
-    /// Suppressed: whose mail is kept back: `all`, `@domain`, a sender's address, or `user:NAME`.
+    /// Suppressed: the senders that it applies to: `all`, `@domain`, a sender's address, or `user:NAME`.
     pub scope: Option<String>,
-    /// Suppressed: until when; null: until it is taken off.
+    /// Suppressed: until when; null: until it is removed.
     #[schema(format = DateTime)]
     pub expires: Option<String>,
 }
@@ -220,10 +220,10 @@ pub struct ListedEvent {
     pub event: EventView,
 }
 
-/// Events that were put aside: they were not accepted in time, and only a replay sends them again.
+/// Events that were set aside: they were not accepted in time, and only a replay sends them again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct PutAsideView {
-    /// How many.
+    /// The number of events.
     pub events: u64,
     /// The time of the first.
     #[schema(format = DateTime)]
@@ -282,7 +282,7 @@ pub struct WebhookView {
     /// The next try, where it waits for a time.
     #[schema(format = DateTime)]
     pub next_try: Option<String>,
-    /// Events that were put aside.
+    /// Events that were set aside.
     pub put_aside: PutAsideView,
     /// The replay that is under way.
     pub replay: Option<ReplayView>,
@@ -291,7 +291,7 @@ pub struct WebhookView {
 /// What came of a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WebhookTested {
-    /// The receiver took it (2xx).
+    /// The receiver accepted it (2xx).
     pub taken: bool,
     /// The status, where there was an answer.
     pub status: Option<u16>,
@@ -394,7 +394,7 @@ pub enum WebhookVerb {
     Retry,
     /// Tell it events of the past again.
     Replay(Replay),
-    /// End the replay that is under way.
+    /// End the replay in progress.
     EndReplay,
 }
 

@@ -12,12 +12,12 @@ pub struct Step {
     pub what: String,
 }
 
-/// The whole of it.
+/// The complete explanation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The address as it was given.
     pub address: String,
-    /// What was looked at, in order.
+    /// The steps of the decision, in order.
     pub steps: Vec<Step>,
     /// What would happen now.
     pub verdict: String,

@@ -432,21 +432,21 @@ pub struct SuppressionSelection {
     pub cause: Option<String>,
 }
 
-/// An entry for the suppression list; what an export wrote is read as it is.
+/// An entry for the suppression list, in the same form as an export writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schema(example = json!({ "recipient": "anna@example.com", "reason": "asked by phone" }))]
 pub struct NewSuppression {
     /// The recipient.
     pub recipient: String,
-    /// Whose mail is kept back: `all` (so if it is left out), `@domain` for a domain's senders, a
+    /// The senders that it applies to: `all` (the default), `@domain` for a domain's senders, a
     /// sender's address, or `user:NAME`.
     pub scope: Option<String>,
     /// Why: at most 300 octets are kept.
     pub reason: Option<String>,
-    /// Until when (RFC 3339), or how long, such as `30d`; none: until it is taken off.
+    /// Until when (RFC 3339), or how long, such as `30d`; none: until it is removed.
     pub expires: Option<String>,
-    /// `failure`, `complaint` or `administrator` (so if it is left out).
+    /// `failure`, `complaint` or `administrator` (the default).
     pub cause: Option<String>,
     /// Since when (RFC 3339); none: from now on.
     #[schema(format = DateTime)]
@@ -455,7 +455,7 @@ pub struct NewSuppression {
     pub message: Option<String>,
     /// How often it happened.
     pub count: Option<u32>,
-    /// Whether it keeps mail back; so if it is left out.
+    /// Whether it suppresses mail. Default: true.
     pub in_force: Option<bool>,
 }
 

@@ -107,7 +107,7 @@ pub struct DomainCount {
     pub ages: Ages,
 }
 
-/// Recipients whose last answers are about the same.
+/// Recipients with last answers about the same thing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AnswerCount {
     /// What they are about, such as `greylisted`; `not_tried`: there was no answer yet.

@@ -7,7 +7,7 @@ use mail::{ParseDurationError, Timestamp, parse_duration};
 /// A number of messages in a span of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
+    /// The number of events.
     pub count: u32,
     /// In how long.
     pub per: Duration,

@@ -23,14 +23,14 @@ use finding::{Finding, Severity, Source};
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// End with exit code 2 on warnings too.
+    /// Exit with code 2 also if there are only warnings.
     #[arg(long)]
     strict: bool,
-    /// Judge with the rights of this user; only root can. Default for root: the owner of data_dir.
+    /// Check with the rights of this user; only root can do this. Default for root: the owner of data_dir.
     #[arg(long = "as", value_name = "USER")]
     user: Option<String>,
-    /// Judge the file alone, where it is written and not where it is used (CI): files with passwords, keys and
-    /// certificates need not be there, and nothing else of this computer is looked at.
+    /// Check the file alone, where it is written and not where it is used (CI): files with passwords, keys
+    /// and certificates need not exist, and nothing else on this computer is checked.
     #[arg(long, conflicts_with = "user")]
     without_secrets: bool,
 }

@@ -26,7 +26,7 @@ use crate::started::Started;
 /// The demonstration's options.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Run on until Ctrl-C, so that you can send mail of your own and try the other commands.
+    /// Keep running until Ctrl-C, so that you can send your own mail and try the other commands.
     #[arg(long)]
     keep: bool,
 }

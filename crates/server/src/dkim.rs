@@ -24,7 +24,7 @@ const STRING_MAX: usize = 255;
 /// What is done with keys.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DkimCommand {
-    /// Make a key for a domain; say what to publish and what to add to the configuration.
+    /// Make a key for a domain; print what to publish and what to add to the configuration.
     Generate {
         /// The domain in the From of the mail.
         domain: String,
@@ -41,7 +41,7 @@ pub(crate) enum DkimCommand {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
-    /// Compare the keys with what DNS has; 1 when one that signs now would fail.
+    /// Compare the keys with their records in DNS; exit code 1 if an active key would fail.
     Check {
         /// Only this domain's.
         domain: Option<String>,

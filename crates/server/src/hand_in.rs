@@ -23,7 +23,7 @@ const TAKEN_BACK: &str = "the queue's disk did not store it within two minutes: 
 pub(crate) struct HandedIn {
     /// Its name.
     pub(crate) id: QueueId,
-    /// What became of each recipient, in the order in which they were asked for.
+    /// The result for each recipient, in the order of the request.
     pub(crate) recipients: Vec<Result<(), Reply>>,
     /// It had been handed in before, under the same token.
     pub(crate) duplicate: bool,

@@ -21,7 +21,7 @@ pub(crate) enum KeyCommand {
         /// Addresses and domains that it may send as, with commas. Default: any.
         #[arg(long, value_delimiter = ',')]
         senders: Vec<String>,
-        /// A key for tests: what it submits is checked and shown as every mail, and never delivered.
+        /// A key for tests: what it submits is checked and shown like all mail, but never delivered.
         #[arg(long)]
         test: bool,
         /// Instead of a new secret the hash of one that you have made, from `sendoff key hash`; no secret is shown.
@@ -36,7 +36,7 @@ pub(crate) enum KeyCommand {
     Hash,
     /// List the keys.
     List,
-    /// Take a key away, at once.
+    /// Revoke a key, immediately.
     Revoke {
         /// The name.
         name: String,

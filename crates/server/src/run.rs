@@ -190,7 +190,7 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
         )),
     };
     if let Some(lost) = lost {
-        let what = "lost with it: what was delivered and failed, the suppression list, which mails were submitted \
+        let what = "lost with it: what was delivered and failed, the suppression list, which messages were submitted \
                     under a key before, and which events were sent to webhooks. A new one was started";
         let line = journal.line(now, "error").field("what", lost);
         line.field("why", what).send();

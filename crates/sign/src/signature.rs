@@ -33,7 +33,7 @@ pub struct Signer {
     pub fields: Fields,
     /// How long a signature holds (`x=`); `None`: as long as its key.
     pub lifetime: Option<Duration>,
-    /// It signs for subdomains too that have no key.
+    /// It also signs for subdomains that have no key.
     pub subdomains: bool,
     /// It signs from then on.
     pub from: Option<Timestamp>,

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::check::CheckArgs;
 use crate::{demo, dkim, keys};
 
-/// Sendoff sends mail: it takes mail in, keeps it safe, and delivers it.
+/// Sendoff sends mail: it accepts mail, stores it safely, and delivers it.
 #[derive(Debug, Parser)]
 #[command(name = "sendoff", version = env!("SENDOFF_VERSION"), max_term_width = 100)]
 #[command(
@@ -30,9 +30,9 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run the server until it is stopped.
     Serve,
-    /// Run the real server against a small world on this computer, and watch what happens.
+    /// Run the real server in a simulated world on this computer, and watch what happens.
     Demo(demo::DemoArgs),
-    /// Check the configuration, and say everything that is wrong, and where.
+    /// Check the configuration, and report everything that is wrong, with file and line.
     ///
     /// Errors are what `serve` refuses; warnings are what will hurt. Exit code 2 where there are errors. With `--json`
     /// a list of objects: `severity` (`error`, `warning`, `note`), `file`, `line`, `key`, `message`, `remedy`.
@@ -51,7 +51,7 @@ pub(super) enum Command {
     /// Rules that hold new mail.
     #[command(subcommand)]
     Hold(HoldCommand),
-    /// Say where the mail for an address would go now, and why; sends nothing.
+    /// Explain where the mail for an address would go now, and why; nothing is sent.
     Explain {
         /// The address.
         address: String,
@@ -107,21 +107,22 @@ pub(super) enum Command {
     Health,
     /// Copy the queue and what belongs to it into a new directory, while the server runs or not.
     Backup {
-        /// The directory; it is made where it is not there, and must be empty.
+        /// The directory; it is created if it does not exist, and must be empty.
         directory: PathBuf,
     },
-    /// Check a backup and put its queue where there is none; what waits is held until it is released.
+    /// Check a backup and restore its queue, if there is no queue yet; waiting mail is held until it is
+    /// released.
     Restore(Restore),
     /// Write a man page for each command into a directory.
     Man {
-        /// The directory; it is made where it is not there.
+        /// The directory; it is created if it does not exist.
         #[arg(required_unless_present = "markdown")]
         directory: Option<PathBuf>,
-        /// Print all of it as one page in Markdown instead.
+        /// Print everything as one page in Markdown instead.
         #[arg(long, conflicts_with = "directory")]
         markdown: bool,
     },
-    /// Print what a shell needs to complete commands and options.
+    /// Print the completion script of a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -129,7 +130,7 @@ pub(super) enum Command {
     /// Submit mail as programs do: the sendmail command, with its own options.
     #[command(disable_help_flag = true)]
     Sendmail {
-        /// Options and recipients, as sendmail takes them.
+        /// Options and recipients, as sendmail accepts them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
@@ -155,11 +156,11 @@ impl Command {
 pub(super) struct Restore {
     /// The directory of the backup.
     pub(super) directory: PathBuf,
-    /// Do not hold what waits: it is sent when the server starts, also what was delivered after the backup
-    /// was made.
+    /// Do not hold waiting mail: it is sent when the server starts, including mail that was delivered after
+    /// the backup was made.
     #[arg(long)]
     pub(super) send: bool,
-    /// Restore what is whole of a backup that is damaged.
+    /// Restore the undamaged part of a damaged backup.
     #[arg(long)]
     pub(super) damaged: bool,
 }
@@ -170,10 +171,10 @@ pub(super) enum QueueCommand {
     List {
         #[command(flatten)]
         selected: Selected,
-        /// Only what is to go out at a later time, in the order of that time.
+        /// Only mail that its submitter wants sent later, in the order of its time.
         #[arg(long, conflicts_with_all = ["ids", "all"])]
         future: bool,
-        /// In which order; by id where nothing is said.
+        /// The order. Default: by id.
         #[arg(long, value_enum)]
         sort: Option<Sort>,
         /// The largest, or latest, first.
@@ -182,14 +183,14 @@ pub(super) enum QueueCommand {
         /// Maximum number of entries.
         #[arg(long, default_value_t = 1000)]
         limit: u64,
-        /// How many to pass over first.
+        /// How many entries to skip.
         #[arg(long, default_value_t = 0)]
         offset: u64,
         /// Only the number.
         #[arg(long)]
         count: bool,
     },
-    /// Count what waits: domains by age, last answers, submitters.
+    /// Count waiting mail: domains by age, last answers, submitters.
     Summary {
         /// Maximum number of domains, answers and submitters each.
         #[arg(long, default_value_t = 20)]
@@ -200,24 +201,24 @@ pub(super) enum QueueCommand {
         /// Its id.
         id: String,
     },
-    /// Show everything that happened to one message, with what was said on the wire.
+    /// Show everything that happened to one message, including the SMTP sessions.
     Trace {
         /// Its id.
         id: String,
     },
-    /// Keep messages and do not try them.
+    /// Hold messages: they stay in the queue and are not tried.
     Hold(Change),
-    /// Let held messages be tried.
+    /// Release held messages.
     Release(Change),
     /// Try messages now, or at a given time.
     Retry {
         #[command(flatten)]
         change: Change,
-        /// Not now but then: in a time such as 2h, or at one such as 2026-01-31T08:00:00Z.
+        /// When to try: after a duration such as 2h, or at a time such as 2026-01-31T08:00:00Z.
         #[arg(long, value_parser = later)]
         at: Option<u64>,
     },
-    /// Send messages by another server than the rules say, at once and from now on.
+    /// Send messages by another server than the rules say, now and from now on.
     Reroute {
         #[command(flatten)]
         change: Change,
@@ -230,9 +231,9 @@ pub(super) enum QueueCommand {
     },
     /// Give messages up, with a failure message to their senders.
     Fail(Change),
-    /// Take messages out of the queue, silently.
+    /// Remove messages from the queue, without a failure message.
     Remove(Change),
-    /// List what is finished, the latest first.
+    /// List finished recipients, the latest first.
     History(History),
     /// Print a message as it will be sent.
     Export {
@@ -294,7 +295,7 @@ pub(super) struct History {
     /// Maximum number of entries.
     #[arg(long, default_value_t = 100)]
     pub(super) limit: u64,
-    /// How many to pass over first.
+    /// How many entries to skip.
     #[arg(long, default_value_t = 0)]
     pub(super) offset: u64,
 }
@@ -310,7 +311,7 @@ pub(super) enum Sort {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SiteCommand {
-    /// List the sites, those with the most recipients waiting first; where as many wait, by name.
+    /// List the sites: those with the most waiting recipients first, then by name.
     List,
     /// Show where a domain's mail goes at present, and how that stands.
     Show {
@@ -327,7 +328,7 @@ pub(super) enum SiteCommand {
         /// Connections at once.
         #[arg(long)]
         connections: Option<u32>,
-        /// No limits any more but those of the rules.
+        /// Remove these limits; limits of the rules stay.
         #[arg(long, conflicts_with_all = ["rate", "connections"])]
         off: bool,
     },
@@ -345,7 +346,7 @@ pub(super) enum SiteCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SourceCommand {
-    /// List them, and say which are out of service and why.
+    /// List the source addresses, and which are out of service and why.
     List,
 }
 
@@ -360,7 +361,7 @@ pub(super) enum HoldCommand {
         /// The filter, such as 'from:newsletter@ domain:example.com'.
         filter: String,
     },
-    /// Take a rule away; what it has held stays held.
+    /// Remove a rule; mail that it has held stays held.
     Remove {
         /// The rule's name.
         name: String,
@@ -371,7 +372,7 @@ pub(super) enum HoldCommand {
 pub(super) enum DnsCommand {
     /// List the DNS servers in the order in which they are asked.
     List,
-    /// Prove that the DNS servers can be used to send mail.
+    /// Test whether the DNS servers can be used to send mail.
     Test,
 }
 
@@ -409,7 +410,7 @@ pub(super) enum UserCommand {
         #[command(flatten)]
         hashed: Hashed,
     },
-    /// Take a user out.
+    /// Remove a user.
     Remove {
         /// The name.
         name: String,
@@ -445,18 +446,18 @@ pub(super) enum LogCommand {
         #[arg(long = "for", value_parser = mail::parse_duration)]
         time: Option<std::time::Duration>,
     },
-    /// Print the end of the log, and what comes.
+    /// Print the end of the log, then new lines as they come.
     Tail {
         /// Only lines with all of these words.
         words: Vec<String>,
-        /// How many lines that are there already.
+        /// How many existing lines.
         #[arg(long, short = 'n', default_value_t = 20)]
         lines: usize,
-        /// End after them, and do not wait for more.
+        /// Exit after them, and do not wait for new lines.
         #[arg(long)]
         no_follow: bool,
     },
-    /// Print the lines of the log that have all of these words, of the files put aside too.
+    /// Print the lines of the log that have all of these words, also from rotated files.
     Search {
         /// The words, such as a message id, an address, or an event like deferred.
         words: Vec<String>,

@@ -23,9 +23,9 @@ use crate::{rights, run};
 pub(crate) enum RelayCommand {
     /// List the providers that outgoing.relay.preset knows: where, by which login, as whom, and how much a day.
     Presets,
-    /// Show how the relay is logged in to: the token, when it is renewed, and what was refused.
+    /// Show the login at the relay: the token, when it is renewed, and what was refused.
     Status,
-    /// Log in as a person, once, so that tokens can be got (OAuth 2: device code, or a browser).
+    /// Log in once as a user, so that Sendoff can get tokens (OAuth 2: device code, or a browser).
     Login,
 }
 

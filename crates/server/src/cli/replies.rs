@@ -18,7 +18,7 @@ pub(crate) enum RepliesCommand {
         #[arg(long, value_parser = mail::ReplyKind::WORDS)]
         kind: Option<String>,
     },
-    /// Say which rule speaks for an answer, and what would be done.
+    /// Show which rule matches an answer, and what would be done.
     Test {
         /// The answer, such as '421 4.7.28 unusual rate'.
         text: String,
@@ -140,11 +140,11 @@ fn test(replies: &Replies, text: &str, host: Option<&str>, domain: &str) -> (Val
                 said.push_str(&format!("    source: {}\n", rule.source));
             }
             if let Some(treat_as) = rule.treat_as {
-                said.push_str(&format!("    taken as {}\n", treat_as.word()));
+                said.push_str(&format!("    treated as {}\n", treat_as.word()));
             }
             if let Some(wait) = rule.wait {
                 said.push_str(&format!(
-                    "    tried again not before {}\n",
+                    "    retried not before {}\n",
                     format_duration(wait)
                 ));
             }

@@ -18,7 +18,7 @@ const PAGE: usize = 500;
 pub(crate) enum SuppressionCommand {
     /// List recipients that nothing is sent to, by whom and why.
     List {
-        /// Only those whose recipient or scope holds this text.
+        /// Only entries with this text in recipient or scope.
         text: Option<String>,
         /// Only with this cause: failure, complaint or administrator.
         #[arg(long)]
@@ -29,7 +29,7 @@ pub(crate) enum SuppressionCommand {
         /// Maximum number of entries.
         #[arg(long, default_value_t = 1000)]
         limit: u64,
-        /// How many to pass over first.
+        /// How many entries to skip.
         #[arg(long, default_value_t = 0)]
         offset: u64,
     },
@@ -43,19 +43,18 @@ pub(crate) enum SuppressionCommand {
         /// The recipients.
         #[arg(required = true)]
         recipients: Vec<String>,
-        /// Whose mail is kept back: all, @domain for a domain's senders, a sender's address,
+        /// The senders that it applies to: all, @domain for a domain's senders, a sender's address,
         /// user:NAME.
         #[arg(long, default_value = "all")]
         scope: String,
         /// Why, in your words.
         #[arg(long)]
         reason: Option<String>,
-        /// How long, such as 30d, or until when, such as 2026-01-31T08:00:00Z; without: until it is
-        /// taken off.
+        /// How long, such as 30d, or until when, such as 2026-01-31T08:00:00Z; without: until it is removed.
         #[arg(long)]
         expires: Option<String>,
     },
-    /// Take a recipient off the list: mail to it is taken again at once.
+    /// Remove a recipient from the list: mail to it is accepted again at once.
     Remove {
         /// The recipient.
         recipient: String,
@@ -63,13 +62,13 @@ pub(crate) enum SuppressionCommand {
         #[arg(long)]
         scope: Option<String>,
     },
-    /// Print the whole list, one entry a line, in JSON.
+    /// Print the complete list, one entry per line, in JSON.
     Export,
-    /// Put the entries of a file on the list: what export printed, or an address a line.
+    /// Add the entries of a file to the list: what export printed, or one address per line.
     Import {
         /// The file; - is standard input.
         file: PathBuf,
-        /// Whose mail is kept back from plain addresses.
+        /// The senders that plain addresses apply to.
         #[arg(long, default_value = "all")]
         scope: String,
     },

@@ -15,7 +15,7 @@ use crate::config::webhooks::SECRET;
 pub(crate) enum WebhookCommand {
     /// List the webhooks, and how far each has got.
     List,
-    /// Send an example to a webhook now, and show what came back.
+    /// Send an example to a webhook now, and show the answer.
     Test {
         /// Its name.
         name: String,
@@ -54,7 +54,7 @@ pub(crate) enum WebhookCommand {
         /// Only with a recipient of this domain, or below it.
         #[arg(long)]
         to: Option<String>,
-        /// End the replay that is under way.
+        /// End the replay in progress.
         #[arg(long, conflicts_with_all = ["since", "until", "types", "from", "to"])]
         stop: bool,
     },
@@ -120,7 +120,7 @@ fn secret(json: bool) -> Result<()> {
 /// Which events are listed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Events {
-    /// After this place, which stands at the start of each line.
+    /// After this place, which is at the start of each line.
     #[arg(long, default_value_t = 0)]
     after: u64,
     /// Maximum number of entries, up to 1000.

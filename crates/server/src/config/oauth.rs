@@ -23,7 +23,7 @@ const KEY: &str = "outgoing.relay.oauth";
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawOauth {
-    /// `microsoft` or `google`: its endpoints and scope are known. Default: none, and `token_url` says where.
+    /// `microsoft` or `google`: sets endpoints and scope. Default: none; then `token_url` is needed.
     pub(crate) provider: Text,
     /// `client_credentials`, `device_code`, `code` or `service_account`. Default: what the other keys make
     /// possible, in this order: a service account, client credentials (not with Google), a login by a person.
@@ -36,15 +36,15 @@ pub(crate) struct RawOauth {
     pub(crate) client_id: Text,
     /// Its secret.
     pub(crate) client_secret: Text,
-    /// A file that holds its secret.
+    /// A file that contains its secret.
     pub(crate) client_secret_file: Text,
-    /// The last day of the secret, such as `2027-01-31`: it is warned of 30, 7 and 1 days ahead.
+    /// The last day of the secret, such as `2027-01-31`: warnings are logged 30, 7 and 1 days before.
     pub(crate) client_secret_expires: Text,
     /// Google: the JSON file of the service account, with its key.
     pub(crate) service_account_file: Text,
-    /// What the token is to be good for. Default: sending mail by SMTP, as the provider names it.
+    /// The scope of the token. Default: the provider's scope for sending mail by SMTP.
     pub(crate) scope: Text,
-    /// Where tokens are given out. Default: the provider's.
+    /// The token endpoint. Default: the provider's.
     pub(crate) token_url: Text,
     /// Where a login by device code begins (RFC 8628). Default: the provider's.
     pub(crate) device_url: Text,

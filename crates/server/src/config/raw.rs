@@ -23,7 +23,7 @@ pub(crate) type Number = Option<Spanned<u32>>;
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Raw {
-    /// Other files whose text belongs to this one, such as `["conf.d/*.toml"]`: see above. Default: none.
+    /// Other files to include here, such as `["conf.d/*.toml"]`: see above. Default: none.
     pub(crate) include: Vec<String>,
     /// This server's name: in EHLO, Received and reports. Default: the computer's name.
     pub(crate) hostname: Text,
@@ -37,9 +37,9 @@ pub(crate) struct Raw {
     pub(crate) sandbox: Sandbox,
     /// Contact address shown in failure messages. Default: `postmaster@` and the hostname.
     pub(crate) postmaster: Text,
-    /// A section with a line for each local name: `root = "you@example.com"`, or a list of addresses. A name stands at
-    /// the hostname, at `localhost` and at all local domains; `"info@example.com"` stands for itself. What stands right
-    /// may be another alias.
+    /// A section with a line for each local name: `root = "you@example.com"`, or a list of addresses. A
+    /// name applies at the hostname, at `localhost` and at all local domains; `"info@example.com"` applies
+    /// to that address only. The value may be another alias.
     pub(crate) aliases: BTreeMap<String, Spanned<OneOrMany>>,
     /// Addresses where mail is accepted by SMTP; any number. Default: one at 127.0.0.1:2525.
     pub(crate) listener: Option<Vec<Spanned<Listener>>>,
@@ -65,8 +65,8 @@ pub(crate) struct Raw {
     pub(crate) intake: Intake,
     /// Outgoing mail.
     pub(crate) outgoing: Outgoing,
-    /// The sender that other servers see instead of the author, so that bounces come here and are
-    /// read; reports of this server go to the author as ever.
+    /// The sender that other servers see instead of the author, so that bounces come to this server and are
+    /// processed; reports of this server still go to the author.
     pub(crate) return_path: ReturnPath,
     /// Sender rewriting (SRS) for mail that comes in for a local domain and leaves again.
     pub(crate) srs: SenderRewriting,
@@ -74,7 +74,7 @@ pub(crate) struct Raw {
     /// in From, Sender, Resent-From and Resent-Sender; any number, and the closest match counts. Mail that stays
     /// here, or goes to the hosts of its recipients, keeps its senders.
     pub(crate) sender: Vec<Spanned<Sender>>,
-    /// The suppression list: recipients to whom nothing is sent any more.
+    /// The suppression list: recipients to whom no more mail is sent.
     pub(crate) suppression: Suppression,
     /// How the replies of other servers are understood, and what is done about them.
     pub(crate) replies: Replies,
@@ -110,8 +110,8 @@ pub(crate) struct Listener {
     pub(crate) auth: Text,
     /// Networks that may send without a login. Default: `127.0.0.0/8` and `::1`.
     pub(crate) networks: Option<Vec<Spanned<String>>>,
-    /// Networks of proxies that name their clients by the PROXY protocol, and are believed; they
-    /// must send it. Nobody else's is read. Default: none.
+    /// Networks of proxies that report their clients by the PROXY protocol; they must send its header, and
+    /// are trusted. From others it is not read. Default: none.
     pub(crate) proxies: Option<Vec<Spanned<String>>>,
     /// Mail comes from its authors, so `[submission]` applies. Default: true, unless `auth` is `none`.
     pub(crate) submission: Option<bool>,
@@ -128,8 +128,9 @@ pub(crate) struct Submission {
     pub(crate) remove_bcc: Option<bool>,
     /// Users may send from their own addresses only (`sendoff user senders`). Default: true.
     pub(crate) check_sender: Option<bool>,
-    /// What the header of mail from a user with senders of its own may say: `from`, all in From and Sender are such
-    /// senders; `sender`, also another's mail with its own Sender or Resent-From; `off`, anything. Default: `from`.
+    /// Which addresses a user with own senders may have in the header: `from`, only own addresses in From
+    /// and Sender; `sender`, also other authors, with an own address in Sender or Resent-From; `off`,
+    /// anything. Default: `from`.
     pub(crate) check_from: Text,
 }
 
@@ -138,8 +139,8 @@ pub(crate) struct Submission {
 pub(crate) struct Quota {
     /// Recipients of each user, such as `["500/hour", "2000/day"]`. Default: no limit.
     pub(crate) user: Option<Vec<Spanned<String>>>,
-    /// Recipients of each user who logs in by a password, which others may come to know; not of keys, networks
-    /// and programs on this computer. `[]`: no limit. Default: `["1000/day"]`, where `user` is not set.
+    /// Recipients of each user who logs in by a password, which could be stolen; not of keys, networks and
+    /// programs on this computer. `[]`: no limit. Default: `["1000/day"]`, where `user` is not set.
     pub(crate) login: Option<Vec<Spanned<String>>>,
     /// Recipients of each sender's address. Default: no limit.
     pub(crate) address: Vec<Spanned<String>>,
@@ -196,7 +197,7 @@ pub(crate) struct Sendmail {
     /// The directory through which `sendmail` submits mail; empty: `sendmail` is off. Default: `drop` in `data_dir`.
     pub(crate) drop_dir: Text,
     /// Whether users may name any sender (`-f`, and From in the header), not only themselves; root always may. With
-    /// `false` no client on this computer is trusted by SMTP for its address: it logs in, in clear too. Default: true.
+    /// `false` no client on this computer is trusted by SMTP for its address: it must log in, and may do so without TLS. Default: true.
     pub(crate) any_sender: Option<bool>,
 }
 
@@ -229,7 +230,7 @@ pub(crate) struct Intake {
     pub(crate) command_timeout: Quantity,
     /// How long to wait for more content. Default: `3m`.
     pub(crate) content_timeout: Quantity,
-    /// What to do with a CR or LF that stands alone in the content: `refuse` the mail or `normalise` it to CRLF. Clients on this computer that end their first line in LF may end
+    /// What to do with a bare CR or LF in the content: `refuse` the mail or `normalise` it to CRLF. Clients on this computer that end their first line in LF may end
     /// every line so. Default: `refuse`.
     pub(crate) bare_newline: Text,
     /// What to do with a NUL in content sent by SMTP (except BINARYMIME): `refuse` the mail or `remove` the NUL. Default: `refuse`.
@@ -258,10 +259,10 @@ pub(crate) struct Outgoing {
     /// Memory for contents read from the queue to be sent. Default: an eighth of the machine's memory, 64MiB to 4GiB.
     pub(crate) memory: Quantity,
     /// Never connect to mail hosts whose addresses are in these networks. Names you can use: `default` (loopback, unspecified, link-local,
-    /// multicast) and `private` (RFC 1918, 100.64.0.0/10, unique local, NAT64's local prefix). An IPv4 address
-    /// in one of IPv6 (mapped, NAT64) is judged as itself. Default: `["default"]`.
+    /// multicast) and `private` (RFC 1918, 100.64.0.0/10, unique local, NAT64's local prefix). An IPv4
+    /// address within an IPv6 address (mapped, NAT64) is checked as IPv4. Default: `["default"]`.
     pub(crate) refuse_networks: Option<Vec<Spanned<String>>>,
-    /// Pools, sources, or addresses to send from where no rule says otherwise. Default: the system chooses.
+    /// Pools, sources, or addresses to send from, unless a rule names others. Default: the system chooses.
     pub(crate) source_addresses: Vec<Spanned<String>>,
     /// Try only the first MX host that accepts the connection. Default: false.
     pub(crate) first_mx_only: bool,
@@ -279,7 +280,7 @@ pub(crate) struct Outgoing {
     pub(crate) mta_sts: Option<bool>,
     /// The port of policy hosts. Default: 443.
     pub(crate) mta_sts_port: Option<u16>,
-    /// PEM file with a certificate chain of ours, for servers that ask for one.
+    /// PEM file with a client certificate and its chain, for servers that ask for one.
     pub(crate) client_certificate: Text,
     /// PEM file with its private key.
     pub(crate) client_key: Text,
@@ -310,11 +311,11 @@ pub(crate) struct Outgoing {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Suppression {
-    /// Whether failures and complaints put recipients on the list. What administrators put there
-    /// counts in any case. Default: false.
+    /// Whether failures and complaints put recipients on the list. Entries that administrators add count in
+    /// any case. Default: false.
     pub(crate) enabled: bool,
-    /// The enhanced codes of failures that put a recipient on the list. Default: `["5.1.1", "5.1.6", "5.1.10"]`: no such
-    /// mailbox, moved, takes no mail.
+    /// The enhanced codes of failures that put a recipient on the list. Default: `["5.1.1", "5.1.6", "5.1.10"]`: no
+    /// such mailbox, moved, accepts no mail.
     pub(crate) codes: Option<Vec<Spanned<String>>>,
     /// Kinds of failures that put a recipient on the list, whatever their code is, such as `["no_such_user"]`. Default: none.
     pub(crate) kinds: Vec<Spanned<String>>,
@@ -324,7 +325,7 @@ pub(crate) struct Suppression {
     pub(crate) complaints: Option<bool>,
     /// How long entries stay; empty: until somebody removes them. Default: `30d`.
     pub(crate) expires: Quantity,
-    /// For whose mail an entry counts: `sender_domain`, `sender`, `user` or `all`. Default: `sender_domain`.
+    /// The senders that an entry applies to: `sender_domain`, `sender`, `user` or `all`. Default: `sender_domain`.
     pub(crate) scope: Text,
 }
 
@@ -370,7 +371,7 @@ pub(crate) struct Timeouts {
     pub(crate) rcpt: Quantity,
     /// For the answer to DATA. Default: `2m`.
     pub(crate) data_init: Quantity,
-    /// For the host to take more of the content; it starts again whenever the host takes some. The whole content may take this long and a second for each 500 octets. Default: `3m`.
+    /// For the host to accept more of the content; it starts again whenever the host accepts some. The complete content may take this long plus a second for each 500 octets. Default: `3m`.
     pub(crate) data_block: Quantity,
     /// For the answer to the end of the content. Default: `10m`.
     pub(crate) data_done: Quantity,
@@ -394,7 +395,7 @@ pub(crate) struct Dns {
     pub(crate) detect_if_given_fail: Option<bool>,
     /// How long to wait for an answer. Default: `5s`.
     pub(crate) timeout: Quantity,
-    /// Validate answers (DNSSEC) where the servers pass signatures on. Default: true.
+    /// Validate answers (DNSSEC) if the servers return signatures. Default: true.
     pub(crate) dnssec: Option<bool>,
     /// A file of DNSKEY records that are trusted for the root. Default: the root's own keys.
     pub(crate) trust_anchor: Text,
@@ -405,25 +406,25 @@ pub(crate) struct Dns {
 pub(crate) struct Dkim {
     /// The domain whose mail is signed: that of the address in From.
     pub(crate) domain: Text,
-    /// The key's name: its record stands at `SELECTOR._domainkey.DOMAIN`.
+    /// The key's name: its record is at `SELECTOR._domainkey.DOMAIN`.
     pub(crate) selector: Text,
     /// The private key: RSA from 2048 bits, or Ed25519, in PEM (PKCS #8).
     pub(crate) key_file: Text,
-    /// It signs for subdomains too that have no key. Default: false.
+    /// It also signs for subdomains that have no key. Default: false.
     pub(crate) subdomains: bool,
-    /// It signs from then on: a date (midnight UTC) or a time (RFC 3339). Default: at once.
+    /// It signs from this time on: a date (midnight UTC) or a time (RFC 3339). Default: immediately.
     pub(crate) from: Text,
-    /// It signs until then; leave its record published for some weeks. Default: for ever.
+    /// It signs until this time; leave its record published for some weeks. Default: no end.
     pub(crate) until: Text,
-    /// How long a signature holds (`x=`). Default: without end.
+    /// How long a signature is valid (`x=`). Default: no end.
     pub(crate) lifetime: Quantity,
-    /// Of header and body: `relaxed` bears changed blanks, `simple` does not. Default: `relaxed/relaxed`.
+    /// Of header and body: `relaxed` tolerates changed white space, `simple` does not. Default: `relaxed/relaxed`.
     pub(crate) canonicalization: Text,
     /// Header fields that are covered, and to which none may be added. Default: From, To, Cc,
     /// Subject, Date, Message-ID, Reply-To, In-Reply-To, References, MIME-Version, Content-Type,
     /// Content-Transfer-Encoding.
     pub(crate) sealed_fields: Option<Vec<String>>,
-    /// Header fields that are covered where they are. Default: Sender, the `List-` fields, the
+    /// Header fields that are covered if they exist. Default: Sender, the `List-` fields, the
     /// `Resent-` fields, TLS-Required, Auto-Submitted.
     pub(crate) covered_fields: Option<Vec<String>>,
 }
@@ -438,7 +439,7 @@ pub(crate) struct TlsReports {
     pub(crate) organization: Text,
     /// Whom to ask about a report: an address or a URL. Default: `postmaster`.
     pub(crate) contact: Text,
-    /// Whom reports by mail are from; sign its domain (`[[dkim]]`). Default: `postmaster`.
+    /// The sender of reports by mail; sign its domain (`[[dkim]]`). Default: `postmaster`.
     pub(crate) from: Text,
     /// Reports are sent at a random time within this period after midnight UTC.
     /// Default: `4h`.
@@ -449,10 +450,10 @@ pub(crate) struct TlsReports {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Events {
     /// How long events are kept for `sendoff events` and `GET /api/v1/events`. Without a webhook and
-    /// without this none are. Default: until every webhook has them.
+    /// without this, no events are kept. Default: until every webhook has them.
     pub(crate) keep: Quantity,
-    /// So many events may wait for webhooks, some 300 octets on disk each; beyond that the oldest are
-    /// put aside: logged, and sent by `sendoff webhook replay` only. Default: 2000000.
+    /// How many events may wait for webhooks, about 300 octets on disk each; above that, the oldest are set
+    /// aside: logged, and sent only by `sendoff webhook replay`. Default: 2000000.
     pub(crate) max_waiting: Option<Spanned<u64>>,
 }
 
@@ -465,7 +466,7 @@ pub(crate) struct Webhook {
     pub(crate) url: Text,
     /// What bodies are signed with: `whsec_` and the base64 of 24 to 64 octets (`sendoff webhook secret`).
     pub(crate) secret: Text,
-    /// A file with such secrets, one a line. Every secret signs, so that one can take another's place.
+    /// A file with such secrets, one per line. Every secret signs, so that one can replace another.
     pub(crate) secret_file: Text,
     /// Which events are sent: `accepted`, `deferred`, `delivered`, `failed`, `bounced`, `complained`,
     /// `suppressed`, `quota`. Default: all.
@@ -481,8 +482,8 @@ pub(crate) struct Webhook {
     /// Delays after consecutive failures; the last one repeats. A longer Retry-After is obeyed. Default:
     /// `["5s", "30s", "2m", "10m", "30m", "1h"]`.
     pub(crate) waits: Option<Vec<Spanned<String>>>,
-    /// Events that could not be told for so long are put aside: counted, logged, and told again by
-    /// `sendoff webhook replay` only. Default: `3d`.
+    /// Events that could not be sent for this long are set aside: counted, logged, and sent again only by
+    /// `sendoff webhook replay`. Default: `3d`.
     pub(crate) give_up: Quantity,
 }
 
@@ -502,7 +503,7 @@ pub(crate) struct DomainRule {
     pub(crate) resend_wait: Quantity,
     /// `internet` or a list of waits, instead of the general plan.
     pub(crate) plan: Option<Spanned<PlanText>>,
-    /// Recipients of the domain become recipients of this one, when mail is taken in.
+    /// Recipients of the domain become recipients of this one, when mail is accepted.
     pub(crate) convert_domain: Text,
     /// Recipients of the domain become this one.
     pub(crate) convert_address: Text,
@@ -529,16 +530,16 @@ pub(crate) struct Source {
     pub(crate) address: Text,
     /// The name said in EHLO by connections from it; DNS should have it for the address. Default: `hostname`.
     pub(crate) ehlo: Text,
-    /// Addresses of one pool stand for one another. Default: `default`.
+    /// Addresses of one pool replace each other. Default: `default`.
     pub(crate) pool: Text,
     /// Its share of the pool's messages, 0 to 1000; 0: only where no other serves. Default: 1.
     pub(crate) weight: Number,
-    /// The first day of its warm-up, in UTC, such as `2026-12-01`. Before that day nothing leaves from
-    /// it, and on each day of the plan only so much to each site; what is more leaves from others of the
-    /// pool, or waits for the next day where there is none. Default: none, no bound.
+    /// The first day of its warm-up, in UTC, such as `2026-12-01`. Before that day nothing is sent from it,
+    /// and on each day of the plan only a limited number of messages to each site; mail above that is sent
+    /// from others of the pool, or waits for the next day if there are none. Default: none, no limit.
     pub(crate) warm_up: Text,
-    /// How many mails may leave to each site on the first day, the second, and so on; after the last day
-    /// there is no limit. A mail to two recipients at a site is two. Default: 50, and twice as many each
+    /// How many messages may be sent to each site on the first day, the second, and so on; after the last
+    /// day there is no limit. A message to two recipients at a site counts as two. Default: 50, and twice as many each
     /// day for 12 days.
     pub(crate) warm_up_plan: Vec<Spanned<u32>>,
     /// A proxy that connects from the address: `socks5://ADDRESS:PORT`, or `proxy://ADDRESS:PORT`
@@ -548,7 +549,7 @@ pub(crate) struct Source {
     pub(crate) proxy_username: Text,
     /// The password there.
     pub(crate) proxy_password: Text,
-    /// A file that holds the password.
+    /// A file that contains the password.
     pub(crate) proxy_password_file: Text,
 }
 
@@ -561,7 +562,7 @@ pub(crate) struct SourceRule {
     pub(crate) user: Text,
     /// A header field, with its value (`X-Stream: news`) or with any (`X-Stream`).
     pub(crate) header: Text,
-    /// The pool that such mail leaves from; all that is given above must hold.
+    /// The pool that such mail leaves from; all conditions above must match.
     pub(crate) pool: Text,
 }
 

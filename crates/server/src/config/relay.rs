@@ -19,8 +19,8 @@ type Result<T> = std::result::Result<T, ConfigError>;
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawRelay {
-    /// A provider by its name (`sendoff relay presets`): `host`, `port` and `tls` are known then, where they are
-    /// not given. Default: none.
+    /// A provider by its name (`sendoff relay presets`): it sets `host`, `port` and `tls`, unless they are
+    /// given. Default: none.
     pub(crate) preset: Text,
     /// The server, or several in the order of preference.
     pub(crate) host: Option<Spanned<OneOrMany>>,
@@ -28,13 +28,14 @@ pub(crate) struct RawRelay {
     pub(crate) port: Option<u16>,
     /// `none`, `opportunistic`, `require`, `verify` or `implicit`. Default: `verify`.
     pub(crate) tls: Text,
-    /// Log in under this name; never in clear.
+    /// Log in with this name; never unencrypted.
     pub(crate) username: Text,
     /// The password.
     pub(crate) password: Text,
-    /// A file that holds the password.
+    /// A file that contains the password.
     pub(crate) password_file: Text,
-    /// Mechanisms that may be used; the strongest that the server offers is. Default: all known here.
+    /// Mechanisms that may be used; the strongest one that the server offers is used. Default: all that
+    /// Sendoff supports.
     pub(crate) auth: Vec<Spanned<String>>,
     /// Log in by a token instead of a password (OAuth 2): see docs/oauth.md.
     pub(crate) oauth: Option<Spanned<RawOauth>>,

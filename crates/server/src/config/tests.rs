@@ -246,7 +246,7 @@ fn errors_about_source_addresses_do_so_too() {
         ),
         (
             "[[source]]\naddress = \"127.0.0.1\"\nwarm_up = \"2026-12-01\"\nwarm_up_plan = [\n5,\n0]",
-            "sendoff.toml:6: source.warm_up_plan: 0 would let mail wait",
+            "sendoff.toml:6: source.warm_up_plan: 0 would make mail wait",
         ),
         (
             "[[source]]\naddress = \"127.0.0.1\"\n[[source]]\naddress = \"127.0.0.1\"",

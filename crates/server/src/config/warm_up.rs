@@ -101,7 +101,7 @@ pub(super) fn warm_up(raw: &raw::Source, place: &Place<'_>) -> Result<Option<War
     }
     let mails = |n: &Spanned<u32>| match *n.get_ref() {
         0 => {
-            let why = "0 would let mail wait for a day: write 1 or more";
+            let why = "0 would make mail wait for a day: write 1 or more";
             Err(place.key(n.span(), "source.warm_up_plan", why))
         }
         number => Ok(number),

@@ -173,7 +173,7 @@ fn idle_clients_beyond_all_descriptors_end_nothing() {
     let limited = ["prlimit", "--nofile=256:256"];
     let mut server = Sendoff::start_in(Scratch::new(), BINARY, config, &limited);
     let said = server.wait_for_log(
-        &[" warning ", "intake.max_connections is 2000, and 96"],
+        &[" warning ", "intake.max_connections is 2000, but only 96"],
         SOON,
     );
     assert!(said.is_some(), "{}", server.log());

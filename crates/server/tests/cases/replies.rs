@@ -270,7 +270,7 @@ fn a_rule_is_shown_with_its_reason_and_a_kind_can_suppress() {
     }
     let listed = server.run(&["replies", "list", "--kind", "greylisted"]);
     assert!(
-        listed.contains("greylisted-final: greylisted, taken as deferred"),
+        listed.contains("greylisted-final: greylisted, treated as deferred"),
         "{listed}"
     );
     send(&server, "bob@gone.example");

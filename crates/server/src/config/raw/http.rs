@@ -18,7 +18,8 @@ pub(crate) struct Console {
     /// Networks that may read metrics and health without a key; a client of a unix socket is in 127.0.0.0/8.
     /// Default: loopback.
     pub(crate) metrics_networks: Option<Vec<Spanned<String>>>,
-    /// Networks of reverse proxies, whose X-Forwarded-For or Forwarded (RFC 7239), and X-Forwarded-Proto, are believed;
+    /// Networks of reverse proxies that are trusted to set X-Forwarded-For or Forwarded (RFC 7239), and
+    /// X-Forwarded-Proto;
     /// `"unix:"` for all clients of unix sockets. Default: none.
     pub(crate) proxies: Vec<Spanned<String>>,
     /// Connections at once, to all addresses together. Default: 100.
@@ -30,7 +31,7 @@ pub(crate) struct Console {
 pub(crate) struct Http {
     /// Address and port, or `unix:` and the path of a socket, which the server's user and group may use (mode 0660).
     pub(crate) address: Text,
-    /// What is answered there: `"api"`, `"metrics"`; health always. Default: both.
+    /// What it serves: `"api"`, `"metrics"`; health always. Default: both.
     pub(crate) serves: Option<Vec<Spanned<String>>>,
     /// HTTPS; false only for loopback addresses and unix sockets. Default: true for all other addresses.
     pub(crate) tls: Option<Spanned<bool>>,

@@ -10,7 +10,7 @@ use syn::{Lit, LitStr};
 use crate::tree::TextFile;
 
 /// What stands in no page, in lower case, and what to write. A blank stands for any blank space.
-const HABITS: [(&str, &str); 22] = [
+const HABITS: [(&str, &str); 40] = [
     ("behind its", "after its"),
     ("behind that", "after that"),
     ("behind the ", "after the"),
@@ -33,6 +33,24 @@ const HABITS: [(&str, &str); 22] = [
     ("who is not logged in", "a client that has not logged in"),
     ("re-send", "retry"),
     (" is none: ", "is not a …: "),
+    ("` is no ", "is not a"),
+    ("in clear", "unencrypted"),
+    ("of no use", "cannot be used, is revoked"),
+    ("logging in here", "authentication is not available here"),
+    ("logged in already", "already authenticated"),
+    ("hold any more", "is no longer valid"),
+    ("holds until", "valid until"),
+    ("not slowed any more", "no longer slowed"),
+    ("stands alone", "bare CR or LF"),
+    ("stands twice", "appears twice"),
+    ("is there twice", "appears twice, is listed twice"),
+    ("put aside", "set aside"),
+    ("what became of", "the result of"),
+    ("how they fare", "their state"),
+    ("to be had", "available"),
+    ("wants a login", "requires a login"),
+    ("takes no login", "does not support logins"),
+    ("nobody to tell", "nobody to notify"),
 ];
 /// Crates whose texts no user reads.
 const OWN: [&str; 4] = ["bench", "fuzzing", "lab", "sim"];

@@ -45,7 +45,7 @@ const MAILS: &[(&str, &str, &str)] = &[
     (
         "bob@good.example",
         "Hello Bob",
-        "delivered at once by one of two MX hosts",
+        "delivered immediately by one of two MX hosts",
     ),
     (
         "tina@tls.example",

@@ -40,7 +40,8 @@ enabled = false
 TOML
 mkdir -m 711 "$here/data"
 start() {
-    sendoff serve >>"$here/log" 2>&1 &
+    # Not by the function: the process is to be known that is killed.
+    "$binary" --config "$here/sendoff.toml" serve >>"$here/log" 2>&1 &
     server=$!
     for _ in $(seq 1200); do
         if sendoff health >/dev/null 2>&1; then return 0; fi

@@ -9,13 +9,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-const SOURCE: &str = "crates/server/src/config/raw.rs";
+const SOURCE: &str = "crates/daemon/server/src/config/raw.rs";
 /// Where the structures stand that the first file has no room for.
-const MORE: &str = "crates/server/src/config/raw";
+const MORE: &str = "crates/daemon/server/src/config/raw";
 /// Files with further structures.
 const FURTHER: [&str; 2] = [
-    "crates/server/src/config/relay.rs",
-    "crates/server/src/config/oauth.rs",
+    "crates/daemon/server/src/config/relay.rs",
+    "crates/daemon/server/src/config/oauth.rs",
 ];
 const PAGE: &str = "docs/configuration.md";
 /// What stands above the generated part.

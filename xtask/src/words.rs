@@ -52,8 +52,6 @@ const HABITS: [(&str, &str); 40] = [
     ("takes no login", "does not support logins"),
     ("nobody to tell", "nobody to notify"),
 ];
-/// Crates whose texts no user reads.
-const OWN: [&str; 4] = ["bench", "fuzzing", "lab", "sim"];
 
 /// Habits in the pages and in the program's texts, a line each.
 pub(crate) fn check(files: &[TextFile], root: &Path) -> Result<Vec<String>> {
@@ -90,11 +88,9 @@ pub(crate) fn check(files: &[TextFile], root: &Path) -> Result<Vec<String>> {
 /// Whether users may come to read what a file says.
 fn is_said(file: &TextFile) -> bool {
     let mut parts = file.path.iter().filter_map(|part| part.to_str());
-    let is_product =
-        parts.next() == Some("crates") && parts.next().is_some_and(|c| !OWN.contains(&c));
-    let is_source = parts.next() == Some("src");
+    let is_product = parts.next() == Some("crates") && parts.next() != Some("dev");
     is_product
-        && is_source
+        && parts.nth(1) == Some("src")
         && file.is_rust()
         && !file.is_test()
         && !file.path.ends_with("conformance.rs")

@@ -29,116 +29,48 @@ pub(crate) fn owner(name: &str) -> Option<QueueId> {
 }
 
 /// A content that is durable in a file of its own and waits for its commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredBody {
+#[derive(Debug)]
+pub(crate) struct StoredBody {
     pub(crate) id: QueueId,
     pub(crate) len: u64,
     pub(crate) crc: u32,
 }
 
-impl StoredBody {
-    /// Octets of the content.
-    #[must_use]
-    pub const fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
-
-/// Writes one content in chunks; memory is bounded whatever its length. Dropped before
-/// [`BodyWriter::finish`], it leaves nothing behind.
-pub struct BodyWriter {
-    storage: Arc<dyn Storage>,
-    file: Arc<dyn File>,
-    id: QueueId,
-    len: u64,
-    crc: u32,
-    buffer: Vec<u8>,
-    finished: bool,
-}
-
-impl BodyWriter {
-    pub(crate) fn create(storage: Arc<dyn Storage>, id: QueueId) -> io::Result<Self> {
-        let file = storage.create(&file_name(id))?;
-        Ok(Self {
-            storage,
-            file,
-            id,
-            len: 0,
-            crc: 0,
-            buffer: Vec::new(),
-            finished: false,
-        })
-    }
-
-    /// Appends a chunk. Blocks on the disk now and then.
-    ///
-    /// # Errors
-    /// When the disk is full or refuses; the content is then of no use.
-    pub fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.buffer.extend_from_slice(chunk);
-        if self.buffer.len() >= BUFFER {
-            self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.write_at(&self.buffer, self.len)?;
-        self.crc = crc32c::crc32c_append(self.crc, &self.buffer);
-        self.len += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    /// Octets written so far.
-    #[must_use]
-    pub fn written(&self) -> u64 {
-        self.len + self.buffer.len() as u64
-    }
-
-    /// Makes the content durable. Blocks.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn finish(mut self) -> io::Result<StoredBody> {
-        self.flush()?;
-        self.file.sync()?;
-        self.storage.sync_dir(DIR)?;
-        self.finished = true;
-        Ok(StoredBody {
-            id: self.id,
-            len: self.len,
-            crc: self.crc,
-        })
-    }
-}
-
-impl Drop for BodyWriter {
-    fn drop(&mut self) {
-        if !self.finished {
-            // A file that stays is removed when the spool is opened next.
-            drop(self.storage.remove(&file_name(self.id)));
-        }
-    }
-}
-
-/// Writes a content that is in memory.
+/// Writes a content, durable on return; where that fails, what is there is removed when the spool is opened next, if not
+/// before.
 pub(crate) fn store(
     storage: &Arc<dyn Storage>,
     id: QueueId,
     content: &[u8],
 ) -> io::Result<StoredBody> {
-    let mut writer = BodyWriter::create(Arc::clone(storage), id)?;
-    for chunk in content.chunks(BUFFER) {
-        writer.write(chunk)?;
+    let name = file_name(id);
+    let file = storage.create(&name)?;
+    let written = write(&*file, content).and_then(|crc| {
+        storage.sync_dir(DIR)?;
+        Ok(crc)
+    });
+    match written {
+        Ok(crc) => Ok(StoredBody {
+            id,
+            len: content.len() as u64,
+            crc,
+        }),
+        Err(e) => {
+            drop(storage.remove(&name));
+            Err(e)
+        }
     }
-    writer.finish()
+}
+
+fn write(file: &dyn File, content: &[u8]) -> io::Result<u32> {
+    let (mut at, mut crc) = (0, 0);
+    for chunk in content.chunks(BUFFER) {
+        file.write_at(chunk, at)?;
+        crc = crc32c::crc32c_append(crc, chunk);
+        at += chunk.len() as u64;
+    }
+    file.sync()?;
+    Ok(crc)
 }
 
 /// Reads a content back; `None` when its checksum is wrong.

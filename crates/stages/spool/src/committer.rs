@@ -18,7 +18,7 @@ use crate::record::{
 };
 use crate::segment::FRAME_HEADER;
 use crate::shared::{Pending, Shared, lock, wait};
-use crate::spool::threads::{body_files, has_large_body};
+use crate::spool::threads::large_body;
 use crate::table::Effect;
 
 /// Bytes that one write takes at most, unless a single commit is larger.
@@ -98,8 +98,10 @@ impl Committer {
 
     /// Encodes a commit behind the group's; when the segment is full, the group is written first.
     fn add(&mut self, pending: Pending, group: &mut Vec<Encoded>) {
+        let bodies = pending.body_files(self.shared.options.inline_limit());
         let Pending {
             ops,
+            stored,
             done,
             withdrawal,
         } = pending;
@@ -110,7 +112,6 @@ impl Committer {
         }
         let intake = is_intake(&ops);
         let start = self.buffer.len();
-        let bodies = body_files(&ops, self.shared.options.inline_limit());
         let refuse = |shared: &Shared, done: Callback, e: CommitError| {
             shared.discard(&bodies, &e);
             done(Err(e));
@@ -119,7 +120,7 @@ impl Committer {
         if withdrawal.is_some_and(|w| !w.take()) {
             return refuse(&self.shared, done, CommitError::Withdrawn);
         }
-        let mut changes = match self.encode_all(ops, intake) {
+        let mut changes = match self.encode_all(ops, &stored, intake) {
             Ok(changes) => changes,
             Err(e) => {
                 self.buffer.truncate(start);
@@ -157,13 +158,16 @@ impl Committer {
     }
 
     /// Appends a commit to the buffer, when it may be made and fits.
-    fn encode_all(&mut self, ops: Vec<Op>, intake: bool) -> Result<Vec<Change>, CommitError> {
+    fn encode_all(
+        &mut self,
+        ops: Vec<Op>,
+        stored: &[StoredBody],
+        intake: bool,
+    ) -> Result<Vec<Change>, CommitError> {
         self.admit(intake)?;
         let limit = self.shared.options.inline_limit();
-        let large = ops.iter().filter(|op| has_large_body(op, limit));
-        let large: Vec<u64> = large
-            .map(|op| op.body_file(limit).map_or(0, |b| b.1))
-            .collect();
+        let large = ops.iter().filter_map(|op| large_body(op, limit));
+        let large: Vec<u64> = large.map(|(_, len)| len).collect();
         if intake && !large.is_empty() {
             self.shared.room_for_body(large.iter().sum())?;
         }
@@ -172,7 +176,7 @@ impl Committer {
         let mut changes = Vec::with_capacity(ops.len());
         for mut op in ops {
             op.bound();
-            let change = encode(&self.shared, &mut self.buffer, op);
+            let change = encode(&self.shared, &mut self.buffer, op, stored);
             changes.push(change.map_err(|e| CommitError::Full(Arc::new(e)))?);
         }
         let len = (self.buffer.len() - start) as u64;
@@ -284,17 +288,13 @@ fn take(shared: &Shared) -> Vec<Pending> {
 const fn weight(op: &Op) -> usize {
     match op {
         Op::Accept { message, .. } => 512 + message.content.len(),
-        Op::AcceptStored { .. }
-        | Op::State { .. }
-        | Op::Done { .. }
-        | Op::Control { .. }
-        | Op::Note(_) => 512,
+        Op::State { .. } | Op::Done { .. } | Op::Control { .. } | Op::Note(_) => 512,
     }
 }
 
 /// Whether a commit brings new mail and nothing else.
 pub(crate) fn is_intake(ops: &[Op]) -> bool {
-    !ops.is_empty() && ops.iter().all(Op::is_accept)
+    !ops.is_empty() && ops.iter().all(|op| matches!(op, Op::Accept { .. }))
 }
 
 fn place_of(change: &mut Change) -> Option<&mut Place> {
@@ -320,7 +320,12 @@ fn shift(changes: &mut [Change], by: usize) {
 }
 
 /// Appends an operation's record to `out`; its change has a place relative to `out`.
-fn encode(shared: &Arc<Shared>, out: &mut Vec<u8>, op: Op) -> io::Result<Change> {
+fn encode(
+    shared: &Arc<Shared>,
+    out: &mut Vec<u8>,
+    op: Op,
+    stored: &[StoredBody],
+) -> io::Result<Change> {
     let start = out.len();
     let place = |out: &Vec<u8>| Place {
         segment: 0,
@@ -333,19 +338,14 @@ fn encode(shared: &Arc<Shared>, out: &mut Vec<u8>, op: Op) -> io::Result<Change>
             states,
             token,
         } => {
+            let in_file = stored.iter().find(|body| body.id == message.id);
             if message.content.len() > shared.options.inline_limit() {
-                let stored = body::store(&shared.storage, message.id, &message.content)?;
-                encode_message(out, message, Some(&stored), states, token)
+                let body = body::store(&shared.storage, message.id, &message.content)?;
+                encode_message(out, message, Some(&body), states, token)
             } else {
-                encode_message(out, message, None, states, token)
+                encode_message(out, message, in_file, states, token)
             }
         }
-        Op::AcceptStored {
-            message,
-            body,
-            states,
-            token,
-        } => encode_message(out, message, Some(&body), states, token),
         Op::State {
             key,
             state,

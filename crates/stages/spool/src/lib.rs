@@ -176,7 +176,6 @@ mod store;
 mod table;
 
 pub use backup::{BackedUp, BackupError};
-pub use body::{BodyWriter, StoredBody};
 pub use change::{Applied, Change, MessageMeta, Place};
 pub use codec::DecodeError;
 pub use damage::{Damage, Damaged};

@@ -3,9 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use mail::{Message, QueueId, RecipientKey, RecipientState, Verdict};
+use mail::{Message, RecipientKey, RecipientState, Verdict};
 
-use crate::body::StoredBody;
 use crate::note::Note;
 
 /// One change of the durable state.
@@ -19,18 +18,6 @@ pub enum Op {
         /// The initial state of each recipient, in the envelope's order.
         states: Vec<RecipientState>,
         /// A drop's id or an idempotency key: found again with [`crate::Spool::find_token`].
-        token: Option<String>,
-    },
-    /// As `Accept`, for a mail whose content was written with [`crate::Spool::begin_body`]. The
-    /// content is removed when the commit is refused.
-    AcceptStored {
-        /// The mail; its `content` is ignored.
-        message: Message,
-        /// The content.
-        body: StoredBody,
-        /// The initial state of each recipient, in the envelope's order.
-        states: Vec<RecipientState>,
-        /// As in `Accept`.
         token: Option<String>,
     },
     /// A waiting recipient's state; without effect on one that is not waiting.
@@ -106,9 +93,6 @@ impl Op {
         match self {
             Self::Accept {
                 message, states, ..
-            }
-            | Self::AcceptStored {
-                message, states, ..
             } => {
                 message.labels.bound();
                 states.iter_mut().for_each(|s| cut_state(s, &mut None));
@@ -129,25 +113,6 @@ impl Op {
             Self::Note(Note::Later(row)) => cut(&mut row.text, Self::REPLY_MAX),
             Self::Control { .. } | Self::Note(Note::Entry { .. }) => {}
         }
-    }
-
-    /// Octets of its content, when that goes or went to a file of its own, and whose it is.
-    pub(crate) fn body_file(&self, inline_limit: usize) -> Option<(QueueId, u64)> {
-        match self {
-            Self::Accept { message, .. } if message.content.len() > inline_limit => {
-                Some((message.id, message.content.len() as u64))
-            }
-            Self::AcceptStored { message, body, .. } => Some((message.id, body.len())),
-            Self::Accept { .. }
-            | Self::State { .. }
-            | Self::Done { .. }
-            | Self::Control { .. }
-            | Self::Note(_) => None,
-        }
-    }
-
-    pub(crate) const fn is_accept(&self) -> bool {
-        matches!(self, Self::Accept { .. } | Self::AcceptStored { .. })
     }
 }
 

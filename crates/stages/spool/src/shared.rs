@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use mail::QueueId;
 
-use crate::body;
+use crate::body::{self, StoredBody};
 use crate::change::{Applied, Change};
 use crate::damage::Damaged;
 use crate::index::{Batch, Index};
@@ -23,6 +23,8 @@ use crate::table::Table;
 /// A commit that waits.
 pub(crate) struct Pending {
     pub(crate) ops: Vec<Op>,
+    /// Contents that are in files already; the mails have none in `ops`.
+    pub(crate) stored: Vec<StoredBody>,
     pub(crate) done: Callback,
     /// Whoever made it may take it back while it waits.
     pub(crate) withdrawal: Option<Withdrawal>,

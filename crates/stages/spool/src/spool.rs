@@ -10,7 +10,7 @@ use bytes::Bytes;
 use mail::{Message, QueueId, RecipientKey, RecipientState, Timestamp};
 
 use crate::ballast;
-use crate::body::{self, BodyWriter};
+use crate::body;
 use crate::change::Place;
 use crate::committer::Committer;
 use crate::damage::Damaged;
@@ -189,6 +189,7 @@ impl Spool {
         // order; a commit of nothing is answered behind those before it.
         let pending = Pending {
             ops: Vec::new(),
+            stored: Vec::new(),
             done: Box::new(move |_| tell.send(()).unwrap_or_default()),
             withdrawal: None,
         };
@@ -229,19 +230,6 @@ impl Spool {
             }
             Work::Threads { .. } => false,
         }
-    }
-
-    /// Begins a content that is written in chunks before its commit ([`Op::AcceptStored`]).
-    ///
-    /// # Errors
-    /// When the disk refuses or has less room than the reserve.
-    pub fn begin_body(&self, id: QueueId) -> std::io::Result<BodyWriter> {
-        match self.shared.room_for_body(0) {
-            Ok(()) => {}
-            Err(CommitError::Full(e)) => return Err(e.kind().into()),
-            Err(e) => return Err(std::io::Error::other(e)),
-        }
-        BodyWriter::create(Arc::clone(&self.shared.storage), id)
     }
 
     /// Reads a message that waits; `None` when it has no waiting recipient any more. Blocks on the

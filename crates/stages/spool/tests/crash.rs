@@ -71,9 +71,7 @@ impl Model {
                         None => self.entries.remove(name),
                     };
                 }
-                Op::AcceptStored { .. } | Op::Note(Note::Later(_)) => {
-                    unreachable!("not in this workload")
-                }
+                Op::Note(Note::Later(_)) => unreachable!("not in this workload"),
             }
         }
     }

@@ -67,13 +67,13 @@ pub(super) fn enqueue(shared: &Shared, pending: Pending) {
     let mut queue = lock(&shared.queue);
     if queue.closing {
         drop(queue);
-        let bodies = body_files(&pending.ops, shared.options.inline_limit());
+        let bodies = pending.body_files(shared.options.inline_limit());
         shared.discard(&bodies, &CommitError::Closed);
         return (pending.done)(Err(CommitError::Closed));
     }
     if shared.refuses_mail() && is_intake(&pending.ops) {
         drop(queue);
-        let bodies = body_files(&pending.ops, shared.options.inline_limit());
+        let bodies = pending.body_files(shared.options.inline_limit());
         let why = lock(&shared.feed).failed.clone().unwrap_or_default();
         let error = CommitError::Behind(why.into());
         shared.discard(&bodies, &error);
@@ -84,69 +84,57 @@ pub(super) fn enqueue(shared: &Shared, pending: Pending) {
     shared.queue_changed.notify_one();
 }
 
-pub(crate) const fn has_large_body(op: &Op, limit: usize) -> bool {
-    matches!(op, Op::Accept { message, .. } if message.content.len() > limit)
+/// Octets of the content that goes to a file of its own, and whose it is.
+pub(crate) fn large_body(op: &Op, limit: usize) -> Option<(QueueId, u64)> {
+    match op {
+        Op::Accept { message, .. } if message.content.len() > limit => {
+            Some((message.id, message.content.len() as u64))
+        }
+        Op::Accept { .. }
+        | Op::State { .. }
+        | Op::Done { .. }
+        | Op::Control { .. }
+        | Op::Note(_) => None,
+    }
 }
 
-/// The mails of a commit whose content is in a file.
-pub(crate) fn body_files(ops: &[Op], inline_limit: usize) -> Vec<QueueId> {
-    let files = ops.iter().filter_map(|op| op.body_file(inline_limit));
-    files.map(|(id, _)| id).collect()
+impl Pending {
+    /// The mails whose content goes to a file, or is in one.
+    pub(crate) fn body_files(&self, limit: usize) -> Vec<QueueId> {
+        let large = self.ops.iter().filter_map(|op| large_body(op, limit));
+        let stored = self.stored.iter().map(|body| body.id);
+        stored.chain(large.map(|(id, _)| id)).collect()
+    }
 }
 
 /// Writes the large contents of a commit to files, all or none.
-fn store_bodies(shared: &Arc<Shared>, pending: Pending) {
-    let Pending {
-        ops,
-        done,
-        withdrawal,
-    } = pending;
+fn store_bodies(shared: &Arc<Shared>, mut pending: Pending) {
     let limit = shared.options.inline_limit();
-    let bodies = body_files(&ops, limit);
-    let large = ops.iter().filter(|op| has_large_body(op, limit));
-    let large = large.filter_map(|op| op.body_file(limit));
-    if is_intake(&ops)
+    let bodies = pending.body_files(limit);
+    let large = pending.ops.iter().filter_map(|op| large_body(op, limit));
+    if is_intake(&pending.ops)
         && let Err(e) = shared.room_for_body(large.map(|(_, len)| len).sum())
     {
         shared.discard(&bodies, &e);
-        return done(Err(e));
+        return (pending.done)(Err(e));
     }
-    let mut stored = Vec::with_capacity(ops.len());
-    for op in ops {
-        match op {
-            Op::Accept {
-                mut message,
-                states,
-                token,
-            } if message.content.len() > limit => {
-                let content = std::mem::take(&mut message.content);
-                match body::store(&shared.storage, message.id, &content) {
-                    Ok(body) => stored.push(Op::AcceptStored {
-                        message,
-                        body,
-                        states,
-                        token,
-                    }),
-                    Err(e) => {
-                        let e = CommitError::Full(Arc::new(e));
-                        shared.discard(&bodies, &e);
-                        return done(Err(e));
-                    }
-                }
+    for op in &mut pending.ops {
+        let Op::Accept { message, .. } = op else {
+            continue;
+        };
+        if message.content.len() <= limit {
+            continue;
+        }
+        let content = std::mem::take(&mut message.content);
+        match body::store(&shared.storage, message.id, &content) {
+            Ok(body) => pending.stored.push(body),
+            Err(e) => {
+                let e = CommitError::Full(Arc::new(e));
+                shared.discard(&bodies, &e);
+                return (pending.done)(Err(e));
             }
-            op @ (Op::Accept { .. }
-            | Op::AcceptStored { .. }
-            | Op::State { .. }
-            | Op::Done { .. }
-            | Op::Control { .. }
-            | Op::Note(_)) => stored.push(op),
         }
     }
-    let pending = Pending {
-        ops: stored,
-        done,
-        withdrawal,
-    };
     enqueue(shared, pending);
 }
 

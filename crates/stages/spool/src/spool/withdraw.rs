@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, mpsc};
 
-use super::threads::{enqueue, has_large_body};
+use super::threads::{enqueue, large_body};
 use super::{Spool, Work};
 use crate::op::{Callback, CommitError, Op};
 use crate::shared::{Pending, lock};
@@ -56,6 +56,7 @@ impl Spool {
     pub(super) fn send(&self, ops: Vec<Op>, done: Callback, withdrawal: Option<Withdrawal>) {
         let pending = Pending {
             ops,
+            stored: Vec::new(),
             done,
             withdrawal,
         };
@@ -63,7 +64,7 @@ impl Spool {
             && pending
                 .ops
                 .iter()
-                .any(|op| has_large_body(op, self.shared.options.inline_limit()))
+                .any(|op| large_body(op, self.shared.options.inline_limit()).is_some())
         {
             let bodies = lock(bodies);
             match bodies.as_ref().map(|b| b.send(pending)) {

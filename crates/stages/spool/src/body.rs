@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mail::QueueId;
 
-use crate::damage::QUARANTINE_DIR;
+use crate::quarantine::QUARANTINE_DIR;
 use crate::storage::{File, Storage, read_range};
 
 /// The directory of these files.

@@ -1,14 +1,8 @@
-//! What is damaged on disk: how it is told, and where its octets are kept.
+//! What is damaged, as it is reported.
 
 use std::fmt;
-use std::io;
 
 use mail::{QueueId, RecipientKey};
-
-use crate::storage::Storage;
-
-/// Where damaged parts of the log are kept.
-pub(crate) const QUARANTINE_DIR: &str = "quarantine";
 
 /// What of a mail is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,15 +29,6 @@ pub struct Damaged {
 }
 
 impl Damaged {
-    /// A message that an earlier run lost.
-    pub(crate) fn known(id: QueueId) -> Self {
-        Self {
-            what: Damage::Message(id),
-            file: QUARANTINE_DIR.to_owned(),
-            missing: false,
-        }
-    }
-
     /// The mail.
     #[must_use]
     pub const fn id(&self) -> QueueId {
@@ -79,17 +64,4 @@ impl fmt::Display for Damaged {
             }
         }
     }
-}
-
-/// The name of the copy of a part of a segment.
-pub(crate) fn file_name(segment: &str, from: usize, to: usize) -> String {
-    format!("{QUARANTINE_DIR}/{segment}.{from}-{to}")
-}
-
-/// Copies damaged octets, durably.
-pub(crate) fn keep(storage: &dyn Storage, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let file = storage.create(name)?;
-    file.write_at(bytes, 0)?;
-    file.sync()?;
-    storage.sync_dir(QUARANTINE_DIR)
 }

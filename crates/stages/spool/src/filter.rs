@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mail::{Destination, QueueId, ReplyKind, Status, Timestamp, parse_duration};
 
-use crate::index::Row;
+use crate::row::Row;
 
 /// Which waiting recipients; the default is all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

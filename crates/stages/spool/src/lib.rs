@@ -166,8 +166,10 @@ mod list;
 mod note;
 mod op;
 mod options;
+mod quarantine;
 mod record;
 mod replay;
+mod row;
 mod segment;
 mod shared;
 mod spool;
@@ -184,14 +186,12 @@ pub use event::{
     StoredEvent,
 };
 pub use filter::{Filter, Kinds};
-pub use index::{
-    AttemptRow, HistoryFilter, HistoryFound, HistoryRow, Index, IndexError, MemoryIndex, Page, Row,
-    Sort, SqliteIndex, Waiting,
-};
+pub use index::{HistoryFound, Index, IndexError, MemoryIndex, SqliteIndex};
 pub use note::{LaterRow, Note};
 pub use op::{Callback, CommitError, Op};
 pub use options::Options;
 pub use replay::{Missing, OpenError, Quarantined, Recovered};
+pub use row::{AttemptRow, HistoryFilter, HistoryRow, Page, Row, Sort, Waiting};
 pub use segment::FORMAT_VERSION;
 pub use spool::withdraw::Withdrawal;
 pub use spool::{Behind, ReadError, Space, Spool, SpoolStats};

@@ -10,7 +10,11 @@ use mail::{Envelope, Labels, Message, QueueId, RecipientKey, RecipientState, Tim
 use crate::codec::{DecodeError, Reader, put_bytes, put_opt_str, put_str, put_varint};
 use crate::note::Note;
 
+mod events;
+mod notes;
 mod values;
+
+pub(crate) use events::{about, event_bytes, event_from, origin_bytes, origin_from};
 
 use values::{
     get_envelope, get_state, get_terms, get_verdict, put_envelope, put_state, put_terms,
@@ -202,7 +206,7 @@ pub(crate) fn put_gone(out: &mut Vec<u8>, id: QueueId) {
 }
 
 pub(crate) fn put_note(out: &mut Vec<u8>, note: &Note) {
-    framed(out, KIND_NOTE, |out| note.put(out));
+    framed(out, KIND_NOTE, |out| notes::put_fields(out, note));
 }
 
 fn put_key(out: &mut Vec<u8>, key: RecipientKey) {
@@ -301,7 +305,7 @@ pub(crate) fn decode(kind: u8, payload: &[u8]) -> Result<Record<'_>, DecodeError
         KIND_GONE => Record::Gone {
             id: QueueId::from_u64(r.u64()?),
         },
-        KIND_NOTE => Record::Note(Note::get(r)?),
+        KIND_NOTE => Record::Note(notes::get_fields(r)?),
         _ => Record::Other,
     })
 }

@@ -12,12 +12,13 @@ use mail::QueueId;
 
 use crate::body;
 use crate::change::{Applied, Change, Place};
-use crate::damage::{Damaged, QUARANTINE_DIR};
+use crate::damage::Damaged;
 use crate::index::{Batch, HistoryFound, Index, IndexError, Known, net_effect};
 use crate::lane::{Active, LaneWriter, segment_name};
 use crate::list::SegmentList;
 use crate::op::Op;
 use crate::options::Options;
+use crate::quarantine::{self, QUARANTINE_DIR};
 use crate::record::records;
 use crate::segment::{Found, Lane, PAGE, Sealed, SegmentHeader, Walk, walk};
 use crate::storage::{File, Storage, read_around, read_around_in};
@@ -223,7 +224,7 @@ impl Replay<'_> {
             .lost()
             .into_iter()
             .filter(|id| !told.contains(id));
-        damaged.extend(known.map(Damaged::known));
+        damaged.extend(known.map(quarantine::known));
         Ok(Start {
             table: std::mem::take(&mut self.table),
             hot,

@@ -15,13 +15,14 @@ use crate::change::Place;
 use crate::committer::Committer;
 use crate::damage::Damaged;
 use crate::filter::Filter;
-use crate::index::{AttemptRow, HistoryFilter, HistoryRow, Index, IndexError, Page, Row, Waiting};
+use crate::index::{Index, IndexError};
 use crate::keeper::Keeper;
 use crate::lane::refill;
 use crate::op::{Callback, CommitError, Op};
 use crate::options::Options;
 use crate::record::{Body, Record, single};
 use crate::replay::{OpenError, Recovered, Start, start};
+use crate::row::{AttemptRow, HistoryFilter, HistoryRow, Page, Row, Waiting};
 use crate::shared::{Counters, Feed, Pending, Pool, Queue, Shared, lock};
 use crate::storage::{Storage, read_range};
 

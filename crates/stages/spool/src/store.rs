@@ -9,9 +9,10 @@ use mail::{Message, QueueId, RecipientKey, RecipientState, Timestamp};
 
 use crate::event::{EventBounds, EventWish, PastEvents, StoredEvent};
 use crate::filter::Filter;
-use crate::index::{AttemptRow, HistoryFilter, HistoryRow, IndexError, Page, Row, Waiting};
+use crate::index::IndexError;
 use crate::note::LaterRow;
 use crate::op::{Callback, CommitError, Op};
+use crate::row::{AttemptRow, HistoryFilter, HistoryRow, Page, Row, Waiting};
 use crate::spool::{ReadError, Spool};
 
 /// A store of the queue.

@@ -6,6 +6,7 @@ use super::net::{Batch, Happening};
 use super::{IndexError, RecipientKey, Timestamp};
 use crate::event::{Event, EventAbout, EventKinds, EventWish, Happened};
 use crate::note::Note;
+use crate::record::about;
 
 /// What has to be looked up for it.
 pub(super) trait Lookup {
@@ -83,7 +84,7 @@ pub(super) fn gather(
             },
         };
         let about = match meta {
-            Some(meta) => EventAbout::of(meta, key.recipient),
+            Some(meta) => about(meta, key.recipient),
             None => lookup.about(*key)?,
         };
         if let Some(about) = about {

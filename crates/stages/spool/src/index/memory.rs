@@ -5,12 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::events::{Lookup, gather};
 use super::{
-    Applied, Arc, AttemptRow, BTreeMap, Batch, Filter, HistoryFilter, HistoryRow, Index,
-    IndexError, Known, LaterRow, MessageMeta, NetMessage, Page, Place, QueueId, RecipientKey,
-    RecipientState, Row, Sort, Timestamp, Waiting, row,
+    Applied, Arc, BTreeMap, Batch, Filter, Index, IndexError, Known, LaterRow, MessageMeta,
+    NetMessage, Place, QueueId, RecipientKey, RecipientState, Timestamp, row,
 };
 use super::{EventBounds, EventWish, PastEvents, StoredEvent};
 use crate::event::{Event, EventAbout, Happened};
+use crate::record;
+use crate::row::{AttemptRow, HistoryFilter, HistoryRow, Page, Row, Sort, Waiting};
 
 /// An index that lives as long as this value, and so survives the spool that used it: as two
 /// durable files would.
@@ -86,14 +87,14 @@ impl Inner {
     fn apply_events(&mut self, batch: &Batch) -> Result<(), IndexError> {
         for meta in batch.messages.values().filter_map(|m| m.meta.as_ref()) {
             let all = (0..meta.envelope.recipients.len() as u32).filter_map(|n| {
-                let about = EventAbout::of(meta, n)?;
+                let about = record::about(meta, n)?;
                 Some((about.key, about))
             });
             self.events.about.extend(all);
         }
         for meta in batch.finished.iter().filter_map(|f| f.meta.as_ref()) {
             let all = (0..meta.envelope.recipients.len() as u32).filter_map(|n| {
-                let about = EventAbout::of(meta, n)?;
+                let about = record::about(meta, n)?;
                 Some((about.key, about))
             });
             self.events.about.extend(all);

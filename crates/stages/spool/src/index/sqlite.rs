@@ -12,11 +12,12 @@ use std::thread;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 
 use super::{
-    Applied, AttemptRow, Batch, Filter, HistoryFilter, HistoryFound, HistoryRow, Index, IndexError,
-    Known, LaterRow, Page, Place, QueueId, RecipientKey, Row, Timestamp, Waiting,
+    Applied, Batch, Filter, HistoryFound, Index, IndexError, Known, LaterRow, Place, QueueId,
+    RecipientKey, Timestamp,
 };
 use crate::event::{EventBounds, EventWish, PastEvents, StoredEvent};
 use crate::record::{given_from, terms_from, verdict_from};
+use crate::row::{AttemptRow, HistoryFilter, HistoryRow, Page, Row, Waiting};
 
 mod condition;
 mod events;

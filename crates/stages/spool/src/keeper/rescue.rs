@@ -14,8 +14,9 @@ use mail::{
 use super::{Expected, Keeper, Load, StateFiles, Victim};
 use crate::body;
 use crate::change::{Change, Place};
-use crate::damage::{self, Damage, Damaged, QUARANTINE_DIR};
+use crate::damage::{Damage, Damaged};
 use crate::lane::{WriteError, segment_name};
+use crate::quarantine::{self, QUARANTINE_DIR};
 use crate::record::{MessageRecord, Record, put_control, put_done, single};
 use crate::segment::PAGE;
 use crate::shared::{Shared, lock};
@@ -160,15 +161,15 @@ impl Keeper {
         }
         for (from, to) in &ranges {
             let part = bytes.get(*from..(*to).min(bytes.len()));
-            let name = damage::file_name(&segment, *from, *to);
-            damage::keep(storage, &name, part.unwrap_or_default())?;
+            let name = quarantine::file_name(&segment, *from, *to);
+            quarantine::keep(storage, &name, part.unwrap_or_default())?;
         }
         let file_of = |place: &Place| {
             let at = place.offset as usize;
             let range = ranges.iter().find(|(from, to)| (*from..*to).contains(&at));
             range.map_or_else(
                 || QUARANTINE_DIR.to_owned(),
-                |(from, to)| damage::file_name(&segment, *from, *to),
+                |(from, to)| quarantine::file_name(&segment, *from, *to),
             )
         };
         for id in lost.iter().filter_map(|(_, holder)| message_of(holder)) {
@@ -254,8 +255,8 @@ impl Keeper {
                 continue;
             }
             let segment = segment_name(header.lane, header.number);
-            let name = damage::file_name(&segment, from, from + len);
-            damage::keep(&*self.shared.storage, &name, &bytes)?;
+            let name = quarantine::file_name(&segment, from, from + len);
+            quarantine::keep(&*self.shared.storage, &name, &bytes)?;
             told.push(Damaged {
                 what: Damage::State(key),
                 file: name,

@@ -6,7 +6,7 @@ use mail::QueueId;
 
 use super::{OpenError, Quarantined, Replay, io_error};
 use crate::body;
-use crate::damage::{self, QUARANTINE_DIR};
+use crate::quarantine::{self, QUARANTINE_DIR};
 use crate::segment::{FORMAT_VERSION, HeaderCheck, Lane, PAGE, SegmentHeader};
 use crate::shared::Ready;
 use crate::storage::{File, read_around};
@@ -196,13 +196,13 @@ impl Replay<'_> {
         if from >= to {
             return Ok(());
         }
-        let file_name = damage::file_name(name, from, to);
+        let file_name = quarantine::file_name(name, from, to);
         let bytes = bytes.get(from..to.min(bytes.len())).unwrap_or_default();
         if self.storage.open(&file_name).is_ok() {
             // Told when it was found.
             return Ok(());
         }
-        damage::keep(self.storage, &file_name, bytes)
+        quarantine::keep(self.storage, &file_name, bytes)
             .map_err(io_error("copy a damaged part of the log to the quarantine"))?;
         self.recovered.quarantined.push(Quarantined {
             file: file_name,

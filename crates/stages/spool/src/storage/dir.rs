@@ -50,7 +50,7 @@ pub enum OpenDirError {
 
 /// Says which process has the directory.
 const LOCK: &str = "lock";
-const DIRECTORIES: [&str; 2] = [crate::body::DIR, crate::damage::QUARANTINE_DIR];
+const DIRECTORIES: [&str; 2] = [crate::body::DIR, crate::quarantine::QUARANTINE_DIR];
 
 impl DirStorage {
     /// Takes the directory `root`, creating it when there is none, readable by its owner alone.

@@ -2,11 +2,12 @@
 
 use rusqlite::types::Value;
 
-use super::super::{Filter, HistoryFilter, Page, Sort, Timestamp};
+use super::super::{Filter, Timestamp};
 use super::functions::{HAS_METADATA, HAS_TAG};
 use super::{DONE, KEY, time_to_sql, to_sql};
 use crate::filter::{Comparison, Term};
 use crate::record::outcome_code;
+use crate::row::{HistoryFilter, Page, Sort};
 
 pub(super) struct Condition {
     pub(super) sql: String,

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::event::{
     Event, EventAbout, EventBounds, EventKinds, EventWish, Happened, PastEvents, StoredEvent,
-    origin_from,
 };
 use crate::note::LaterRow;
+use crate::record::{event_bytes, event_from, origin_from};
 
 /// How far events are kept: up to which frame of which log, and the last place given.
 struct Seen {
@@ -146,7 +146,7 @@ pub(super) fn insert(
         let at = event.at().map_or(0, time_to_sql);
         let submitter = event.about.as_ref().map(|about| about.submitter.as_str());
         let submitter = submitter.filter(|name| name.starts_with(KEY));
-        insert.execute(params![to_sql(last), at, event.to_bytes(), submitter])?;
+        insert.execute(params![to_sql(last), at, event_bytes(event), submitter])?;
     }
     let sql = "UPDATE event_state SET spool = ?, hot = ?, last = ?";
     let mut state = transaction.prepare_cached(sql)?;
@@ -184,7 +184,7 @@ fn stored(mut rows: rusqlite::Rows<'_>) -> Result<Vec<StoredEvent>, IndexError> 
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let content = row.get_ref(1)?.as_blob_or_null().unwrap_or_default();
-        let event = Event::from_bytes(content.unwrap_or_default());
+        let event = event_from(content.unwrap_or_default());
         found.push(StoredEvent {
             place: row.get::<_, i64>(0)?.unsigned_abs(),
             event: event.map_err(|e| IndexError::Damaged(e.to_string()))?,

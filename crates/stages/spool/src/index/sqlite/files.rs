@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::IndexError;
-use crate::damage::QUARANTINE_DIR;
+use crate::quarantine::QUARANTINE_DIR;
 
 pub(super) const INDEX_FILE: &str = "index.db";
 pub(super) const HISTORY_FILE: &str = "history.db";

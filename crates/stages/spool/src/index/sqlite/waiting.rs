@@ -4,9 +4,10 @@ use rusqlite::OptionalExtension;
 
 use super::condition::{history_condition, order_by, waiting_condition};
 use super::{
-    Filter, HISTORY_FILE, HistoryFilter, INDEX_FILE, IndexError, Page, Row, SqliteIndex, Timestamp,
-    WAITING_COLUMNS, WAITING_TABLES, connect, time_from, time_to_sql, to_sql, waiting_row,
+    Filter, HISTORY_FILE, INDEX_FILE, IndexError, SqliteIndex, Timestamp, WAITING_COLUMNS,
+    WAITING_TABLES, connect, time_from, time_to_sql, to_sql, waiting_row,
 };
+use crate::row::{HistoryFilter, Page, Row};
 
 /// The code of a recipient that waits and is not held.
 const WAITING: i64 = 0;

@@ -14,9 +14,9 @@ use rusqlite::{Connection, Row as SqlRow};
 
 use super::files::{INDEX_FILE, connect};
 use super::{
-    DONE, IndexError, Known, QueueId, Waiting, destination, key, place, small, status, terms,
-    time_from,
+    DONE, IndexError, Known, QueueId, destination, key, place, small, status, terms, time_from,
 };
+use crate::row::Waiting;
 
 /// Parts that the ids are cut into.
 const PARTS: u64 = 256;

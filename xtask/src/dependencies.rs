@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use crate::licences;
 
 /// The stages, and what lies below them.
-const STAGES: [&str; 9] = [
-    "mail", "smtp", "intake", "sign", "spool", "schedule", "route", "deliver", "notify",
+const STAGES: [&str; 10] = [
+    "mail", "smtp", "intake", "sign", "store", "spool", "schedule", "route", "deliver", "notify",
 ];
 /// What no stage may reach, by the beginnings of names.
 const SHELL: [&str; 4] = ["tokio", "hickory", "rustls", "socket2"];

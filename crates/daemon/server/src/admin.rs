@@ -13,7 +13,7 @@ use ops::{
     Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView,
     report_of,
 };
-use spool::{HistoryFilter, HistoryRow, LaterRow, Page};
+use store::{HistoryFilter, HistoryRow, LaterRow, Page};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
@@ -204,7 +204,7 @@ async fn back_up(shared: &Arc<Shared>, directory: String, who: &str) -> Result<A
     let to = directory.clone();
     let made = tokio::task::spawn_blocking(move || {
         let settings = handles.settings();
-        backup::make(&settings.config, &handles.spool, Path::new(&to))
+        backup::make(&settings.config, &*handles.store, Path::new(&to))
     });
     let made = made.await.map_err(|e| e.to_string())?;
     let line = shared.journal.line(net::now(), "action").field("who", who);
@@ -257,7 +257,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, String> {
     let shared = Arc::clone(shared);
     let task = tokio::task::spawn_blocking(move || {
-        shared.spool.flush_index().map_err(|e| e.to_string())?;
+        shared.store.catch_up().map_err(|e| e.to_string())?;
         work(&shared)
     });
     task.await.map_err(|e| e.to_string())?
@@ -269,7 +269,7 @@ pub(crate) async fn keys(
 ) -> Result<Vec<RecipientKey>, String> {
     blocking(shared, move |shared| {
         let kinds = known::kinds(&shared.settings());
-        selection.keys(&shared.spool, &kinds, net::now())
+        selection.keys(&*shared.store, &kinds, net::now())
     })
     .await
 }
@@ -280,7 +280,7 @@ async fn count(shared: &Arc<Shared>, selection: Selection) -> Result<u64, String
     }
     blocking(shared, move |shared| {
         let filter = selection.filter(&known::kinds(&shared.settings()))?;
-        let counted = shared.spool.count(&filter, net::now());
+        let counted = shared.store.count(&filter, net::now());
         counted.map_err(|e| e.to_string())
     })
     .await
@@ -295,7 +295,7 @@ pub(crate) async fn list(
     let rows = blocking(shared, move |shared| {
         let filter = selection.filter(&known::kinds(&shared.settings()))?;
         shared
-            .spool
+            .store
             .query(&filter, page, net::now())
             .map_err(|e| e.to_string())
     })
@@ -327,7 +327,7 @@ fn history(shared: &Shared, id: QueueId) -> Result<Vec<HistoryRow>, String> {
         id: Some(id),
         ..HistoryFilter::default()
     };
-    let found = shared.spool.history(&filter, 0, HISTORY_MAX);
+    let found = shared.store.history(&filter, 0, HISTORY_MAX);
     let mut found = found.map_err(|e| e.to_string())?;
     found.sort_by_key(|row| row.key);
     Ok(found)
@@ -342,9 +342,9 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
     let queue_id = parse_id(id)?;
     let waiting = list(shared, Selection::Ids(vec![id.to_owned()]), Page::ALL).await?;
     let (message, history, mut later) = blocking(shared, move |shared| {
-        let message = shared.spool.read(queue_id).map_err(|e| e.to_string())?;
+        let message = shared.store.read(queue_id).map_err(|e| e.to_string())?;
         let history = history(shared, queue_id)?;
-        let later = shared.spool.later(queue_id).map_err(|e| e.to_string())?;
+        let later = shared.store.later(queue_id).map_err(|e| e.to_string())?;
         Ok((message, history, later))
     })
     .await?;
@@ -429,7 +429,7 @@ async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
         .flat_map(|m| m.waiting.iter().map(|w| (w.number, w.recipient.clone())))
         .collect();
     let (rows, history) = blocking(shared, move |shared| {
-        let rows = shared.spool.attempts(queue_id).map_err(|e| e.to_string())?;
+        let rows = shared.store.attempts(queue_id).map_err(|e| e.to_string())?;
         let history = history(shared, queue_id)?;
         Ok((rows, history))
     })
@@ -466,7 +466,7 @@ async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
 async fn export(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
     let queue_id = parse_id(id)?;
     let found = blocking(shared, move |shared| {
-        shared.spool.read(queue_id).map_err(|e| e.to_string())
+        shared.store.read(queue_id).map_err(|e| e.to_string())
     })
     .await?;
     let Some(message) = found else {
@@ -503,18 +503,19 @@ async fn stats(shared: &Shared) -> Result<Answer, String> {
     }
     let listed = shared.settings().policy.suppressed.len() as u64;
     figures.insert("suppressed_recipients".to_owned(), listed.into());
-    let s = shared.spool.stats();
+    let s = shared.store.figures();
+    let log = s.log.unwrap_or_default();
     let spool = [
         ("waiting", s.waiting),
         ("future", gauges.future),
         ("messages", s.messages),
         ("spool_bytes_written", s.bytes_written),
-        ("spool_bytes_moved", s.bytes_moved),
+        ("spool_bytes_moved", log.bytes_moved),
         ("spool_commits", s.commits),
-        ("spool_syncs", s.syncs),
-        ("spool_hot_segments", s.hot_segments),
-        ("spool_cold_segments", s.cold_segments),
-        ("spool_reclaimed", s.reclaimed),
+        ("spool_syncs", log.syncs),
+        ("spool_hot_segments", log.hot_segments),
+        ("spool_cold_segments", log.cold_segments),
+        ("spool_reclaimed", log.reclaimed),
         ("spool_index_backlog", s.index_backlog),
         ("log_lines_lost", shared.journal.lost()),
         ("own_faults", shared.faults.count()),
@@ -531,7 +532,7 @@ async fn stats(shared: &Shared) -> Result<Answer, String> {
     if let Some(why) = shared.reloads.refused() {
         figures.insert("reload_refused".to_owned(), why.into());
     }
-    if let Some(behind) = shared.spool.behind() {
+    if let Some(behind) = shared.store.health().behind {
         figures.insert("trouble".to_owned(), unwritten::trouble(&behind).into());
     }
     Ok(Answer::Stats(figures))

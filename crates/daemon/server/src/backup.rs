@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use mail::Status;
 use ops::Answer;
 use serde::{Deserialize, Serialize};
-use spool::{Filter, Op, Spool};
+use store::{Filter, Op, Store};
 
 use crate::config::Config;
 use crate::{drops, rights, run};
@@ -43,8 +43,8 @@ struct Mark {
     waiting: u64,
 }
 
-/// Makes a backup of the queue that `spool` has open. Blocks.
-pub(crate) fn make(config: &Config, spool: &Spool, to: &Path) -> Result<Answer> {
+/// Makes a backup of the queue that `store` has open. Blocks.
+pub(crate) fn make(config: &Config, store: &dyn Store, to: &Path) -> Result<Answer> {
     let new = fs::DirBuilder::new().recursive(true).mode(0o700).create(to);
     new.with_context(|| format!("creating {} (is the server allowed to write there? In its sandbox, only in data_dir and sandbox.paths)", to.display()))?;
     if fs::read_dir(to)?.next().is_some() {
@@ -55,7 +55,7 @@ pub(crate) fn make(config: &Config, spool: &Spool, to: &Path) -> Result<Answer> 
     }
     // A drop that is taken from now on is in the queue's copy, and known there by its token.
     copy_drops(config, &to.join(DROPS))?;
-    let made = spool.backup(&to.join(SPOOL))?;
+    let made = store.backup(&to.join(SPOOL))?;
     copy_data(config, to)?;
     if let Some(path) = &config.path {
         copy_file(path, &to.join("sendoff.toml")).with_context(|| copying(path))?;
@@ -332,20 +332,20 @@ fn remove_tree(path: &Path) -> Result<()> {
 }
 
 /// What is wrong with the copy of a queue: each mail in it is read.
-fn faults_of(recovered: &spool::Recovered, spool: &Spool, mark: &Mark) -> Vec<String> {
+fn faults_of(recovered: &spool::Recovered, store: &dyn Store, mark: &Mark) -> Vec<String> {
     let mut faults: Vec<String> = Vec::new();
     let missing = recovered.missing.iter();
     faults.extend(missing.map(|m| format!("{m} is missing")));
     let damaged = recovered.quarantined.iter();
     faults.extend(damaged.map(|q| format!("{} is damaged at octet {}", q.segment, q.from)));
-    let keys = spool.keys(&Filter::all(), net::now());
+    let keys = store.keys(&Filter::all(), net::now());
     match keys {
         Err(error) => faults.push(error.to_string()),
         Ok(keys) => {
             let mut ids: Vec<_> = keys.iter().map(|key| key.id).collect();
             ids.dedup();
             for id in ids {
-                match spool.read(id) {
+                match store.read(id) {
                     Ok(Some(_)) => {}
                     Ok(None) => faults.push(format!("mail {id} cannot be found")),
                     Err(error) => faults.push(error.to_string()),
@@ -362,12 +362,12 @@ fn faults_of(recovered: &spool::Recovered, spool: &Spool, mark: &Mark) -> Vec<St
     faults
 }
 
-fn hold_all(spool: &Spool) -> Result<()> {
-    let keys = spool.keys(&Filter::all(), net::now())?;
+fn hold_all(store: &dyn Store) -> Result<()> {
+    let keys = store.keys(&Filter::all(), net::now())?;
     for some in keys.chunks(HELD_AT_ONCE) {
         let mut ops = Vec::with_capacity(some.len());
         for key in some {
-            let Some(mut state) = spool.state(*key)? else {
+            let Some(mut state) = store.state(*key)? else {
                 continue;
             };
             state.status = Status::Held;
@@ -377,7 +377,7 @@ fn hold_all(spool: &Spool) -> Result<()> {
                 transcript: None,
             });
         }
-        spool.commit_wait(ops)?;
+        store.commit_wait(ops)?;
     }
     Ok(())
 }

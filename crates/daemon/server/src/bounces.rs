@@ -13,7 +13,7 @@ use mail::{
     Submitter,
 };
 use notify::read::{Action, Complaint, Fate, Returned};
-use spool::{CommitError, HistoryFilter, LaterRow, Note, Op};
+use store::{HistoryFilter, LaterRow, Note, Op, Remedy};
 
 use crate::event::Event;
 use crate::queue::failed;
@@ -138,10 +138,10 @@ fn original(shared: &Shared, id: QueueId) -> Result<Original, String> {
         id: Some(id),
         ..HistoryFilter::default()
     };
-    shared.spool.flush_index().map_err(|e| e.to_string())?;
-    let rows = shared.spool.history(&filter, 0, ROWS_MAX);
+    shared.store.catch_up().map_err(|e| e.to_string())?;
+    let rows = shared.store.history(&filter, 0, ROWS_MAX);
     let rows = rows.map_err(|e| e.to_string())?;
-    let named = |row: &spool::HistoryRow| {
+    let named = |row: &store::HistoryRow| {
         let address = Address::parse(&row.recipient).ok()?;
         Some((row.key.recipient, address))
     };
@@ -153,7 +153,7 @@ fn original(shared: &Shared, id: QueueId) -> Result<Original, String> {
         user: rows.first().map(|row| row.submitter.clone()),
         recipients: rows.iter().filter_map(named).collect(),
     };
-    if let Some(waiting) = shared.spool.read(id).map_err(|e| e.to_string())? {
+    if let Some(waiting) = shared.store.read(id).map_err(|e| e.to_string())? {
         let envelope = waiting.envelope;
         let all = (0..).zip(&envelope.recipients);
         found.recipients = all.map(|(n, r)| (n, r.address.clone())).collect();
@@ -165,7 +165,7 @@ fn original(shared: &Shared, id: QueueId) -> Result<Original, String> {
 
 /// Whether what this report says is remembered already: a crash came before its own end.
 fn is_known(shared: &Shared, id: QueueId, report: QueueId) -> bool {
-    let known = shared.spool.later(id).unwrap_or_default();
+    let known = shared.store.later(id).unwrap_or_default();
     let mark = mark(report);
     known.iter().any(|row| row.text.ends_with(&mark))
 }
@@ -289,16 +289,12 @@ fn settle(
     let forward = receiver(shared, returned, original).map(|to| forwarded(shared, report, to));
     ops.extend(forward.iter().map(accept_op));
     if !ops.is_empty()
-        && let Err(error) = shared.spool.commit_wait(ops)
+        && let Err(error) = shared.store.commit_wait(ops)
     {
         let why = failed(shared, &error);
-        return match error {
-            CommitError::Full(_) | CommitError::Behind(_) => {
-                Reply::own(EnhancedCode::new(4, 3, 1), why)
-            }
-            CommitError::TooLarge { .. } | CommitError::Poisoned(_) | CommitError::Closed | _ => {
-                later(&why)
-            }
+        return match error.remedy() {
+            Remedy::TryAgain => Reply::own(EnhancedCode::new(4, 3, 1), why),
+            Remedy::GiveUp | Remedy::Closing | Remedy::Stop => later(&why),
         };
     }
     for entry in entries {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use mail::{QueueId, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
-use spool::{Op, Recovered};
+use spool::Recovered;
+use store::Op;
 
 use crate::event::Event;
 use crate::shared::Shared;
@@ -165,7 +166,7 @@ pub(crate) fn watch(shared: &Arc<Shared>) {
             value: Some(seen.as_millis().to_string()),
         };
         // One that does not come to be is written the next time.
-        shared.spool.commit(vec![op], Box::new(|_| {}));
+        shared.store.commit(vec![op], Box::new(|_| {}));
     }
 }
 

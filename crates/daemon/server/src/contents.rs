@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use mail::{EnhancedCode, Message, QueueId, Reply};
-use spool::ReadError;
+use store::ReadError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::shared::Shared;
@@ -166,7 +166,7 @@ pub(crate) async fn fetch(shared: &Arc<Shared>, id: QueueId) -> Result<Arc<Lent>
         Look::Size(octets) => {
             let memory = contents.take(id, octets).await;
             let handles = Arc::clone(shared);
-            let read = blocking(move || Ok(handles.spool.read(id)?)).await?;
+            let read = blocking(move || Ok(handles.store.read(id)?)).await?;
             (read.ok_or(NoContent::Gone)?, memory)
         }
     };
@@ -185,11 +185,11 @@ enum Look {
 }
 
 fn look(shared: &Shared, id: QueueId) -> Result<Look, NoContent> {
-    let octets = shared.spool.size_hint(id)?.ok_or(NoContent::Gone)?;
+    let octets = shared.store.size_hint(id)?.ok_or(NoContent::Gone)?;
     if octets > SMALL {
         return Ok(Look::Size(octets));
     }
-    let read = shared.spool.read(id)?;
+    let read = shared.store.read(id)?;
     read.map(Box::new).map(Look::Read).ok_or(NoContent::Gone)
 }
 

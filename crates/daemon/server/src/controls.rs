@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 
 use mail::{Domain, Message, RecipientKey, Timestamp};
 use schedule::Rate;
-use spool::{Filter, Row};
+use store::{Filter, Row};
 
 /// The names of the settings in the log.
 const HOLD: &str = "hold:";

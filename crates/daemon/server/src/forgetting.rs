@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mail::Timestamp;
-use spool::IndexError;
+use store::StoreError;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -24,17 +24,17 @@ const LONG: Duration = Duration::from_millis(20);
 const PAUSE: u32 = 4;
 
 /// Removes what is older than `before`, until nothing of it is left.
-pub(crate) async fn forget(shared: &Arc<Shared>, before: Timestamp) -> Result<(), IndexError> {
+pub(crate) async fn forget(shared: &Arc<Shared>, before: Timestamp) -> Result<(), StoreError> {
     // Whoever hands mail in under a token may repeat that for so long, whatever is set.
     let tokens = before.min(net::now() - TOKENS_LIVE);
     let mut rows = FIRST;
     loop {
         let handles = Arc::clone(shared);
         let began = Instant::now();
-        let step = spawn_blocking(move || handles.spool.expire_history(before, tokens, rows));
+        let step = spawn_blocking(move || handles.store.expire_history(before, tokens, rows));
         let removed = match step.await {
             Ok(removed) => removed?,
-            Err(error) => return Err(IndexError::Io(error.into())),
+            Err(error) => return Err(StoreError::Engine(error.to_string())),
         };
         if removed < rows {
             return Ok(());

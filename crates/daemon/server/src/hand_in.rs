@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use intake::{AcceptFailure, Rights, Submission};
 use mail::{Address, BodyType, Message, QueueId, RecipientKey, RecipientState, Reply, Status};
-use spool::{CommitError, LaterRow, Note, Op, Withdrawal};
+use store::{CommitError, LaterRow, Note, Op, Withdrawal};
 use tokio::sync::oneshot;
 
 use crate::event::Event;
@@ -47,7 +47,7 @@ pub(crate) async fn hand_in(
     };
     if let Some(token) = token {
         let handles = Arc::clone(shared);
-        let found = tokio::task::spawn_blocking(move || handles.spool.find_token(&token)).await;
+        let found = tokio::task::spawn_blocking(move || handles.store.find_token(&token)).await;
         let found = found.map_err(|e| e.to_string());
         match found.and_then(|found| found.map_err(|e| e.to_string())) {
             Ok(None) => {}
@@ -168,7 +168,7 @@ pub(crate) async fn accept(
     let refused = Arc::new(AtomicBool::new(false));
     let was_refused = Arc::clone(&refused);
     let id = message.id;
-    let withdrawal = shared.spool.commit_withdrawable(
+    let withdrawal = shared.store.commit_withdrawable(
         ops,
         Box::new(move |result| {
             // Only now the next mail under the token can see what became of this one, whether or not
@@ -209,7 +209,11 @@ fn not_accepted(shared: &Shared, id: QueueId, error: &CommitError) -> AcceptFail
             AcceptFailure::Full
         }
         CommitError::Closed => AcceptFailure::Stopping,
-        CommitError::Poisoned(_) | _ => {
+        CommitError::Away(_)
+        | CommitError::Fenced
+        | CommitError::Taken(_)
+        | CommitError::Withdrawn => AcceptFailure::Failed,
+        CommitError::Poisoned(_) => {
             shared.tell(Event::Fatal(error.to_string()));
             AcceptFailure::Failed
         }
@@ -263,7 +267,7 @@ fn became_of(shared: &Arc<Shared>, message: &Message, result: &Result<(), Commit
     };
     let notes = (0..).take(message.envelope.recipients.len()).map(note);
     // The log has said it; the note only repeats it where the mail is shown.
-    shared.spool.commit(notes.collect(), Box::new(|_| {}));
+    shared.store.commit(notes.collect(), Box::new(|_| {}));
 }
 
 #[cfg(test)]
@@ -308,7 +312,7 @@ mod tests {
         assert!(matches!(result, Some(Err(CommitError::Withdrawn))));
         assert!(!refused.load(Ordering::Acquire), "nothing of it follows");
         spool.commit_step();
-        assert_eq!(spool.stats().commits, 0);
+        assert_eq!(spool.figures().commits, 0);
     }
 
     #[tokio::test]

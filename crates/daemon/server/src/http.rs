@@ -10,7 +10,7 @@ use console::{Backend, Figures, HandedIn, Later, Serves, Socket};
 use intake::Submission;
 use mail::{QueueId, Reply};
 use ops::{Answer, Request};
-use spool::Space;
+use store::Standing;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -81,17 +81,19 @@ impl Http {
         if shared.stopping.is_cancelled() {
             return Some("the server is shutting down".to_owned());
         }
-        if let Some(why) = shared.spool.poisoned() {
-            return Some(format!("the queue's disk has failed: {why}"));
-        }
-        match shared.spool.space() {
-            Space::Enough => {}
-            Space::Low => {
+        let health = shared.store.health();
+        match health.standing {
+            Standing::Ready => {}
+            Standing::Lost(why) => return Some(format!("the queue's disk has failed: {why}")),
+            Standing::Away(why) => {
+                return Some(format!("the queue's store cannot be reached: {why}"));
+            }
+            Standing::Low => {
                 return Some("the disk has less free space than queue.reserve".to_owned());
             }
-            Space::Exhausted => return Some("the disk has no space for the queue".to_owned()),
+            Standing::Exhausted => return Some("the disk has no space for the queue".to_owned()),
         }
-        if let Some(behind) = shared.spool.behind() {
+        if let Some(behind) = health.behind {
             return Some(unwritten::trouble(&behind));
         }
         match gauges {
@@ -154,19 +156,20 @@ impl Http {
 
     /// Of the queue on disk.
     fn of_spool(&self) -> Vec<(&'static str, Vec<u64>)> {
-        let s = self.0.spool.stats();
+        let s = self.0.store.figures();
+        let log = s.log.unwrap_or_default();
         vec![
             ("queue_recipients", vec![s.waiting]),
             ("queue_messages", vec![s.messages]),
             ("spool_written_bytes", vec![s.bytes_written]),
-            ("spool_moved_bytes", vec![s.bytes_moved]),
+            ("spool_moved_bytes", vec![log.bytes_moved]),
             ("spool_commits", vec![s.commits]),
-            ("spool_syncs", vec![s.syncs]),
+            ("spool_syncs", vec![log.syncs]),
             (
                 "spool_segments",
-                vec![s.hot_segments, s.cold_segments, s.free_segments],
+                vec![log.hot_segments, log.cold_segments, log.free_segments],
             ),
-            ("spool_segments_reclaimed", vec![s.reclaimed]),
+            ("spool_segments_reclaimed", vec![log.reclaimed]),
             ("spool_damaged", vec![s.damaged]),
             ("spool_index_backlog", vec![s.index_backlog]),
         ]
@@ -291,7 +294,7 @@ impl Backend for Http {
     ) -> Later<'_, Result<Option<(String, QueueId)>, String>> {
         Box::pin(async move {
             let handles = Arc::clone(&self.0);
-            let look = move || handles.spool.find_token_beginning(&prefix);
+            let look = move || handles.store.find_token_beginning(&prefix);
             let found = tokio::task::spawn_blocking(look).await;
             let found = found.map_err(|e| e.to_string())?;
             found.map_err(|e| e.to_string())

@@ -8,7 +8,7 @@ use deliver::{Ended, Known, retry_after};
 use mail::{Message, Outcome, PeerHost, RecipientKey, Timestamp, Verdict};
 use ops::{AttemptView, QueuedView};
 use schedule::{Attempted, Plan, SiteFailure};
-use spool::Kinds;
+use store::Kinds;
 
 use crate::shared::Settings;
 

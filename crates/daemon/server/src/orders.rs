@@ -9,7 +9,7 @@ use mail::{Address, Destination, Domain, QueueId, RecipientKey};
 use ops::{Answer, DomainView, FinishedView, HistorySelection, HoldRuleView, LaterView, report_of};
 use route::Mode;
 use schedule::Rate;
-use spool::{Filter, HistoryRow, LaterRow, Op};
+use store::{Filter, HistoryRow, LaterRow, Op};
 use tokio::sync::oneshot;
 
 use crate::admin::blocking;
@@ -27,7 +27,7 @@ fn stopping<T>(_: T) -> String {
 async fn keep(shared: &Arc<Shared>, name: String, value: Option<String>) -> Result<(), String> {
     let handles = Arc::clone(shared);
     let op = Op::Control { name, value };
-    let committed = tokio::task::spawn_blocking(move || handles.spool.commit_wait(vec![op])).await;
+    let committed = tokio::task::spawn_blocking(move || handles.store.commit_wait(vec![op])).await;
     committed
         .map_err(|e| e.to_string())?
         .map_err(|e| e.to_string())
@@ -174,7 +174,7 @@ pub(crate) async fn site(shared: &Arc<Shared>, domain: &str) -> Result<Answer, S
     let name = domain.to_string();
     let waiting = blocking(shared, move |shared| {
         let filter = Filter::parse(&format!("domain:{name}")).map_err(|e| e.to_string())?;
-        let count = shared.spool.count(&filter, net::now());
+        let count = shared.store.count(&filter, net::now());
         count.map_err(|e| e.to_string())
     });
     Ok(Answer::Site(Box::new(DomainView {
@@ -195,11 +195,11 @@ pub(crate) async fn history(
 ) -> Result<Answer, String> {
     let rows = blocking(shared, move |shared| {
         let filter = selection.filter()?;
-        let found = shared.spool.history(&filter, offset, limit);
+        let found = shared.store.history(&filter, offset, limit);
         let found = found.map_err(|e| e.to_string())?;
         let mut ids: Vec<QueueId> = found.iter().map(|row| row.key.id).collect();
         ids.dedup();
-        let later = shared.spool.later_of(&ids).map_err(|e| e.to_string())?;
+        let later = shared.store.later_of(&ids).map_err(|e| e.to_string())?;
         Ok((found, later))
     });
     let (rows, later) = rows.await?;
@@ -240,7 +240,7 @@ pub(crate) async fn history_count(
     most: u64,
 ) -> Result<Answer, String> {
     let count = blocking(shared, move |shared| {
-        let count = shared.spool.history_count(&selection.filter()?, most);
+        let count = shared.store.history_count(&selection.filter()?, most);
         count.map_err(|e| e.to_string())
     });
     count.await.map(Answer::Count)

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mail::{Message, Notify, Outcome, QueueId, Recipient, RecipientKey, Verdict};
 use schedule::Settled;
-use spool::{CommitError, Op};
+use store::{CommitError, Op, Remedy};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -263,7 +263,7 @@ fn commit_and_tell(
     answer: Option<Waiting>,
 ) {
     let (handles, known) = (Arc::clone(shared), Arc::clone(known));
-    shared.spool.commit(
+    shared.store.commit(
         ops,
         Box::new(move |result: Result<(), CommitError>| {
             let said = match result {
@@ -273,7 +273,7 @@ fn commit_and_tell(
                 }
                 Err(error) => {
                     let why = failed(&handles, &error);
-                    if matches!(error, CommitError::Full(_) | CommitError::Behind(_)) {
+                    if error.remedy() == Remedy::TryAgain {
                         try_again(&handles, told, known);
                     }
                     Err(why)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mail::QueueId;
 use ops::{Answer, QueuedView, Selection};
-use spool::Page;
+use store::Page;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -84,7 +84,7 @@ async fn list(shared: &Arc<Shared>, user: String) -> Result<Vec<QueuedView>, Str
                 Some(_) | None => {
                     left -= row.size;
                     // A login for mail clients may have the same name and be somebody else's.
-                    let read = shared.spool.read(id).map_err(|e| e.to_string())?;
+                    let read = shared.store.read(id).map_err(|e| e.to_string())?;
                     read.is_some_and(|message| {
                         let by = &message.envelope.submitter;
                         by.via == drops::VIA && by.user.as_deref() == Some(user.as_str())

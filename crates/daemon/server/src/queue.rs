@@ -16,7 +16,7 @@ use schedule::{
     Action, Attempted, Batch, DomainId, NewRecipient, Report, Resolution, Scheduler, SiteId,
     SiteView, WorkerId,
 };
-use spool::{CommitError, Op};
+use store::{CommitError, Op, Remedy};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -82,14 +82,14 @@ impl Owner {
         }
     }
 
-    /// Takes in what waits, as the spool knows it; the clock may be behind what it was. Blocks on the index.
+    /// Takes in what waits, as the store knows it; the clock may be behind what it was. Blocks on the index.
     pub(crate) fn restore(&mut self, now: Timestamp, behind: Duration) -> Result<(), String> {
         let scheduler = &mut self.scheduler;
-        scheduler.reserve(self.shared.spool.stats().waiting as usize);
+        scheduler.reserve(self.shared.store.figures().waiting as usize);
         let mut bad = 0u64;
-        self.shared
-            .spool
-            .scan(&mut |waiting| {
+        let store = &self.shared.store;
+        store
+            .scan(&store.lots(), &mut |waiting| {
                 let Ok(domain) = Domain::parse(waiting.domain) else {
                     bad += 1;
                     return;
@@ -469,7 +469,7 @@ impl Owner {
         keys: &[RecipientKey],
         answer: oneshot::Sender<Result<[u64; 3], String>>,
     ) {
-        let acted = ops::act(verb, keys, &mut self.scheduler, &self.shared.spool, now);
+        let acted = ops::act(verb, keys, &mut self.scheduler, &*self.shared.store, now);
         let counts = [acted.changed, acted.unchanged, acted.in_flight];
         let mut outcomes = Outcomes::default();
         for (key, attempts) in acted.ended {
@@ -497,7 +497,7 @@ impl Owner {
             if let Some(state) = self.scheduler.state(*key) {
                 let last = self
                     .shared
-                    .spool
+                    .store
                     .state(*key)
                     .ok()
                     .flatten()
@@ -516,7 +516,7 @@ impl Owner {
         };
         ops.push(accept_op(&report));
         let handles = Arc::clone(&self.shared);
-        self.shared.spool.commit(
+        self.shared.store.commit(
             ops,
             Box::new(move |result| match result {
                 Ok(()) => {
@@ -549,12 +549,8 @@ pub(crate) fn internal_error(batch: &Batch, why: &str) -> Report {
 
 /// A commit of ours failed: a full disk passes, anything else is the end.
 pub(crate) fn failed(shared: &Shared, error: &CommitError) -> String {
-    match error {
-        CommitError::Full(_)
-        | CommitError::TooLarge { .. }
-        | CommitError::Behind(_)
-        | CommitError::Closed => {}
-        CommitError::Poisoned(_) | _ => shared.tell(Event::Fatal(error.to_string())),
+    if error.remedy() == Remedy::Stop {
+        shared.tell(Event::Fatal(error.to_string()));
     }
     let line = shared.journal.line(net::now(), "error");
     line.field("what", "queue").field("why", error).send();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use intake::{KeptCount, Usage};
 use mail::{QueueId, RecipientKey, Timestamp};
 use serde::{Deserialize, Serialize};
-use spool::{LaterRow, Note, Op};
+use store::{LaterRow, Note, Op};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -181,5 +181,5 @@ pub(crate) fn near(shared: &Shared, id: QueueId, what: &str) {
     };
     // The log has said it.
     let note = Op::Note(Note::Later(row));
-    shared.spool.commit(vec![note], Box::new(|_| {}));
+    shared.store.commit(vec![note], Box::new(|_| {}));
 }

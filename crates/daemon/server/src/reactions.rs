@@ -12,7 +12,7 @@ use mail::{Message, Outcome, Timestamp, Verdict, format_duration};
 use ops::SiteView;
 use schedule::{Rate, Report, SiteOrder};
 use serde::{Deserialize, Serialize};
-use spool::Op;
+use store::Op;
 
 use crate::config::replies::{Reaction, ReplyAction};
 use crate::known;
@@ -347,7 +347,7 @@ fn keep(shared: &Arc<Shared>, site: Arc<str>, standing: Standing) {
         value: serde_json::to_string(&standing).ok(),
     };
     let handles = Arc::clone(shared);
-    let told = move |result: Result<(), spool::CommitError>| match result {
+    let told = move |result: Result<(), store::CommitError>| match result {
         Ok(()) => {
             let line = handles.journal.line(net::now(), "action");
             line.field("who", format_args!("rule:{}", standing.action))
@@ -362,7 +362,7 @@ fn keep(shared: &Arc<Shared>, site: Arc<str>, standing: Standing) {
         // It is in force until a restart; the full disk is told of by the outcome that follows.
         Err(error) => drop(crate::queue::failed(&handles, &error)),
     };
-    shared.spool.commit(vec![op], Box::new(told));
+    shared.store.commit(vec![op], Box::new(told));
 }
 
 /// Ends orders whose time is over, and, with `gone`, those of actions that are not in force any
@@ -385,7 +385,7 @@ pub(crate) fn over(shared: &Arc<Shared>, now: Timestamp, gone: bool) -> Vec<Arc<
             value: None,
         };
         let handles = Arc::clone(shared);
-        let told = move |result: Result<(), spool::CommitError>| match result {
+        let told = move |result: Result<(), store::CommitError>| match result {
             Ok(()) => {
                 let line = handles.journal.line(net::now(), "action");
                 line.field("who", format_args!("rule:{}", standing.action))
@@ -396,7 +396,7 @@ pub(crate) fn over(shared: &Arc<Shared>, now: Timestamp, gone: bool) -> Vec<Arc<
             // A restart ends it anew.
             Err(error) => drop(crate::queue::failed(&handles, &error)),
         };
-        shared.spool.commit(vec![op], Box::new(told));
+        shared.store.commit(vec![op], Box::new(told));
     }
     sites
 }

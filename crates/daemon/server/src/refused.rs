@@ -3,7 +3,7 @@
 
 use mail::{QueueId, RecipientKey, Reply, Timestamp};
 use ops::RefusedView;
-use spool::{LaterRow, Note, Op};
+use store::{LaterRow, Note, Op};
 
 /// The word of these notes.
 const WORD: &str = "refused";

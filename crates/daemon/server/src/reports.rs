@@ -11,7 +11,7 @@ use mail::{
     Recipient, RecipientKey, RecipientState, Reply, Submitter, Verdict,
 };
 use notify::{Kind, Reported, Reporter};
-use spool::{CommitError, Filter, Op, Page};
+use store::{Filter, Op, Page, Remedy};
 
 use crate::binary;
 use crate::bounces;
@@ -121,7 +121,7 @@ impl Reports {
         if let Some((message, _)) = self.known.get(&id) {
             return Ok(Some(Arc::clone(message)));
         }
-        match self.shared.spool.read(id) {
+        match self.shared.store.read(id) {
             Ok(found) => Ok(found.map(Arc::new)),
             Err(error) => {
                 let line = self
@@ -143,7 +143,7 @@ impl Reports {
     fn remembered(&self, id: QueueId) -> Option<Message> {
         let rows = self
             .shared
-            .spool
+            .store
             .query(&Filter::id(id), Page::ALL, net::now())
             .ok()?;
         let first = rows.first()?;
@@ -312,14 +312,11 @@ impl Reports {
     }
 
     fn commit(&self, ops: Vec<Op>) -> Result<(), Failure> {
-        self.shared.spool.commit_wait(ops).map_err(|error| {
+        self.shared.store.commit_wait(ops).map_err(|error| {
             let why = failed(&self.shared, &error);
-            match error {
-                CommitError::Full(_) | CommitError::Behind(_) => Failure::Passing,
-                CommitError::TooLarge { .. }
-                | CommitError::Poisoned(_)
-                | CommitError::Closed
-                | _ => Failure::Final(why),
+            match error.remedy() {
+                Remedy::TryAgain => Failure::Passing,
+                Remedy::GiveUp | Remedy::Closing | Remedy::Stop => Failure::Final(why),
             }
         })
     }
@@ -381,7 +378,7 @@ impl Reports {
         };
         let states: Vec<(RecipientKey, RecipientState)> = keys
             .iter()
-            .filter_map(|key| Some((*key, self.shared.spool.state(*key).ok().flatten()?)))
+            .filter_map(|key| Some((*key, self.shared.store.state(*key).ok().flatten()?)))
             .collect();
         let verdicts: Vec<Verdict> = states
             .iter()

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use mail::{Domain, IdSource, QueueId};
+use mail::Domain;
 use net::{ClientTls, Dns, ServerTls};
 use spool::{HistoryFound, Options, Recovered, Spool};
+use store::{Standing, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -74,9 +75,8 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     config.intake.usage = quotas::restore(&config.data_dir, &journal);
     let settings = settings(config).await?;
     let (events, received) = mpsc::unbounded_channel();
-    let ids = IdSource::above(recovered.highest.unwrap_or(QueueId::from_u64(0)));
     let clock = Clock::new(&recovered);
-    let shared = Shared::new(settings, spool, journal, events, ids, manager, clock);
+    let shared = Shared::new(settings, Arc::new(spool), journal, events, manager, clock);
     let shared = Arc::new(shared);
     warm_up::begin(&shared);
     let tasks = TaskTracker::new();
@@ -218,8 +218,8 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
 }
 
 /// Says when there is less room than the reserve: mail is refused then.
-fn log_space(journal: &Journal, spool: &Spool, config: &Config) {
-    if spool.is_low_on_space() {
+fn log_space(journal: &Journal, store: &dyn Store, config: &Config) {
+    if matches!(store.health().standing, Standing::Low | Standing::Exhausted) {
         let what = "the queue's disk has less free space than queue.reserve: mail is refused until there is more";
         let line = journal.line(net::now(), "warning").field("what", what);
         line.field("reserve", config.queue.reserve_bytes).send();
@@ -340,11 +340,11 @@ async fn restore(
 async fn look_for_damage(shared: Arc<Shared>) {
     loop {
         // A thread of the queue's may fail without anybody's commit failing.
-        if let Some(why) = shared.spool.poisoned() {
+        if let Standing::Lost(why) = shared.store.health().standing {
             return shared.tell(Event::Fatal(why.to_string()));
         }
         clock::watch(&shared);
-        for damaged in shared.spool.take_damaged() {
+        for damaged in shared.store.take_damaged() {
             let line = shared
                 .journal
                 .line(net::now(), "error")
@@ -496,11 +496,11 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
     let handles = Arc::clone(shared);
     let flushed = tokio::task::spawn_blocking(move || {
         // Every outcome that was reported is on disk, and in the log, before the end.
-        handles.spool.drain();
+        handles.store.drain();
         warm_up::end(&handles);
         accounts::write_origins(&handles);
         quotas::end(&handles);
-        handles.spool.flush_index()
+        handles.store.catch_up()
     })
     .await;
     if let Ok(Err(error)) = flushed {

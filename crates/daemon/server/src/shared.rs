@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use console::DELAY_BOUNDS;
-use mail::{IdSource, QueueId, ReplyKind, Timestamp};
+use mail::{QueueId, ReplyKind, Timestamp};
 use net::{ClientTls, Dns, Largest, Places, ServerTls, Shares};
-use spool::Spool;
+use store::Store;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -72,10 +72,9 @@ impl Settings {
 /// The handles.
 pub(crate) struct Shared {
     settings: RwLock<Arc<Settings>>,
-    pub(crate) spool: Spool,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) journal: Journal,
     pub(crate) events: mpsc::UnboundedSender<Event>,
-    pub(crate) ids: Mutex<IdSource>,
     /// Megabytes of content that may be in memory while it is received by whatever way, beyond the first of
     /// each connection.
     pub(crate) memory: Arc<Shares>,
@@ -129,7 +128,7 @@ pub(crate) struct Shared {
     pub(crate) signing: Semaphore,
     /// One mail a token at a time.
     pub(crate) tokens: Arc<Tokens>,
-    /// For work that begins on a thread of the spool.
+    /// For work that begins on a thread of the store.
     pub(crate) runtime: tokio::runtime::Handle,
     /// Cancelled when the server stops.
     pub(crate) stopping: CancellationToken,
@@ -284,10 +283,9 @@ impl Figures {
 impl Shared {
     pub(crate) fn new(
         settings: Settings,
-        spool: Spool,
+        store: Arc<dyn Store>,
         journal: Journal,
         events: mpsc::UnboundedSender<Event>,
-        ids: IdSource,
         manager: Manager,
         clock: Clock,
     ) -> Self {
@@ -310,10 +308,9 @@ impl Shared {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             settings: RwLock::new(Arc::new(settings)),
-            spool,
+            store,
             journal,
             events,
-            ids: Mutex::new(ids),
             memory: Shares::new(receiving),
             places: Arc::default(),
             turned_away: AtomicUsize::new(0),
@@ -367,10 +364,7 @@ impl Shared {
 
     /// The next queue id.
     pub(crate) fn next_id(&self, now: Timestamp) -> QueueId {
-        self.ids
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .next_id(now)
+        self.store.next_id(now)
     }
 
     /// Tells the queue's owner; behind the end there is none.

@@ -12,7 +12,7 @@ use mail::{
     Address, Class, Destination, EnhancedCode, Message, Outcome, RecipientKey, Reply, Timestamp,
     Verdict,
 };
-use spool::{LaterRow, Note, Op};
+use store::{LaterRow, Note, Op};
 
 use crate::event::{Finished, Job};
 use crate::shared::Shared;

@@ -20,7 +20,7 @@ pub(crate) async fn summary(shared: &Arc<Shared>, limit: u64) -> Result<Answer, 
             book.classify_written(reply, host).kind.word().to_owned()
         };
         let mut count = Summarise::new(now, kind);
-        let read = shared.spool.each_waiting(now, &mut |row| count.add(row));
+        let read = shared.store.each_waiting(now, &mut |row| count.add(row));
         read.map_err(|e| e.to_string())?;
         Ok(count.end(usize::try_from(limit).unwrap_or(usize::MAX)))
     });

@@ -11,7 +11,7 @@ use intake::{Cause, Scope, Suppressed, Suppression, SuppressionFilter};
 use mail::{Address, Class, Destination, Envelope, Outcome, QueueId, Timestamp, Verdict};
 use ops::{Answer, NewSuppression, SuppressionSelection, SuppressionView};
 use serde::{Deserialize, Serialize};
-use spool::{IndexError, Note, Op};
+use store::{Note, Op, StoreError};
 
 use crate::admin::blocking;
 use crate::config::paths::ScopeKind;
@@ -132,9 +132,9 @@ pub(crate) fn told(name: &str, value: &str) -> Option<(Suppression, Timestamp)> 
 ///
 /// # Errors
 /// When the history cannot be read.
-pub(crate) fn restore(shared: &Shared) -> Result<(), IndexError> {
+pub(crate) fn restore(shared: &Shared) -> Result<(), StoreError> {
     let list = Arc::clone(&shared.settings().policy.suppressed);
-    shared.spool.entries(PREFIX, &mut |name, value| {
+    shared.store.entries(PREFIX, &mut |name, value| {
         let put = read(&name, &value).is_some_and(|entry| list.put(entry));
         if !put {
             let line = shared.journal.line(net::now(), "error");
@@ -263,7 +263,7 @@ pub(crate) fn expire(shared: &Shared) -> Result<(), String> {
     let _turn = shared.suppression.take();
     for part in list.over(net::now()).chunks(AT_ONCE) {
         let ops = part.iter().map(|(address, scope)| forget(address, scope));
-        let kept = shared.spool.commit_wait(ops.collect());
+        let kept = shared.store.commit_wait(ops.collect());
         kept.map_err(|e| e.to_string())?;
         for (address, scope) in part {
             list.remove(address, scope);
@@ -397,7 +397,7 @@ fn added(shared: &Shared, new: &[NewSuppression], who: &str) -> Result<Answer, S
             "{asked} on the suppression list: unchanged."
         )));
     }
-    let kept = shared.spool.commit_wait(entries.iter().map(keep).collect());
+    let kept = shared.store.commit_wait(entries.iter().map(keep).collect());
     kept.map_err(|e| e.to_string())?;
     let mut refused = 0;
     for entry in &entries {
@@ -478,7 +478,7 @@ fn removed(
         )));
     }
     let ops = found.iter().map(|e| forget(&e.recipient, &e.scope));
-    let kept = shared.spool.commit_wait(ops.collect());
+    let kept = shared.store.commit_wait(ops.collect());
     kept.map_err(|e| e.to_string())?;
     for entry in &found {
         list.remove(&entry.recipient, &entry.scope);

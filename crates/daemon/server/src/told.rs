@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mail::{Message, Outcome, QueueId, RecipientKey, Timestamp, Verdict};
-use spool::{HistoryFilter, HistoryRow};
+use store::{HistoryFilter, HistoryRow};
 
 use crate::known;
 use crate::outcome::Spoken;
@@ -46,7 +46,7 @@ pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
             let mut ended = Ended::default();
             for line in unknown {
                 if read.as_ref().is_none_or(|m| m.id != line.key.id) {
-                    read = handles.spool.read(line.key.id).ok().flatten();
+                    read = handles.store.read(line.key.id).ok().flatten();
                 }
                 let ended = match read {
                     Some(_) => None,
@@ -77,7 +77,7 @@ impl Ended {
     fn of(&mut self, shared: &Shared, key: RecipientKey) -> Option<HistoryRow> {
         if !self.is_flushed {
             // A history that cannot be written is told elsewhere.
-            drop(shared.spool.flush_index());
+            drop(shared.store.catch_up());
             self.is_flushed = true;
         }
         if self.rows.first().is_none_or(|row| row.key.id != key.id) {
@@ -85,7 +85,7 @@ impl Ended {
                 id: Some(key.id),
                 ..HistoryFilter::default()
             };
-            let rows = shared.spool.history(&of_message, 0, u64::MAX >> 1);
+            let rows = shared.store.history(&of_message, 0, u64::MAX >> 1);
             self.rows = rows.unwrap_or_default();
             self.rows.sort_unstable_by_key(|row| row.key);
         }

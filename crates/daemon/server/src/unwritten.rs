@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use spool::Behind;
+use store::Behind;
 
 use crate::shared::Shared;
 
@@ -14,7 +14,7 @@ const LOOKED_AT: Duration = Duration::from_secs(2);
 pub(crate) async fn watch(shared: Arc<Shared>) {
     let mut before = None;
     loop {
-        let now = shared.spool.behind();
+        let now = shared.store.health().behind;
         log(&shared, before.as_ref(), now.as_ref());
         before = now;
         tokio::time::sleep(LOOKED_AT).await;

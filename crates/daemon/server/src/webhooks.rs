@@ -1,6 +1,6 @@
 //! Webhooks: others are told by HTTP what happened to each recipient, in order, at least once.
 //!
-//! The spool keeps the events (`spool::Event`), in the transaction that takes in what they are about.
+//! The spool keeps the events (`store::Event`), in the transaction that takes in what they are about.
 //! Each webhook has a cursor of its own among them, an entry of the history that moves when the
 //! receiver has answered 2xx: so one that is down delays nobody, neither mail nor another webhook, and
 //! what was not acknowledged is told again, also behind a restart. Nobody waits for a webhook at the
@@ -24,7 +24,7 @@ use anyhow::{Context, Result};
 use mail::Timestamp;
 use ops::{EventType, PutAsideView};
 use serde::{Deserialize, Serialize};
-use spool::{EventKinds, EventWish, Note, Op};
+use store::{EventKinds, EventWish, Note, Op};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -257,7 +257,7 @@ impl Hook {
 async fn keep(shared: &Shared, name: String, value: Option<String>) -> Result<(), String> {
     let (tell, told) = oneshot::channel();
     let note = Note::Entry { name, value };
-    shared.spool.commit(
+    shared.store.commit(
         vec![Op::Note(note)],
         // Whoever asked may be gone.
         Box::new(move |result| drop(tell.send(result))),
@@ -297,7 +297,7 @@ fn wish(settings: &Settings) -> EventWish {
 /// When the history cannot be used.
 pub(crate) async fn begin(shared: &Arc<Shared>) -> Result<()> {
     let handles = Arc::downgrade(shared);
-    shared.spool.on_events(Arc::new(move || {
+    shared.store.on_events(Arc::new(move || {
         if let Some(shared) = handles.upgrade() {
             shared.webhooks.news.send_replace(());
         }
@@ -335,7 +335,7 @@ type Known = (BTreeMap<String, Kept>, BTreeMap<String, replay::Kept>, u64);
 fn known(shared: &Shared) -> Result<Known> {
     let hooks = entries(shared, PREFIX)?;
     let replays = entries(shared, REPLAY_PREFIX)?;
-    Ok((hooks, replays, shared.spool.event_bounds()?.last))
+    Ok((hooks, replays, shared.store.event_bounds()?.last))
 }
 
 fn entries<T: serde::de::DeserializeOwned>(
@@ -344,7 +344,7 @@ fn entries<T: serde::de::DeserializeOwned>(
 ) -> Result<BTreeMap<String, T>> {
     let mut found = BTreeMap::new();
     let mut damaged = None;
-    shared.spool.entries(prefix, &mut |name, value| match (
+    shared.store.entries(prefix, &mut |name, value| match (
         name.strip_prefix(prefix),
         serde_json::from_str(&value),
     ) {
@@ -362,7 +362,7 @@ async fn apply(shared: &Arc<Shared>) -> Result<()> {
     let wish = wish(&settings);
     let none = wish.is_none();
     let known = tokio::task::spawn_blocking(move || {
-        handles.spool.keep_events(&wish)?;
+        handles.store.keep_events(&wish)?;
         known(&handles)
     });
     let (mut kept, mut replays, last) = known.await?.context("reading the state of webhooks")?;
@@ -420,7 +420,7 @@ async fn forget(shared: &Arc<Shared>, upto: u64, before: Timestamp) -> Result<()
     loop {
         let handles = Arc::clone(shared);
         let forgotten = tokio::task::spawn_blocking(move || {
-            let forgotten = handles.spool.forget_events(upto, before, AT_ONCE);
+            let forgotten = handles.store.forget_events(upto, before, AT_ONCE);
             forgotten.map_err(|e| e.to_string())
         });
         if forgotten.await.map_err(|e| e.to_string())?? < AT_ONCE {
@@ -434,7 +434,7 @@ async fn tidy(shared: &Arc<Shared>) -> Result<(), String> {
     let settings = shared.settings();
     let config = &settings.config.events;
     let handles = Arc::clone(shared);
-    let bounds = tokio::task::spawn_blocking(move || handles.spool.event_bounds()).await;
+    let bounds = tokio::task::spawn_blocking(move || handles.store.event_bounds()).await;
     let bounds = bounds.map_err(|e| e.to_string())?;
     let bounds = bounds.map_err(|e| e.to_string())?;
     let least = bounds.last.saturating_sub(config.waiting);

@@ -1,7 +1,7 @@
 //! Filters over the queue.
 
 use mail::{Destination, QueueId, RecipientKey, Status, Timestamp};
-use spool::{Filter, Row};
+use store::{Filter, Row};
 
 use crate::octets::Octets;
 

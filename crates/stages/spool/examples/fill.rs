@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use mail::{QueueId, RecipientState, Timestamp};
-use spool::conformance::message;
-use spool::{Op, Options, Spool};
+use spool::{Options, Spool};
+use store::Op;
+use store::conformance::message;
 
 /// Mails of one commit.
 const TOGETHER: u64 = 500;
@@ -47,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     spool.drain();
     spool.flush_index()?;
-    let report = format!("{:?}\n", spool.stats());
+    let report = format!("{:?}\n", spool.figures());
     std::io::Write::write_all(&mut std::io::stdout(), report.as_bytes())?;
     Ok(())
 }

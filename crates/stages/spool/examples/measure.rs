@@ -12,8 +12,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use mail::{Outcome, QueueId, RecipientKey, RecipientState};
-use spool::conformance::{message, verdict};
-use spool::{Op, Options, Spool};
+use spool::{Options, Spool};
+use store::conformance::{message, verdict};
+use store::{Figures, Op};
 
 const BODY: usize = 10 << 10;
 const DEPTH: u64 = 1000;
@@ -29,12 +30,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let first = recovered.highest.map_or(0, QueueId::as_u64) + 1;
     run(&spool, &content, first, 100_000, with_done);
     spool.flush_index()?;
-    let (began, cpu, io, before) = (Instant::now(), cpu_secs(), written(), spool.stats());
+    let (began, cpu, io, before) = (Instant::now(), cpu_secs(), written(), spool.figures());
     run(&spool, &content, first + 100_000, mails, with_done);
     let elapsed = began.elapsed().as_secs_f64();
     spool.flush_index()?;
     let (cpu, io) = (cpu_secs() - cpu, written() - io);
-    let stats = spool.stats();
+    let stats = spool.figures();
     let (log, payload) = (
         stats.bytes_written - before.bytes_written,
         mails * BODY as u64,
@@ -46,10 +47,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         cpu * 1e6 / mails as f64,
         log as f64 / payload as f64,
         io as f64 / payload as f64,
-        mails as f64 / (stats.syncs - before.syncs) as f64,
+        mails as f64 / (syncs(&stats) - syncs(&before)) as f64,
     );
     std::io::Write::write_all(&mut std::io::stdout(), report.as_bytes())?;
     Ok(())
+}
+
+fn syncs(figures: &Figures) -> u64 {
+    figures.log.map_or(0, |log| log.syncs)
 }
 
 fn run(spool: &Arc<Spool>, content: &Bytes, first: u64, mails: u64, with_done: bool) {

@@ -10,51 +10,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mail::QueueId;
+use store::{BackedUp, BackupError, StoreError};
 
 use crate::body;
-use crate::index::IndexError;
 use crate::lane::segment_name;
 use crate::list::{Listed, SegmentList};
 use crate::segment::Lane;
 use crate::shared::lock;
 use crate::spool::Spool;
-use crate::storage::{DirStorage, File, OpenDirError, Storage, read_around};
+use crate::storage::{DirStorage, File, Storage, read_around};
 
 const CHUNK: usize = 1 << 20;
-
-/// What a copy of the queue holds.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct BackedUp {
-    /// Recipients that wait in it.
-    pub waiting: u64,
-    /// Octets.
-    pub bytes: u64,
-    /// Parts that the disk could not read, each a file and an offset; zeros stand for them in the copy.
-    pub unreadable: Vec<String>,
-}
-
-/// Why a copy could not be made. What there is of it is of no use.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BackupError {
-    /// The directory cannot be used.
-    #[error(transparent)]
-    Dir(#[from] OpenDirError),
-    /// There is something in it already.
-    #[error("{0} is not empty: a backup needs an empty directory")]
-    NotEmpty(String),
-    /// Reading or writing failed.
-    #[error("cannot copy {file}: {source}")]
-    Io {
-        /// The file.
-        file: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The history cannot be read or copied.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-}
 
 /// What is to be copied, as of one instant.
 struct Snapshot {
@@ -71,7 +37,7 @@ impl Spool {
     /// # Errors
     /// When the directory is not empty, or the disk refuses.
     pub fn backup(&self, to: &Path) -> Result<BackedUp, BackupError> {
-        let target = DirStorage::open(to)?;
+        let target = DirStorage::open(to).map_err(|e| BackupError::Directory(e.to_string()))?;
         let failed = |file: &str| {
             let file = file.to_owned();
             move |source| BackupError::Io { file, source }
@@ -82,8 +48,9 @@ impl Spool {
         }
         // Held to the end: nothing that is copied may be given away.
         let _rest = lock(&self.shared.reclaiming);
-        self.flush_index()?;
-        self.shared.index.copy_history(to)?;
+        self.flush_index().map_err(StoreError::from)?;
+        let copied = self.shared.index.copy_history(to);
+        copied.map_err(StoreError::from)?;
         let snapshot = self.snapshot();
         let mut done = BackedUp {
             waiting: snapshot.waiting,

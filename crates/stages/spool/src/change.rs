@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use mail::{Envelope, Labels, QueueId, RecipientKey, RecipientState, Timestamp, Verdict};
-
-use crate::note::Note;
+use store::Note;
 
 /// Where a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mail::{Message, QueueId, RecipientState};
+use store::{Callback, CommitError, Op};
 
 use crate::body::{self, StoredBody};
 use crate::change::{Change, MessageMeta, Place};
 use crate::lane::{LaneWriter, Need, WriteError};
-use crate::op::{Callback, CommitError, Op};
 use crate::options::Options;
 use crate::record::{
     Body, MessageParts, put_control, put_done, put_message, put_note, put_recipient_state,

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mail::{QueueId, RecipientKey, RecipientState, Status, Timestamp, Verdict};
+use store::{
+    AttemptRow, EventBounds, EventWish, Filter, HistoryFilter, HistoryRow, LaterRow, Page,
+    PastEvents, Row, StoreError, StoredEvent, Waiting,
+};
 
 use crate::change::{Applied, Change, MessageMeta, Place};
-use crate::event::{EventBounds, EventWish, PastEvents, StoredEvent};
-use crate::filter::Filter;
-use crate::note::LaterRow;
-use crate::row::{AttemptRow, HistoryFilter, HistoryRow, Page, Row, Waiting};
 
 mod events;
 mod memory;
@@ -108,6 +108,19 @@ impl IndexError {
                 None => true,
             },
             Self::Io(_) | Self::Behind(_) | Self::History { .. } | Self::Newer { .. } => false,
+        }
+    }
+}
+
+impl From<IndexError> for StoreError {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Behind(why) => Self::Behind(why),
+            IndexError::Damaged(what) => Self::Damaged(what),
+            IndexError::Sqlite(_)
+            | IndexError::Io(_)
+            | IndexError::History { .. }
+            | IndexError::Newer { .. } => Self::Engine(error.to_string()),
         }
     }
 }

@@ -63,7 +63,7 @@
 //! # Limits
 //!
 //! Segments of 32 KiB to 1 GiB; a frame that is larger than a segment gets one of its own size, up to
-//! 1 GiB; a state or an outcome takes [`Op::STATE_MAX`] at most; a write takes about 4 MiB; contents
+//! 1 GiB; a state or an outcome takes [`store::Op::STATE_MAX`] at most; a write takes about 4 MiB; contents
 //! above [`Options::inline_max`] go to files; some 400 000 changes may wait for the index before
 //! commits wait as well. While the index cannot be written no mail is taken from 50 000 changes or 8
 //! segments more than usual on. In memory: some 64 bytes a message, 12 a recipient beyond the first.
@@ -111,14 +111,14 @@
 //! - **A survivor cannot be read** when its segment is reclaimed. Each record has a checksum of its
 //!   own, so its neighbours in the frame are copied all the same; an outcome or a setting is written
 //!   anew from memory. What is lost is copied to `quarantine/` before the segment goes, and is told
-//!   by [`Spool::take_damaged`]. A mail whose state is lost goes on with the state in its message's
+//!   by [`store::Store::take_damaged`]. A mail whose state is lost goes on with the state in its message's
 //!   record. A mail whose message is lost stays known, without a place: it is listed, reading it
-//!   says [`ReadError::Damaged`], and it waits until the caller commits its outcome, so that it
+//!   says [`store::ReadError::Damaged`], and it waits until the caller commits its outcome, so that it
 //!   ends in the history and not in nothing. Its events are sent again at every start until then. Only the
 //!   index remembers it; an index made anew does not know it.
 //! - **A write fails.** The pages where its frames begin are overwritten with zeros and synced
 //!   before the clients hear of it. If that fails too, as when any sync fails, nothing is known
-//!   about the disk: everything is refused from then on ([`CommitError::Poisoned`]).
+//!   about the disk: everything is refused from then on ([`store::CommitError::Poisoned`]).
 //! - **A process dies and the system lives on**, then the power goes. What was written is read and relied
 //!   on, and not durable: the directories are synced before anything is read, and the ends of both lanes
 //!   are written once more and synced before the index is told of them.
@@ -137,11 +137,11 @@
 //! - **A thread panics.** Nothing is accepted or delivered any more, as after a failed sync, and all who wait
 //!   are told.
 //! - **The index cannot be written.** The log goes on and keeps what the index and the history lack, so nothing
-//!   is reclaimed. Mail is refused from a bound on ([`CommitError::Behind`]); outcomes are taken up to a
+//!   is reclaimed. Mail is refused from a bound on ([`store::CommitError::Behind`]); outcomes are taken up to a
 //!   higher one, at which all commits wait. It is tried again every second.
 //! - **The index lags.** It knows the sequences that it has applied; the frames behind them are
 //!   replayed. What the history has already is not entered twice.
-//! - **Events** ([`EventWish`]) are written in the transaction of the history that takes in what they are
+//! - **Events** ([`store::EventWish`]) are written in the transaction of the history that takes in what they are
 //!   about, together with the sequence up to which that was done. A replay of frames below it makes no
 //!   events: each change is one event or none, as was wished when it became durable.
 
@@ -151,11 +151,7 @@ mod body;
 mod change;
 mod codec;
 mod committer;
-pub mod conformance;
-mod damage;
 mod entries;
-mod event;
-pub mod filter;
 #[doc(hidden)]
 pub mod format;
 pub mod index;
@@ -163,37 +159,22 @@ mod indexer;
 mod keeper;
 mod lane;
 mod list;
-mod note;
-mod op;
 mod options;
 mod quarantine;
 mod record;
 mod replay;
-mod row;
 mod segment;
 mod shared;
 mod spool;
 pub mod storage;
-mod store;
 mod table;
+mod verbs;
 
-pub use backup::{BackedUp, BackupError};
 pub use change::{Applied, Change, MessageMeta, Place};
 pub use codec::DecodeError;
-pub use damage::{Damage, Damaged};
-pub use event::{
-    Event, EventAbout, EventBounds, EventKinds, EventWish, Happened, Origin, PastEvents,
-    StoredEvent,
-};
-pub use filter::{Filter, Kinds};
 pub use index::{HistoryFound, Index, IndexError, MemoryIndex, SqliteIndex};
-pub use note::{LaterRow, Note};
-pub use op::{Callback, CommitError, Op};
 pub use options::Options;
 pub use replay::{Missing, OpenError, Quarantined, Recovered};
-pub use row::{AttemptRow, HistoryFilter, HistoryRow, Page, Row, Sort, Waiting};
 pub use segment::FORMAT_VERSION;
-pub use spool::withdraw::Withdrawal;
-pub use spool::{Behind, ReadError, Space, Spool, SpoolStats};
+pub use spool::Spool;
 pub use storage::{DirStorage, File, OpenDirError, Storage};
-pub use store::Store;

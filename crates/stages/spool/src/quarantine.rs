@@ -3,8 +3,8 @@
 use std::io;
 
 use mail::QueueId;
+use store::{Damage, Damaged};
 
-use crate::damage::{Damage, Damaged};
 use crate::storage::Storage;
 
 /// Where damaged parts of the log are kept.

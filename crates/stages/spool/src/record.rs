@@ -6,9 +6,9 @@
 
 use bytes::Bytes;
 use mail::{Envelope, Labels, Message, QueueId, RecipientKey, RecipientState, Timestamp, Verdict};
+use store::Note;
 
 use crate::codec::{DecodeError, Reader, put_bytes, put_opt_str, put_str, put_varint};
-use crate::note::Note;
 
 mod events;
 mod notes;

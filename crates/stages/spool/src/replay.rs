@@ -9,14 +9,13 @@ use std::io;
 use std::sync::Arc;
 
 use mail::QueueId;
+use store::{Damaged, Op};
 
 use crate::body;
 use crate::change::{Applied, Change, Place};
-use crate::damage::Damaged;
 use crate::index::{Batch, HistoryFound, Index, IndexError, Known, net_effect};
 use crate::lane::{Active, LaneWriter, segment_name};
 use crate::list::SegmentList;
-use crate::op::Op;
 use crate::options::Options;
 use crate::quarantine::{self, QUARANTINE_DIR};
 use crate::record::records;

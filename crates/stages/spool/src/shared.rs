@@ -8,15 +8,13 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use mail::QueueId;
+use mail::{IdSource, QueueId};
+use store::{Callback, CommitError, Damaged, Op, Withdrawal};
 
 use crate::body::{self, StoredBody};
 use crate::change::{Applied, Change};
-use crate::damage::Damaged;
 use crate::index::{Batch, Index};
-use crate::op::{Callback, CommitError, Op};
 use crate::options::Options;
-use crate::spool::withdraw::Withdrawal;
 use crate::storage::{File, Storage};
 use crate::table::Table;
 
@@ -104,6 +102,7 @@ pub(crate) struct Shared {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) index: Arc<dyn Index>,
     pub(crate) spool_id: u64,
+    pub(crate) ids: Mutex<IdSource>,
     pub(crate) queue: Mutex<Queue>,
     pub(crate) queue_changed: Condvar,
     pub(crate) table: Mutex<Table>,

@@ -1,28 +1,27 @@
 //! The spool as callers see it.
 
 use std::ops::Bound;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use mail::{Message, QueueId, RecipientKey, RecipientState, Timestamp};
+use mail::{IdSource, Message, QueueId, RecipientKey, RecipientState, Timestamp};
+use store::{
+    AttemptRow, Callback, CommitError, Damaged, Filter, HistoryFilter, HistoryRow, Op, Page,
+    ReadError, Row, Waiting,
+};
 
 use crate::ballast;
 use crate::body;
 use crate::change::Place;
 use crate::committer::Committer;
-use crate::damage::Damaged;
-use crate::filter::Filter;
 use crate::index::{Index, IndexError};
 use crate::keeper::Keeper;
 use crate::lane::refill;
-use crate::op::{Callback, CommitError, Op};
 use crate::options::Options;
 use crate::record::{Body, Record, single};
 use crate::replay::{OpenError, Recovered, Start, start};
-use crate::row::{AttemptRow, HistoryFilter, HistoryRow, Page, Row, Waiting};
 use crate::shared::{Counters, Feed, Pending, Pool, Queue, Shared, lock};
 use crate::storage::{Storage, read_range};
 
@@ -34,36 +33,8 @@ mod stats;
 pub(crate) mod threads;
 pub(crate) mod withdraw;
 
-pub use stats::{Behind, SpoolStats};
+use reading::unreadable;
 use threads::{enqueue, spawn};
-
-/// Why a message could not be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The disk refused.
-    #[error("cannot read mail {id} from the queue: {source}")]
-    Io {
-        /// Which.
-        id: QueueId,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// What is there is not what was written.
-    #[error("mail {0} is damaged on disk")]
-    Damaged(QueueId),
-}
-
-/// How much room the queue's disk has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Space {
-    /// Enough.
-    Enough,
-    /// Less than the reserve; mail is refused as soon as the segments at hand are full.
-    Low,
-    /// Only outcomes and states are written.
-    Exhausted,
-}
 
 /// The durable queue. Cheap to share by reference; all methods may be called from many threads.
 pub struct Spool {
@@ -108,8 +79,10 @@ impl Spool {
         recovered.gave_up_ballast = gave_up_ballast;
         let room = storage.free_bytes();
         let is_low = room.is_ok_and(|room| room < options.reserve_bytes);
+        let highest = recovered.highest.unwrap_or(QueueId::from_u64(0));
         let shared = Arc::new(Shared {
             spool_id: applied.spool,
+            ids: Mutex::new(IdSource::above(highest)),
             storage,
             index,
             queue: Mutex::new(Queue::default()),
@@ -332,7 +305,7 @@ impl Spool {
             match taken {
                 Ok(Some(value)) => return Ok(Some(value)),
                 Ok(None) if before == Some(place) => return Err(ReadError::Damaged(id)),
-                Err(source) if before == Some(place) => return Err(ReadError::Io { id, source }),
+                Err(e) if before == Some(place) => return Err(unreadable(id, &e)),
                 Ok(None) | Err(_) => before = Some(place),
             }
         }
@@ -499,25 +472,6 @@ impl Spool {
         ))
     }
 
-    /// How much room there is.
-    #[must_use]
-    pub fn space(&self) -> Space {
-        let reserve = self.shared.options.reserve_segments;
-        if lock(&self.shared.pool).is_exhausted(reserve) {
-            Space::Exhausted
-        } else if self.shared.is_low() {
-            Space::Low
-        } else {
-            Space::Enough
-        }
-    }
-
-    /// Whether the disk has less room than the reserve.
-    #[must_use]
-    pub fn is_low_on_space(&self) -> bool {
-        self.space() != Space::Enough
-    }
-
     /// Why nothing is accepted or delivered any more, once a sync has failed.
     #[must_use]
     pub fn poisoned(&self) -> Option<Arc<str>> {
@@ -529,33 +483,6 @@ impl Spool {
     #[must_use]
     pub fn take_damaged(&self) -> Vec<Damaged> {
         std::mem::take(&mut *lock(&self.shared.damaged))
-    }
-
-    /// Figures.
-    #[must_use]
-    pub fn stats(&self) -> SpoolStats {
-        use crate::segment::Lane;
-        let counters = &self.shared.counters;
-        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let queue_depth = lock(&self.shared.queue).pending.len() as u64;
-        let table = lock(&self.shared.table);
-        SpoolStats {
-            hot_segments: table.count(Lane::Hot) as u64,
-            cold_segments: table.count(Lane::Cold) as u64,
-            free_segments: lock(&self.shared.pool).ready.len() as u64,
-            live_bytes: table.segments.values().map(|s| s.live_bytes).sum(),
-            messages: table.entries.len() as u64,
-            waiting: table.waiting(),
-            bytes_written: read(&counters.bytes),
-            bytes_moved: read(&counters.moved_bytes),
-            commits: read(&counters.commits),
-            syncs: read(&counters.syncs),
-            prepared: read(&counters.prepared),
-            reclaimed: read(&counters.reclaimed),
-            damaged: read(&counters.damaged),
-            queue_depth,
-            index_backlog: lock(&self.shared.feed).waiting() as u64,
-        }
     }
 
     /// Writes what waits, brings the index up to date, and stops. Dropping the spool does the same.

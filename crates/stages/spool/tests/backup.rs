@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use mail::{Outcome, QueueId, RecipientKey, RecipientState};
-use spool::conformance::{message, verdict};
-use spool::{BackupError, HistoryFilter, Op, Options, Spool};
+use spool::{Options, Spool};
+use store::conformance::{message, verdict};
+use store::{BackupError, HistoryFilter, Op};
 
 struct Dir(PathBuf);
 

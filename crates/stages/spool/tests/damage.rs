@@ -11,10 +11,9 @@ use std::sync::Arc;
 
 use mail::{Outcome, QueueId, RecipientKey, RecipientState, Timestamp};
 use sim::SimDisk;
-use spool::conformance::{message, verdict};
-use spool::{
-    Damage, Filter, HistoryFilter, MemoryIndex, Op, Options, Page, ReadError, Recovered, Spool,
-};
+use spool::{MemoryIndex, Options, Recovered, Spool};
+use store::conformance::{message, verdict};
+use store::{Damage, Filter, HistoryFilter, Op, Page, ReadError};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_500);
 
@@ -133,7 +132,7 @@ fn the_neighbours_of_a_damaged_mail_survive_and_it_is_told_and_kept() {
     assert!(damaged[0].file.starts_with("quarantine/"));
     assert!(quarantined(&disk, &damaged[0].file, b"Subject: 3"));
     assert_eq!(spool.take_damaged(), []);
-    assert_eq!(spool.stats().damaged, 1);
+    assert_eq!(spool.figures().damaged, 1);
     drop(spool);
 
     for restart in [false, true] {

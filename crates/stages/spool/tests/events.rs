@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use mail::{Outcome, QueueId, RecipientKey, RecipientState, Status, Timestamp};
 use rusqlite::Connection;
-use spool::conformance::{message, verdict, words};
-use spool::{EventKinds, EventWish, HistoryFilter, Note, Op, Options, Recovered, Spool};
+use spool::{Options, Recovered, Spool};
+use store::conformance::{message, verdict, words};
+use store::{EventKinds, EventWish, HistoryFilter, Note, Op};
 
 struct Dir(PathBuf);
 

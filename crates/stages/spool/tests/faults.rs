@@ -11,11 +11,15 @@ use std::sync::mpsc;
 
 use mail::{Outcome, QueueId, RecipientKey, RecipientState, Timestamp};
 use sim::{Fault, SimDisk};
-use spool::conformance::{message, verdict};
-use spool::{
-    CommitError, Damage, Damaged, Filter, HistoryFilter, Index, MemoryIndex, Op, Options,
-    ReadError, Recovered, Spool, Storage,
+use spool::{Index, MemoryIndex, Options, Recovered, Spool, Storage};
+use store::conformance::{message, verdict};
+use store::{
+    CommitError, Damage, Damaged, Filter, HistoryFilter, LogFigures, Op, ReadError, Standing,
 };
+
+fn log_of(spool: &Spool) -> LogFigures {
+    spool.figures().log.expect("the spool is a log")
+}
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_500);
 const PAGE: usize = 4096;
@@ -199,7 +203,11 @@ fn a_copy_larger_than_a_segment_is_found_again_without_an_index() {
     // Others are moved after it.
     take_in(&spool, 2, 40);
     turn_over(&spool, 1000);
-    assert!(spool.stats().bytes_moved > 150_000, "{:?}", spool.stats());
+    assert!(
+        log_of(&spool).bytes_moved > 150_000,
+        "{:?}",
+        spool.figures()
+    );
     turn_over(&spool, 2000);
     drop(spool);
     disk.restart();
@@ -586,7 +594,7 @@ fn a_panic_of_a_thread_ends_the_queue_with_its_reason_and_nobody_waits() {
         }
     };
     assert!(refused.contains("a bug in what is told"), "{refused}");
-    assert!(spool.poisoned().is_some());
+    assert!(matches!(spool.health().standing, Standing::Lost(_)));
     spool.flush_index().unwrap_err();
     drop(spool);
 }

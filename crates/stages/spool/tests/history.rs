@@ -9,8 +9,13 @@ use std::path::PathBuf;
 
 use mail::{Outcome, QueueId, RecipientKey, RecipientState, Timestamp};
 use rusqlite::Connection;
-use spool::conformance::{message, verdict};
-use spool::{CommitError, HistoryFilter, HistoryFound, Op, Options, Spool};
+use spool::{HistoryFound, Options, Spool};
+use store::conformance::{message, verdict};
+use store::{CommitError, HistoryFilter, LogFigures, Op};
+
+fn log_of(spool: &Spool) -> LogFigures {
+    spool.figures().log.expect("the spool is a log")
+}
 
 struct Dir(PathBuf);
 
@@ -149,7 +154,7 @@ fn mail_is_refused_while_the_history_cannot_be_written_and_outcomes_go_on() {
     dir.history().execute_batch(REFUSE).unwrap();
     spool.commit_wait(vec![done(1, day(1))]).unwrap();
     spool.step();
-    let behind = spool.behind().unwrap();
+    let behind = spool.health().behind.unwrap();
     assert!(behind.why.contains("refused by the test"), "{}", behind.why);
     assert!(!behind.refuses_mail, "there is room yet");
 
@@ -166,8 +171,8 @@ fn mail_is_refused_while_the_history_cannot_be_written_and_outcomes_go_on() {
     });
     let refused = refused.unwrap();
     assert!(matches!(refused, CommitError::Behind(_)), "{refused}");
-    assert!(spool.behind().unwrap().refuses_mail);
-    let segments = spool.stats().hot_segments;
+    assert!(spool.health().behind.unwrap().refuses_mail);
+    let segments = log_of(&spool).hot_segments;
     assert!(segments <= 8 + 8 + 2, "{segments} segments");
     for id in 2..=10 {
         spool.commit_wait(vec![done(id, day(1))]).unwrap();
@@ -175,7 +180,7 @@ fn mail_is_refused_while_the_history_cannot_be_written_and_outcomes_go_on() {
 
     dir.history().execute_batch("DROP TRIGGER refuse").unwrap();
     spool.step();
-    assert_eq!(spool.behind(), None);
+    assert_eq!(spool.health().behind, None);
     spool.commit_wait(vec![large(500)]).unwrap();
     assert_eq!(known(&spool), 10, "what waited for the history is in it");
 }

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use mail::{Outcome, QueueId, RecipientKey, RecipientState, Status, Timestamp};
 use sim::{Fault, SimDisk};
-use spool::conformance::{message, verdict};
-use spool::{
-    CommitError, DirStorage, Filter, HistoryFilter, MemoryIndex, Op, OpenDirError, Options, Page,
-    Recovered, Space, Spool, Storage,
-};
+use spool::{DirStorage, MemoryIndex, OpenDirError, Options, Recovered, Spool, Storage};
+use store::conformance::{message, verdict};
+use store::{CommitError, Filter, HistoryFilter, LogFigures, Op, Page, Standing};
+
+fn log_of(spool: &Spool) -> LogFigures {
+    spool.figures().log.expect("the spool is a log")
+}
 
 fn options() -> Options {
     Options {
@@ -114,7 +116,7 @@ fn a_state_with_its_last_reply_survives() {
 #[test]
 fn there_is_room_on_an_empty_disk() {
     let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
-    assert_eq!(open(&disk, &index).0.space(), Space::Enough);
+    assert_eq!(open(&disk, &index).0.health().standing, Standing::Ready);
 }
 
 /// A directory that goes when the test ends.
@@ -138,7 +140,7 @@ impl Drop for Dir {
 #[test]
 fn the_store_on_the_simulated_disk_conforms() {
     let (disk, index) = (SimDisk::new(1), Arc::new(MemoryIndex::new()));
-    spool::conformance::check(&open(&disk, &index).0);
+    store::conformance::check(&open(&disk, &index).0);
 }
 
 #[test]
@@ -149,7 +151,7 @@ fn the_store_with_threads_and_sqlite_conforms() {
         ..options()
     };
     let (spool, _) = Spool::open_dir(&dir.0, options).unwrap();
-    spool::conformance::check(&spool);
+    store::conformance::check(&spool);
 }
 
 #[test]
@@ -168,7 +170,7 @@ fn a_deleted_or_damaged_index_is_made_anew_and_identical() {
     }
     let before = rows(&spool);
     assert_eq!(before.len(), 66);
-    assert!(spool.stats().bytes_moved > 0);
+    assert!(log_of(&spool).bytes_moved > 0);
     drop(spool);
     for damage in [false, true] {
         for suffix in ["", "-wal", "-shm"] {
@@ -227,7 +229,7 @@ fn a_full_disk_refuses_mail_but_takes_outcomes() {
         assert!(accepted < 200);
     };
     assert!(matches!(refused, CommitError::Full(_)), "{refused}");
-    assert_eq!(spool.space(), Space::Exhausted);
+    assert_eq!(spool.health().standing, Standing::Exhausted);
     assert_eq!(spool.count(&Filter::all(), NOW).unwrap(), accepted);
     for id in 1..=accepted {
         spool.commit_wait(vec![done(id, 0)]).unwrap();
@@ -267,8 +269,12 @@ fn segments_that_wait_for_use_do_not_keep_mail_out() {
         for _ in 0..20 {
             spool.step();
         }
-        let stats = spool.stats();
-        assert_eq!(spool.space(), Space::Enough, "{capacity}: {stats:?}");
+        let stats = spool.figures();
+        assert_eq!(
+            spool.health().standing,
+            Standing::Ready,
+            "{capacity}: {stats:?}"
+        );
     }
 }
 
@@ -291,7 +297,7 @@ fn after_a_failed_sync_nothing_is_accepted_or_delivered() {
             "{refused:?}"
         );
     }
-    assert!(spool.poisoned().is_some());
+    assert!(matches!(spool.health().standing, Standing::Lost(_)));
 }
 
 fn segment(disk: &SimDisk) -> String {
@@ -407,7 +413,7 @@ fn a_recycled_segment_never_brings_a_delivered_mail_back() {
             .unwrap();
         spool.step();
     }
-    assert!(spool.stats().bytes_moved > 0 && spool.stats().reclaimed > 5);
+    assert!(log_of(&spool).bytes_moved > 0 && log_of(&spool).reclaimed > 5);
     drop(spool);
     disk.restart();
     let (_, recovered) = open(&disk, &Arc::new(MemoryIndex::new()));
@@ -427,7 +433,7 @@ fn reclaiming_never_loses_a_survivor() {
         }
         spool.step();
     }
-    assert!(spool.stats().bytes_moved > 0 && spool.stats().reclaimed > 5);
+    assert!(log_of(&spool).bytes_moved > 0 && log_of(&spool).reclaimed > 5);
     for keep_index in [true, false] {
         disk.restart();
         let index = if keep_index {
@@ -667,7 +673,7 @@ fn what_little_lives_in_a_segment_does_not_keep_all_after_it() {
         spool.commit_wait(ops).unwrap();
         spool.step();
     }
-    let stats = spool.stats();
+    let stats = log_of(&spool);
     assert!(stats.hot_segments <= 3, "{stats:?}");
     assert!(stats.bytes_moved < 16 << 10, "{stats:?}");
     drop(spool);
@@ -772,7 +778,7 @@ fn threads_that_accept_deliver_and_reclaim_at_once_lose_and_resurrect_nothing() 
         .map(|(id, _)| key(id, 1))
         .collect();
     assert_eq!(spool.keys(&Filter::all(), NOW).unwrap(), expected);
-    assert!(spool.stats().bytes_moved > 0, "{:?}", spool.stats());
+    assert!(log_of(&spool).bytes_moved > 0, "{:?}", spool.figures());
     drop(spool);
     for delete in [false, true] {
         if delete {
@@ -894,16 +900,16 @@ fn what_hosts_say_is_cut_and_an_op_stays_in_its_bound() {
     spool
         .commit_wait(vec![accept(1, &["a@x.example", "b@x.example"], b"one")])
         .unwrap();
-    let before = spool.stats().live_bytes;
+    let before = spool.figures().live_bytes;
     let ops = vec![Op::State {
         key: key(1, 0),
         state: state(said.clone()),
         transcript: transcript.clone(),
     }];
     spool.commit_wait(ops).unwrap();
-    let taken = spool.stats().live_bytes - before;
+    let taken = spool.figures().live_bytes - before;
     assert!(taken <= Op::STATE_MAX as u64, "{taken}");
-    let before = spool.stats().live_bytes;
+    let before = spool.figures().live_bytes;
     let ops = vec![Op::Done {
         key: key(1, 1),
         verdict: said,
@@ -911,7 +917,7 @@ fn what_hosts_say_is_cut_and_an_op_stays_in_its_bound() {
         transcript,
     }];
     spool.commit_wait(ops).unwrap();
-    let taken = spool.stats().live_bytes - before;
+    let taken = spool.figures().live_bytes - before;
     assert!(taken <= Op::STATE_MAX as u64, "{taken}");
 
     let kept = spool.state(key(1, 0)).unwrap().unwrap().last.unwrap();

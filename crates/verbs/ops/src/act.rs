@@ -2,7 +2,7 @@
 
 use mail::{Class, EnhancedCode, Outcome, RecipientKey, RecipientState, Reply, Timestamp, Verdict};
 use schedule::{Cancelled, Scheduler};
-use spool::{Op, Spool};
+use store::{Op, Store};
 
 use crate::request::Verb;
 
@@ -46,13 +46,13 @@ pub fn ended_by_admin(verdict: &Verdict) -> Option<&'static str> {
     }
 }
 
-/// Carries `verb` out on these recipients. Reads their last verdicts from the spool, so that a
+/// Carries `verb` out on these recipients. Reads their last verdicts from the store, so that a
 /// changed state forgets nothing.
 pub fn act(
     verb: &Verb,
     keys: &[RecipientKey],
     scheduler: &mut Scheduler,
-    spool: &Spool,
+    store: &dyn Store,
     now: Timestamp,
 ) -> Acted {
     let mut acted = Acted::default();
@@ -75,7 +75,7 @@ pub fn act(
                 // What was never tried has no last answer, and need not be looked up.
                 let last = match state.attempts {
                     0 => None,
-                    _ => spool.state(*key).ok().flatten().and_then(|s| s.last),
+                    _ => store.state(*key).ok().flatten().and_then(|s| s.last),
                 };
                 let state = RecipientState { last, ..state };
                 acted.ops.push(Op::State {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mail::{Destination, Labels, Status, Verdict};
 use serde::{Deserialize, Serialize};
-use spool::Row;
+use store::Row;
 use utoipa::ToSchema;
 
 use crate::event::{ListedEvent, WebhookTested, WebhookView};

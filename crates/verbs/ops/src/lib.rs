@@ -2,7 +2,7 @@
 //! and, later, HTTP and console.
 //!
 //! A [`Request`] crosses the admin socket as one line of JSON and is answered by one
-//! [`Answer`]. The verbs that change a recipient are carried out by [`act`] on spool and scheduler
+//! [`Answer`]. The verbs that change a recipient are carried out by [`act`] on store and scheduler
 //! together; it returns what must be committed before the administrator is answered.
 
 mod act;

@@ -3,8 +3,8 @@
 use mail::{Address, Domain, Outcome, QueueId, RecipientKey, Timestamp};
 use schedule::Rate;
 use serde::{Deserialize, Serialize};
-use spool::filter::parse_metadata;
-use spool::{Filter, HistoryFilter, Kinds, Spool};
+use store::filter::parse_metadata;
+use store::{Filter, HistoryFilter, Kinds, Store};
 use utoipa::ToSchema;
 
 use crate::event::{EventSelection, WebhookVerb};
@@ -88,7 +88,7 @@ pub enum Order {
     Attempts,
 }
 
-impl From<Order> for spool::Sort {
+impl From<Order> for store::Sort {
     fn from(order: Order) -> Self {
         match order {
             Order::Id => Self::Id,
@@ -557,11 +557,11 @@ impl Selection {
     /// What is wrong with the selection, in words for its author.
     pub fn keys(
         &self,
-        spool: &Spool,
+        store: &dyn Store,
         kinds: &Kinds,
         now: Timestamp,
     ) -> Result<Vec<RecipientKey>, String> {
-        let find = |filter: &Filter| spool.keys(filter, now).map_err(|e| e.to_string());
+        let find = |filter: &Filter| store.keys(filter, now).map_err(|e| e.to_string());
         match self {
             Self::All | Self::Filter(_) => find(&self.filter(kinds)?),
             Self::Ids(ids) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mail::{Destination, Status, Timestamp};
 use serde::{Deserialize, Serialize};
-use spool::Row;
+use store::Row;
 use utoipa::ToSchema;
 
 use crate::table::{short_time, table};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use intake::{Submission, Wanted};
 use mail::{Class, Envelope, Message, Outcome, Recipient, Reply, Timestamp, Verdict};
 use notify::{Kind, Reported};
-use spool::{CommitError, Op};
+use store::{Op, Remedy};
 
 use crate::event::Event;
 use crate::reports::{log_report, reporter};
@@ -32,7 +32,7 @@ pub(super) fn give_back(
     written: Timestamp,
     token: &str,
 ) -> Told {
-    match shared.spool.find_token(token) {
+    match shared.store.find_token(token) {
         Ok(Some(_)) => return Told::Yes,
         Ok(None) => {}
         Err(error) => return Told::Later(error.to_string()),
@@ -82,8 +82,8 @@ pub(super) fn give_back(
         message: report.clone(),
         token: Some(token.to_owned()),
     };
-    if let Err(error) = shared.spool.commit_wait(vec![op]) {
-        if matches!(error, CommitError::Poisoned(_)) {
+    if let Err(error) = shared.store.commit_wait(vec![op]) {
+        if error.remedy() == Remedy::Stop {
             shared.tell(Event::Fatal(error.to_string()));
         }
         return Told::Later(error.to_string());

@@ -2,7 +2,7 @@
 
 use mail::{Destination, Outcome, RecipientKey, Timestamp, Verdict};
 use ops::{EventReply, EventType, EventView, ended_by_admin, report_of};
-use spool::{Event, EventAbout, Happened};
+use store::{Event, EventAbout, Happened};
 
 use crate::config::webhooks::WebhookSettings;
 use crate::known;

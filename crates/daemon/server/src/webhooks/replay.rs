@@ -8,7 +8,7 @@ use mail::{QueueId, Timestamp};
 use net::HttpAnswer;
 use ops::{EventType, EventView, Replay};
 use serde::{Deserialize, Serialize};
-use spool::{Event, Happened};
+use store::{Event, Happened};
 
 use super::portion::Portion;
 use super::post::{Line, Prepared, post};
@@ -174,7 +174,7 @@ fn read(shared: &Shared, name: &str, replay: &Kept) -> Result<Part, String> {
     };
     let (since, until) = replay.span();
     let after = QueueId::from_u64(replay.after);
-    let past = shared.spool.past_events((since, until), after, AT_ONCE);
+    let past = shared.store.past_events((since, until), after, AT_ONCE);
     let past = past.map_err(|e| e.to_string())?;
     let mut views: Vec<EventView> = Vec::new();
     let mut add = |event: &Event| {
@@ -192,7 +192,7 @@ fn read(shared: &Shared, name: &str, replay: &Kept) -> Result<Part, String> {
                 what: Happened::Entry { name, value },
             });
         };
-        let read = shared.spool.entries(suppression::PREFIX, &mut entry);
+        let read = shared.store.entries(suppression::PREFIX, &mut entry);
         read.map_err(|e| e.to_string())?;
     }
     Ok((views, past.next))

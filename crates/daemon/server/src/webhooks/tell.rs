@@ -149,7 +149,7 @@ async fn read(
         (Arc::clone(shared), Arc::clone(settings), Arc::clone(target));
     let read = tokio::task::spawn_blocking(move || {
         let limit = size as u64 + 100;
-        let stored = handles.spool.events(after, limit);
+        let stored = handles.store.events(after, limit);
         let stored = stored.map_err(|e| e.to_string())?;
         let mut batch = Batch {
             events: Vec::with_capacity(size),
@@ -294,7 +294,7 @@ pub(super) async fn put_aside(
             (Arc::clone(settings), Arc::clone(target)),
         );
         let read = tokio::task::spawn_blocking(move || {
-            let stored = handles.spool.events(cursor, AT_ONCE);
+            let stored = handles.store.events(cursor, AT_ONCE);
             let stored = stored.map_err(|e| e.to_string())?;
             let mut aside = Aside::default();
             let (mut last, mut more) = (cursor, stored.len() as u64 == AT_ONCE);

@@ -37,14 +37,14 @@ fn find<'a>(
 pub(crate) async fn list(shared: &Arc<Shared>) -> Result<Answer, String> {
     let views = blocking(shared, |shared| {
         let settings = shared.settings();
-        let bounds = shared.spool.event_bounds().map_err(|e| e.to_string())?;
+        let bounds = shared.store.event_bounds().map_err(|e| e.to_string())?;
         let mut views = Vec::new();
         for target in &settings.webhooks {
             let Some(hook) = shared.webhooks.find(&target.settings.name) else {
                 continue;
             };
             let cursor = lock(&hook.state).cursor;
-            let first = shared.spool.events(cursor, 1).map_err(|e| e.to_string())?;
+            let first = shared.store.events(cursor, 1).map_err(|e| e.to_string())?;
             let first = first.first().and_then(|stored| stored.event.at());
             views.push(view(&hook, target, bounds.last, first));
         }
@@ -267,8 +267,8 @@ pub(crate) async fn events(
         let mut last = after;
         'all: while found.len() < limit {
             let stored = match &key {
-                None => shared.spool.events(last, LIMIT_MAX),
-                Some(key) => shared.spool.events_of(key, last, LIMIT_MAX),
+                None => shared.store.events(last, LIMIT_MAX),
+                Some(key) => shared.store.events_of(key, last, LIMIT_MAX),
             };
             let stored = stored.map_err(|e| e.to_string())?;
             if stored.is_empty() {

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
+use store::{Event, EventAbout, EventKinds, EventWish, Happened, Note};
+
 use super::net::{Batch, Happening};
 use super::{IndexError, RecipientKey, Timestamp};
-use crate::event::{Event, EventAbout, EventKinds, EventWish, Happened};
-use crate::note::Note;
 use crate::record::about;
 
 /// What has to be looked up for it.

@@ -3,15 +3,17 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use store::{
+    AttemptRow, Event, EventAbout, Happened, HistoryFilter, HistoryRow, Page, Row, Sort, Waiting,
+};
+
 use super::events::{Lookup, gather};
 use super::{
     Applied, Arc, BTreeMap, Batch, Filter, Index, IndexError, Known, LaterRow, MessageMeta,
     NetMessage, Place, QueueId, RecipientKey, RecipientState, Timestamp, row,
 };
 use super::{EventBounds, EventWish, PastEvents, StoredEvent};
-use crate::event::{Event, EventAbout, Happened};
 use crate::record;
-use crate::row::{AttemptRow, HistoryFilter, HistoryRow, Page, Row, Sort, Waiting};
 
 /// An index that lives as long as this value, and so survives the spool that used it: as two
 /// durable files would.

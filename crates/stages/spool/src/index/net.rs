@@ -1,12 +1,12 @@
 //! The net effect of many changes.
 
+use store::{EventKinds, LaterRow, Note};
+
 use super::events::kind_of_note;
 use super::{
     Applied, Arc, BTreeMap, Change, MessageMeta, Place, QueueId, RecipientKey, RecipientState,
     Timestamp, Verdict,
 };
-use crate::event::EventKinds;
-use crate::note::{LaterRow, Note};
 
 /// What a batch does to one message.
 #[derive(Debug, Clone, Default)]

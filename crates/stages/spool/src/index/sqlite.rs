@@ -10,14 +10,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
+use store::{
+    AttemptRow, EventBounds, EventWish, HistoryFilter, HistoryRow, Page, PastEvents, Row,
+    StoredEvent, Waiting,
+};
 
 use super::{
     Applied, Batch, Filter, HistoryFound, Index, IndexError, Known, LaterRow, Place, QueueId,
     RecipientKey, Timestamp,
 };
-use crate::event::{EventBounds, EventWish, PastEvents, StoredEvent};
 use crate::record::{given_from, terms_from, verdict_from};
-use crate::row::{AttemptRow, HistoryFilter, HistoryRow, Page, Row, Waiting};
 
 mod condition;
 mod events;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use mail::{
     Class, EnhancedCode, Outcome, QueueId, RecipientKey, RecipientState, Reply, Timestamp, Verdict,
 };
+use store::{Damage, Damaged};
 
 use super::{Expected, Keeper, Load, StateFiles, Victim};
 use crate::body;
 use crate::change::{Change, Place};
-use crate::damage::{Damage, Damaged};
 use crate::lane::{WriteError, segment_name};
 use crate::quarantine::{self, QUARANTINE_DIR};
 use crate::record::{MessageRecord, Record, put_control, put_done, single};

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use mail::{Destination, Envelope, Labels, QueueId, RecipientKey, Timestamp};
+use store::{Event, EventAbout, Happened, Origin};
 
 use super::{get_labels, put_labels, verdict_bytes, verdict_from};
 use crate::change::MessageMeta;
 use crate::codec::{DecodeError, Reader, put_bytes, put_opt_str, put_str, put_varint};
-use crate::event::{Event, EventAbout, Happened, Origin};
 
 fn put_origin(out: &mut Vec<u8>, origin: &Origin) {
     put_opt_str(out, origin.user.as_deref());

@@ -1,9 +1,9 @@
 //! How the log keeps notes.
 
 use mail::{QueueId, RecipientKey, Timestamp};
+use store::{LaterRow, Note};
 
 use crate::codec::{DecodeError, Reader, put_opt_str, put_str, put_varint};
-use crate::note::{LaterRow, Note};
 
 /// Appends a note's fields.
 pub(super) fn put_fields(out: &mut Vec<u8>, note: &Note) {

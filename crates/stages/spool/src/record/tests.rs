@@ -1,8 +1,8 @@
 //! Records read back as they were written, and damaged ones are refused.
 
 use super::*;
-use crate::conformance::{message, verdict};
 use mail::{BodyType, ByMode, DeliverBy, Outcome, Status, Terms};
+use store::conformance::{message, verdict};
 
 #[test]
 fn every_record_is_read_back_as_written() {
@@ -81,7 +81,7 @@ fn notes_are_read_back_as_written() {
             name: "book/a".to_owned(),
             value: None,
         },
-        Note::Later(crate::LaterRow {
+        Note::Later(store::LaterRow {
             key,
             at: Timestamp::from_secs(70),
             word: "bounced".to_owned(),

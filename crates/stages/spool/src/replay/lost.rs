@@ -3,14 +3,13 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mail::{Class, EnhancedCode, Outcome, QueueId, RecipientKey, Reply, Timestamp, Verdict};
+use store::{Damage, Damaged, Op};
 
 use super::{Missing, OpenError, Replay, io_error};
 use crate::body;
 use crate::change::{Change, Place};
-use crate::damage::{Damage, Damaged};
 use crate::lane::segment_name;
 use crate::list::SegmentList;
-use crate::op::Op;
 use crate::quarantine::QUARANTINE_DIR;
 use crate::segment::Lane;
 use crate::table::Holder;

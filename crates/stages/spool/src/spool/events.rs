@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use mail::{QueueId, Timestamp};
+use store::{EventBounds, EventWish, PastEvents, StoredEvent};
 
 use super::Spool;
-use crate::event::{EventBounds, EventWish, PastEvents, StoredEvent};
 use crate::index::IndexError;
 use crate::shared::lock;
 

@@ -1,10 +1,10 @@
 //! Reading what the history keeps beside outcomes.
 
 use mail::QueueId;
+use store::LaterRow;
 
 use super::Spool;
 use crate::index::IndexError;
-use crate::note::LaterRow;
 
 impl Spool {
     /// What came to be known of a message's recipients behind their outcomes, in the order of time.

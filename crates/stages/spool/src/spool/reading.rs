@@ -1,22 +1,21 @@
 //! What can be said of a message before and after it is read.
 
-use mail::QueueId;
+use std::io;
 
-use super::{ReadError, Spool};
+use mail::QueueId;
+use store::ReadError;
+
+use super::Spool;
 use crate::body;
 use crate::shared::lock;
 use crate::storage::is_read_fault;
 
-impl ReadError {
-    /// Whether it will not be better another time: what is there is damaged, cannot be read, or is gone.
-    #[must_use]
-    pub fn is_lasting(&self) -> bool {
-        match self {
-            Self::Damaged(_) => true,
-            Self::Io { source, .. } => {
-                source.kind() == std::io::ErrorKind::NotFound || is_read_fault(source)
-            }
-        }
+/// The disk refused to read a message.
+pub(super) fn unreadable(id: QueueId, error: &io::Error) -> ReadError {
+    ReadError::Failed {
+        id,
+        why: error.to_string(),
+        is_lasting: error.kind() == io::ErrorKind::NotFound || is_read_fault(error),
     }
 }
 
@@ -38,6 +37,6 @@ impl Spool {
         }
         let file = self.shared.storage.open(&body::file_name(id));
         let len = file.and_then(|file| file.len());
-        len.map(Some).map_err(|source| ReadError::Io { id, source })
+        len.map(Some).map_err(|e| unreadable(id, &e))
     }
 }

@@ -1,59 +1,70 @@
 //! Figures and troubles for the administrator.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use store::{Behind, Figures, Health, LogFigures, Standing};
+
 use super::Spool;
+use crate::segment::Lane;
 use crate::shared::lock;
 
-/// The index or the history cannot be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Behind {
-    /// Why.
-    pub why: String,
-    /// So much waits for it that no mail is taken.
-    pub refuses_mail: bool,
-}
-
 impl Spool {
+    /// Whether it takes mail and outcomes, and what is in the way.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        Health {
+            standing: self.standing(),
+            behind: self.behind(),
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        if let Some(why) = self.poisoned() {
+            return Standing::Lost(why);
+        }
+        let reserve = self.shared.options.reserve_segments;
+        if lock(&self.shared.pool).is_exhausted(reserve) {
+            Standing::Exhausted
+        } else if self.shared.is_low() {
+            Standing::Low
+        } else {
+            Standing::Ready
+        }
+    }
+
     /// Whether the index and the history cannot be written, since the last try. They are tried again every
     /// second; nothing is lost, for the log keeps what they lack.
-    #[must_use]
-    pub fn behind(&self) -> Option<Behind> {
+    fn behind(&self) -> Option<Behind> {
         let why = lock(&self.shared.feed).failed.clone()?;
         let refuses_mail = self.shared.refuses_mail();
         Some(Behind { why, refuses_mail })
     }
-}
 
-/// Figures about a spool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SpoolStats {
-    /// Segments of the hot lane.
-    pub hot_segments: u64,
-    /// Segments of the cold lane.
-    pub cold_segments: u64,
-    /// Segments ready for use.
-    pub free_segments: u64,
-    /// Bytes of records that are still needed.
-    pub live_bytes: u64,
-    /// Messages in memory: those that wait, and finished ones that must be remembered.
-    pub messages: u64,
-    /// Recipients without an outcome.
-    pub waiting: u64,
-    /// Bytes written to the log since the start.
-    pub bytes_written: u64,
-    /// Of these, bytes of survivors that were copied.
-    pub bytes_moved: u64,
-    /// Commits since the start.
-    pub commits: u64,
-    /// Syncs of the log since the start.
-    pub syncs: u64,
-    /// Segments written in advance since the start; the rest were recycled.
-    pub prepared: u64,
-    /// Segments taken back since the start.
-    pub reclaimed: u64,
-    /// Records found damaged since the start: see [`crate::Damaged`].
-    pub damaged: u64,
-    /// Commits that wait to be written.
-    pub queue_depth: u64,
-    /// Changes that wait for the index, those that it refused included.
-    pub index_backlog: u64,
+    /// What it counts.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let counters = &self.shared.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let queue_depth = lock(&self.shared.queue).pending.len() as u64;
+        let table = lock(&self.shared.table);
+        Figures {
+            messages: table.entries.len() as u64,
+            waiting: table.waiting(),
+            live_bytes: table.segments.values().map(|s| s.live_bytes).sum(),
+            bytes_written: read(&counters.bytes),
+            commits: read(&counters.commits),
+            damaged: read(&counters.damaged),
+            queue_depth,
+            index_backlog: lock(&self.shared.feed).waiting() as u64,
+            log: Some(LogFigures {
+                hot_segments: table.count(Lane::Hot) as u64,
+                cold_segments: table.count(Lane::Cold) as u64,
+                free_segments: lock(&self.shared.pool).ready.len() as u64,
+                bytes_moved: read(&counters.moved_bytes),
+                syncs: read(&counters.syncs),
+                prepared: read(&counters.prepared),
+                reclaimed: read(&counters.reclaimed),
+            }),
+        }
+    }
 }

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use mail::QueueId;
+use store::{CommitError, Op};
 
 use super::Work;
 use crate::body;
 use crate::committer::{Committer, is_intake};
 use crate::indexer;
 use crate::keeper::Keeper;
-use crate::op::{CommitError, Op};
 use crate::shared::{Pending, Shared, lock, wait};
 
 fn join(handle: Option<JoinHandle<()>>) {

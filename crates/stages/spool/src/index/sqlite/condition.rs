@@ -1,13 +1,13 @@
 //! Filters as conditions of SQL; what a user wrote becomes parameters, never text.
 
 use rusqlite::types::Value;
+use store::filter::{Comparison, Term};
+use store::{HistoryFilter, Page, Sort};
 
 use super::super::{Filter, Timestamp};
 use super::functions::{HAS_METADATA, HAS_TAG};
 use super::{DONE, KEY, time_to_sql, to_sql};
-use crate::filter::{Comparison, Term};
 use crate::record::outcome_code;
-use crate::row::{HistoryFilter, Page, Sort};
 
 pub(super) struct Condition {
     pub(super) sql: String,

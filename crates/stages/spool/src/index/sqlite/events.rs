@@ -3,6 +3,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, params};
+use store::{
+    Event, EventAbout, EventBounds, EventKinds, EventWish, Happened, LaterRow, PastEvents,
+    StoredEvent,
+};
 
 use super::super::events::{Lookup, gather};
 use super::super::{Applied, Batch, IndexError, QueueId, RecipientKey, Timestamp};
@@ -10,10 +14,6 @@ use super::write::number;
 use super::{
     DONE, KEY, destination, key, labels, read_verdict, small, time_from, time_to_sql, to_sql,
 };
-use crate::event::{
-    Event, EventAbout, EventBounds, EventKinds, EventWish, Happened, PastEvents, StoredEvent,
-};
-use crate::note::LaterRow;
 use crate::record::{event_bytes, event_from, origin_from};
 
 /// How far events are kept: up to which frame of which log, and the last place given.
@@ -84,7 +84,7 @@ fn about_row(r: &SqlRow<'_>) -> rusqlite::Result<(EventAbout, Option<Vec<u8>>)> 
         accepted: time_from(r.get(4)?),
         size: r.get::<_, i64>(5)?.unsigned_abs(),
         submitter: r.get(6)?,
-        origin: crate::event::Origin::default(),
+        origin: store::Origin::default(),
         destination: destination(r.get(8)?)?,
         labels: labels(r, 9)?,
     };

@@ -42,7 +42,7 @@ fn text<'a>(context: &'a Context<'_>, at: usize) -> rusqlite::Result<&'a str> {
 mod tests {
     use super::super::files::{connect, open_history, open_index};
     use super::super::{Filter, Timestamp, condition};
-    use crate::HistoryFilter;
+    use store::HistoryFilter;
 
     struct Dir(std::path::PathBuf);
 

@@ -1,13 +1,13 @@
 //! Lists and numbers of waiting recipients.
 
 use rusqlite::OptionalExtension;
+use store::{HistoryFilter, Page, Row};
 
 use super::condition::{history_condition, order_by, waiting_condition};
 use super::{
     Filter, HISTORY_FILE, INDEX_FILE, IndexError, SqliteIndex, Timestamp, WAITING_COLUMNS,
     WAITING_TABLES, connect, time_from, time_to_sql, to_sql, waiting_row,
 };
-use crate::row::{HistoryFilter, Page, Row};
 
 /// The code of a recipient that waits and is not held.
 const WAITING: i64 = 0;

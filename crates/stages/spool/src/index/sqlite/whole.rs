@@ -11,12 +11,12 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use rusqlite::{Connection, Row as SqlRow};
+use store::Waiting;
 
 use super::files::{INDEX_FILE, connect};
 use super::{
     DONE, IndexError, Known, QueueId, destination, key, place, small, status, terms, time_from,
 };
-use crate::row::Waiting;
 
 /// Parts that the ids are cut into.
 const PARTS: u64 = 256;

@@ -1,11 +1,11 @@
 //! Applying a batch.
 
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
+use store::EventWish;
 
 use super::super::{Batch, Finished, IndexError, NetMessage, NetRecipient, QueueId, row};
 use super::{DONE, Place, time_to_sql, to_sql};
 use crate::change::MessageMeta;
-use crate::event::EventWish;
 use crate::record::{given_bytes, origin_bytes, outcome_code, terms_bytes, verdict_bytes};
 
 /// Brings finished recipients and attempts into the history.

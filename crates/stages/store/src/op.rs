@@ -1,10 +1,8 @@
 //! What callers commit, and what became of it.
 
-use std::io;
-use std::sync::Arc;
-
 use mail::{Message, RecipientKey, RecipientState, Verdict};
 
+use crate::error::CommitError;
 use crate::note::Note;
 
 /// One change of the durable state.
@@ -12,12 +10,11 @@ use crate::note::Note;
 pub enum Op {
     /// A mail is in the queue from now on.
     Accept {
-        /// The mail. A content above [`crate::Options::inline_max`] goes to a file of its own
-        /// before the commit.
+        /// The mail.
         message: Message,
         /// The initial state of each recipient, in the envelope's order.
         states: Vec<RecipientState>,
-        /// A drop's id or an idempotency key: found again with [`crate::Spool::find_token`].
+        /// A drop's id or an idempotency key: found again with [`crate::Store::find_token`].
         token: Option<String>,
     },
     /// A waiting recipient's state; without effect on one that is not waiting.
@@ -83,13 +80,13 @@ impl Op {
     pub const TRANSCRIPT_MAX: usize = 16 << 10;
     /// Octets of a host's name that are kept.
     const HOST_MAX: usize = 1 << 10;
-    /// Octets that a `State` or a `Done` takes in the log at most: 200 of them take less than
-    /// 4 MiB. See [`crate::Spool::commit_bytes_max`].
+    /// Octets that a `State` or a `Done` takes in a commit at most: 200 of them take less than
+    /// 4 MiB.
     pub const STATE_MAX: usize = 20 << 10;
 
-    /// Cuts what hosts have said to what is kept: in front of the log, so that an index made anew
-    /// says the same.
-    pub(crate) fn bound(&mut self) {
+    /// For engines: cuts what hosts have said to what is kept. It comes before everything else, so that an index made
+    /// again from what was written says the same.
+    pub fn bound(&mut self) {
         match self {
             Self::Accept {
                 message, states, ..
@@ -114,38 +111,6 @@ impl Op {
             Self::Control { .. } | Self::Note(Note::Entry { .. }) => {}
         }
     }
-}
-
-/// Why a commit is not in the queue.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommitError {
-    /// There is no room, or the disk refused the write; nothing of the commit is in the queue or
-    /// will ever be. The client is to try again: 452 4.3.1.
-    #[error("the queue's disk has no space for it: {0}")]
-    Full(Arc<io::Error>),
-    /// More than fits into one commit.
-    #[error("a commit of {len} bytes is larger than the limit of {max}")]
-    TooLarge {
-        /// Its length as written.
-        len: u64,
-        /// The bound.
-        max: u64,
-    },
-    /// A sync failed, now or earlier: what the disk holds is unknown, so nothing more is accepted
-    /// or delivered and the server must stop. The client is to try again: 451.
-    #[error("the queue's disk failed to store what was written, the server must stop: {0}")]
-    Poisoned(Arc<str>),
-    /// The index or the history cannot be written, and so much waits for it that no more mail is taken;
-    /// outcomes still are. The client is to try again: 452 4.3.1.
-    #[error("mail is refused until the queue's index and history can be written: {0}")]
-    Behind(Arc<str>),
-    /// The spool is closed.
-    #[error("the queue is closed")]
-    Closed,
-    /// Whoever made it took it back before it was written; nothing of it is in the queue or will ever be.
-    #[error("the commit was withdrawn before it was written")]
-    Withdrawn,
 }
 
 /// What is called when a commit is durable, or is not.

@@ -47,7 +47,6 @@ impl Eq for Kinds {}
 
 /// One condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Term {
     /// `id:` one message.
     Id(QueueId),
@@ -170,7 +169,8 @@ impl Filter {
     }
 
     /// Whether a recipient matches what the filter says of kinds, whatever else it says.
-    pub(crate) fn fits_kinds(&self, row: &Row) -> bool {
+    #[must_use]
+    pub fn fits_kinds(&self, row: &Row) -> bool {
         let kind = self.kind(row);
         let mut named = self.terms.iter().filter_map(|(wanted, term)| {
             let kind = if let Term::Kind(kind) = term {

@@ -387,11 +387,8 @@ async fn by_system(next: &NextHop, host: &Host) -> Result<Vec<IpAddr>, String> {
     if !next.configured {
         return Err("it has no address".to_owned());
     }
-    let looked_up = tokio::net::lookup_host((host.name.as_str(), host.port)).await;
-    let found: Vec<IpAddr> = looked_up
-        .map_err(|e| e.to_string())?
-        .map(|a| a.ip())
-        .collect();
+    let looked_up = net::addresses_by_system(host.name.as_str()).await;
+    let found = looked_up.map_err(|e| e.to_string())?;
     match found.is_empty() {
         true => Err("it has no address".to_owned()),
         false => Ok(found),

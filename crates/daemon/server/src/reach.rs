@@ -111,10 +111,9 @@ async fn configured_addresses(
     settings: &Settings,
     host: &Host,
 ) -> Result<Vec<IpAddr>, (String, bool)> {
-    let by_system = tokio::net::lookup_host((host.name.as_str(), host.port)).await;
+    let by_system = net::addresses_by_system(host.name.as_str()).await;
     let why = match by_system {
         Ok(found) => {
-            let found: Vec<IpAddr> = found.map(|a| a.ip()).collect();
             if !found.is_empty() {
                 return Ok(found);
             }

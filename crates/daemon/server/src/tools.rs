@@ -190,11 +190,9 @@ pub(crate) async fn what_smtp(config: &Config, host: &str, json: bool) -> Result
         {
             Answer::Found(list) => list,
             Answer::NoData | Answer::NxDomain | Answer::Failed(_) => {
-                tokio::net::lookup_host((target.host.as_str(), target.port))
+                net::addresses_by_system(target.host.as_str())
                     .await
                     .map_err(|e| anyhow!("{} cannot be found: {e}", target.host))?
-                    .map(|a| a.ip())
-                    .collect()
             }
         },
     };

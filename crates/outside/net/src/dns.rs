@@ -15,6 +15,7 @@ use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use mail::{Timestamp, Tlsa};
 
 use crate::clock::now;
+use crate::system::addresses_by_system;
 use upstream::{Outcome, Said, Upstream};
 
 /// What DNS said to one question.
@@ -370,13 +371,19 @@ async fn server_addresses(server: &str) -> Result<Vec<SocketAddr>, String> {
     if let Ok(address) = server.parse::<SocketAddr>() {
         return Ok(vec![address]);
     }
-    let with_port = if server.contains(':') {
-        server.to_owned()
-    } else {
-        format!("{server}:53")
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) => {
+            let number = port.parse();
+            let wrong = |_| format!("the DNS server `{server}`: `{port}` is not a port");
+            (host, number.map_err(wrong)?)
+        }
+        None => (server, 53),
     };
-    match tokio::net::lookup_host(&with_port).await {
-        Ok(found) => Ok(found.collect()),
+    match addresses_by_system(host).await {
+        Ok(found) => Ok(found
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect()),
         Err(error) => Err(format!(
             "the DNS server `{server}` cannot be found: {error}"
         )),

@@ -19,6 +19,7 @@ mod places;
 mod proxied;
 mod shares;
 mod stream;
+mod system;
 mod tls;
 mod tls_verifier;
 
@@ -38,6 +39,7 @@ pub use places::{Full, Place, Places, Room, Standing};
 pub use proxied::proxied;
 pub use shares::{Hold, Holder, Largest, Origin, Shares};
 pub use stream::Stream;
+pub use system::addresses_by_system;
 pub use tls::{
     ClientTls, Hello, ServerTls, Shaken, TlsFailure, TlsFailureKind, TlsLoadError, Trust,
 };

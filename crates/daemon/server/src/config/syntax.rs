@@ -44,6 +44,14 @@ pub(super) fn error(place: &Place<'_>, words: &str, span: Option<Range<usize>>) 
         }
     } else if message.contains("invalid type: map, expected a sequence") {
         format!("there can be several of these: write [[{full}]]")
+    } else if let Some((key, text)) = line.split_once('=').and_then(unquoted)
+        && !message.starts_with("invalid type")
+        && !message.starts_with("invalid value")
+    {
+        match is_secret(key) {
+            true => format!("a text needs quotation marks: write {key} = \"…\""),
+            false => format!("a text needs quotation marks: write {key} = \"{text}\""),
+        }
     } else {
         kinds(&message, key.is_some_and(is_secret))
     };
@@ -51,6 +59,15 @@ pub(super) fn error(place: &Place<'_>, words: &str, span: Option<Range<usize>>) 
         true => place.wrong(span, why),
         false => place.key(span, &full, why),
     }
+}
+
+/// The key and the value of a line whose value is a text without quotation marks.
+fn unquoted<'a>((key, value): (&'a str, &'a str)) -> Option<(&'a str, &'a str)> {
+    let value = value.split(" #").next().unwrap_or_default().trim();
+    let is_bare = value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
+    let is_text =
+        is_bare && !["true", "false", "inf", "nan"].contains(&value) && !value.contains('"');
+    is_text.then_some((key.trim(), value))
 }
 
 /// The name of a section in its heading.

@@ -165,6 +165,18 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
             "outgoing.resend_wait: found a list, but a number of seconds or octets",
         ),
         (
+            "[outgoing]\nmode = independent # directly",
+            "sendoff.toml:2: outgoing.mode: a text needs quotation marks: write mode = \"independent\"",
+        ),
+        (
+            "hostname = mail.example.com",
+            "sendoff.toml:1: hostname: a text needs quotation marks: write hostname = \"mail.example.com\"",
+        ),
+        (
+            "[outgoing.relay]\npassword = nothing",
+            "sendoff.toml:2: outgoing.relay.password: a text needs quotation marks: write password = \"…\"",
+        ),
+        (
             "[outgoing]\nenabled = \"yes\"",
             "sendoff.toml:2: outgoing.enabled: found \"yes\", but true or false, without quotation marks, is needed",
         ),

@@ -1,10 +1,12 @@
 //! Who the users of this computer are, by the system's user database.
 
-use nix::unistd::{Uid, User};
+use nix::unistd::Uid;
+
+use crate::people::Person;
 
 /// The user's name; the number where the database has none.
 pub(crate) fn name_of(uid: u32) -> String {
-    match User::from_uid(Uid::from_raw(uid)) {
+    match Person::with(Uid::from_raw(uid)) {
         Ok(Some(user)) => user.name,
         Ok(None) | Err(_) => format!("uid{uid}"),
     }
@@ -14,9 +16,8 @@ pub(crate) fn name_of(uid: u32) -> String {
 pub(crate) fn full_name_of_caller() -> Option<String> {
     let said = std::env::var("NAME").ok();
     let known = || {
-        let user = User::from_uid(Uid::current()).ok()??;
-        let gecos = user.gecos.to_string_lossy().into_owned();
-        gecos.split(',').next().map(str::to_owned)
+        let user = Person::with(Uid::current()).ok()??;
+        user.comment.split(',').next().map(str::to_owned)
     };
     let name = said.filter(|n| !n.is_empty()).or_else(known)?;
     Some(name).filter(|n| !n.trim().is_empty())

@@ -110,9 +110,7 @@ impl Web<'_> {
             headers: headers.collect(),
             answer_max: ANSWER_MAX,
         };
-        let found: Vec<IpAddr> = addresses(self.dns, &url.host, url.port)
-            .await
-            .map_err(Unanswered)?;
+        let found: Vec<IpAddr> = addresses(self.dns, &url.host).await.map_err(Unanswered)?;
         let answer = http(self.tls, &found, asked, LIMIT)
             .await
             .map_err(Unanswered)?;

@@ -6,15 +6,17 @@
 //! nobody else can change, so looking at it is safe.
 
 use std::collections::VecDeque;
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path};
 
 use anyhow::{Context, Result, anyhow};
-use nix::unistd::{Gid, Uid, User};
+use nix::unistd::{Gid, Uid};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::people::Person;
 
 /// Symbolic links on one path, as many as the kernel follows.
 const LINKS_MAX: usize = 40;
@@ -49,29 +51,29 @@ pub(crate) fn take_on_for_file(file: &Path) -> Result<()> {
 fn become_owner(owner: Owner) -> Result<()> {
     let uid = Uid::from_raw(owner.uid);
     // Somebody whom the user database does not know is in the group of the directory.
-    match User::from_uid(uid)? {
+    match Person::with(uid)? {
         Some(user) => become_user(&user),
         None => {
             let gid = Gid::from_raw(owner.gid);
-            nix::unistd::setgroups(&[gid]).map_err(|e| refused(owner.uid, e))?;
+            nix::unistd::setgroups(&[gid]).map_err(|e| refused(owner.uid, &e))?;
             set_ids(uid, gid)
         }
     }
 }
 
 /// Becomes this user with its groups, for good.
-pub(super) fn become_user(user: &User) -> Result<()> {
-    let name = CString::new(user.name.as_str())?;
-    nix::unistd::initgroups(&name, user.gid).map_err(|e| refused(user.uid.as_raw(), e))?;
+pub(super) fn become_user(user: &Person) -> Result<()> {
+    let groups = user.take_on_groups();
+    groups.map_err(|e| refused(user.uid.as_raw(), &e))?;
     set_ids(user.uid, user.gid)
 }
 
 fn set_ids(uid: Uid, gid: Gid) -> Result<()> {
-    nix::unistd::setresgid(gid, gid, gid).map_err(|e| refused(uid.as_raw(), e))?;
-    nix::unistd::setresuid(uid, uid, uid).map_err(|e| refused(uid.as_raw(), e))
+    nix::unistd::setresgid(gid, gid, gid).map_err(|e| refused(uid.as_raw(), &e))?;
+    nix::unistd::setresuid(uid, uid, uid).map_err(|e| refused(uid.as_raw(), &e))
 }
 
-fn refused(uid: u32, error: nix::Error) -> anyhow::Error {
+fn refused(uid: u32, error: &dyn std::fmt::Display) -> anyhow::Error {
     anyhow!(
         "root is not allowed to become user {uid} here ({error}): run the command as that user, by `setpriv \
          --reuid {uid} --clear-groups sendoff ...`"

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use nix::unistd::{Uid, User};
+use nix::unistd::Uid;
 use rustix::fs::{Mode, OFlags, fchown};
 use rustix::process::{Gid as RawGid, Uid as RawUid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -14,6 +14,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use super::DATA_DIR_MODE;
 use super::identity::{become_user, take_on_for};
 use crate::config::Config;
+use crate::people::Person;
 
 /// Whom the server becomes where the configuration names nobody.
 const USUAL: &str = "sendoff";
@@ -49,12 +50,12 @@ pub(super) fn settle(config: &Config) -> Result<Option<String>> {
 }
 
 /// Whom root is to become; nobody where it stays root, with a word about that unless it was asked for.
-fn wanted(config: &Config) -> Result<(Option<User>, Option<String>)> {
+fn wanted(config: &Config) -> Result<(Option<Person>, Option<String>)> {
     let name = config.user.as_deref().unwrap_or(USUAL);
     if name == ROOT {
         return Ok((None, None));
     }
-    match User::from_name(name).with_context(|| format!("user: looking for {name}"))? {
+    match Person::named(name).with_context(|| format!("user: looking for {name}"))? {
         Some(user) => Ok((Some(user), None)),
         None if config.user.is_some() => bail!(
             "user: there is no user {name} here: make it (useradd --system --user-group {name}), or name \
@@ -73,7 +74,7 @@ fn wanted(config: &Config) -> Result<(Option<User>, Option<String>)> {
 /// Who is not root cannot become anybody.
 fn not_root(config: &Config) -> Option<String> {
     let name = config.user.as_deref()?;
-    let user = User::from_name(name).ok().flatten();
+    let user = Person::named(name).ok().flatten();
     let is = user.is_some_and(|user| user.uid == Uid::effective());
     (!is).then(|| {
         format!(
@@ -84,7 +85,7 @@ fn not_root(config: &Config) -> Option<String> {
 }
 
 /// Makes the data directory for the user where there is none.
-fn make_data_dir(dir: &Path, user: Option<&User>) -> Result<()> {
+fn make_data_dir(dir: &Path, user: Option<&Person>) -> Result<()> {
     let is_new = !dir.exists();
     net::make_dir(dir, DATA_DIR_MODE)
         .with_context(|| format!("creating the data directory {}", dir.display()))?;
@@ -103,7 +104,7 @@ fn make_data_dir(dir: &Path, user: Option<&User>) -> Result<()> {
 
 /// The name of a user, or its number where it has none.
 pub(crate) fn name_of_user(uid: u32) -> String {
-    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    let user = Person::with(Uid::from_raw(uid)).ok().flatten();
     user.map_or_else(|| uid.to_string(), |user| user.name)
 }
 
@@ -119,7 +120,7 @@ pub(crate) fn take_on_the_servers(config: &Config, named: Option<&str>) -> Resul
         };
     }
     if let Some(name) = named {
-        let user = User::from_name(name)?;
+        let user = Person::named(name)?;
         let user = user.ok_or_else(|| anyhow!("there is no user {name} here (--as)"))?;
         return become_user(&user);
     }

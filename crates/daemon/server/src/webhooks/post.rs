@@ -85,11 +85,7 @@ fn signatures(keys: &[hmac::Key], id: &str, seconds: u64, body: &[u8]) -> String
 
 /// The receiver's addresses. The administrator has named it, so any will do; where DNS does not know the
 /// name, this computer may.
-pub(crate) async fn addresses(
-    dns: &net::Dns,
-    host: &str,
-    port: u16,
-) -> Result<Vec<IpAddr>, String> {
+pub(crate) async fn addresses(dns: &net::Dns, host: &str) -> Result<Vec<IpAddr>, String> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
@@ -98,10 +94,7 @@ pub(crate) async fn addresses(
         Answer::NoData | Answer::NxDomain => format!("{host} has no address"),
         Answer::Failed(why) => format!("the address lookup of {host} failed: {why}"),
     };
-    let found = tokio::net::lookup_host((host, port)).await;
-    let found: Vec<IpAddr> = found
-        .map(|list| list.map(|a| a.ip()).collect())
-        .unwrap_or_default();
+    let found = net::addresses_by_system(host).await.unwrap_or_default();
     match found.is_empty() {
         false => Ok(found),
         true => Err(why),
@@ -124,7 +117,7 @@ pub(super) async fn post(
     }
     let url = &target.settings.url;
     let asked = async {
-        let addresses = addresses(&settings.dns, &url.host, url.port).await?;
+        let addresses = addresses(&settings.dns, &url.host).await?;
         let seconds = net::now().as_secs();
         let signature = signatures(&target.keys, &prepared.id, seconds, &prepared.body);
         let request = HttpRequest {

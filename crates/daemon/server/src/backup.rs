@@ -139,7 +139,7 @@ fn copy_drops(config: &Config, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The small files of the data directory: all but the queue, the drops, the log, and other backups.
+/// The small files of the data directory: all but this and other queues, the drops, the log, and other backups.
 fn copy_data(config: &Config, to: &Path) -> Result<()> {
     let log = config.log.file.as_deref().and_then(Path::parent);
     let left_out = |path: &Path| {
@@ -149,6 +149,8 @@ fn copy_data(config: &Config, to: &Path) -> Result<()> {
             || Some(path) == log
             || to.starts_with(path)
             || path.join(MARK).exists()
+            // A queue that was moved away.
+            || path.join("history.db").exists()
     };
     copy_tree(&config.data_dir, &to.join(DATA), &left_out)
 }

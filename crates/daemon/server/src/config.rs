@@ -306,6 +306,8 @@ fn read(table: Spanned<DeTable<'_>>, texts: &Texts, base: &Path) -> Result<Confi
     config.included = texts.included();
     let doubts = doubts::of(&config, has_via_smtp);
     config.warnings.extend(doubts);
+    let proposals = doubts::proposals(&config);
+    config.proposals.extend(proposals);
     Ok(config)
 }
 

@@ -15,8 +15,9 @@ use route::{Host, HostAddresses, Matcher, Mode, MxRecord, NextHop, Router, Step}
 use tokio::sync::oneshot;
 
 use self::probe::run_probe;
-use crate::config::{LocalStore, RuleKeys};
+use crate::config::RuleKeys;
 use crate::event::Event;
+use crate::local;
 use crate::policy;
 use crate::reach::named_in_dns;
 use crate::reactions;
@@ -57,16 +58,14 @@ pub(crate) async fn explain(
     let given = Address::parse(text).map_err(|e| e.to_string())?;
     let settings = shared.settings();
     let mut found = Explanation::new(text);
-    let address = match settings.policy.alias(&given) {
-        Some(targets) => {
-            let all: Vec<String> = targets.iter().map(ToString::to_string).collect();
-            found.step("alias", format!("its mail goes to {}", all.join(", ")));
-            targets.first().cloned().unwrap_or(given)
-        }
-        None => rewritten(&settings, given, &mut found),
-    };
+    let address = behind_alias(&settings, given, &mut found).await;
     if settings.policy.local.contains(address.domain()) {
-        local(&settings, &address, &mut found);
+        let domain = address.domain();
+        found.step(
+            "local",
+            format!("{domain} is a local domain (local.domains)"),
+        );
+        found.verdict = local::explained(&settings, &address).await;
         return Ok(found);
     }
     tests(&address, &mut found);
@@ -120,6 +119,23 @@ pub(crate) async fn explain(
         }
     }
     Ok(found)
+}
+
+/// The address that an alias or a rule makes of one, if any does; of several the first, with a word about the others.
+async fn behind_alias(settings: &Settings, given: Address, found: &mut Explanation) -> Address {
+    let Some(targets) = settings.policy.alias(&given) else {
+        return rewritten(settings, given, found);
+    };
+    let all: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    found.step("alias", format!("its mail goes to {}", all.join(", ")));
+    for other in targets.iter().skip(1) {
+        let what = match settings.policy.local.contains(other.domain()) {
+            true => local::explained(settings, other).await,
+            false => format!("it leaves this server: `sendoff explain {other}`"),
+        };
+        found.step("and", format!("for {other}: {what}"));
+    }
+    targets.first().cloned().unwrap_or(given)
 }
 
 /// The address that the rules make of one, if any does.
@@ -179,23 +195,6 @@ fn suppressions(settings: &Settings, address: &Address, found: &mut Explanation)
         );
         found.step("suppression", text);
     }
-}
-
-fn local(settings: &Settings, address: &Address, found: &mut Explanation) {
-    found.step(
-        "local",
-        format!("{} is a local domain (local.domains)", address.domain()),
-    );
-    found.verdict = match &settings.config.local {
-        LocalStore::None => {
-            "it would be refused at RCPT: no local store is configured (local.deliver)".to_owned()
-        }
-        LocalStore::Maildir(path) => format!("it would be stored in a Maildir: {path}"),
-        LocalStore::LmtpTcp(target) => format!("it would be delivered by LMTP to {target}"),
-        LocalStore::LmtpUnix(path) => {
-            format!("it would be delivered by LMTP to {}", path.display())
-        }
-    };
 }
 
 /// The rules that match, the closest first.

@@ -99,11 +99,16 @@ impl Listening {
     fn refused(&self, address: SocketAddr, error: &std::io::Error) -> String {
         let in_the_way = self.with(|all| {
             let mut all = all.iter().filter_map(|open| open.local.tcp());
-            all.find(|open| open.port() == address.port())
+            let is_part = |open: &SocketAddr| {
+                let everywhere = open.ip().is_unspecified() || address.ip().is_unspecified();
+                open.port() == address.port() && everywhere
+            };
+            all.find(is_part)
         });
         match (error.kind(), in_the_way) {
             (ErrorKind::AddrInUse, Some(open)) => format!(
-                "{address} (listener.address) cannot be opened while this server listens at {open}, which needs \
+                "{address} (listener.address) cannot be opened beside {open}: another program listens at a part of it \
+                 (`ss -ltnp` names it), or {open} was opened with root's rights, which needs \
                  a restart"
             ),
             (ErrorKind::PermissionDenied, _) => format!(

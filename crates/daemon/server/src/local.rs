@@ -2,6 +2,7 @@
 //! mailboxes.
 
 mod lmtp;
+pub(crate) mod mailbox;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use crate::config::LocalStore;
 use crate::contents;
 use crate::event::{Finished, Job};
 use crate::known;
+use crate::local::mailbox::Mailbox;
 use crate::shared::{Settings, Shared};
 
 /// Mail in a Maildir: for the server's user, whose mailbox it is by rights of the directory, and its group.
@@ -44,10 +46,12 @@ pub(crate) async fn knows(shared: &Arc<Shared>, address: &Address) -> Result<(),
             let Some(path) = maildir_path(template, address) else {
                 return unknown(format!("{address}: this name is not allowed for a mailbox"));
             };
-            return match tokio::fs::try_exists(&path).await {
-                Ok(false) => unknown(format!("There is no mailbox {address}")),
-                // What can not be looked at is tried when the mail is stored.
-                Ok(true) | Err(_) => Ok(()),
+            let template = template.clone();
+            let looked = tokio::task::spawn_blocking(move || mailbox::look(&template, &path));
+            return match looked.await {
+                Ok(Mailbox::Missing) => unknown(format!("There is no mailbox {address}")),
+                // What cannot be looked at is tried when the mail is stored.
+                Ok(Mailbox::There | Mailbox::Unknown) | Err(_) => Ok(()),
             };
         }
         LocalStore::LmtpTcp(target) => {
@@ -76,6 +80,42 @@ pub(crate) async fn knows(shared: &Arc<Shared>, address: &Address) -> Result<(),
         Err(_) => {
             log_store(shared, "no answer in time");
             Ok(())
+        }
+    }
+}
+
+/// What would become of mail for a recipient.
+pub(crate) async fn explained(settings: &Settings, address: &Address) -> String {
+    match &settings.config.local {
+        LocalStore::None => {
+            "it would be refused at RCPT: no local store is configured (local.deliver)".to_owned()
+        }
+        LocalStore::Maildir(template) => {
+            let Some(path) = maildir_path(template, address) else {
+                return "it would be refused: this name is not allowed for a mailbox".to_owned();
+            };
+            let shown = path.display().to_string();
+            if !settings.policy.local.store_knows {
+                return format!("it would be stored in the Maildir {shown}");
+            }
+            let of = template.clone();
+            let looked = tokio::task::spawn_blocking(move || mailbox::look(&of, &path));
+            match looked.await.unwrap_or(Mailbox::Unknown) {
+                Mailbox::There => format!("it would be stored in the Maildir {shown}"),
+                Mailbox::Missing => {
+                    format!(
+                        "it would be refused: there is no mailbox {shown} (local.create is false)"
+                    )
+                }
+                Mailbox::Unknown => format!(
+                    "it would wait: there are no mailboxes in {}",
+                    mailbox::root(template).display()
+                ),
+            }
+        }
+        LocalStore::LmtpTcp(target) => format!("it would be delivered by LMTP to {target}"),
+        LocalStore::LmtpUnix(path) => {
+            format!("it would be delivered by LMTP to {}", path.display())
         }
     }
 }
@@ -226,11 +266,28 @@ async fn store_message(
             let (template, message) = (template.clone(), Arc::clone(message));
             let count = keys.len();
             let handles = Arc::clone(&settings);
+            let only_existing = settings.policy.local.store_knows;
             let stored = tokio::task::spawn_blocking(move || {
                 // What cannot be made lines is kept as it is: a file takes everything.
                 let lines = binary::in_lines(&handles.config, &message);
                 let content = lines.unwrap_or_else(|_| message.content.clone());
                 let one = |address: &Option<Address>| match address {
+                    Some(address) if only_existing => {
+                        let found = maildir_path(&template, address);
+                        match found.map_or(Mailbox::There, |path| mailbox::look(&template, &path)) {
+                            Mailbox::There => {
+                                maildir(&template, &hostname, &message, &content, address)
+                            }
+                            Mailbox::Missing => Answer::own(Reply::own(
+                                EnhancedCode::new(5, 1, 1),
+                                format!("There is no mailbox {address}"),
+                            )),
+                            Mailbox::Unknown => later(&format!(
+                                "there are no mailboxes in {} (local.deliver): is its disk mounted?",
+                                mailbox::root(&template).display()
+                            )),
+                        }
+                    }
                     Some(address) => maildir(&template, &hostname, &message, &content, address),
                     None => later("the recipient is not in its message"),
                 };

@@ -163,7 +163,12 @@ async fn steps(
     loop {
         step = match step {
             Step::Go(next) => return Ok((next, expires, security)),
-            Step::No(verdict) => return Err(verdict),
+            Step::No(mut verdict) => {
+                // An answer that did not come was waited for.
+                verdict.at = net::now();
+                verdict.timing.connecting = verdict.at.since(now);
+                return Err(verdict);
+            }
             Step::AskMx(name) => {
                 let found = settings.dns.mx(name.as_str()).await;
                 expires = expires.min(found.valid_until);

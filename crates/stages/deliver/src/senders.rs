@@ -145,6 +145,16 @@ impl SenderRules {
         })
     }
 
+    /// Whether a rule is about an address of this domain, or of any of this server's names.
+    #[must_use]
+    pub fn name_any(&self, domain: &str) -> bool {
+        self.rules.iter().any(|rule| match &rule.matching {
+            Matching::Address(_, own) | Matching::Domain(own) => own.as_str() == domain,
+            Matching::Below(parent) => domain.ends_with(&format!(".{parent}")),
+            Matching::Local(_) => true,
+        })
+    }
+
     /// The names of this server: its own, then its local domains.
     pub fn names(&self) -> impl Iterator<Item = &Domain> {
         self.names.iter()

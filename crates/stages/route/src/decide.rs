@@ -224,6 +224,14 @@ impl<'a> Router<'a> {
     }
 
     fn a_loop(&self) -> Step {
+        if self.domain == self.settings.hostname {
+            let text = format!(
+                "{} is this server, and nobody reads that mail here: name who does in [aliases], as in root = \
+                 \"you@example.com\"",
+                self.domain
+            );
+            return self.no(Outcome::Failed, Class::Policy, (5, 1, 1), &text);
+        }
         let text = format!(
             "mail for {} loops back to this server: its best mail host is {}, but the domain is not a local domain \
              (local.domains)",

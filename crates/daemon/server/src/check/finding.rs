@@ -114,10 +114,24 @@ impl Source {
     /// Something about a key, or about the one that the sentence names.
     pub(super) fn finding(&self, severity: Severity, key: Option<&str>, text: &str) -> Finding {
         let key = key.map(str::to_owned).or_else(|| self.named(text));
-        let spot = key.as_ref().and_then(|key| self.lines.get(key));
+        let spot = key.as_ref().and_then(|key| {
+            let of_value = self.of_value(key, text);
+            of_value.or_else(|| self.lines.get(key))
+        });
         let path = spot.map_or(&self.path, |spot| &spot.path);
         let line = spot.map(|spot| spot.line);
         Finding::new(severity, path, line, key.as_deref(), text)
+    }
+
+    /// Where the key has a value that the sentence names: of several sections, the one that is meant.
+    fn of_value(&self, key: &str, text: &str) -> Option<&Spot> {
+        let beginning = format!("{key}=");
+        let values = self.lines.range(beginning.clone()..);
+        let values = values.map_while(|(name, spot)| Some((name.strip_prefix(&beginning)?, spot)));
+        let named = values.filter(|(value, _)| !value.is_empty() && text.contains(value));
+        named
+            .max_by_key(|(value, _)| value.len())
+            .map(|(_, spot)| spot)
     }
 
     pub(super) fn doubt(&self, severity: Severity, doubt: &Doubt) -> Finding {
@@ -227,6 +241,12 @@ mod tests {
         };
         let lines = [
             ("outgoing.relay.tls".to_owned(), at("c.toml", 7)),
+            ("listener.address".to_owned(), at("c.toml", 10)),
+            ("listener.address=127.0.0.1:25".to_owned(), at("c.toml", 10)),
+            (
+                "listener.address=127.0.0.1:2525".to_owned(),
+                at("c.toml", 20),
+            ),
             ("user".to_owned(), at("c.toml", 1)),
         ];
         let source = Source {
@@ -237,6 +257,14 @@ mod tests {
         let found = source.finding(Severity::Warning, None, text);
         assert_eq!(found.line, Some(7));
         assert_eq!(found.text(), format!("warning: c.toml:7: {text}.\n"));
+        for (text, line) in [
+            ("another program listens at 127.0.0.1:2525: stop it", 20),
+            ("another program listens at 127.0.0.1:25: stop it", 10),
+            ("the networks of it are too wide", 10),
+        ] {
+            let found = source.finding(Severity::Error, Some("listener.address"), text);
+            assert_eq!(found.line, Some(line), "{text}");
+        }
         let about = source.finding(Severity::Error, Some("data_dir"), "it is gone");
         assert_eq!(about.text(), "error: c.toml: data_dir: it is gone.\n");
     }

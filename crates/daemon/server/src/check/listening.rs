@@ -34,17 +34,31 @@ impl Own {
         }
     }
 
-    /// Whether an address is taken by the server itself: by a socket at it, or by one that is in its way until the
-    /// server has ended.
+    /// Whether an address is taken by the server itself.
     fn has(&self, address: SocketAddr) -> bool {
-        let is_it = |own: &SocketAddr| {
-            let everywhere = own.ip().is_unspecified() || address.ip().is_unspecified();
-            own.port() == address.port() && (own.ip() == address.ip() || everywhere)
-        };
         match self {
             Self::Nothing => false,
             Self::Unknown => true,
-            Self::Addresses(list) => list.iter().any(is_it),
+            Self::Addresses(list) => list.contains(&address),
+        }
+    }
+
+    /// The server's own that is a part of this address, or that this is a part of.
+    fn part(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let is_part = |own: &&SocketAddr| {
+            let everywhere = own.ip().is_unspecified() || address.ip().is_unspecified();
+            own.port() == address.port() && everywhere
+        };
+        match self {
+            Self::Nothing | Self::Unknown => None,
+            Self::Addresses(list) => list.iter().find(is_part).copied(),
+        }
+    }
+
+    fn all(&self) -> &[SocketAddr] {
+        match self {
+            Self::Nothing | Self::Unknown => &[],
+            Self::Addresses(list) => list,
         }
     }
 }
@@ -60,7 +74,8 @@ pub(super) fn judge(config: &Config) -> Vec<(Doubt, Severity)> {
     let http = config.console.listeners.iter();
     let http = http.filter_map(|http| Some((http.key, http.address.tcp()?)));
     for (key, address) in listeners.chain(http) {
-        let error = match net::bind(address, &addresses) {
+        let beside = [&addresses, own.all()].concat();
+        let error = match net::bind(address, &beside) {
             Ok(socket) => {
                 addresses.push(address);
                 opened.push(socket);
@@ -75,6 +90,14 @@ pub(super) fn judge(config: &Config) -> Vec<(Doubt, Severity)> {
             .iter()
             .find(|other| other.port() == address.port());
         let (severity, what) = match (error.kind(), clash) {
+            (ErrorKind::AddrInUse, _) if own.part(address).is_some() => (
+                Severity::Warning,
+                format!(
+                    "another program listens at a part of {address} (`ss -ltnp` names it): stop it, or list the \
+                     addresses one by one. If none does, the server has its own part since before it gave up root's \
+                     rights: restart it"
+                ),
+            ),
             (ErrorKind::AddrInUse, Some(other)) => (
                 Severity::Error,
                 format!("{address} and {other} conflict with each other: remove one of them"),

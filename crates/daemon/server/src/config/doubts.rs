@@ -56,7 +56,76 @@ pub(super) fn of(config: &Config, has_via_smtp: bool) -> Vec<String> {
             local.join(", ")
         ),
     );
+    doubts.extend(of_mail_from_here(config));
     doubts
+}
+
+/// Doubts about local mail, and mail of this server's own.
+fn of_mail_from_here(config: &Config) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let mut doubt = |applies: bool, what: String| {
+        if applies {
+            doubts.push(what);
+        }
+    };
+    let name = config.hostname.as_str();
+    doubt(
+        can_make_mailboxes(config),
+        "every name at a local domain is taken and gets a Maildir of its own, also from outside and also a misspelled \
+         one (local.create is true): set local.create = false and make the mailboxes"
+            .to_owned(),
+    );
+    doubt(
+        is_unsigned_here(config),
+        format!(
+            "no [[dkim]] key signs for {name}, so reports of this server and mail of its own users (root) are not \
+             signed: add subdomains = true to the key of the domain above it, or a key for {name}"
+        ),
+    );
+    let senders = &config.senders;
+    doubt(
+        config.outgoing.relay.is_some() && !senders.is_empty() && !senders.name_any(name),
+        format!(
+            "no [[sender]] rule is about {name}, which mail of this computer's users (root) comes from: the relay may \
+             refuse it; add a rule with match = \"@{name}\""
+        ),
+    );
+    doubts
+}
+
+/// What this server might have besides.
+pub(super) fn proposals(config: &Config) -> Vec<String> {
+    let is_read = |name: &str| {
+        let address = mail::Address::new(name, config.hostname.clone());
+        let stays = config.intake.local.contains(&config.hostname);
+        stays || address.is_ok_and(|address| config.intake.alias(&address).is_some())
+    };
+    // Programs of a whole computer send by the server that has the usual place.
+    let is_the_systems = config.data_dir == std::path::Path::new(super::DATA_DIR);
+    let unread = is_the_systems && !is_read("root") && !is_read("postmaster");
+    let proposal = "nobody reads the mail for root and postmaster, such as that of cron: set root = \"you@example.com\" \
+                    in [aliases]";
+    unread.then(|| proposal.to_owned()).into_iter().collect()
+}
+
+/// Whether mail is signed, and what comes from this server itself is not.
+fn is_unsigned_here(config: &Config) -> bool {
+    let name = &config.hostname;
+    let covers = |signer: &std::sync::Arc<sign::Signer>| {
+        let below = format!(".{}", signer.domain);
+        *name == signer.domain || (signer.subdomains && name.as_str().ends_with(&below))
+    };
+    !config.dkim.is_empty() && !config.dkim.signers().any(covers)
+}
+
+/// Whether strangers can have mailboxes made: Maildirs are made for every name, and a listener is open to others.
+fn can_make_mailboxes(config: &Config) -> bool {
+    let makes = matches!(config.local, LocalStore::Maildir(_)) && !config.intake.local.store_knows;
+    makes
+        && config
+            .listeners
+            .iter()
+            .any(|address| !address.ip().is_loopback())
 }
 
 /// Whether a rule sends mail by a server of its own.

@@ -220,6 +220,10 @@ fn lines(table: &DeTable<'_>, section: &str, found: &mut BTreeMap<String, usize>
         let at = key.span().start;
         let known = found.entry(name.clone()).or_insert(at);
         *known = at.min(*known);
+        if let DeValue::String(text) = value.get_ref() {
+            // One of several sections is known by what stands in it.
+            found.entry(format!("{name}={text}")).or_insert(at);
+        }
         if let DeValue::Table(table) = value.get_ref() {
             lines(table, &name, found);
         } else if let DeValue::Array(list) = value.get_ref() {

@@ -153,7 +153,15 @@ fn password(relay: &RawRelay, place: &Place<'_>, base: &Path) -> Result<Option<S
                 let why = format!("{} cannot be read: {e}", path.display());
                 place.key(file.span(), "outgoing.relay.password_file", why)
             })?;
-            Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+            let password = text.trim_end_matches(['\r', '\n']);
+            if password.is_empty() {
+                let why = format!(
+                    "there is no password in {}: write it into the file",
+                    path.display()
+                );
+                return Err(place.key(file.span(), "outgoing.relay.password_file", why));
+            }
+            Ok(Some(password.to_owned()))
         }
         (None, None) => Ok(None),
     }

@@ -141,6 +141,24 @@ fn what_is_seldom_meant_is_said() {
 }
 
 #[test]
+fn a_text_without_quotation_marks_is_answered_with_them() {
+    assert_refused(&[
+        (
+            "[outgoing]\nmode = independent # directly",
+            "sendoff.toml:2: outgoing.mode: a text needs quotation marks: write mode = \"independent\"",
+        ),
+        (
+            "hostname = mail.example.com",
+            "sendoff.toml:1: hostname: a text needs quotation marks: write hostname = \"mail.example.com\"",
+        ),
+        (
+            "[outgoing.relay]\npassword = nothing",
+            "sendoff.toml:2: outgoing.relay.password: a text needs quotation marks: write password = \"…\"",
+        ),
+    ]);
+}
+
+#[test]
 fn what_newcomers_write_is_answered_with_what_to_write() {
     assert_refused(&[
         (
@@ -163,18 +181,6 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
         (
             "[outgoing]\nresend_wait = [\"5m\"]",
             "outgoing.resend_wait: found a list, but a number of seconds or octets",
-        ),
-        (
-            "[outgoing]\nmode = independent # directly",
-            "sendoff.toml:2: outgoing.mode: a text needs quotation marks: write mode = \"independent\"",
-        ),
-        (
-            "hostname = mail.example.com",
-            "sendoff.toml:1: hostname: a text needs quotation marks: write hostname = \"mail.example.com\"",
-        ),
-        (
-            "[outgoing.relay]\npassword = nothing",
-            "sendoff.toml:2: outgoing.relay.password: a text needs quotation marks: write password = \"…\"",
         ),
         (
             "[outgoing]\nenabled = \"yes\"",
@@ -569,7 +575,11 @@ fn names_among_refused_networks_stand_for_groups() {
 #[test]
 fn a_server_with_a_public_address_is_proposed_to_refuse_private_networks() {
     let public = "[[listener]]\naddress = \"203.0.113.9:25\"\n[outgoing]\n";
-    let proposed = |text: &str| parse(&format!("{public}{text}")).unwrap().proposals;
+    let proposed = |text: &str| {
+        let mut all = parse(&format!("{public}{text}")).unwrap().proposals;
+        all.retain(|proposal| proposal.contains("refuse_networks"));
+        all
+    };
     assert!(
         proposed("")[0].contains("(203.0.113.9)") && proposed("")[0].contains("\"private\"]"),
         "{:?}",
@@ -593,4 +603,41 @@ fn a_password_has_a_quota_unless_an_administrator_has_said_what_users_may() {
     assert_eq!(login(both), ["60/hour", "300/day"]);
     let why = parse("[quota]\nlogin = [\"many\"]").unwrap_err();
     assert!(why.contains("quota.login: `many` is not a quota"), "{why}");
+}
+
+#[test]
+fn what_nobody_meant_is_warned_of() {
+    let warnings = |text: &str| parse(text).unwrap().warnings.join("\n");
+    let local = "hostname = \"mail.a.example\"\n[[listener]]\naddress = \"ADDRESS\"\n[local]\n\
+                 domains = [\"a.example\"]\ndeliver = \"maildir:/var/mail/{user}\"\ncreate = CREATE\n";
+    for (address, create, warned) in [
+        ("0.0.0.0:25", "true", true),
+        ("0.0.0.0:25", "false", false),
+        ("127.0.0.1:25", "true", false),
+    ] {
+        let said = warnings(&local.replace("ADDRESS", address).replace("CREATE", create));
+        assert_eq!(
+            said.contains("local.create"),
+            warned,
+            "{address} {create}: {said}"
+        );
+    }
+    let relay = "hostname = \"mail.a.example\"\n[outgoing]\nmode = \"relay\"\n[outgoing.relay]\n\
+                 host = \"relay.b.example\"\n[[sender]]\nmatch = \"@WHAT\"\nas = \"a@b.example\"\n";
+    for (what, warned) in [
+        ("host.lan", true),
+        ("mail.a.example", false),
+        (".a.example", false),
+    ] {
+        let said = warnings(&relay.replace("WHAT", what));
+        assert_eq!(
+            said.contains("match = \"@mail.a.example\""),
+            warned,
+            "{what}: {said}"
+        );
+    }
+    let notes = |text: &str| parse(text).unwrap().proposals.join("\n");
+    let host = "hostname = \"mail.a.example\"\ndata_dir = \"/var/lib/sendoff\"\n[aliases]\n";
+    assert!(notes(host).contains("nobody reads the mail for root"));
+    assert!(!notes(&format!("{host}root = \"you@b.example\"\n")).contains("nobody reads"));
 }

@@ -227,4 +227,60 @@ fn only_mailboxes_that_are_there_take_mail_when_none_are_made() {
     eventually("the mail is in its mailbox", SOON, || {
         stored(&boxes.path().join("hans")).len() == 1
     });
+    // Programs are not asked when they submit: what is nobody's comes back, and makes no mailbox.
+    let mut program = std::process::Command::new(BINARY);
+    program
+        .arg("--config")
+        .arg(server.config_file())
+        .arg("sendmail");
+    let mut program = program
+        .arg("otto@here.example")
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    program
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"Subject: x\n\nHello.\n")
+        .unwrap();
+    assert!(program.wait().unwrap().success());
+    let failed = [
+        " failed ",
+        "to=<otto@here.example>",
+        "5.1.1 There is no mailbox otto@here.example",
+    ];
+    let failed = server.wait_for_log(&failed, SOON);
+    assert!(failed.is_some(), "{}", server.log());
+    assert!(!boxes.path().join("otto").exists());
+    let explained = server.run(&["explain", "otto@here.example"]);
+    assert!(
+        explained.contains("it would be refused: there is no mailbox"),
+        "{explained}"
+    );
+}
+
+#[test]
+fn mail_waits_while_the_disk_with_all_mailboxes_is_not_there() {
+    let scene = Scene::new();
+    let boxes = Scratch::new();
+    let template = format!("maildir:{}/{{user}}", boxes.path().display());
+    let config = scene
+        .config()
+        .set("local.domains", ["here.example"])
+        .set("local.deliver", template)
+        .set("local.create", false);
+    let server = Sendoff::start(BINARY, config);
+    server.send(SENDER, &["hans@here.example"], &mail("a case"));
+    let waits = [" deferred ", "is its disk mounted?"];
+    assert!(
+        server.wait_for_log(&waits, SOON).is_some(),
+        "{}",
+        server.log()
+    );
+    fs::create_dir(boxes.path().join("hans")).unwrap();
+    server.run(&["queue", "retry", "--all", "--yes"]);
+    eventually("the mail is in its mailbox", SOON, || {
+        stored(&boxes.path().join("hans")).len() == 1
+    });
 }

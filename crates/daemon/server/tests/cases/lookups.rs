@@ -1,6 +1,7 @@
 //! What DNS says and what follows: C14 to C17.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use crate::scene::{SOON, Scene, log_lines, send};
 
@@ -25,6 +26,24 @@ fn c15_a_null_mx_fails_at_once_without_a_connection() {
     scene.failure().assert_failed("bob@null.example", "5.1.10");
     assert!(log_lines(&server, &[" deferred "]).is_empty());
     assert_eq!(host.connection_count(), 0);
+}
+
+#[test]
+fn an_answer_that_dns_gave_late_has_its_own_time() {
+    let scene = Scene::new();
+    scene.world.dns.null_mx("silent.example");
+    let late = Duration::from_millis(1500);
+    scene.world.dns.delay("silent.example", late);
+    let server = scene.start();
+    send(&server, "bob@silent.example");
+    let failed = server.wait_for_log(&[" failed ", "to=<bob@silent.example>"], SOON);
+    let failed = failed.expect("it fails");
+    let delays = failed.split_once("delays=").map_or("", |(_, rest)| rest);
+    let lookup: Option<u128> = delays.split('/').nth(1).and_then(|ms| ms.parse().ok());
+    assert!(lookup.is_some_and(|ms| ms >= late.as_millis()), "{failed}");
+    let at = |line: &str| line.split(' ').next().map(str::to_owned);
+    let accepted = server.wait_for_log(&[" accepted "], SOON).expect("it was");
+    assert!(at(&failed) > at(&accepted), "{failed} {accepted}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Tools that need no running server: MX lookup, DNS servers, what a mail server is.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
@@ -19,6 +20,8 @@ use crate::resolve::answer;
 
 /// How long a server is waited for.
 const WAIT: Duration = Duration::from_secs(30);
+/// How long a DNS server is waited for that is tried.
+const DNS_TRIED: Duration = Duration::from_secs(10);
 
 async fn dns(config: &Config) -> Result<Dns> {
     Dns::new(&config.dns).await.map_err(|e| anyhow!(e))
@@ -124,57 +127,93 @@ pub(crate) async fn dns_list(config: &Config, json: bool) -> Result<()> {
     show(json, &json!(list), &text)
 }
 
-/// Asks every server by itself what sending mail needs.
+/// What a DNS server is good for.
+struct Tried {
+    usable: bool,
+    what: String,
+    took: u128,
+    /// Nothing where it does not answer.
+    dnssec: Option<&'static str>,
+}
+
+/// Asks every server by itself, all at once, what sending mail needs.
 pub(crate) async fn dns_test(config: &Config, json: bool) -> Result<()> {
-    let servers = dns(config).await?.servers().to_vec();
+    let mut servers: Vec<SocketAddr> = Vec::new();
+    for server in dns(config).await?.servers() {
+        // One that is given may be the computer's as well.
+        if !servers.contains(&server.address) {
+            servers.push(server.address);
+        }
+    }
     if servers.is_empty() {
         return Err(anyhow!(
             "there is no DNS server: set dns.servers, or the computer's network"
         ));
     }
+    let ask = |server: &SocketAddr| {
+        let mut settings = config.dns.clone();
+        settings.servers = vec![server.to_string()];
+        settings.detect_if_given_fail = false;
+        tokio::spawn(try_server(settings))
+    };
+    let asked: Vec<_> = servers.iter().map(ask).collect();
     let mut text = String::new();
     let mut list = Vec::new();
     let mut usable = false;
-    for server in servers {
-        let mut settings = config.dns.clone();
-        settings.servers = vec![server.address.to_string()];
-        settings.detect_if_given_fail = false;
-        let one = Dns::new(&settings).await.map_err(|e| anyhow!(e))?;
-        let began = Instant::now();
-        // A name that no one can own (RFC 6761 §6.5): an honest server says that it is not there. Not one
-        // under .invalid, which the resolver answers by itself.
-        let honest = one.mx("sendoff-test.example").await.answer;
-        let took = began.elapsed().as_millis();
-        let (works, what) = match honest {
-            Answer::NxDomain => (true, "answers".to_owned()),
-            Answer::NoData => (
-                true,
-                "answers (but hides that a name does not exist)".to_owned(),
-            ),
-            Answer::Found(_) => (
-                false,
-                "invents answers for names that do not exist".to_owned(),
-            ),
-            Answer::Failed(why) => (false, format!("cannot be used: {why}")),
-        };
-        usable |= works;
-        let dnssec = one.dnssec().await.word();
+    for (server, asked) in servers.iter().zip(asked) {
+        let tried = asked.await??;
+        usable |= tried.usable;
+        let dnssec = tried.dnssec.map(|word| format!("; {word}"));
+        let dnssec = dnssec.unwrap_or_default();
         text.push_str(&format!(
-            "{}  {what} in {took} ms; {dnssec}\n",
-            server.address
+            "{server}  {} in {} ms{dnssec}\n",
+            tried.what, tried.took
         ));
         list.push(json!({
-            "address": server.address.to_string(), "usable": works, "what": what,
-            "ms": u64::try_from(took).unwrap_or(u64::MAX), "dnssec": dnssec,
+            "address": server.to_string(), "usable": tried.usable, "what": tried.what,
+            "ms": u64::try_from(tried.took).unwrap_or(u64::MAX), "dnssec": tried.dnssec,
         }));
     }
     show(json, &json!(list), &text)?;
     match usable {
         true => Ok(()),
         false => Err(anyhow!(
-            "no DNS server can be used to send mail: name ones that can in dns.servers"
+            "none of these DNS servers can be used to send mail now: check whether they run and whether this computer \
+             reaches them, or name others in dns.servers"
         )),
     }
+}
+
+async fn try_server(settings: net::DnsSettings) -> Result<Tried> {
+    let one = Dns::new(&settings).await.map_err(|e| anyhow!(e))?;
+    let began = Instant::now();
+    // A name that no one can own (RFC 6761 §6.5): an honest server says that it is not there. Not one
+    // under .invalid, which the resolver answers by itself.
+    let honest = tokio::time::timeout(DNS_TRIED, one.mx("sendoff-test.example")).await;
+    let took = began.elapsed().as_millis();
+    let (usable, what) = match honest.map(|found| found.answer) {
+        Ok(Answer::NxDomain) => (true, "answers".to_owned()),
+        Ok(Answer::NoData) => (
+            true,
+            "answers (but hides that a name does not exist)".to_owned(),
+        ),
+        Ok(Answer::Found(_)) => (
+            false,
+            "invents answers for names that do not exist".to_owned(),
+        ),
+        Ok(Answer::Failed(why)) => (false, format!("cannot be used: {why}")),
+        Err(_) => (false, "does not answer".to_owned()),
+    };
+    let dnssec = match usable {
+        true => Some(one.dnssec().await.word()),
+        false => None,
+    };
+    Ok(Tried {
+        usable,
+        what,
+        took,
+        dnssec,
+    })
 }
 
 /// What a mail server says of itself.

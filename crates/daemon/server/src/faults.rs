@@ -98,7 +98,8 @@ pub(crate) fn stands(shared: &Arc<Shared>, hop: &Hop, reply: &Reply, now: Timest
         .field("next", fault.until)
         .field(
             "remedy",
-            "correct the configuration and reload; this does not count as an attempt",
+            "correct the configuration (certificate authority: tls.extra_roots; login: outgoing.relay) and reload; this \
+             does not count as an attempt",
         )
         .send();
     if hop.credentials.is_some() {

@@ -237,7 +237,7 @@ fn parts(changes: Vec<(Op, Option<Told>)>) -> Vec<(Vec<Op>, Vec<Told>)> {
             Op::State { transcript, .. } | Op::Done { transcript, .. } => {
                 transcript.as_ref().map_or(0, String::len)
             }
-            Op::Accept { .. } | Op::Control { .. } | Op::Note(_) => 0,
+            Op::Accept { .. } | Op::Change { .. } | Op::Control { .. } | Op::Note(_) => 0,
         };
         let size = size + told.as_ref().map_or(0, |t| t.verdict.reply.text.len()) + 200;
         let full =

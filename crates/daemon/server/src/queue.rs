@@ -469,7 +469,7 @@ impl Owner {
         keys: &[RecipientKey],
         answer: oneshot::Sender<Result<[u64; 3], String>>,
     ) {
-        let acted = ops::act(verb, keys, &mut self.scheduler, &*self.shared.store, now);
+        let acted = ops::act(verb, keys, &mut self.scheduler, now);
         let counts = [acted.changed, acted.unchanged, acted.in_flight];
         let mut outcomes = Outcomes::default();
         for (key, attempts) in acted.ended {
@@ -495,19 +495,7 @@ impl Owner {
         let mut ops = Vec::with_capacity(keys.len() + 1);
         for key in keys {
             if let Some(state) = self.scheduler.state(*key) {
-                let last = self
-                    .shared
-                    .store
-                    .state(*key)
-                    .ok()
-                    .flatten()
-                    .and_then(|s| s.last);
-                let state = RecipientState { last, ..state };
-                ops.push(Op::State {
-                    key: *key,
-                    state,
-                    transcript: None,
-                });
+                ops.push(Op::Change { key: *key, state });
             }
         }
         // Nobody is late any more, or there is nobody to tell.

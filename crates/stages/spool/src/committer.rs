@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mail::{Message, QueueId, RecipientState};
+use mail::{Message, QueueId, RecipientKey, RecipientState};
 use store::{Callback, CommitError, Op};
 
 use crate::body::{self, StoredBody};
@@ -111,6 +111,10 @@ impl Committer {
             return done(Ok(()));
         }
         let intake = is_intake(&ops);
+        if ops.iter().any(|op| matches!(op, Op::Change { .. })) {
+            // What stays of a state is read back, so what comes before must be there.
+            self.flush(std::mem::take(group));
+        }
         let start = self.buffer.len();
         let refuse = |shared: &Shared, done: Callback, e: CommitError| {
             shared.discard(&bodies, &e);
@@ -288,7 +292,11 @@ fn take(shared: &Shared) -> Vec<Pending> {
 const fn weight(op: &Op) -> usize {
     match op {
         Op::Accept { message, .. } => 512 + message.content.len(),
-        Op::State { .. } | Op::Done { .. } | Op::Control { .. } | Op::Note(_) => 512,
+        Op::State { .. }
+        | Op::Change { .. }
+        | Op::Done { .. }
+        | Op::Control { .. }
+        | Op::Note(_) => 512,
     }
 }
 
@@ -350,14 +358,15 @@ fn encode(
             key,
             state,
             transcript,
-        } => {
-            put_recipient_state(out, key, &state, transcript.as_deref());
-            Change::State {
-                key,
-                state: Box::new(state),
-                transcript,
-                place: place(out),
-            }
+        } => encode_state(out, key, state, transcript),
+        Op::Change { key, mut state } => {
+            // What was never tried has no last verdict. One that cannot be read is lost; the change is not.
+            let before = match state.attempts {
+                0 => None,
+                _ => shared.state_of(key).ok().flatten(),
+            };
+            state.last = before.and_then(|state| state.last);
+            encode_state(out, key, state, None)
         }
         Op::Done {
             key,
@@ -384,6 +393,26 @@ fn encode(
             Change::Note(note)
         }
     })
+}
+
+fn encode_state(
+    out: &mut Vec<u8>,
+    key: RecipientKey,
+    state: RecipientState,
+    transcript: Option<String>,
+) -> Change {
+    let start = out.len();
+    put_recipient_state(out, key, &state, transcript.as_deref());
+    Change::State {
+        key,
+        state: Box::new(state),
+        transcript,
+        place: Place {
+            segment: 0,
+            offset: start as u32,
+            len: (out.len() - start) as u32,
+        },
+    }
 }
 
 fn encode_message(

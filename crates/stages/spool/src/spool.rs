@@ -14,16 +14,15 @@ use store::{
 
 use crate::ballast;
 use crate::body;
-use crate::change::Place;
 use crate::committer::Committer;
 use crate::index::{Index, IndexError};
 use crate::keeper::Keeper;
 use crate::lane::refill;
 use crate::options::Options;
-use crate::record::{Body, Record, single};
+use crate::record::{Body, Record};
 use crate::replay::{OpenError, Recovered, Start, start};
 use crate::shared::{Counters, Feed, Pending, Pool, Queue, Shared, lock};
-use crate::storage::{Storage, read_range};
+use crate::storage::Storage;
 
 mod events;
 mod notes;
@@ -33,7 +32,6 @@ mod stats;
 pub(crate) mod threads;
 pub(crate) mod withdraw;
 
-use reading::unreadable;
 use threads::{enqueue, spawn};
 
 /// The durable queue. Cheap to share by reference; all methods may be called from many threads.
@@ -212,7 +210,7 @@ impl Spool {
     /// # Errors
     /// When the disk refuses, or the message is damaged.
     pub fn read(&self, id: QueueId) -> Result<Option<Message>, ReadError> {
-        self.with_record(
+        self.shared.with_record(
             id,
             |table| {
                 let entry = table.entries.get(&id).filter(|e| !e.is_finished());
@@ -245,70 +243,7 @@ impl Spool {
     /// # Errors
     /// When the disk refuses, or the record is damaged.
     pub fn state(&self, key: RecipientKey) -> Result<Option<RecipientState>, ReadError> {
-        let n = key.recipient as usize;
-        self.with_record(
-            key.id,
-            |table| {
-                let entry = table.entries.get(&key.id)?;
-                let slot = entry.slots.as_slice().get(n).filter(|s| !s.done)?;
-                Some(if slot.place.is_none() {
-                    entry.place
-                } else {
-                    slot.place
-                })
-            },
-            |record| {
-                Ok(match record {
-                    Record::Message(m) if m.id == key.id => m.states.into_iter().nth(n).flatten(),
-                    Record::State { key: k, state, .. } if k == key => Some(*state),
-                    Record::Message(_)
-                    | Record::State { .. }
-                    | Record::Done { .. }
-                    | Record::Control { .. }
-                    | Record::Gone { .. }
-                    | Record::Note(_)
-                    | Record::Other => None,
-                })
-            },
-        )
-    }
-
-    /// Reads the record at the place that `find` tells. A record that was moved between looking
-    /// and reading is looked for again; one that stays unreadable is damaged.
-    fn with_record<T>(
-        &self,
-        id: QueueId,
-        find: impl Fn(&crate::table::Table) -> Option<Place>,
-        take: impl Fn(Record<'_>) -> std::io::Result<Option<T>>,
-    ) -> Result<Option<T>, ReadError> {
-        let mut before = None;
-        loop {
-            let (place, file) = {
-                let table = lock(&self.shared.table);
-                let Some(place) = find(&table) else {
-                    return Ok(None);
-                };
-                let file = table
-                    .segments
-                    .get(&place.segment)
-                    .map(|s| Arc::clone(&s.file));
-                (place, file)
-            };
-            let Some(file) = file else {
-                return Err(ReadError::Damaged(id));
-            };
-            let read = read_range(&*file, place.offset.into(), place.len as usize);
-            let taken = read.and_then(|bytes| match single(&bytes) {
-                Some(Ok(record)) => take(record),
-                Some(Err(_)) | None => Ok(None),
-            });
-            match taken {
-                Ok(Some(value)) => return Ok(Some(value)),
-                Ok(None) if before == Some(place) => return Err(ReadError::Damaged(id)),
-                Err(e) if before == Some(place) => return Err(unreadable(id, &e)),
-                Ok(None) | Err(_) => before = Some(place),
-            }
-        }
+        self.shared.state_of(key)
     }
 
     /// Hands over the schedule of everything that waits.

@@ -54,6 +54,8 @@ impl Model {
                         self.tell(key, &format!("deferred {}", state.attempts));
                     }
                 }
+                // An administrator's: nothing that is counted or told.
+                Op::Change { .. } => {}
                 Op::Done { key, .. } => {
                     if let Some(attempts) = self.waiting.remove(key) {
                         self.done.insert(*key, attempts);
@@ -191,7 +193,7 @@ impl World {
     }
 
     fn ops(&mut self) -> Vec<Op> {
-        let choice = self.rng.below(10);
+        let choice = self.rng.below(11);
         match (choice, self.pick()) {
             (0..=3, _) | (_, None) => vec![self.accept()],
             (4..=5, Some(key)) => {
@@ -216,6 +218,15 @@ impl World {
                 let name = format!("pause-{}", self.rng.below(3));
                 let value = self.rng.one_in(2).then(|| self.next_id.to_string());
                 vec![Op::Control { name, value }]
+            }
+            (8, Some(key)) => {
+                let state = RecipientState {
+                    attempts: self.model.waiting[&key],
+                    due: Timestamp::from_secs(9),
+                    delay_notified: true,
+                    ..RecipientState::default()
+                };
+                vec![Op::Change { key, state }]
             }
             (_, Some(key)) => vec![Self::done(key)],
         }
@@ -251,6 +262,16 @@ impl World {
                 waiting.insert(w.key, w.attempts);
             })
             .unwrap();
+        for (key, attempts) in &waiting {
+            let state = spool.state(*key).unwrap().unwrap();
+            let last = state.last.map(|last| last.at);
+            let at = Timestamp::from_secs(u64::from(*attempts));
+            assert_eq!(
+                last,
+                (*attempts > 0).then_some(at),
+                "its last verdict stays"
+            );
+        }
         let mut controls = BTreeMap::new();
         for n in 0..3 {
             let name = format!("pause-{n}");

@@ -281,7 +281,7 @@ fn fill(store: &dyn Store) {
         status: Status::Held,
         attempts: 3,
         due: NOW + std::time::Duration::from_secs(600),
-        delay_notified: true,
+        delay_notified: false,
         route: None,
         last: Some(verdict(Outcome::Deferred, "Mailbox full")),
     };
@@ -289,6 +289,19 @@ fn fill(store: &dyn Store) {
         key: key(1, 1),
         state: held,
         transcript: Some("S: 450".to_owned()),
+    }]);
+    // Whoever does not know the last verdict leaves it as it is.
+    let changed = RecipientState {
+        status: Status::Held,
+        attempts: 3,
+        due: NOW + std::time::Duration::from_secs(600),
+        delay_notified: true,
+        route: None,
+        last: None,
+    };
+    commit(vec![Op::Change {
+        key: key(1, 1),
+        state: changed,
     }]);
     let control = |value: Option<&str>| Op::Control {
         name: "pause".to_owned(),
@@ -412,6 +425,8 @@ fn check_reading(store: &dyn Store) {
         .expect("the store reads")
         .expect("it waits");
     assert_eq!((state.attempts, state.delay_notified), (3, true));
+    let last = Some(verdict(Outcome::Deferred, "Mailbox full"));
+    assert_eq!(state.last, last, "a change leaves it");
     let mut scanned = Vec::new();
     store
         .scan(&store.lots(), &mut |w| {

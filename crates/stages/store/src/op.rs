@@ -26,6 +26,14 @@ pub enum Op {
         /// The SMTP dialog of the attempt that led to it, cut to [`Op::TRANSCRIPT_MAX`].
         transcript: Option<String>,
     },
+    /// As `State`, for whoever does not know the last verdict: it stays as it is, and `state.last` means nothing. No
+    /// attempt led to it, so it has no transcript.
+    Change {
+        /// Whose.
+        key: RecipientKey,
+        /// The new state, but for its last verdict.
+        state: RecipientState,
+    },
     /// A recipient's final outcome; without effect on one that is not waiting.
     Done {
         /// Whose.
@@ -108,7 +116,7 @@ impl Op {
                 }
             }
             Self::Note(Note::Later(row)) => cut(&mut row.text, Self::REPLY_MAX),
-            Self::Control { .. } | Self::Note(Note::Entry { .. }) => {}
+            Self::Change { .. } | Self::Control { .. } | Self::Note(Note::Entry { .. }) => {}
         }
     }
 }

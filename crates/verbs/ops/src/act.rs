@@ -1,8 +1,8 @@
 //! Carrying a verb out on waiting recipients.
 
-use mail::{Class, EnhancedCode, Outcome, RecipientKey, RecipientState, Reply, Timestamp, Verdict};
+use mail::{Class, EnhancedCode, Outcome, RecipientKey, Reply, Timestamp, Verdict};
 use schedule::{Cancelled, Scheduler};
-use store::{Op, Store};
+use store::Op;
 
 use crate::request::Verb;
 
@@ -46,15 +46,8 @@ pub fn ended_by_admin(verdict: &Verdict) -> Option<&'static str> {
     }
 }
 
-/// Carries `verb` out on these recipients. Reads their last verdicts from the store, so that a
-/// changed state forgets nothing.
-pub fn act(
-    verb: &Verb,
-    keys: &[RecipientKey],
-    scheduler: &mut Scheduler,
-    store: &dyn Store,
-    now: Timestamp,
-) -> Acted {
+/// Carries `verb` out on these recipients.
+pub fn act(verb: &Verb, keys: &[RecipientKey], scheduler: &mut Scheduler, now: Timestamp) -> Acted {
     let mut acted = Acted::default();
     for key in keys {
         let state = match verb {
@@ -72,17 +65,8 @@ pub fn act(
         };
         match state {
             Some(state) => {
-                // What was never tried has no last answer, and need not be looked up.
-                let last = match state.attempts {
-                    0 => None,
-                    _ => store.state(*key).ok().flatten().and_then(|s| s.last),
-                };
-                let state = RecipientState { last, ..state };
-                acted.ops.push(Op::State {
-                    key: *key,
-                    state,
-                    transcript: None,
-                });
+                // The last answer stays.
+                acted.ops.push(Op::Change { key: *key, state });
                 acted.changed += 1;
             }
             None => acted.unchanged += 1,

@@ -147,6 +147,11 @@ impl Inner {
             });
         }
         for a in &batch.attempts {
+            // A state that was changed for another reason has the verdict of the attempt before.
+            let mut known = self.attempts.range((a.key, 0)..=(a.key, u64::MAX));
+            if known.any(|(_, row)| row.verdict.at == a.verdict.at) {
+                continue;
+            }
             let attempt = AttemptRow {
                 key: a.key,
                 attempts: a.attempts,

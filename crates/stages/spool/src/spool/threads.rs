@@ -92,6 +92,7 @@ pub(crate) fn large_body(op: &Op, limit: usize) -> Option<(QueueId, u64)> {
         }
         Op::Accept { .. }
         | Op::State { .. }
+        | Op::Change { .. }
         | Op::Done { .. }
         | Op::Control { .. }
         | Op::Note(_) => None,

@@ -28,7 +28,9 @@ pub(super) fn history(
     if tells {
         super::events::insert(index, &transaction, batch, wish)?;
     }
-    let sql = "INSERT OR IGNORE INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    // A state that was changed for another reason has the verdict of the attempt before.
+    let sql = "INSERT OR IGNORE INTO attempt SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+        WHERE NOT EXISTS (SELECT 1 FROM attempt WHERE id = ?1 AND n = ?2 AND at = ?5)";
     let mut attempt = transaction.prepare_cached(sql)?;
     for a in &batch.attempts {
         attempt.execute(params![

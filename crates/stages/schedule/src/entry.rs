@@ -3,6 +3,8 @@
 //! Ten million of these are held at once, so an entry has numbers only; addresses, replies and
 //! content stay in the spool.
 
+use std::collections::BTreeMap;
+
 use hashbrown::HashTable;
 use mail::{Destination, Domain, QueueId, RecipientKey, RecipientState, Terms, Timestamp};
 
@@ -51,6 +53,8 @@ pub(crate) const TERMS: u8 = 16;
 pub(crate) const FUTURE: u8 = 32;
 /// It waits for a fault of ours to be mended.
 pub(crate) const KEPT: u8 = 64;
+/// Somebody wants it tried besides its plan.
+pub(crate) const EXTRA: u8 = 128;
 
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -112,6 +116,8 @@ pub(crate) struct Entries {
     generation: u32,
     /// Entries that are marked so.
     future: usize,
+    /// When what is tried because somebody wants it now would be tried by its plan. A table of its own: few have it.
+    planned: BTreeMap<RecipientKey, Timestamp>,
 }
 
 /// Queue ids are ours and spread well: one mixing does, where a hasher that guards against chosen
@@ -226,10 +232,36 @@ impl Entries {
         }
         self.free.push(slot.index);
         let entry = self.place(slot.index)?.take();
-        if entry.as_ref().is_some_and(|e| e.has(FUTURE)) {
-            self.future -= 1;
+        if let Some(entry) = &entry {
+            if entry.has(FUTURE) {
+                self.future -= 1;
+            }
+            if entry.has(EXTRA) {
+                self.planned.remove(&key);
+            }
         }
         entry
+    }
+
+    /// What was tried before is tried at once, besides its plan: such an attempt does not count.
+    pub(crate) fn try_besides(&mut self, slot: Slot, now: Timestamp) {
+        let Some(entry) = self.get_mut(slot) else {
+            return;
+        };
+        if entry.attempts == 0 || entry.due <= now || entry.has(EXTRA) {
+            return;
+        }
+        entry.set(EXTRA, true);
+        let (key, due) = (entry.key(), entry.due);
+        self.planned.insert(key, due);
+    }
+
+    /// When an entry would be tried by its plan, where the attempt that has ended was besides it.
+    pub(crate) fn take_planned(&mut self, slot: Slot, now: Timestamp) -> Option<Timestamp> {
+        let entry = self.get_mut(slot).filter(|entry| entry.has(EXTRA))?;
+        entry.set(EXTRA, false);
+        let key = entry.key();
+        self.planned.remove(&key).filter(|due| *due > now)
     }
 
     /// Marks an entry whose first attempt is set for later, or takes that back.

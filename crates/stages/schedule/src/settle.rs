@@ -129,8 +129,12 @@ impl Scheduler {
         plan: Option<&Arc<Plan>>,
         asked: Duration,
     ) -> Option<Timestamp> {
+        let planned = self.entries.take_planned(slot, now);
+        let planned = planned.filter(|_| verdict.outcome == Outcome::Deferred);
         let entry = self.entries.get_mut(slot)?;
-        entry.attempts = entry.attempts.saturating_add(1);
+        if planned.is_none() {
+            entry.attempts = entry.attempts.saturating_add(1);
+        }
         if verdict.outcome != Outcome::Deferred {
             self.end(slot, verdict.clone());
             return None;
@@ -143,7 +147,11 @@ impl Scheduler {
         let seed =
             self.settings.seed ^ mix(entry.key().id.as_u64()) ^ u64::from(entry.key().recipient);
         let plan = plan.unwrap_or(&policy.plan);
-        let Some(wait) = plan.wait_after(u32::from(entry.attempts), seed) else {
+        let wait = match planned {
+            Some(due) => Some(due.since(now)),
+            None => plan.wait_after(u32::from(entry.attempts), seed),
+        };
+        let Some(wait) = wait else {
             self.end(
                 slot,
                 Verdict {

@@ -757,6 +757,29 @@ fn retry_now_is_due_at_once_and_opens_a_site_that_cools_off() {
     assert_eq!(world.log.len(), 2);
 }
 
+/// An administrator or a cron job that has everything tried again every minute must not use up a plan of days.
+#[test]
+fn what_somebody_wants_tried_now_costs_no_attempt_and_its_plan_goes_on() {
+    let mut w = World::default_plan();
+    w.site("grey.example", deferring);
+    let start = w.now;
+    let id = w.mail("u", "grey.example", 1);
+    let key = RecipientKey { id, recipient: 0 };
+    w.run_for(Duration::from_secs(30));
+    for _ in 0..24 {
+        assert!(w.scheduler.retry(w.now, key, w.now).is_some());
+        w.run_for(minutes(1));
+    }
+    w.run_for(minutes(5));
+    // Each of its plan's six attempts, and one for each minute besides.
+    assert_eq!(w.finals(), [(Outcome::Failed, 6)]);
+    let tried = tried(&w, id, start);
+    for planned in [0, 300, 600, 900, 1200, 1500] {
+        assert!(tried.contains(&planned), "{planned}: {tried:?}");
+    }
+    assert!(tried.len() > 25, "{tried:?}");
+}
+
 #[test]
 fn retry_now_after_a_reload_tries_at_once_as_well() {
     let mut w = World::default_plan();

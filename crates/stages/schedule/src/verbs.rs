@@ -71,8 +71,9 @@ impl Scheduler {
         state
     }
 
-    /// Makes a recipient due at `at`; now, and its site is tried at once, even in a cool-off. Its
-    /// state, if it is here and not being sent.
+    /// Makes a recipient due at `at`; now, and its site is tried at once, even in a cool-off. An attempt that is made at
+    /// once does not count, and its plan goes on as if it had not been made. The recipient's state, if it is here and not
+    /// being sent.
     pub fn retry(
         &mut self,
         now: Timestamp,
@@ -80,10 +81,15 @@ impl Scheduler {
         at: Timestamp,
     ) -> Option<RecipientState> {
         let slot = self.entries.find(key)?;
-        let entry = self.entries.get_mut(slot)?;
-        if entry.phase == Phase::InFlight {
+        if self.entries.get(slot)?.phase == Phase::InFlight {
             return None;
         }
+        if at <= now {
+            self.entries.try_besides(slot, now);
+        } else {
+            self.entries.take_planned(slot, now);
+        }
+        let entry = self.entries.get_mut(slot)?;
         entry.due = at;
         entry.phase = Phase::Waiting;
         entry.set(KEPT, false);

@@ -26,7 +26,7 @@ use arguments::{
     SiteCommand, Sort, SourceCommand, UserCommand,
 };
 
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, Needs};
 use crate::logbook::Wanted;
 use crate::started::Started;
 use crate::{ask, backup, check, demo, dkim, keys, logbook, run, sendmail, tools};
@@ -160,11 +160,19 @@ pub(crate) fn configuration(path: Option<&PathBuf>) -> Option<PathBuf> {
     }
 }
 
-/// The configuration; `elsewhere`, for a command that needs no more of it than where the server is.
-pub(crate) fn load(path: Option<&PathBuf>, elsewhere: bool) -> Result<Config> {
+/// The configuration, as far as a command needs it.
+pub(crate) fn load(path: Option<&PathBuf>, needs: Needs) -> Result<Config> {
     match configuration(path) {
-        Some(path) if elsewhere => Ok(Config::load_elsewhere(&path)?),
-        Some(path) => Ok(Config::load(&path)?),
+        Some(path) => {
+            let (config, fault) = Config::load_elsewhere(&path, needs)?;
+            if let Some(fault) = fault {
+                complain(&format!(
+                    "warning: {fault}. `sendoff check` shows everything that is wrong with the configuration; \
+                     the running server uses what it read before."
+                ));
+            }
+            Ok(config)
+        }
         None => Ok(Config::parse(
             "",
             Path::new(CONFIG),
@@ -215,7 +223,7 @@ fn carry_out(cli: Cli) -> Result<()> {
     if let Command::Reload = &cli.command {
         return reload(cli.config.as_ref(), json);
     }
-    let config = load(cli.config.as_ref(), cli.command.is_elsewhere())?;
+    let config = load(cli.config.as_ref(), cli.command.needs())?;
     match cli.command {
         Command::Serve => {
             // Before there are threads: each has rights of its own.

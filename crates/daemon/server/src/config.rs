@@ -54,6 +54,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 pub(crate) use console::ConsoleSettings;
+pub(crate) use elsewhere::{Needs, told};
 pub(crate) use error::ConfigError;
 pub(crate) use named::Named;
 pub(crate) use paths::{PathSettings, SuppressionSettings};

@@ -18,7 +18,7 @@ use mail::{Address, Domain};
 use ops::{Order, Request, Selection, Verb};
 
 use crate::ask;
-use crate::config::Config;
+use crate::config::{Config, Needs};
 use crate::drops::{self, Asked, DepositError, Drop, Sender, To};
 use crate::own_mail;
 use options::{Mode, Options};
@@ -127,7 +127,7 @@ fn queue(named: Option<&Path>) -> Result<(), Failure> {
         offset: 0,
     };
     let path = named.map(Path::to_owned);
-    let config = crate::cli::load(path.as_ref(), true);
+    let config = crate::cli::load(path.as_ref(), Needs::Places);
     let beside_drops = || Some(drop_dir_of_environment()?.parent()?.to_owned());
     let data_dir = match (&config, named) {
         (_, Some(_)) => None,
@@ -146,7 +146,7 @@ fn queue(named: Option<&Path>) -> Result<(), Failure> {
 /// Asks the running server.
 fn ask(config: Option<&Path>, request: &Request) -> Result<(), Failure> {
     let path = config.map(Path::to_owned);
-    let config = crate::cli::load(path.as_ref(), true)
+    let config = crate::cli::load(path.as_ref(), Needs::Places)
         .map_err(|error| Failure::new(code::CONFIG, format!("{error:#}")))?;
     ask::show(&config, request, false)
         .map_err(|error| Failure::new(code::UNAVAILABLE, format!("{error:#}")))
@@ -167,7 +167,7 @@ struct Settings {
 impl Settings {
     fn find(options: &Options, named: Option<&Path>) -> Result<Self, Failure> {
         let path = named.map(Path::to_owned);
-        let config = match (crate::cli::load(path.as_ref(), true), named) {
+        let config = match (crate::cli::load(path.as_ref(), Needs::Places), named) {
             (Ok(config), _) => Some(config),
             (Err(_), None) => None,
             (Err(error), Some(_)) => {

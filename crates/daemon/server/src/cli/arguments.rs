@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::check::CheckArgs;
+use crate::config::Needs;
+
 use crate::{demo, dkim, keys};
 
 /// Sendoff sends mail: it accepts mail, stores it safely, and delivers it.
@@ -137,18 +139,39 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// Whether it asks the server, or changes a file, and needs nothing else of the configuration.
-    pub(super) const fn is_elsewhere(&self) -> bool {
-        !matches!(
-            self,
+    /// What it needs of the configuration.
+    pub(super) const fn needs(&self) -> Needs {
+        match self {
             Self::Serve
-                | Self::Mx { .. }
-                | Self::Dns(_)
-                | Self::Dkim(_)
-                | Self::WhatSmtp { .. }
-                | Self::Relay(_)
-                | Self::Restore(_)
-        )
+            | Self::Mx { .. }
+            | Self::Dns(_)
+            | Self::Dkim(_)
+            | Self::WhatSmtp { .. }
+            | Self::Relay(_)
+            | Self::Restore(_) => Needs::Everything,
+            Self::Queue(_)
+            | Self::Source(_)
+            | Self::Site(_)
+            | Self::Hold(_)
+            | Self::Explain { .. }
+            | Self::Events(_)
+            | Self::Stats
+            | Self::Health => Needs::Server,
+            Self::User(_)
+            | Self::Key(_)
+            | Self::Log(_)
+            | Self::Replies(_)
+            | Self::Suppression(_)
+            | Self::Webhook(_)
+            | Self::Backup { .. }
+            | Self::Check(_)
+            | Self::Demo(_)
+            | Self::Reload
+            | Self::Openapi
+            | Self::Man { .. }
+            | Self::Completions { .. }
+            | Self::Sendmail { .. } => Needs::Places,
+        }
     }
 }
 

@@ -17,26 +17,70 @@ const NEEDED: [&str; 7] = [
     "log.file",
 ];
 
+/// What a command needs of a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// All of it.
+    Everything,
+    /// Where the server is, and files that both use.
+    Places,
+    /// Where the server is.
+    Server,
+}
+
 impl Config {
     /// Reads a configuration file as [`Config::load`] does, for a command that only asks the server or changes a file:
-    /// variables of the environment need not be set, unless they say where the server is.
+    /// variables of the environment need not be set, unless they say where the server is. What else is wrong is no
+    /// obstacle either, for the running server has what it read before; the first such fault comes with it.
     ///
     /// # Errors
-    /// As there.
-    pub(crate) fn load_elsewhere(path: &Path) -> Result<Self, ConfigError> {
+    /// As there, of what the command needs.
+    pub(crate) fn load_elsewhere(
+        path: &Path,
+        needs: Needs,
+    ) -> Result<(Self, Option<ConfigError>), ConfigError> {
         let error = match Self::load(path) {
-            Err(error) if error.is_unset() => error,
-            result => return result,
+            Err(error) if needs != Needs::Everything => error,
+            result => return result.map(|config| (config, None)),
         };
         let base = path.parent().map(Path::to_owned).unwrap_or_default();
         let judged = judge_texts(&Texts::read(path)?, &base, false);
-        let is_needed = |error: &ConfigError| error.key().is_some_and(|key| NEEDED.contains(&key));
-        if let Some(other) = judged.errors.iter().find(|e| !e.is_unset() || is_needed(e)) {
+        let needed: &[&str] = match needs {
+            Needs::Server => &["data_dir"],
+            Needs::Everything | Needs::Places => &NEEDED,
+        };
+        let is_needed = |error: &&ConfigError| error.key().is_some_and(|key| needed.contains(&key));
+        if let Some(other) = judged.errors.iter().find(is_needed) {
             return Err(other.clone());
         }
-        let mut config = judged.config.ok_or(error)?;
+        let mut config = match judged.config {
+            Some(config) => config,
+            None if needs == Needs::Server => Self {
+                data_dir: judged.data_dir,
+                ..Self::parse("", path, &base)?
+            },
+            None => return Err(error),
+        };
         config.path = Some(path.to_owned());
         descriptors::bound(&mut config, descriptors::limit());
-        Ok(config)
+        let fault = told(&judged.errors, true).next().cloned();
+        Ok((config, fault))
     }
+}
+
+/// The errors that are worth a word: not those of values that come from elsewhere, and not what these values' neighbours
+/// seem to lack.
+pub(crate) fn told(
+    errors: &[ConfigError],
+    without_unset: bool,
+) -> impl Iterator<Item = &ConfigError> {
+    let section = |key: &str| key.rsplit_once('.').map(|(section, _)| section.to_owned());
+    let unset = errors.iter().filter(|error| error.is_unset());
+    let sections: Vec<String> = unset.filter_map(|error| section(error.key()?)).collect();
+    errors.iter().filter(move |error| match error.is_unset() {
+        true => !without_unset,
+        false => !error
+            .key()
+            .is_some_and(|key| sections.iter().any(|of| key.starts_with(of.as_str()))),
+    })
 }

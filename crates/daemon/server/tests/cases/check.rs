@@ -494,3 +494,50 @@ fn the_days_of_certificates_in_use_are_in_stats_and_metrics() {
     let health = web.get("/readyz").expect(200).text();
     assert!(health.contains("expires in 9 days"), "{health}");
 }
+
+#[test]
+fn a_broken_file_keeps_nobody_from_asking_the_server() {
+    let scene = Scene::new();
+    let server = Sendoff::start(BINARY, scene.config());
+    let file = server.config_file();
+    let good = fs::read_to_string(&file).expect("a file");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(BINARY);
+        let output = command.arg("--config").arg(&file).args(arguments).output();
+        let output = output.expect("it runs");
+        let said = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        (
+            output.status.code(),
+            said(&output.stdout),
+            said(&output.stderr),
+        )
+    };
+    for (broken, lists) in [
+        (
+            format!("{good}\n[outgoing.relay]\nhostt = \"a.example\"\n"),
+            Some(0),
+        ),
+        (
+            format!(
+                "{good}\n[outgoing.relay]\nusername = \"${{SENDOFF_UNSET}}\"\npassword = \"x\"\n"
+            ),
+            Some(0),
+        ),
+        // Where the users' file is cannot be said of it.
+        (format!("{good}\nwhat is this\n"), Some(2)),
+    ] {
+        fs::write(&file, &broken).expect("a file");
+        for command in [&["health"][..], &["queue", "list"], &["stats"]] {
+            let (code, said, warned) = run(command);
+            assert_eq!(code, Some(0), "{command:?}: {said}{warned}");
+            let silent = broken.contains("SENDOFF_UNSET");
+            assert_ne!(
+                warned.contains("sendoff check"),
+                silent,
+                "{command:?}: {warned}"
+            );
+        }
+        let (code, said, warned) = run(&["user", "list"]);
+        assert_eq!(code, lists, "{said}{warned}");
+    }
+}

@@ -1,7 +1,8 @@
 //! Recipients that a mail was submitted for and not accepted for: kept beside its life, so that its status says
 //! what its submitter was answered. They are no recipients of the mail, and have no events.
 
-use mail::{QueueId, RecipientKey, Reply, Timestamp};
+use intake::Refusal;
+use mail::{QueueId, RecipientKey, Timestamp};
 use ops::RefusedView;
 use store::{LaterRow, Note, Op};
 
@@ -16,18 +17,18 @@ const REASON_MAX: usize = 300;
 pub(crate) fn notes<'a>(
     id: QueueId,
     taken: usize,
-    refused: impl Iterator<Item = (String, &'a Reply)>,
+    refused: impl Iterator<Item = (String, &'a Refusal)>,
     at: Timestamp,
 ) -> Vec<Op> {
     // Numbers that no recipient of the mail has.
     let numbers = u32::try_from(taken).unwrap_or(u32::MAX)..u32::MAX;
-    let note = |(recipient, (address, reply)): (u32, (String, &Reply))| {
-        let reason: String = reply.text.chars().take(REASON_MAX).collect();
+    let note = |(recipient, (address, refusal)): (u32, (String, &Refusal))| {
+        let reason: String = refusal.text().chars().take(REASON_MAX).collect();
         Op::Note(Note::Later(LaterRow {
             key: RecipientKey { id, recipient },
             at,
             word: WORD.to_owned(),
-            text: format!("{address}\n{}\n{reason}", reply.code),
+            text: format!("{address}\n{}\n{reason}", refusal.reply.code),
         }))
     };
     numbers.zip(refused).take(MAX).map(note).collect()
@@ -52,17 +53,19 @@ pub(crate) fn take(later: &mut Vec<LaterRow>) -> Vec<RefusedView> {
 
 #[cfg(test)]
 mod tests {
+    use mail::Reply;
+
     use super::*;
 
     #[test]
     fn what_was_refused_is_read_as_it_was_kept() {
         let id = QueueId::from_u64(1);
-        let reply = Reply::new(550, None, "no\nsuch user");
+        let refusal = Refusal::from(Reply::new(550, None, "no\nsuch user"));
         let address = "\"a b\"@c.example".to_owned();
         let ops = notes(
             id,
             2,
-            [(address.clone(), &reply)].into_iter(),
+            [(address.clone(), &refusal)].into_iter(),
             Timestamp::ZERO,
         );
         let Some(Op::Note(Note::Later(row))) = ops.into_iter().next() else {

@@ -149,7 +149,9 @@ pub(crate) async fn send(
 impl BatchResults {
     /// A request of which nothing came, and of which nothing comes when it is repeated, is no success.
     fn status(&self) -> StatusCode {
-        let is_final = |result: &BatchResult| (400..500).contains(&result.status);
+        let later = StatusCode::TOO_MANY_REQUESTS.as_u16();
+        let is_final =
+            |result: &BatchResult| (400..500).contains(&result.status) && result.status != later;
         match self.results.iter().all(is_final) {
             true => StatusCode::UNPROCESSABLE_ENTITY,
             false => StatusCode::OK,

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use intake::Submission;
+use intake::{Reason, Refusal, Submission};
 use mail::{Address, BodyType, Reply, Submitter};
 use serde::Serialize;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -77,13 +77,13 @@ pub(crate) struct RecipientResult {
 }
 
 impl RecipientResult {
-    fn new(address: &Address, result: &Result<(), Reply>) -> Self {
+    fn new(address: &Address, result: &Result<(), Refusal>) -> Self {
         let refused = result.as_ref().err();
         Self {
             address: address.to_string(),
             accepted: refused.is_none(),
-            code: refused.map(|r| r.code),
-            reason: refused.map(|r| r.text.clone()),
+            code: refused.map(|r| r.reply.code),
+            reason: refused.map(|r| r.text().to_owned()),
         }
     }
 }
@@ -140,6 +140,7 @@ impl Turns {
         (status = 200, description = "The message was in the queue already: the request is a repetition", body = Accepted),
         (status = 422, description = "No recipient was accepted, or the Idempotency-Key was used for another \
                                       message", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "A quota is used up: try again after the time in Retry-After", body = Problem, content_type = "application/problem+json"),
         BodyRefusals,
         Refusals,
     )
@@ -380,11 +381,12 @@ fn answer(
     backend: &dyn Backend,
     caller: &Caller,
     addresses: &[Address],
-    handed: Result<HandedIn, Reply>,
+    handed: Result<HandedIn, Refusal>,
 ) -> Result<Accepted, Problem> {
-    let handed = handed.map_err(|reply| {
-        backend.log_refused(caller.peer, Some(&caller.key.name), &reply.to_string());
-        refused(&reply)
+    let handed = handed.map_err(|refusal| {
+        let why = refusal.reply.to_string();
+        backend.log_refused(caller.peer, Some(&caller.key.name), &why);
+        refused(&refusal)
     })?;
     let recipients: Vec<RecipientResult> = addresses
         .iter()
@@ -400,13 +402,18 @@ fn answer(
 }
 
 /// A refusal of the mail as a whole.
-fn refused(reply: &Reply) -> Problem {
+fn refused(refusal: &Refusal) -> Problem {
+    let reply = &refusal.reply;
+    if let Reason::Quota(again) = refusal.reason {
+        return Problem::quota(refusal.text(), again);
+    }
     if reply.is_transient() {
-        return Problem::unavailable(&reply.text);
+        return Problem::unavailable(refusal.text());
     }
     let status = match reply.code {
         552 => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     };
+    let reply = Reply::new(reply.code, reply.enhanced, refusal.text());
     Problem::new(status, "refused", reply.to_string())
 }

@@ -34,8 +34,8 @@ curl \"http://127.0.0.1:8025/api/v1/messages?from=ann@shop.example&to=bob@exampl
 ```
 
 Everything under `/api/v1` but the document needs a key with the scope named, from this computer too.
-Errors are `application/problem+json` (RFC 9457): `code` is for programs, `detail` says why, `field`
-what of the request is wrong, `remedy` what to do. A request must be addressed (Host) to `hostname`,
+Errors are `application/problem+json` (RFC 9457): `code` is for programs ([all of them](#errors)), `detail` says why,
+`field` what of the request is wrong, `remedy` what to do. A request must be addressed (Host) to `hostname`,
 a loopback name or one of `console.hosts`; for health and metrics any name will do. A time is written as RFC 3339 has it, `2026-01-31T08:00:00Z`.
 
 ## Clients in your language
@@ -69,7 +69,8 @@ local domain, or too many. Those have the status `refused`, with the reason, in 
 ```json
 {\"id\": \"6h0c99hdr00\", \"subject\": \"Your order\", \"recipients\": [
   {\"address\": \"bob@example.net\", \"status\": \"delivered\", \"reply\": \"250 2.0.0 OK\", \"attempts\": 1},
-  {\"address\": \"eve@example.net\", \"status\": \"refused\", \"reply\": \"550 eve@example.net is on the suppression list\", \"attempts\": 0}]}
+  {\"address\": \"eve@example.net\", \"status\": \"refused\", \"reply\": \"550 eve@example.net is on the suppression list\",
+   \"refusal\": \"suppressed\", \"attempts\": 0}]}
 ```
 
 (Some fields are left out here.) To learn it as it happens, use events: [webhooks.md](webhooks.md).
@@ -120,6 +121,19 @@ A mail has at most 32 tags, each of at most 256 octets, without commas, and at m
 has at most 64 letters, digits and `-` `_` `.`, and is the same in upper and lower case; a value has at most 256 octets.
 What does not fit is refused, with 400 by HTTP, by 554 5.6.0 by SMTP, and by a failure message of `sendmail`: mail that
 its sender would not find again is better not sent unnoticed.
+";
+/// What stands above the table of errors' codes.
+const ERRORS: &str = "
+## Errors
+
+`code` says which error it is; later versions may add codes, so treat one that you do not know by its status: 429 and 5xx
+may be repeated later, other 4xx not without a change. A recipient that is refused has `refusal` in the same way, beside
+`code` and `reason`: `suppressed`, `bad-address` (an address of this server's that stands for nobody, or no longer),
+`no-mailboxes` (a local domain without mailboxes), `too-many`, or `refused` for the rest. A message that is
+refused because each recipient is has them in `recipients`, as the answer to an accepted one.
+
+| code | status | meaning | what to do |
+|---|---|---|---|
 ";
 /// The methods that a path may have, in the order in which they are shown.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
@@ -173,7 +187,7 @@ fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
 }
 
 fn render(document: &Value) -> String {
-    let mut page = String::new();
+    let mut page = codes_text(document);
     for tag in list(document, "tags") {
         let name = text(tag, "name");
         page += &format!("\n## {name}\n\n{}.\n", text(tag, "description"));
@@ -190,6 +204,25 @@ fn render(document: &Value) -> String {
     page += "\n## Objects\n";
     for (name, schema) in object(document, "/components/schemas") {
         page += &schema_text(name, schema);
+    }
+    page
+}
+
+/// The table of errors' codes.
+fn codes_text(document: &Value) -> String {
+    let codes = list(document, "x-error-codes");
+    if codes.is_empty() {
+        return String::new();
+    }
+    let mut page = String::from(ERRORS);
+    for code in codes {
+        page += &format!(
+            "| `{}` | {} | {} | {} |\n",
+            text(code, "code"),
+            text(code, "status"),
+            sentence(text(code, "meaning")),
+            text(code, "what_to_do")
+        );
     }
     page
 }

@@ -28,7 +28,11 @@ pub(crate) fn notes<'a>(
             key: RecipientKey { id, recipient },
             at,
             word: WORD.to_owned(),
-            text: format!("{address}\n{}\n{reason}", refusal.reply.code),
+            text: format!(
+                "{address}\n{} {}\n{reason}",
+                refusal.reply.code,
+                refusal.reason.word()
+            ),
         }))
     };
     numbers.zip(refused).take(MAX).map(note).collect()
@@ -38,14 +42,16 @@ pub(crate) fn notes<'a>(
 pub(crate) fn take(later: &mut Vec<LaterRow>) -> Vec<RefusedView> {
     let found = later.extract_if(.., |row| row.word == WORD);
     let view = |row: LaterRow| {
-        let mut parts = row.text.splitn(3, '\n').map(str::to_owned);
+        let mut parts = row.text.splitn(3, '\n');
+        let address = parts.next().unwrap_or_default().to_owned();
+        let code = parts.next().unwrap_or_default();
+        // Earlier builds wrote the code alone.
+        let (code, refusal) = code.split_once(' ').unwrap_or((code, "refused"));
         RefusedView {
-            address: parts.next().unwrap_or_default(),
-            code: parts
-                .next()
-                .and_then(|code| code.parse().ok())
-                .unwrap_or_default(),
-            reason: parts.next().unwrap_or_default(),
+            address,
+            code: code.parse().unwrap_or_default(),
+            reason: parts.next().unwrap_or_default().to_owned(),
+            refusal: refusal.to_owned(),
         }
     };
     found.map(view).collect()
@@ -72,14 +78,22 @@ mod tests {
             panic!("a note");
         };
         assert_eq!(row.key.recipient, 2);
-        let mut later = vec![row];
+        let mut later = vec![row.clone()];
         let refused = take(&mut later);
         assert!(later.is_empty());
         let expected = RefusedView {
             address,
             code: 550,
             reason: "no\nsuch user".to_owned(),
+            refusal: "refused".to_owned(),
         };
         assert_eq!(refused, [expected]);
+        let mut before = vec![LaterRow {
+            text: "a@b.example\n550\ngone".to_owned(),
+            ..row
+        }];
+        let refused = take(&mut before);
+        let view = refused.first().expect("a view");
+        assert_eq!((view.code, view.refusal.as_str()), (550, "refused"));
     }
 }

@@ -20,6 +20,7 @@ use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::access::Caller;
+use crate::code::Code;
 use crate::problem::Problem;
 use crate::router::Console;
 
@@ -81,7 +82,7 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
 /// The body has another media type than those that are understood.
 pub(crate) fn unsupported(understood: &str) -> Problem {
     let why = format!("the body must be {understood}");
-    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong-type", why);
+    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::WrongType, why);
     problem.remedy("Set the Content-Type header accordingly.")
 }
 
@@ -233,7 +234,7 @@ pub(crate) async fn read(body: Body, max: u64) -> Result<Bytes, Problem> {
 
 fn too_large(max: u64) -> Problem {
     let why = format!("the body is larger than the limit of {max} octets");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why)
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, why)
         .remedy("Send less, or raise outgoing.max_message_size.")
 }
 
@@ -243,7 +244,7 @@ fn cut_off(error: Box<dyn std::error::Error + Send + Sync>, max: u64) -> Problem
     }
     Problem::new(
         StatusCode::BAD_REQUEST,
-        "cut-off",
+        Code::CutOff,
         format!("the body did not arrive completely: {error}"),
     )
 }
@@ -251,7 +252,7 @@ fn cut_off(error: Box<dyn std::error::Error + Send + Sync>, max: u64) -> Problem
 fn too_slow() -> Problem {
     Problem::new(
         StatusCode::REQUEST_TIMEOUT,
-        "too-slow",
+        Code::TooSlow,
         "the body did not arrive in time",
     )
 }
@@ -341,13 +342,13 @@ const A_LIST: &str = "it is a list, but must be an object with named fields";
 /// Reads JSON; an error names the field.
 pub(crate) fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
     if octets.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-json", A_LIST));
+        return Err(Problem::new(StatusCode::BAD_REQUEST, Code::BadJson, A_LIST));
     }
     let mut reader = serde_json::Deserializer::from_slice(octets);
     let read: T = serde_path_to_error::deserialize(&mut reader).map_err(wrong)?;
     reader.end().map_err(|error| {
         let why = format!("the body is not valid JSON: {error}");
-        Problem::new(StatusCode::BAD_REQUEST, "bad-json", why)
+        Problem::new(StatusCode::BAD_REQUEST, Code::BadJson, why)
     })?;
     Ok(read)
 }
@@ -371,7 +372,7 @@ fn wrong(error: serde_path_to_error::Error<serde_json::Error>) -> Problem {
         | serde_json::error::Category::Syntax
         | serde_json::error::Category::Eof => Problem::new(
             StatusCode::BAD_REQUEST,
-            "bad-json",
+            Code::BadJson,
             format!("the body is not valid JSON: {why}"),
         ),
     }

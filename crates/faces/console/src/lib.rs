@@ -11,6 +11,7 @@ mod access;
 mod backend;
 mod batch;
 mod body;
+mod code;
 mod compose;
 mod health;
 mod keys;

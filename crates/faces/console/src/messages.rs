@@ -21,6 +21,7 @@ use utoipa::ToSchema;
 use crate::access::{Caller, Sender};
 use crate::backend::{Backend, HandedIn};
 use crate::body::{self, Params, Received};
+use crate::code::Code;
 use crate::compose::{Composed, NewMessage, compose};
 use crate::openapi::{BodyRefusals, Refusals, WholeMail};
 use crate::problem::Problem;
@@ -71,19 +72,28 @@ pub(crate) struct RecipientResult {
     /// The code that refuses it, as SMTP has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u16>,
-    /// Why it is refused.
+    /// Why it is refused, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Why it is refused, for programs: `suppressed`, `bad-address`, `no-mailboxes`, `too-many`, … or `refused`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    refusal: Option<&'static str>,
 }
 
 impl RecipientResult {
     fn new(address: &Address, result: &Result<(), Refusal>) -> Self {
         let refused = result.as_ref().err();
+        Self::of(address, refused)
+    }
+
+    fn of(address: &Address, refused: Option<&Refusal>) -> Self {
         Self {
             address: address.to_string(),
             accepted: refused.is_none(),
             code: refused.map(|r| r.reply.code),
             reason: refused.map(|r| r.text().to_owned()),
+            refusal: refused.map(|r| r.reason.word()),
         }
     }
 }
@@ -312,7 +322,7 @@ pub(crate) fn check_size(composed: &Composed, max: u64) -> Result<(), Problem> {
         return Ok(());
     }
     let why = format!("the message has {size} octets, and the limit is {max}");
-    let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why);
+    let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, why);
     Err(problem.remedy("Send less, or raise outgoing.max_message_size."))
 }
 
@@ -322,7 +332,7 @@ pub(crate) fn may_send(caller: &Caller, composed: &Composed) -> Result<(), Probl
         return Ok(());
     };
     let why = format!("the key `{}` may not send as {refused}", caller.key.name);
-    let problem = Problem::new(StatusCode::FORBIDDEN, "wrong-sender", why);
+    let problem = Problem::new(StatusCode::FORBIDDEN, Code::WrongSender, why);
     Err(problem.remedy("Use a sender that the key allows, or create a key with other --senders."))
 }
 
@@ -343,9 +353,10 @@ pub(crate) async fn hand_in(
         let found = found.map_err(Problem::unavailable)?;
         if found.is_some_and(|(token, _)| token != own) {
             let why = "this Idempotency-Key was used for another message";
-            let problem = Problem::field("Idempotency-Key", why);
+            let code = Code::IdempotencyConflict;
+            let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, why);
             return Err(problem
-                .with_status(StatusCode::UNPROCESSABLE_ENTITY)
+                .about("Idempotency-Key")
                 .remedy("Use a new Idempotency-Key for each message, and the same one only to repeat a request."));
         }
         token = Some(own);
@@ -386,7 +397,9 @@ fn answer(
     let handed = handed.map_err(|refusal| {
         let why = refusal.reply.to_string();
         backend.log_refused(caller.peer, Some(&caller.key.name), &why);
-        refused(&refusal)
+        let each = addresses.iter().zip(&refusal.recipients);
+        let each = each.map(|(address, refusal)| RecipientResult::of(address, Some(refusal)));
+        refused(&refusal).recipients(each.collect())
     })?;
     let recipients: Vec<RecipientResult> = addresses
         .iter()
@@ -415,5 +428,5 @@ fn refused(refusal: &Refusal) -> Problem {
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     };
     let reply = Reply::new(reply.code, reply.enhanced, refusal.text());
-    Problem::new(status, "refused", reply.to_string())
+    Problem::new(status, Code::Refused, reply.to_string())
 }

@@ -7,6 +7,9 @@ use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use crate::code::Code;
+use crate::messages::RecipientResult;
+
 /// An error.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Problem {
@@ -18,8 +21,9 @@ pub(crate) struct Problem {
     title: &'static str,
     /// The status.
     status: u16,
-    /// The error, for programs: `bad-field`, `wrong-key`, …
-    code: &'static str,
+    /// The error, for programs: `bad-field`, `wrong-key`, … (docs/api.md lists all).
+    #[schema(value_type = String)]
+    code: Code,
     /// What is wrong and why.
     #[schema(value_type = String)]
     detail: Box<str>,
@@ -34,6 +38,10 @@ pub(crate) struct Problem {
     /// Seconds after which to try again, as in the header Retry-After.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
+    /// The result for each recipient, where a message is refused because each of them is.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Option<Vec<RecipientResult>>)]
+    recipients: Box<[RecipientResult]>,
 }
 
 /// The type of every error: there is no page about any of them.
@@ -48,7 +56,9 @@ impl Serialize for AboutBlank {
 
 impl Problem {
     /// An error with its status, its code and its reason.
-    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
+        let [_, statuses, ..] = code.row();
+        debug_assert!(statuses.contains(status.as_str()), "{code:?} is {statuses}");
         let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
         Self {
             kind: AboutBlank,
@@ -59,20 +69,26 @@ impl Problem {
             field: None,
             remedy: None,
             retry_after,
+            recipients: Box::default(),
         }
     }
 
     /// A field of the body, a parameter or a header that cannot be used.
     pub(crate) fn field(field: impl Into<String>, why: impl Into<String>) -> Self {
-        let mut problem = Self::new(StatusCode::BAD_REQUEST, "bad-field", why);
+        let mut problem = Self::new(StatusCode::BAD_REQUEST, Code::BadField, why);
         problem.field = Some(field.into().into());
         problem
     }
 
-    /// The same, with another status: what is well-formed cannot be done.
-    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
-        self.title = status.canonical_reason().unwrap_or("Error");
-        self.status = status.as_u16();
+    /// The same, about a part of the request.
+    pub(crate) fn about(mut self, field: &str) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// The same, with the results of the recipients, each of which is refused.
+    pub(crate) fn recipients(mut self, all: Vec<RecipientResult>) -> Self {
+        self.recipients = all.into();
         self
     }
 
@@ -105,13 +121,13 @@ impl Problem {
 
     /// An error of ours that passes.
     pub(crate) fn unavailable(why: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, why)
             .remedy("Try again in a moment.")
     }
 
     /// A quota that is used up, and after which time there is room again.
     pub(crate) fn quota(why: impl Into<String>, again: Duration) -> Self {
-        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "quota", why);
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, Code::Quota, why);
         let begun = u64::from(again.subsec_nanos() > 0);
         problem.retry_after = Some((again.as_secs() + begun).max(1));
         problem.remedy("Submit it again after the time that Retry-After says, not before.")

@@ -273,7 +273,10 @@ fn the_same_request_is_one_mail_also_when_many_come_at_once() {
     assert!(answers.iter().all(|a| a.json()["id"] == id));
     assert_eq!(queue(&server).len(), 1);
     let other = once.post_json(MESSAGES, &hello("eve@b.example"));
-    assert_eq!(other.problem(422, "bad-field")["field"], "Idempotency-Key");
+    assert_eq!(
+        other.problem(422, "idempotency-conflict")["field"],
+        "Idempotency-Key"
+    );
     // Another key's requests are its own.
     let stranger = web.with_key(&server, "send,read", &[]);
     let stranger = stranger.with_header("Idempotency-Key", "order-1");
@@ -317,7 +320,7 @@ fn a_request_repeated_over_kills_is_one_mail() {
     let other = web
         .with_header("Idempotency-Key", "round-0")
         .post_json(MESSAGES, &hello("eve@b.example"));
-    other.problem(422, "bad-field");
+    other.problem(422, "idempotency-conflict");
 }
 
 #[test]
@@ -488,6 +491,10 @@ fn what_is_wrong_with_a_mail_is_named() {
     let answer = web.post_json(MESSAGES, &mixed).expect(202).json();
     assert_eq!(answer["recipients"][0]["accepted"], false, "{answer}");
     assert!(answer["recipients"][0]["code"].as_u64().unwrap() >= 400);
+    assert_eq!(
+        answer["recipients"][0]["refusal"], "no-mailboxes",
+        "{answer}"
+    );
     assert_eq!(answer["recipients"][1]["accepted"], true);
     assert_eq!(queue(&server).len(), 1);
 }
@@ -538,7 +545,7 @@ fn every_verb_works_by_http_as_by_command() {
     act("hold", &json!({ "all": true, "ids": [] })).problem(400, "bad-field");
     let problem = act("hold", &json!({ "filter": "nonsense:x" })).problem(400, "bad-field");
     assert_eq!(problem["field"], "filter");
-    act("explode", &json!({ "all": true })).problem(404, "bad-field");
+    act("explode", &json!({ "all": true })).problem(404, "unknown-verb");
     web.get("/api/v1/queue/00000000000").problem(404, "unknown");
     web.get("/api/v1/queue/xyz").problem(400, "bad-field");
     let problem = web
@@ -732,4 +739,32 @@ fn a_mail_in_json_is_sent_at_its_time_or_comes_back_behind_it() {
 fn now() -> mail::Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     mail::Timestamp::from_secs(since.expect("a clock behind 1970").as_secs())
+}
+
+#[test]
+fn a_refused_recipient_says_why_to_programs_and_no_command_to_users() {
+    let scene = Scene::new();
+    let (server, web) = keeping(&scene);
+    let web = web.with_key(&server, "send", &[]);
+    server.run(&["suppression", "add", "gone@b.example"]);
+    let alone = web.post_json(MESSAGES, &hello("gone@b.example"));
+    let alone = alone.problem(422, "refused");
+    let to = ["gone@b.example", "bob@b.example"];
+    let mixed = json!({ "from": SENDER, "to": to, "text": "x" });
+    let mixed = web.post_json(MESSAGES, &mixed).expect(202).json();
+    let url = format!("{MESSAGES}/{}", mixed["id"].as_str().unwrap());
+    let status = web.get(&url).expect(200).json();
+    assert_eq!(alone["recipients"].as_array().unwrap().len(), 1, "{alone}");
+    for answer in [&alone, &mixed] {
+        let gone = &answer["recipients"][0];
+        assert_eq!(gone["address"], "gone@b.example", "{answer}");
+        assert_eq!(gone["refusal"], "suppressed", "{answer}");
+        assert_eq!(gone["code"], 550, "{answer}");
+    }
+    assert_eq!(status["recipients"][1]["refusal"], "suppressed", "{status}");
+    for answer in [alone, mixed, status] {
+        let text = answer.to_string();
+        assert!(text.contains("suppression list (since"), "{text}");
+        assert!(!text.contains("sendoff suppression"), "{text}");
+    }
 }

@@ -23,6 +23,7 @@ use crate::access::Caller;
 use crate::code::Code;
 use crate::problem::Problem;
 use crate::router::Console;
+use crate::words;
 
 /// A body is here within this time.
 const BODY_WAIT: Duration = Duration::from_secs(300);
@@ -50,7 +51,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Console> for Params<T> {
                     Some((name, why)) if !name.contains(' ') => (name, why),
                     Some(_) | None => ("?", why),
                 };
-                Err(Problem::field(field, why))
+                Err(Problem::field(field, words::of_value(why)))
             }
         }
     }
@@ -309,33 +310,6 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Few<T, MAX
     }
 }
 
-/// A text, or a list of no more than `MAX`.
-#[derive(Debug, Default)]
-pub(crate) struct OneOrFew<const MAX: usize>(pub(crate) Vec<String>);
-
-impl<'de, const MAX: usize> Deserialize<'de> for OneOrFew<MAX> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries<const MAX: usize>;
-        impl<'de, const MAX: usize> Visitor<'de> for Entries<MAX> {
-            type Value = Vec<String>;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(out, "a string, or a list of up to {MAX} strings")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, one: &str) -> Result<Vec<String>, E> {
-                Ok(vec![one.to_owned()])
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<String>, A::Error> {
-                let list = serde::de::value::SeqAccessDeserializer::new(list);
-                Few::<String, MAX>::deserialize(list).map(|few| few.0)
-            }
-        }
-        deserializer.deserialize_any(Entries::<MAX>).map(Self)
-    }
-}
-
 /// What would be read into named fields as well.
 const A_LIST: &str = "it is a list, but must be an object with named fields";
 
@@ -365,9 +339,9 @@ fn wrong(error: serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let path = error.path().to_string();
     let inner = error.into_inner();
     let why = inner.to_string();
-    let field = with_missing(path, &why);
+    let field = with_named(path, &why);
     match inner.classify() {
-        serde_json::error::Category::Data => Problem::field(field, why),
+        serde_json::error::Category::Data => Problem::field(field, words::of_value(&why)),
         serde_json::error::Category::Io
         | serde_json::error::Category::Syntax
         | serde_json::error::Category::Eof => Problem::new(
@@ -378,13 +352,27 @@ fn wrong(error: serde_path_to_error::Error<serde_json::Error>) -> Problem {
     }
 }
 
-/// The path of an error, which for a field that is missing ends where the field should be.
-fn with_missing(path: String, why: &str) -> String {
-    let rest = why.strip_prefix("missing field `");
-    match (rest.and_then(|rest| rest.split('`').next()), path.as_str()) {
+/// The path of an error, which for a field that is missing or there twice ends where the field should be.
+fn with_named(path: String, why: &str) -> String {
+    match (words::named(why), path.as_str()) {
         (None, _) => path,
         (Some(name), ".") => name.to_owned(),
+        (Some(name), path) if path.rsplit('.').next() == Some(name) => path.to_owned(),
         (Some(name), path) => format!("{path}.{name}"),
+    }
+}
+
+/// What is left of JSON without its entries that are `null`.
+fn without_null(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(entries) => {
+            let entries = entries.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(entries.map(|(n, v)| (n, without_null(v))).collect())
+        }
+        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            value
+        }
     }
 }
 
@@ -396,5 +384,18 @@ pub(crate) async fn small_json<T: DeserializeOwned>(
     if media_type(headers) != "application/json" {
         return Err(unsupported("application/json"));
     }
-    from_json(&read(body, SMALL).await?)
+    let octets = read(body, SMALL).await?;
+    from_json(&octets).or_else(|problem| {
+        // Many serializers write `null` for what is absent.
+        match serde_json::from_slice(&octets) {
+            Ok(value @ serde_json::Value::Object(_)) => {
+                let less = without_null(value.clone());
+                match less == value {
+                    true => Err(problem),
+                    false => from_value(less),
+                }
+            }
+            Ok(_) | Err(_) => Err(problem),
+        }
+    })
 }

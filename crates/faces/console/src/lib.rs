@@ -13,6 +13,7 @@ mod batch;
 mod body;
 mod code;
 mod compose;
+mod given;
 mod health;
 mod keys;
 mod messages;
@@ -41,6 +42,7 @@ mod status;
 )]
 mod suppressions;
 mod webhooks;
+mod words;
 
 pub use backend::{Backend, HandedIn, Later, Settings};
 pub use body::COPIES;

@@ -126,7 +126,8 @@ impl Turns {
 ///
 /// As JSON, or whole as `message/rfc822`. The answer comes when the mail would survive a power cut.
 /// With an `Idempotency-Key`, the same request may be repeated for 30 days: it gives the same id, and
-/// nothing is sent twice. Some recipients may be refused and the others accepted: `recipients` says which, in this
+/// nothing is sent twice. The same request has octet for octet the same body: send what you have stored, because JSON
+/// that is written again may differ. Some recipients may be refused and the others accepted: `recipients` says which, in this
 /// answer and in the status of the message.
 #[utoipa::path(
     post, path = "/messages", tag = "messages",

@@ -266,9 +266,11 @@ pub(crate) struct Action {
     filter: Option<String>,
     /// Everything; only `true` has a meaning.
     #[serde(default)]
+    #[schema(value_type = Option<bool>)]
     all: bool,
     /// Only count, and change nothing.
     #[serde(default)]
+    #[schema(value_type = Option<bool>)]
     preview: bool,
     /// With `retry`: not now, but at this time (RFC 3339).
     #[schema(format = DateTime)]

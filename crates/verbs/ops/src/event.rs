@@ -316,6 +316,7 @@ pub struct Replay {
     pub until: Option<String>,
     /// Only of these types; none: those of the webhook.
     #[serde(default)]
+    #[schema(value_type = Option<Vec<EventType>>)]
     pub events: Vec<EventType>,
     /// Only with a sender of this domain, or below it (`.example.com`).
     #[serde(default)]

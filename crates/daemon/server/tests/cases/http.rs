@@ -768,3 +768,134 @@ fn a_refused_recipient_says_why_to_programs_and_no_command_to_users() {
         assert!(!text.contains("sendoff suppression"), "{text}");
     }
 }
+
+#[test]
+fn null_is_as_good_as_absent_in_every_body() {
+    let scene = Scene::new();
+    let (server, web) = keeping(&scene);
+    let web = web.with_key(&server, "send,admin", &[]);
+    let all = [
+        "cc",
+        "bcc",
+        "reply_to",
+        "subject",
+        "html",
+        "attachments",
+        "headers",
+        "tags",
+        "metadata",
+        "envelope_from",
+        "notify",
+        "ret",
+        "envid",
+        "send_at",
+        "deliver_by",
+        "priority",
+        "require_tls",
+    ];
+    let mut mail = hello("bob@b.example");
+    for name in all {
+        mail[name] = Value::Null;
+    }
+    web.post_json(MESSAGES, &mail).expect(202);
+    let batch = json!({ "messages": [mail] });
+    let results = web.post_json("/api/v1/messages/batch", &batch).expect(200);
+    assert_eq!(results.json()["results"][0]["status"], 202);
+    mail["metadata"] = json!({ "order": null, "a": "b" });
+    mail["attachments"] =
+        json!([{ "filename": "a", "content": "", "content_type": null, "content_id": null }]);
+    web.post_json(MESSAGES, &mail).expect(202);
+    let act = json!({ "all": true, "ids": null, "filter": null, "preview": null, "at": null, "to": null });
+    web.post_json("/api/v1/queue/actions/hold", &act)
+        .expect(200);
+    let one = json!({ "recipient": "gone@b.example", "reason": null, "cause": null, "count": null,
+                      "expires": null, "in_force": null, "message": null, "scope": null, "since": null });
+    web.post_json("/api/v1/suppressions", &one).expect(200);
+    let missing = json!({ "from": null, "to": "a@b.example", "text": "x" });
+    let problem = web.post_json(MESSAGES, &missing).problem(400, "bad-field");
+    assert_eq!(problem["field"], "from", "{problem}");
+}
+
+/// A mail with one field replaced.
+fn with(name: &str, value: Value) -> String {
+    let mut mail = hello("a@b.example");
+    let fields = mail.as_object_mut().expect("an object");
+    fields.insert(name.to_owned(), value);
+    mail.to_string()
+}
+
+/// Bodies with a value of a wrong type, the field that is wrong, and words of the error.
+fn of_wrong_types() -> Vec<(String, &'static str, &'static str)> {
+    let whole = "it must be a whole number, not the ";
+    let mailbox = "Bob <bob@example.net>";
+    let email = || json!({ "email": "bob@b.example" });
+    let twice = r#"{"from": "a@b.example", "from": "a@b.example"}"#;
+    vec![
+        (with("priority", json!("high")), "priority", whole),
+        (with("priority", json!(300)), "priority", whole),
+        (
+            with("text", json!({})),
+            "text",
+            "be a string, not an object",
+        ),
+        (
+            with("require_tls", json!(1)),
+            "require_tls",
+            "be true or false",
+        ),
+        (
+            with("tags", json!("a")),
+            "tags",
+            "a list of up to 32 entries",
+        ),
+        (with("tags", json!(vec!["a"; 33])), "tags", "32"),
+        (with("to", json!([email()])), "to[0]", mailbox),
+        (with("to", email()), "to", mailbox),
+        (with("from", email()), "from", mailbox),
+        (twice.to_owned(), "from", "given twice"),
+    ]
+}
+
+/// The same of texts that do not say what they are to say.
+fn of_wrong_texts() -> Vec<(String, &'static str, &'static str)> {
+    let file = |content: &str| json!([{ "filename": "a", "content": content }]);
+    let header = |name: &str| with("headers", json!({ name: "x" }));
+    let file = |content: &str| with("attachments", file(content));
+    let (two, at) = (
+        json!("bob@b.example, carl@b.example"),
+        "attachments[0].content",
+    );
+    let name = json!("Shop, Inc. <ann@origin.example>");
+    vec![
+        (with("to", two), "to[0]", "Write a list"),
+        (with("from", name), "from", "Put the name in double quotes"),
+        (header("Message-ID"), "headers.Message-ID", "No JSON key"),
+        (header("Sender"), "headers.Sender", "No JSON key"),
+        (header("Reply-To"), "headers.Reply-To", "`reply_to`"),
+        (file("a-b_"), at, "write + and /"),
+        (file("abc"), at, "cut off"),
+    ]
+}
+
+#[test]
+fn what_is_wrong_is_said_in_the_words_of_json_and_mail() {
+    let scene = Scene::new();
+    let (server, web) = keeping(&scene);
+    let web = web.with_key(&server, "send", &[]);
+    let all = of_wrong_types().into_iter().chain(of_wrong_texts());
+    for (body, field, words) in all {
+        let answer = web.post(MESSAGES, "application/json", body.as_bytes());
+        let problem = answer.problem(400, "bad-field");
+        let said = format!("{} {}", problem["detail"], problem["remedy"]);
+        let at = problem["field"].as_str().unwrap();
+        assert!(at.starts_with(field), "{body}: {problem}");
+        assert!(said.contains(words), "{words}: {problem}");
+        for rust in ["i8", "map", "sequence", " at line ", "Invalid"] {
+            assert!(!said.contains(rust), "{problem}");
+        }
+    }
+    // What is past is now.
+    let past = with("send_at", json!("2020-01-01T00:00:00Z"));
+    let answer = web.post(MESSAGES, "application/json", past.as_bytes());
+    answer.expect(202);
+}

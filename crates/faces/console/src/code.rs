@@ -44,6 +44,8 @@ codes! {
         "Correct the URL.";
     UnknownVerb "unknown-verb" "404", "There is no such verb for the queue", "Use one that `detail` lists.";
     WrongMethod "wrong-method" "405", "The path does not support the method", "Use one that `Allow` lists.";
+    UnknownPlace "unknown-place" "409", "`after` is a place after the last event that there ever was: the server's data was reset, or \
+        restored from a backup", "Begin again with `after=0`; events that you have seen have the same `id`.";
     TooSlow "too-slow" "408", "The body did not arrive in time", "Repeat it.";
     NotReloaded "not-reloaded" "409", "The configuration is not valid, and the one before is kept",
         "Correct the configuration.";

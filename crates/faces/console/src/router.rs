@@ -75,6 +75,13 @@ impl Console {
                 Err(Problem::new(StatusCode::NOT_FOUND, Code::Unknown, why))
             }
             Ok(Answer::Refused(why)) => Err(Problem::new(StatusCode::CONFLICT, Code::Refused, why)),
+            Ok(Answer::Beyond { last }) => {
+                let why = format!("there is no such place: the last event has place {last}");
+                let problem = Problem::new(StatusCode::CONFLICT, Code::UnknownPlace, why);
+                Err(problem
+                    .about(field)
+                    .remedy("The server's data was reset or restored: begin again with after=0."))
+            }
             Ok(Answer::Error(why)) | Err(why) => Err(Problem::unavailable(why)),
             Ok(answer) => pick(answer).ok_or_else(other_answer),
         }

@@ -486,6 +486,11 @@ pub enum Answer {
     Explained(Box<Explanation>),
     /// Finished recipients.
     History(Vec<FinishedView>),
+    /// Events after a place that was never given.
+    Beyond {
+        /// The last place that was.
+        last: u64,
+    },
     /// The webhooks.
     Webhooks(Vec<WebhookView>),
     /// What came of a test.

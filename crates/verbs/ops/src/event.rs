@@ -94,7 +94,8 @@ pub struct EventView {
     pub recipient: String,
     /// `outgoing`, `local` for mail that stays here, or `test`.
     pub destination: Option<String>,
-    /// The message was submitted with a test key: it was not delivered to anybody, and what happens to it is simulated.
+    /// The message was submitted with a test key: it was not delivered to anybody, and what happens to it is simulated. Or it
+    /// is an example that `sendoff webhook test` sends.
     pub test: bool,
     /// When the message was accepted.
     #[schema(format = DateTime)]

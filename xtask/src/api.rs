@@ -23,15 +23,19 @@ programs (OpenAPI 3.1): [openapi.json](openapi.json), from a running server
 `/api/v1/openapi.json`, or `sendoff openapi`.
 
 ```sh
-key=$(sendoff key add shop --scope send --senders shop.example)   # shown once
+key=$(sendoff key add web --scope send --senders shop.example)   # shown once
 curl http://127.0.0.1:8025/api/v1/messages \\
      -H \"Authorization: Bearer $key\" -H \"Idempotency-Key: order-4711\" \\
      -H \"Content-Type: application/json\" \\
      -d '{\"from\": \"Shop <orders@shop.example>\", \"to\": [\"bob@example.net\"],
           \"subject\": \"Your order\", \"text\": \"Thank you.\\n\"}'
+printf 'From: Ann <ann@shop.example>\\nSubject: Hello\\n\\nHello.\\n' > mail.eml
 curl \"http://127.0.0.1:8025/api/v1/messages?from=ann@shop.example&to=bob@example.net\" \\
      -H \"Authorization: Bearer $key\" -H \"Content-Type: message/rfc822\" --data-binary @mail.eml
 ```
+
+These ask the server that runs with the default configuration, `sendoff serve`; `sendoff` finds another one's keys by
+`--config FILE`, as the server does.
 
 Everything under `/api/v1` but the document needs a key with the scope named, from this computer too.
 Errors are `application/problem+json` (RFC 9457): `code` is for programs ([all of them](#errors)), `detail` says why,
@@ -44,7 +48,7 @@ Generate one from [openapi.json](openapi.json). These two are checked for every 
 
 - Python: `openapi-python-client generate --path openapi.json` (PyPI). To send whole messages too, give it a `--config`
   file with `content_type_overrides: {message/rfc822: application/octet-stream}`.
-- TypeScript: `npx openapi-typescript openapi.json -o schema.d.ts`, and `createClient<paths>()` of `openapi-fetch` (npm).
+- TypeScript: `npx -p typescript@5 -p openapi-typescript openapi-typescript openapi.json -o schema.d.ts`, and `createClient<paths>()` of `openapi-fetch` (npm).
 
 Web frameworks send by SMTP with the mailer that they have: [frameworks.md](frameworks.md).
 
@@ -95,7 +99,8 @@ Recipients are shown as delivered. Those at `sendoff.test`, a domain that cannot
 | `bounced@sendoff.test` | a delivery, and a bounce after that (event `bounced`) |
 | `complained@sendoff.test` | a delivery, and a complaint after that (event `complained`) |
 
-What follows a `+` is yours: `bounced+order7@sendoff.test`. Any other name there is refused. For other keys these are
+What follows a `+` is yours: `bounced+order7@sendoff.test`. Any other name there is refused when it is submitted
+(`unknown-test-address`). For other keys these are
 addresses like any other: they do not exist. The log and the metrics count tests with the rest; replies in the log begin
 with `simulated`.
 
@@ -129,7 +134,8 @@ const ERRORS: &str = "
 `code` says which error it is; later versions may add codes, so treat one that you do not know by its status: 429 and 5xx
 may be repeated later, other 4xx not without a change. A recipient that is refused has `refusal` in the same way, beside
 `code` and `reason`: `suppressed`, `bad-address` (an address of this server's that stands for nobody, or no longer),
-`no-mailboxes` (a local domain without mailboxes), `too-many`, or `refused` for the rest. A message that is
+`no-mailboxes` (a local domain without mailboxes), `too-many`, `unknown-test-address` ([test keys](#test-keys)), or
+`refused` for the rest. A message that is
 refused because each recipient is has them in `recipients`, as the answer to an accepted one.
 
 | code | status | meaning | what to do |
@@ -305,6 +311,12 @@ fn schema_text(name: &str, schema: &Value) -> String {
         page += &format!("\n{before}{value}{}\n", text(choice, "description"));
         page += &fields_text(choice);
     }
+    for part in list(schema, "allOf") {
+        if part.get("$ref").is_some() {
+            page += &format!("\nThe fields of {}, and:\n", type_of(part));
+        }
+        page += &fields_text(part);
+    }
     page + &fields_text(schema)
 }
 
@@ -389,14 +401,18 @@ mod tests {
             "components": { "schemas": { "One": { "description": "A thing.",
                 "required": ["n"], "properties": {
                     "n": { "type": "integer", "description": "How\nmany." },
-                    "l": { "type": "array", "items": { "type": "string" } } } } } }
+                    "l": { "type": "array", "items": { "type": "string" } } } },
+                "Two": { "allOf": [{ "$ref": "#/components/schemas/One" },
+                    { "type": "object", "properties": { "m": { "type": "string" } } }] } } }
         });
         let expected = "\n## queue\n\nWhat waits.\n\n### `GET /q/{id}`\n\nShow one.\n\n\
             Scope: `read`.\n\n| parameter | in | type | meaning |\n|---|---|---|---|\n\
             | `id` | path | text | Its id. |\n\n| status | answer |\n|---|---|\n\
             | 200 | It: [One](#one) as `application/json` |\n| 404 | None |\n\n## Objects\n\n\
             ### One\n\nA thing.\n\n| field | type | meaning |\n|---|---|---|\n\
-            | `l` | list of text, optional |  |\n| `n` | number | How many. |\n";
+            | `l` | list of text, optional |  |\n| `n` | number | How many. |\n\n\
+            ### Two\n\nThe fields of [One](#one), and:\n\n| field | type | meaning |\n|---|---|---|\n\
+            | `m` | text, optional |  |\n";
         assert_eq!(render(&document), expected);
     }
 }

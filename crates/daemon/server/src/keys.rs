@@ -18,7 +18,7 @@ pub(crate) enum KeyCommand {
         /// What it may be used for: send, read-own, read, admin; several with commas.
         #[arg(long, value_delimiter = ',', required = true)]
         scope: Vec<String>,
-        /// Addresses and domains that it may send as, with commas. Default: any.
+        /// Addresses, and domains (example.com or @example.com), that it may send as, with commas. Default: any.
         #[arg(long, value_delimiter = ',')]
         senders: Vec<String>,
         /// A key for tests: what it submits is checked and shown like all mail, but never delivered.

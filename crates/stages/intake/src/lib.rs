@@ -23,6 +23,7 @@ mod rights;
 mod session;
 mod submission;
 mod suppression;
+mod trial;
 mod usage;
 mod user;
 
@@ -39,5 +40,6 @@ pub use rights::{CheckFrom, Rights};
 pub use session::{Busy, FUTURE_MAX, NextId, Session, busy};
 pub use submission::{Composed, Submission, Wanted};
 pub use suppression::{Cause, ParseScopeError, Scope, Suppressed, Suppression, SuppressionFilter};
+pub use trial::{TEST_DOMAIN, TEST_NAMES, test_name};
 pub use usage::{KeptCount, Usage};
 pub use user::{ParseSenderMatchError, SenderMatch, Senders, User};

@@ -17,6 +17,8 @@ pub enum Reason {
     NoMailboxes,
     /// The message has more recipients than one may have.
     TooMany,
+    /// It is at the domain of test addresses, which has no such name.
+    UnknownTest,
     /// Anything else; the reply says it.
     Other,
 }
@@ -31,6 +33,7 @@ impl Reason {
             Self::BadAddress => "bad-address",
             Self::NoMailboxes => "no-mailboxes",
             Self::TooMany => "too-many",
+            Self::UnknownTest => "unknown-test-address",
             Self::Other => "refused",
         }
     }

@@ -12,7 +12,7 @@ use crate::decision::{Scale, no_recipient, outgoing, too_many_recipients, weigh}
 use crate::policy::Policy;
 use crate::received;
 use crate::refusal::{Reason, Refusal};
-use crate::{Charged, FixUps, Rights};
+use crate::{Charged, FixUps, Rights, trial};
 
 /// A recipient that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +145,9 @@ impl Policy {
             let recipient = self.addressed(&wanted.address, now).and_then(|recipient| {
                 let sender = submission.reverse_path.as_ref();
                 let user = submission.submitter.user.as_deref();
+                if submission.is_test {
+                    trial::check(&recipient.address)?;
+                }
                 self.check_suppressed(&recipient, sender, user, now)?;
                 let is_new = taken.iter().all(|r| r.address != recipient.address);
                 let is_full = taken.len() >= self.limits.recipients && !submission.is_part;

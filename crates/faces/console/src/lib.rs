@@ -41,6 +41,7 @@ mod status;
     reason = "written by the macro that makes the document"
 )]
 mod suppressions;
+mod turned_away;
 mod webhooks;
 mod words;
 

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use lab::Sendoff;
 use serde_json::{Value, json};
 
-use crate::scene::{SENDER, SOON, Scene, mail, queue};
+use crate::scene::{SENDER, SOON, Scene, eventually, mail, queue};
 use crate::web::Web;
 
 const MESSAGES: &str = "/api/v1/messages";
@@ -898,4 +898,23 @@ fn what_is_wrong_is_said_in_the_words_of_json_and_mail() {
     let past = with("send_at", json!("2020-01-01T00:00:00Z"));
     let answer = web.post(MESSAGES, "application/json", past.as_bytes());
     answer.expect(202);
+}
+
+#[test]
+fn a_connection_without_a_place_hears_so() {
+    let scene = Scene::new();
+    let config = scene.config().set("console.max_connections", 2);
+    let (_server, web) = Web::start(&scene, config);
+    // Who has been idle for long makes room, so the one that is held is always new.
+    let mut answer = None;
+    eventually("there is no place", SOON, || {
+        let held = std::net::TcpStream::connect(web.address()).unwrap();
+        answer = web.ask("GET", "/healthz", "", b"").ok();
+        drop(held);
+        answer.as_ref().is_some_and(|answer| answer.status == 503)
+    });
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    assert_eq!(answer.header("connection"), Some("close"));
+    answer.problem(503, "unavailable");
 }

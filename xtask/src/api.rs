@@ -62,7 +62,12 @@ Web frameworks send by SMTP with the mailer that they have: [frameworks.md](fram
 | `admin` | everything that an administrator can do; includes `read`, not `send` |
 
 `sendoff key add NAME --scope send,read`. Mail still belongs to its key when the key is revoked: a key that is created
-later with the same name has access to it.
+later with the same name has access to it. `sendoff key add shop-reader --scope read-own --for shop` makes a key for a second
+program that sees what `shop` submits, and nothing else.
+
+To change a secret without an outage: `sendoff key rotate shop` shows a new one, and the old one stays valid beside it.
+Change the programs, then end the old one: `sendoff key rotate shop --finish`. `sendoff key list` shows since when two are
+valid. The name stays, and with it the mail, its limits and its Idempotency-Keys.
 
 ## The result of a message
 

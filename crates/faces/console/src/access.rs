@@ -50,7 +50,7 @@ impl Caller {
 
     /// The submitter that it may look at the mail of; `None`: at everybody's.
     pub(crate) fn only(&self) -> Option<String> {
-        (!self.key.allows(Scope::Read)).then(|| self.name())
+        (!self.key.allows(Scope::Read)).then(|| format!("key={}", self.key.submits_as()))
     }
 
     /// Whether it may look at mail of this submitter.

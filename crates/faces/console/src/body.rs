@@ -362,17 +362,23 @@ fn with_named(path: String, why: &str) -> String {
     }
 }
 
-/// What is left of JSON without its entries that are `null`.
-fn without_null(value: serde_json::Value) -> serde_json::Value {
-    use serde_json::Value;
-    match value {
-        Value::Object(entries) => {
-            let entries = entries.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(entries.map(|(n, v)| (n, without_null(v))).collect())
+/// Reads JSON whose entries may be `null` where they may be absent: each that is wrong for being `null` is left out, and
+/// none that nobody knows.
+fn without_null<T: DeserializeOwned>(octets: &[u8], mut problem: Problem) -> Result<T, Problem> {
+    let Ok(serde_json::Value::Object(mut entries)) = serde_json::from_slice(octets) else {
+        return Err(problem);
+    };
+    loop {
+        let is_known = !problem.detail().starts_with("unknown field");
+        let field = problem.at().unwrap_or_default();
+        if !is_known || !entries.get(field).is_some_and(serde_json::Value::is_null) {
+            return Err(problem);
         }
-        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            value
-        }
+        entries.remove(field);
+        problem = match from_value(serde_json::Value::Object(entries.clone())) {
+            Ok(read) => return Ok(read),
+            Err(next) => next,
+        };
     }
 }
 
@@ -385,17 +391,6 @@ pub(crate) async fn small_json<T: DeserializeOwned>(
         return Err(unsupported("application/json"));
     }
     let octets = read(body, SMALL).await?;
-    from_json(&octets).or_else(|problem| {
-        // Many serializers write `null` for what is absent.
-        match serde_json::from_slice(&octets) {
-            Ok(value @ serde_json::Value::Object(_)) => {
-                let less = without_null(value.clone());
-                match less == value {
-                    true => Err(problem),
-                    false => from_value(less),
-                }
-            }
-            Ok(_) | Err(_) => Err(problem),
-        }
-    })
+    // Many serializers write `null` for what is absent.
+    from_json(&octets).or_else(|problem| without_null(&octets, problem))
 }

@@ -97,6 +97,11 @@ impl Problem {
         self.status
     }
 
+    /// The field that is wrong.
+    pub(crate) fn at(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
     /// What is wrong and why.
     pub(crate) fn detail(&self) -> &str {
         &self.detail

@@ -808,6 +808,9 @@ fn null_is_as_good_as_absent_in_every_body() {
     let act = json!({ "all": true, "ids": null, "filter": null, "preview": null, "at": null, "to": null });
     web.post_json("/api/v1/queue/actions/hold", &act)
         .expect(200);
+    let unknown = json!({ "all": true, "preview": null, "what": null });
+    let problem = web.post_json("/api/v1/queue/actions/hold", &unknown);
+    assert_eq!(problem.problem(400, "bad-field")["field"], "what");
     let one = json!({ "recipient": "gone@b.example", "reason": null, "cause": null, "count": null,
                       "expires": null, "in_force": null, "message": null, "scope": null, "since": null });
     web.post_json("/api/v1/suppressions", &one).expect(200);

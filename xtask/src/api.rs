@@ -23,19 +23,23 @@ programs (OpenAPI 3.1): [openapi.json](openapi.json), from a running server
 `/api/v1/openapi.json`, or `sendoff openapi`.
 
 ```sh
-key=$(sendoff key add shop --scope send --senders shop.example)   # shown once
+key=$(sendoff key add web --scope send --senders shop.example)   # shown once
 curl http://127.0.0.1:8025/api/v1/messages \\
      -H \"Authorization: Bearer $key\" -H \"Idempotency-Key: order-4711\" \\
      -H \"Content-Type: application/json\" \\
      -d '{\"from\": \"Shop <orders@shop.example>\", \"to\": [\"bob@example.net\"],
           \"subject\": \"Your order\", \"text\": \"Thank you.\\n\"}'
+printf 'From: Ann <ann@shop.example>\\nSubject: Hello\\n\\nHello.\\n' > mail.eml
 curl \"http://127.0.0.1:8025/api/v1/messages?from=ann@shop.example&to=bob@example.net\" \\
      -H \"Authorization: Bearer $key\" -H \"Content-Type: message/rfc822\" --data-binary @mail.eml
 ```
 
+These ask the server that runs with the default configuration, `sendoff serve`; `sendoff` finds another one's keys by
+`--config FILE`, as the server does.
+
 Everything under `/api/v1` but the document needs a key with the scope named, from this computer too.
-Errors are `application/problem+json` (RFC 9457): `code` is for programs, `detail` says why, `field`
-what of the request is wrong, `remedy` what to do. A request must be addressed (Host) to `hostname`,
+Errors are `application/problem+json` (RFC 9457): `code` is for programs ([all of them](#errors)), `detail` says why,
+`field` what of the request is wrong, `remedy` what to do. A request must be addressed (Host) to `hostname`,
 a loopback name or one of `console.hosts`; for health and metrics any name will do. A time is written as RFC 3339 has it, `2026-01-31T08:00:00Z`.
 
 ## Clients in your language
@@ -44,7 +48,7 @@ Generate one from [openapi.json](openapi.json). These two are checked for every 
 
 - Python: `openapi-python-client generate --path openapi.json` (PyPI). To send whole messages too, give it a `--config`
   file with `content_type_overrides: {message/rfc822: application/octet-stream}`.
-- TypeScript: `npx openapi-typescript openapi.json -o schema.d.ts`, and `createClient<paths>()` of `openapi-fetch` (npm).
+- TypeScript: `npx -p typescript@5 -p openapi-typescript openapi-typescript openapi.json -o schema.d.ts`, and `createClient<paths>()` of `openapi-fetch` (npm).
 
 Web frameworks send by SMTP with the mailer that they have: [frameworks.md](frameworks.md).
 
@@ -58,7 +62,12 @@ Web frameworks send by SMTP with the mailer that they have: [frameworks.md](fram
 | `admin` | everything that an administrator can do; includes `read`, not `send` |
 
 `sendoff key add NAME --scope send,read`. Mail still belongs to its key when the key is revoked: a key that is created
-later with the same name has access to it.
+later with the same name has access to it. `sendoff key add shop-reader --scope read-own --for shop` makes a key for a second
+program that sees what `shop` submits, and nothing else.
+
+To change a secret without an outage: `sendoff key rotate shop` shows a new one, and the old one stays valid beside it.
+Change the programs, then end the old one: `sendoff key rotate shop --finish`. `sendoff key list` shows since when two are
+valid. The name stays, and with it the mail, its limits and its Idempotency-Keys.
 
 ## The result of a message
 
@@ -69,7 +78,8 @@ local domain, or too many. Those have the status `refused`, with the reason, in 
 ```json
 {\"id\": \"6h0c99hdr00\", \"subject\": \"Your order\", \"recipients\": [
   {\"address\": \"bob@example.net\", \"status\": \"delivered\", \"reply\": \"250 2.0.0 OK\", \"attempts\": 1},
-  {\"address\": \"eve@example.net\", \"status\": \"refused\", \"reply\": \"550 eve@example.net is on the suppression list\", \"attempts\": 0}]}
+  {\"address\": \"eve@example.net\", \"status\": \"refused\", \"reply\": \"550 eve@example.net is on the suppression list\",
+   \"refusal\": \"suppressed\", \"attempts\": 0}]}
 ```
 
 (Some fields are left out here.) To learn it as it happens, use events: [webhooks.md](webhooks.md).
@@ -94,7 +104,8 @@ Recipients are shown as delivered. Those at `sendoff.test`, a domain that cannot
 | `bounced@sendoff.test` | a delivery, and a bounce after that (event `bounced`) |
 | `complained@sendoff.test` | a delivery, and a complaint after that (event `complained`) |
 
-What follows a `+` is yours: `bounced+order7@sendoff.test`. Any other name there is refused. For other keys these are
+What follows a `+` is yours: `bounced+order7@sendoff.test`. Any other name there is refused when it is submitted
+(`unknown-test-address`). For other keys these are
 addresses like any other: they do not exist. The log and the metrics count tests with the rest; replies in the log begin
 with `simulated`.
 
@@ -120,6 +131,20 @@ A mail has at most 32 tags, each of at most 256 octets, without commas, and at m
 has at most 64 letters, digits and `-` `_` `.`, and is the same in upper and lower case; a value has at most 256 octets.
 What does not fit is refused, with 400 by HTTP, by 554 5.6.0 by SMTP, and by a failure message of `sendmail`: mail that
 its sender would not find again is better not sent unnoticed.
+";
+/// What stands above the table of errors' codes.
+const ERRORS: &str = "
+## Errors
+
+`code` says which error it is; later versions may add codes, so treat one that you do not know by its status: 429 and 5xx
+may be repeated later, other 4xx not without a change. A recipient that is refused has `refusal` in the same way, beside
+`code` and `reason`: `suppressed`, `bad-address` (an address of this server's that stands for nobody, or no longer),
+`no-mailboxes` (a local domain without mailboxes), `too-many`, `unknown-test-address` ([test keys](#test-keys)), or
+`refused` for the rest. A message that is
+refused because each recipient is has them in `recipients`, as the answer to an accepted one.
+
+| code | status | meaning | what to do |
+|---|---|---|---|
 ";
 /// The methods that a path may have, in the order in which they are shown.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
@@ -173,7 +198,7 @@ fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
 }
 
 fn render(document: &Value) -> String {
-    let mut page = String::new();
+    let mut page = codes_text(document);
     for tag in list(document, "tags") {
         let name = text(tag, "name");
         page += &format!("\n## {name}\n\n{}.\n", text(tag, "description"));
@@ -190,6 +215,25 @@ fn render(document: &Value) -> String {
     page += "\n## Objects\n";
     for (name, schema) in object(document, "/components/schemas") {
         page += &schema_text(name, schema);
+    }
+    page
+}
+
+/// The table of errors' codes.
+fn codes_text(document: &Value) -> String {
+    let codes = list(document, "x-error-codes");
+    if codes.is_empty() {
+        return String::new();
+    }
+    let mut page = String::from(ERRORS);
+    for code in codes {
+        page += &format!(
+            "| `{}` | {} | {} | {} |\n",
+            text(code, "code"),
+            text(code, "status"),
+            sentence(text(code, "meaning")),
+            text(code, "what_to_do")
+        );
     }
     page
 }
@@ -271,6 +315,12 @@ fn schema_text(name: &str, schema: &Value) -> String {
         let value = value.map(|v| format!("`{v}`: ")).unwrap_or_default();
         page += &format!("\n{before}{value}{}\n", text(choice, "description"));
         page += &fields_text(choice);
+    }
+    for part in list(schema, "allOf") {
+        if part.get("$ref").is_some() {
+            page += &format!("\nThe fields of {}, and:\n", type_of(part));
+        }
+        page += &fields_text(part);
     }
     page + &fields_text(schema)
 }
@@ -356,14 +406,18 @@ mod tests {
             "components": { "schemas": { "One": { "description": "A thing.",
                 "required": ["n"], "properties": {
                     "n": { "type": "integer", "description": "How\nmany." },
-                    "l": { "type": "array", "items": { "type": "string" } } } } } }
+                    "l": { "type": "array", "items": { "type": "string" } } } },
+                "Two": { "allOf": [{ "$ref": "#/components/schemas/One" },
+                    { "type": "object", "properties": { "m": { "type": "string" } } }] } } }
         });
         let expected = "\n## queue\n\nWhat waits.\n\n### `GET /q/{id}`\n\nShow one.\n\n\
             Scope: `read`.\n\n| parameter | in | type | meaning |\n|---|---|---|---|\n\
             | `id` | path | text | Its id. |\n\n| status | answer |\n|---|---|\n\
             | 200 | It: [One](#one) as `application/json` |\n| 404 | None |\n\n## Objects\n\n\
             ### One\n\nA thing.\n\n| field | type | meaning |\n|---|---|---|\n\
-            | `l` | list of text, optional |  |\n| `n` | number | How many. |\n";
+            | `l` | list of text, optional |  |\n| `n` | number | How many. |\n\n\
+            ### Two\n\nThe fields of [One](#one), and:\n\n| field | type | meaning |\n|---|---|---|\n\
+            | `m` | text, optional |  |\n";
         assert_eq!(render(&document), expected);
     }
 }

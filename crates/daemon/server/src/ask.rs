@@ -56,6 +56,9 @@ pub(crate) fn ask_at(data_dir: &Path, request: &Request) -> Result<Answer> {
             break answer;
         }
     };
+    if let Answer::Beyond { last } = answer {
+        return Err(anyhow!(beyond(last)));
+    }
     if let Answer::Error(why) | Answer::Refused(why) | Answer::Unknown(why) = answer {
         return Err(anyhow!(why));
     }
@@ -142,6 +145,7 @@ fn backed_up(directory: &str, waiting: u64, bytes: u64, unreadable: &[String]) -
 
 pub(crate) fn as_text(answer: Answer) -> String {
     match answer {
+        Answer::Beyond { last } => beyond(last),
         Answer::Queue(rows) => ops::queue_table(&rows),
         Answer::Count(n) => format!("{n}\n"),
         Answer::Summary(view) => ops::summary_text(&view),
@@ -340,4 +344,11 @@ fn message(m: &ops::MessageView) -> String {
     }
     text.push_str(&later(m));
     text
+}
+
+fn beyond(last: u64) -> String {
+    format!(
+        "there is no such place: the last event has place {last}; if the server's data was reset or restored, begin \
+         again with --after 0"
+    )
 }

@@ -23,7 +23,6 @@ use crate::reach::named_in_dns;
 use crate::reactions;
 use crate::resolve::answer;
 use crate::shared::{Settings, Shared};
-use crate::simulated;
 use crate::sources;
 use crate::tls_policy::{self, Context, Need, Wanted, wanted};
 
@@ -35,12 +34,12 @@ type Reachable = (Host, Vec<IpAddr>, Wanted);
 
 /// What the domain for tests is for.
 fn tests(address: &Address, found: &mut Explanation) {
-    if address.domain().as_str() == simulated::DOMAIN {
+    if address.domain().as_str() == intake::TEST_DOMAIN {
         found.step(
             "test",
             format!(
                 "the domain is for mail of test keys; the part before the @ selects the simulated result: {}",
-                simulated::NAMES
+                intake::TEST_NAMES.join(", ")
             ),
         );
     }

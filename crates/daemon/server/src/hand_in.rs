@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use intake::{AcceptFailure, Rights, Submission};
+use intake::{AcceptFailure, Refusal, Rights, Submission};
 use mail::{Address, BodyType, Message, QueueId, RecipientKey, RecipientState, Reply, Status};
 use store::{CommitError, LaterRow, Note, Op, Withdrawal};
 use tokio::sync::oneshot;
@@ -24,7 +24,7 @@ pub(crate) struct HandedIn {
     /// Its name.
     pub(crate) id: QueueId,
     /// The result for each recipient, in the order of the request.
-    pub(crate) recipients: Vec<Result<(), Reply>>,
+    pub(crate) recipients: Vec<Result<(), Refusal>>,
     /// It had been handed in before, under the same token.
     pub(crate) duplicate: bool,
 }
@@ -40,7 +40,7 @@ pub(crate) async fn hand_in(
     shared: &Arc<Shared>,
     submission: Submission,
     token: Option<String>,
-) -> Result<HandedIn, Reply> {
+) -> Result<HandedIn, Refusal> {
     let turn = match &token {
         Some(token) => Some(turn(shared, token).await?),
         None => None,
@@ -67,7 +67,7 @@ pub(crate) async fn hand_in(
             Err(why) => {
                 let line = shared.journal.line(net::now(), "not-accepted");
                 line.field("why", why).send();
-                return Err(AcceptFailure::Failed.reply());
+                return Err(AcceptFailure::Failed.reply().into());
             }
         }
     }
@@ -95,11 +95,11 @@ pub(crate) async fn hand_in(
     let refused = asked
         .into_iter()
         .zip(verdicts)
-        .filter_map(|(address, reply)| Some((address.to_string(), reply?)));
+        .filter_map(|(address, refusal)| Some((address.to_string(), refusal?)));
     let notes = refused::notes(id, envelope.recipients.len(), refused, now);
     if let Err(failure) = accept(shared, composed.message, rights, turn, notes).await {
         policy.give_back(&envelope, now);
-        return Err(failure.reply());
+        return Err(failure.reply().into());
     }
     if !composed.near.is_empty() {
         quotas::near(shared, id, &composed.near.join("; "));

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use console::{Backend, Figures, HandedIn, Later, Serves, Socket};
-use intake::Submission;
-use mail::{QueueId, Reply};
+use intake::{Refusal, Submission};
+use mail::QueueId;
 use ops::{Answer, Request};
 use store::Standing;
 use tokio::net::{TcpListener, UnixListener};
@@ -277,7 +277,7 @@ impl Backend for Http {
         &self,
         submission: Submission,
         token: Option<String>,
-    ) -> Later<'_, Result<HandedIn, Reply>> {
+    ) -> Later<'_, Result<HandedIn, Refusal>> {
         Box::pin(async move {
             let handed = hand_in::hand_in(&self.0, submission, token).await?;
             Ok(HandedIn {

@@ -1,6 +1,6 @@
 //! `sendoff key`: keys for programs that use the server by HTTP.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Subcommand;
 use console::{Key, KeysFile, Scope};
 
@@ -18,7 +18,7 @@ pub(crate) enum KeyCommand {
         /// What it may be used for: send, read-own, read, admin; several with commas.
         #[arg(long, value_delimiter = ',', required = true)]
         scope: Vec<String>,
-        /// Addresses and domains that it may send as, with commas. Default: any.
+        /// Addresses, and domains (example.com or @example.com), that it may send as, with commas. Default: any.
         #[arg(long, value_delimiter = ',')]
         senders: Vec<String>,
         /// A key for tests: what it submits is checked and shown like all mail, but never delivered.
@@ -27,6 +27,9 @@ pub(crate) enum KeyCommand {
         /// Instead of a new secret the hash of one that you have made, from `sendoff key hash`; no secret is shown.
         #[arg(long)]
         hash: Option<String>,
+        /// With --scope read-own: it sees the mail of this key, not of one with its own name.
+        #[arg(long = "for", value_name = "KEY", conflicts_with_all = ["senders", "test", "hash"])]
+        of: Option<String>,
         /// Change nothing, and show no secret, if there is such a key already.
         #[arg(long)]
         if_missing: bool,
@@ -36,6 +39,17 @@ pub(crate) enum KeyCommand {
     Hash,
     /// List the keys.
     List,
+    /// Give a key a new secret, which is shown once. The old one stays valid until --finish, or the next rotation.
+    Rotate {
+        /// The name.
+        name: String,
+        /// End the old secret now, and make no new one.
+        #[arg(long, conflicts_with = "hash")]
+        finish: bool,
+        /// Instead of a new secret the hash of one that you have made, from `sendoff key hash`; no secret is shown.
+        #[arg(long)]
+        hash: Option<String>,
+    },
     /// Revoke a key, immediately.
     Revoke {
         /// The name.
@@ -68,20 +82,41 @@ pub(crate) fn carry_out(config: &Config, command: KeyCommand, json: bool) -> Res
             senders,
             test,
             hash,
+            of,
             ..
         } => {
             let scopes = scope.iter().map(|word| Scope::parse(word));
-            let scopes = scopes.collect::<Result<_, _>>()?;
-            match hash {
-                Some(hash) => {
+            let scopes = scopes.collect::<Result<Vec<_>, _>>()?;
+            match (hash, of) {
+                (_, Some(_)) if scopes != [Scope::ReadOwn] => {
+                    return Err(anyhow!("--for is only for --scope read-own"));
+                }
+                (_, Some(of)) => show_secret(&name, &file.add_for(&name, &of)?, json),
+                (Some(hash), None) => {
                     file.add_hashed(&name, scopes, senders, test, &hash)?;
                     done(json, &format!("{name} can be used now."));
                 }
-                None => show_secret(&name, &file.add(&name, scopes, senders, test)?, json),
+                (None, None) => show_secret(&name, &file.add(&name, scopes, senders, test)?, json),
             }
         }
         KeyCommand::Hash => print_hash(json)?,
         KeyCommand::List => print(&list(file.keys(), json)?),
+        KeyCommand::Rotate { name, finish, .. } if finish => {
+            let text = match file.finish(&name)? {
+                true => format!("Only the new secret of {name} is valid now."),
+                false => format!("The key {name} has only one secret: unchanged."),
+            };
+            done(json, &text);
+        }
+        KeyCommand::Rotate { name, hash, .. } => {
+            match file.rotate(&name, hash, net::now())? {
+                Some(secret) => show_secret(&name, &secret, json),
+                None => done(json, &format!("The new secret of {name} can be used now.")),
+            }
+            complain(&format!(
+                "the old secret stays valid: end it with `sendoff key rotate {name} --finish` when no program uses it"
+            ));
+        }
         KeyCommand::Revoke { name, if_exists } if if_exists && !is_known(&name, &file) => {
             done(json, &format!("There is no key {name}: unchanged."));
         }
@@ -122,7 +157,7 @@ fn list(keys: &[Key], json: bool) -> Result<String> {
         let one = |key: &Key| {
             serde_json::json!({
                 "name": key.name, "scopes": key.scopes, "senders": key.senders,
-                "test": key.test
+                "test": key.test, "for": key.of, "rotating_since": key.rotating_since()
             })
         };
         let all: Vec<serde_json::Value> = keys.iter().map(one).collect();
@@ -138,7 +173,16 @@ fn list(keys: &[Key], json: bool) -> Result<String> {
             false => format!("  as {}", key.senders.join(", ")),
         };
         let test = if key.test { "  test" } else { "" };
-        format!("{}  {}{test}{senders}\n", key.name, scopes.join(","))
+        let of = match &key.of {
+            None => String::new(),
+            Some(of) => format!("  for {of}"),
+        };
+        let rotating = match key.rotating_since() {
+            None => String::new(),
+            Some(since) => format!("  two secrets are valid since {since}"),
+        };
+        let scopes = scopes.join(",");
+        format!("{}  {scopes}{of}{test}{senders}{rotating}\n", key.name)
     };
     Ok(keys.iter().map(one).collect())
 }

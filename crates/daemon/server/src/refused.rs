@@ -1,7 +1,8 @@
 //! Recipients that a mail was submitted for and not accepted for: kept beside its life, so that its status says
 //! what its submitter was answered. They are no recipients of the mail, and have no events.
 
-use mail::{QueueId, RecipientKey, Reply, Timestamp};
+use intake::Refusal;
+use mail::{QueueId, RecipientKey, Timestamp};
 use ops::RefusedView;
 use store::{LaterRow, Note, Op};
 
@@ -16,18 +17,22 @@ const REASON_MAX: usize = 300;
 pub(crate) fn notes<'a>(
     id: QueueId,
     taken: usize,
-    refused: impl Iterator<Item = (String, &'a Reply)>,
+    refused: impl Iterator<Item = (String, &'a Refusal)>,
     at: Timestamp,
 ) -> Vec<Op> {
     // Numbers that no recipient of the mail has.
     let numbers = u32::try_from(taken).unwrap_or(u32::MAX)..u32::MAX;
-    let note = |(recipient, (address, reply)): (u32, (String, &Reply))| {
-        let reason: String = reply.text.chars().take(REASON_MAX).collect();
+    let note = |(recipient, (address, refusal)): (u32, (String, &Refusal))| {
+        let reason: String = refusal.text().chars().take(REASON_MAX).collect();
         Op::Note(Note::Later(LaterRow {
             key: RecipientKey { id, recipient },
             at,
             word: WORD.to_owned(),
-            text: format!("{address}\n{}\n{reason}", reply.code),
+            text: format!(
+                "{address}\n{} {}\n{reason}",
+                refusal.reply.code,
+                refusal.reason.word()
+            ),
         }))
     };
     numbers.zip(refused).take(MAX).map(note).collect()
@@ -37,14 +42,16 @@ pub(crate) fn notes<'a>(
 pub(crate) fn take(later: &mut Vec<LaterRow>) -> Vec<RefusedView> {
     let found = later.extract_if(.., |row| row.word == WORD);
     let view = |row: LaterRow| {
-        let mut parts = row.text.splitn(3, '\n').map(str::to_owned);
+        let mut parts = row.text.splitn(3, '\n');
+        let address = parts.next().unwrap_or_default().to_owned();
+        let code = parts.next().unwrap_or_default();
+        // Earlier builds wrote the code alone.
+        let (code, refusal) = code.split_once(' ').unwrap_or((code, "refused"));
         RefusedView {
-            address: parts.next().unwrap_or_default(),
-            code: parts
-                .next()
-                .and_then(|code| code.parse().ok())
-                .unwrap_or_default(),
-            reason: parts.next().unwrap_or_default(),
+            address,
+            code: code.parse().unwrap_or_default(),
+            reason: parts.next().unwrap_or_default().to_owned(),
+            refusal: refusal.to_owned(),
         }
     };
     found.map(view).collect()
@@ -52,31 +59,41 @@ pub(crate) fn take(later: &mut Vec<LaterRow>) -> Vec<RefusedView> {
 
 #[cfg(test)]
 mod tests {
+    use mail::Reply;
+
     use super::*;
 
     #[test]
     fn what_was_refused_is_read_as_it_was_kept() {
         let id = QueueId::from_u64(1);
-        let reply = Reply::new(550, None, "no\nsuch user");
+        let refusal = Refusal::from(Reply::new(550, None, "no\nsuch user"));
         let address = "\"a b\"@c.example".to_owned();
         let ops = notes(
             id,
             2,
-            [(address.clone(), &reply)].into_iter(),
+            [(address.clone(), &refusal)].into_iter(),
             Timestamp::ZERO,
         );
         let Some(Op::Note(Note::Later(row))) = ops.into_iter().next() else {
             panic!("a note");
         };
         assert_eq!(row.key.recipient, 2);
-        let mut later = vec![row];
+        let mut later = vec![row.clone()];
         let refused = take(&mut later);
         assert!(later.is_empty());
         let expected = RefusedView {
             address,
             code: 550,
             reason: "no\nsuch user".to_owned(),
+            refusal: "refused".to_owned(),
         };
         assert_eq!(refused, [expected]);
+        let mut before = vec![LaterRow {
+            text: "a@b.example\n550\ngone".to_owned(),
+            ..row
+        }];
+        let refused = take(&mut before);
+        let view = refused.first().expect("a view");
+        assert_eq!((view.code, view.refusal.as_str()), (550, "refused"));
     }
 }

@@ -18,11 +18,6 @@ use crate::event::{Finished, Job};
 use crate::shared::Shared;
 use crate::{contents, known};
 
-/// Whose local parts say what is to happen.
-pub(crate) const DOMAIN: &str = "sendoff.test";
-/// What they may be; what follows a `+` is the tester's own.
-pub(crate) const NAMES: &str = "delivered, deferred, failed, bounced, complained";
-
 /// What happens to a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -34,18 +29,16 @@ enum Fate {
     Bounced,
     /// Delivered, and complained about after that.
     Complained,
-    /// Nothing is meant by this name.
+    /// Nothing is meant by this name: submitted to a build that did not refuse it.
     Unknown,
 }
 
 impl Fate {
     fn of(address: &Address) -> Self {
-        if !address.domain().as_str().eq_ignore_ascii_case(DOMAIN) {
+        let Some(name) = intake::test_name(address) else {
             return Self::Delivered;
-        }
-        let local = address.local();
-        let name = local.split_once('+').map_or(local, |(name, _)| name);
-        match name.to_ascii_lowercase().as_str() {
+        };
+        match name.as_str() {
             "delivered" => Self::Delivered,
             "deferred" => Self::Deferred,
             "failed" => Self::Failed,
@@ -80,7 +73,11 @@ impl Fate {
                 Outcome::Failed,
                 550,
                 EnhancedCode::new(5, 1, 1),
-                format!("there is no such test address: at {DOMAIN} there are {NAMES}"),
+                format!(
+                    "there is no such test address: at {} there are {}",
+                    intake::TEST_DOMAIN,
+                    intake::TEST_NAMES.join(", ")
+                ),
             ),
         };
         let reply = Reply::new(code, Some(enhanced), text);

@@ -365,9 +365,9 @@ impl Report {
                 };
                 let token = format!("tls-report {} {}", self.id, self.what);
                 let taken = hand_in(shared, submission, Some(token)).await;
-                let taken = taken.map_err(|reply| reply.to_string())?;
+                let taken = taken.map_err(|refusal| refusal.reply.to_string())?;
                 match taken.recipients.into_iter().next() {
-                    Some(Err(reply)) => Err(reply.to_string()),
+                    Some(Err(refusal)) => Err(refusal.reply.to_string()),
                     Some(Ok(())) | None => Ok(format!("to {address}, as {}", taken.id)),
                 }
             }

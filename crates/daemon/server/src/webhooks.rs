@@ -8,6 +8,7 @@
 //! `events.max_waiting` behind, are put aside, counted and logged; the history tells them again on
 //! demand (`replay`).
 
+mod example;
 mod portion;
 mod post;
 mod render;

@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::backend::Settings;
+use crate::code::Code;
 use crate::keys::{Key, Scope};
 use crate::problem::Problem;
 use crate::proxies::{Client, client};
@@ -49,7 +50,7 @@ impl Caller {
 
     /// The submitter that it may look at the mail of; `None`: at everybody's.
     pub(crate) fn only(&self) -> Option<String> {
-        (!self.key.allows(Scope::Read)).then(|| self.name())
+        (!self.key.allows(Scope::Read)).then(|| format!("key={}", self.key.submits_as()))
     }
 
     /// Whether it may look at mail of this submitter.
@@ -115,7 +116,7 @@ impl FromRequestParts<Console> for Watcher {
             format!("{peer} is not allowed to read metrics and health (console.metrics_networks)");
         console.backend().log_refused(peer, None, &why);
         Err(
-            Problem::new(StatusCode::FORBIDDEN, "wrong-network", why).remedy(
+            Problem::new(StatusCode::FORBIDDEN, Code::WrongNetwork, why).remedy(
                 "An administrator can add the network to console.metrics_networks in the configuration.",
             ),
         )
@@ -134,7 +135,7 @@ async fn authorize(parts: &Parts, console: &Console, scope: Scope) -> Result<Cal
     let Some(secret) = secret else {
         let why = "the request has no API key";
         return Err(
-            Problem::new(StatusCode::UNAUTHORIZED, "no-key", why).remedy(
+            Problem::new(StatusCode::UNAUTHORIZED, Code::NoKey, why).remedy(
                 "Create a key with `sendoff key add NAME --scope …` and send it as `Authorization: Bearer …`.",
             ),
         );
@@ -150,7 +151,7 @@ async fn authorize(parts: &Parts, console: &Console, scope: Scope) -> Result<Cal
                 .log_refused(peer, None, "the API key is not valid");
             tokio::time::sleep(WRONG_KEY_WAIT).await;
             let why = "the API key is not valid";
-            return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong-key", why)
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, Code::WrongKey, why)
                 .remedy("It may have been revoked: `sendoff key list` lists the valid keys."));
         }
         Ok(Err(error)) => {
@@ -168,7 +169,7 @@ async fn authorize(parts: &Parts, console: &Console, scope: Scope) -> Result<Cal
             scope.word()
         );
         console.backend().log_refused(peer, Some(&key.name), &why);
-        return Err(Problem::new(StatusCode::FORBIDDEN, "wrong-scope", why)
+        return Err(Problem::new(StatusCode::FORBIDDEN, Code::WrongScope, why)
             .remedy("Use a key with this scope, or create one with `sendoff key add`."));
     }
     Ok(Caller { key, peer })
@@ -238,7 +239,7 @@ fn may_pass(console: &Console, request: &mut Request) -> Result<(), Problem> {
     };
     if !is_served {
         let why = format!("{} is not served at this address", request.uri().path());
-        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-path", why)
+        return Err(Problem::new(StatusCode::NOT_FOUND, Code::UnknownPath, why)
             .remedy("http.serves in the configuration decides what this address serves."));
     }
     // Who watches knows the server by many names, and learns nothing of mail.
@@ -266,7 +267,7 @@ fn check_host(headers: &HeaderMap, settings: &Settings) -> Result<(), Problem> {
     }
     let why = format!("`{}` is not a name of this server", given.escape_debug());
     Err(
-        Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong-host", why).remedy(
+        Problem::new(StatusCode::MISDIRECTED_REQUEST, Code::WrongHost, why).remedy(
             "Use the server's hostname or a loopback address, or add the name to console.hosts.",
         ),
     )
@@ -278,7 +279,7 @@ fn check_tls(client: Client) -> Result<(), Problem> {
         return Ok(());
     }
     let why = "the client connected to the reverse proxy without TLS";
-    Err(Problem::new(StatusCode::FORBIDDEN, "needs-tls", why)
+    Err(Problem::new(StatusCode::FORBIDDEN, Code::NeedsTls, why)
         .remedy("Use https. If the client did, the proxy must report this in X-Forwarded-Proto."))
 }
 

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use intake::Submission;
+use intake::{Refusal, Submission};
 use ipnet::IpNet;
-use mail::{QueueId, Reply};
+use mail::QueueId;
 use ops::{Answer, Request};
 
 use crate::metrics::Figures;
@@ -27,12 +27,12 @@ pub trait Backend: Send + Sync + 'static {
     /// answer and nothing is accepted. Carried out to its end even when nobody waits for it.
     ///
     /// # Errors
-    /// The reply that refuses the mail as a whole.
+    /// What refuses the mail as a whole.
     fn hand_in(
         &self,
         submission: Submission,
         token: Option<String>,
-    ) -> Later<'_, Result<HandedIn, Reply>>;
+    ) -> Later<'_, Result<HandedIn, Refusal>>;
 
     /// The token that begins with `prefix` of a mail that was accepted, and the mail.
     ///
@@ -95,7 +95,7 @@ pub struct HandedIn {
     pub id: QueueId,
     /// What became of each recipient, in the order in which they were asked for; empty for a
     /// duplicate.
-    pub recipients: Vec<Result<(), Reply>>,
+    pub recipients: Vec<Result<(), Refusal>>,
     /// It was there already, under the same token.
     pub duplicate: bool,
 }

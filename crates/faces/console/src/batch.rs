@@ -80,7 +80,8 @@ impl From<Result<Accepted, Problem>> for BatchResult {
 /// Up to 500, as JSON. Each is accepted or refused for itself: look at the `status` of each result. If all are refused
 /// for good, so is the request. The answer comes
 /// when all that were accepted would survive a power cut. With an `Idempotency-Key`, the same request may be repeated
-/// for 30 days: messages that were accepted give the same ids, and the others are tried again.
+/// for 30 days: messages that were accepted give the same ids, and the others are tried again. Here the values of a
+/// message are compared, however its JSON is written.
 #[utoipa::path(
     post, path = "/messages/batch", tag = "messages",
     operation_id = "send_messages",
@@ -149,7 +150,9 @@ pub(crate) async fn send(
 impl BatchResults {
     /// A request of which nothing came, and of which nothing comes when it is repeated, is no success.
     fn status(&self) -> StatusCode {
-        let is_final = |result: &BatchResult| (400..500).contains(&result.status);
+        let later = StatusCode::TOO_MANY_REQUESTS.as_u16();
+        let is_final =
+            |result: &BatchResult| (400..500).contains(&result.status) && result.status != later;
         match self.results.iter().all(is_final) {
             true => StatusCode::UNPROCESSABLE_ENTITY,
             false => StatusCode::OK,

@@ -20,8 +20,10 @@ use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::access::Caller;
+use crate::code::Code;
 use crate::problem::Problem;
 use crate::router::Console;
+use crate::words;
 
 /// A body is here within this time.
 const BODY_WAIT: Duration = Duration::from_secs(300);
@@ -49,7 +51,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Console> for Params<T> {
                     Some((name, why)) if !name.contains(' ') => (name, why),
                     Some(_) | None => ("?", why),
                 };
-                Err(Problem::field(field, why))
+                Err(Problem::field(field, words::of_value(why)))
             }
         }
     }
@@ -81,7 +83,7 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
 /// The body has another media type than those that are understood.
 pub(crate) fn unsupported(understood: &str) -> Problem {
     let why = format!("the body must be {understood}");
-    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong-type", why);
+    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::WrongType, why);
     problem.remedy("Set the Content-Type header accordingly.")
 }
 
@@ -233,7 +235,7 @@ pub(crate) async fn read(body: Body, max: u64) -> Result<Bytes, Problem> {
 
 fn too_large(max: u64) -> Problem {
     let why = format!("the body is larger than the limit of {max} octets");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why)
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, why)
         .remedy("Send less, or raise outgoing.max_message_size.")
 }
 
@@ -243,7 +245,7 @@ fn cut_off(error: Box<dyn std::error::Error + Send + Sync>, max: u64) -> Problem
     }
     Problem::new(
         StatusCode::BAD_REQUEST,
-        "cut-off",
+        Code::CutOff,
         format!("the body did not arrive completely: {error}"),
     )
 }
@@ -251,7 +253,7 @@ fn cut_off(error: Box<dyn std::error::Error + Send + Sync>, max: u64) -> Problem
 fn too_slow() -> Problem {
     Problem::new(
         StatusCode::REQUEST_TIMEOUT,
-        "too-slow",
+        Code::TooSlow,
         "the body did not arrive in time",
     )
 }
@@ -308,46 +310,19 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Few<T, MAX
     }
 }
 
-/// A text, or a list of no more than `MAX`.
-#[derive(Debug, Default)]
-pub(crate) struct OneOrFew<const MAX: usize>(pub(crate) Vec<String>);
-
-impl<'de, const MAX: usize> Deserialize<'de> for OneOrFew<MAX> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries<const MAX: usize>;
-        impl<'de, const MAX: usize> Visitor<'de> for Entries<MAX> {
-            type Value = Vec<String>;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(out, "a string, or a list of up to {MAX} strings")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, one: &str) -> Result<Vec<String>, E> {
-                Ok(vec![one.to_owned()])
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<String>, A::Error> {
-                let list = serde::de::value::SeqAccessDeserializer::new(list);
-                Few::<String, MAX>::deserialize(list).map(|few| few.0)
-            }
-        }
-        deserializer.deserialize_any(Entries::<MAX>).map(Self)
-    }
-}
-
 /// What would be read into named fields as well.
 const A_LIST: &str = "it is a list, but must be an object with named fields";
 
 /// Reads JSON; an error names the field.
 pub(crate) fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
     if octets.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-json", A_LIST));
+        return Err(Problem::new(StatusCode::BAD_REQUEST, Code::BadJson, A_LIST));
     }
     let mut reader = serde_json::Deserializer::from_slice(octets);
     let read: T = serde_path_to_error::deserialize(&mut reader).map_err(wrong)?;
     reader.end().map_err(|error| {
         let why = format!("the body is not valid JSON: {error}");
-        Problem::new(StatusCode::BAD_REQUEST, "bad-json", why)
+        Problem::new(StatusCode::BAD_REQUEST, Code::BadJson, why)
     })?;
     Ok(read)
 }
@@ -364,26 +339,46 @@ fn wrong(error: serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let path = error.path().to_string();
     let inner = error.into_inner();
     let why = inner.to_string();
-    let field = with_missing(path, &why);
+    let field = with_named(path, &why);
     match inner.classify() {
-        serde_json::error::Category::Data => Problem::field(field, why),
+        serde_json::error::Category::Data => Problem::field(field, words::of_value(&why)),
         serde_json::error::Category::Io
         | serde_json::error::Category::Syntax
         | serde_json::error::Category::Eof => Problem::new(
             StatusCode::BAD_REQUEST,
-            "bad-json",
+            Code::BadJson,
             format!("the body is not valid JSON: {why}"),
         ),
     }
 }
 
-/// The path of an error, which for a field that is missing ends where the field should be.
-fn with_missing(path: String, why: &str) -> String {
-    let rest = why.strip_prefix("missing field `");
-    match (rest.and_then(|rest| rest.split('`').next()), path.as_str()) {
+/// The path of an error, which for a field that is missing or there twice ends where the field should be.
+fn with_named(path: String, why: &str) -> String {
+    match (words::named(why), path.as_str()) {
         (None, _) => path,
         (Some(name), ".") => name.to_owned(),
+        (Some(name), path) if path.rsplit('.').next() == Some(name) => path.to_owned(),
         (Some(name), path) => format!("{path}.{name}"),
+    }
+}
+
+/// Reads JSON whose entries may be `null` where they may be absent: each that is wrong for being `null` is left out, and
+/// none that nobody knows.
+fn without_null<T: DeserializeOwned>(octets: &[u8], mut problem: Problem) -> Result<T, Problem> {
+    let Ok(serde_json::Value::Object(mut entries)) = serde_json::from_slice(octets) else {
+        return Err(problem);
+    };
+    loop {
+        let is_known = !problem.detail().starts_with("unknown field");
+        let field = problem.at().unwrap_or_default();
+        if !is_known || !entries.get(field).is_some_and(serde_json::Value::is_null) {
+            return Err(problem);
+        }
+        entries.remove(field);
+        problem = match from_value(serde_json::Value::Object(entries.clone())) {
+            Ok(read) => return Ok(read),
+            Err(next) => next,
+        };
     }
 }
 
@@ -395,5 +390,7 @@ pub(crate) async fn small_json<T: DeserializeOwned>(
     if media_type(headers) != "application/json" {
         return Err(unsupported("application/json"));
     }
-    from_json(&read(body, SMALL).await?)
+    let octets = read(body, SMALL).await?;
+    // Many serializers write `null` for what is absent.
+    from_json(&octets).or_else(|problem| without_null(&octets, problem))
 }

@@ -3,15 +3,13 @@
 //! The structure is as small as the parts allow: `mixed` around attachments, `alternative` around
 //! text and HTML, `related` around HTML and what it shows by `cid:`.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use intake::{FUTURE_MAX, Wanted};
 use mail::{
-    Address, BodyType, ByMode, DeliverBy, Labels, Mailbox, Notify, Ret, Terms, Timestamp, xtext,
+    Address, BodyType, ByMode, DeliverBy, Labels, Mailbox, MailboxError, Notify, Ret, Terms,
+    Timestamp, xtext,
 };
 use mail_builder::MessageBuilder;
 use mail_builder::headers::address::Address as Written;
@@ -19,12 +17,13 @@ use mail_builder::headers::content_type::ContentType;
 use mail_builder::headers::raw::Raw;
 use mail_builder::headers::text::Text;
 use mail_builder::mime::MimePart;
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::body::{Few, OneOrFew};
+use crate::body::Few;
+use crate::given::{AddressText, Fields, OneOrFew, or_default};
 use crate::problem::Problem;
+use crate::words;
 
 /// Recipients that one request may name; the limit of intake may be lower.
 const RECIPIENTS_MAX: usize = 10_000;
@@ -65,55 +64,58 @@ const OUR_BEGINNINGS: [&str; 3] = ["content-", "resent-", "arc-"];
 }))]
 pub(crate) struct NewMessage {
     /// The author: `ann@example.com` or `Ann <ann@example.com>`.
-    pub(crate) from: String,
+    #[schema(value_type = String)]
+    pub(crate) from: AddressText,
     /// Recipients, each in the form of `from`; a single one may be given without a list.
-    #[serde(default)]
-    #[schema(value_type = Addresses)]
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<Addresses>)]
     pub(crate) to: OneOrFew<RECIPIENTS_MAX>,
     /// Recipients of a copy.
-    #[serde(default)]
-    #[schema(value_type = Addresses)]
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<Addresses>)]
     pub(crate) cc: OneOrFew<RECIPIENTS_MAX>,
     /// Recipients of a blind copy, not visible to others.
-    #[serde(default)]
-    #[schema(value_type = Addresses)]
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<Addresses>)]
     pub(crate) bcc: OneOrFew<RECIPIENTS_MAX>,
     /// Where replies go.
-    #[serde(default)]
-    #[schema(value_type = Addresses)]
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<Addresses>)]
     pub(crate) reply_to: OneOrFew<RECIPIENTS_MAX>,
     /// The subject.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<String>)]
     pub(crate) subject: String,
     /// The body as plain text. A message needs a body: `text`, `html` or `attachments`.
     pub(crate) text: Option<String>,
     /// The body as HTML; if `text` is set too, the mail program of the reader chooses.
     pub(crate) html: Option<String>,
     /// Files.
-    #[serde(default)]
-    #[schema(value_type = Vec<Attachment>)]
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<Vec<Attachment>>)]
     pub(crate) attachments: Few<Attachment, PARTS_MAX>,
     /// More header fields, such as `List-Unsubscribe`. Fields that other keys set, and fields that only
     /// servers write, are refused.
-    #[serde(default, deserialize_with = "few_fields")]
-    pub(crate) headers: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, Option<String>>>)]
+    pub(crate) headers: Fields<PARTS_MAX>,
     /// Words by which you can find and count messages: at most 32 of at most 256 octets, without commas.
     /// They are not sent with the message.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>, max_items = 32, example = json!(["invoice", "2026-01"]))]
-    pub(crate) tags: Few<String, PARTS_MAX>,
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<Vec<String>>, max_items = 32, example = json!(["invoice", "2026-01"]))]
+    pub(crate) tags: Few<String, { Labels::TAGS_MAX }>,
     /// Your own names and values, which events and lists show: at most 32 entries. A name has at most 64 letters,
     /// digits and `-` `_` `.`, and is the same in upper and lower case; a value has at most 256 octets. They do not
     /// leave this server with the mail.
-    #[serde(default, deserialize_with = "few_fields")]
-    #[schema(example = json!({ "order": "4711" }))]
-    pub(crate) metadata: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, Option<String>>>, example = json!({ "order": "4711" }))]
+    pub(crate) metadata: Fields<{ Labels::METADATA_MAX }>,
     /// The reverse-path, to which failure messages are sent; empty: no failure messages are sent. Default: the
     /// address of `from`.
     pub(crate) envelope_from: Option<String>,
     /// When the sender is notified about the delivery (RFC 3461). Default: of failures and delays.
-    #[serde(default)]
-    #[schema(value_type = Vec<NotifyOn>)]
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<Vec<NotifyOn>>)]
     pub(crate) notify: Few<NotifyOn, PARTS_MAX>,
     /// How much of the mail a failure message returns.
     pub(crate) ret: Option<Returned>,
@@ -121,19 +123,20 @@ pub(crate) struct NewMessage {
     /// characters; `+` and `=` count as three.
     #[schema(max_length = 100)]
     pub(crate) envid: Option<String>,
-    /// Not sent before this time (RFC 3339), which is at most 60 days away.
+    /// Not sent before this time (RFC 3339), which is at most 60 days away; a time in the past: at once.
     #[schema(format = DateTime, example = "2026-01-31T08:00:00Z")]
     pub(crate) send_at: Option<String>,
     /// If it is not delivered by this time (RFC 3339), the sender gets a failure message.
     #[schema(format = DateTime, example = "2026-01-31T09:00:00Z")]
     pub(crate) deliver_by: Option<String>,
     /// From -9 to 9: mail of a higher priority goes first (RFC 6710). Default: 0.
-    #[serde(default)]
-    #[schema(minimum = -9, maximum = 9)]
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<i8>, minimum = -9, maximum = 9)]
     pub(crate) priority: i8,
     /// Send it only to servers that prove their name and support REQUIRETLS (RFC 8689) themselves; if there
     /// is no such server, it is returned to the sender. Default: false.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<bool>)]
     pub(crate) require_tls: bool,
 }
 
@@ -146,34 +149,6 @@ pub(crate) enum Addresses {
     One(String),
     /// A list of addresses.
     Several(Vec<String>),
-}
-
-/// Reads no more header fields, or entries of metadata, than a mail may have.
-fn few_fields<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, String>, D::Error> {
-    struct Fields;
-    impl<'de> Visitor<'de> for Fields {
-        type Value = BTreeMap<String, String>;
-
-        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(out, "an object with up to {PARTS_MAX} entries")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = BTreeMap::new();
-            while let Some((name, value)) = map.next_entry()? {
-                if found.len() == PARTS_MAX {
-                    return Err(A::Error::custom(format!(
-                        "there are more than {PARTS_MAX} entries"
-                    )));
-                }
-                found.insert(name, value);
-            }
-            Ok(found)
-        }
-    }
-    deserializer.deserialize_map(Fields)
 }
 
 /// A file.
@@ -247,7 +222,7 @@ pub(crate) fn compose(
     now: Timestamp,
     message_id: &str,
 ) -> Result<Composed, Problem> {
-    let from = mailbox("from", &message.from)?;
+    let from = mailbox("from", &message.from.0)?;
     let to = mailboxes("to", &message.to.0)?;
     let cc = mailboxes("cc", &message.cc.0)?;
     let bcc = mailboxes("bcc", &message.bcc.0)?;
@@ -282,7 +257,7 @@ pub(crate) fn compose(
     if !message.subject.is_empty() {
         builder = builder.subject(std::mem::take(&mut message.subject));
     }
-    for (name, value) in std::mem::take(&mut message.headers) {
+    for (name, value) in std::mem::take(&mut message.headers.0) {
         check_header(&name, &value)?;
         builder = match name.to_ascii_lowercase().as_str() {
             "in-reply-to" | "references" => builder.header(name, Raw::new(value)),
@@ -326,7 +301,7 @@ fn labels(message: &NewMessage) -> Result<Labels, Problem> {
         let added = labels.add_tag(tag);
         added.map_err(|why| Problem::field(format!("tags[{n}]"), why.to_string()))?;
     }
-    for (name, value) in &message.metadata {
+    for (name, value) in &message.metadata.0 {
         let added = labels.add_metadata(name, value);
         added.map_err(|why| Problem::field(format!("metadata.{name}"), why.to_string()))?;
     }
@@ -378,16 +353,40 @@ fn mailbox(field: &str, text: &str) -> Result<Mailbox, Problem> {
         let why = format!("an address with its name may have at most {MAILBOX_MAX} octets");
         return Err(Problem::field(field, why));
     }
-    mail::mailbox(text).map_err(|why| {
-        let problem = Problem::field(field, why.to_string());
-        problem.remedy("Write ann@example.com or Ann <ann@example.com>.")
-    })
+    mail::mailbox(text).map_err(|why| not_one(field, text, &why))
 }
 
-fn mailboxes(field: &str, list: &[String]) -> Result<Vec<Mailbox>, Problem> {
-    let parse = |(n, text): (usize, &String)| {
+/// What is wrong with a text that is no address, and how it is meant to be written.
+fn not_one(field: &str, text: &str, why: &MailboxError) -> Problem {
+    let several = mail::mailboxes(text).map_or(0, |list| list.len());
+    let is_list = field.ends_with(']');
+    if several > 1 {
+        let problem = Problem::field(field, format!("there are {several} addresses in one text"));
+        return match field {
+            "from" => problem.remedy("Name one author."),
+            _ => problem.remedy(
+                "Write a list with a text for each: [\"bob@example.net\", \"carl@example.net\"].",
+            ),
+        };
+    }
+    // `Shop, Inc. <a@b>` reads as two addresses.
+    let name = text.split_once('<').map(|(name, _)| name.trim());
+    let special =
+        |name: &&str| !name.contains('"') && name.contains([',', ';', ':', '@', '(', ')']);
+    let problem = Problem::field(field, why.to_string());
+    match name.filter(special) {
+        Some(name) => problem.remedy(format!(
+            "Put the name in double quotes: \"{name}\" <…>; within JSON each of them is written as \\\"."
+        )),
+        None if is_list => problem.remedy("Write bob@example.net or Bob <bob@example.net>."),
+        None => problem.remedy("Write ann@example.com or Ann <ann@example.com>."),
+    }
+}
+
+fn mailboxes(field: &str, list: &[AddressText]) -> Result<Vec<Mailbox>, Problem> {
+    let parse = |(n, text): (usize, &AddressText)| {
         let field = format!("{field}[{n}]");
-        mailbox(&field, text)
+        mailbox(&field, &text.0)
     };
     list.iter().enumerate().map(parse).collect()
 }
@@ -459,8 +458,7 @@ fn check_header(name: &str, value: &str) -> Result<(), Problem> {
     let lower = name.to_ascii_lowercase();
     if OURS.contains(&lower.as_str()) || OUR_BEGINNINGS.iter().any(|b| lower.starts_with(b)) {
         let problem = Problem::field(field, format!("`{name}` cannot be set in `headers`"));
-        return Err(problem
-            .remedy("Use the JSON key for this field, or submit the message as message/rfc822."));
+        return Err(problem.remedy(words::instead(&lower)));
     }
     plain(&field, value)
 }
@@ -509,9 +507,9 @@ fn part(field: &str, attachment: Attachment, is_shown: bool) -> Result<MimePart<
     let kind = attachment.content_type.as_deref();
     let kind = content_type(kind.unwrap_or("application/octet-stream"))
         .map_err(|why| Problem::field(format!("{field}.content_type"), why))?;
-    let content = STANDARD.decode(&attachment.content).map_err(|e| {
-        Problem::field(format!("{field}.content"), format!("not valid base64: {e}"))
-    })?;
+    let content = STANDARD
+        .decode(&attachment.content)
+        .map_err(|why| Problem::field(format!("{field}.content"), words::not_base64(why)))?;
     let disposition = if is_shown { "inline" } else { "attachment" };
     let disposition = ContentType::new(disposition).attribute("filename", attachment.filename);
     let mut part = MimePart::new(kind, content).header("Content-Disposition", disposition);

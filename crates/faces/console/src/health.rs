@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::access::Watcher;
+use crate::code::Code;
 use crate::metrics;
 use crate::problem::Problem;
 use crate::router::Console;
@@ -66,7 +67,7 @@ pub(crate) async fn readyz(
         })),
         Some(why) => Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "not-ready",
+            Code::NotReady,
             why,
         )),
     }

@@ -15,7 +15,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use intake::{Rights, SenderMatch, Senders};
-use mail::{Address, Domain};
+use mail::{Address, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What every secret begins with, so that it is known for what it is where it should not be.
@@ -81,12 +81,40 @@ pub struct Key {
     /// What it submits is a test: checked and shown as every mail, and never delivered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub test: bool,
-    /// Addresses and domains that it may send as; none: any.
+    /// Addresses and domains (`example.com` or `@example.com`) that it may send as; none: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub senders: Vec<String>,
+    /// The key by this name submits the mail that it looks at; none: it does so itself.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// The secret before, which is valid until the rotation is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Before>,
+}
+
+/// A secret that another one takes the place of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Before {
+    /// Its SHA-256, in base64url.
+    digest: String,
+    /// Since when there is another (RFC 3339).
+    since: String,
 }
 
 impl Key {
+    /// Since when it has two secrets that are valid; `None`: it has one.
+    #[must_use]
+    pub fn rotating_since(&self) -> Option<&str> {
+        self.before.as_ref().map(|before| before.since.as_str())
+    }
+
+    /// The name under which the mail is submitted that it may look at.
+    #[must_use]
+    pub fn submits_as(&self) -> &str {
+        self.of.as_deref().unwrap_or(&self.name)
+    }
+
     /// Whether it may be used for this.
     #[must_use]
     pub fn allows(&self, scope: Scope) -> bool {
@@ -102,11 +130,11 @@ impl Key {
     /// Whether it may send as this address.
     #[must_use]
     pub fn may_send_as(&self, sender: &Address) -> bool {
-        let is = |own: &String| match Address::parse(own) {
-            Ok(address) => same_address(&address, sender),
-            Err(_) => Domain::parse(own).is_ok_and(|d| a_label(&d) == a_label(sender.domain())),
-        };
-        self.senders.is_empty() || self.senders.iter().any(is)
+        match self.rights() {
+            Rights::Any => true,
+            Rights::None => false,
+            Rights::Only(senders) => senders.allow(Some(sender)),
+        }
     }
 
     /// As whom it may write, in the terms of those who sign for it.
@@ -114,22 +142,15 @@ impl Key {
         if self.senders.is_empty() {
             return Rights::Any;
         }
-        let matching = |own: &String| match own.contains('@') {
-            true => own.parse::<SenderMatch>().ok(),
-            false => format!("@{own}").parse().ok(),
+        // Keys of before may have a domain of one word.
+        let matching = |own: &String| {
+            let found = own.parse::<SenderMatch>();
+            found.or_else(|_| format!("@{own}").parse()).ok()
         };
         Rights::Only(Senders::new(
             self.senders.iter().filter_map(matching).collect(),
         ))
     }
-}
-
-fn a_label(domain: &Domain) -> Domain {
-    domain.to_ascii().unwrap_or_else(|| domain.clone())
-}
-
-fn same_address(a: &Address, b: &Address) -> bool {
-    a.local().eq_ignore_ascii_case(b.local()) && a_label(a.domain()) == a_label(b.domain())
 }
 
 /// The keys' file could not be used.
@@ -211,13 +232,8 @@ impl KeysFile {
         senders: Vec<String>,
         test: bool,
     ) -> Result<String, KeysError> {
-        self.check_new(name, &scopes, &senders)?;
-        let mut octets = [0u8; SECRET_OCTETS];
-        let random = SystemRandom::new();
-        random
-            .fill(&mut octets)
-            .map_err(|_| KeysError::Wrong("the system has no random numbers".to_owned()))?;
-        let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(octets));
+        self.check_new(name, &scopes, &senders, test)?;
+        let secret = new_secret()?;
         self.push(name, scopes, senders, test, digest_of(&secret))?;
         Ok(secret)
     }
@@ -234,7 +250,7 @@ impl KeysFile {
         test: bool,
         hash: &str,
     ) -> Result<(), KeysError> {
-        self.check_new(name, &scopes, &senders)?;
+        self.check_new(name, &scopes, &senders, test)?;
         check_digest(hash).map_err(|why| KeysError::Wrong(why.to_owned()))?;
         let hash = hash.to_owned();
         self.push(name, scopes, senders, test, hash)
@@ -246,10 +262,13 @@ impl KeysFile {
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), KeysError> {
         for key in &self.text.key {
-            check_digest(&key.digest).map_err(|why| KeysError::Syntax {
-                path: self.path.clone(),
-                why: format!("`{}`: {why}", key.name),
-            })?;
+            let before = key.before.as_ref().map(|before| &before.digest);
+            for digest in std::iter::once(&key.digest).chain(before) {
+                check_digest(digest).map_err(|why| KeysError::Syntax {
+                    path: self.path.clone(),
+                    why: format!("`{}`: {why}", key.name),
+                })?;
+            }
         }
         Ok(())
     }
@@ -268,12 +287,20 @@ impl KeysFile {
             scopes,
             test,
             senders,
+            of: None,
+            before: None,
         });
         self.save()
     }
 
     /// Whether there can be such a key.
-    fn check_new(&self, name: &str, scopes: &[Scope], senders: &[String]) -> Result<(), KeysError> {
+    fn check_new(
+        &self,
+        name: &str,
+        scopes: &[Scope],
+        senders: &[String],
+        test: bool,
+    ) -> Result<(), KeysError> {
         let wrong = |why: String| Err(KeysError::Wrong(why));
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
@@ -290,12 +317,87 @@ impl KeysFile {
         if scopes.is_empty() {
             return wrong("a key needs a scope: --scope send, read-own, read or admin".to_owned());
         }
+        if test && !scopes.contains(&Scope::Send) {
+            return wrong(
+                "--test is about mail that the key submits: it needs --scope send".to_owned(),
+            );
+        }
         for sender in senders {
-            if Address::parse(sender).is_err() && Domain::parse(sender).is_err() {
-                return wrong(format!("`{sender}` is neither an address nor a domain"));
-            }
+            let parsed = sender.parse::<SenderMatch>();
+            parsed.map_err(|why| KeysError::Wrong(why.to_string()))?;
         }
         Ok(())
+    }
+
+    /// A new key that looks at the mail of another key and can do nothing else; its secret.
+    ///
+    /// # Errors
+    /// As [`KeysFile::add`], and for a key that there is not.
+    pub fn add_for(&mut self, name: &str, of: &str) -> Result<String, KeysError> {
+        self.check_new(name, &[Scope::ReadOwn], &[], false)?;
+        self.find(of)?;
+        let secret = new_secret()?;
+        self.text.key.push(Key {
+            name: name.to_owned(),
+            digest: digest_of(&secret),
+            scopes: vec![Scope::ReadOwn],
+            test: false,
+            senders: Vec::new(),
+            of: Some(of.to_owned()),
+            before: None,
+        });
+        self.save()?;
+        Ok(secret)
+    }
+
+    fn find(&mut self, name: &str) -> Result<&mut Key, KeysError> {
+        let found = self.text.key.iter_mut().find(|key| key.name == name);
+        found.ok_or_else(|| {
+            let why = format!("there is no key `{name}`; `sendoff key list` shows them");
+            KeysError::Wrong(why)
+        })
+    }
+
+    /// A new secret for a key. The one that it had is valid beside it until [`finish`](Self::finish), or until the
+    /// next one; one of before that ends now. `hash`: that of a secret that was made elsewhere; otherwise the new
+    /// secret is the result, which is not to be had again.
+    ///
+    /// # Errors
+    /// When there is no such key, for what is no hash, or a file that cannot be written.
+    pub fn rotate(
+        &mut self,
+        name: &str,
+        hash: Option<String>,
+        now: Timestamp,
+    ) -> Result<Option<String>, KeysError> {
+        let (secret, digest) = match hash {
+            Some(hash) => {
+                check_digest(&hash).map_err(|why| KeysError::Wrong(why.to_owned()))?;
+                (None, hash)
+            }
+            None => {
+                let secret = new_secret()?;
+                let digest = digest_of(&secret);
+                (Some(secret), digest)
+            }
+        };
+        let key = self.find(name)?;
+        key.before = Some(Before {
+            digest: std::mem::replace(&mut key.digest, digest),
+            since: now.to_string(),
+        });
+        self.save()?;
+        Ok(secret)
+    }
+
+    /// Ends the secret that a key had before; whether it had two.
+    ///
+    /// # Errors
+    /// When there is no such key, or the file cannot be written.
+    pub fn finish(&mut self, name: &str) -> Result<bool, KeysError> {
+        let had = self.find(name)?.before.take().is_some();
+        self.save()?;
+        Ok(had)
     }
 
     /// Takes a key away.
@@ -324,6 +426,14 @@ impl KeysFile {
         })?;
         net::write_private(&self.path, &text).map_err(wrong)
     }
+}
+
+fn new_secret() -> Result<String, KeysError> {
+    let mut octets = [0u8; SECRET_OCTETS];
+    SystemRandom::new()
+        .fill(&mut octets)
+        .map_err(|_| KeysError::Wrong("the system has no random numbers".to_owned()))?;
+    Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(octets)))
 }
 
 /// The hash of a secret that somebody has made, as the keys' file keeps it.
@@ -392,13 +502,17 @@ impl Known {
         let file = KeysFile::load(path)?;
         let mut keys = Vec::with_capacity(file.text.key.len());
         for key in file.text.key {
-            let digest = URL_SAFE_NO_PAD
-                .decode(&key.digest)
-                .map_err(|e| KeysError::Syntax {
-                    path: path.to_owned(),
-                    why: format!("the hash of `{}` is damaged: {e}", key.name),
-                })?;
-            keys.push((digest, Arc::new(key)));
+            let key = Arc::new(key);
+            let before = key.before.as_ref().map(|before| &before.digest);
+            for text in std::iter::once(&key.digest).chain(before) {
+                let digest = URL_SAFE_NO_PAD
+                    .decode(text)
+                    .map_err(|e| KeysError::Syntax {
+                        path: path.to_owned(),
+                        why: format!("the hash of `{}` is damaged: {e}", key.name),
+                    })?;
+                keys.push((digest, Arc::clone(&key)));
+            }
         }
         self.keys = keys;
         self.read = state;
@@ -447,20 +561,55 @@ mod tests {
     }
 
     #[test]
+    fn a_key_has_two_secrets_until_its_rotation_is_finished() {
+        let dir = std::env::temp_dir().join(format!("sendoff-rotate-{}", std::process::id()));
+        let path = dir.join("keys.toml");
+        let keys = Keys::default();
+        let valid = |secret: &str| keys.find(&path, secret).unwrap().is_some();
+        let mut file = KeysFile::load(&path).unwrap();
+        let first = file
+            .add("web", vec![Scope::Send], Vec::new(), false)
+            .unwrap();
+        let now = Timestamp::from_secs(1_800_000_000);
+        let rotate = |name: &str| KeysFile::load(&path).unwrap().rotate(name, None, now);
+        let second = rotate("web").unwrap().unwrap();
+        assert!(valid(&first) && valid(&second));
+        let since = KeysFile::load(&path).unwrap().keys()[0]
+            .rotating_since()
+            .map(str::to_owned);
+        assert_eq!(since, Some(now.to_string()));
+        let third = rotate("web").unwrap().unwrap();
+        assert!(!valid(&first) && valid(&second) && valid(&third));
+        let finish = || KeysFile::load(&path).unwrap().finish("web").unwrap();
+        assert!(finish() && !finish());
+        assert!(!valid(&second) && valid(&third));
+        assert!(rotate("other").is_err());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
     fn a_key_sends_only_as_whom_it_may() {
         let key = |senders: &[&str]| Key {
             name: "k".to_owned(),
             digest: String::new(),
             scopes: vec![Scope::Send],
             test: false,
+            of: None,
+            before: None,
             senders: senders.iter().map(|&s| s.to_owned()).collect(),
         };
         let address = |text: &str| Address::parse(text).unwrap();
-        let of_domain = key(&["example.com", "ann@x.example"]);
+        for domain in ["example.com", "@example.com"] {
+            check_domain(&key(&[domain, "ann@x.example"]));
+        }
+        assert!(key(&[]).may_send_as(&address("who@ever.example")));
+    }
+
+    fn check_domain(of_domain: &Key) {
+        let address = |text: &str| Address::parse(text).unwrap();
         assert!(of_domain.may_send_as(&address("bob@EXAMPLE.com")));
         assert!(of_domain.may_send_as(&address("Ann@x.example")));
         assert!(!of_domain.may_send_as(&address("bob@x.example")));
         assert!(!of_domain.may_send_as(&address("bob@sub.example.com")));
-        assert!(key(&[]).may_send_as(&address("who@ever.example")));
     }
 }

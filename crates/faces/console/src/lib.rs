@@ -11,7 +11,9 @@ mod access;
 mod backend;
 mod batch;
 mod body;
+mod code;
 mod compose;
+mod given;
 mod health;
 mod keys;
 mod messages;
@@ -39,7 +41,9 @@ mod status;
     reason = "written by the macro that makes the document"
 )]
 mod suppressions;
+mod turned_away;
 mod webhooks;
+mod words;
 
 pub use backend::{Backend, HandedIn, Later, Settings};
 pub use body::COPIES;

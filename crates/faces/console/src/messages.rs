@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use intake::Submission;
+use intake::{Reason, Refusal, Submission};
 use mail::{Address, BodyType, Reply, Submitter};
 use serde::Serialize;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -21,6 +21,7 @@ use utoipa::ToSchema;
 use crate::access::{Caller, Sender};
 use crate::backend::{Backend, HandedIn};
 use crate::body::{self, Params, Received};
+use crate::code::Code;
 use crate::compose::{Composed, NewMessage, compose};
 use crate::openapi::{BodyRefusals, Refusals, WholeMail};
 use crate::problem::Problem;
@@ -71,19 +72,28 @@ pub(crate) struct RecipientResult {
     /// The code that refuses it, as SMTP has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u16>,
-    /// Why it is refused.
+    /// Why it is refused, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Why it is refused, for programs: `suppressed`, `bad-address`, `no-mailboxes`, `too-many`, … or `refused`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    refusal: Option<&'static str>,
 }
 
 impl RecipientResult {
-    fn new(address: &Address, result: &Result<(), Reply>) -> Self {
+    fn new(address: &Address, result: &Result<(), Refusal>) -> Self {
         let refused = result.as_ref().err();
+        Self::of(address, refused)
+    }
+
+    fn of(address: &Address, refused: Option<&Refusal>) -> Self {
         Self {
             address: address.to_string(),
             accepted: refused.is_none(),
-            code: refused.map(|r| r.code),
-            reason: refused.map(|r| r.text.clone()),
+            code: refused.map(|r| r.reply.code),
+            reason: refused.map(|r| r.text().to_owned()),
+            refusal: refused.map(|r| r.reason.word()),
         }
     }
 }
@@ -116,7 +126,8 @@ impl Turns {
 ///
 /// As JSON, or whole as `message/rfc822`. The answer comes when the mail would survive a power cut.
 /// With an `Idempotency-Key`, the same request may be repeated for 30 days: it gives the same id, and
-/// nothing is sent twice. Some recipients may be refused and the others accepted: `recipients` says which, in this
+/// nothing is sent twice. The same request has octet for octet the same body: send what you have stored, because JSON
+/// that is written again may differ. Some recipients may be refused and the others accepted: `recipients` says which, in this
 /// answer and in the status of the message.
 #[utoipa::path(
     post, path = "/messages", tag = "messages",
@@ -140,6 +151,7 @@ impl Turns {
         (status = 200, description = "The message was in the queue already: the request is a repetition", body = Accepted),
         (status = 422, description = "No recipient was accepted, or the Idempotency-Key was used for another \
                                       message", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "A quota is used up: try again after the time in Retry-After", body = Problem, content_type = "application/problem+json"),
         BodyRefusals,
         Refusals,
     )
@@ -311,7 +323,7 @@ pub(crate) fn check_size(composed: &Composed, max: u64) -> Result<(), Problem> {
         return Ok(());
     }
     let why = format!("the message has {size} octets, and the limit is {max}");
-    let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why);
+    let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, why);
     Err(problem.remedy("Send less, or raise outgoing.max_message_size."))
 }
 
@@ -321,7 +333,7 @@ pub(crate) fn may_send(caller: &Caller, composed: &Composed) -> Result<(), Probl
         return Ok(());
     };
     let why = format!("the key `{}` may not send as {refused}", caller.key.name);
-    let problem = Problem::new(StatusCode::FORBIDDEN, "wrong-sender", why);
+    let problem = Problem::new(StatusCode::FORBIDDEN, Code::WrongSender, why);
     Err(problem.remedy("Use a sender that the key allows, or create a key with other --senders."))
 }
 
@@ -342,9 +354,10 @@ pub(crate) async fn hand_in(
         let found = found.map_err(Problem::unavailable)?;
         if found.is_some_and(|(token, _)| token != own) {
             let why = "this Idempotency-Key was used for another message";
-            let problem = Problem::field("Idempotency-Key", why);
+            let code = Code::IdempotencyConflict;
+            let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, why);
             return Err(problem
-                .with_status(StatusCode::UNPROCESSABLE_ENTITY)
+                .about("Idempotency-Key")
                 .remedy("Use a new Idempotency-Key for each message, and the same one only to repeat a request."));
         }
         token = Some(own);
@@ -380,11 +393,14 @@ fn answer(
     backend: &dyn Backend,
     caller: &Caller,
     addresses: &[Address],
-    handed: Result<HandedIn, Reply>,
+    handed: Result<HandedIn, Refusal>,
 ) -> Result<Accepted, Problem> {
-    let handed = handed.map_err(|reply| {
-        backend.log_refused(caller.peer, Some(&caller.key.name), &reply.to_string());
-        refused(&reply)
+    let handed = handed.map_err(|refusal| {
+        let why = refusal.reply.to_string();
+        backend.log_refused(caller.peer, Some(&caller.key.name), &why);
+        let each = addresses.iter().zip(&refusal.recipients);
+        let each = each.map(|(address, refusal)| RecipientResult::of(address, Some(refusal)));
+        refused(&refusal).recipients(each.collect())
     })?;
     let recipients: Vec<RecipientResult> = addresses
         .iter()
@@ -400,13 +416,18 @@ fn answer(
 }
 
 /// A refusal of the mail as a whole.
-fn refused(reply: &Reply) -> Problem {
+fn refused(refusal: &Refusal) -> Problem {
+    let reply = &refusal.reply;
+    if let Reason::Quota(again) = refusal.reason {
+        return Problem::quota(refusal.text(), again);
+    }
     if reply.is_transient() {
-        return Problem::unavailable(&reply.text);
+        return Problem::unavailable(refusal.text());
     }
     let status = match reply.code {
         552 => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     };
-    Problem::new(status, "refused", reply.to_string())
+    let reply = Reply::new(reply.code, reply.enhanced, refusal.text());
+    Problem::new(status, Code::Refused, reply.to_string())
 }

@@ -9,6 +9,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, RefOr, Required, Response, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 
+use crate::code::Code;
 use crate::problem::Problem;
 
 /// The refusals that any request under `/api/v1` can meet.
@@ -106,6 +107,13 @@ impl Modify for Key {
              `admin` includes `read-own`, which gives access to mail that was submitted with a key of the same \
              name.",
         ));
+        let codes = Code::ALL.iter().map(|code| {
+            let [word, status, meaning, todo] = code.row();
+            serde_json::json!({ "code": word, "status": status, "meaning": meaning, "what_to_do": todo })
+        });
+        let codes = serde_json::Value::from_iter(codes);
+        let extensions = utoipa::openapi::extensions::Extensions::builder();
+        document.extensions = Some(extensions.add("x-error-codes", codes).build());
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("key", SecurityScheme::Http(scheme.build()));
     }

@@ -1,9 +1,14 @@
 //! Errors as RFC 9457 has them: what is wrong, where, why, and what to do about it.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
+
+use crate::code::Code;
+use crate::messages::RecipientResult;
 
 /// An error.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -16,16 +21,27 @@ pub(crate) struct Problem {
     title: &'static str,
     /// The status.
     status: u16,
-    /// The error, for programs: `bad-field`, `wrong-key`, …
-    code: &'static str,
+    /// The error, for programs: `bad-field`, `wrong-key`, … (docs/api.md lists all).
+    #[schema(value_type = String)]
+    code: Code,
     /// What is wrong and why.
-    detail: String,
+    #[schema(value_type = String)]
+    detail: Box<str>,
     /// The field, parameter or header that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<String>,
+    #[schema(value_type = Option<String>)]
+    field: Option<Box<str>>,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    remedy: Option<String>,
+    #[schema(value_type = Option<String>)]
+    remedy: Option<Box<str>>,
+    /// Seconds after which to try again, as in the header Retry-After.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+    /// The result for each recipient, where a message is refused because each of them is.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Option<Vec<RecipientResult>>)]
+    recipients: Box<[RecipientResult]>,
 }
 
 /// The type of every error: there is no page about any of them.
@@ -40,35 +56,50 @@ impl Serialize for AboutBlank {
 
 impl Problem {
     /// An error with its status, its code and its reason.
-    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
+        let [_, statuses, ..] = code.row();
+        debug_assert!(statuses.contains(status.as_str()), "{code:?} is {statuses}");
+        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
         Self {
             kind: AboutBlank,
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             code,
-            detail: detail.into(),
+            detail: detail.into().into(),
             field: None,
             remedy: None,
+            retry_after,
+            recipients: Box::default(),
         }
     }
 
     /// A field of the body, a parameter or a header that cannot be used.
     pub(crate) fn field(field: impl Into<String>, why: impl Into<String>) -> Self {
-        let mut problem = Self::new(StatusCode::BAD_REQUEST, "bad-field", why);
-        problem.field = Some(field.into());
+        let mut problem = Self::new(StatusCode::BAD_REQUEST, Code::BadField, why);
+        problem.field = Some(field.into().into());
         problem
     }
 
-    /// The same, with another status: what is well-formed cannot be done.
-    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
-        self.title = status.canonical_reason().unwrap_or("Error");
-        self.status = status.as_u16();
+    /// The same, about a part of the request.
+    pub(crate) fn about(mut self, field: &str) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// The same, with the results of the recipients, each of which is refused.
+    pub(crate) fn recipients(mut self, all: Vec<RecipientResult>) -> Self {
+        self.recipients = all.into();
         self
     }
 
     /// The status.
     pub(crate) const fn status(&self) -> u16 {
         self.status
+    }
+
+    /// The field that is wrong.
+    pub(crate) fn at(&self) -> Option<&str> {
+        self.field.as_deref()
     }
 
     /// What is wrong and why.
@@ -80,8 +111,8 @@ impl Problem {
     pub(crate) fn within(mut self, part: &str) -> Self {
         self.field = match self.field {
             Some(field) if field.starts_with(part) => Some(field),
-            Some(field) if field == "." => Some(part.to_owned()),
-            Some(field) => Some(format!("{part}.{field}")),
+            Some(field) if *field == *"." => Some(part.into()),
+            Some(field) => Some(format!("{part}.{field}").into()),
             None => None,
         };
         self
@@ -89,19 +120,27 @@ impl Problem {
 
     /// The same, with what to do about it.
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.remedy = Some(remedy.into());
+        self.remedy = Some(remedy.into().into());
         self
     }
 
     /// An error of ours that passes.
     pub(crate) fn unavailable(why: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, why)
             .remedy("Try again in a moment.")
+    }
+
+    /// A quota that is used up, and after which time there is room again.
+    pub(crate) fn quota(why: impl Into<String>, again: Duration) -> Self {
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, Code::Quota, why);
+        let begun = u64::from(again.subsec_nanos() > 0);
+        problem.retry_after = Some((again.as_secs() + begun).max(1));
+        problem.remedy("Submit it again after the time that Retry-After says, not before.")
     }
 }
 
 /// Seconds after which a client may try again what is unavailable.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+const RETRY_AFTER: u64 = 5;
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -115,8 +154,8 @@ impl IntoResponse for Problem {
             let bearer = HeaderValue::from_static("Bearer realm=\"sendoff\"");
             headers.insert(header::WWW_AUTHENTICATE, bearer);
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::access::{Admin, Caller, OwnReader, Reader};
 use crate::body::{self, Params, Part};
+use crate::code::Code;
 use crate::openapi::{BodyRefusals, NotFound, Refusals, VerbParam, WholeMail};
 use crate::problem::Problem;
 use crate::router::Console;
@@ -184,7 +185,7 @@ pub(crate) async fn message(
 
 fn unknown(id: &str) -> Problem {
     let why = format!("there is no message {id}: it is neither waiting nor in the history");
-    Problem::new(StatusCode::NOT_FOUND, "unknown", why)
+    Problem::new(StatusCode::NOT_FOUND, Code::Unknown, why)
 }
 
 /// Show everything that happened to a message
@@ -265,9 +266,11 @@ pub(crate) struct Action {
     filter: Option<String>,
     /// Everything; only `true` has a meaning.
     #[serde(default)]
+    #[schema(value_type = Option<bool>)]
     all: bool,
     /// Only count, and change nothing.
     #[serde(default)]
+    #[schema(value_type = Option<bool>)]
     preview: bool,
     /// With `retry`: not now, but at this time (RFC 3339).
     #[schema(format = DateTime)]
@@ -379,7 +382,7 @@ pub(crate) async fn act(
     let Some(plain) = Verb::of_word(&word) else {
         let words: Vec<&str> = Verb::ALL.iter().map(|v| v.word()).collect();
         let why = format!("unknown verb `{word}`: use {}", words.join(", "));
-        return Err(Problem::field("verb", why).with_status(StatusCode::NOT_FOUND));
+        return Err(Problem::new(StatusCode::NOT_FOUND, Code::UnknownVerb, why).about("verb"));
     };
     let action: Action = body::small_json(&headers, body).await?;
     let preview = action.preview;

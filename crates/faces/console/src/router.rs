@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 use crate::access::{Caller, admit};
 use crate::backend::Backend;
 use crate::body;
+use crate::code::Code;
 use crate::keys::Keys;
 use crate::messages::Turns;
 use crate::openapi::Document;
@@ -70,8 +71,17 @@ impl Console {
     ) -> Result<T, Problem> {
         request.check().map_err(|why| Problem::field(field, why))?;
         match self.backend().carry_out(request, caller.name()).await {
-            Ok(Answer::Unknown(why)) => Err(Problem::new(StatusCode::NOT_FOUND, "unknown", why)),
-            Ok(Answer::Refused(why)) => Err(Problem::new(StatusCode::CONFLICT, "refused", why)),
+            Ok(Answer::Unknown(why)) => {
+                Err(Problem::new(StatusCode::NOT_FOUND, Code::Unknown, why))
+            }
+            Ok(Answer::Refused(why)) => Err(Problem::new(StatusCode::CONFLICT, Code::Refused, why)),
+            Ok(Answer::Beyond { last }) => {
+                let why = format!("there is no such place: the last event has place {last}");
+                let problem = Problem::new(StatusCode::CONFLICT, Code::UnknownPlace, why);
+                Err(problem
+                    .about(field)
+                    .remedy("The server's data was reset or restored: begin again with after=0."))
+            }
             Ok(Answer::Error(why)) | Err(why) => Err(Problem::unavailable(why)),
             Ok(answer) => pick(answer).ok_or_else(other_answer),
         }
@@ -81,7 +91,7 @@ impl Console {
 /// The server has answered what was not asked.
 pub(crate) fn other_answer() -> Problem {
     let why = "internal error: unexpected answer of the server";
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why)
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, why)
 }
 
 fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
@@ -158,13 +168,13 @@ pub(crate) fn router(backend: Arc<dyn Backend>) -> Router {
 
 async fn unknown_path(uri: Uri) -> Problem {
     let why = format!("the path {} does not exist", uri.path());
-    Problem::new(StatusCode::NOT_FOUND, "unknown-path", why)
+    Problem::new(StatusCode::NOT_FOUND, Code::UnknownPath, why)
         .remedy("/api/v1/openapi.json describes all paths.")
 }
 
 async fn wrong_method() -> Problem {
     let why = "this path does not support the method";
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", why)
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::WrongMethod, why)
         .remedy("The Allow header lists the supported methods.")
 }
 

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::Connection;
 use crate::backend::Backend;
 use crate::router::router;
+use crate::turned_away::TurnedAway;
 
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
@@ -98,6 +99,7 @@ pub fn serve(
         router: router(Arc::clone(&backend)),
         backend,
         places: Arc::default(),
+        turned_away: TurnedAway::default(),
         stopping: stopping.clone(),
         tasks: tasks.clone(),
     };
@@ -112,6 +114,7 @@ struct Server {
     backend: Arc<dyn Backend>,
     router: Router,
     places: Arc<Places>,
+    turned_away: TurnedAway,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -140,6 +143,12 @@ fn take(server: &Arc<Server>, listener: &Listener, accepted: Accepted) {
     let Ok(place) = server.places.enter(peer, Standing::Stranger, &room) else {
         let why = "too many connections (console.max_connections)";
         server.backend.log_refused(peer, None, why);
+        match accepted {
+            // To say it under TLS would cost a handshake.
+            Accepted::Tcp(_, _) if listener.is_tls => {}
+            Accepted::Tcp(tcp, _) => server.turned_away.answer(tcp),
+            Accepted::Unix(stream) => server.turned_away.answer(stream),
+        }
         return;
     };
     let place = Arc::new(place);

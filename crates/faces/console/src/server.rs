@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::access::{Admin, Caller, Reader};
 use crate::body::Part;
+use crate::code::Code;
 use crate::openapi::Refusals;
 use crate::problem::Problem;
 use crate::router::{Console, other_answer};
@@ -149,7 +150,7 @@ pub(crate) async fn reload(
 ) -> Result<Json<Done>, Problem> {
     let answer = console.backend().carry_out(Request::Reload, caller.name());
     let answer = answer.await.map_err(|why| {
-        let problem = Problem::new(StatusCode::CONFLICT, "not-reloaded", why);
+        let problem = Problem::new(StatusCode::CONFLICT, Code::NotReloaded, why);
         problem.remedy("`sendoff check` shows what is wrong, and where.")
     })?;
     Done::of(answer).map(Json).ok_or_else(other_answer)

@@ -81,6 +81,9 @@ pub(crate) struct RecipientStatus {
     next_attempt: Option<String>,
     /// The last answer, with its code: of a mail server, or our own account.
     reply: Option<String>,
+    /// Why it was refused, for programs, as in the answer to the submission.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<String>,
     /// What was learned later: bounces and complaints.
     later: Vec<LaterView>,
 }
@@ -99,6 +102,7 @@ impl RecipientStatus {
             finished: None,
             next_attempt: Some(row.next_event.unwrap_or(row.due)),
             reply: Some(row.last_reply).filter(|reply| !reply.is_empty()),
+            refusal: None,
         }
     }
 
@@ -115,6 +119,7 @@ impl RecipientStatus {
             finished: Some(row.at),
             next_attempt: None,
             reply: Some(row.reply),
+            refusal: None,
         }
     }
 
@@ -126,6 +131,7 @@ impl RecipientStatus {
             finished: None,
             next_attempt: None,
             reply: Some(format!("{} {}", row.code, row.reason)),
+            refusal: Some(row.refusal),
             later: Vec::new(),
         }
     }

@@ -56,13 +56,15 @@ const fn hundred() -> u64 {
 pub(crate) struct Events {
     /// The events, in their order.
     events: Vec<ListedEvent>,
-    /// The last place that was read: use it as `after` in the next request.
+    /// The last place that was read, those of events that the key does not see or that were not asked for included: use it
+    /// as `after` in the next request.
     last: u64,
 }
 
 /// List events: what happened to each recipient, in order
 ///
-/// A key without the scope `read` sees those of mail that was submitted with it.
+/// A key without the scope `read` sees those of mail that was submitted with it. `after` beyond the last place that there
+/// ever was is refused with 409 `unknown-place`: the server's data was reset or restored, so begin again with `after=0`.
 #[utoipa::path(
     get, path = "/events", tag = "events", operation_id = "list_events",
     security(("key" = ["read-own"])),

@@ -11,12 +11,13 @@ use smtp::dot_stuffing::is_canonical;
 
 use crate::paths::Stands;
 use crate::policy::Policy;
+use crate::refusal::{Reason, Refusal};
 use crate::{FixUps, Rights, labels};
 
 impl Policy {
     /// The recipient that an address means, behind the rules that rewrite. An address of ours that
     /// stands for somebody else's is told apart by its signature.
-    pub(crate) fn addressed(&self, given: &Address, now: Timestamp) -> Result<Recipient, Reply> {
+    pub(crate) fn addressed(&self, given: &Address, now: Timestamp) -> Result<Recipient, Refusal> {
         if self.paths.contains(given.domain()) {
             return self.stands_for(given, now);
         }
@@ -32,8 +33,9 @@ impl Policy {
         })
     }
 
-    fn stands_for(&self, given: &Address, now: Timestamp) -> Result<Recipient, Reply> {
-        Ok(match self.paths.read(given, now)? {
+    fn stands_for(&self, given: &Address, now: Timestamp) -> Result<Recipient, Refusal> {
+        let bad = |reply| Refusal::new(Reason::BadAddress, reply);
+        Ok(match self.paths.read(given, now).map_err(bad)? {
             // What it is about is found when it is stored.
             Stands::Return(..) | Stands::Feedback => Recipient {
                 destination: Destination::Local,
@@ -54,25 +56,25 @@ impl Policy {
         sender: Option<&Address>,
         user: Option<&str>,
         now: Timestamp,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), Refusal> {
         match recipient.destination {
             Destination::Outgoing => self.suppressed.check(&recipient.address, sender, user, now),
             Destination::Local | Destination::Test => Ok(()),
         }
     }
 
-    fn destination(&self, address: &Address) -> Result<Destination, Reply> {
+    fn destination(&self, address: &Address) -> Result<Destination, Refusal> {
         match self.local.contains(address.domain()) {
             false => Ok(Destination::Outgoing),
             true if self.local.has_store => Ok(Destination::Local),
-            true => Err(Reply::new(
-                550,
-                Some(EnhancedCode::new(5, 3, 0)),
-                format!(
+            true => {
+                let text = format!(
                     "{} is a local domain, but no local store is configured for its mail",
                     address.domain()
-                ),
-            )),
+                );
+                let reply = Reply::new(550, Some(EnhancedCode::new(5, 3, 0)), text);
+                Err(Refusal::new(Reason::NoMailboxes, reply))
+            }
         }
     }
 }

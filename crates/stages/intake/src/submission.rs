@@ -3,15 +3,16 @@
 
 use bytes::{Bytes, BytesMut};
 use mail::{
-    Address, BodyType, Destination, Envelope, Labels, Message, Notify, QueueId, Recipient, Reply,
-    Ret, Submitter, Terms, Timestamp,
+    Address, BodyType, Destination, Envelope, Labels, Message, Notify, QueueId, Recipient, Ret,
+    Submitter, Terms, Timestamp,
 };
 use smtp::data::{BareNewline, ChunkReader, ContentRules, Nul};
 
 use crate::decision::{Scale, no_recipient, outgoing, too_many_recipients, weigh};
 use crate::policy::Policy;
 use crate::received;
-use crate::{Charged, FixUps, Rights};
+use crate::refusal::{Reason, Refusal};
+use crate::{Charged, FixUps, Rights, trial};
 
 /// A recipient that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub struct Composed {
     /// The mail, to the recipients that are taken.
     pub message: Message,
     /// What became of each recipient that was asked for, in their order.
-    pub recipients: Vec<Result<(), Reply>>,
+    pub recipients: Vec<Result<(), Refusal>>,
     /// Worth telling when it is saved: quotas that are nearly used up.
     pub near: Vec<String>,
 }
@@ -81,6 +82,18 @@ fn charged(envelope: &Envelope) -> Charged<'_> {
         user: envelope.submitter.user.as_deref(),
         by_password: false,
         sender: envelope.reverse_path.as_ref(),
+    }
+}
+
+/// The refusal of a mail of which no recipient is taken: that of the first, with those of all.
+fn nobody(verdicts: Vec<Result<(), Refusal>>) -> Refusal {
+    let all: Vec<Refusal> = verdicts.into_iter().filter_map(Result::err).collect();
+    let Some(first) = all.first().cloned() else {
+        return no_recipient().into();
+    };
+    Refusal {
+        recipients: all,
+        ..first
     }
 }
 
@@ -95,7 +108,7 @@ impl Policy {
         sender: Option<&Address>,
         user: Option<&str>,
         now: Timestamp,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), Refusal> {
         let recipient = self.addressed(address, now)?;
         self.check_suppressed(&recipient, sender, user, now)
     }
@@ -125,18 +138,21 @@ impl Policy {
         &self,
         submission: &Submission,
         now: Timestamp,
-    ) -> (Vec<Recipient>, Vec<Result<(), Reply>>) {
+    ) -> (Vec<Recipient>, Vec<Result<(), Refusal>>) {
         let mut taken: Vec<Recipient> = Vec::with_capacity(submission.recipients.len());
         let mut verdicts = Vec::with_capacity(submission.recipients.len());
         for wanted in &submission.recipients {
             let recipient = self.addressed(&wanted.address, now).and_then(|recipient| {
                 let sender = submission.reverse_path.as_ref();
                 let user = submission.submitter.user.as_deref();
+                if submission.is_test {
+                    trial::check(&recipient.address)?;
+                }
                 self.check_suppressed(&recipient, sender, user, now)?;
                 let is_new = taken.iter().all(|r| r.address != recipient.address);
                 let is_full = taken.len() >= self.limits.recipients && !submission.is_part;
                 match is_new && is_full {
-                    true => Err(too_many_recipients()),
+                    true => Err(Refusal::new(Reason::TooMany, too_many_recipients())),
                     false => Ok((recipient, is_new)),
                 }
             });
@@ -166,11 +182,10 @@ impl Policy {
         fix_ups: FixUps,
         id: QueueId,
         now: Timestamp,
-    ) -> Result<Composed, Reply> {
+    ) -> Result<Composed, Refusal> {
         let (taken, verdicts) = self.judged(&submission, now);
         if taken.is_empty() {
-            let first = verdicts.into_iter().find_map(Result::err);
-            return Err(first.unwrap_or_else(no_recipient));
+            return Err(nobody(verdicts));
         }
         let mut envelope = Envelope {
             reverse_path: submission.reverse_path,

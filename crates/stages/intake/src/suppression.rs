@@ -13,6 +13,7 @@ use std::sync::{PoisonError, RwLock};
 use mail::{Address, Domain, EnhancedCode, QueueId, Reply, Timestamp};
 
 use crate::policy::a_label;
+use crate::refusal::{Reason, Refusal};
 
 /// Whose mail an entry keeps from its recipient.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,7 +141,7 @@ impl Suppression {
 
     /// What a client hears who sends to it. The code of a failure is the one it failed with, where
     /// that speaks of the address (RFC 3463 §3.2).
-    fn refusal(&self) -> Reply {
+    fn refusal(&self) -> Refusal {
         let (code, why) = match self.cause {
             Cause::Failure => (EnhancedCode::new(5, 1, 1), "delivery to the address failed"),
             Cause::Complaint => (EnhancedCode::new(5, 7, 0), "the recipient complained"),
@@ -160,13 +161,18 @@ impl Suppression {
                 format!(" --scope {scope}")
             }
         };
+        let (recipient, since) = (&self.recipient, self.since);
+        let plain =
+            format!("{recipient} is on the suppression list (since {since}{until}): {why}{reason}");
         let text = format!(
-            "{recipient} is on the suppression list (since {since}{until}): {why}{reason}. An administrator can \
-             remove it with `sendoff suppression remove {recipient}{scope}`",
-            recipient = self.recipient,
-            since = self.since,
+            "{plain}. An administrator can remove it with `sendoff suppression remove {recipient}{scope}`"
         );
-        Reply::new(550, Some(code), text)
+        let reply = Reply::new(550, Some(code), text);
+        Refusal {
+            // As the reply's: a host's answer stands in it.
+            plain: Some(Reply::new(550, None, plain).text),
+            ..Refusal::new(Reason::Suppressed, reply)
+        }
     }
 }
 
@@ -227,7 +233,7 @@ impl Suppressed {
         sender: Option<&Address>,
         user: Option<&str>,
         now: Timestamp,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), Refusal> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
@@ -400,13 +406,13 @@ mod tests {
         let sender = "a@news.example".parse().unwrap();
         let now = Timestamp::from_secs(1_800_000_001);
         let reply = list.check(&to, Some(&sender), None, now).unwrap_err();
-        assert_eq!(reply.code, 550);
+        assert_eq!(reply.reply.code, 550);
         for part in [
             "2027-01-15",
             "550 5.1.1 No such user",
             "sendoff suppression remove gone@there.example --scope @news.example",
         ] {
-            assert!(reply.text.contains(part), "{}", reply.text);
+            assert!(reply.reply.text.contains(part), "{reply:?}");
         }
     }
 

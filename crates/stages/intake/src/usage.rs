@@ -13,6 +13,7 @@ use std::time::Duration;
 use mail::{EnhancedCode, Reply, Timestamp, format_duration};
 
 use crate::quota::{Charged, Quota, Quotas};
+use crate::refusal::{Reason, Refusal};
 
 pub use kept::KeptCount;
 
@@ -116,7 +117,7 @@ impl Usage {
         quotas: &Quotas,
         charged: &Charged<'_>,
         more: u64,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), Refusal> {
         match quotas.of(charged) {
             none if none.is_empty() => Ok(()),
             all => fits(&mut self.counts(), now, &all, more),
@@ -133,7 +134,7 @@ impl Usage {
         quotas: &Quotas,
         charged: &Charged<'_>,
         recipients: u64,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), Refusal> {
         let all = quotas.of(charged);
         let never = all.iter().find(|(_, quota)| quota.recipients < recipients);
         if let Some((key, quota)) = never {
@@ -142,7 +143,7 @@ impl Usage {
                  it to fewer recipients at a time, or ask the administrator to raise quota.{}",
                 key.name, key.kind,
             );
-            return Err(Reply::new(550, Some(EnhancedCode::new(5, 7, 1)), text));
+            return Err(Reply::new(550, Some(EnhancedCode::new(5, 7, 1)), text).into());
         }
         self.check(now, quotas, charged, recipients)
     }
@@ -158,7 +159,7 @@ impl Usage {
         quotas: &Quotas,
         charged: &Charged<'_>,
         recipients: u64,
-    ) -> Result<Vec<String>, Reply> {
+    ) -> Result<Vec<String>, Refusal> {
         let mut told = Vec::new();
         let all = quotas.of(charged);
         if all.is_empty() || recipients == 0 {
@@ -214,7 +215,12 @@ fn is_near(used: u64, quota: &Quota) -> bool {
     used.saturating_mul(100) >= quota.recipients.saturating_mul(WARN_AT_PERCENT)
 }
 
-fn fits(counts: &mut Counts, now: Timestamp, all: &[(Key, Quota)], more: u64) -> Result<(), Reply> {
+fn fits(
+    counts: &mut Counts,
+    now: Timestamp,
+    all: &[(Key, Quota)],
+    more: u64,
+) -> Result<(), Refusal> {
     for (key, quota) in all {
         let mut count = counts.by_key.get_mut(key);
         let used = count.as_mut().map_or(0, |c| c.used(now, quota.per));
@@ -223,14 +229,16 @@ fn fits(counts: &mut Counts, now: Timestamp, all: &[(Key, Quota)], more: u64) ->
         }
         let first = count.as_ref().and_then(|c| c.steps.front());
         let again = first.map_or(now, |(at, _)| *at + quota.per);
+        let again = Duration::from_secs(again.since(now).as_secs() + 1);
         let text = format!(
             "The quota of {} is used up: {used} of {quota} recipients. Try again in {}, or ask the administrator \
              to raise quota.{}",
             key.name,
-            format_duration(Duration::from_secs(again.since(now).as_secs() + 1)),
+            format_duration(again),
             key.kind,
         );
-        return Err(Reply::new(450, Some(EnhancedCode::new(4, 7, 1)), text));
+        let reply = Reply::new(450, Some(EnhancedCode::new(4, 7, 1)), text);
+        return Err(Refusal::new(Reason::Quota(again), reply));
     }
     Ok(())
 }
@@ -265,9 +273,9 @@ mod tests {
         let whole = |n| usage.check_whole(now, &quotas, &user("ann"), n);
         assert!(whole(10).is_ok());
         let refusal = whole(11).unwrap_err();
-        assert!(refusal.is_permanent(), "{refusal}");
+        assert!(refusal.reply.is_permanent(), "{refusal:?}");
         usage.take(now, &quotas, &user("ann"), 5).unwrap();
-        assert!(!whole(6).unwrap_err().is_permanent());
+        assert!(!whole(6).unwrap_err().reply.is_permanent());
     }
 
     #[test]
@@ -285,7 +293,7 @@ mod tests {
         assert_eq!(take(start + HOUR / 2, 1), Vec::<String>::new());
         let refusal = check(start + HOUR / 2, 2).unwrap_err();
         assert_eq!(
-            refusal.to_string(),
+            refusal.reply.to_string(),
             "450 4.7.1 The quota of ann is used up: 9 of 10/hour recipients. Try again in 30m1s, \
              or ask the administrator to raise quota.user"
         );
@@ -328,7 +336,7 @@ mod tests {
         };
         usage.take(now, &quotas, &by_password, 10).unwrap();
         let refusal = usage.take(now, &quotas, &by_password, 1).unwrap_err();
-        assert!(refusal.to_string().ends_with("raise quota.login"));
+        assert!(refusal.reply.to_string().ends_with("raise quota.login"));
         assert!(usage.take(now, &quotas, &user("ann"), 100).is_ok());
         // From a network: by nobody.
         let nobody = Charged {

@@ -25,7 +25,7 @@ pub struct Senders(Vec<SenderMatch>);
 pub enum SenderMatch {
     /// Every address: `*`.
     Any,
-    /// Every address of a domain: `@example.com`.
+    /// Every address of a domain: `@example.com`, or `example.com`.
     Domain(Domain),
     /// This address.
     Address(Address),
@@ -34,7 +34,8 @@ pub enum SenderMatch {
 /// Why a text is no match of senders.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a sender: write an address, `@domain` for a domain's addresses, or `*` for all"
+    "`{0}` is not a sender: write an address, a domain for all of its addresses (`example.com` or `@example.com`), or \
+     `*` for all"
 )]
 pub struct ParseSenderMatchError(String);
 
@@ -49,9 +50,15 @@ impl FromStr for SenderMatch {
                 Ok(domain) => Ok(Self::Domain(a_label(&domain))),
                 Err(_) => Err(wrong()),
             },
-            (address, None) => Address::parse(address)
+            (address, None) if address.contains('@') => Address::parse(address)
                 .map(Self::Address)
                 .map_err(|_| wrong()),
+            // A single word is rather a name that lacks its domain.
+            (domain, None) if !domain.contains('.') => Err(wrong()),
+            (domain, None) => match Domain::parse(domain) {
+                Ok(domain) => Ok(Self::Domain(a_label(&domain))),
+                Err(_) => Err(wrong()),
+            },
         }
     }
 }
@@ -144,7 +151,8 @@ mod tests {
         let senders =
             |list: &[&str]| Senders::new(list.iter().map(|text| text.parse().unwrap()).collect());
         let address = |text: &str| Address::parse(text).unwrap();
-        let own = senders(&["anna@Example.com", "@b\u{fc}cher.example"]);
+        let own = senders(&["anna@Example.com", "b\u{fc}cher.example", "@x.example"]);
+        assert!(own.allow(Some(&address("a@x.example"))));
         assert!(own.allow(Some(&address("Anna@example.COM"))));
         assert!(own.allow(Some(&address("x@xn--bcher-kva.example"))));
         assert!(own.allow(None));

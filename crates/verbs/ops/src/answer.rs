@@ -173,8 +173,11 @@ pub struct RefusedView {
     pub address: String,
     /// The code that refuses it, as SMTP has it.
     pub code: u16,
-    /// Why.
+    /// Why, in words.
     pub reason: String,
+    /// Why, for programs: `suppressed`, `bad-address`, `no-mailboxes`, `too-many`, … or `refused`.
+    #[serde(default)]
+    pub refusal: String,
 }
 
 /// An address that mail leaves from.
@@ -483,6 +486,11 @@ pub enum Answer {
     Explained(Box<Explanation>),
     /// Finished recipients.
     History(Vec<FinishedView>),
+    /// Events after a place that was never given.
+    Beyond {
+        /// The last place that was.
+        last: u64,
+    },
     /// The webhooks.
     Webhooks(Vec<WebhookView>),
     /// What came of a test.

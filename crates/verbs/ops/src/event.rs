@@ -94,7 +94,8 @@ pub struct EventView {
     pub recipient: String,
     /// `outgoing`, `local` for mail that stays here, or `test`.
     pub destination: Option<String>,
-    /// The message was submitted with a test key: it was not delivered to anybody, and what happens to it is simulated.
+    /// The message was submitted with a test key: it was not delivered to anybody, and what happens to it is simulated. Or it
+    /// is an example that `sendoff webhook test` sends.
     pub test: bool,
     /// When the message was accepted.
     #[schema(format = DateTime)]
@@ -316,6 +317,7 @@ pub struct Replay {
     pub until: Option<String>,
     /// Only of these types; none: those of the webhook.
     #[serde(default)]
+    #[schema(value_type = Option<Vec<EventType>>)]
     pub events: Vec<EventType>,
     /// Only with a sender of this domain, or below it (`.example.com`).
     #[serde(default)]

@@ -19,7 +19,10 @@ pub(super) fn user(config: &Config, command: UserCommand, json: bool) -> Result<
             let text = match json {
                 true => format!("{}\n", serde_json::to_string(&names)?),
                 false if names.is_empty() => "There are no users.\n".to_owned(),
-                false => names.iter().map(|n| format!("{n}\n")).collect(),
+                false => names
+                    .iter()
+                    .map(|name| Ok(format!("{name}{}\n", listed_senders(&users, name)?)))
+                    .collect::<Result<_>>()?,
             };
             print(&text);
             return Ok(());
@@ -80,6 +83,15 @@ pub(super) fn print_hash(json: bool) -> Result<()> {
         false => toml::to_string(&kept)?,
     });
     Ok(())
+}
+
+/// The senders of a user as the list shows them; those of its own domains are not written down.
+fn listed_senders(users: &Users, name: &str) -> Result<String> {
+    Ok(match users.senders(name)? {
+        None => String::new(),
+        Some([]) => "  as nobody".to_owned(),
+        Some(list) => format!("  as {}", list.join(", ")),
+    })
 }
 
 /// From where a user may send.

@@ -401,13 +401,15 @@ impl Part {
         let wanted = &self.submission.recipients;
         let result = match self.refusal.clone() {
             Some(reply) => Err(reply),
-            None => hand_in(shared, self.submission.clone(), Some(self.token.clone())).await,
+            None => hand_in(shared, self.submission.clone(), Some(self.token.clone()))
+                .await
+                .map_err(Reply::from),
         };
         let (id, failed) = match result {
             Ok(handed_in) => {
                 // A crash may have come before those who were refused were given back.
                 let results = wanted.iter().cloned().zip(handed_in.recipients);
-                let failed = results.filter_map(|(to, result)| Some((to, result.err()?)));
+                let failed = results.filter_map(|(to, result)| Some((to, result.err()?.reply)));
                 (
                     Some((handed_in.id, handed_in.duplicate)),
                     failed.collect::<Vec<_>>(),

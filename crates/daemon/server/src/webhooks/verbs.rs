@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use mail::Timestamp;
 use ops::{
-    Answer, EventReply, EventSelection, EventType, EventView, ListedEvent, Replay, ReplayView,
-    WebhookTested, WebhookVerb, WebhookView,
+    Answer, EventSelection, EventType, ListedEvent, Replay, ReplayView, WebhookTested, WebhookVerb,
+    WebhookView,
 };
 
+use super::example::example;
 use super::post::{Line, Prepared, post};
 use super::{Hook, Target, Trouble, lock, render, replay};
 use crate::admin::blocking;
@@ -141,7 +142,7 @@ pub(crate) async fn act(
 async fn test(settings: &Settings, target: &Arc<Target>) -> Answer {
     let kinds = &target.settings.events;
     let kind = kinds.first().copied().unwrap_or(EventType::Delivered);
-    let prepared = Prepared::new(target, &[example(kind)], false);
+    let prepared = Prepared::new(target, &[example(kind, net::now())], false);
     let start = Instant::now();
     let answer = post(settings, target, &mut Line::default(), &prepared).await;
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -159,27 +160,6 @@ async fn test(settings: &Settings, target: &Arc<Target>) -> Answer {
         milliseconds,
         webhook_id: prepared.id,
     })
-}
-
-/// An event that never happened; its id says so.
-fn example(kind: EventType) -> EventView {
-    let now = net::now();
-    let id = format!("test.{}", now.as_millis());
-    EventView {
-        sender: Some("sender@example.com".to_owned()),
-        attempts: Some(1),
-        reply: Some(EventReply {
-            code: 250,
-            enhanced: Some("2.0.0".to_owned()),
-            text: "this is an example, sent by `sendoff webhook test`".to_owned(),
-        }),
-        ..EventView::new(
-            id,
-            kind,
-            now.to_string(),
-            "recipient@example.net".to_owned(),
-        )
-    }
 }
 
 /// Pauses a webhook, or lets it go on; also one that the receiver has stopped.
@@ -262,6 +242,11 @@ pub(crate) async fn events(
             let why = "no events are kept: set events.keep, or a [[webhook]]";
             return Ok(Answer::Refused(why.to_owned()));
         }
+        // Before the events: those up to this place are there, or gone, when it is read.
+        let given = shared.store.event_bounds().map_err(|e| e.to_string())?.last;
+        if after > given {
+            return Ok(Answer::Beyond { last: given });
+        }
         let limit = usize::try_from(limit.min(LIMIT_MAX)).unwrap_or(usize::MAX);
         let mut found = Vec::new();
         let mut last = after;
@@ -272,6 +257,8 @@ pub(crate) async fn events(
             };
             let stored = stored.map_err(|e| e.to_string())?;
             if stored.is_empty() {
+                // What this key does not see is passed over as well.
+                last = last.max(given);
                 break;
             }
             for event in stored {

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use lab::Sendoff;
 use serde_json::{Value, json};
 
-use crate::scene::{SENDER, SOON, Scene, mail, queue};
+use crate::scene::{SENDER, SOON, Scene, eventually, mail, queue};
 use crate::web::Web;
 
 const MESSAGES: &str = "/api/v1/messages";
@@ -273,7 +273,10 @@ fn the_same_request_is_one_mail_also_when_many_come_at_once() {
     assert!(answers.iter().all(|a| a.json()["id"] == id));
     assert_eq!(queue(&server).len(), 1);
     let other = once.post_json(MESSAGES, &hello("eve@b.example"));
-    assert_eq!(other.problem(422, "bad-field")["field"], "Idempotency-Key");
+    assert_eq!(
+        other.problem(422, "idempotency-conflict")["field"],
+        "Idempotency-Key"
+    );
     // Another key's requests are its own.
     let stranger = web.with_key(&server, "send,read", &[]);
     let stranger = stranger.with_header("Idempotency-Key", "order-1");
@@ -317,7 +320,7 @@ fn a_request_repeated_over_kills_is_one_mail() {
     let other = web
         .with_header("Idempotency-Key", "round-0")
         .post_json(MESSAGES, &hello("eve@b.example"));
-    other.problem(422, "bad-field");
+    other.problem(422, "idempotency-conflict");
 }
 
 #[test]
@@ -488,6 +491,10 @@ fn what_is_wrong_with_a_mail_is_named() {
     let answer = web.post_json(MESSAGES, &mixed).expect(202).json();
     assert_eq!(answer["recipients"][0]["accepted"], false, "{answer}");
     assert!(answer["recipients"][0]["code"].as_u64().unwrap() >= 400);
+    assert_eq!(
+        answer["recipients"][0]["refusal"], "no-mailboxes",
+        "{answer}"
+    );
     assert_eq!(answer["recipients"][1]["accepted"], true);
     assert_eq!(queue(&server).len(), 1);
 }
@@ -538,7 +545,7 @@ fn every_verb_works_by_http_as_by_command() {
     act("hold", &json!({ "all": true, "ids": [] })).problem(400, "bad-field");
     let problem = act("hold", &json!({ "filter": "nonsense:x" })).problem(400, "bad-field");
     assert_eq!(problem["field"], "filter");
-    act("explode", &json!({ "all": true })).problem(404, "bad-field");
+    act("explode", &json!({ "all": true })).problem(404, "unknown-verb");
     web.get("/api/v1/queue/00000000000").problem(404, "unknown");
     web.get("/api/v1/queue/xyz").problem(400, "bad-field");
     let problem = web
@@ -732,4 +739,185 @@ fn a_mail_in_json_is_sent_at_its_time_or_comes_back_behind_it() {
 fn now() -> mail::Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     mail::Timestamp::from_secs(since.expect("a clock behind 1970").as_secs())
+}
+
+#[test]
+fn a_refused_recipient_says_why_to_programs_and_no_command_to_users() {
+    let scene = Scene::new();
+    let (server, web) = keeping(&scene);
+    let web = web.with_key(&server, "send", &[]);
+    server.run(&["suppression", "add", "gone@b.example"]);
+    let alone = web.post_json(MESSAGES, &hello("gone@b.example"));
+    let alone = alone.problem(422, "refused");
+    let to = ["gone@b.example", "bob@b.example"];
+    let mixed = json!({ "from": SENDER, "to": to, "text": "x" });
+    let mixed = web.post_json(MESSAGES, &mixed).expect(202).json();
+    let url = format!("{MESSAGES}/{}", mixed["id"].as_str().unwrap());
+    let status = web.get(&url).expect(200).json();
+    assert_eq!(alone["recipients"].as_array().unwrap().len(), 1, "{alone}");
+    for answer in [&alone, &mixed] {
+        let gone = &answer["recipients"][0];
+        assert_eq!(gone["address"], "gone@b.example", "{answer}");
+        assert_eq!(gone["refusal"], "suppressed", "{answer}");
+        assert_eq!(gone["code"], 550, "{answer}");
+    }
+    assert_eq!(status["recipients"][1]["refusal"], "suppressed", "{status}");
+    for answer in [alone, mixed, status] {
+        let text = answer.to_string();
+        assert!(text.contains("suppression list (since"), "{text}");
+        assert!(!text.contains("sendoff suppression"), "{text}");
+    }
+}
+
+#[test]
+fn null_is_as_good_as_absent_in_every_body() {
+    let scene = Scene::new();
+    let (server, web) = keeping(&scene);
+    let web = web.with_key(&server, "send,admin", &[]);
+    let all = [
+        "cc",
+        "bcc",
+        "reply_to",
+        "subject",
+        "html",
+        "attachments",
+        "headers",
+        "tags",
+        "metadata",
+        "envelope_from",
+        "notify",
+        "ret",
+        "envid",
+        "send_at",
+        "deliver_by",
+        "priority",
+        "require_tls",
+    ];
+    let mut mail = hello("bob@b.example");
+    for name in all {
+        mail[name] = Value::Null;
+    }
+    web.post_json(MESSAGES, &mail).expect(202);
+    let batch = json!({ "messages": [mail] });
+    let results = web.post_json("/api/v1/messages/batch", &batch).expect(200);
+    assert_eq!(results.json()["results"][0]["status"], 202);
+    mail["metadata"] = json!({ "order": null, "a": "b" });
+    mail["attachments"] =
+        json!([{ "filename": "a", "content": "", "content_type": null, "content_id": null }]);
+    web.post_json(MESSAGES, &mail).expect(202);
+    let act = json!({ "all": true, "ids": null, "filter": null, "preview": null, "at": null, "to": null });
+    web.post_json("/api/v1/queue/actions/hold", &act)
+        .expect(200);
+    let unknown = json!({ "all": true, "preview": null, "what": null });
+    let problem = web.post_json("/api/v1/queue/actions/hold", &unknown);
+    assert_eq!(problem.problem(400, "bad-field")["field"], "what");
+    let one = json!({ "recipient": "gone@b.example", "reason": null, "cause": null, "count": null,
+                      "expires": null, "in_force": null, "message": null, "scope": null, "since": null });
+    web.post_json("/api/v1/suppressions", &one).expect(200);
+    let missing = json!({ "from": null, "to": "a@b.example", "text": "x" });
+    let problem = web.post_json(MESSAGES, &missing).problem(400, "bad-field");
+    assert_eq!(problem["field"], "from", "{problem}");
+}
+
+/// A mail with one field replaced.
+fn with(name: &str, value: Value) -> String {
+    let mut mail = hello("a@b.example");
+    let fields = mail.as_object_mut().expect("an object");
+    fields.insert(name.to_owned(), value);
+    mail.to_string()
+}
+
+/// Bodies with a value of a wrong type, the field that is wrong, and words of the error.
+fn of_wrong_types() -> Vec<(String, &'static str, &'static str)> {
+    let whole = "it must be a whole number, not the ";
+    let mailbox = "Bob <bob@example.net>";
+    let email = || json!({ "email": "bob@b.example" });
+    let twice = r#"{"from": "a@b.example", "from": "a@b.example"}"#;
+    vec![
+        (with("priority", json!("high")), "priority", whole),
+        (with("priority", json!(300)), "priority", whole),
+        (
+            with("text", json!({})),
+            "text",
+            "be a string, not an object",
+        ),
+        (
+            with("require_tls", json!(1)),
+            "require_tls",
+            "be true or false",
+        ),
+        (
+            with("tags", json!("a")),
+            "tags",
+            "a list of up to 32 entries",
+        ),
+        (with("tags", json!(vec!["a"; 33])), "tags", "32"),
+        (with("to", json!([email()])), "to[0]", mailbox),
+        (with("to", email()), "to", mailbox),
+        (with("from", email()), "from", mailbox),
+        (twice.to_owned(), "from", "given twice"),
+    ]
+}
+
+/// The same of texts that do not say what they are to say.
+fn of_wrong_texts() -> Vec<(String, &'static str, &'static str)> {
+    let file = |content: &str| json!([{ "filename": "a", "content": content }]);
+    let header = |name: &str| with("headers", json!({ name: "x" }));
+    let file = |content: &str| with("attachments", file(content));
+    let (two, at) = (
+        json!("bob@b.example, carl@b.example"),
+        "attachments[0].content",
+    );
+    let name = json!("Shop, Inc. <ann@origin.example>");
+    vec![
+        (with("to", two), "to[0]", "Write a list"),
+        (with("from", name), "from", "Put the name in double quotes"),
+        (header("Message-ID"), "headers.Message-ID", "No JSON key"),
+        (header("Sender"), "headers.Sender", "No JSON key"),
+        (header("Reply-To"), "headers.Reply-To", "`reply_to`"),
+        (file("a-b_"), at, "write + and /"),
+        (file("abc"), at, "cut off"),
+    ]
+}
+
+#[test]
+fn what_is_wrong_is_said_in_the_words_of_json_and_mail() {
+    let scene = Scene::new();
+    let (server, web) = keeping(&scene);
+    let web = web.with_key(&server, "send", &[]);
+    let all = of_wrong_types().into_iter().chain(of_wrong_texts());
+    for (body, field, words) in all {
+        let answer = web.post(MESSAGES, "application/json", body.as_bytes());
+        let problem = answer.problem(400, "bad-field");
+        let said = format!("{} {}", problem["detail"], problem["remedy"]);
+        let at = problem["field"].as_str().unwrap();
+        assert!(at.starts_with(field), "{body}: {problem}");
+        assert!(said.contains(words), "{words}: {problem}");
+        for rust in ["i8", "map", "sequence", " at line ", "Invalid"] {
+            assert!(!said.contains(rust), "{problem}");
+        }
+    }
+    // What is past is now.
+    let past = with("send_at", json!("2020-01-01T00:00:00Z"));
+    let answer = web.post(MESSAGES, "application/json", past.as_bytes());
+    answer.expect(202);
+}
+
+#[test]
+fn a_connection_without_a_place_hears_so() {
+    let scene = Scene::new();
+    let config = scene.config().set("console.max_connections", 2);
+    let (_server, web) = Web::start(&scene, config);
+    // Who has been idle for long makes room, so the one that is held is always new.
+    let mut answer = None;
+    eventually("there is no place", SOON, || {
+        let held = std::net::TcpStream::connect(web.address()).unwrap();
+        answer = web.ask("GET", "/healthz", "", b"").ok();
+        drop(held);
+        answer.as_ref().is_some_and(|answer| answer.status == 503)
+    });
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    assert_eq!(answer.header("connection"), Some("close"));
+    answer.problem(503, "unavailable");
 }

@@ -279,3 +279,33 @@ fn a_mail_names_one_address_its_envelope_s_id_and_has_a_body() {
     let empty = json!({ "from": SENDER, "to": "a@b.example", "text": "" });
     shop.post_json(MESSAGES, &empty).expect(202);
 }
+
+#[test]
+fn a_key_gets_a_new_secret_without_an_outage_and_another_sees_its_mail() {
+    let scene = Scene::new();
+    let config = scene.config().set("outgoing.enabled", false);
+    let (server, web) = Web::start(&scene, config);
+    let old = key(&server, &web, "shop", "send");
+    let arguments = ["key", "add", "eye", "--scope", "read-own", "--for", "shop"];
+    let eye = web.with_secret(server.run(&arguments).trim());
+    let new = web.with_secret(server.run(&["key", "rotate", "shop"]).trim());
+    let mail = json!({ "from": SENDER, "to": "a@b.example", "text": "x" });
+    for web in [&old, &new] {
+        web.post_json(MESSAGES, &mail).expect(202);
+    }
+    let listed = server.run(&["key", "list"]);
+    assert!(
+        listed.contains("shop  send  two secrets are valid since 2"),
+        "{listed}"
+    );
+    assert!(listed.contains("eye  read-own  for shop\n"), "{listed}");
+    for web in [&old, &new, &eye] {
+        let queue = web.get("/api/v1/queue").expect(200).json();
+        assert_eq!(queue["count"], 2, "{queue}");
+    }
+    eye.post_json(MESSAGES, &mail).problem(403, "wrong-scope");
+    server.run(&["key", "rotate", "shop", "--finish"]);
+    old.post_json(MESSAGES, &mail).problem(401, "wrong-key");
+    new.post_json(MESSAGES, &mail).expect(202);
+    assert!(server.run(&["key", "list"]).contains("shop  send\n"));
+}

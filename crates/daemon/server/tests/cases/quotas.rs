@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use lab::{Client, Config, MxHost, Scratch, Sendoff};
 
+use serde_json::json;
+
 use crate::scene::{BINARY, SOON, Scene, eventually, log_lines};
 use crate::ways_in::{add_user, in_tls, with_tls};
+use crate::web::Web;
 
 /// As whom ann writes.
 const ANN: &str = "ann@sendoff.lab";
@@ -195,4 +198,34 @@ fn mail_that_is_refused_for_its_content_does_not_count() {
     }
     house.send(&server, 2);
     assert_eq!(house.left(&server), 0);
+}
+
+#[test]
+fn a_quota_that_is_used_up_says_by_http_after_how_many_seconds_there_is_room() {
+    let scene = Scene::new();
+    let config = scene
+        .config()
+        .set("outgoing.enabled", false)
+        .set("quota.user", lab::Value::from(["2/hour"]));
+    let (server, web) = Web::start(&scene, config);
+    let web = web.with_key(&server, "send", &[]);
+    let mail = json!({ "from": ANN, "to": TO, "text": "x" });
+    let url = "/api/v1/messages";
+    for _ in 0..2 {
+        web.post_json(url, &mail).expect(202);
+    }
+    let answer = web.post_json(url, &mail);
+    let after = answer.header("retry-after").map(str::to_owned);
+    let problem = answer.problem(429, "quota");
+    let seconds = problem["retry_after"].as_u64().expect("seconds");
+    assert_eq!(after, Some(seconds.to_string()));
+    assert!((3000..=3601).contains(&seconds), "{problem}");
+    let remedy = problem["remedy"].as_str().expect("a remedy");
+    assert!(!remedy.contains("moment"), "{remedy}");
+    // It is not refused for good: the request as a whole is none that must not be repeated.
+    let batch = json!({ "messages": [mail] });
+    let results = web.post_json("/api/v1/messages/batch", &batch).expect(200);
+    let result = results.json()["results"][0].clone();
+    assert_eq!(result["status"], 429, "{result}");
+    assert_eq!(result["problem"]["code"], "quota", "{result}");
 }

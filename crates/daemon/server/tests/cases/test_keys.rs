@@ -196,15 +196,19 @@ fn a_test_is_judged_as_every_mail() {
     let answer = trial.post_json(MESSAGES, &mail("a@other.example", "stop@there.example"));
     answer.problem(422, "refused");
     let answer = trial.post_json(MESSAGES, &mail("a@other.example", "bonced@sendoff.test"));
-    let id = text(&answer.expect(202).json(), "/id");
-    let failed = ["bonced@sendoff.test failed"];
-    eventually("it has failed", SOON, || {
-        standing(&status(&trial, &id)) == failed
-    });
-    let reply = text(&status(&trial, &id), "/recipients/0/reply");
+    let problem = answer.problem(422, "refused");
+    let refusal = text(&problem, "/recipients/0/refusal");
+    assert_eq!(refusal, "unknown-test-address", "{problem}");
+    let detail = text(&problem, "/detail");
     assert!(
-        reply.contains("delivered, deferred, failed, bounced, complained"),
-        "{reply}"
+        detail.contains("delivered, deferred, failed, bounced, complained"),
+        "{detail}"
+    );
+    let refused = server.cli(&["key", "add", "eye", "--scope", "read", "--test"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && said.contains("--scope send"),
+        "{said}"
     );
     assert!(
         server

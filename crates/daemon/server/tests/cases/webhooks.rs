@@ -772,7 +772,9 @@ fn a_webhook_is_tested_by_http() {
     assert_eq!(tested["taken"], true);
     assert_eq!(tested["text"], "well done");
     let example = all(&told.web.requests());
-    assert!(text(example.first().expect("an event"), "id").starts_with("test."));
+    let example = example.first().expect("an event");
+    assert!(text(example, "id").starts_with("test."));
+    assert_eq!(example["test"], true, "{example}");
     let sender = web.with_key(&server, "send", &[]);
     sender.get("/api/v1/webhooks").expect(403);
 }
@@ -838,9 +840,22 @@ fn events_are_listed_from_place_to_place_while_they_are_kept() {
         seen.extend(events.iter().map(|e| e["event"].clone()));
         seen.len() == 4
     });
-    // A place that no event can have is refused; the last one that could be is not.
-    let answer = reader.get("/api/v1/events?after=9223372036854775807");
-    assert_eq!(answer.json()["last"], json!(9_223_372_036_854_775_807_u64));
+    // A place that no event can have is refused, and so is one that none has had: the data was reset.
+    let own = web.with_key(&server, "read-own", &[]);
+    let last = reader.get("/api/v1/events").json()["last"].clone();
+    assert_eq!(last, json!(after));
+    let seen_by_own = own.get("/api/v1/events").json();
+    assert_eq!(seen_by_own["events"], json!([]));
+    assert_eq!(seen_by_own["last"], last, "it means the same for every key");
+    for key in [&reader, &own] {
+        let here = key.get(&format!("/api/v1/events?after={after}"));
+        assert_eq!(here.expect(200).json()["last"], last);
+        for beyond in [after + 1, 9_223_372_036_854_775_807] {
+            let answer = key.get(&format!("/api/v1/events?after={beyond}"));
+            let problem = answer.problem(409, "unknown-place");
+            assert!(problem["remedy"].as_str().unwrap().contains("after=0"));
+        }
+    }
     let answer = reader.get("/api/v1/events?after=9223372036854775808");
     answer.problem(400, "bad-field");
     let told = words(&seen);

@@ -146,7 +146,7 @@ impl Session {
         let charged = self.charged(envelope.reverse_path.as_ref());
         let more = outgoing(envelope) + 1;
         let usage = &self.policy.usage;
-        usage.check(now, &self.policy.quotas, &charged, more)
+        Ok(usage.check(now, &self.policy.quotas, &charged, more)?)
     }
 
     /// The recipient that RCPT names, after rewriting. Whether the client may send there is judged

@@ -207,7 +207,7 @@ fn a_mail_handed_in_whole_is_judged_recipient_by_recipient() {
     let codes: Vec<u16> = composed
         .recipients
         .iter()
-        .map(|r| r.as_ref().err().map_or(250, |reply| reply.code))
+        .map(|r| r.as_ref().err().map_or(250, |refusal| refusal.reply.code))
         .collect();
     assert_eq!(codes, [250, 550, 250, 250, 452]);
     let message = composed.message;
@@ -237,5 +237,5 @@ fn a_mail_handed_in_whole_is_judged_recipient_by_recipient() {
     assert!(text.ends_with("\r\n\r\nHi\r\n.\r\nthere\r\n"), "{text}");
     policy.limits.message_size = 10;
     let refused = policy.compose(submission(content), FixUps::ALL, id, now);
-    assert_eq!(refused.unwrap_err().code, 552);
+    assert_eq!(refused.unwrap_err().reply.code, 552);
 }

@@ -101,7 +101,7 @@ fn look(path: Option<&Path>, asked: &CheckArgs) -> Result<(Source, Vec<Finding>)
             }
         };
     }
-    let told = config::told(&judged.errors, asked.without_secrets);
+    let told = config::elsewhere::told(&judged.errors, asked.without_secrets);
     findings.extend(told.map(|error| source.error(error)));
     if let Some(config) = &judged.config {
         judge_config(config, asked, &source, &mut findings);

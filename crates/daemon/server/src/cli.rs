@@ -26,7 +26,8 @@ use arguments::{
     SiteCommand, Sort, SourceCommand, UserCommand,
 };
 
-use crate::config::{self, Config, ConfigError, Needs};
+use crate::config::elsewhere::Needs;
+use crate::config::{self, Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::started::Started;
 use crate::{ask, backup, check, demo, dkim, keys, logbook, run, sendmail, tools};

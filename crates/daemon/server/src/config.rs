@@ -11,7 +11,7 @@ pub(crate) mod console;
 pub(crate) mod descriptors;
 mod dkim;
 mod doubts;
-mod elsewhere;
+pub(crate) mod elsewhere;
 mod environment;
 mod error;
 mod include;
@@ -54,7 +54,6 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 pub(crate) use console::ConsoleSettings;
-pub(crate) use elsewhere::{Needs, told};
 pub(crate) use error::ConfigError;
 pub(crate) use named::Named;
 pub(crate) use paths::{PathSettings, SuppressionSettings};

@@ -18,7 +18,8 @@ use mail::{Address, Domain};
 use ops::{Order, Request, Selection, Verb};
 
 use crate::ask;
-use crate::config::{Config, Needs};
+use crate::config::Config;
+use crate::config::elsewhere::Needs;
 use crate::drops::{self, Asked, DepositError, Drop, Sender, To};
 use crate::own_mail;
 use options::{Mode, Options};

@@ -161,24 +161,14 @@ pub(crate) fn configuration(path: Option<&PathBuf>) -> Option<PathBuf> {
     }
 }
 
-/// The configuration, as far as a command needs it.
-pub(crate) fn load(path: Option<&PathBuf>, needs: Needs) -> Result<Config> {
+/// The configuration, as far as a command needs it, and what is wrong with the rest.
+pub(crate) fn load(path: Option<&PathBuf>, needs: Needs) -> Result<(Config, Option<ConfigError>)> {
     match configuration(path) {
-        Some(path) => {
-            let (config, fault) = Config::load_elsewhere(&path, needs)?;
-            if let Some(fault) = fault {
-                complain(&format!(
-                    "warning: {fault}. `sendoff check` shows everything that is wrong with the configuration; \
-                     the running server uses what it read before."
-                ));
-            }
-            Ok(config)
+        Some(path) => Ok(Config::load_elsewhere(&path, needs)?),
+        None => {
+            let base = Path::new("/etc/sendoff");
+            Ok((Config::parse("", Path::new(CONFIG), base)?, None))
         }
-        None => Ok(Config::parse(
-            "",
-            Path::new(CONFIG),
-            Path::new("/etc/sendoff"),
-        )?),
     }
 }
 
@@ -224,7 +214,14 @@ fn carry_out(cli: Cli) -> Result<()> {
     if let Command::Reload = &cli.command {
         return reload(cli.config.as_ref(), json);
     }
-    let config = load(cli.config.as_ref(), cli.command.needs())?;
+    let (config, fault) = load(cli.config.as_ref(), cli.command.needs())?;
+    // A program reads what it asked for, and nothing else.
+    if let Some(fault) = fault.filter(|_| !json) {
+        complain(&format!(
+            "warning: {fault}. `sendoff check` shows everything that is wrong with the configuration; the running \
+             server uses what it read before."
+        ));
+    }
     match cli.command {
         Command::Serve => {
             // Before there are threads: each has rights of its own.

@@ -128,7 +128,7 @@ fn queue(named: Option<&Path>) -> Result<(), Failure> {
         offset: 0,
     };
     let path = named.map(Path::to_owned);
-    let config = crate::cli::load(path.as_ref(), Needs::Places);
+    let config = crate::cli::load(path.as_ref(), Needs::Places).map(|(config, _)| config);
     let beside_drops = || Some(drop_dir_of_environment()?.parent()?.to_owned());
     let data_dir = match (&config, named) {
         (_, Some(_)) => None,
@@ -148,6 +148,7 @@ fn queue(named: Option<&Path>) -> Result<(), Failure> {
 fn ask(config: Option<&Path>, request: &Request) -> Result<(), Failure> {
     let path = config.map(Path::to_owned);
     let config = crate::cli::load(path.as_ref(), Needs::Places)
+        .map(|(config, _)| config)
         .map_err(|error| Failure::new(code::CONFIG, format!("{error:#}")))?;
     ask::show(&config, request, false)
         .map_err(|error| Failure::new(code::UNAVAILABLE, format!("{error:#}")))
@@ -168,7 +169,10 @@ struct Settings {
 impl Settings {
     fn find(options: &Options, named: Option<&Path>) -> Result<Self, Failure> {
         let path = named.map(Path::to_owned);
-        let config = match (crate::cli::load(path.as_ref(), Needs::Places), named) {
+        let config = match (
+            crate::cli::load(path.as_ref(), Needs::Places).map(|(config, _)| config),
+            named,
+        ) {
             (Ok(config), _) => Some(config),
             (Err(_), None) => None,
             (Err(error), Some(_)) => {

@@ -63,9 +63,12 @@ fn errors_are_json_where_json_is_asked_for() {
     assert_eq!(code, Some(3));
     assert!(error.starts_with("no server answers at "), "{error}");
     server.reconfigure(|config| config.set("log.format", "xml"));
-    let (code, error) = failed(&server, &["queue", "list"]);
+    let (code, error) = failed(&server, &["dns", "list"]);
     assert_eq!(code, Some(2));
     assert!(error.contains("log.format"), "{error}");
+    // What asks the server needs to know where it is, and no more.
+    let (code, _) = failed(&server, &["queue", "list"]);
+    assert_eq!(code, Some(3));
 }
 
 #[test]

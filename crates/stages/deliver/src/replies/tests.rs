@@ -310,6 +310,17 @@ fn an_administrator_adds_replaces_and_switches_off() {
 }
 
 #[test]
+fn what_an_administrator_ends_is_not_about_tls() {
+    let reply = Reply::own(
+        mail::EnhancedCode::new(5, 7, 0),
+        "given up by an administrator",
+    );
+    let built_in = ReplyBook::built_in().unwrap().rules;
+    let book = ReplyBook::new(Vec::new(), built_in, &[]);
+    assert_ne!(book.classify(&reply, None).kind, Tls);
+}
+
+#[test]
 fn a_file_that_says_what_cannot_be_is_refused_where_it_says_so() {
     let rule = "[[rule]]\nid = \"a\"\nkind = \"policy\"\n";
     let cases = [

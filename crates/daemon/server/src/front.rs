@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use intake::{Busy, LoginVerdict, Near, NoKeys, Request, Session, Tls};
-use net::{Full, Hold, Holder, Link, Origin, Place, Room, Standing, Stream, Turn};
+use intake::{LoginVerdict, Near, NoKeys, Request, Session, Tls};
+use net::{Hold, Holder, Link, Origin, Place, Room, Standing, Stream, Turn};
 use smtp::sasl::{Evidence, Keys, Login};
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,7 @@ use crate::hand_in::accept;
 use crate::listening::Spot;
 use crate::shared::{Figures, Shared};
 use crate::users::UsersError;
-use crate::{floods, local, quotas};
+use crate::{busy, floods, local, quotas};
 
 /// How long a proxy may take to name its client.
 const PROXY_WAIT: Duration = Duration::from_secs(10);
@@ -32,7 +31,7 @@ const WAIT_NOTICED: Duration = Duration::from_millis(100);
 /// Where places are scarce, who comes has so long to log in.
 const KNOWN_WITHIN: Duration = Duration::from_secs(20);
 /// How long who is sent away for another may take to hear it, ...
-const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+pub(crate) const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 /// ... and who is told the end of its session for another reason.
 const CLOSING_MAX: Duration = Duration::from_secs(30);
 /// Said to who is sent away for another.
@@ -163,32 +162,11 @@ async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, sp
         Err(full) => {
             // To be told takes a descriptor: beyond some, the connection only ends.
             if shared.turned_away.fetch_add(1, Ordering::Relaxed) < TURNED_AWAY_MAX {
-                turn_away(shared, stream, peer, full).await;
+                busy::turn_away(shared, stream, peer, full).await;
             }
             shared.turned_away.fetch_sub(1, Ordering::Relaxed);
         }
     }
-}
-
-async fn turn_away(shared: &Shared, mut stream: TcpStream, peer: SocketAddr, full: Full) {
-    let (busy, why) = match full {
-        Full::All => (
-            Busy::All,
-            "too many connections in all (intake.max_connections)",
-        ),
-        Full::Source => (
-            Busy::Source,
-            "too many connections from one address (intake.max_connections_per_source)",
-        ),
-        Full::Network => (
-            Busy::Network,
-            "too many connections from one network (intake.max_connections_per_network)",
-        ),
-    };
-    floods::tell(shared, peer.ip(), "turned-away", &[("why", Some(why))]);
-    let text = intake::busy(shared.settings().config.hostname.as_str(), busy);
-    // Whether the client reads it is its own affair.
-    drop(tokio::time::timeout(LAST_WORDS_MAX, stream.write_all(&text)).await);
 }
 
 /// Whether an address is this computer's: such can be bound. Where the kernel lets any be bound, everybody

@@ -8,6 +8,7 @@ mod backup;
 mod batch_guard;
 mod binary;
 mod bounces;
+mod busy;
 mod check;
 mod cli;
 mod clock;

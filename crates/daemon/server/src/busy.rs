@@ -1,0 +1,39 @@
+//! What clients hear for whom there is no place.
+
+use std::net::SocketAddr;
+
+use intake::Busy;
+use net::Full;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::floods;
+use crate::front::LAST_WORDS_MAX;
+use crate::shared::Shared;
+
+/// Tells a client that there are too many, and ends its connection.
+pub(crate) async fn turn_away(
+    shared: &Shared,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    full: Full,
+) {
+    let (busy, why) = match full {
+        Full::All => (
+            Busy::All,
+            "too many connections in all (intake.max_connections)",
+        ),
+        Full::Source => (
+            Busy::Source,
+            "too many connections from one address (intake.max_connections_per_source)",
+        ),
+        Full::Network => (
+            Busy::Network,
+            "too many connections from one network (intake.max_connections_per_network)",
+        ),
+    };
+    floods::tell(shared, peer.ip(), "turned-away", &[("why", Some(why))]);
+    let text = intake::busy(shared.settings().config.hostname.as_str(), busy);
+    // Whether the client reads it is its own affair.
+    drop(tokio::time::timeout(LAST_WORDS_MAX, stream.write_all(&text)).await);
+}

@@ -9,7 +9,7 @@ use intake::{LoginVerdict, Near, NoKeys, Request, Session, Tls};
 use net::{Hold, Holder, Link, Origin, Place, Room, Standing, Stream, Turn};
 use smtp::sasl::{Evidence, Keys, Login};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +38,8 @@ const CLOSING_MAX: Duration = Duration::from_secs(30);
 const MADE_ROOM: &str = "there are too many connections, and yours was idle";
 /// Clients that are told at once that there are too many.
 const TURNED_AWAY_MAX: usize = 16;
+/// Connections of a listener that were accepted and have neither a place nor been turned away: each has a descriptor.
+const UNDECIDED_MAX: usize = 16;
 /// How often trouble with accepting is told.
 const TROUBLE_TOLD: Duration = Duration::from_secs(60);
 /// The pause after an error of accepting, such as having no file descriptors left.
@@ -95,7 +97,9 @@ pub(crate) async fn listen(shared: Arc<Shared>, way_in: WayIn, tasks: TaskTracke
         close,
     } = way_in;
     let mut told: Option<Instant> = None;
+    let undecided = Arc::new(Semaphore::new(UNDECIDED_MAX));
     loop {
+        let turn = Arc::clone(&undecided).acquire_owned().await;
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(connection) => connection,
@@ -114,12 +118,27 @@ pub(crate) async fn listen(shared: Arc<Shared>, way_in: WayIn, tasks: TaskTracke
         };
         Figures::count(&shared.figures.connections_in);
         let shared = Arc::clone(&shared);
-        tasks.spawn(async move { admit(&shared, stream, peer, spot).await });
+        tasks.spawn(async move { admit(&shared, stream, peer, spot, turn.ok()).await });
     }
 }
 
+/// The client that a proxy names. It takes its time, and others come meanwhile.
+async fn named(
+    stream: &mut TcpStream,
+    turn: Option<OwnedSemaphorePermit>,
+) -> Result<Option<SocketAddr>, String> {
+    drop(turn);
+    net::proxied(stream, PROXY_WAIT).await
+}
+
 /// Lets a client in, or turns it away. One that comes by a proxy counts under its own address.
-async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, spot: Spot) {
+async fn admit(
+    shared: &Arc<Shared>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    spot: Spot,
+    mut turn: Option<OwnedSemaphorePermit>,
+) {
     let settings = shared.settings();
     let listener = settings.listener(spot).map(|(_, listener)| listener);
     let by_proxy = listener.is_some_and(|l| l.is_proxy(peer.ip()));
@@ -130,7 +149,7 @@ async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, sp
     };
     let peer = match by_proxy {
         false => peer,
-        true => match net::proxied(&mut stream, PROXY_WAIT).await {
+        true => match named(&mut stream, turn.take()).await {
             // A client that its proxy does not name is nobody: not the proxy, which may be in a
             // trusted network.
             Ok(client) => client.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
@@ -146,6 +165,7 @@ async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, sp
     drop(settings);
     match shared.places.enter(peer.ip(), standing, &room) {
         Ok(place) => {
+            drop(turn);
             let must_hurry = place.is_crowded() && standing == Standing::Stranger;
             let known_by = must_hurry.then(|| Instant::now() + KNOWN_WITHIN);
             let guest = Guest {
@@ -160,6 +180,7 @@ async fn admit(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, sp
             serve(shared, stream, &guest, spot).await;
         }
         Err(full) => {
+            drop(turn);
             // To be told takes a descriptor: beyond some, the connection only ends.
             if shared.turned_away.fetch_add(1, Ordering::Relaxed) < TURNED_AWAY_MAX {
                 busy::turn_away(shared, stream, peer, full).await;

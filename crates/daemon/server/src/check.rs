@@ -15,7 +15,7 @@ use clap::Args;
 
 use crate::cli::{self, Ends, print};
 use crate::config::judged::{Judged, judge, judge_texts};
-use crate::config::{self, Config, ConfigError, Texts};
+use crate::config::{Config, ConfigError, Texts};
 use crate::doubts::{self, Doubt};
 use crate::{rights, run, webhooks};
 
@@ -101,8 +101,7 @@ fn look(path: Option<&Path>, asked: &CheckArgs) -> Result<(Source, Vec<Finding>)
             }
         };
     }
-    let told = config::elsewhere::told(&judged.errors, asked.without_secrets);
-    findings.extend(told.map(|error| source.error(error)));
+    findings.extend(judged.errors.iter().map(|error| source.error(error)));
     if let Some(config) = &judged.config {
         judge_config(config, asked, &source, &mut findings);
     }

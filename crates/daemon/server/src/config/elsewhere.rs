@@ -44,7 +44,8 @@ impl Config {
             result => return result.map(|config| (config, None)),
         };
         let base = path.parent().map(Path::to_owned).unwrap_or_default();
-        let judged = judge_texts(&Texts::read(path)?, &base, false);
+        let texts = Texts::read(path)?;
+        let judged = judge_texts(&texts, &base, false);
         let needed: &[&str] = match needs {
             Needs::Server => &["data_dir"],
             Needs::Everything | Needs::Places => &NEEDED,
@@ -55,7 +56,7 @@ impl Config {
         }
         let mut config = match judged.config {
             Some(config) => config,
-            None if needs == Needs::Server => Self {
+            None if needs == Needs::Server && texts.says_where_the_data_is() => Self {
                 data_dir: judged.data_dir,
                 ..Self::parse("", path, &base)?
             },
@@ -63,24 +64,7 @@ impl Config {
         };
         config.path = Some(path.to_owned());
         descriptors::bound(&mut config, descriptors::limit());
-        let fault = told(&judged.errors, true).next().cloned();
+        let fault = judged.errors.into_iter().find(|error| !error.is_unset());
         Ok((config, fault))
     }
-}
-
-/// The errors that are worth a word: not those of values that come from elsewhere, and not what these values' neighbours
-/// seem to lack.
-pub(crate) fn told(
-    errors: &[ConfigError],
-    without_unset: bool,
-) -> impl Iterator<Item = &ConfigError> {
-    let section = |key: &str| key.rsplit_once('.').map(|(section, _)| section.to_owned());
-    let unset = errors.iter().filter(|error| error.is_unset());
-    let sections: Vec<String> = unset.filter_map(|error| section(error.key()?)).collect();
-    errors.iter().filter(move |error| match error.is_unset() {
-        true => !without_unset,
-        false => !error
-            .key()
-            .is_some_and(|key| sections.iter().any(|of| key.starts_with(of.as_str()))),
-    })
 }

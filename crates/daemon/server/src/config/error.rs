@@ -28,15 +28,30 @@ pub(crate) enum ConfigError {
         key: Option<String>,
         /// With the key.
         message: String,
-        /// A variable of the environment is not set, and nothing else is wrong.
-        is_unset: bool,
+        fault: Fault,
     },
+}
+
+/// What is wrong, as far as it matters to whoever judges a whole configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A variable of the environment is not set, and nothing else is wrong.
+    Unset,
+    /// There is no such key, whatever else the section has.
+    UnknownKey,
+    Other,
 }
 
 impl ConfigError {
     /// Whether it is only that a variable of the environment is not set.
     pub(crate) const fn is_unset(&self) -> bool {
-        matches!(self, Self::Wrong { is_unset: true, .. })
+        matches!(
+            self,
+            Self::Wrong {
+                fault: Fault::Unset,
+                ..
+            }
+        )
     }
 
     /// The whole name of the key that it is about.
@@ -119,10 +134,16 @@ impl<'a> Place<'a> {
 
     /// Something wrong at this part of the text.
     pub(crate) fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
-        self.error(span, None, message.into())
+        self.error(span, None, message.into(), Fault::Other)
     }
 
-    fn error(&self, span: Range<usize>, key: Option<&str>, message: String) -> ConfigError {
+    fn error(
+        &self,
+        span: Range<usize>,
+        key: Option<&str>,
+        message: String,
+        fault: Fault,
+    ) -> ConfigError {
         let spot = self.spot(span.start);
         ConfigError::Wrong {
             path: spot.path,
@@ -130,30 +151,26 @@ impl<'a> Place<'a> {
             span,
             key: key.map(str::to_owned),
             message,
-            is_unset: false,
+            fault,
         }
     }
 
     /// Something wrong with a key in a value.
     pub(crate) fn key(&self, span: Range<usize>, key: &str, why: impl fmt::Display) -> ConfigError {
-        self.error(span, Some(key), format!("{key}: {why}"))
+        self.error(span, Some(key), format!("{key}: {why}"), Fault::Other)
     }
 
     /// A variable of the environment that a value needs, and that is not set.
     pub(crate) fn unset(&self, span: Range<usize>, key: &str, variable: &str) -> ConfigError {
         let why = format!(
-            "the environment variable {variable} is not set: set it where the server is started, or write $${{ for \
-             the characters ${{"
+            "{key}: the environment variable {variable} is not set: set it where the server is started, or write $${{ \
+             for the characters ${{"
         );
-        let mut error = self.key(span, key, why);
-        if let ConfigError::Wrong { is_unset, .. } = &mut error {
-            *is_unset = true;
-        }
-        error
+        self.error(span, Some(key), why, Fault::Unset)
     }
 
     /// A key that is not known.
     pub(crate) fn unknown(&self, span: Range<usize>, key: &str, message: String) -> ConfigError {
-        self.error(span, Some(key), message)
+        self.error(span, Some(key), message, Fault::UnknownKey)
     }
 }

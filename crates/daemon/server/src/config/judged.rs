@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub(crate) use super::error::Spot;
-use super::error::{ConfigError, Place};
+use super::error::{ConfigError, Fault, Place};
 use super::named::Named;
 use super::texts::{Texts, whole};
 use super::{Config, state};
@@ -30,7 +30,8 @@ pub(crate) struct Judged {
     pub(crate) lines: BTreeMap<String, Spot>,
 }
 
-/// Judges the text of a configuration. Files with secrets that are not there are no error with `without_secrets`.
+/// Judges the text of a configuration. Files with secrets that are not there, and variables that are not set, are no error
+/// with `without_secrets`.
 pub(crate) fn judge(text: &str, path: &Path, base: &Path, without_secrets: bool) -> Judged {
     judge_texts(&Texts::of(text, path), base, without_secrets)
 }
@@ -96,7 +97,8 @@ pub(crate) fn judge_texts(texts: &Texts, base: &Path, without_secrets: bool) -> 
         }
     }
     if without_secrets {
-        judged.errors.retain(|error| !work.is_absent_secret(error));
+        let is_elsewhere = |error: &ConfigError| error.is_unset() || work.is_absent_secret(error);
+        judged.errors.retain(|error| !is_elsewhere(error));
     }
     judged.errors.sort_by_key(|error| match error {
         ConfigError::Wrong { span, .. } => span.start,
@@ -158,7 +160,11 @@ impl Work<'_> {
     /// Whether an error is only there because something was taken out, or is excused.
     fn is_excused(&self, error: &ConfigError) -> bool {
         let ConfigError::Wrong {
-            key, message, span, ..
+            key,
+            message,
+            span,
+            fault,
+            ..
         } = error
         else {
             return false;
@@ -174,10 +180,11 @@ impl Work<'_> {
         // It is said of a section that it lacks a key.
         let mut removed = self.removed.iter();
         let is_gone = removed.any(|r| Some(&r.key) == key.as_ref() && r.section == way);
-        // What quotes a value is about that value.
-        is_gone
-            || (!text.starts_with('`') && self.follows(text, &section))
-            || self.is_absent_secret(error)
+        // What quotes a value is about that value, and a key that is not known lists all that are.
+        let is_own = text.starts_with('`') || *fault == Fault::UnknownKey;
+        // The way may end at a section, which lacks what was taken out of it.
+        let follows = || self.follows(text, &section) || self.follows(text, &way);
+        is_gone || (!is_own && follows()) || self.is_absent_secret(error)
     }
 
     /// Whether a sentence is about a key that was taken out: by its whole name, or by its own in the same section.

@@ -92,6 +92,12 @@ impl Texts {
         }
     }
 
+    /// Whether `data_dir` can be read where it is written at all: what is no TOML may hide it.
+    pub(super) fn says_where_the_data_is(&self) -> bool {
+        const KEY: &str = "data_dir";
+        self.parsed().table.get_ref().contains_key(KEY) || !self.all.contains(KEY)
+    }
+
     /// The files that are included, and where others may be.
     pub(super) fn included(&self) -> Included {
         Included {

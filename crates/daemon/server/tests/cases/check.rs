@@ -541,3 +541,40 @@ fn a_broken_file_keeps_nobody_from_asking_the_server() {
         assert_eq!(code, lists, "{said}{warned}");
     }
 }
+
+/// Beside a value that is not set here, what is really wrong is found, and nothing that only seems to be.
+#[test]
+fn beside_a_variable_that_is_not_set_real_mistakes_are_found() {
+    let file = File::new(&format!(
+        "{GOOD}mode = \"relay\"\n[outgoing.relay]\nhost = \"relay.example\"\n\
+         username = \"${{SENDOFF_UNSET}}\"\npassword = \"x\"\nprot = 587\n"
+    ));
+    let keys = |more: &[&str]| {
+        let (_, found) = file.findings(more);
+        let key = |finding: &Value| finding["key"].as_str().map(str::to_owned);
+        found.iter().filter_map(key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&["--without-secrets"]), ["outgoing.relay.prot"]);
+    let both = ["outgoing.relay.username", "outgoing.relay.prot"];
+    assert_eq!(keys(&[]), both);
+}
+
+/// Nobody is sent to another server because a mistake hides where the own one is.
+#[test]
+fn what_hides_the_data_directory_keeps_commands_from_asking() {
+    let scene = Scene::new();
+    let server = Sendoff::start(BINARY, scene.config());
+    let file = server.config_file();
+    let good = fs::read_to_string(&file).expect("a file");
+    let line = good.lines().find(|line| line.starts_with("data_dir"));
+    let line = line.expect("it says where the data is");
+    for broken in [
+        good.replace(line, line.trim_end_matches('"')),
+        good.replace(line, &format!("postmaster = \"\"\"\n{line}")),
+    ] {
+        fs::write(&file, &broken).expect("a file");
+        let output = server.cli(&["health"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{broken}\n{said}");
+    }
+}

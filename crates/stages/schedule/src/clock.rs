@@ -33,14 +33,19 @@ impl Scheduler {
                 let policy = self.domains.get(domain as usize).map(|d| &d.policy);
                 policy.map_or(LEAST, |policy| policy.plan.longest())
             });
+            let as_before = |due: Timestamp| match due > now + planned {
+                true => (due - by).clamp(now, now + planned.max(LEAST)),
+                false => due,
+            };
             if let Some(entry) = self.entries.get_mut(slot) {
                 if entry.accepted > now {
                     entry.accepted = (entry.accepted - by).min(now);
                 }
-                if !entry.has(FUTURE) && entry.due > now + planned {
-                    entry.due = (entry.due - by).clamp(now, now + planned.max(LEAST));
+                if !entry.has(FUTURE) {
+                    entry.due = as_before(entry.due);
                 }
             }
+            self.entries.plan_otherwise(slot, as_before);
         }
         for (_, site) in &mut self.sites {
             site.patient_since = None;

@@ -256,6 +256,16 @@ impl Entries {
         self.planned.insert(key, due);
     }
 
+    /// Moves the time at which an entry would be tried by its plan, where it is tried besides.
+    pub(crate) fn plan_otherwise(&mut self, slot: Slot, to: impl Fn(Timestamp) -> Timestamp) {
+        let Some(key) = self.get(slot).filter(|e| e.has(EXTRA)).map(Entry::key) else {
+            return;
+        };
+        if let Some(due) = self.planned.get_mut(&key) {
+            *due = to(*due);
+        }
+    }
+
     /// When an entry would be tried by its plan, where the attempt that has ended was besides it.
     pub(crate) fn take_planned(&mut self, slot: Slot, now: Timestamp) -> Option<Timestamp> {
         let entry = self.get_mut(slot).filter(|entry| entry.has(EXTRA))?;

@@ -1136,6 +1136,21 @@ fn a_clock_that_is_set_back_strands_nothing() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_strands_nothing_that_somebody_wants_tried_now() {
+    let day = Duration::from_secs(86_400);
+    let mut w = World::default_plan();
+    w.site("x.example", deferring);
+    let id = w.mail("u", "x.example", 1);
+    w.run_for(minutes(1));
+    let key = RecipientKey { id, recipient: 0 };
+    w.scheduler.retry(w.now, key, w.now).unwrap();
+    w.now = w.now - day;
+    w.scheduler.clock_set_back(w.now, day);
+    w.run_for(minutes(60));
+    assert_eq!(w.finals(), [(Outcome::Failed, 6)]);
+}
+
+#[test]
 fn what_a_submitter_asked_for_stays_when_the_clock_is_set_back() {
     let mut world = World::default_plan();
     world.site("x.example", good);

@@ -103,6 +103,19 @@ struct Before {
 }
 
 impl Key {
+    /// One that sends as anybody.
+    fn new(name: &str, digest: String, scopes: Vec<Scope>) -> Self {
+        Self {
+            name: name.to_owned(),
+            digest,
+            scopes,
+            test: false,
+            senders: Vec::new(),
+            of: None,
+            before: None,
+        }
+    }
+
     /// Since when it has two secrets that are valid; `None`: it has one.
     #[must_use]
     pub fn rotating_since(&self) -> Option<&str> {
@@ -234,7 +247,12 @@ impl KeysFile {
     ) -> Result<String, KeysError> {
         self.check_new(name, &scopes, &senders, test)?;
         let secret = new_secret()?;
-        self.push(name, scopes, senders, test, digest_of(&secret))?;
+        let key = Key::new(name, digest_of(&secret), scopes);
+        self.push(Key {
+            senders,
+            test,
+            ..key
+        })?;
         Ok(secret)
     }
 
@@ -252,8 +270,12 @@ impl KeysFile {
     ) -> Result<(), KeysError> {
         self.check_new(name, &scopes, &senders, test)?;
         check_digest(hash).map_err(|why| KeysError::Wrong(why.to_owned()))?;
-        let hash = hash.to_owned();
-        self.push(name, scopes, senders, test, hash)
+        let key = Key::new(name, hash.to_owned(), scopes);
+        self.push(Key {
+            senders,
+            test,
+            ..key
+        })
     }
 
     /// What is wrong with the file, for somebody who wrote it by hand or deploys it.
@@ -273,23 +295,8 @@ impl KeysFile {
         Ok(())
     }
 
-    fn push(
-        &mut self,
-        name: &str,
-        scopes: Vec<Scope>,
-        senders: Vec<String>,
-        test: bool,
-        digest: String,
-    ) -> Result<(), KeysError> {
-        self.text.key.push(Key {
-            name: name.to_owned(),
-            digest,
-            scopes,
-            test,
-            senders,
-            of: None,
-            before: None,
-        });
+    fn push(&mut self, key: Key) -> Result<(), KeysError> {
+        self.text.key.push(key);
         self.save()
     }
 
@@ -337,16 +344,11 @@ impl KeysFile {
         self.check_new(name, &[Scope::ReadOwn], &[], false)?;
         self.find(of)?;
         let secret = new_secret()?;
-        self.text.key.push(Key {
-            name: name.to_owned(),
-            digest: digest_of(&secret),
-            scopes: vec![Scope::ReadOwn],
-            test: false,
-            senders: Vec::new(),
+        let key = Key::new(name, digest_of(&secret), vec![Scope::ReadOwn]);
+        self.push(Key {
             of: Some(of.to_owned()),
-            before: None,
-        });
-        self.save()?;
+            ..key
+        })?;
         Ok(secret)
     }
 
@@ -396,7 +398,9 @@ impl KeysFile {
     /// When there is no such key, or the file cannot be written.
     pub fn finish(&mut self, name: &str) -> Result<bool, KeysError> {
         let had = self.find(name)?.before.take().is_some();
-        self.save()?;
+        if had {
+            self.save()?;
+        }
         Ok(had)
     }
 

@@ -10,8 +10,9 @@ use tokio::sync::Semaphore;
 
 use crate::problem::Problem;
 
-/// So many hear it at the same time; further ones are only closed.
-const AT_ONCE: usize = 64;
+/// So many hear it at the same time, as each has a descriptor beyond those of `console.max_connections`; further ones are
+/// only closed.
+const AT_ONCE: usize = 16;
 /// How long a connection is heard after its answer: closed at once, it could lose the answer to a request that is on
 /// its way.
 const HEARD: Duration = Duration::from_millis(500);

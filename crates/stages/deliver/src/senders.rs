@@ -147,10 +147,11 @@ impl SenderRules {
 
     /// Whether a rule is about an address of this domain, or of any of this server's names.
     #[must_use]
-    pub fn name_any(&self, domain: &str) -> bool {
+    pub fn name_any(&self, domain: &Domain) -> bool {
+        let domain = a_label(domain);
         self.rules.iter().any(|rule| match &rule.matching {
-            Matching::Address(_, own) | Matching::Domain(own) => own.as_str() == domain,
-            Matching::Below(parent) => domain.ends_with(&format!(".{parent}")),
+            Matching::Address(_, own) | Matching::Domain(own) => *own == domain,
+            Matching::Below(parent) => below(&domain, parent),
             Matching::Local(_) => true,
         })
     }
@@ -253,6 +254,19 @@ mod tests {
             }
             list.reverse();
         }
+    }
+
+    #[test]
+    fn a_rule_is_about_a_domain_however_that_is_written() {
+        let rules = rules(&[
+            ("a@one.lan", "x@p.example"),
+            ("@m\u{fc}ller.lan", "x@p.example"),
+            ("@.deep.lan", "x@p.example"),
+        ]);
+        let is_named = |domain: &str| rules.name_any(&domain.parse().unwrap());
+        assert!(is_named("ONE.lan") && is_named("x.deep.lan"));
+        assert!(is_named("m\u{fc}ller.lan") && is_named("xn--mller-kva.lan"));
+        assert!(!is_named("deep.lan") && !is_named("notdeep.lan"));
     }
 
     #[test]

@@ -59,12 +59,21 @@ impl Keyring {
     /// whose keys are for subdomains too.
     #[must_use]
     pub fn of(&self, author: &Domain, now: Timestamp) -> Vec<Arc<Signer>> {
+        self.nearest(author, |signer| signer.is_in_force(now))
+    }
+
+    /// Whether any key is for an author's domain, at whatever time.
+    #[must_use]
+    pub fn covers(&self, author: &Domain) -> bool {
+        !self.nearest(author, |_| true).is_empty()
+    }
+
+    fn nearest(&self, author: &Domain, counts: impl Fn(&Signer) -> bool) -> Vec<Arc<Signer>> {
         let own = author.to_ascii().unwrap_or_else(|| author.clone());
         let mut domain = Some(own.clone());
         while let Some(at) = domain {
-            let fits = |s: &&Arc<Signer>| {
-                s.domain == at && (s.subdomains || at == own) && s.is_in_force(now)
-            };
+            let fits =
+                |s: &&Arc<Signer>| s.domain == at && (s.subdomains || at == own) && counts(s);
             let found: Vec<_> = self.0.iter().filter(fits).cloned().collect();
             if !found.is_empty() {
                 return found;
@@ -169,6 +178,10 @@ mod tests {
         assert_eq!(of(&ring, "b\u{fc}cher.example", 0), ["b"]);
         assert!(of(&ring, "notexample.com", 0).is_empty());
         assert!(of(&ring, "com", 0).is_empty());
+        let covers = |domain: &str| ring.covers(&Domain::parse(domain).unwrap());
+        assert!(covers("mail.example.com") && covers("a.example.com"));
+        assert!(covers("b\u{fc}cher.example") && !covers("a.xn--bcher-kva.example"));
+        assert!(!covers("notexample.com") && !covers("com"));
         assert!(ring.find("EXAMPLE.com", "Sub").is_some());
         assert!(ring.find("example.com", "own").is_none());
     }

@@ -4,16 +4,22 @@ use route::Mode;
 
 use super::{Config, LocalStore, raw};
 
+#[derive(Default)]
+struct Doubts(Vec<String>);
+
+impl Doubts {
+    fn add(&mut self, applies: bool, what: String) {
+        if applies {
+            self.0.push(what);
+        }
+    }
+}
+
 /// The doubts about this configuration.
 pub(super) fn of(config: &Config, has_via_smtp: bool) -> Vec<String> {
-    let mut doubts = Vec::new();
-    let mut doubt = |applies: bool, what: String| {
-        if applies {
-            doubts.push(what);
-        }
-    };
+    let mut doubts = Doubts::default();
     let name = config.hostname.as_str();
-    doubt(
+    doubts.add(
         !name.contains('.') && !name.starts_with('['),
         format!(
             "hostname is {name}, which is not a full domain name: many servers refuse mail from it; set hostname \
@@ -22,20 +28,20 @@ pub(super) fn of(config: &Config, has_via_smtp: bool) -> Vec<String> {
     );
     let relay = config.outgoing.relay.as_ref();
     match &config.routing.mode {
-        Mode::Independent => doubt(
+        Mode::Independent => doubts.add(
             relay.is_some_and(|relay| relay.preset.is_none()),
             "[outgoing.relay] is filled in, but mail goes directly to its recipients' servers: add mode = \"relay\" \
              to [outgoing] to use the relay"
                 .to_owned(),
         ),
         Mode::Relay(targets) => {
-            doubt(
+            doubts.add(
                 has_via_smtp,
                 "via_smtp in [[domain]] has no effect with outgoing.mode = \"relay\": everything goes to the relay"
                     .to_owned(),
             );
             let by_starttls = relay.is_some_and(|relay| relay.tls != deliver::TlsMode::Implicit);
-            doubt(
+            doubts.add(
                 by_starttls && targets.iter().any(|target| target.port == 465),
                 "the relay's port is 465, which uses implicit TLS: set outgoing.relay.tls = \"implicit\", or use \
                  port 587"
@@ -49,33 +55,27 @@ pub(super) fn of(config: &Config, has_via_smtp: bool) -> Vec<String> {
         .domains()
         .map(mail::Domain::as_str)
         .collect();
-    doubt(
+    doubts.add(
         !local.is_empty() && config.local == LocalStore::None,
         format!(
             "mail for {} is refused: local.domains contains it, but local.deliver is not set",
             local.join(", ")
         ),
     );
-    doubts.extend(of_mail_from_here(config));
-    doubts
+    of_mail_from_here(config, &mut doubts);
+    doubts.0
 }
 
 /// Doubts about local mail, and mail of this server's own.
-fn of_mail_from_here(config: &Config) -> Vec<String> {
-    let mut doubts = Vec::new();
-    let mut doubt = |applies: bool, what: String| {
-        if applies {
-            doubts.push(what);
-        }
-    };
+fn of_mail_from_here(config: &Config, doubts: &mut Doubts) {
     let name = config.hostname.as_str();
-    doubt(
+    doubts.add(
         can_make_mailboxes(config),
         "every name at a local domain is taken and gets a Maildir of its own, also from outside and also a misspelled \
          one (local.create is true): set local.create = false and make the mailboxes"
             .to_owned(),
     );
-    doubt(
+    doubts.add(
         is_unsigned_here(config),
         format!(
             "no [[dkim]] key signs for {name}, so reports of this server and mail of its own users (root) are not \
@@ -83,14 +83,13 @@ fn of_mail_from_here(config: &Config) -> Vec<String> {
         ),
     );
     let senders = &config.senders;
-    doubt(
-        config.outgoing.relay.is_some() && !senders.is_empty() && !senders.name_any(name),
+    doubts.add(
+        config.outgoing.relay.is_some() && !senders.is_empty() && !senders.name_any(&config.hostname),
         format!(
             "no [[sender]] rule is about {name}, which mail of this computer's users (root) comes from: the relay may \
              refuse it; add a rule with match = \"@{name}\""
         ),
     );
-    doubts
 }
 
 /// What this server might have besides.
@@ -110,12 +109,7 @@ pub(super) fn proposals(config: &Config) -> Vec<String> {
 
 /// Whether mail is signed, and what comes from this server itself is not.
 fn is_unsigned_here(config: &Config) -> bool {
-    let name = &config.hostname;
-    let covers = |signer: &std::sync::Arc<sign::Signer>| {
-        let below = format!(".{}", signer.domain);
-        *name == signer.domain || (signer.subdomains && name.as_str().ends_with(&below))
-    };
-    !config.dkim.is_empty() && !config.dkim.signers().any(covers)
+    !config.dkim.is_empty() && !config.dkim.covers(&config.hostname)
 }
 
 /// Whether strangers can have mailboxes made: Maildirs are made for every name, and a listener is open to others.

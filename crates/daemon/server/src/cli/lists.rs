@@ -98,6 +98,14 @@ impl Below {
     }
 }
 
+/// How many there are: counted only where the page that is shown is not the last.
+fn total(shown: u64, limit: u64, offset: u64, count: impl Fn() -> Result<u64>) -> Result<u64> {
+    match shown < limit && (shown > 0 || offset == 0) {
+        true => Ok(offset + shown),
+        false => count(),
+    }
+}
+
 fn of_queue(config: &Config, request: &Request, shown: u64) -> Result<Option<Below>> {
     let Request::List {
         selection,
@@ -109,10 +117,7 @@ fn of_queue(config: &Config, request: &Request, shown: u64) -> Result<Option<Bel
         return Ok(None);
     };
     let is_all = matches!(selection, Selection::All);
-    let total = match shown < *limit && (shown > 0 || *offset == 0) {
-        true => offset + shown,
-        false => ask::count(config, selection)?,
-    };
+    let total = total(shown, *limit, *offset, || ask::count(config, selection))?;
     Ok(Some(match (total, is_all) {
         (0, true) => Below::instead("The queue is empty."),
         (0, false) => Below::instead("Nothing in the queue matches."),
@@ -130,13 +135,9 @@ fn of_history(config: &Config, request: &Request, shown: u64) -> Result<Option<B
         return Ok(None);
     };
     let most = offset.saturating_add(*limit).saturating_add(COUNTED);
-    let total = match shown < *limit && (shown > 0 || *offset == 0) {
-        true => offset + shown,
-        false => {
-            let count = Request::HistoryCount(selection.clone(), most);
-            ask::number(config, &count)?
-        }
-    };
+    let total = total(shown, *limit, *offset, || {
+        ask::number(config, &Request::HistoryCount(selection.clone(), most))
+    })?;
     if total == 0 {
         return Ok(Some(Below::instead(
             match *selection == ops::HistorySelection::default() {

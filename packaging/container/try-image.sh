@@ -13,14 +13,14 @@ finish() {
 }
 trap finish EXIT
 fail() { echo "image: $*" >&2; cat "$here/out" >&2 || true; exit 1; }
-cp -a "$tree" "$here/root"
-chown "$user:$user" "$here/root/var/lib/sendoff"
-mkdir "$here/root/dev"
-mknod -m 666 "$here/root/dev/null" c 1 3
+cp -a "$tree" "$here/tree"
+chown "$user:$user" "$here/tree/var/lib/sendoff"
+mkdir "$here/tree/dev"
+mknod -m 666 "$here/tree/dev/null" c 1 3
 # Another server may have the port.
-sed -i 's/0.0.0.0:2525/127.0.0.1:2545/' "$here/root/etc/sendoff/sendoff.toml"
+sed -i 's/0.0.0.0:2525/127.0.0.1:2545/' "$here/tree/etc/sendoff/sendoff.toml"
 # chroot itself needs root; the program does not.
-inside=(chroot --userspec="$user:$user" --groups= "$here/root" /usr/bin/sendoff)
+inside=(chroot --userspec="$user:$user" --groups= "$here/tree" /usr/bin/sendoff)
 run() { "${inside[@]}" "$@"; }
 run check
 # Not by the function: the process is to be known that is stopped.

@@ -62,6 +62,18 @@ impl Release {
         })
     }
 
+    /// The file name of a binary.
+    fn name(&self, linking: Linking) -> String {
+        let suffix = match linking {
+            Linking::Dynamic => "",
+            Linking::Static => "-static",
+        };
+        format!(
+            "sendoff-{}-linux-{}{suffix}",
+            self.version, self.architecture
+        )
+    }
+
     /// Builds the binary; its place.
     pub(crate) fn binary(&self, linking: Linking) -> Result<PathBuf> {
         let target = target_directory(&self.root)?.join(match linking {
@@ -125,11 +137,11 @@ pub(crate) fn make(root: &Path) -> Result<PathBuf> {
         fs::remove_dir_all(&to).context("removing the release of before")?;
     }
     fs::create_dir_all(&to).context("making the release's directory")?;
-    let name = format!("sendoff-{}-linux-{}", release.version, release.architecture);
+    let name = release.name(Linking::Dynamic);
     let dynamic = release.binary(Linking::Dynamic)?;
     let fixed = release.binary(Linking::Static)?;
     install(&dynamic, &to.join(&name), 0o755)?;
-    install(&fixed, &to.join(format!("{name}-static")), 0o755)?;
+    install(&fixed, &to.join(release.name(Linking::Static)), 0o755)?;
     say_step("Debian package");
     let package = deb::pack(&release.root, &dynamic, Some(&release.epoch))?;
     let package_name = package.file_name().context("a package without a name")?;
@@ -169,7 +181,7 @@ fn try_large_queue(release: &Release, made: &Path) -> Result<()> {
         .current_dir(&release.root);
     run(&mut cargo)?;
     let fill = target_directory(&release.root)?.join("release/examples/fill");
-    let name = format!("sendoff-{}-linux-{}", release.version, release.architecture);
+    let name = release.name(Linking::Dynamic);
     let script = release.root.join("packaging/try-large-queue.sh");
     run(Command::new(script).arg(made.join(name)).arg(fill)).map(|said| crate::say(&said))
 }
@@ -184,10 +196,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     let first = make(root)?;
     image::try_out(&release, &first)?;
     say_step("static binary, tried as several users");
-    let name = format!(
-        "sendoff-{}-linux-{}-static",
-        release.version, release.architecture
-    );
+    let name = release.name(Linking::Static);
     let script = root.join("packaging/try-static.sh");
     crate::say(&run(Command::new(script).arg(first.join(name)))?);
     say_step("package, tried in a clean system");
@@ -204,12 +213,9 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         .arg(root)
         .arg(&copy))?;
     let second = Release::of(&copy)?;
-    for (linking, name) in [(Linking::Dynamic, ""), (Linking::Static, "-static")] {
+    for linking in [Linking::Dynamic, Linking::Static] {
         let again = second.binary(linking)?;
-        let kept = first.join(format!(
-            "sendoff-{}-linux-{}{name}",
-            release.version, release.architecture
-        ));
+        let kept = first.join(release.name(linking));
         let same = fs::read(&again).context("the second build")? == fs::read(&kept)?;
         if !same {
             bail!(

@@ -1,5 +1,6 @@
 //! Words of the pages, and of what the program says: habits that make readers stop, each with what to write instead.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
@@ -65,9 +66,7 @@ pub(crate) fn check(files: &[TextFile], root: &Path) -> Result<Vec<String>> {
     for page in pages {
         let text = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
         let name = page.strip_prefix(root).unwrap_or(&page).display();
-        found.extend(habits(&text).map(|(line, habit, better)| {
-            format!("{name}:{line}: \"{}\": write \"{better}\"", habit.trim())
-        }));
+        found.extend(habits(&text).map(|habit| finding(&name, habit)));
     }
     for file in files.iter().filter(|f| is_said(f)) {
         let name = file.path.display();
@@ -75,14 +74,17 @@ pub(crate) fn check(files: &[TextFile], root: &Path) -> Result<Vec<String>> {
         let source: TokenStream = source.map_err(|e| anyhow!("{name}: {e}"))?;
         let mut said = Vec::new();
         texts(source, &mut said);
-        found.extend(said.into_iter().flat_map(|(line, text)| {
-            let say = |(_, habit, better): (usize, &str, &str)| {
-                format!("{name}:{line}: \"{}\": write \"{better}\"", habit.trim())
-            };
-            habits(&text).map(say).collect::<Vec<_>>()
-        }));
+        for (line, text) in said {
+            // Lines within a text are not those of the file.
+            let placed = habits(&text).map(|(_, habit, better)| (line, habit, better));
+            found.extend(placed.map(|habit| finding(&name, habit)));
+        }
     }
     Ok(found)
+}
+
+fn finding(name: &impl Display, (line, habit, better): (usize, &str, &str)) -> String {
+    format!("{name}:{line}: \"{}\": write \"{better}\"", habit.trim())
 }
 
 /// Whether users may come to read what a file says.

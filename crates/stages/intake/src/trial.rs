@@ -26,7 +26,7 @@ pub(crate) fn check(address: &Address) -> Result<(), Refusal> {
     match test_name(address) {
         Some(name) if !TEST_NAMES.contains(&name.as_str()) => {
             let text = format!(
-                "{address} is no test address: at {TEST_DOMAIN} there are {}",
+                "{address} is not a test address: at {TEST_DOMAIN} there are {}",
                 TEST_NAMES.join(", ")
             );
             let reply = Reply::new(550, Some(EnhancedCode::new(5, 1, 1)), text);

@@ -210,7 +210,7 @@ pub struct StoredEvent {
 /// Which events are kept at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EventBounds {
-    /// How many at the most: their places lie behind one another, gaps aside.
+    /// How many at most: their places follow one another, gaps aside.
     pub kept: u64,
     /// The last place that was given, 0 for none yet.
     pub last: u64,

@@ -1,4 +1,4 @@
-//! What the history keeps beside outcomes: what came to be known of a recipient behind its end, and
+//! What the history keeps beside outcomes: what came to be known of a recipient after its end, and
 //! entries that no retention removes.
 
 use mail::{RecipientKey, Timestamp};
@@ -19,7 +19,7 @@ pub enum Note {
     Later(LaterRow),
 }
 
-/// What came to be known of a recipient behind its outcome.
+/// What came to be known of a recipient after its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaterRow {
     /// Whose.

@@ -6,7 +6,6 @@ use std::sync::{Arc, mpsc};
 use mail::{Message, QueueId, RecipientKey, RecipientState, Timestamp};
 
 use crate::damage::Damaged;
-
 use crate::error::{BackupError, CommitError, ReadError, StoreError};
 use crate::event::{EventBounds, EventWish, PastEvents, StoredEvent};
 use crate::filter::Filter;
@@ -151,8 +150,8 @@ pub trait Store: Send + Sync {
     /// As [`Store::query`].
     fn find_token_beginning(&self, prefix: &str) -> Result<Option<(String, QueueId)>, StoreError>;
 
-    /// Removes from the history what is older than `before`, and tokens older than `tokens`, `limit` rows at most; how many. Fewer than
-    /// `limit`: nothing is left. Blocks.
+    /// Removes from the history what is older than `before`, and tokens older than `tokens`, `limit` rows at most; how
+    /// many. Fewer than `limit`: nothing is left. Blocks.
     ///
     /// # Errors
     /// When the history cannot be written.
@@ -242,12 +241,13 @@ pub trait Store: Send + Sync {
     /// What it counts.
     fn figures(&self) -> Figures;
 
-    /// What was found damaged since this was last asked: to be logged as errors. After a start the messages that were lost
-    /// before and have no outcome yet are among them once more.
+    /// What was found damaged since this was last asked: to be logged as errors. After a start the messages that were
+    /// lost before and have no outcome yet are among them once more.
     fn take_damaged(&self) -> Vec<Damaged>;
 
     /// Copies the queue into the empty directory `to`, which is made where it is not there; durable on return. Mail is
-    /// taken and delivered meanwhile; what was accepted before the call is in the copy. Blocks for as long as that takes.
+    /// taken and delivered meanwhile; what was accepted before the call is in the copy. Blocks for as long as that
+    /// takes.
     ///
     /// # Errors
     /// When the directory is not empty, a disk refuses, or the engine is backed up in another way.

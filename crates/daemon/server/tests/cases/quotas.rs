@@ -222,7 +222,7 @@ fn a_quota_that_is_used_up_says_by_http_after_how_many_seconds_there_is_room() {
     assert!((3000..=3601).contains(&seconds), "{problem}");
     let remedy = problem["remedy"].as_str().expect("a remedy");
     assert!(!remedy.contains("moment"), "{remedy}");
-    // It is not refused for good: the request as a whole is none that must not be repeated.
+    // It is not refused for good: the request as a whole may be repeated.
     let batch = json!({ "messages": [mail] });
     let results = web.post_json("/api/v1/messages/batch", &batch).expect(200);
     let result = results.json()["results"][0].clone();

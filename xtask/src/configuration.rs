@@ -9,13 +9,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-const SOURCE: &str = "crates/daemon/server/src/config/raw.rs";
+const SOURCE: &str = "crates/daemon/config/src/raw.rs";
 /// Where the structures stand that the first file has no room for.
-const MORE: &str = "crates/daemon/server/src/config/raw";
+const MORE: &str = "crates/daemon/config/src/raw";
 /// Files with further structures.
 const FURTHER: [&str; 2] = [
-    "crates/daemon/server/src/config/relay.rs",
-    "crates/daemon/server/src/config/oauth.rs",
+    "crates/daemon/config/src/relay.rs",
+    "crates/daemon/config/src/oauth.rs",
 ];
 const PAGE: &str = "docs/configuration.md";
 /// What stands above the generated part.

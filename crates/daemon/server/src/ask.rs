@@ -9,7 +9,7 @@ use ops::{Answer, Request, Selection};
 
 use crate::admin::socket_path;
 use crate::cli::{lists, print, print_cut};
-use crate::config::Config;
+use config::Config;
 
 /// The server does not answer.
 #[derive(Debug, thiserror::Error)]

@@ -16,8 +16,8 @@ use ops::Answer;
 use serde::{Deserialize, Serialize};
 use store::{Filter, Op, Store};
 
-use crate::config::Config;
 use crate::{drops, rights, run};
+use config::Config;
 
 /// Says that a backup is whole, and of when.
 const MARK: &str = "backup.toml";

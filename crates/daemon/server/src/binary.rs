@@ -7,8 +7,8 @@ use bytes::Bytes;
 use deliver::{Conversion, Obstacle, Signatures};
 use mail::{BodyType, Message, Ret};
 
-use crate::config::Config;
 use crate::signing;
+use config::Config;
 
 /// The content in lines, where it has a binary body.
 ///

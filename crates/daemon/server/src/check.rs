@@ -14,10 +14,10 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::{self, Ends, print};
-use crate::config::judged::{Judged, judge, judge_texts};
-use crate::config::{Config, ConfigError, Texts};
 use crate::doubts::{self, Doubt};
 use crate::{rights, run, webhooks};
+use config::judged::{Judged, judge, judge_texts};
+use config::{Config, ConfigError, Texts};
 
 use finding::{Finding, Severity, Source};
 

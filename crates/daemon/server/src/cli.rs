@@ -26,11 +26,11 @@ use arguments::{
     SiteCommand, Sort, SourceCommand, UserCommand,
 };
 
-use crate::config::elsewhere::Needs;
-use crate::config::{self, Config, ConfigError};
 use crate::logbook::Wanted;
 use crate::started::Started;
 use crate::{ask, backup, check, demo, dkim, keys, logbook, run, sendmail, tools};
+use config::elsewhere::Needs;
+use config::{self, Config, ConfigError};
 
 /// Where the configuration is looked for when none is named.
 pub(crate) const CONFIG: &str = "/etc/sendoff/sendoff.toml";

@@ -19,9 +19,9 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::print;
-use crate::config::Config;
 use crate::run;
 use crate::started::Started;
+use config::Config;
 
 /// The demonstration's options.
 #[derive(Debug, Args)]

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use console::{KeysError, KeysFile};
 use mail::Timestamp;
 
-use crate::config::{Config, LocalStore};
 use crate::rights;
 use crate::users::{Users, UsersError};
+use config::{Config, LocalStore};
 
 pub(crate) use certificates::Shown;
 pub(crate) use places::unusable;

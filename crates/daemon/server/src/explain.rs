@@ -15,7 +15,6 @@ use route::{Host, HostAddresses, Matcher, Mode, MxRecord, NextHop, Router, Step}
 use tokio::sync::oneshot;
 
 use self::probe::run_probe;
-use crate::config::RuleKeys;
 use crate::event::Event;
 use crate::local;
 use crate::policy;
@@ -25,6 +24,7 @@ use crate::resolve::answer;
 use crate::shared::{Settings, Shared};
 use crate::sources;
 use crate::tls_policy::{self, Context, Need, Wanted, wanted};
+use config::RuleKeys;
 
 /// Hosts whose addresses are looked up; no attempt tries more.
 const HOSTS_MAX: usize = 5;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use mail::Timestamp;
 
-use crate::config::LogSettings;
+use config::LogSettings;
 
 /// Lines are gathered for so long before they are written.
 const GATHER: Duration = Duration::from_millis(3);

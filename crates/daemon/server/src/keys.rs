@@ -5,8 +5,8 @@ use clap::Subcommand;
 use console::{Key, KeysFile, Scope};
 
 use crate::cli::{self, complain, done, print};
-use crate::config::Config;
 use crate::rights;
+use config::Config;
 
 /// What is done with keys.
 #[derive(Debug, Subcommand)]

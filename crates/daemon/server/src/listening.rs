@@ -12,10 +12,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::console::HttpAddress;
 use crate::front;
 use crate::shared::Shared;
 use crate::sockets;
+use config::console::HttpAddress;
 
 /// Which listener of a configuration it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,12 +16,12 @@ use mail::{
 
 use crate::binary;
 use crate::bounces;
-use crate::config::LocalStore;
 use crate::contents;
 use crate::event::{Finished, Job};
 use crate::known;
 use crate::local::mailbox::Mailbox;
 use crate::shared::{Settings, Shared};
+use config::LocalStore;
 
 /// Mail in a Maildir: for the server's user, whose mailbox it is by rights of the directory, and its group.
 const MAIL_MODE: u32 = 0o640;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow};
 use mail::{Timestamp, parse_duration};
 
 use crate::cli::print;
-use crate::config::{Config, LogSettings};
+use config::{Config, LogSettings};
 
 /// How often a log that is followed is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -12,7 +12,6 @@ mod busy;
 mod check;
 mod cli;
 mod clock;
-mod config;
 mod contents;
 mod controls;
 mod converse;

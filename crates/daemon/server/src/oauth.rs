@@ -17,9 +17,9 @@ use route::Mode;
 
 use self::flows::Web;
 use self::kept::{Access, Kept, Refused};
-use crate::config::oauth::OauthSettings;
 use crate::event::Event;
 use crate::shared::{Settings, Shared};
+use config::oauth::OauthSettings;
 
 /// How often it is looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);

@@ -16,13 +16,13 @@ use net::{Hello, Link, Shaken, Stream, TlsFailure, TlsFailureKind, Trust};
 use route::Host;
 use tokio::net::TcpStream;
 
-use crate::config::sources::Source;
 use crate::converse::{Fitted, log_said};
 use crate::oauth;
 use crate::resolve::Hop;
 use crate::senders::Rewritten;
 use crate::shared::{Figures, Settings, Shared};
 use crate::tls_policy::{By, Context, Wanted};
+use config::sources::Source;
 
 /// How long the usual first message of TLS may be met with silence.
 const FULL_HELLO_WAIT: Duration = Duration::from_secs(30);

@@ -7,8 +7,8 @@ use mail::{Destination, Domain};
 use route::Mode;
 use schedule::{Plan, Policy, PolicyOf, Settings};
 
-use crate::config::{Config, RuleKeys};
 use crate::controls::Slow;
+use config::{Config, RuleKeys};
 
 /// Recipients of a message that go in one transaction unless a rule says otherwise; RFC 5321
 /// §4.5.3.1.8 makes every server take 100.

@@ -9,9 +9,9 @@ use net::{Answer, DnsFinding, Dnssec};
 use route::{Host, HostAddresses};
 use tokio::net::TcpStream;
 
-use crate::config::sources::Source;
 use crate::resolve::{Hop, log_addresses};
 use crate::shared::{Settings, Shared};
+use config::sources::Source;
 
 /// How long DNS is waited for where it may only say more of a server that is known without.
 const DNS_WAIT: Duration = Duration::from_secs(3);

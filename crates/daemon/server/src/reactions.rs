@@ -14,9 +14,9 @@ use schedule::{Rate, Report, SiteOrder};
 use serde::{Deserialize, Serialize};
 use store::Op;
 
-use crate::config::replies::{Reaction, ReplyAction};
 use crate::known;
 use crate::shared::Shared;
+use config::replies::{Reaction, ReplyAction};
 
 /// What the names of orders in the log begin with.
 const PREFIX: &str = "site:";

@@ -8,9 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use deliver::Ended;
 use mail::{Outcome, Timestamp};
 
-use crate::config::Preset;
 use crate::shared::Shared;
 use crate::tls_reports::day;
+use config::Preset;
 
 /// Taken by the relay, today.
 #[derive(Debug, Default)]
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_told_before_it_is_met_and_when_it_is_once_a_day() {
-        let (_, preset) = crate::config::presets::all()
+        let (_, preset) = config::presets::all()
             .find(|(name, _)| *name == "brevo")
             .unwrap();
         assert_eq!(preset.recipients, Some(300));

@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mail::Timestamp;
 
-use crate::config::Config;
 use crate::event::Event;
 use crate::listening;
 use crate::rights;
 use crate::run::{settings, warn};
 use crate::shared::Shared;
+use config::Config;
 
 /// What came of reading the configuration, for those who watch.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
     let path = old.config.path.clone();
     let path = path.ok_or("this server runs without a configuration file")?;
     let sandbox = old.config.sandbox.in_force.clone();
-    let config = Config::load(&path).map_err(|e| sandbox.explain(&e.to_string()))?;
+    let config = Config::load(&path).map_err(|e| rights::explain(&sandbox, &e.to_string()))?;
     let mut words = vec!["The configuration is in force.".to_owned()];
     let fixed = [
         (config.data_dir != old.config.data_dir, "data_dir"),
@@ -117,7 +117,7 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
             "{what} changed, which needs a restart; nothing was changed"
         ));
     }
-    if let Some(why) = sandbox.lacks(&config) {
+    if let Some(why) = rights::lacks(&sandbox, &config) {
         return Err(format!("{why}; nothing was changed"));
     }
     // Dropped, and closed again, where something else is wrong.
@@ -129,7 +129,7 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
     config.intake.usage = Arc::clone(&old.policy.usage);
     config.intake.suppressed = Arc::clone(&old.policy.suppressed);
     let settings = settings(config).await;
-    let settings = settings.map_err(|e| sandbox.explain(&format!("{e:#}")))?;
+    let settings = settings.map_err(|e| rights::explain(&sandbox, &format!("{e:#}")))?;
     rights::set_umask(&settings.config);
     words.extend(warn(&shared.journal, &settings.config));
     if settings.config.log.detailed != old.config.log.detailed {

@@ -10,11 +10,11 @@ use route::{DnsAnswer, Mode, MxRecord, NextHop, RouteSettings, Router, Step, Tar
 use schedule::Resolution;
 use smtp::extension::Extension;
 
-use crate::config::RuleKeys;
 use crate::controls::Slow;
 use crate::shared::{Settings, Shared};
 use crate::sts::Found;
 use crate::tls_policy::DomainTls;
+use config::RuleKeys;
 
 /// A decision holds at least this long, so that a TTL of 0 does not ask for every mail.
 const HOLDS_MIN: Duration = Duration::from_secs(1);

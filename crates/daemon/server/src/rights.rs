@@ -9,11 +9,11 @@ mod user;
 use anyhow::{Context, Result};
 use rustix::fs::Mode;
 
-use crate::config::{Config, LocalStore};
+use config::{Config, LocalStore};
 
 pub(crate) use identity::{take_on_for, take_on_for_file};
 pub(crate) use readable::readable_secrets;
-pub(crate) use sandbox::{mailboxes_elsewhere, maildir_root};
+pub(crate) use sandbox::{explain, lacks, mailboxes_elsewhere, maildir_root};
 pub(crate) use user::{check_data_dir, name_of_user, take_on_the_servers};
 
 /// Others pass through the data directory, to the drops and the admin socket, and see nothing of it.

@@ -17,7 +17,6 @@ use tokio_util::task::TaskTracker;
 use crate::accounts;
 use crate::admin;
 use crate::clock::{self, Clock};
-use crate::config::Config;
 use crate::doubts;
 use crate::drops;
 use crate::event::Event;
@@ -43,6 +42,7 @@ use crate::users::Logins;
 use crate::warm_up;
 use crate::webhooks;
 use crate::welcome;
+use config::Config;
 
 /// How often damage that was found on disk is told.
 const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);

@@ -18,10 +18,10 @@ use mail::{Address, Domain};
 use ops::{Order, Request, Selection, Verb};
 
 use crate::ask;
-use crate::config::Config;
-use crate::config::elsewhere::Needs;
 use crate::drops::{self, Asked, DepositError, Drop, Sender, To};
 use crate::own_mail;
+use config::Config;
+use config::elsewhere::Needs;
 use options::{Mode, Options};
 
 /// Where the drop directory is unless something says otherwise.
@@ -134,7 +134,7 @@ fn queue(named: Option<&Path>) -> Result<(), Failure> {
         (_, Some(_)) => None,
         (Ok(config), None) => beside_drops().or_else(|| Some(config.data_dir.clone())),
         // The configuration is nothing that every user may read.
-        (Err(_), None) => beside_drops().or_else(|| Some(crate::config::DATA_DIR.into())),
+        (Err(_), None) => beside_drops().or_else(|| Some(config::DATA_DIR.into())),
     };
     let all = ask(named, &request);
     match (all, data_dir.map(|dir| own_mail::ask(&dir))) {

@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::contents::Contents;
 use crate::controls::Controls;
 use crate::doubts::Shown;
@@ -41,6 +40,7 @@ use crate::tls_reports::TlsReports;
 use crate::users::Logins;
 use crate::warm_up::WarmUps;
 use crate::webhooks::{Target, Webhooks};
+use config::Config;
 
 /// What changes when the configuration is read again, as a whole.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use intake::Rights;
 use mail::{Address, BodyType, Message, Timestamp};
 use sign::{Keyring, Signer};
 
-use crate::config::Config;
 use crate::shared::{Figures, Shared};
+use config::Config;
 
 /// The message with signatures in front, where its author's domain has keys and its submitter may
 /// write as all of its authors; before, lines that are too long are encoded in mail from its author.

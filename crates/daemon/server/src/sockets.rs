@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use listenfd::ListenFd;
 
-use crate::config::console::{HttpAddress, HttpListener};
+use config::console::{HttpAddress, HttpListener};
 
 /// What to say, and what to look for, when an address cannot be listened at.
 pub(crate) fn cannot_listen(address: SocketAddr, key: &str) -> String {

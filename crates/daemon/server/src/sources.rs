@@ -15,11 +15,11 @@ use net::Path;
 use tokio::net::TcpStream;
 
 pub(crate) use self::shown::{connect_for, counts, explained, faults, views};
-use crate::config::Config;
-use crate::config::sources::{Pool, Source};
 use crate::opened::Open;
 use crate::resolve::Hop;
 use crate::shared::Shared;
+use config::Config;
+use config::sources::{Pool, Source};
 
 /// How long an address is out of service at first; each failure behind it doubles that.
 const OUT_FIRST: Duration = Duration::from_secs(60);

@@ -5,9 +5,9 @@ use std::net::TcpListener;
 
 use anyhow::Result;
 
-use crate::config::Config;
 use crate::sockets::{Given, HttpSocket};
 use crate::{rights, sockets};
+use config::Config;
 
 /// A server about to serve.
 pub(crate) struct Started {

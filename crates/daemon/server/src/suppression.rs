@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use store::{Note, Op, StoreError};
 
 use crate::admin::blocking;
-use crate::config::paths::ScopeKind;
 use crate::shared::{Figures, Shared};
+use config::paths::ScopeKind;
 
 /// What the names of the list's entries in the history begin with.
 pub(crate) const PREFIX: &str = "suppression/";

@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::cli::{Ends, print};
-use crate::config::{Config, RuleKeys};
 use crate::resolve::answer;
+use config::{Config, RuleKeys};
 
 /// How long a server is waited for.
 const WAIT: Duration = Duration::from_secs(30);

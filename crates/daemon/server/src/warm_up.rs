@@ -14,11 +14,11 @@ use mail::Timestamp;
 use ops::{WarmSiteView, WarmUpView};
 use serde::{Deserialize, Serialize};
 
-use crate::config::sources::Source;
-use crate::config::warm_up::{WarmDay, end_of_day};
 use crate::shared::Shared;
 use crate::sources::{Choice, Later};
 use crate::tls_reports::day;
+use config::sources::Source;
+use config::warm_up::{WarmDay, end_of_day};
 
 /// A day's count is written ahead by this part of what the day allows.
 const AHEAD: u32 = 20;

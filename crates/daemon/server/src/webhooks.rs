@@ -29,10 +29,10 @@ use store::{EventKinds, EventWish, Note, Op};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::EventSettings;
-use crate::config::webhooks::{Secret, WebhookSettings};
 use crate::shared::{Settings, Shared};
 use crate::suppression;
+use config::EventSettings;
+use config::webhooks::{Secret, WebhookSettings};
 
 pub(crate) use post::addresses;
 pub(crate) use verbs::{act, events, list};
@@ -66,8 +66,9 @@ pub(crate) fn load(settings: &EventSettings) -> Result<Vec<Arc<Target>>> {
     let load = |hook: &WebhookSettings| {
         let secrets = hook.secrets().map_err(|why| anyhow::anyhow!(why));
         let secrets = secrets.with_context(|| format!("webhook.secret_file of {}", hook.name))?;
-        let key =
-            |secret: &Secret| aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret.0);
+        let key = |secret: &Secret| {
+            aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.octets())
+        };
         Ok(Arc::new(Target {
             settings: hook.clone(),
             keys: secrets.iter().map(key).collect(),

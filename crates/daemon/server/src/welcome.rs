@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 use route::Mode;
 
 use crate::cli::print;
-use crate::config::Config;
-use crate::config::console::HttpListener;
+use config::Config;
+use config::console::HttpListener;
 
 /// Says it, where somebody looks and the log does not go to the same place.
 pub(crate) fn show(config: &Config, warnings: &[String]) {

@@ -24,9 +24,6 @@ mod text;
 /// The parsers that are private to the server, which is a binary: its own files.
 #[path = "../../../daemon/server/src"]
 mod server {
-    #[expect(dead_code, reason = "the server uses more of it")]
-    pub(crate) mod config;
-
     pub(crate) mod drops {
         pub(crate) mod form;
     }

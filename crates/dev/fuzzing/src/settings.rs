@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use crate::server::config;
-
 /// No text makes the reader panic; an error names a line that is there, and what is wrong. Who looks for all errors finds
 /// some where the reader finds one, and none elsewhere.
 pub(crate) fn configuration(input: &[u8]) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::check::CheckArgs;
-use crate::config::elsewhere::Needs;
+use config::elsewhere::Needs;
 
 use crate::{demo, dkim, keys};
 

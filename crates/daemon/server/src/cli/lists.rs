@@ -5,7 +5,7 @@ use ops::{Answer, Request, Selection, grouped};
 
 use super::print_cut;
 use crate::ask;
-use crate::config::Config;
+use config::Config;
 
 /// Beyond the page that is shown, as many finished recipients are counted.
 const COUNTED: u64 = 100_000;

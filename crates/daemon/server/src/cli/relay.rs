@@ -12,12 +12,12 @@ use serde_json::json;
 
 use super::{complain, print};
 use crate::ask;
-use crate::config::Config;
-use crate::config::oauth::{Flow, OauthSettings};
-use crate::config::{Preset, presets};
 use crate::oauth::flows::{self, Web};
 use crate::oauth::kept::{self, Kept};
 use crate::{rights, run};
+use config::Config;
+use config::oauth::{Flow, OauthSettings};
+use config::{Preset, presets};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RelayCommand {

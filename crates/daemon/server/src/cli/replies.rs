@@ -6,8 +6,8 @@ use mail::format_duration;
 use serde_json::{Value, json};
 
 use super::print;
-use crate::config::replies::{Reaction, ReplyAction};
-use crate::config::{Config, Replies};
+use config::replies::{Reaction, ReplyAction};
+use config::{Config, Replies};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RepliesCommand {

@@ -9,7 +9,7 @@ use ops::{Answer, NewSuppression, Request, SuppressionSelection};
 
 use super::{done, print};
 use crate::ask;
-use crate::config::Config;
+use config::Config;
 
 /// Entries that are asked for, or handed in, at once.
 const PAGE: usize = 500;

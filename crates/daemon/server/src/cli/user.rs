@@ -6,9 +6,9 @@ use anyhow::Result;
 
 use super::arguments::{Hashed, UserCommand};
 use super::{complain, done, print};
-use crate::config::Config;
 use crate::users::{self, Kept, Users};
 use crate::{rights, run};
+use config::Config;
 
 pub(super) fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
     rights::take_on_for_file(&config.users_file)?;

@@ -8,8 +8,8 @@ use ops::{Answer, EventSelection, EventType, Replay, Request, WebhookVerb};
 
 use super::{Ends, done};
 use crate::ask;
-use crate::config::Config;
-use crate::config::webhooks::SECRET;
+use config::Config;
+use config::webhooks::SECRET;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhookCommand {

@@ -8,8 +8,8 @@ use mail::{Domain, Timestamp};
 use net::CertificateFile;
 
 use super::Doubt;
-use crate::config::Config;
 use crate::shared::Shared;
+use config::Config;
 
 /// A certificate that ends sooner than this is spoken of.
 const SOON_DAYS: u64 = 21;

@@ -7,8 +7,8 @@ use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 use rustix::io::Errno;
 
 use super::{Doubt, there};
-use crate::config::Config;
 use crate::rights;
+use config::Config;
 
 /// Why this process may not write into a directory, which may have to be made first; nothing where it may.
 fn refused(dir: &Path) -> Option<String> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Doubt;
-use crate::config::{Config, DATA_DIR};
+use config::{Config, DATA_DIR};
 
 /// Where units are, the strongest first.
 const UNITS: [&str; 4] = [

@@ -15,7 +15,7 @@ use smtp::command::{is_env_id, is_orcpt};
 use super::directory::Taken;
 use super::form::{Drop, Sender};
 use super::{VIA, owner};
-use crate::config::Config;
+use config::Config;
 
 /// Octets of a drop's id, which is kept as the token of its mail.
 const ID_MAX: usize = 100;

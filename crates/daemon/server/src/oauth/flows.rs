@@ -22,8 +22,8 @@ use oauth2::{
 };
 
 use super::words;
-use crate::config::oauth::{Flow, OauthSettings};
 use crate::webhooks::addresses;
+use config::oauth::{Flow, OauthSettings};
 
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::config::Config;
+use config::Config;
 
 /// A line for each file that shows a secret to everybody.
 pub(crate) fn readable_secrets(config: &Config) -> Vec<String> {

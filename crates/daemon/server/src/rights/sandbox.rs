@@ -13,10 +13,10 @@ use landlock::{
     RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
 };
 
-use crate::config::sandbox::Sandbox;
-use crate::config::{Config, LocalStore};
 use crate::drops;
 use crate::journal::LOG_DIR_MODE;
+use config::sandbox::Sandbox;
+use config::{Config, LocalStore};
 
 /// Where the system keeps what everybody may read: users, resolver, certificates, libraries of the user database.
 const SYSTEM: [&str; 14] = [
@@ -196,40 +196,37 @@ fn enforce(
     }
 }
 
-impl Sandbox {
-    /// What a new configuration needs outside the rules, which stand until the end of the process.
-    pub(crate) fn lacks(&self, config: &Config) -> Option<String> {
-        if !self.is_on {
-            return None;
-        }
-        let outside = |dirs: &[PathBuf], path: &Path| {
-            // What will be made is where it will be made.
-            let there = path.ancestors().find_map(|p| p.canonicalize().ok());
-            !there.is_some_and(|there| dirs.iter().any(|dir| there.starts_with(dir)))
-        };
-        let all: Vec<PathBuf> = self.read.iter().chain(&self.write).cloned().collect();
-        let write = written(config)
-            .into_iter()
-            .find(|(_, path)| outside(&self.write, path));
-        let lacking =
-            write.or_else(|| read(config).into_iter().find(|(_, dir)| outside(&all, dir)));
-        lacking.map(|(key, path)| {
-            format!(
-                "{} ({key}) is outside the sandbox of the process, which needs a restart",
-                path.display()
-            )
-        })
+/// What a new configuration needs outside the rules, which stand until the end of the process.
+pub(crate) fn lacks(sandbox: &Sandbox, config: &Config) -> Option<String> {
+    if !sandbox.is_on {
+        return None;
     }
+    let outside = |dirs: &[PathBuf], path: &Path| {
+        // What will be made is where it will be made.
+        let there = path.ancestors().find_map(|p| p.canonicalize().ok());
+        !there.is_some_and(|there| dirs.iter().any(|dir| there.starts_with(dir)))
+    };
+    let all: Vec<PathBuf> = sandbox.read.iter().chain(&sandbox.write).cloned().collect();
+    let write = written(config)
+        .into_iter()
+        .find(|(_, path)| outside(&sandbox.write, path));
+    let lacking = write.or_else(|| read(config).into_iter().find(|(_, dir)| outside(&all, dir)));
+    lacking.map(|(key, path)| {
+        format!(
+            "{} ({key}) is outside the sandbox of the process, which needs a restart",
+            path.display()
+        )
+    })
+}
 
-    /// What is added to a file's error that the rules may be the reason of.
-    pub(crate) fn explain(&self, why: &str) -> String {
-        match self.is_on && why.contains("Permission denied") {
-            true => format!(
-                "{why}; if the server's user may read it, its directory is outside the sandbox of the process, \
-                 which needs a restart"
-            ),
-            false => why.to_owned(),
-        }
+/// What is added to a file's error that the rules may be the reason of.
+pub(crate) fn explain(sandbox: &Sandbox, why: &str) -> String {
+    match sandbox.is_on && why.contains("Permission denied") {
+        true => format!(
+            "{why}; if the server's user may read it, its directory is outside the sandbox of the process, \
+             which needs a restart"
+        ),
+        false => why.to_owned(),
     }
 }
 

@@ -18,8 +18,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smtp::machine::Machine;
 
 use super::{Failure, Options, Settings, code};
-use crate::config::Config;
 use crate::drops::{self, DepositError, Drop, Sender, To};
+use config::Config;
 
 /// Room made for each read.
 const READ_AT_ONCE: usize = 64 * 1024;

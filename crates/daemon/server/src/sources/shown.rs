@@ -9,9 +9,9 @@ use ops::SourceView;
 use route::Mode;
 
 use super::{Choice, Reached, Unreached, connect};
-use crate::config::sources::{Pool, Source};
-use crate::config::{Config, RuleKeys};
 use crate::shared::Shared;
+use config::sources::{Pool, Source};
+use config::{Config, RuleKeys};
 
 /// From where mail to a domain leaves, as far as that is known without the mail.
 pub(crate) fn explained(shared: &Shared, config: &Config, domain: &Domain) -> String {

@@ -163,9 +163,9 @@ mod tests {
     #[test]
     fn the_signature_is_that_of_the_specification_s_example() {
         // Standard Webhooks, reference vector of its libraries.
-        let secret: crate::config::webhooks::Secret =
+        let secret: config::webhooks::Secret =
             "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().unwrap();
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.0);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.octets());
         let signed = signatures(
             &[key],
             "msg_p5jXN8AQM9LWM0D4loKWxJek",

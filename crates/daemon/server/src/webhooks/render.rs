@@ -4,10 +4,10 @@ use mail::{Destination, Outcome, RecipientKey, Timestamp, Verdict};
 use ops::{EventReply, EventType, EventView, ended_by_admin, report_of};
 use store::{Event, EventAbout, Happened};
 
-use crate::config::webhooks::WebhookSettings;
 use crate::known;
 use crate::shared::Settings;
 use crate::suppression;
+use config::webhooks::WebhookSettings;
 
 /// An event in words, with its time; `None` for what nobody is told of.
 pub(super) fn event(settings: &Settings, event: &Event) -> Option<(Timestamp, EventView)> {

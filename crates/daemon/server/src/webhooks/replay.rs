@@ -14,9 +14,9 @@ use super::portion::Portion;
 use super::post::{Line, Prepared, post};
 use super::tell::{next_try, stop, words};
 use super::{Hook, Target, lock, render};
-use crate::config::webhooks::WebhookSettings;
 use crate::shared::{Settings, Shared};
 use crate::suppression;
+use config::webhooks::WebhookSettings;
 
 /// Recipients whose events are read at once.
 const AT_ONCE: u64 = 500;

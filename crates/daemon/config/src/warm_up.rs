@@ -19,7 +19,7 @@ const USUAL: [u32; 12] = [
 
 /// How much may leave from an address on each day of its plan, to each site.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WarmUp {
+pub struct WarmUp {
     /// Midnight, in UTC.
     first_day: Timestamp,
     plan: Vec<u32>,
@@ -27,13 +27,13 @@ pub(crate) struct WarmUp {
 
 /// A day of a plan, or one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WarmDay {
+pub struct WarmDay {
     /// Which, from 1; 0: the plan has not begun.
-    pub(crate) number: usize,
+    pub number: usize,
     /// Of how many.
-    pub(crate) of: usize,
+    pub of: usize,
     /// Mails that may go to each site.
-    pub(crate) limit: u32,
+    pub limit: u32,
 }
 
 impl WarmUp {
@@ -60,7 +60,7 @@ impl WarmUp {
 
 impl WarmDay {
     /// For administrators.
-    pub(crate) fn words(self) -> String {
+    pub fn words(self) -> String {
         match self.number {
             0 => "its warm-up has not started".to_owned(),
             number => format!(
@@ -72,7 +72,7 @@ impl WarmDay {
 }
 
 /// The end of a day in UTC: then the next one's mails may leave.
-pub(crate) fn end_of_day(now: Timestamp) -> Timestamp {
+pub fn end_of_day(now: Timestamp) -> Timestamp {
     let days = now.as_secs() / DAY.as_secs();
     Timestamp::from_secs((days + 1) * DAY.as_secs())
 }

@@ -6,11 +6,11 @@ use super::raw;
 
 /// How programs hand mail in without SMTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SendmailSettings {
+pub struct SendmailSettings {
     /// The drop directory; `None`: there is none.
-    pub(crate) drop_dir: Option<PathBuf>,
+    pub drop_dir: Option<PathBuf>,
     /// Whether users may name another sender than themselves.
-    pub(crate) any_sender: bool,
+    pub any_sender: bool,
 }
 
 /// From the raw form.

@@ -14,7 +14,7 @@ use super::error::{ConfigError, Place};
 use super::raw::{self, OneOrMany, Text};
 use super::relay::RawRelay;
 
-const FILE: &str = include_str!("../../rules/relays.toml");
+const FILE: &str = include_str!("../rules/relays.toml");
 
 /// By their names; a test reads the file.
 static ALL: LazyLock<BTreeMap<String, Preset>> =
@@ -23,35 +23,46 @@ static ALL: LazyLock<BTreeMap<String, Preset>> =
 /// A provider.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Preset {
+pub struct Preset {
     /// None: each customer has one of his own.
-    pub(crate) host: Option<String>,
-    pub(crate) port: u16,
-    pub(crate) tls: String,
-    pub(crate) login: Login,
-    pub(crate) sender: Sender,
+    pub host: Option<String>,
+    /// The port to connect to.
+    pub port: u16,
+    /// The value for `tls`.
+    pub tls: String,
+    /// What a login is made with.
+    pub login: Login,
+    /// Which senders it takes.
+    pub sender: Sender,
     /// Messages and recipients that it takes a day.
-    pub(crate) messages: Option<u32>,
-    pub(crate) recipients: Option<u32>,
+    pub messages: Option<u32>,
+    /// Recipients that it takes a day.
+    pub recipients: Option<u32>,
     /// Whose limits these are.
     pub(crate) account: Option<String>,
     /// What the name at the login is, where it is not the mail address.
-    pub(crate) username: Option<String>,
-    pub(crate) note: Option<String>,
+    pub username: Option<String>,
+    /// What else a customer must know.
+    pub note: Option<String>,
 }
 
 /// What a login is made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Login {
+pub enum Login {
+    /// The account's password.
     Password,
+    /// A password made for this use alone.
     AppPassword,
+    /// A token made at the provider's console.
     Token,
+    /// OAuth 2.
     Oauth,
 }
 
 impl Login {
-    pub(crate) const fn words(self) -> &'static str {
+    /// As people read it.
+    pub const fn words(self) -> &'static str {
         match self {
             Self::Password => "password",
             Self::AppPassword => "app password",
@@ -64,14 +75,18 @@ impl Login {
 /// Which senders are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Sender {
+pub enum Sender {
+    /// The login's own alone.
     MustMatch,
+    /// Any, which the provider replaces by the login's.
     Replaced,
+    /// Those that were verified with the provider.
     Verified,
 }
 
 impl Sender {
-    pub(crate) const fn words(self) -> &'static str {
+    /// As people read it.
+    pub const fn words(self) -> &'static str {
         match self {
             Self::MustMatch => "the login's own",
             Self::Replaced => "any, replaced by the login's",
@@ -82,7 +97,7 @@ impl Sender {
 
 impl Preset {
     /// What it takes a day; empty: it is not known.
-    pub(crate) fn limits(&self) -> String {
+    pub fn limits(&self) -> String {
         let one = |n: Option<u32>, what: &str| n.map(|n| format!("{n} {what}"));
         let both = [
             one(self.messages, "messages"),
@@ -97,7 +112,7 @@ impl Preset {
 }
 
 /// All of them, in order.
-pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Preset)> {
+pub fn all() -> impl Iterator<Item = (&'static str, &'static Preset)> {
     ALL.iter().map(|(name, preset)| (name.as_str(), preset))
 }
 

@@ -19,7 +19,7 @@ const NEEDED: [&str; 7] = [
 
 /// What a command needs of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Needs {
+pub enum Needs {
     /// All of it.
     Everything,
     /// Where the server is, and files that both use.
@@ -35,7 +35,7 @@ impl Config {
     ///
     /// # Errors
     /// As there, of what the command needs.
-    pub(crate) fn load_elsewhere(
+    pub fn load_elsewhere(
         path: &Path,
         needs: Needs,
     ) -> Result<(Self, Option<ConfigError>), ConfigError> {

@@ -20,31 +20,42 @@ const SRS_DAYS_MAX: u64 = 1000;
 
 /// Secrets and what becomes of complaints.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PathSettings {
+pub struct PathSettings {
     /// The file of the secrets; made at the first start.
-    pub(crate) secrets: PathBuf,
+    pub secrets: PathBuf,
     /// Who gets complaints; nobody by default.
-    pub(crate) complaints_to: Option<Address>,
+    pub complaints_to: Option<Address>,
 }
 
 /// Who comes on the suppression list by itself, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SuppressionSettings {
-    pub(crate) enabled: bool,
-    pub(crate) codes: Vec<EnhancedCode>,
-    pub(crate) kinds: Vec<ReplyKind>,
-    pub(crate) after: u32,
-    pub(crate) complaints: bool,
-    pub(crate) expires: Option<Duration>,
-    pub(crate) scope: ScopeKind,
+pub struct SuppressionSettings {
+    /// Whether failures bring recipients on the list.
+    pub enabled: bool,
+    /// Enhanced codes (RFC 3463) that do.
+    pub codes: Vec<EnhancedCode>,
+    /// Kinds of replies that do.
+    pub kinds: Vec<ReplyKind>,
+    /// After so many failures.
+    pub after: u32,
+    /// Whether complaints do.
+    pub complaints: bool,
+    /// How long an entry lasts; none: for ever.
+    pub expires: Option<Duration>,
+    /// Whose mail it keeps back.
+    pub scope: ScopeKind,
 }
 
 /// Whose mail an entry keeps back that a rule made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ScopeKind {
+pub enum ScopeKind {
+    /// Everybody's.
     All,
+    /// That of the sender's domain.
     SenderDomain,
+    /// That of the sender.
     Sender,
+    /// That of the user who submitted it.
     User,
 }
 

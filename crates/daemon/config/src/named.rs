@@ -7,19 +7,20 @@ use super::raw::{Raw, Text};
 
 /// What else belongs to the configuration.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Named {
-    pub(crate) files: Vec<NamedFile>,
+pub struct Named {
+    /// Files that are read with it.
+    pub files: Vec<NamedFile>,
     /// A key that holds a password or another secret, not the name of a file with it, and the file that it stands in.
-    pub(crate) secret: Option<(&'static str, PathBuf)>,
+    pub secret: Option<(&'static str, PathBuf)>,
 }
 
 /// A file that is read.
 #[derive(Debug, Clone)]
-pub(crate) struct NamedFile {
-    pub(crate) key: &'static str,
-    pub(crate) path: PathBuf,
+pub struct NamedFile {
+    pub key: &'static str,
+    pub path: PathBuf,
     /// Whoever reads it can be somebody that he is not.
-    pub(crate) is_secret: bool,
+    pub is_secret: bool,
 }
 
 /// Keys that name a file with a secret.

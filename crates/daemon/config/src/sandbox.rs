@@ -6,20 +6,24 @@ use super::raw;
 
 /// Which directories the process may touch; empty where it is not confined.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Sandbox {
-    pub(crate) is_on: bool,
-    pub(crate) read: Vec<PathBuf>,
-    pub(crate) write: Vec<PathBuf>,
+pub struct Sandbox {
+    /// Whether the process is confined.
+    pub is_on: bool,
+    /// What it may read.
+    pub read: Vec<PathBuf>,
+    /// What it may read and write.
+    pub write: Vec<PathBuf>,
 }
 
 /// Which files the process may touch.
 #[derive(Debug, Clone)]
-pub(crate) struct SandboxSettings {
-    pub(crate) enabled: bool,
+pub struct SandboxSettings {
+    /// Whether the process is confined at its start.
+    pub enabled: bool,
     /// Where it writes as well.
-    pub(crate) paths: Vec<PathBuf>,
+    pub paths: Vec<PathBuf>,
     /// The rules that the process was started with.
-    pub(crate) in_force: Sandbox,
+    pub in_force: Sandbox,
 }
 
 pub(super) fn settings(raw: &raw::Sandbox, base: &Path) -> SandboxSettings {

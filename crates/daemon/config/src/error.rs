@@ -9,18 +9,22 @@ use super::texts::Part;
 
 /// Why a configuration is not used.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum ConfigError {
+pub enum ConfigError {
     /// The file cannot be read.
     #[error("{path}: cannot be read: {why}", path = path.display())]
     Read {
+        /// Which file.
         path: PathBuf,
         // Not `source`: it would be said twice.
+        /// What the system says.
         why: Arc<std::io::Error>,
     },
     /// Something in it is wrong.
     #[error("{path}:{line}: {message}", path = path.display())]
     Wrong {
+        /// Which file.
         path: PathBuf,
+        /// From 1.
         line: usize,
         /// Where it stands in the text.
         span: Range<usize>,
@@ -28,13 +32,14 @@ pub(crate) enum ConfigError {
         key: Option<String>,
         /// With the key.
         message: String,
+        /// Of which sort the error is.
         fault: Fault,
     },
 }
 
 /// What is wrong, as far as it matters to whoever judges a whole configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// A variable of the environment is not set, and nothing else is wrong.
     Unset,
     /// There is no such key, whatever else the section has.
@@ -85,10 +90,11 @@ pub(crate) struct PartText<'a> {
 
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Spot {
-    pub(crate) path: PathBuf,
+pub struct Spot {
+    /// Which file.
+    pub path: PathBuf,
     /// From 1.
-    pub(crate) line: usize,
+    pub line: usize,
 }
 
 impl fmt::Display for Spot {

@@ -32,21 +32,29 @@ pub(crate) const SECRETS_MAX: usize = 4;
 const SECONDS: [u64; 6] = [5, 30, 120, 600, 1800, 3600];
 
 /// What a secret begins with, in front of its base64.
-pub(crate) const SECRET: &str = "whsec_";
+pub const SECRET: &str = "whsec_";
 
 /// Events that are kept, and who is told of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EventSettings {
+pub struct EventSettings {
     /// Events are kept so long, also when all have been told of them.
-    pub(crate) keep: Option<Duration>,
+    pub keep: Option<Duration>,
     /// So many wait at the most.
-    pub(crate) waiting: u64,
-    pub(crate) webhooks: Vec<WebhookSettings>,
+    pub waiting: u64,
+    /// Who is told.
+    pub webhooks: Vec<WebhookSettings>,
 }
 
 /// A secret that bodies are signed with. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(pub(crate) Vec<u8>);
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The key itself, 24 to 64 octets: for signing, and for nothing that is shown.
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,31 +82,35 @@ impl std::str::FromStr for Secret {
 
 /// One webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WebhookSettings {
-    pub(crate) name: String,
-    pub(crate) url: WebUrl,
+pub struct WebhookSettings {
+    /// What it is called in log and lists.
+    pub name: String,
+    /// Where it is told.
+    pub url: WebUrl,
     /// The URL as it was written.
-    pub(crate) shown: String,
+    pub shown: String,
     /// Signs beside those of the file, in front of them.
     pub(crate) secret: Option<Secret>,
     pub(crate) secret_file: Option<PathBuf>,
     /// What it is told of.
-    pub(crate) events: Vec<EventType>,
+    pub events: Vec<EventType>,
     /// Domains of senders, by name or `.name`; none: all.
-    pub(crate) sender_domains: Vec<String>,
+    pub sender_domains: Vec<String>,
     /// Domains of recipients, by name or `.name`; none: all.
-    pub(crate) recipient_domains: Vec<String>,
-    pub(crate) batch: usize,
-    pub(crate) timeout: Duration,
+    pub recipient_domains: Vec<String>,
+    /// How many events a request has at most.
+    pub batch: usize,
+    /// How long an answer may take.
+    pub timeout: Duration,
     /// The waits behind failures; the last repeats.
     pub(crate) waits: Vec<Duration>,
     /// Events are put aside when they could not be told for so long.
-    pub(crate) give_up: Duration,
+    pub give_up: Duration,
 }
 
 impl WebhookSettings {
     /// The wait behind so many failures in a row, from 1.
-    pub(crate) fn wait(&self, failures: u32) -> Duration {
+    pub fn wait(&self, failures: u32) -> Duration {
         let n = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
         let wait = self.waits.get(n).or_else(|| self.waits.last());
         wait.copied().unwrap_or(GIVE_UP)
@@ -108,7 +120,7 @@ impl WebhookSettings {
     ///
     /// # Errors
     /// When there is none, or one cannot be used.
-    pub(crate) fn secrets(&self) -> std::result::Result<Vec<Secret>, String> {
+    pub fn secrets(&self) -> std::result::Result<Vec<Secret>, String> {
         let mut secrets: Vec<Secret> = self.secret.iter().cloned().collect();
         if let Some(path) = &self.secret_file {
             let wrong = |why: String| format!("{}: {why}", path.display());

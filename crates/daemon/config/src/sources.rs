@@ -25,45 +25,53 @@ const SOCKS_PORT: u16 = 1080;
 
 /// An address that mail leaves from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Source {
-    pub(crate) name: Arc<str>,
-    pub(crate) address: IpAddr,
+pub struct Source {
+    /// What it is called in rules, log and lists.
+    pub name: Arc<str>,
+    /// The address to bind to.
+    pub address: IpAddr,
     /// The name said in EHLO by connections from it.
-    pub(crate) ehlo: Domain,
+    pub ehlo: Domain,
     /// Its share among those of its pool; 0: only where no other serves.
-    pub(crate) weight: u32,
-    pub(crate) proxy: Option<Arc<Proxy>>,
+    pub weight: u32,
+    /// By which its connections go.
+    pub proxy: Option<Arc<Proxy>>,
     /// How much may leave from it on its first days.
-    pub(crate) warm_up: Option<WarmUp>,
+    pub warm_up: Option<WarmUp>,
 }
 
 impl Source {
     /// The day of its warm-up; none: it sends without a bound.
-    pub(crate) fn warm_day(&self, now: Timestamp) -> Option<WarmDay> {
+    pub fn warm_day(&self, now: Timestamp) -> Option<WarmDay> {
         self.warm_up.as_ref()?.day(now)
     }
 }
 
 /// Addresses that stand for one another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pool {
-    pub(crate) name: String,
-    pub(crate) sources: Vec<Arc<Source>>,
+pub struct Pool {
+    /// What rules call it.
+    pub name: String,
+    /// Which addresses.
+    pub sources: Vec<Arc<Source>>,
 }
 
 /// Which mail a pool is for: all that is given must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SourceRule {
-    pub(crate) sender_domain: Option<Matcher>,
-    pub(crate) user: Option<String>,
+pub struct SourceRule {
+    /// The domain of the sender.
+    pub sender_domain: Option<Matcher>,
+    /// The user who submitted it.
+    pub user: Option<String>,
     /// A header field and its value; without one, any.
-    pub(crate) header: Option<(String, Option<String>)>,
-    pub(crate) pool: Arc<Pool>,
+    pub header: Option<(String, Option<String>)>,
+    /// Where such mail leaves from.
+    pub pool: Arc<Pool>,
 }
 
 impl SourceRule {
     /// Which mail it is for.
-    pub(crate) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         let sender = self.sender_domain.as_ref().map(|m| match m {
             Matcher::Exact(domain) => format!("of senders at {domain}"),
             Matcher::Below(domain) => format!("of senders below {domain}"),
@@ -81,13 +89,15 @@ impl SourceRule {
 
 /// Everything about source addresses.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sources {
+pub struct Sources {
     /// Those of `[[source]]`, then those that stand in `outgoing.source_addresses` alone.
-    pub(crate) all: Vec<Arc<Source>>,
-    pub(crate) pools: BTreeMap<String, Arc<Pool>>,
-    pub(crate) rules: Vec<SourceRule>,
+    pub all: Vec<Arc<Source>>,
+    /// By name.
+    pub pools: BTreeMap<String, Arc<Pool>>,
+    /// In the order in which they are asked: the first that fits decides.
+    pub rules: Vec<SourceRule>,
     /// For mail that no rule is about; none: the system chooses.
-    pub(crate) default: Option<Arc<Pool>>,
+    pub default: Option<Arc<Pool>>,
 }
 
 pub(super) fn sources(

@@ -54,7 +54,7 @@ pub(crate) struct RawOauth {
 
 /// How a token is got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flow {
+pub enum Flow {
     /// By the application's own secret (RFC 6749 §4.4).
     ClientCredentials,
     /// By a key of a service account (RFC 7523).
@@ -67,7 +67,7 @@ pub(crate) enum Flow {
 
 impl Flow {
     /// Its word in the configuration.
-    pub(crate) const fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
             Self::ServiceAccount => "service_account",
@@ -77,27 +77,34 @@ impl Flow {
     }
 
     /// Whether a person must log in first.
-    pub(crate) const fn needs_person(self) -> bool {
+    pub const fn needs_person(self) -> bool {
         matches!(self, Self::DeviceCode | Self::Code)
     }
 }
 
 /// The endpoints and the scope.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Endpoints {
-    pub(crate) token: String,
-    pub(crate) device: Option<String>,
-    pub(crate) authorize: Option<String>,
-    pub(crate) scope: Option<String>,
+pub struct Endpoints {
+    /// Where tokens are got (RFC 6749 §3.2).
+    pub token: String,
+    /// Where a device asks for its code (RFC 8628 §3.1).
+    pub device: Option<String>,
+    /// Where a person allows it in a browser (RFC 6749 §3.1).
+    pub authorize: Option<String>,
+    /// What is asked for (RFC 6749 §3.3).
+    pub scope: Option<String>,
 }
 
 /// A service account of Google, as its file says.
 #[derive(Clone, Deserialize)]
-pub(crate) struct ServiceAccount {
-    pub(crate) client_email: String,
-    pub(crate) private_key: String,
+pub struct ServiceAccount {
+    /// The account's own address.
+    pub client_email: String,
+    /// Its key in PEM, that requests are signed with.
+    pub private_key: String,
+    /// The name of the key.
     #[serde(default)]
-    pub(crate) private_key_id: String,
+    pub private_key_id: String,
     #[serde(default)]
     token_uri: Option<String>,
 }
@@ -110,19 +117,25 @@ impl std::fmt::Debug for ServiceAccount {
 
 /// How the token is got.
 #[derive(Clone)]
-pub(crate) struct OauthSettings {
-    pub(crate) flow: Flow,
-    pub(crate) user: String,
-    pub(crate) client_id: String,
-    pub(crate) client_secret: Option<String>,
+pub struct OauthSettings {
+    /// How.
+    pub flow: Flow,
+    /// As whom the login is.
+    pub user: String,
+    /// Who this server is towards the provider.
+    pub client_id: String,
+    /// The secret that goes with it.
+    pub client_secret: Option<String>,
     /// The file that the secret, or the key, stands in.
     pub(crate) secret_file: Option<PathBuf>,
     /// From then on the secret does not hold any more.
-    pub(crate) secret_ends: Option<Timestamp>,
-    pub(crate) account: Option<ServiceAccount>,
-    pub(crate) at: Endpoints,
+    pub secret_ends: Option<Timestamp>,
+    /// For the flow that is by such an account.
+    pub account: Option<ServiceAccount>,
+    /// Where it is asked for.
+    pub at: Endpoints,
     /// The secret goes into the body, as large providers want it, and not into the header.
-    pub(crate) secret_in_body: bool,
+    pub secret_in_body: bool,
 }
 
 impl std::fmt::Debug for OauthSettings {
@@ -136,14 +149,14 @@ impl std::fmt::Debug for OauthSettings {
 
 impl OauthSettings {
     /// Whom and what a token is for: one that was got for something else is not used.
-    pub(crate) fn subject(&self) -> String {
+    pub fn subject(&self) -> String {
         let scope = self.at.scope.as_deref().unwrap_or_default();
         let (flow, token) = (self.flow.word(), &self.at.token);
         format!("{flow} {token} {} {} {scope}", self.client_id, self.user)
     }
 
     /// What is to be said of the secret's end, where it is near or over.
-    pub(crate) fn secret_words(&self, now: Timestamp) -> Option<String> {
+    pub fn secret_words(&self, now: Timestamp) -> Option<String> {
         let ends = self.secret_ends?;
         if now >= ends {
             return Some(format!(

@@ -21,49 +21,58 @@ const AFTER_MAX: u32 = 1000;
 
 /// What is known of answers, and what is done about them.
 #[derive(Debug, Default)]
-pub(crate) struct Replies {
+pub struct Replies {
     /// The rules.
-    pub(crate) book: ReplyBook,
+    pub book: ReplyBook,
     /// The actions in the order in which they are looked at.
-    pub(crate) actions: Vec<ReplyAction>,
+    pub actions: Vec<ReplyAction>,
 }
 
 /// What is done about replies of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ReplyAction {
-    pub(crate) id: String,
-    pub(crate) on: ReplyKind,
+pub struct ReplyAction {
+    /// Its name.
+    pub id: String,
+    /// The kind of replies that it is about.
+    pub on: ReplyKind,
     /// Hosts, by name or `.name`; none: all.
-    pub(crate) hosts: Vec<String>,
+    pub hosts: Vec<String>,
     /// Domains of recipients, by name or `.name`; none: all.
-    pub(crate) domains: Vec<String>,
+    pub domains: Vec<String>,
     /// Behind so many mails that were answered so …
-    pub(crate) after: u32,
+    pub after: u32,
     /// … in this time.
-    pub(crate) within: Duration,
-    pub(crate) what: Reaction,
+    pub within: Duration,
+    /// What is done.
+    pub what: Reaction,
     /// It came with Sendoff.
-    pub(crate) built_in: bool,
+    pub built_in: bool,
 }
 
 /// What an action does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reaction {
+pub enum Reaction {
     /// The site gets no more than this, for a time.
     Slow {
+        /// Messages in a time.
         rate: Option<Rate>,
+        /// Connections at once.
         connections: Option<u32>,
+        /// How long it holds.
         time: Duration,
     },
     /// The site gets nothing, for a time.
-    Pause { time: Duration },
+    Pause {
+        /// How long it holds.
+        time: Duration,
+    },
     /// Recipients that were answered so are re-sent by this plan.
     Plan(Arc<Plan>),
 }
 
 impl ReplyAction {
     /// Whether it is about such a reply.
-    pub(crate) fn is_about(&self, kind: ReplyKind, host: Option<&str>, domain: &str) -> bool {
+    pub fn is_about(&self, kind: ReplyKind, host: Option<&str>, domain: &str) -> bool {
         let fits = |patterns: &[String], name: &str| {
             let name = name.to_ascii_lowercase();
             let one = |p: &String| match p.starts_with('.') {
@@ -80,12 +89,7 @@ impl ReplyAction {
 
 impl Replies {
     /// The plan for recipients that were answered so, if an action gives one.
-    pub(crate) fn plan(
-        &self,
-        kind: ReplyKind,
-        host: Option<&str>,
-        domain: &str,
-    ) -> Option<&Arc<Plan>> {
+    pub fn plan(&self, kind: ReplyKind, host: Option<&str>, domain: &str) -> Option<&Arc<Plan>> {
         self.actions.iter().find_map(|action| match &action.what {
             Reaction::Plan(plan) if action.is_about(kind, host, domain) => Some(plan),
             Reaction::Plan(_) | Reaction::Slow { .. } | Reaction::Pause { .. } => None,

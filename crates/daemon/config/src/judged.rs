@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-pub(crate) use super::error::Spot;
+pub use super::error::Spot;
 use super::error::{ConfigError, Fault, Place};
 use super::named::Named;
 use super::texts::{Texts, whole};
@@ -20,24 +20,25 @@ const ERRORS_MAX: usize = 100;
 
 /// A configuration, and what is wrong with it.
 #[derive(Debug, Default)]
-pub(crate) struct Judged {
+pub struct Judged {
     /// Of what is right in it; nothing where the text is no TOML.
-    pub(crate) config: Option<Config>,
-    pub(crate) errors: Vec<ConfigError>,
+    pub config: Option<Config>,
+    /// What is wrong, in the order of the text.
+    pub errors: Vec<ConfigError>,
     /// `data_dir`, as far as it can be read.
-    pub(crate) data_dir: PathBuf,
+    pub data_dir: PathBuf,
     /// The place of each key that is set, by its whole name; of those that are set several times, the first.
-    pub(crate) lines: BTreeMap<String, Spot>,
+    pub lines: BTreeMap<String, Spot>,
 }
 
 /// Judges the text of a configuration. Files with secrets that are not there, and variables that are not set, are no error
 /// with `without_secrets`.
-pub(crate) fn judge(text: &str, path: &Path, base: &Path, without_secrets: bool) -> Judged {
+pub fn judge(text: &str, path: &Path, base: &Path, without_secrets: bool) -> Judged {
     judge_texts(&Texts::of(text, path), base, without_secrets)
 }
 
 /// Judges the texts of a configuration, as [`judge`] does.
-pub(crate) fn judge_texts(texts: &Texts, base: &Path, without_secrets: bool) -> Judged {
+pub fn judge_texts(texts: &Texts, base: &Path, without_secrets: bool) -> Judged {
     let place = texts.place();
     let parsed = texts.parsed();
     let data_dir = match parsed.table.get_ref().get("data_dir").map(Spanned::get_ref) {

@@ -22,38 +22,44 @@ const UNIX: &str = "unix:";
 
 /// The settings of HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ConsoleSettings {
+pub struct ConsoleSettings {
     /// None: HTTP is switched off.
-    pub(crate) listeners: Vec<HttpListener>,
+    pub listeners: Vec<HttpListener>,
     /// Names, besides the server's, that requests may be addressed to.
-    pub(crate) hosts: Vec<String>,
+    pub hosts: Vec<String>,
     /// The keys' file.
-    pub(crate) keys: PathBuf,
-    pub(crate) metrics_networks: Vec<IpNet>,
+    pub keys: PathBuf,
+    /// Networks that may read `/metrics` without a key.
+    pub metrics_networks: Vec<IpNet>,
     /// Networks whose word about a request's client is believed.
-    pub(crate) proxies: Vec<IpNet>,
+    pub proxies: Vec<IpNet>,
     /// Whether that of clients of unix sockets is believed.
-    pub(crate) unix_proxies: bool,
-    pub(crate) max_connections: usize,
+    pub unix_proxies: bool,
+    /// Connections at once.
+    pub max_connections: usize,
 }
 
 /// An address where HTTP is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HttpListener {
+pub struct HttpListener {
     /// The key that names it.
-    pub(crate) key: &'static str,
-    pub(crate) address: HttpAddress,
+    pub key: &'static str,
+    /// Where it listens.
+    pub address: HttpAddress,
     /// Whether `/api/v1` is answered.
-    pub(crate) api: bool,
+    pub api: bool,
     /// Whether `/metrics` is answered.
-    pub(crate) metrics: bool,
-    pub(crate) tls: bool,
+    pub metrics: bool,
+    /// Whether it speaks TLS.
+    pub tls: bool,
 }
 
 /// Where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum HttpAddress {
+pub enum HttpAddress {
+    /// An IP address and a port.
     Tcp(SocketAddr),
+    /// The path of a unix socket.
     Unix(PathBuf),
 }
 
@@ -66,14 +72,16 @@ impl HttpAddress {
         }
     }
 
-    pub(crate) const fn tcp(&self) -> Option<SocketAddr> {
+    /// The IP address and port, where it is one.
+    pub const fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
             Self::Unix(_) => None,
         }
     }
 
-    pub(crate) fn unix(&self) -> Option<&Path> {
+    /// The path of the unix socket, where it is one.
+    pub fn unix(&self) -> Option<&Path> {
         match self {
             Self::Tcp(_) => None,
             Self::Unix(path) => Some(path),
@@ -92,7 +100,7 @@ impl fmt::Display for HttpAddress {
 
 impl HttpListener {
     /// As it is written in the address bar of a browser; what a unix socket is asked by.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         match (&self.address, self.tls) {
             (HttpAddress::Unix(_), _) => self.address.to_string(),
             (HttpAddress::Tcp(address), true) => format!("https://{address}/"),

@@ -47,7 +47,7 @@ pub(crate) fn limit() -> u64 {
 }
 
 /// Raises that to what the system allows; what it was stays where that is refused.
-pub(crate) fn raise_limit() {
+pub fn raise_limit() {
     let now = getrlimit(Resource::Nofile);
     let most = now.maximum.unwrap_or(LIMIT_MAX).min(LIMIT_MAX);
     if now.current.is_some_and(|current| current < most) {

@@ -22,15 +22,16 @@ pub(crate) struct Part {
 
 /// What else belongs to a configuration by `include`.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Included {
-    pub(crate) files: Vec<PathBuf>,
+pub struct Included {
+    /// Files that are included.
+    pub files: Vec<PathBuf>,
     /// Directories that patterns look into: a file may come into being there.
-    pub(crate) directories: Vec<PathBuf>,
+    pub directories: Vec<PathBuf>,
 }
 
 /// The texts of a configuration.
 #[derive(Debug)]
-pub(crate) struct Texts {
+pub struct Texts {
     path: PathBuf,
     all: String,
     parts: Vec<Part>,
@@ -66,7 +67,7 @@ impl Texts {
     ///
     /// # Errors
     /// When the file itself cannot be read. What is wrong with others is found in [`Texts::parsed`].
-    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let mut texts = Self::of(&Config::read(path)?, path);
         let found = include::find(&texts.place());
         texts.errors = found.errors;

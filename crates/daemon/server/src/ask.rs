@@ -8,8 +8,9 @@ use anyhow::{Result, anyhow};
 use ops::{Answer, Request, Selection};
 
 use crate::admin::socket_path;
-use crate::cli::{lists, print, print_cut};
+use crate::cli::lists;
 use config::Config;
+use terminal::{print, print_cut};
 
 /// The server does not answer.
 #[derive(Debug, thiserror::Error)]

@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::{self, Ends, print};
+use crate::cli::{self, Ends};
 use crate::doubts::{self, Doubt};
 use crate::{rights, run, webhooks};
 use config::judged::{Judged, judge, judge_texts};
 use config::{Config, ConfigError, Texts};
+use terminal::print;
 
 use finding::{Finding, Severity, Source};
 

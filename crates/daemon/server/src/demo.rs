@@ -18,10 +18,10 @@ use lab::{Client, DemoMail, DemoWorld, demo_world};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::print;
 use crate::run;
 use crate::started::Started;
 use config::Config;
+use terminal::print;
 
 /// The demonstration's options.
 #[derive(Debug, Args)]

@@ -14,9 +14,9 @@ use net::{Answer, Dns};
 use serde_json::{Value, json};
 use sign::{Finding, PrivateKey, PublicKey, Selector, Signer, judge};
 
-use crate::cli::print;
 use crate::rights;
 use config::Config;
+use terminal::print;
 
 /// The longest string of a TXT record, in octets (RFC 1035 §3.3.14).
 const STRING_MAX: usize = 255;

@@ -247,7 +247,7 @@ impl Journal {
             && self.lines.send(Message::Stop).is_ok()
             && !self.wait(&written)
         {
-            crate::cli::complain(
+            terminal::complain(
                 "the log could not be written completely: nobody reads it, or its disk does not respond",
             );
         }
@@ -487,7 +487,7 @@ impl Writer {
             result = self.output.flush().and(result);
             // Mail goes on without a log; whoever watches the server is told, once.
             if let (Err(error), false) = (result, self.complained) {
-                crate::cli::complain(&format!("the log cannot be written: {error}"));
+                terminal::complain(&format!("the log cannot be written: {error}"));
                 self.complained = true;
             }
             if stop {

@@ -4,9 +4,10 @@ use anyhow::{Result, anyhow};
 use clap::Subcommand;
 use console::{Key, KeysFile, Scope};
 
-use crate::cli::{self, complain, done, print};
+use crate::cli::{self, done};
 use crate::rights;
 use config::Config;
+use terminal::{complain, print};
 
 /// What is done with keys.
 #[derive(Debug, Subcommand)]

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use mail::{Timestamp, parse_duration};
 
-use crate::cli::print;
 use config::{Config, LogSettings};
+use terminal::print;
 
 /// How often a log that is followed is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -131,7 +131,7 @@ pub(crate) fn search(config: &Config, wanted: &Wanted, limit: usize) -> Result<(
         last.push_back(line.to_owned());
     })?;
     if count > last.len() {
-        crate::cli::complain(&format!(
+        terminal::complain(&format!(
             "{count} lines match; these are the last {} (--limit)",
             last.len()
         ));

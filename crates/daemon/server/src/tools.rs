@@ -14,9 +14,10 @@ use smtp::reply::ReplyParser;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::cli::{Ends, print};
+use crate::cli::Ends;
 use crate::resolve::answer;
 use config::{Config, RuleKeys};
+use terminal::print;
 
 /// How long a server is waited for.
 const WAIT: Duration = Duration::from_secs(30);

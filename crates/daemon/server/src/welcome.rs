@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 
 use route::Mode;
 
-use crate::cli::print;
 use config::Config;
 use config::console::HttpListener;
+use terminal::print;
 
 /// Says it, where somebody looks and the log does not go to the same place.
 pub(crate) fn show(config: &Config, warnings: &[String]) {

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use ops::{Answer, Request, Selection, grouped};
 
-use super::print_cut;
 use crate::ask;
 use config::Config;
+use terminal::print_cut;
 
 /// Beyond the page that is shown, as many finished recipients are counted.
 const COUNTED: u64 = 100_000;

@@ -10,7 +10,6 @@ use net::Dns;
 use ops::Request;
 use serde_json::json;
 
-use super::{complain, print};
 use crate::ask;
 use crate::oauth::flows::{self, Web};
 use crate::oauth::kept::{self, Kept};
@@ -18,6 +17,7 @@ use crate::{rights, run};
 use config::Config;
 use config::oauth::{Flow, OauthSettings};
 use config::{Preset, presets};
+use terminal::{complain, print};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RelayCommand {

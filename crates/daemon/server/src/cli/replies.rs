@@ -5,9 +5,9 @@ use clap::Subcommand;
 use mail::format_duration;
 use serde_json::{Value, json};
 
-use super::print;
 use config::replies::{Reaction, ReplyAction};
 use config::{Config, Replies};
+use terminal::print;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RepliesCommand {

@@ -7,9 +7,10 @@ use anyhow::{Context, Result, anyhow};
 use clap::Subcommand;
 use ops::{Answer, NewSuppression, Request, SuppressionSelection};
 
-use super::{done, print};
+use super::done;
 use crate::ask;
 use config::Config;
+use terminal::print;
 
 /// Entries that are asked for, or handed in, at once.
 const PAGE: usize = 500;

@@ -5,10 +5,11 @@ use std::io::{IsTerminal, Read};
 use anyhow::Result;
 
 use super::arguments::{Hashed, UserCommand};
-use super::{complain, done, print};
+use super::done;
 use crate::users::{self, Kept, Users};
 use crate::{rights, run};
 use config::Config;
+use terminal::{complain, print};
 
 pub(super) fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
     rights::take_on_for_file(&config.users_file)?;

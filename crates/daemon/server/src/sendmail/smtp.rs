@@ -162,7 +162,7 @@ fn save(dir: &Path, options: &Options, message: &Message) -> Result<(), AcceptFa
     let content = message.content.slice(behind..);
     drops::deposit(dir, &drop, &content).map_err(|error| {
         // The client is told in SMTP, whoever runs it by standard error.
-        crate::cli::complain(&error.to_string());
+        terminal::complain(&error.to_string());
         match error {
             DepositError::Full(_) => AcceptFailure::Full,
             DepositError::Missing(_) | DepositError::Forbidden(_) | DepositError::Failed(..) => {

@@ -41,7 +41,6 @@ mod opened;
 mod orders;
 mod outcome;
 mod own_mail;
-mod people;
 mod policy;
 mod process;
 mod queue;

@@ -2,7 +2,7 @@
 
 use nix::unistd::Uid;
 
-use crate::people::Person;
+use net::Person;
 
 /// The user's name; the number where the database has none.
 pub(crate) fn name_of(uid: u32) -> String {

@@ -16,7 +16,7 @@ use nix::unistd::{Gid, Uid};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::people::Person;
+use net::Person;
 
 /// Symbolic links on one path, as many as the kernel follows.
 const LINKS_MAX: usize = 40;

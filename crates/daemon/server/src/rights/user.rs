@@ -13,8 +13,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::DATA_DIR_MODE;
 use super::identity::{become_user, take_on_for};
-use crate::people::Person;
 use config::Config;
+use net::Person;
 
 /// Whom the server becomes where the configuration names nobody.
 const USUAL: &str = "sendoff";

@@ -9,12 +9,15 @@ use nix::unistd::{Gid, Uid};
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Person {
-    pub(crate) name: String,
-    pub(crate) uid: Uid,
-    pub(crate) gid: Gid,
+pub struct Person {
+    /// The name to log in by.
+    pub name: String,
+    /// The number.
+    pub uid: Uid,
+    /// The number of the group that is its own.
+    pub gid: Gid,
     /// The comment: by custom the full name, and more after a comma.
-    pub(crate) comment: String,
+    pub comment: String,
 }
 
 #[cfg(not(target_feature = "crt-static"))]
@@ -23,7 +26,7 @@ impl Person {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub(crate) fn named(name: &str) -> io::Result<Option<Self>> {
+    pub fn named(name: &str) -> io::Result<Option<Self>> {
         Ok(nix::unistd::User::from_name(name)?.map(Self::of_database))
     }
 
@@ -31,7 +34,7 @@ impl Person {
     ///
     /// # Errors
     /// As [`Person::named`].
-    pub(crate) fn with(uid: Uid) -> io::Result<Option<Self>> {
+    pub fn with(uid: Uid) -> io::Result<Option<Self>> {
         Ok(nix::unistd::User::from_uid(uid)?.map(Self::of_database))
     }
 
@@ -48,7 +51,7 @@ impl Person {
     ///
     /// # Errors
     /// When this process may not.
-    pub(crate) fn take_on_groups(&self) -> io::Result<()> {
+    pub fn take_on_groups(&self) -> io::Result<()> {
         let name = std::ffi::CString::new(self.name.as_str())?;
         Ok(nix::unistd::initgroups(&name, self.gid)?)
     }
@@ -60,7 +63,7 @@ impl Person {
     ///
     /// # Errors
     /// When `/etc/passwd` cannot be read.
-    pub(crate) fn named(name: &str) -> io::Result<Option<Self>> {
+    pub fn named(name: &str) -> io::Result<Option<Self>> {
         Ok(files::people(&files::read(files::PASSWD)?).find(|person| person.name == name))
     }
 
@@ -68,7 +71,7 @@ impl Person {
     ///
     /// # Errors
     /// As [`Person::named`].
-    pub(crate) fn with(uid: Uid) -> io::Result<Option<Self>> {
+    pub fn with(uid: Uid) -> io::Result<Option<Self>> {
         Ok(files::people(&files::read(files::PASSWD)?).find(|person| person.uid == uid))
     }
 
@@ -76,7 +79,7 @@ impl Person {
     ///
     /// # Errors
     /// When `/etc/group` cannot be read, or this process may not.
-    pub(crate) fn take_on_groups(&self) -> io::Result<()> {
+    pub fn take_on_groups(&self) -> io::Result<()> {
         let groups = files::groups(&files::read(files::GROUP)?, self);
         Ok(nix::unistd::setgroups(&groups)?)
     }

@@ -27,11 +27,11 @@ use arguments::{
     SiteCommand, Sort, SourceCommand, UserCommand,
 };
 
-use crate::logbook::Wanted;
 use crate::started::Started;
-use crate::{ask, backup, check, demo, dkim, keys, logbook, run, sendmail, tools};
+use crate::{ask, backup, check, demo, dkim, keys, run, sendmail, tools};
 use config::elsewhere::Needs;
 use config::{self, Config, ConfigError};
+use journal::logbook::{self, Wanted};
 
 /// Where the configuration is looked for when none is named.
 pub(crate) const CONFIG: &str = "/etc/sendoff/sendoff.toml";

@@ -16,8 +16,8 @@ use store::{LaterRow, Note, Op};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::journal::Journal;
 use crate::shared::Shared;
+use journal::Journal;
 
 const FILE: &str = "quota-used.json";
 /// The word of what is told of a mail.

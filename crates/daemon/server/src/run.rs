@@ -23,7 +23,6 @@ use crate::event::Event;
 use crate::floods;
 use crate::forgetting;
 use crate::http;
-use crate::journal::Journal;
 use crate::listening;
 use crate::oauth;
 use crate::own_mail;
@@ -43,6 +42,7 @@ use crate::warm_up;
 use crate::webhooks;
 use crate::welcome;
 use config::Config;
+use journal::Journal;
 
 /// How often damage that was found on disk is told.
 const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);

@@ -23,7 +23,6 @@ use crate::floods::Floods;
 use crate::guard::LoginGuard;
 use crate::harvest::Harvest;
 use crate::hops::Marks;
-use crate::journal::Journal;
 use crate::listening::{Listening, Spot};
 use crate::oauth::Oauth;
 use crate::process::OldestDue;
@@ -41,6 +40,7 @@ use crate::users::Logins;
 use crate::warm_up::WarmUps;
 use crate::webhooks::{Target, Webhooks};
 use config::Config;
+use journal::Journal;
 
 /// What changes when the configuration is read again, as a whole.
 #[derive(Debug)]

@@ -249,7 +249,7 @@ impl Hook {
         Ok(true)
     }
 
-    fn line<'a>(&self, shared: &'a Shared, event: &str) -> crate::journal::Line<'a> {
+    fn line<'a>(&self, shared: &'a Shared, event: &str) -> journal::Line<'a> {
         let line = shared.journal.line(net::now(), event);
         line.field("name", &self.name)
     }

@@ -14,9 +14,9 @@ use landlock::{
 };
 
 use crate::drops;
-use crate::journal::LOG_DIR_MODE;
 use config::sandbox::Sandbox;
 use config::{Config, LocalStore};
+use journal::LOG_DIR_MODE;
 
 /// Where the system keeps what everybody may read: users, resolver, certificates, libraries of the user database.
 const SYSTEM: [&str; 14] = [

@@ -6,6 +6,10 @@
 //! Mail never waits for the log: where lines cannot be written as fast as they are made (a pipe
 //! that nobody reads, a disk that hangs), [`WAITING_MAX`] octets of them wait, and what comes on
 //! top is left out, counted, and said in the log as soon as it can be written again.
+//!
+//! [`logbook`] reads what was written: no other crate knows the form of a line.
+
+pub mod logbook;
 
 use std::fmt::{self, Write as _};
 use std::fs::File;
@@ -33,7 +37,7 @@ const SLOW: Duration = Duration::from_secs(15);
 
 /// Where lines go. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Journal {
+pub struct Journal {
     lines: Sender<Message>,
     shared: Arc<Shared>,
 }
@@ -122,7 +126,7 @@ enum Message {
 
 impl Journal {
     /// Opens the log and starts its thread.
-    pub(crate) fn open(settings: &LogSettings) -> io::Result<Self> {
+    pub fn open(settings: &LogSettings) -> io::Result<Self> {
         let target: Box<dyn Output> = match &settings.file {
             Some(path) => Box::new(LogFile::open(path, settings)?),
             None => Box::new(Stdout),
@@ -158,7 +162,7 @@ impl Journal {
     }
 
     /// Begins a line about `event`.
-    pub(crate) fn line(&self, at: Timestamp, event: &str) -> Line<'_> {
+    pub fn line(&self, at: Timestamp, event: &str) -> Line<'_> {
         Line {
             journal: self,
             text: self.shared.line(at, event),
@@ -167,17 +171,17 @@ impl Journal {
 
     /// Lines that were left out of the log since the start, because it could not be written as
     /// fast as they were made, or not at all.
-    pub(crate) fn lost(&self) -> u64 {
+    pub fn lost(&self) -> u64 {
         self.shared.backlog.lost.load(Ordering::Relaxed)
     }
 
     /// Whether anything at all is logged in detail.
-    pub(crate) fn has_detail(&self) -> bool {
+    pub fn has_detail(&self) -> bool {
         self.shared.some_detail.load(Ordering::Relaxed)
     }
 
     /// Whether the talk with, or about, one of these names (domains, addresses) is wanted.
-    pub(crate) fn is_detailed(&self, names: &[&str]) -> bool {
+    pub fn is_detailed(&self, names: &[&str]) -> bool {
         if !self.has_detail() {
             return false;
         }
@@ -195,7 +199,7 @@ impl Journal {
 
     /// Switches the detailed log for everything, or for one domain, address or message: on until a
     /// time, when [`Journal::expire_detail`] ends it, or off.
-    pub(crate) fn set_detailed(&self, only: Option<&str>, until: Option<Timestamp>) {
+    pub fn set_detailed(&self, only: Option<&str>, until: Option<Timestamp>) {
         let mut detail = self
             .shared
             .detail
@@ -224,7 +228,7 @@ impl Journal {
     }
 
     /// Ends what was to be logged in detail until now.
-    pub(crate) fn expire_detail(&self, now: Timestamp) {
+    pub fn expire_detail(&self, now: Timestamp) {
         let mut detail = self
             .shared
             .detail
@@ -236,7 +240,7 @@ impl Journal {
     }
 
     /// Writes what is left and closes the file; a log that nobody reads is given up after a while.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         let written = self
             .shared
             .written
@@ -272,20 +276,20 @@ impl Journal {
 
 /// A line being made.
 #[derive(Debug)]
-pub(crate) struct Line<'a> {
+pub struct Line<'a> {
     journal: &'a Journal,
     text: Text,
 }
 
 impl Line<'_> {
     /// Adds a field.
-    pub(crate) fn field(mut self, name: &str, value: impl fmt::Display) -> Self {
+    pub fn field(mut self, name: &str, value: impl fmt::Display) -> Self {
         self.text.field(name, value);
         self
     }
 
     /// Adds a field if there is a value.
-    pub(crate) fn maybe(self, name: &str, value: Option<impl fmt::Display>) -> Self {
+    pub fn maybe(self, name: &str, value: Option<impl fmt::Display>) -> Self {
         match value {
             Some(value) => self.field(name, value),
             None => self,
@@ -293,7 +297,7 @@ impl Line<'_> {
     }
 
     /// Hands the line over.
-    pub(crate) fn send(self) {
+    pub fn send(self) {
         let text = self.text.end();
         if self.journal.shared.backlog.take(text.len()) {
             // After the end there is nobody left to write it.
@@ -396,7 +400,8 @@ impl Output for Stdout {
 
 /// The log is read by members of the group as well, who may steer the server by its socket.
 const LOG_MODE: u32 = 0o640;
-pub(crate) const LOG_DIR_MODE: u32 = 0o750;
+/// The directories of the log that are made here: its owner and the group read it.
+pub const LOG_DIR_MODE: u32 = 0o750;
 
 struct LogFile {
     path: PathBuf,

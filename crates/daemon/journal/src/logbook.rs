@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Which lines are wanted.
 #[derive(Debug, Default)]
-pub(crate) struct Wanted {
+pub struct Wanted {
     /// Every one of these must stand in the line, whatever the case.
     words: Vec<String>,
     since: Option<Timestamp>,
@@ -27,7 +27,7 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     /// Reads what was asked for; `since` is a time of RFC 3339, or how long ago.
-    pub(crate) fn new(words: &[String], since: Option<&str>, now: Timestamp) -> Result<Self> {
+    pub fn new(words: &[String], since: Option<&str>, now: Timestamp) -> Result<Self> {
         let since = match since {
             None => None,
             Some(text) => Some(
@@ -119,7 +119,7 @@ fn scan(settings: &LogSettings, wanted: &Wanted, mut found: impl FnMut(&str)) ->
 }
 
 /// Prints the lines that are wanted: the last `limit` of them.
-pub(crate) fn search(config: &Config, wanted: &Wanted, limit: usize) -> Result<()> {
+pub fn search(config: &Config, wanted: &Wanted, limit: usize) -> Result<()> {
     let settings = log_file(config)?;
     let mut last: VecDeque<String> = VecDeque::new();
     let mut count = 0usize;
@@ -146,7 +146,7 @@ pub(crate) fn search(config: &Config, wanted: &Wanted, limit: usize) -> Result<(
 }
 
 /// Prints the last `lines` that are wanted and, when followed, those to come, for ever.
-pub(crate) fn tail(config: &Config, wanted: &Wanted, lines: usize, follow: bool) -> Result<()> {
+pub fn tail(config: &Config, wanted: &Wanted, lines: usize, follow: bool) -> Result<()> {
     let settings = log_file(config)?;
     let newest = settings.file.clone().unwrap_or_default();
     // Opened before the look at what is there: what is written meanwhile is not missed.

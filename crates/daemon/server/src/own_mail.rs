@@ -15,7 +15,6 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::admin::{self, blocking};
-use crate::drops;
 use crate::shared::Shared;
 
 /// Recipients that are shown.

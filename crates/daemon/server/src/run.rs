@@ -17,8 +17,8 @@ use tokio_util::task::TaskTracker;
 use crate::accounts;
 use crate::admin;
 use crate::clock::{self, Clock};
+use crate::collect;
 use crate::doubts;
-use crate::drops;
 use crate::event::Event;
 use crate::floods;
 use crate::forgetting;
@@ -85,8 +85,8 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     // Whoever has been answered may stop it at once: a signal that nobody listens for would kill it.
     let signals = Signals::listen().context("listening for signals")?;
     open_doors(&shared)?;
-    drops::prepare(&shared);
-    tasks.spawn(drops::collect(Arc::clone(&shared)));
+    collect::prepare(&shared);
+    tasks.spawn(collect::collect(Arc::clone(&shared)));
     listening::begin(&shared, started.listeners, &tasks)?;
     http::open(&shared, started.http, &tasks)?;
     tokio::spawn(look_at_dns(Arc::clone(&shared)));

@@ -18,10 +18,10 @@ use mail::{Address, Domain};
 use ops::{Order, Request, Selection, Verb};
 
 use crate::ask;
-use crate::drops::{self, Asked, DepositError, Drop, Sender, To};
 use crate::own_mail;
 use config::Config;
 use config::elsewhere::Needs;
+use drops::{self, Asked, DepositError, Drop, Sender, To};
 use options::{Mode, Options};
 
 /// Where the drop directory is unless something says otherwise.

@@ -2,22 +2,22 @@
 //! mails.
 
 use bytes::Bytes;
+use drops::Drop;
 use mail::{Address, Headers, Timestamp, body_offset};
 
-use crate::server::drops::form;
 use crate::server::sendmail;
 
 /// A drop is whole or refused; what is read is written as the same file, and any other content
 /// under the same first line is refused.
 pub(crate) fn drop_file(input: &[u8]) {
     let file = Bytes::copy_from_slice(input);
-    if let Ok((drop, content)) = form::Drop::read_beginning(&file, file.len() as u64) {
+    if let Ok((drop, content)) = Drop::read_beginning(&file, file.len() as u64) {
         again(&drop, &content);
     }
-    if let Ok((drop, content)) = form::Drop::read(&file) {
+    if let Ok((drop, content)) = Drop::read(&file) {
         again(&drop, &content);
         let longer = Bytes::from([input, b"x"].concat());
-        assert!(form::Drop::read(&longer).is_err());
+        assert!(Drop::read(&longer).is_err());
     }
     // Any envelope at all under a right first line, which chance does not find.
     let (envelope, content) = match memchr::memchr(b'\n', input) {
@@ -31,7 +31,7 @@ pub(crate) fn drop_file(input: &[u8]) {
         content.len()
     );
     let file = Bytes::from([first.as_bytes(), input].concat());
-    if let Ok((drop, read)) = form::Drop::read(&file) {
+    if let Ok((drop, read)) = Drop::read(&file) {
         assert_eq!(read, content);
         let terms = mail::Terms::from(&drop.asked);
         assert!((-9..=9).contains(&terms.priority));
@@ -39,10 +39,10 @@ pub(crate) fn drop_file(input: &[u8]) {
     }
 }
 
-fn again(drop: &form::Drop, content: &Bytes) {
+fn again(drop: &Drop, content: &Bytes) {
     let head = drop.head(content).expect("an envelope is written");
     let file = Bytes::from([&head, &content[..]].concat());
-    let (read, behind) = form::Drop::read(&file).expect("what is written is read");
+    let (read, behind) = Drop::read(&file).expect("what is written is read");
     assert_eq!((&read, &behind), (drop, content));
 }
 

@@ -24,10 +24,6 @@ mod text;
 /// The parsers that are private to the server, which is a binary: its own files.
 #[path = "../../../daemon/server/src"]
 mod server {
-    pub(crate) mod drops {
-        pub(crate) mod form;
-    }
-
     pub(crate) mod sendmail {
         mod content;
 

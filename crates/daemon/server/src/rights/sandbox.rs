@@ -13,7 +13,6 @@ use landlock::{
     RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
 };
 
-use crate::drops;
 use config::sandbox::Sandbox;
 use config::{Config, LocalStore};
 use journal::LOG_DIR_MODE;

@@ -18,8 +18,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smtp::machine::Machine;
 
 use super::{Failure, Options, Settings, code};
-use crate::drops::{self, DepositError, Drop, Sender, To};
 use config::Config;
+use drops::{self, DepositError, Drop, Sender, To};
 
 /// Room made for each read.
 const READ_AT_ONCE: usize = 64 * 1024;

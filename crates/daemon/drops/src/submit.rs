@@ -24,14 +24,15 @@ const BY_MAX: Duration = Duration::from_secs(999_999_999);
 
 /// What a drop comes to.
 #[derive(Debug)]
-pub(super) struct Submit {
-    pub(super) submission: Submission,
+pub struct Submit {
+    /// As it goes into the queue.
+    pub submission: Submission,
     /// Why it is given back whatever its recipients are.
-    pub(super) refusal: Option<Reply>,
+    pub refusal: Option<Reply>,
 }
 
 /// Reads a drop under these settings; an error says what in it is no mail.
-pub(super) fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
+pub fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
     let (drop, here) = (&taken.drop, &config.hostname);
     let user = owner::name_of(taken.owner);
     let own = Address::new(&user, here.clone())
@@ -113,7 +114,7 @@ fn rights(may_choose: bool, own: Address) -> Rights {
 }
 
 /// Whoever writes a drop is bound as a client of SMTP is: what comes of it is said to other servers.
-pub(super) fn check(drop: &Drop) -> Result<(), String> {
+pub fn check(drop: &Drop) -> Result<(), String> {
     if drop.id.len() > ID_MAX || !drop.id.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(format!(
             "its id is not up to {ID_MAX} visible ASCII characters"

@@ -5,7 +5,7 @@ use nix::unistd::Uid;
 use net::Person;
 
 /// The user's name; the number where the database has none.
-pub(crate) fn name_of(uid: u32) -> String {
+pub fn name_of(uid: u32) -> String {
     match Person::with(Uid::from_raw(uid)) {
         Ok(Some(user)) => user.name,
         Ok(None) | Err(_) => format!("uid{uid}"),
@@ -13,7 +13,7 @@ pub(crate) fn name_of(uid: u32) -> String {
 }
 
 /// The full name of whoever runs this program: that of the environment, else the database's.
-pub(crate) fn full_name_of_caller() -> Option<String> {
+pub fn full_name_of_caller() -> Option<String> {
     let said = std::env::var("NAME").ok();
     let known = || {
         let user = Person::with(Uid::current()).ok()??;

@@ -13,15 +13,18 @@ const LARGE_AT_ONCE: usize = 4;
 
 /// A drop that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Waiting {
-    pub(super) name: String,
-    pub(super) owner: u32,
-    pub(super) is_large: bool,
+pub struct Waiting {
+    /// The name of its file.
+    pub name: String,
+    /// The number of the user who put it there.
+    pub owner: u32,
+    /// Whether it takes a place among the large ones.
+    pub is_large: bool,
 }
 
 /// The line.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub struct Line {
     small: Turns,
     large: Turns,
     /// Every drop that waits or is being taken, by its name without what is put before it.
@@ -64,18 +67,18 @@ impl Turns {
 }
 
 /// A drop's name as its writer gave it.
-pub(super) fn plain(name: &str) -> &str {
+pub fn plain(name: &str) -> &str {
     name.strip_prefix(CLAIMED).unwrap_or(name)
 }
 
 impl Line {
     /// Whether a drop of this name waits, or is being taken.
-    pub(super) fn knows(&self, name: &str) -> bool {
+    pub fn knows(&self, name: &str) -> bool {
         self.known.contains(plain(name))
     }
 
     /// One more waits.
-    pub(super) fn push(&mut self, waiting: Waiting) {
+    pub fn push(&mut self, waiting: Waiting) {
         if self.known.insert(plain(&waiting.name).to_owned()) {
             match waiting.is_large {
                 true => self.large.push(waiting),
@@ -85,7 +88,7 @@ impl Line {
     }
 
     /// Whose turn it is; it is being taken from now on.
-    pub(super) fn next(&mut self) -> Option<Waiting> {
+    pub fn take_next(&mut self) -> Option<Waiting> {
         if self.taking >= AT_ONCE {
             return None;
         }
@@ -113,7 +116,7 @@ impl Line {
     }
 
     /// One is not being taken any more.
-    pub(super) fn done(&mut self, taken: &Waiting) {
+    pub fn done(&mut self, taken: &Waiting) {
         self.known.remove(plain(&taken.name));
         self.taking = self.taking.saturating_sub(1);
         if taken.is_large {
@@ -148,7 +151,7 @@ mod tests {
         push(&mut line, 1, false, 0..1000);
         push(&mut line, 2, false, 0..2);
         push(&mut line, 3, false, 0..1);
-        let taken: Vec<Waiting> = std::iter::from_fn(|| line.next()).collect();
+        let taken: Vec<Waiting> = std::iter::from_fn(|| line.take_next()).collect();
         let owners: Vec<u32> = taken.iter().map(|taken| taken.owner).collect();
         assert_eq!(owners.get(..5), Some(&[1, 2, 3, 1, 2][..]));
         // Alone it has all places.
@@ -159,18 +162,18 @@ mod tests {
     fn one_owner_and_large_drops_never_have_all_places() {
         let mut line = Line::default();
         push(&mut line, 1, true, 0..1000);
-        let large: Vec<Waiting> = std::iter::from_fn(|| line.next()).collect();
+        let large: Vec<Waiting> = std::iter::from_fn(|| line.take_next()).collect();
         assert_eq!(large.len(), LARGE_AT_ONCE);
         push(&mut line, 1, false, 0..1000);
         push(&mut line, 2, true, 0..1);
-        let small = std::iter::from_fn(|| line.next()).count();
+        let small = std::iter::from_fn(|| line.take_next()).count();
         assert_eq!(small, OF_ONE_OWNER - LARGE_AT_ONCE);
         push(&mut line, 2, false, 0..1);
-        assert_eq!(line.next().map(|w| w.owner), Some(2));
+        assert_eq!(line.take_next().map(|w| w.owner), Some(2));
         for waiting in &large {
             line.done(waiting);
         }
-        assert_eq!(line.next().map(|w| w.owner), Some(1));
+        assert_eq!(line.take_next().map(|w| w.owner), Some(1));
     }
 
     #[test]
@@ -178,9 +181,9 @@ mod tests {
         let mut line = Line::default();
         push(&mut line, 1, false, 0..1);
         push(&mut line, 1, false, 0..1);
-        let taken = line.next().unwrap();
+        let taken = line.take_next().unwrap();
         push(&mut line, 1, false, 0..1);
-        assert_eq!(line.next(), None);
+        assert_eq!(line.take_next(), None);
         assert!(line.knows(&taken.name) && line.knows(&format!("{CLAIMED}{}", taken.name)));
         line.done(&taken);
         assert!(!line.knows(&taken.name));

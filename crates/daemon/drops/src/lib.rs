@@ -24,25 +24,25 @@
 //! the message's record as its token, in the same commit as the message: a crash between that and
 //! the removal of the file makes no second message.
 
-mod collect;
 mod deposit;
 mod directory;
 mod form;
 mod line;
 mod owner;
-mod returned;
 mod submit;
 mod watch;
 
-pub(crate) use collect::{collect, prepare};
-pub(crate) use deposit::{DepositError, deposit, new_id};
-pub(crate) use directory::make;
-pub(crate) use form::{Asked, Drop, Sender, To};
-pub(crate) use owner::{full_name_of_caller, name_of};
+pub use deposit::{DepositError, deposit, new_id};
+pub use directory::{CLAIMED, Directory, Taken, Unread, make};
+pub use form::{Asked, Drop, Sender, To};
+pub use line::{Line, Waiting, plain};
+pub use owner::{full_name_of_caller, name_of};
+pub use submit::{Submit, check, submit};
+pub use watch::{Seen, Watch};
 
 /// The way in of what is taken from here.
-pub(crate) const VIA: &str = "sendmail";
+pub const VIA: &str = "sendmail";
 /// The ending of a whole drop's name.
-pub(crate) const WHOLE: &str = ".drop";
+pub const WHOLE: &str = ".drop";
 /// The ending of the name of a drop that is being written.
 const UNFINISHED: &str = ".tmp";

@@ -1,6 +1,8 @@
 //! The server's task that takes drops: those that are there at its start, those that come, and
 //! those that could not be taken before.
 
+mod returned;
+
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
@@ -12,12 +14,12 @@ use net::Holder;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::WHOLE;
-use super::directory::{CLAIMED, Directory, Taken, Unread};
-use super::line::{Line, Waiting, plain};
-use super::returned::{Told, give_back};
-use super::submit::{Submit, check, submit};
-use super::watch::{Seen, Watch};
+use drops::{
+    CLAIMED, Directory, Line, Seen, Submit, Taken, Unread, WHOLE, Waiting, Watch, check, plain,
+    submit,
+};
+use returned::{Told, give_back};
+
 use crate::hand_in::hand_in;
 use crate::shared::Shared;
 
@@ -123,7 +125,7 @@ async fn look_after(
                 Err(_) => until.min(Instant::now() + AGAIN),
             };
         }
-        while !is_over && let Some(waiting) = line.next() {
+        while !is_over && let Some(waiting) = line.take_next() {
             let (shared, directory) = (Arc::clone(shared), Arc::clone(&directory));
             taking.spawn(async move {
                 let came = take(&shared, &directory, &waiting.name).await;

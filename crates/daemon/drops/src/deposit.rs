@@ -13,7 +13,7 @@ use super::{Drop, UNFINISHED, WHOLE};
 
 /// Why a mail was not dropped. Nothing of it will be sent.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DepositError {
+pub enum DepositError {
     /// There is no such directory.
     #[error("the drop directory {0} does not exist: the server creates it at its first start")]
     Missing(String),
@@ -45,7 +45,7 @@ impl DepositError {
 }
 
 /// A new drop's id: the time, so that drops are taken in their order, and 128 random bits.
-pub(crate) fn new_id(now: Timestamp) -> io::Result<String> {
+pub fn new_id(now: Timestamp) -> io::Result<String> {
     let mut random = [0u8; 16];
     // From the kernel: aws-lc gathers entropy for 40 ms before its first number, at each start.
     // So few octets are given whole.
@@ -55,7 +55,7 @@ pub(crate) fn new_id(now: Timestamp) -> io::Result<String> {
 }
 
 /// Writes a drop; when this returns, it outlives a power cut.
-pub(crate) fn deposit(dir: &Path, drop: &Drop, content: &[u8]) -> Result<(), DepositError> {
+pub fn deposit(dir: &Path, drop: &Drop, content: &[u8]) -> Result<(), DepositError> {
     write(dir, drop, content).map_err(|error| DepositError::of(dir, error))
 }
 

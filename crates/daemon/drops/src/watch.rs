@@ -18,7 +18,7 @@ const NAMES_MAX: usize = 10_000;
 
 /// What has appeared.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub struct Seen {
     names: Mutex<Vec<String>>,
     /// Names were lost, or there are too many.
     is_partial: AtomicBool,
@@ -27,12 +27,12 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Waits until something has appeared.
-    pub(super) async fn wait(&self) {
+    pub async fn wait(&self) {
         self.came.notified().await;
     }
 
     /// The names that have appeared; `None`: the directory has to be listed.
-    pub(super) fn take(&self) -> Option<Vec<String>> {
+    pub fn take(&self) -> Option<Vec<String>> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         let names = std::mem::take(&mut *names);
         match self.is_partial.swap(false, Ordering::AcqRel) {
@@ -53,13 +53,18 @@ impl Seen {
 }
 
 /// A thread waits for names as long as the server runs.
-pub(super) struct Watch {
+pub struct Watch {
     inotify: Arc<OwnedFd>,
-    pub(super) seen: Arc<Seen>,
+    /// What has appeared.
+    pub seen: Arc<Seen>,
 }
 
 impl Watch {
-    pub(super) fn start() -> io::Result<Self> {
+    /// Begins to watch, nothing yet; on a thread of its own.
+    ///
+    /// # Errors
+    /// When the system gives no watch, or no thread.
+    pub fn start() -> io::Result<Self> {
         let inotify = Arc::new(inotify::init(inotify::CreateFlags::CLOEXEC)?);
         let seen = Arc::new(Seen::default());
         let (fd, told) = (Arc::clone(&inotify), Arc::clone(&seen));
@@ -86,7 +91,7 @@ impl Watch {
     }
 
     /// Watches a directory; without effect on one that is watched already.
-    pub(super) fn add(&self, path: &Path) -> io::Result<()> {
+    pub fn add(&self, path: &Path) -> io::Result<()> {
         inotify::add_watch(&self.inotify, path, inotify::WatchFlags::MOVED_TO)?;
         Ok(())
     }

@@ -20,28 +20,30 @@ const FIRST_LINE_MAX: usize = 100;
 
 /// A mail on its way from a program to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Drop {
+pub struct Drop {
     /// Its name for life: unguessable, and the same through every retry.
-    pub(crate) id: String,
+    pub id: String,
     /// When it was written, in milliseconds since 1970, by the writer's clock.
-    pub(crate) written: u64,
-    pub(crate) sender: Sender,
+    pub written: u64,
+    /// Whose mail it is.
+    pub sender: Sender,
     /// What the From field calls the sender, where the mail has none.
-    pub(crate) full_name: Option<String>,
-    pub(crate) recipients: Vec<To>,
+    pub full_name: Option<String>,
+    /// To whom it goes.
+    pub recipients: Vec<To>,
     /// RET: whether a failure message returns the whole mail.
-    pub(crate) return_full: Option<bool>,
+    pub return_full: Option<bool>,
     /// ENVID, in xtext.
-    pub(crate) env_id: Option<String>,
+    pub env_id: Option<String>,
     /// What was asked about time and order.
     #[serde(default)]
-    pub(crate) asked: Asked,
+    pub asked: Asked,
 }
 
 /// What was asked about time and order (see [`mail::Terms`]); times in milliseconds since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Asked {
+pub struct Asked {
     not_before: Option<u64>,
     by: Option<u64>,
     /// Behind that time it is told and tried on, not given back.
@@ -85,7 +87,7 @@ impl From<&Asked> for Terms {
 
 /// The reverse-path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Sender {
+pub enum Sender {
     /// The file's owner at this server.
     Owner,
     /// `<>`.
@@ -96,18 +98,18 @@ pub(crate) enum Sender {
 
 /// A recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct To {
+pub struct To {
     /// The address; without a domain, at this server.
-    pub(crate) address: String,
+    pub address: String,
     /// The bits of NOTIFY.
-    pub(crate) notify: u8,
+    pub notify: u8,
     /// ORCPT, in xtext with the address type.
-    pub(crate) orcpt: Option<String>,
+    pub orcpt: Option<String>,
 }
 
 /// Why a file is not a drop.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FormError {
+pub enum FormError {
     #[error("it does not start like a drop file")]
     NoDrop,
     #[error("it has version {0}, but this server reads version {VERSION}")]
@@ -122,7 +124,7 @@ pub(crate) enum FormError {
 
 impl Drop {
     /// The whole file but its content, which stands behind it.
-    pub(crate) fn head(&self, content: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+    pub fn head(&self, content: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
         let envelope = serde_json::to_vec(self)?;
         let checksum = crc32c::crc32c_append(crc32c::crc32c(&envelope), content);
         let first = format!(
@@ -134,7 +136,7 @@ impl Drop {
     }
 
     /// Reads a whole file.
-    pub(crate) fn read(file: &Bytes) -> Result<(Self, Bytes), FormError> {
+    pub fn read(file: &Bytes) -> Result<(Self, Bytes), FormError> {
         let first = FirstLine::read(file)?;
         let rest = file.slice(first.len..);
         if first.envelope.checked_add(first.content) != Some(rest.len() as u64) {
@@ -148,7 +150,7 @@ impl Drop {
 
     /// Reads the beginning of a file of `size` octets that is too large to be read whole: enough to
     /// tell its sender. The checksum says nothing yet.
-    pub(crate) fn read_beginning(file: &Bytes, size: u64) -> Result<(Self, Bytes), FormError> {
+    pub fn read_beginning(file: &Bytes, size: u64) -> Result<(Self, Bytes), FormError> {
         let first = FirstLine::read(file)?;
         let behind = first.envelope.checked_add(first.content);
         if behind != size.checked_sub(first.len as u64) {

@@ -20,7 +20,7 @@ const MODE: u32 = 0o3733;
 const PASSED: u32 = 0o711;
 const REFUSED: &str = "refused";
 /// The beginning of the name of a drop that is being taken.
-pub(super) const CLAIMED: &str = "taking-";
+pub const CLAIMED: &str = "taking-";
 /// What a drop may be longer than the largest message: its envelope.
 const ENVELOPE_MAX: u64 = 16 << 20;
 /// What is read of a drop that is larger: its envelope and its header, to tell its sender.
@@ -30,7 +30,7 @@ const UNFINISHED_FOR: std::time::Duration = std::time::Duration::from_secs(86_40
 
 /// The open directory.
 #[derive(Debug)]
-pub(crate) struct Directory {
+pub struct Directory {
     path: PathBuf,
     fd: OwnedFd,
     /// The group that every file made here has, where the directory is setgid.
@@ -39,9 +39,11 @@ pub(crate) struct Directory {
 
 /// A drop as it was read.
 #[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) owner: u32,
-    pub(super) drop: Drop,
+pub struct Taken {
+    /// The number of the user who put it there.
+    pub owner: u32,
+    /// What `sendmail` says of it.
+    pub drop: Drop,
     pub(super) content: Bytes,
     /// It is larger than any mail that is taken; the content is only its beginning.
     pub(super) too_large: bool,
@@ -49,7 +51,7 @@ pub(super) struct Taken {
 
 /// Why a file is not taken.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unread {
+pub enum Unread {
     /// It is not there any more.
     #[error("it no longer exists")]
     Gone,
@@ -63,7 +65,7 @@ pub(super) enum Unread {
 
 /// What is wrong with a file.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Bad {
+pub enum Bad {
     #[error("it is a {0}, not a file")]
     Kind(&'static str),
     #[error("it has several hard links")]
@@ -77,13 +79,13 @@ pub(super) enum Bad {
 }
 
 /// Makes the directory where it is not there.
-pub(crate) fn make(path: &Path) -> io::Result<()> {
+pub fn make(path: &Path) -> io::Result<()> {
     Directory::open(path).map(|_| ())
 }
 
 impl Directory {
     /// Opens the directory, and makes it where it is not there.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
             net::make_dir(parent, PASSED)?;
         }
@@ -128,7 +130,7 @@ impl Directory {
     }
 
     /// What about its permissions is not as it should be, for the log.
-    pub(super) fn trouble(&self) -> io::Result<Option<String>> {
+    pub fn trouble(&self) -> io::Result<Option<String>> {
         let stat = rustix::fs::fstat(&self.fd)?;
         let mode = stat.st_mode & 0o7777;
         let ours = rustix::process::geteuid().as_raw();
@@ -153,7 +155,7 @@ impl Directory {
     }
 
     /// The names of drops, the oldest first, and of what has no business here.
-    pub(super) fn list(&self, now: Timestamp) -> io::Result<(Vec<String>, Vec<String>)> {
+    pub fn list(&self, now: Timestamp) -> io::Result<(Vec<String>, Vec<String>)> {
         let (mut whole, mut strange) = (Vec::new(), Vec::new());
         for entry in Dir::read_from(&self.fd)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
@@ -180,13 +182,13 @@ impl Directory {
     }
 
     /// The owner of a file and its octets, before it is opened.
-    pub(super) fn stat(&self, name: &str) -> Option<(u32, u64)> {
+    pub fn stat(&self, name: &str) -> Option<(u32, u64)> {
         let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         Some((stat.st_uid, u64::try_from(stat.st_size).ok()?))
     }
 
     /// Reads a drop whose content is no larger than `content_max`.
-    pub(super) fn read(&self, name: &str, content_max: u64) -> Result<Taken, Unread> {
+    pub fn read(&self, name: &str, content_max: u64) -> Result<Taken, Unread> {
         // A name may lead anywhere by now, and a FIFO has nobody at its other end.
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -246,7 +248,7 @@ impl Directory {
 
     /// Gives a drop another name, by which it is taken: what can be renamed can be removed. The new name;
     /// `None` when it is not there any more. One that bears such a name from an earlier try gets the other.
-    pub(super) fn claim(&self, name: &str) -> io::Result<Option<String>> {
+    pub fn claim(&self, name: &str) -> io::Result<Option<String>> {
         let claimed = match name.strip_prefix(CLAIMED) {
             Some(plain) => plain.to_owned(),
             None => format!("{CLAIMED}{name}"),
@@ -259,7 +261,7 @@ impl Directory {
     }
 
     /// Removes what has been taken.
-    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+    pub fn remove(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
@@ -268,7 +270,7 @@ impl Directory {
 
     /// Puts something where only the server's user finds it; returns its new name. A directory of somebody else
     /// cannot be moved to another one; it is removed where it is empty.
-    pub(super) fn refuse(&self, name: &str) -> io::Result<PathBuf> {
+    pub fn refuse(&self, name: &str) -> io::Result<PathBuf> {
         let plain = name.strip_prefix(CLAIMED).unwrap_or(name);
         let to = format!("{REFUSED}/{plain}");
         match rustix::fs::renameat(&self.fd, name, &self.fd, &to) {

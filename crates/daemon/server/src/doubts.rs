@@ -13,7 +13,7 @@ use console::{KeysError, KeysFile};
 use mail::Timestamp;
 
 use crate::rights;
-use crate::users::{Users, UsersError};
+use accounts::{Users, UsersError};
 use config::{Config, LocalStore};
 
 pub(crate) use certificates::Shown;

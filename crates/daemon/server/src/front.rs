@@ -13,12 +13,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::guard::Try;
 use crate::hand_in::accept;
 use crate::listening::Spot;
 use crate::shared::{Figures, Shared};
-use crate::users::UsersError;
 use crate::{busy, floods, local, quotas};
+use accounts::Try;
+use accounts::UsersError;
 
 /// How long a proxy may take to name its client.
 const PROXY_WAIT: Duration = Duration::from_secs(10);

@@ -1,6 +1,5 @@
 //! `sendoff`: the server and its command line in one binary.
 
-mod accounts;
 mod acts;
 mod admin;
 mod ask;
@@ -25,7 +24,6 @@ mod faults;
 mod floods;
 mod forgetting;
 mod front;
-mod guard;
 mod hand_in;
 mod harvest;
 mod hops;
@@ -53,7 +51,6 @@ mod reports;
 mod resolve;
 mod rights;
 mod run;
-mod secrets;
 mod senders;
 mod sendmail;
 mod service;
@@ -75,7 +72,7 @@ mod tools;
 mod transaction;
 mod tried;
 mod unwritten;
-mod users;
+mod user_sessions;
 mod warm_up;
 mod webhooks;
 mod welcome;

@@ -14,7 +14,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accounts;
 use crate::admin;
 use crate::clock::{self, Clock};
 use crate::collect;
@@ -30,17 +29,17 @@ use crate::queue::{Ended, Owner};
 use crate::quotas;
 use crate::reload;
 use crate::rights;
-use crate::secrets;
 use crate::service::{self, Manager};
 use crate::shared::{Settings, Shared};
 use crate::started::Started;
 use crate::suppression;
 use crate::tls_reports;
 use crate::unwritten;
-use crate::users::Logins;
+use crate::user_sessions;
 use crate::warm_up;
 use crate::webhooks;
 use crate::welcome;
+use accounts::Logins;
 use config::Config;
 use journal::Journal;
 
@@ -97,7 +96,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     tokio::spawn(end_details(Arc::clone(&shared)));
     tokio::spawn(floods::keep_telling(Arc::clone(&shared)));
     tokio::spawn(doubts::certificates::keep_telling(Arc::clone(&shared)));
-    tokio::spawn(accounts::keep(Arc::clone(&shared)));
+    tokio::spawn(user_sessions::keep(Arc::clone(&shared)));
     tokio::spawn(quotas::keep(Arc::clone(&shared)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared)));
     tokio::spawn(tls_reports::send(Arc::clone(&shared)));
@@ -257,7 +256,7 @@ pub(crate) async fn settings(config: Config) -> Result<Settings> {
     let logins = Logins::new(config.users_file.clone(), own_domains(&config), &secret);
     let mut policy = config.intake.clone();
     if !policy.paths.is_empty() {
-        let text = secrets::kept(&config.paths.secrets).map_err(anyhow::Error::from);
+        let text = accounts::kept(&config.paths.secrets).map_err(anyhow::Error::from);
         policy.paths.keys = text.and_then(|text| Ok(text.parse()?)).with_context(|| {
             format!(
                 "return_path.secrets_file {}",
@@ -498,7 +497,7 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
         // Every outcome that was reported is on disk, and in the log, before the end.
         handles.store.drain();
         warm_up::end(&handles);
-        accounts::write_origins(&handles);
+        user_sessions::write_origins(&handles);
         quotas::end(&handles);
         handles.store.catch_up()
     })

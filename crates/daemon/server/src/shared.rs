@@ -12,7 +12,6 @@ use store::Store;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts;
 use crate::clock::Clock;
 use crate::contents::Contents;
 use crate::controls::Controls;
@@ -20,7 +19,6 @@ use crate::doubts::Shown;
 use crate::event::Event;
 use crate::faults::Faults;
 use crate::floods::Floods;
-use crate::guard::LoginGuard;
 use crate::harvest::Harvest;
 use crate::hops::Marks;
 use crate::listening::{Listening, Spot};
@@ -36,9 +34,10 @@ use crate::sts::StsPolicies;
 use crate::suppression::Turn;
 use crate::tls_policy::TlsPolicies;
 use crate::tls_reports::TlsReports;
-use crate::users::Logins;
 use crate::warm_up::WarmUps;
 use crate::webhooks::{Target, Webhooks};
+use accounts::LoginGuard;
+use accounts::Logins;
 use config::Config;
 use journal::Journal;
 

@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::arguments::{Hashed, UserCommand};
 use super::done;
-use crate::users::{self, Kept, Users};
 use crate::{rights, run};
+use accounts::{self, Kept, Users};
 use config::Config;
 use terminal::{complain, print};
 
@@ -98,7 +98,7 @@ fn listed_senders(users: &Users, name: &str) -> Result<String> {
 /// From where a user may send.
 fn show_senders(config: &Config, users: &Users, name: &str, json: bool) -> Result<()> {
     let given = users.senders(name)?;
-    let own = users::own_domains(name, &run::own_domains(config));
+    let own = accounts::own_domains(name, &run::own_domains(config));
     let own: Vec<String> = own.iter().map(|domain| format!("@{domain}")).collect();
     let senders = given.unwrap_or(&own);
     print(&match (json, given) {

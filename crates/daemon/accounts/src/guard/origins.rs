@@ -15,7 +15,7 @@ const NOTED_EVERY: Duration = Duration::from_secs(86_400);
 
 /// The addresses by user, each with its last login.
 #[derive(Debug, Default)]
-pub(crate) struct Origins {
+pub struct Origins {
     by_user: HashMap<String, BTreeMap<IpAddr, Timestamp>>,
     is_changed: bool,
 }

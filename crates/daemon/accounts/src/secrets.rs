@@ -8,7 +8,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
 /// The text of a file of secrets. Where there is none it is made, with 32 random octets in hexadecimal: whole or
 /// not at all, for what was signed with it is out in the world, and must be believed after a crash too.
-pub(crate) fn kept(path: &Path) -> io::Result<String> {
+pub fn kept(path: &Path) -> io::Result<String> {
     match std::fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         other => return other,

@@ -52,7 +52,7 @@ struct User {
 
 /// What is kept of a password; it cannot be had from this.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Kept {
+pub struct Kept {
     password_hash: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     scram_sha_256: Option<String>,
@@ -60,7 +60,7 @@ pub(crate) struct Kept {
 
 impl Kept {
     /// Of a password, each time with another salt.
-    pub(crate) fn of(password: &str) -> Result<Self, UsersError> {
+    pub fn of(password: &str) -> Result<Self, UsersError> {
         if password.is_empty() {
             return Err(UsersError::Password("the password is empty".to_owned()));
         }
@@ -74,7 +74,7 @@ impl Kept {
     }
 
     /// What was made elsewhere.
-    pub(crate) fn given(hash: String, scram: Option<String>) -> Result<Self, UsersError> {
+    pub fn given(hash: String, scram: Option<String>) -> Result<Self, UsersError> {
         check_kept(&hash, scram.as_deref()).map_err(UsersError::Password)?;
         Ok(Self {
             password_hash: hash,
@@ -102,31 +102,47 @@ fn check_kept(hash: &str, scram: Option<&str>) -> Result<(), String> {
 
 /// The users' file could not be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum UsersError {
+pub enum UsersError {
+    /// It cannot be read or written.
     #[error("{path}: {source}", path = path.display())]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is not what a users' file is.
     #[error("{path}: {why}", path = path.display())]
-    Syntax { path: PathBuf, why: String },
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// There is no such user.
     #[error("there is no user `{0}`; `sendoff user list` shows them")]
     Unknown(String),
+    /// There is one of this name.
     #[error("there is a user `{0}` already; `sendoff user password {0}` sets another password")]
     Exists(String),
+    /// Of this password, or of what was made of one elsewhere, nothing can be kept.
     #[error("{0}")]
     Password(String),
+    /// A sender that nobody can be allowed.
     #[error("{0}")]
     Sender(String),
 }
 
 /// The users' file, as the CLI edits it.
 #[derive(Debug)]
-pub(crate) struct Users {
+pub struct Users {
     path: PathBuf,
     file: UsersFile,
 }
 
 impl Users {
     /// Reads the file; one that is not there has no users.
-    pub(crate) fn load(path: &Path) -> Result<Self, UsersError> {
+    pub fn load(path: &Path) -> Result<Self, UsersError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -148,12 +164,12 @@ impl Users {
     }
 
     /// Everybody's name.
-    pub(crate) fn names(&self) -> Vec<&str> {
+    pub fn names(&self) -> Vec<&str> {
         self.file.user.iter().map(|u| u.name.as_str()).collect()
     }
 
     /// What is wrong with the file, for somebody who wrote it by hand or deploys it.
-    pub(crate) fn check(&self) -> Result<(), UsersError> {
+    pub fn check(&self) -> Result<(), UsersError> {
         let wrong = |user: &User, why: &dyn std::fmt::Display| UsersError::Syntax {
             path: self.path.clone(),
             why: format!("`{}`: {why}", user.name),
@@ -174,7 +190,7 @@ impl Users {
     }
 
     /// Whether there can be a new user of this name.
-    pub(crate) fn check_new(&self, name: &str) -> Result<(), UsersError> {
+    pub fn check_new(&self, name: &str) -> Result<(), UsersError> {
         if self.names().contains(&name) {
             return Err(UsersError::Exists(name.to_owned()));
         }
@@ -194,7 +210,7 @@ impl Users {
     }
 
     /// A new user.
-    pub(crate) fn add(&mut self, name: &str, kept: Kept) -> Result<(), UsersError> {
+    pub fn add(&mut self, name: &str, kept: Kept) -> Result<(), UsersError> {
         self.check_new(name)?;
         self.file.user.push(User {
             name: name.to_owned(),
@@ -206,7 +222,7 @@ impl Users {
     }
 
     /// Another password; whether it is another.
-    pub(crate) fn set_password(&mut self, name: &str, kept: Kept) -> Result<bool, UsersError> {
+    pub fn set_password(&mut self, name: &str, kept: Kept) -> Result<bool, UsersError> {
         let user = self.user_mut(name)?;
         let is_same =
             user.password_hash == kept.password_hash && user.scram_sha_256 == kept.scram_sha_256;
@@ -225,14 +241,14 @@ impl Users {
     }
 
     /// From where a user may send; `None`: from its own domains.
-    pub(crate) fn senders(&self, name: &str) -> Result<Option<&[String]>, UsersError> {
+    pub fn senders(&self, name: &str) -> Result<Option<&[String]>, UsersError> {
         let user = self.file.user.iter().find(|u| u.name == name);
         let user = user.ok_or_else(|| UsersError::Unknown(name.to_owned()))?;
         Ok(user.senders.as_deref())
     }
 
     /// Sets from where a user may send; `None`: from its own domains. Whether that is new.
-    pub(crate) fn set_senders(
+    pub fn set_senders(
         &mut self,
         name: &str,
         senders: Option<Vec<String>>,
@@ -251,7 +267,7 @@ impl Users {
     }
 
     /// Takes a user out.
-    pub(crate) fn remove(&mut self, name: &str) -> Result<(), UsersError> {
+    pub fn remove(&mut self, name: &str) -> Result<(), UsersError> {
         let before = self.file.user.len();
         self.file.user.retain(|u| u.name != name);
         if self.file.user.len() == before {
@@ -309,7 +325,7 @@ fn parse_keys(stored: &str, nonce: String) -> Option<Keys> {
 
 /// Checks logins for the running server.
 #[derive(Debug)]
-pub(crate) struct Logins {
+pub struct Logins {
     path: PathBuf,
     key: hmac::Key,
     /// Where users without a domain in their name may send from.
@@ -327,7 +343,7 @@ struct Known {
 }
 
 /// The domain in a user's name; for a name without one, the server's own domains.
-pub(crate) fn own_domains(name: &str, of_server: &[Domain]) -> Vec<Domain> {
+pub fn own_domains(name: &str, of_server: &[Domain]) -> Vec<Domain> {
     let of_name = name.rsplit_once('@').map(|(_, domain)| domain);
     match of_name.and_then(|domain| Domain::parse(domain).ok()) {
         Some(domain) => vec![domain],
@@ -338,7 +354,7 @@ pub(crate) fn own_domains(name: &str, of_server: &[Domain]) -> Vec<Domain> {
 impl Logins {
     /// Logins against the users of this file; it is read when it is needed and has changed. By the secret users
     /// are made up who are not there: it must stay the same.
-    pub(crate) fn new(path: PathBuf, own_domains: Vec<Domain>, secret: &[u8]) -> Self {
+    pub fn new(path: PathBuf, own_domains: Vec<Domain>, secret: &[u8]) -> Self {
         Self {
             path,
             key: hmac::Key::new(hmac::HMAC_SHA256, secret),
@@ -348,7 +364,7 @@ impl Logins {
     }
 
     /// What a session of this user rests on; another, or none, after the user was changed or taken out.
-    pub(crate) fn standing(&self, name: &str) -> Result<Option<Vec<u8>>, UsersError> {
+    pub fn standing(&self, name: &str) -> Result<Option<Vec<u8>>, UsersError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         self.refresh(&mut known)?;
         let user = known.users.get(name);
@@ -359,7 +375,7 @@ impl Logins {
     }
 
     /// Which version of the file is in force.
-    pub(crate) fn version(&self) -> Option<(SystemTime, u64)> {
+    pub fn version(&self) -> Option<(SystemTime, u64)> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // A file that cannot be read ends nobody's session.
         self.refresh(&mut known).ok()?;
@@ -367,7 +383,7 @@ impl Logins {
     }
 
     /// Whether a login is remembered; otherwise [`Logins::check`] must do the slow work.
-    pub(crate) fn is_remembered(&self, user: &str, password: &str, now: Timestamp) -> bool {
+    pub fn is_remembered(&self, user: &str, password: &str, now: Timestamp) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if self.refresh(&mut known).is_err() {
             return false;
@@ -379,12 +395,7 @@ impl Logins {
 
     /// Whether the password is the user's. Takes tens of milliseconds, also when there is no such
     /// user, so that nobody learns who there is.
-    pub(crate) fn check(
-        &self,
-        user: &str,
-        password: &str,
-        now: Timestamp,
-    ) -> Result<bool, UsersError> {
+    pub fn check(&self, user: &str, password: &str, now: Timestamp) -> Result<bool, UsersError> {
         // The hash of nobody's password.
         const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2VuZG9mZi1ub2JvZHk$\
                               AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -416,7 +427,7 @@ impl Logins {
     }
 
     /// A user, and from where it may send.
-    pub(crate) fn user(&self, name: &str) -> Result<Option<intake::User>, UsersError> {
+    pub fn user(&self, name: &str) -> Result<Option<intake::User>, UsersError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         self.refresh(&mut known)?;
         let Some(user) = known.users.get(name) else {
@@ -448,7 +459,7 @@ impl Logins {
 
     /// A user's keys for SCRAM, with a nonce. Where there is no such user, or it has none, some that nobody can
     /// prove to know, always with the same salt, so that nobody learns who there is.
-    pub(crate) fn keys(&self, name: &str) -> Result<Keys, UsersError> {
+    pub fn keys(&self, name: &str) -> Result<Keys, UsersError> {
         let mut random = [0u8; 24];
         SystemRandom::new()
             .fill(&mut random)

@@ -18,7 +18,7 @@ use net::Origin;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-pub(crate) use origins::Origins;
+pub use origins::Origins;
 
 /// Failures of an address beyond which none of its logins is looked at, ...
 const OF_ADDRESS: u32 = 20;
@@ -39,7 +39,7 @@ const TURN_WAIT: Duration = Duration::from_secs(30);
 
 /// The guard.
 #[derive(Debug)]
-pub(crate) struct LoginGuard {
+pub struct LoginGuard {
     state: Mutex<State>,
     /// An attempt has ended.
     ended: Notify,
@@ -83,10 +83,11 @@ enum Word {
 
 /// An attempt that has begun. Dropped without a word it has failed.
 #[derive(Debug)]
-pub(crate) struct Try {
+pub struct Try {
     guard: Arc<LoginGuard>,
     origin: Origin,
-    pub(crate) user: String,
+    /// Who wants to log in.
+    pub user: String,
     /// Whether the user has logged in from there before.
     is_known: bool,
     is_right: bool,
@@ -159,7 +160,7 @@ impl<K: Eq + Hash> Table<K> {
 
 impl LoginGuard {
     /// Nobody has failed yet; these have logged in before.
-    pub(crate) fn new(origins: Origins) -> Arc<Self> {
+    pub fn new(origins: Origins) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 sources: Table::new(OF_ADDRESS),
@@ -177,7 +178,7 @@ impl LoginGuard {
     }
 
     /// Begins an attempt to log in, when its turn comes; `None`: too many have failed.
-    pub(crate) async fn begin(self: &Arc<Self>, client: IpAddr, user: &str) -> Option<Try> {
+    pub async fn begin(self: &Arc<Self>, client: IpAddr, user: &str) -> Option<Try> {
         let origin = Origin::of(client);
         let turn = async {
             loop {
@@ -262,12 +263,12 @@ impl LoginGuard {
 
 impl Try {
     /// It was right.
-    pub(crate) fn right(mut self) {
+    pub fn right(mut self) {
         self.is_right = true;
     }
 
     /// It was wrong: how much later that is to be answered.
-    pub(crate) fn wrong(self) -> Duration {
+    pub fn wrong(self) -> Duration {
         // It counts when it is dropped, after this.
         let state = self.guard.state();
         let failed = state.sources.tries.get(&self.origin.source);

@@ -1,0 +1,46 @@
+//! What ends the sessions of users who are changed, and keeps from where users have logged in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::shared::Shared;
+
+/// How often the users' file is looked at for changes.
+const LOOKED_AT: Duration = Duration::from_secs(2);
+/// How often new origins are written.
+const WRITTEN: Duration = Duration::from_secs(60);
+
+/// Writes down from where users have logged in, where that has changed.
+pub(crate) fn write_origins(shared: &Shared) {
+    let data_dir = &shared.settings().config.data_dir;
+    if let Err(error) = accounts::write_origins(&shared.guard, data_dir) {
+        let line = shared.journal.line(net::now(), "error");
+        line.field("what", error.path.display())
+            .field("why", error.source)
+            .send();
+    }
+}
+
+/// Tells sessions of users when the users' file has changed, and keeps origins, as long as the server runs.
+pub(crate) async fn keep(shared: Arc<Shared>) {
+    let mut version = None;
+    let mut looks = 0u64;
+    loop {
+        let handles = Arc::clone(&shared);
+        looks += 1;
+        let writes = looks.is_multiple_of(WRITTEN.as_secs() / LOOKED_AT.as_secs());
+        let looked = tokio::task::spawn_blocking(move || {
+            if writes {
+                write_origins(&handles);
+            }
+            handles.settings().logins.version()
+        });
+        if let Ok(now) = looked.await
+            && now != version
+        {
+            version = now;
+            shared.users_changed.send_replace(());
+        }
+        tokio::time::sleep(LOOKED_AT).await;
+    }
+}

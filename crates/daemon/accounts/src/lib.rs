@@ -1,9 +1,10 @@
-//! Who may log in: the users' file, the guard against guessing, and what is kept about users beside their file, a secret
+//! Who may log in: the users' file, the keys of programs, the guard against guessing, and what is kept about users beside their file, a secret
 //! and from where they have logged in.
 //!
 //! Passwords, hashes and secrets never leave: what others get of them is a verdict.
 
 mod guard;
+mod keys;
 mod secrets;
 mod users;
 
@@ -11,6 +12,7 @@ use std::io;
 use std::path::Path;
 
 pub use guard::{LoginGuard, Origins, Try};
+pub use keys::{Key, Keys, KeysError, KeysFile, Scope, hash_secret};
 pub use secrets::kept;
 pub use users::{Kept, Logins, Users, UsersError, own_domains};
 

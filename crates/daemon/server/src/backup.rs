@@ -16,7 +16,7 @@ use ops::Answer;
 use serde::{Deserialize, Serialize};
 use store::{Filter, Op, Store};
 
-use crate::{rights, run};
+use crate::run;
 use config::Config;
 
 /// Says that a backup is whole, and of when.

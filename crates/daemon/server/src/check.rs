@@ -14,10 +14,10 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::{self, Ends};
-use crate::doubts::{self, Doubt};
-use crate::{rights, run, webhooks};
+use crate::{run, webhooks};
 use config::judged::{Judged, judge, judge_texts};
 use config::{Config, ConfigError, Texts};
+use doubts::{self, Doubt};
 use terminal::print;
 
 use finding::{Finding, Severity, Source};

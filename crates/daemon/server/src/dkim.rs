@@ -14,7 +14,6 @@ use net::{Answer, Dns};
 use serde_json::{Value, json};
 use sign::{Finding, PrivateKey, PublicKey, Selector, Signer, judge};
 
-use crate::rights;
 use config::Config;
 use terminal::print;
 

@@ -1,11 +1,10 @@
 //! `sendoff key`: keys for programs that use the server by HTTP.
 
+use accounts::{Key, KeysFile, Scope};
 use anyhow::{Result, anyhow};
 use clap::Subcommand;
-use console::{Key, KeysFile, Scope};
 
 use crate::cli::{self, done};
-use crate::rights;
 use config::Config;
 use terminal::{complain, print};
 
@@ -145,7 +144,7 @@ fn show_secret(name: &str, secret: &str, json: bool) {
 
 /// Prints the hash of a secret.
 pub(crate) fn print_hash(json: bool) -> Result<()> {
-    let hash = console::hash_secret(&cli::user::password("Secret")?)?;
+    let hash = accounts::hash_secret(&cli::user::password("Secret")?)?;
     print(&match json {
         true => format!("{}\n", serde_json::json!({ "digest": hash })),
         false => format!("{hash}\n"),

@@ -6,7 +6,6 @@ use mail::Timestamp;
 
 use crate::event::Event;
 use crate::listening;
-use crate::rights;
 use crate::run::{settings, warn};
 use crate::shared::Shared;
 use config::Config;

@@ -17,7 +17,6 @@ use tokio_util::task::TaskTracker;
 use crate::admin;
 use crate::clock::{self, Clock};
 use crate::collect;
-use crate::doubts;
 use crate::event::Event;
 use crate::floods;
 use crate::forgetting;
@@ -28,7 +27,6 @@ use crate::own_mail;
 use crate::queue::{Ended, Owner};
 use crate::quotas;
 use crate::reload;
-use crate::rights;
 use crate::service::{self, Manager};
 use crate::shared::{Settings, Shared};
 use crate::started::Started;
@@ -45,6 +43,9 @@ use journal::Journal;
 
 /// How often damage that was found on disk is told.
 const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How often it is said which certificates end soon.
+const CERTIFICATES_LOOKED_AT: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// How often the history is looked through for what is older.
 const HISTORY_LOOKED_AT: std::time::Duration = std::time::Duration::from_secs(3600);
@@ -95,7 +96,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared)));
     tokio::spawn(floods::keep_telling(Arc::clone(&shared)));
-    tokio::spawn(doubts::certificates::keep_telling(Arc::clone(&shared)));
+    tokio::spawn(tell_of_certificates(Arc::clone(&shared)));
     tokio::spawn(user_sessions::keep(Arc::clone(&shared)));
     tokio::spawn(quotas::keep(Arc::clone(&shared)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared)));
@@ -351,6 +352,22 @@ async fn look_for_damage(shared: Arc<Shared>) {
             line.field("why", damaged).send();
         }
         tokio::time::sleep(DAMAGE_LOOKED_FOR).await;
+    }
+}
+
+/// Says every day which certificates in use end soon.
+async fn tell_of_certificates(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(CERTIFICATES_LOOKED_AT) => {}
+            () = shared.stopping.cancelled() => return,
+        }
+        let settings = shared.settings();
+        let now = net::now();
+        for doubt in settings.certificates.iter().filter_map(|c| c.ends(now)) {
+            let line = shared.journal.line(now, "warning");
+            line.field("what", doubt.what).send();
+        }
     }
 }
 

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::contents::Contents;
 use crate::controls::Controls;
-use crate::doubts::Shown;
 use crate::event::Event;
 use crate::faults::Faults;
 use crate::floods::Floods;
@@ -39,6 +38,7 @@ use crate::webhooks::{Target, Webhooks};
 use accounts::LoginGuard;
 use accounts::Logins;
 use config::Config;
+use doubts::Shown;
 use journal::Journal;
 
 /// What changes when the configuration is read again, as a whole.

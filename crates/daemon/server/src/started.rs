@@ -5,8 +5,8 @@ use std::net::TcpListener;
 
 use anyhow::Result;
 
+use crate::sockets;
 use crate::sockets::{Given, HttpSocket};
-use crate::{rights, sockets};
 use config::Config;
 
 /// A server about to serve.

@@ -13,11 +13,11 @@ use axum::response::{IntoResponse, Response};
 
 use crate::backend::Settings;
 use crate::code::Code;
-use crate::keys::{Key, Scope};
 use crate::problem::Problem;
 use crate::proxies::{Client, client};
 use crate::router::Console;
 use crate::serve::Serves;
+use accounts::{Key, Scope};
 
 /// How long a request with a wrong key waits for its answer.
 const WRONG_KEY_WAIT: Duration = Duration::from_millis(500);

@@ -15,7 +15,6 @@ mod code;
 mod compose;
 mod given;
 mod health;
-mod keys;
 mod messages;
 mod metrics;
 mod openapi;
@@ -47,7 +46,6 @@ mod words;
 
 pub use backend::{Backend, HandedIn, Later, Settings};
 pub use body::COPIES;
-pub use keys::{Key, KeysError, KeysFile, Scope, hash_secret};
 pub use metrics::{DELAY_BOUNDS, Figures};
 pub use router::openapi;
 pub use serve::{Listener, Serves, Socket, serve};

@@ -17,11 +17,11 @@ use crate::access::{Caller, admit};
 use crate::backend::Backend;
 use crate::body;
 use crate::code::Code;
-use crate::keys::Keys;
 use crate::messages::Turns;
 use crate::openapi::Document;
 use crate::problem::Problem;
 use crate::{batch, health, messages, orders, queue, server, status, suppressions, webhooks};
+use accounts::Keys;
 
 /// What every handler may use.
 #[derive(Clone)]

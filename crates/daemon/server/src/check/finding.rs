@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::doubts::Doubt;
 use config::ConfigError;
 use config::judged::Spot;
+use doubts::Doubt;
 
 /// Words that a piece of advice begins with.
 const ADVICE: [&str; 33] = [

@@ -7,8 +7,8 @@ use ops::{Answer, Request};
 
 use super::finding::Severity;
 use crate::ask;
-use crate::doubts::Doubt;
 use config::Config;
+use doubts::Doubt;
 
 /// What the running server listens at.
 enum Own {

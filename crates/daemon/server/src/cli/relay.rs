@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::ask;
 use crate::oauth::flows::{self, Web};
 use crate::oauth::kept::{self, Kept};
-use crate::{rights, run};
+use crate::run;
 use config::Config;
 use config::oauth::{Flow, OauthSettings};
 use config::{Preset, presets};

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::arguments::{Hashed, UserCommand};
 use super::done;
-use crate::{rights, run};
+use crate::run;
 use accounts::{self, Kept, Users};
 use config::Config;
 use terminal::{complain, print};

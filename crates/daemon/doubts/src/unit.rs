@@ -16,7 +16,7 @@ const UNITS: [&str; 4] = [
 const NAME: &str = "sendoff.service";
 
 /// What of a configuration the service cannot write, where a service manager runs and has the unit.
-pub(crate) fn read_only(config: &Config) -> Vec<Doubt> {
+pub fn read_only(config: &Config) -> Vec<Doubt> {
     // A server with another data directory is not the unit's.
     let is_the_units = config.data_dir == Path::new(DATA_DIR);
     match Path::new("/run/systemd/system").is_dir() && is_the_units {
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_the_packages_unit_closes_is_known() {
-        let unit = include_str!("../../../../../packaging/sendoff.service");
+        let unit = include_str!("../../../../packaging/sendoff.service");
         let open = "[Service]\nReadWritePaths=/srv/mail -/opt/x\n";
         for (path, alone, with) in [
             ("/var/lib/sendoff/drop", true, true),
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_place_that_is_closed_is_told_with_what_opens_it() {
-        let unit = include_str!("../../../../../packaging/sendoff.service");
+        let unit = include_str!("../../../../packaging/sendoff.service");
         let text =
             "[local]\ndomains = [\"a.example\"]\ndeliver = \"maildir:/var/mail/{domain}/{user}\"\n";
         let config = Config::parse(text, Path::new("c.toml"), Path::new("/")).unwrap();

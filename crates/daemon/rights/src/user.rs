@@ -103,14 +103,14 @@ fn make_data_dir(dir: &Path, user: Option<&Person>) -> Result<()> {
 }
 
 /// The name of a user, or its number where it has none.
-pub(crate) fn name_of_user(uid: u32) -> String {
+pub fn name_of_user(uid: u32) -> String {
     let user = Person::with(Uid::from_raw(uid)).ok().flatten();
     user.map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// As root: takes on, for good, the rights with which the server runs: those of this user, or of the owner of the data
 /// directory, or, where there is none, of the user that the server would become.
-pub(crate) fn take_on_the_servers(config: &Config, named: Option<&str>) -> Result<()> {
+pub fn take_on_the_servers(config: &Config, named: Option<&str>) -> Result<()> {
     if !Uid::effective().is_root() {
         return match named {
             Some(name) if name != name_of_user(Uid::effective().as_raw()) => {
@@ -136,7 +136,7 @@ pub(crate) fn take_on_the_servers(config: &Config, named: Option<&str>) -> Resul
 
 /// Why the server cannot keep its data directory as this process, where it is there already; where it is not, root
 /// makes it.
-pub(crate) fn check_data_dir(config: &Config) -> Result<()> {
+pub fn check_data_dir(config: &Config) -> Result<()> {
     let own = Uid::effective();
     for dir in [config.data_dir.clone(), config.data_dir.join("spool")] {
         check_owner(&dir, own)?;

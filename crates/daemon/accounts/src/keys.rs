@@ -151,7 +151,7 @@ impl Key {
     }
 
     /// As whom it may write, in the terms of those who sign for it.
-    pub(crate) fn rights(&self) -> Rights {
+    pub fn rights(&self) -> Rights {
         if self.senders.is_empty() {
             return Rights::Any;
         }
@@ -468,7 +468,7 @@ fn check_digest(text: &str) -> Result<(), &'static str> {
 
 /// Checks secrets for the running server; reads the file again when it has changed.
 #[derive(Debug, Default)]
-pub(crate) struct Keys {
+pub struct Keys {
     known: Mutex<Known>,
 }
 
@@ -481,7 +481,7 @@ struct Known {
 
 impl Keys {
     /// The key that has this secret. Takes the same time whichever it is.
-    pub(crate) fn find(&self, path: &Path, secret: &str) -> Result<Option<Arc<Key>>, KeysError> {
+    pub fn find(&self, path: &Path, secret: &str) -> Result<Option<Arc<Key>>, KeysError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.refresh(path)?;
         let given = digest(&SHA256, secret.as_bytes());

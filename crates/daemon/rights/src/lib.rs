@@ -11,17 +11,17 @@ use rustix::fs::Mode;
 
 use config::{Config, LocalStore};
 
-pub(crate) use identity::{take_on_for, take_on_for_file};
-pub(crate) use readable::readable_secrets;
-pub(crate) use sandbox::{explain, lacks, mailboxes_elsewhere, maildir_root};
-pub(crate) use user::{check_data_dir, name_of_user, take_on_the_servers};
+pub use identity::{take_on_for, take_on_for_file};
+pub use readable::readable_secrets;
+pub use sandbox::{explain, lacks, mailboxes_elsewhere, maildir_root};
+pub use user::{check_data_dir, name_of_user, take_on_the_servers};
 
 /// Others pass through the data directory, to the drops and the admin socket, and see nothing of it.
 const DATA_DIR_MODE: u32 = 0o711;
 
 /// What is made without a mode of its own is nobody else's; but Maildirs are made for other programs, which are
 /// in their group.
-pub(crate) fn set_umask(config: &Config) {
+pub fn set_umask(config: &Config) {
     let mask = match &config.local {
         LocalStore::Maildir(_) => Mode::WGRP | Mode::RWXO,
         LocalStore::None | LocalStore::LmtpTcp(_) | LocalStore::LmtpUnix(_) => {
@@ -32,7 +32,7 @@ pub(crate) fn set_umask(config: &Config) {
 }
 
 /// Sets the umask and makes the data directory where there is none.
-pub(crate) fn close_to_others(config: &Config) -> Result<()> {
+pub fn close_to_others(config: &Config) -> Result<()> {
     set_umask(config);
     let dir = &config.data_dir;
     net::make_dir(dir, DATA_DIR_MODE)
@@ -41,7 +41,7 @@ pub(crate) fn close_to_others(config: &Config) -> Result<()> {
 
 /// What the server does once its sockets are open, before there are other threads: it becomes its user and confines
 /// itself. The configuration as that user reads it, so that what a reload could not read is found at the start.
-pub(crate) fn give_up(config: Config) -> Result<Config> {
+pub fn give_up(config: Config) -> Result<Config> {
     set_umask(&config);
     let was_root = rustix::process::geteuid().is_root();
     let settled = user::settle(&config)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use config::Config;
 
 /// A line for each file that shows a secret to everybody.
-pub(crate) fn readable_secrets(config: &Config) -> Vec<String> {
+pub fn readable_secrets(config: &Config) -> Vec<String> {
     let mut secrets = vec![
         ("users.file", config.users_file.as_path()),
         ("console.keys", config.console.keys.as_path()),

@@ -3,30 +3,29 @@
 //!
 //! All of it is looked at with the rights of the process that asks.
 
-pub(crate) mod certificates;
+pub mod certificates;
 mod places;
 mod unit;
 
 use std::path::{Path, PathBuf};
 
-use console::{KeysError, KeysFile};
+use accounts::{KeysError, KeysFile};
 use mail::Timestamp;
 
-use crate::rights;
 use accounts::{Users, UsersError};
 use config::{Config, LocalStore};
 
-pub(crate) use certificates::Shown;
-pub(crate) use places::unusable;
-pub(crate) use unit::read_only;
+pub use certificates::Shown;
+pub use places::unusable;
+pub use unit::read_only;
 
 /// Something that deserves a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Doubt {
+pub struct Doubt {
     /// The whole name of the key that it is about.
-    pub(crate) key: Option<&'static str>,
+    pub key: Option<&'static str>,
     /// In words, without the full stop.
-    pub(crate) what: String,
+    pub what: String,
 }
 
 impl Doubt {
@@ -37,7 +36,7 @@ impl Doubt {
 }
 
 /// Everything that will hurt, with the certificates as they are on disk.
-pub(crate) fn of(config: &Config, now: Timestamp) -> Vec<Doubt> {
+pub fn of(config: &Config, now: Timestamp) -> Vec<Doubt> {
     let shown = certificates::read(config);
     let mut doubts: Vec<Doubt> = shown
         .iter()

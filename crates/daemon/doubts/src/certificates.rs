@@ -1,33 +1,33 @@
 //! Certificates of ours: for which names they are, and how long they hold.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mail::{Domain, Timestamp};
 use net::CertificateFile;
 
 use super::Doubt;
-use crate::shared::Shared;
 use config::Config;
 
 /// A certificate that ends sooner than this is spoken of.
 const SOON_DAYS: u64 = 21;
 const DAY: Duration = Duration::from_secs(86_400);
-pub(crate) const SERVER: &str = "tls.certificate";
+/// The key that names the certificate of this server.
+pub const SERVER: &str = "tls.certificate";
 pub(crate) const CLIENT: &str = "outgoing.client_certificate";
 
 /// A certificate that is shown to others.
 #[derive(Debug, Clone)]
-pub(crate) struct Shown {
+pub struct Shown {
     /// The key that names its file.
     pub(crate) key: &'static str,
     pub(crate) path: PathBuf,
-    pub(crate) certificate: CertificateFile,
+    /// What it says.
+    pub certificate: CertificateFile,
 }
 
 /// The certificates of a configuration, as far as they can be read.
-pub(crate) fn read(config: &Config) -> Vec<Shown> {
+pub fn read(config: &Config) -> Vec<Shown> {
     let files = [
         (SERVER, config.tls.certificate.as_ref()),
         (CLIENT, config.outgoing.client_identity.as_ref()),
@@ -46,7 +46,7 @@ pub(crate) fn read(config: &Config) -> Vec<Shown> {
 
 impl Shown {
     /// The metric that says until when it holds.
-    pub(crate) fn metric(&self) -> &'static str {
+    pub fn metric(&self) -> &'static str {
         match self.key {
             SERVER => "tls_certificate_not_after_timestamp_seconds",
             _ => "client_certificate_not_after_timestamp_seconds",
@@ -54,7 +54,7 @@ impl Shown {
     }
 
     /// Its name in `stats`, where its days are counted.
-    pub(crate) fn figure(&self) -> &'static str {
+    pub fn figure(&self) -> &'static str {
         match self.key {
             SERVER => "tls_certificate_days_left",
             _ => "client_certificate_days_left",
@@ -62,14 +62,14 @@ impl Shown {
     }
 
     /// Whole days until it ends; negative after that.
-    pub(crate) fn days_left(&self, now: Timestamp) -> i64 {
+    pub fn days_left(&self, now: Timestamp) -> i64 {
         let end = i64::try_from(self.certificate.not_after.as_millis()).unwrap_or(i64::MAX);
         let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         (end - now).div_euclid(86_400_000)
     }
 
     /// What is to be said of its dates.
-    pub(crate) fn ends(&self, now: Timestamp) -> Option<Doubt> {
+    pub fn ends(&self, now: Timestamp) -> Option<Doubt> {
         let file = self.path.display();
         let (from, until) = (self.certificate.not_before, self.certificate.not_after);
         let renew = "renew it, then `sendoff reload`";
@@ -111,21 +111,5 @@ impl Shown {
             doubts.push(Doubt::of(self.key, what));
         }
         doubts
-    }
-}
-
-/// Says every day which certificates in use end soon.
-pub(crate) async fn keep_telling(shared: Arc<Shared>) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(DAY) => {}
-            () = shared.stopping.cancelled() => return,
-        }
-        let settings = shared.settings();
-        let now = net::now();
-        for doubt in settings.certificates.iter().filter_map(|c| c.ends(now)) {
-            let line = shared.journal.line(now, "warning");
-            line.field("what", doubt.what).send();
-        }
     }
 }

@@ -30,7 +30,7 @@ struct Owner {
 
 /// As root: takes on, for good, the identity of whom the directory belongs to, or may be led elsewhere by.
 /// Where it belongs to root all the way, and for any other user, nothing changes.
-pub(crate) fn take_on_for(directory: &Path) -> Result<()> {
+pub fn take_on_for(directory: &Path) -> Result<()> {
     if !Uid::effective().is_root() {
         return Ok(());
     }
@@ -44,7 +44,7 @@ pub(crate) fn take_on_for(directory: &Path) -> Result<()> {
 }
 
 /// As [`take_on_for`], for the directory that this file is in.
-pub(crate) fn take_on_for_file(file: &Path) -> Result<()> {
+pub fn take_on_for_file(file: &Path) -> Result<()> {
     take_on_for(file.parent().unwrap_or(file))
 }
 

@@ -7,7 +7,6 @@ use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 use rustix::io::Errno;
 
 use super::{Doubt, there};
-use crate::rights;
 use config::Config;
 
 /// Why this process may not write into a directory, which may have to be made first; nothing where it may.
@@ -42,7 +41,7 @@ fn owner(path: &Path) -> String {
 }
 
 /// What is made or opened at the start, or the server does not start.
-pub(crate) fn unusable(config: &Config) -> Vec<Doubt> {
+pub fn unusable(config: &Config) -> Vec<Doubt> {
     let mut found = Vec::new();
     let mut add = |key, dir: &Path, remedy: &str| {
         if let Some(why) = refused(dir) {

@@ -109,7 +109,7 @@ fn directory(file: &Path) -> PathBuf {
 }
 
 /// The directory that all mailboxes are in.
-pub(crate) fn maildir_root(template: &str) -> PathBuf {
+pub fn maildir_root(template: &str) -> PathBuf {
     let fixed = Path::new(template).components().take_while(|step| {
         let text = step.as_os_str().to_string_lossy();
         !matches!(step, Component::Normal(_)) || !text.contains('{')
@@ -196,7 +196,7 @@ fn enforce(
 }
 
 /// What a new configuration needs outside the rules, which stand until the end of the process.
-pub(crate) fn lacks(sandbox: &Sandbox, config: &Config) -> Option<String> {
+pub fn lacks(sandbox: &Sandbox, config: &Config) -> Option<String> {
     if !sandbox.is_on {
         return None;
     }
@@ -219,7 +219,7 @@ pub(crate) fn lacks(sandbox: &Sandbox, config: &Config) -> Option<String> {
 }
 
 /// What is added to a file's error that the rules may be the reason of.
-pub(crate) fn explain(sandbox: &Sandbox, why: &str) -> String {
+pub fn explain(sandbox: &Sandbox, why: &str) -> String {
     match sandbox.is_on && why.contains("Permission denied") {
         true => format!(
             "{why}; if the server's user may read it, its directory is outside the sandbox of the process, \
@@ -230,7 +230,7 @@ pub(crate) fn explain(sandbox: &Sandbox, why: &str) -> String {
 }
 
 /// A line for each mailbox that is a link to where the rules do not let mail go.
-pub(crate) fn mailboxes_elsewhere(config: &Config) -> Vec<String> {
+pub fn mailboxes_elsewhere(config: &Config) -> Vec<String> {
     let LocalStore::Maildir(template) = &config.local else {
         return Vec::new();
     };

@@ -5,7 +5,7 @@ mod machine;
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use mail::{EnhancedCode, Reply, Timestamp, TlsUsed};
+use mail::{Address, EnhancedCode, Reply, Timestamp, TlsUsed};
 use smtp::command;
 use smtp::extension::{Extension, Extensions};
 use smtp::reply::ReplyParser;
@@ -13,8 +13,11 @@ use smtp::sasl::Binding;
 
 use crate::attempt::Way;
 use crate::auth::{self, Credentials, Derivation, LogIn, LoginStep, Masked};
+use crate::convert::{Conversion, needed};
 use crate::failure::Failure;
 use crate::judge::{LOST, Stage};
+use crate::protocol::Protocol;
+use crate::question::{Asked, Question};
 use crate::timeouts::Timeouts;
 use crate::tls_mode::TlsMode;
 use crate::transaction::{Ended, Progress, Running, Transaction};
@@ -23,7 +26,9 @@ use crate::transcript::Transcript;
 /// How to talk to this host.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
-    /// Our name in EHLO.
+    /// What the host speaks.
+    pub protocol: Protocol,
+    /// Our name in EHLO, or in LHLO.
     pub ehlo_name: String,
     /// TLS.
     pub tls: TlsMode,
@@ -50,6 +55,9 @@ pub enum Event {
     Ready,
     /// The transaction is over, with a verdict for every recipient.
     Ended(Vec<Ended>),
+    /// What [`Session::ask`] asked is answered: the host's reply and the command that it is about, which is RCPT
+    /// unless something went wrong before. Code 0: the host said nothing.
+    Asked(Stage, Reply),
     /// The session is of no use; it ends.
     Failed(Failure),
     /// The session is over: close the connection.
@@ -70,6 +78,7 @@ enum State {
     Deriving(Box<LogIn>),
     Idle,
     Busy(Box<Running>),
+    Asking(Question),
     Quit,
     Over,
 }
@@ -120,13 +129,14 @@ impl Session {
         }
     }
 
-    /// Begins a transaction; only when [`Event::Ready`] or [`Event::Ended`] came last.
+    /// Begins a transaction; only when [`Event::Ready`], [`Event::Ended`] or [`Event::Asked`] came last.
     pub fn start(&mut self, now: Timestamp, transaction: Transaction) {
         if !matches!(self.state, State::Idle) {
             return;
         }
-        let rset = self.dirty || self.transactions > 0 && self.host.has(Extension::Pipelining);
-        let mut running = Box::new(Running::new(transaction, &self.host, rset));
+        let protocol = self.settings.protocol;
+        let rset = self.needs_rset();
+        let mut running = Box::new(Running::new(transaction, protocol, &self.host, rset));
         self.transactions += 1;
         self.since = now;
         if running.is_over() {
@@ -136,6 +146,30 @@ impl Session {
         running.send(&self.host, &mut self.out, &mut self.transcript);
         self.tell_sent();
         self.state = State::Busy(running);
+    }
+
+    /// The transaction before may be unfinished, or what it left behind unknown.
+    const fn needs_rset(&self) -> bool {
+        self.dirty || self.transactions > 0 && self.host.has(Extension::Pipelining)
+    }
+
+    /// Asks whether the host takes mail for a recipient, from the null reverse-path, in a transaction that ends
+    /// with RCPT. It may begin when [`Self::start`] may, and [`Event::Asked`] answers it.
+    pub fn ask(&mut self, now: Timestamp, recipient: Address) {
+        if !matches!(self.state, State::Idle) {
+            return;
+        }
+        let rset = self.needs_rset();
+        self.transactions += 1;
+        let mut line = BytesMut::new();
+        let question = Question::begin(recipient, rset, &self.host, &mut line);
+        self.say(now, State::Asking(question), line);
+    }
+
+    /// What must be done to the content of a transaction before this host can take it; `None`: nothing.
+    #[must_use]
+    pub fn needed(&self, transaction: &Transaction) -> Option<Conversion> {
+        needed(transaction, &self.host, self.settings.protocol)
     }
 
     /// Whether every command and reply is wanted as an event from now on.
@@ -234,6 +268,10 @@ impl Session {
     fn command(&mut self, now: Timestamp, state: State, write: impl FnOnce(&mut BytesMut)) {
         let mut line = BytesMut::new();
         write(&mut line);
+        self.say(now, state, line);
+    }
+
+    fn say(&mut self, now: Timestamp, state: State, line: BytesMut) {
         self.transcript.sent(&line);
         self.tell_sent();
         self.out.push_back(line.freeze());
@@ -256,8 +294,12 @@ impl Session {
     }
 
     fn say_hello(&mut self, now: Timestamp) {
+        let protocol = self.settings.protocol;
         let name = self.settings.ehlo_name.clone();
-        self.command(now, State::Ehlo, |line| command::ehlo(line, &name));
+        self.command(now, State::Ehlo, |line| match protocol {
+            Protocol::Smtp => command::ehlo(line, &name),
+            Protocol::Lmtp => command::lhlo(line, &name),
+        });
     }
 
     fn fail(&mut self, stage: Stage, reply: Reply) {
@@ -318,6 +360,7 @@ impl Session {
                 self.follow_login(now, login, step);
             }
             State::Busy(running) => self.transaction(now, running, reply),
+            State::Asking(question) => self.question(now, question, reply),
             State::Quit => {
                 self.state = State::Quit;
                 self.over();
@@ -335,6 +378,9 @@ impl Session {
     }
 
     const fn may_use_helo(&self) -> bool {
+        if matches!(self.settings.protocol, Protocol::Lmtp) {
+            return false;
+        }
         self.settings.credentials.is_none() && !self.settings.tls.is_mandatory()
             || !matches!(self.tls, TlsUsed::None | TlsUsed::FellBack)
                 && self.settings.credentials.is_none()
@@ -450,6 +496,22 @@ impl Session {
         }
     }
 
+    fn question(&mut self, now: Timestamp, question: Question, reply: &Reply) {
+        let mut line = BytesMut::new();
+        match question.answered(reply, &self.host, &mut line) {
+            Asked::On(question) => self.say(now, State::Asking(question), line),
+            Asked::Over(stage) => {
+                self.dirty = true;
+                self.since = now;
+                self.state = State::Idle;
+                self.events.push_back(Event::Asked(stage, reply.clone()));
+                if reply.code == 421 {
+                    self.over();
+                }
+            }
+        }
+    }
+
     fn end_transaction(&mut self, running: Running) {
         self.state = State::Idle;
         self.events.push_back(Event::Ended(running.into_ended()));
@@ -479,6 +541,11 @@ impl Session {
             State::Login(_) | State::Deriving(_) => self.fail(Stage::Login, reply),
             State::Busy(running) => {
                 self.end_lost(running, &reply);
+            }
+            State::Asking(question) => {
+                self.transcript.received(&reply);
+                self.events.push_back(Event::Asked(question.stage(), reply));
+                self.over();
             }
             State::Idle | State::Quit => self.over(),
             State::Over => self.state = State::Over,

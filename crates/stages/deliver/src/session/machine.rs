@@ -8,13 +8,18 @@ use smtp::machine::{Deadline, Machine};
 
 use super::{Event, Session, State};
 use crate::judge::Stage;
+use crate::protocol::Protocol;
+use crate::question::Question;
 
 impl Session {
     fn wait(&self) -> Option<(Duration, &'static str)> {
         let t = &self.settings.timeouts;
         Some(match &self.state {
             State::Greeting => (t.greeting, "the greeting of the host"),
-            State::Ehlo | State::Helo => (t.helo, "the answer to EHLO"),
+            State::Ehlo | State::Helo => match self.settings.protocol {
+                Protocol::Smtp => (t.helo, "the answer to EHLO"),
+                Protocol::Lmtp => (t.helo, "the answer to LHLO"),
+            },
             State::StartTls => (t.helo, "the answer to STARTTLS"),
             State::Handshake => (t.helo, "the TLS handshake"),
             State::Login(_) => (t.helo, "the answer to the login"),
@@ -22,6 +27,8 @@ impl Session {
             State::Idle => (t.idle, "work"),
             State::Quit => (Duration::from_secs(5), "the answer to QUIT"),
             State::Over => return None,
+            State::Asking(Question::Rset(_) | Question::Mail(_)) => (t.mail, "the answer to MAIL"),
+            State::Asking(Question::Rcpt) => (t.rcpt, "the answer to RCPT"),
             State::Busy(running) => match running.waits_for() {
                 Some(Stage::Mail) | None => (t.mail, "the answer to MAIL"),
                 Some(Stage::Rcpt { .. }) => (t.rcpt, "the answer to RCPT"),
@@ -47,7 +54,10 @@ impl Machine for Session {
             match self.parser.feed(input) {
                 Ok(Some(reply)) => self.handle(now, &reply),
                 Ok(None) => return,
-                Err(error) => return self.lost(&format!("the host does not speak SMTP: {error}")),
+                Err(error) => {
+                    let protocol = self.settings.protocol.name();
+                    return self.lost(&format!("the host does not speak {protocol}: {error}"));
+                }
             }
         }
         // Octets behind the answer to STARTTLS could be injected by anyone on the way.
@@ -91,6 +101,7 @@ impl Machine for Session {
             | State::Handshake
             | State::Login(_)
             | State::Deriving(_)
+            | State::Asking(_)
             | State::Idle
             | State::Quit
             | State::Over => None,

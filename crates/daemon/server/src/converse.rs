@@ -61,7 +61,7 @@ async fn fitted(
     message: &Message,
     transaction: Transaction,
 ) -> Transaction {
-    let Some(conversion) = deliver::needed(&transaction, open.session.host()) else {
+    let Some(conversion) = open.session.needed(&transaction) else {
         return transaction;
     };
     let is_same = |f: &&Fitted| f.id == message.id && f.conversion == conversion;
@@ -97,7 +97,7 @@ async fn conversion_turn<'a>(
     transaction: &Transaction,
 ) -> Option<SemaphorePermit<'a>> {
     let is_large = Contents::is_large(message.content.len());
-    if !is_large || deliver::needed(transaction, open.session.host()).is_none() {
+    if !is_large || open.session.needed(transaction).is_none() {
         return None;
     }
     shared.contents.converting.acquire().await.ok()
@@ -228,6 +228,7 @@ async fn until_ended(shared: &Shared, open: &mut Open, message: &Message) -> Opt
                 SessionEvent::Failed(_)
                 | SessionEvent::Ready
                 | SessionEvent::StartTls
+                | SessionEvent::Asked(..)
                 | SessionEvent::Derive(_) => {}
             }
         }

@@ -4,12 +4,13 @@
 mod lmtp;
 pub(crate) mod mailbox;
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deliver::Stage;
+use deliver::{Ended, Judgement};
 use mail::{
     Address, Class, EnhancedCode, Message, Outcome, PeerHost, RecipientKey, Reply, Timing, Verdict,
 };
@@ -19,6 +20,7 @@ use crate::bounces;
 use crate::contents;
 use crate::event::{Finished, Job};
 use crate::known;
+use crate::local::lmtp::{Handed, Place};
 use crate::local::mailbox::Mailbox;
 use crate::shared::{Settings, Shared};
 use config::LocalStore;
@@ -35,12 +37,11 @@ const KNOWS_WAIT: Duration = Duration::from_secs(10);
 /// The refusal to send.
 pub(crate) async fn knows(shared: &Arc<Shared>, address: &Address) -> Result<(), Reply> {
     let settings = shared.settings();
-    let hostname = settings.config.hostname.to_string();
     let unknown = |text: String| {
         let enhanced = EnhancedCode::new(5, 1, 1);
         Err(Reply::new(550, Some(enhanced), text))
     };
-    let asked = match &settings.config.local {
+    let place = match &settings.config.local {
         LocalStore::None => return Ok(()),
         LocalStore::Maildir(template) => {
             let Some(path) = maildir_path(template, address) else {
@@ -54,27 +55,18 @@ pub(crate) async fn knows(shared: &Arc<Shared>, address: &Address) -> Result<(),
                 Ok(Mailbox::There | Mailbox::Unknown) | Err(_) => Ok(()),
             };
         }
-        LocalStore::LmtpTcp(target) => {
-            let asked =
-                async { lmtp::ask_about(lmtp::connect(target).await?, &hostname, address).await };
-            tokio::time::timeout(KNOWS_WAIT, asked).await
-        }
-        LocalStore::LmtpUnix(path) => {
-            let asked = async {
-                let stream = tokio::net::UnixStream::connect(path).await?;
-                lmtp::ask_about(stream, &hostname, address).await
-            };
-            tokio::time::timeout(KNOWS_WAIT, asked).await
-        }
+        LocalStore::LmtpTcp(target) => Place::Tcp(target),
+        LocalStore::LmtpUnix(path) => Place::Unix(path),
     };
-    match asked {
+    let asked = lmtp::ask_about(shared, place, address);
+    match tokio::time::timeout(KNOWS_WAIT, asked).await {
         Ok(Ok(reply)) if reply.is_permanent() => {
             let enhanced = reply.enhanced.unwrap_or(EnhancedCode::new(5, 1, 1));
             Err(Reply::new(550, Some(enhanced), reply.text))
         }
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => {
-            log_store(shared, &error.to_string());
+        Ok(Err(why)) => {
+            log_store(shared, &why);
             Ok(())
         }
         Err(_) => {
@@ -142,12 +134,12 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
         },
     };
     let keys: Vec<RecipientKey> = job.batch.keys().collect();
-    let results = match (&message, &lent) {
+    let stored = match (&message, &lent) {
         (Some(message), _) => stored_or_read(shared, message, &keys).await,
         (None, Err(why)) if why.is_damage() => {
-            vec![Answer::own(contents::damaged_reply()); keys.len()]
+            vec![Answer::own(contents::damaged_reply()); keys.len()].into()
         }
-        (None, _) => vec![later("the message cannot be read from the queue"); keys.len()],
+        (None, _) => vec![later("the message cannot be read from the queue"); keys.len()].into(),
     };
     drop(lent);
     let settings = shared.settings();
@@ -155,8 +147,11 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
         let verdict = verdict(&settings, answer, began.elapsed());
         known::attempted_of(&settings, message.as_deref(), *key, verdict)
     };
-    let attempted = keys.iter().zip(results).map(attempted).collect();
-    Finished::here(message, attempted, began)
+    let attempted = keys.iter().zip(stored.answers).map(attempted).collect();
+    Finished {
+        transcript: stored.transcript,
+        ..Finished::here(message, attempted, began)
+    }
 }
 
 /// What each recipient's answer is: mail to addresses of ours that stand for somebody else's is read
@@ -165,7 +160,7 @@ async fn stored_or_read(
     shared: &Arc<Shared>,
     message: &Arc<Message>,
     keys: &[RecipientKey],
-) -> Vec<Answer> {
+) -> Stored {
     let policy = Arc::clone(&shared.settings().policy);
     let is_ours = |key: &RecipientKey| {
         let recipient = message.envelope.recipients.get(key.recipient as usize);
@@ -175,59 +170,84 @@ async fn stored_or_read(
         return store_message(shared, message, keys).await;
     }
     let others: Vec<RecipientKey> = keys.iter().filter(|k| !is_ours(k)).copied().collect();
-    let mut stored = match others.is_empty() {
-        true => Vec::new().into_iter(),
-        false => store_message(shared, message, &others).await.into_iter(),
+    let stored = match others.is_empty() {
+        true => Stored::from(Vec::new()),
+        false => store_message(shared, message, &others).await,
     };
+    let mut answers = stored.answers.into_iter();
     let mut results = Vec::with_capacity(keys.len());
     for key in keys {
         results.push(match is_ours(key) {
             true => Answer::own(bounces::take(shared, message, key.recipient).await),
-            false => stored.next().unwrap_or_else(|| later("no answer")),
+            false => answers.next().unwrap_or_else(|| later("no answer")),
         });
     }
-    results
+    Stored {
+        answers: results,
+        ..stored
+    }
+}
+
+/// What came of storing for the recipients of a batch, in their order.
+struct Stored {
+    answers: Vec<Answer>,
+    /// What was said to the LMTP server.
+    transcript: Option<String>,
+}
+
+impl From<Vec<Answer>> for Stored {
+    fn from(answers: Vec<Answer>) -> Self {
+        Self {
+            answers,
+            transcript: None,
+        }
+    }
 }
 
 /// What came of storing for a recipient.
 #[derive(Debug, Clone)]
 struct Answer {
     reply: Reply,
-    /// The LMTP server that gave it, and what it was given to.
-    by: Option<(PeerHost, Stage)>,
+    /// The LMTP server that gave it, and what it means.
+    by: Option<(PeerHost, Judgement)>,
+    /// The LMTP server has the content, and said nothing to it.
+    unknown_outcome: bool,
 }
 
 impl Answer {
     const fn own(reply: Reply) -> Self {
-        Self { reply, by: None }
+        Self {
+            reply,
+            by: None,
+            unknown_outcome: false,
+        }
     }
 }
 
 /// The answer of an LMTP server means what it would by SMTP (RFC 2033 §4).
 fn verdict(settings: &Settings, answer: Answer, wire: Duration) -> Verdict {
-    let Answer { reply, by } = answer;
+    let Answer {
+        reply,
+        by,
+        unknown_outcome,
+    } = answer;
     let (outcome, class) = match &by {
-        Some((host, stage)) if reply.code > 0 => {
-            let judged = deliver::judge(*stage, &reply);
+        Some((host, judged)) => {
             let known = settings
                 .config
                 .replies
                 .book
                 .classify(&reply, Some(&host.name));
-            let judged = match judged.outcome {
-                Outcome::Delivered => judged,
-                Outcome::Deferred | Outcome::Failed | Outcome::Expired => {
-                    deliver::known(judged, &reply, known)
-                }
-            };
+            let judged = deliver::known(*judged, &reply, known);
             (judged.outcome, judged.class)
         }
-        Some(_) | None if reply.is_positive() => (Outcome::Delivered, Class::Recipient),
-        Some(_) | None if reply.is_permanent() => (Outcome::Failed, Class::Recipient),
-        Some(_) | None => (Outcome::Deferred, Class::Recipient),
+        None if reply.is_positive() => (Outcome::Delivered, Class::Recipient),
+        None if reply.is_permanent() => (Outcome::Failed, Class::Recipient),
+        None => (Outcome::Deferred, Class::Recipient),
     };
     Verdict {
         host: by.map(|(host, _)| host),
+        unknown_outcome,
         timing: Timing {
             wire,
             ..Timing::default()
@@ -245,7 +265,7 @@ async fn store_message(
     shared: &Arc<Shared>,
     message: &Arc<Message>,
     keys: &[RecipientKey],
-) -> Vec<Answer> {
+) -> Stored {
     let settings = shared.settings();
     let recipients: Vec<Option<Address>> = keys
         .iter()
@@ -259,9 +279,7 @@ async fn store_message(
         .collect();
     let hostname = settings.config.hostname.to_string();
     match &settings.config.local {
-        LocalStore::None => {
-            vec![later("none is configured (local.deliver)"); keys.len()]
-        }
+        LocalStore::None => vec![later("none is configured (local.deliver)"); keys.len()].into(),
         LocalStore::Maildir(template) => {
             let (template, message) = (template.clone(), Arc::clone(message));
             let count = keys.len();
@@ -296,38 +314,40 @@ async fn store_message(
             stored
                 .await
                 .unwrap_or_else(|_| vec![later("storing failed"); count])
+                .into()
         }
-        LocalStore::LmtpTcp(target) => {
-            let (name, result) = (
-                target.to_string(),
-                lmtp::by_tcp(&settings, target, message, &recipients).await,
-            );
-            finish_lmtp(result, &name, keys.len())
-        }
-        LocalStore::LmtpUnix(path) => {
-            let result = match tokio::net::UnixStream::connect(path).await {
-                Ok(stream) => lmtp::deliver(&settings, stream, message, &recipients).await,
-                Err(error) => Err(error),
-            };
-            finish_lmtp(result, &path.display().to_string(), keys.len())
-        }
+        LocalStore::LmtpTcp(target) => by_lmtp(shared, Place::Tcp(target), message, keys).await,
+        LocalStore::LmtpUnix(path) => by_lmtp(shared, Place::Unix(path), message, keys).await,
     }
 }
 
-fn finish_lmtp(result: io::Result<Vec<(Stage, Reply)>>, name: &str, count: usize) -> Vec<Answer> {
-    let host = PeerHost {
-        name: format!("lmtp:{name}"),
-        address: None,
+async fn by_lmtp(
+    shared: &Shared,
+    place: Place<'_>,
+    message: &Message,
+    keys: &[RecipientKey],
+) -> Stored {
+    let is_there = |n: &u32| message.envelope.recipients.get(*n as usize).is_some();
+    let numbers: Vec<u32> = keys.iter().map(|k| k.recipient).filter(is_there).collect();
+    let handed = lmtp::deliver(shared, place, message, &numbers).await;
+    let Handed {
+        ended,
+        trouble,
+        transcript,
+    } = handed;
+    let mut ended: HashMap<u32, Ended> = ended.into_iter().map(|end| (end.number, end)).collect();
+    let answer = |key: &RecipientKey| match ended.remove(&key.recipient) {
+        Some(end) => Answer {
+            reply: end.reply,
+            by: Some((place.host(), end.judgement)),
+            unknown_outcome: end.unknown_outcome,
+        },
+        None if is_there(&key.recipient) => later(&format!("LMTP at {place}: {trouble}")),
+        None => later("the recipient is not in its message"),
     };
-    match result {
-        Ok(replies) => replies
-            .into_iter()
-            .map(|(stage, reply)| Answer {
-                reply,
-                by: Some((host.clone(), stage)),
-            })
-            .collect(),
-        Err(error) => vec![later(&format!("LMTP at {name}: {error}")); count],
+    Stored {
+        answers: keys.iter().map(answer).collect(),
+        transcript: Some(transcript),
     }
 }
 

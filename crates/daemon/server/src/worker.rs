@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deliver::{Candidate, Next, NoHost, RecipientEnd, SessionSettings, TlsMode, Way};
+use deliver::{Candidate, Next, NoHost, Protocol, RecipientEnd, SessionSettings, TlsMode, Way};
 use mail::{Destination, EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
 use net::Turn;
 use route::Host;
@@ -514,6 +514,7 @@ impl Worker {
             .connect(settings, hop, host, candidate, message, tried)
             .await?;
         let session_settings = SessionSettings {
+            protocol: Protocol::Smtp,
             ehlo_name: match &opening.source {
                 Some(source) => source.ehlo.to_string(),
                 None => settings.config.hostname.to_string(),

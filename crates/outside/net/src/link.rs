@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use smtp::machine::Machine;
 use smtp::sasl::Binding;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -84,7 +83,7 @@ impl Link {
             return false;
         };
         let mut space = [MaybeUninit::uninit(); 1];
-        let peeked = SockRef::from(stream.tcp()).peek(&mut space);
+        let peeked = stream.socket().peek(&mut space);
         self.input.is_empty() && peeked.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
     }
 

@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 
 use rustls::ProtocolVersion;
 use smtp::sasl::{Binding, BindingKind};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
 use crate::end_point;
@@ -24,16 +25,18 @@ pub enum Stream {
     Client(Box<client::TlsStream<TcpStream>>),
     /// TLS, we are the server.
     Server(Box<server::TlsStream<TcpStream>>),
+    /// A socket of this computer, in clear.
+    Local(UnixStream),
 }
 
 impl Stream {
     /// The socket below.
-    #[must_use]
-    pub fn tcp(&self) -> &TcpStream {
+    pub(crate) fn socket(&self) -> SockRef<'_> {
         match self {
-            Self::Plain(tcp) => tcp,
-            Self::Client(tls) => tls.get_ref().0,
-            Self::Server(tls) => tls.get_ref().0,
+            Self::Plain(tcp) => SockRef::from(tcp),
+            Self::Client(tls) => SockRef::from(tls.get_ref().0),
+            Self::Server(tls) => SockRef::from(tls.get_ref().0),
+            Self::Local(local) => SockRef::from(local),
         }
     }
 
@@ -43,7 +46,7 @@ impl Stream {
     #[must_use]
     pub fn bindings(&self) -> Vec<Binding> {
         let (version, exported, certificate) = match self {
-            Self::Plain(_) => return Vec::new(),
+            Self::Plain(_) | Self::Local(_) => return Vec::new(),
             Self::Client(tls) => {
                 let tls = tls.get_ref().1;
                 let exported = tls.export_keying_material([0; 32], EXPORTER, Some(&[]));
@@ -67,7 +70,7 @@ impl Stream {
 
     /// Whether several slices at once are of use.
     pub(crate) const fn is_plain(&self) -> bool {
-        matches!(self, Self::Plain(_))
+        matches!(self, Self::Plain(_) | Self::Local(_))
     }
 }
 
@@ -81,6 +84,7 @@ impl AsyncRead for Stream {
             Self::Plain(s) => Pin::new(s).poll_read(cx, buf),
             Self::Client(s) => Pin::new(s).poll_read(cx, buf),
             Self::Server(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Local(s) => Pin::new(s).poll_read(cx, buf),
         }
     }
 }
@@ -95,6 +99,7 @@ impl AsyncWrite for Stream {
             Self::Plain(s) => Pin::new(s).poll_write(cx, buf),
             Self::Client(s) => Pin::new(s).poll_write(cx, buf),
             Self::Server(s) => Pin::new(s).poll_write(cx, buf),
+            Self::Local(s) => Pin::new(s).poll_write(cx, buf),
         }
     }
 
@@ -107,6 +112,7 @@ impl AsyncWrite for Stream {
             Self::Plain(s) => Pin::new(s).poll_write_vectored(cx, bufs),
             Self::Client(s) => Pin::new(s).poll_write_vectored(cx, bufs),
             Self::Server(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+            Self::Local(s) => Pin::new(s).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -115,6 +121,7 @@ impl AsyncWrite for Stream {
             Self::Plain(s) => Pin::new(s).poll_flush(cx),
             Self::Client(s) => Pin::new(s).poll_flush(cx),
             Self::Server(s) => Pin::new(s).poll_flush(cx),
+            Self::Local(s) => Pin::new(s).poll_flush(cx),
         }
     }
 
@@ -123,6 +130,7 @@ impl AsyncWrite for Stream {
             Self::Plain(s) => Pin::new(s).poll_shutdown(cx),
             Self::Client(s) => Pin::new(s).poll_shutdown(cx),
             Self::Server(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Local(s) => Pin::new(s).poll_shutdown(cx),
         }
     }
 }

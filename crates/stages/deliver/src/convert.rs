@@ -30,6 +30,7 @@ pub use authors::{Rewritten, has_sender, rewrite_senders};
 use entity::{Goal, Place, Walk};
 pub use short::is_about_line_length;
 
+use crate::protocol::Protocol;
 use crate::transaction::Transaction;
 
 /// What a host needs done to a content.
@@ -148,7 +149,15 @@ impl fmt::Display for Obstacle {
 
 /// What must be done to the content for a host with these extensions; `None`: nothing.
 #[must_use]
-pub fn needed(transaction: &Transaction, host: &Extensions) -> Option<Conversion> {
+pub(crate) fn needed(
+    transaction: &Transaction,
+    host: &Extensions,
+    protocol: Protocol,
+) -> Option<Conversion> {
+    if !protocol.needs_extensions() {
+        let is_binary = transaction.body == BodyType::BinaryMime;
+        return (is_binary && !takes_binary(host)).then_some(Conversion::Lines);
+    }
     let header = transaction.utf8_header && !host.has(Extension::SmtpUtf8);
     let eight_bit = host.has(Extension::EightBitMime);
     match transaction.body {

@@ -9,10 +9,15 @@ use mail::{Address, BodyType, ByMode, EnhancedCode, Reply};
 use smtp::extension::{Extension, Extensions};
 
 use crate::convert::takes_binary;
+use crate::protocol::Protocol;
 use crate::transaction::Transaction;
 
 /// Why the whole transaction cannot be given to a host with these extensions.
-pub(crate) fn refusal(transaction: &Transaction, host: &Extensions) -> Option<Reply> {
+pub(crate) fn refusal(
+    transaction: &Transaction,
+    host: &Extensions,
+    protocol: Protocol,
+) -> Option<Reply> {
     let own = |detail: (u16, u16), text: String| {
         Some(Reply::own(EnhancedCode::new(5, detail.0, detail.1), text))
     };
@@ -44,6 +49,9 @@ pub(crate) fn refusal(transaction: &Transaction, host: &Extensions) -> Option<Re
     if transaction.body == BodyType::BinaryMime && !takes_binary(host) {
         let text = "the message has a binary body, which the host does not accept (no BINARYMIME)";
         return own((6, 3), with_obstacle(transaction, text));
+    }
+    if !protocol.needs_extensions() {
+        return None;
     }
     if transaction.body == BodyType::EightBitMime && !host.has(Extension::EightBitMime) {
         let text = "the message has 8-bit content, which the host does not accept (no 8BITMIME)";
@@ -82,8 +90,13 @@ fn with_obstacle(transaction: &Transaction, text: &str) -> String {
 ///
 /// # Errors
 /// The refusal, when it has no such form.
-pub(crate) fn address(address: &Address, host: &Extensions) -> Result<Address, Reply> {
-    if address.is_ascii() || host.has(Extension::SmtpUtf8) {
+pub(crate) fn address(
+    address: &Address,
+    host: &Extensions,
+    protocol: Protocol,
+) -> Result<Address, Reply> {
+    let may_be_utf8 = host.has(Extension::SmtpUtf8) || !protocol.needs_extensions();
+    if address.is_ascii() || may_be_utf8 {
         return Ok(address.clone());
     }
     address.to_ascii().ok_or_else(|| {

@@ -12,6 +12,8 @@
 //! | DATA | message, next host | message, final | host, next host |
 //! | behind the content | message, next host | message, final | message, unknown: no other host |
 //!
+//! By LMTP the answer to the content is about one recipient, and means what it would by SMTP (RFC 2033 §4).
+//!
 //! Exceptions: a refusal for reputation is tried from elsewhere first (another address family, another
 //! address of ours); "too many
 //! recipients" behind accepted ones opens a further transaction and charges nothing; a content or

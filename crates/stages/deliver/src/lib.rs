@@ -3,7 +3,7 @@
 //! Two machines, both without sockets. A [`Session`] is one connection to one host: greeting,
 //! EHLO, TLS, login, then transactions, as few round trips as the host allows. An [`Attempt`] is
 //! one try for the recipients of one message at one next hop: which host is tried next, and which
-//! verdict stands. All knowledge of what an answer means is in one file, `judge`.
+//! verdict stands. A session speaks SMTP, or LMTP with the server that has the mailboxes ([`Protocol`]). All knowledge of what an answer means is in one file, `judge`.
 //!
 //! The shell connects, shakes hands and moves bytes; it is told what to do and decides nothing.
 
@@ -14,6 +14,8 @@ mod failure;
 mod fit;
 mod hint;
 mod judge;
+mod protocol;
+mod question;
 mod replies;
 mod senders;
 mod session;
@@ -31,12 +33,13 @@ pub use auth::{
 };
 pub use convert::{
     Conversion, Converted, Obstacle, Rewritten, Signatures, convert, has_sender,
-    is_about_line_length, needed, rewrite_senders,
+    is_about_line_length, rewrite_senders,
 };
 pub use failure::Failure;
 pub use fit::promises;
 pub use hint::retry_after;
 pub use judge::{Fate, Judgement, NO_ANSWER, Stage, judge, known};
+pub use protocol::Protocol;
 pub use replies::{
     ActionText, Known, ReplyBook, ReplyRule, RuleError, RuleFile, TreatAs, read_reply,
 };

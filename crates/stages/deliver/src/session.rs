@@ -1,20 +1,23 @@
 //! One connection to one host, from its greeting to QUIT.
 
+mod machine;
+
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use mail::{EnhancedCode, Reply, Timestamp, TlsUsed};
+use mail::{Address, EnhancedCode, Reply, Timestamp, TlsUsed};
 use smtp::command;
 use smtp::extension::{Extension, Extensions};
-use smtp::machine::{Deadline, Machine};
 use smtp::reply::ReplyParser;
 use smtp::sasl::Binding;
 
 use crate::attempt::Way;
 use crate::auth::{self, Credentials, Derivation, LogIn, LoginStep, Masked};
+use crate::convert::{Conversion, needed};
 use crate::failure::Failure;
 use crate::judge::{LOST, Stage};
+use crate::protocol::Protocol;
+use crate::question::{Asked, Question};
 use crate::timeouts::Timeouts;
 use crate::tls_mode::TlsMode;
 use crate::transaction::{Ended, Progress, Running, Transaction};
@@ -23,7 +26,9 @@ use crate::transcript::Transcript;
 /// How to talk to this host.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
-    /// Our name in EHLO.
+    /// What the host speaks.
+    pub protocol: Protocol,
+    /// Our name in EHLO, or in LHLO.
     pub ehlo_name: String,
     /// TLS.
     pub tls: TlsMode,
@@ -50,6 +55,9 @@ pub enum Event {
     Ready,
     /// The transaction is over, with a verdict for every recipient.
     Ended(Vec<Ended>),
+    /// What [`Session::ask`] asked is answered: the host's reply and the command that it is about, which is RCPT
+    /// unless something went wrong before. Code 0: the host said nothing.
+    Asked(Stage, Reply),
     /// The session is of no use; it ends.
     Failed(Failure),
     /// The session is over: close the connection.
@@ -70,6 +78,7 @@ enum State {
     Deriving(Box<LogIn>),
     Idle,
     Busy(Box<Running>),
+    Asking(Question),
     Quit,
     Over,
 }
@@ -120,13 +129,14 @@ impl Session {
         }
     }
 
-    /// Begins a transaction; only when [`Event::Ready`] or [`Event::Ended`] came last.
+    /// Begins a transaction; only when [`Event::Ready`], [`Event::Ended`] or [`Event::Asked`] came last.
     pub fn start(&mut self, now: Timestamp, transaction: Transaction) {
         if !matches!(self.state, State::Idle) {
             return;
         }
-        let rset = self.dirty || self.transactions > 0 && self.host.has(Extension::Pipelining);
-        let mut running = Box::new(Running::new(transaction, &self.host, rset));
+        let protocol = self.settings.protocol;
+        let rset = self.needs_rset();
+        let mut running = Box::new(Running::new(transaction, protocol, &self.host, rset));
         self.transactions += 1;
         self.since = now;
         if running.is_over() {
@@ -136,6 +146,30 @@ impl Session {
         running.send(&self.host, &mut self.out, &mut self.transcript);
         self.tell_sent();
         self.state = State::Busy(running);
+    }
+
+    /// The transaction before may be unfinished, or what it left behind unknown.
+    const fn needs_rset(&self) -> bool {
+        self.dirty || self.transactions > 0 && self.host.has(Extension::Pipelining)
+    }
+
+    /// Asks whether the host takes mail for a recipient, from the null reverse-path, in a transaction that ends
+    /// with RCPT. It may begin when [`Self::start`] may, and [`Event::Asked`] answers it.
+    pub fn ask(&mut self, now: Timestamp, recipient: Address) {
+        if !matches!(self.state, State::Idle) {
+            return;
+        }
+        let rset = self.needs_rset();
+        self.transactions += 1;
+        let mut line = BytesMut::new();
+        let question = Question::begin(recipient, rset, &self.host, &mut line);
+        self.say(now, State::Asking(question), line);
+    }
+
+    /// What must be done to the content of a transaction before this host can take it; `None`: nothing.
+    #[must_use]
+    pub fn needed(&self, transaction: &Transaction) -> Option<Conversion> {
+        needed(transaction, &self.host, self.settings.protocol)
     }
 
     /// Whether every command and reply is wanted as an event from now on.
@@ -234,6 +268,10 @@ impl Session {
     fn command(&mut self, now: Timestamp, state: State, write: impl FnOnce(&mut BytesMut)) {
         let mut line = BytesMut::new();
         write(&mut line);
+        self.say(now, state, line);
+    }
+
+    fn say(&mut self, now: Timestamp, state: State, line: BytesMut) {
         self.transcript.sent(&line);
         self.tell_sent();
         self.out.push_back(line.freeze());
@@ -256,8 +294,12 @@ impl Session {
     }
 
     fn say_hello(&mut self, now: Timestamp) {
+        let protocol = self.settings.protocol;
         let name = self.settings.ehlo_name.clone();
-        self.command(now, State::Ehlo, |line| command::ehlo(line, &name));
+        self.command(now, State::Ehlo, |line| match protocol {
+            Protocol::Smtp => command::ehlo(line, &name),
+            Protocol::Lmtp => command::lhlo(line, &name),
+        });
     }
 
     fn fail(&mut self, stage: Stage, reply: Reply) {
@@ -318,6 +360,7 @@ impl Session {
                 self.follow_login(now, login, step);
             }
             State::Busy(running) => self.transaction(now, running, reply),
+            State::Asking(question) => self.question(now, question, reply),
             State::Quit => {
                 self.state = State::Quit;
                 self.over();
@@ -335,6 +378,9 @@ impl Session {
     }
 
     const fn may_use_helo(&self) -> bool {
+        if matches!(self.settings.protocol, Protocol::Lmtp) {
+            return false;
+        }
         self.settings.credentials.is_none() && !self.settings.tls.is_mandatory()
             || !matches!(self.tls, TlsUsed::None | TlsUsed::FellBack)
                 && self.settings.credentials.is_none()
@@ -450,6 +496,22 @@ impl Session {
         }
     }
 
+    fn question(&mut self, now: Timestamp, question: Question, reply: &Reply) {
+        let mut line = BytesMut::new();
+        match question.answered(reply, &self.host, &mut line) {
+            Asked::On(question) => self.say(now, State::Asking(question), line),
+            Asked::Over(stage) => {
+                self.dirty = true;
+                self.since = now;
+                self.state = State::Idle;
+                self.events.push_back(Event::Asked(stage, reply.clone()));
+                if reply.code == 421 {
+                    self.over();
+                }
+            }
+        }
+    }
+
     fn end_transaction(&mut self, running: Running) {
         self.state = State::Idle;
         self.events.push_back(Event::Ended(running.into_ended()));
@@ -480,121 +542,13 @@ impl Session {
             State::Busy(running) => {
                 self.end_lost(running, &reply);
             }
+            State::Asking(question) => {
+                self.transcript.received(&reply);
+                self.events.push_back(Event::Asked(question.stage(), reply));
+                self.over();
+            }
             State::Idle | State::Quit => self.over(),
             State::Over => self.state = State::Over,
         }
-    }
-
-    fn wait(&self) -> Option<(Duration, &'static str)> {
-        let t = &self.settings.timeouts;
-        Some(match &self.state {
-            State::Greeting => (t.greeting, "the greeting of the host"),
-            State::Ehlo | State::Helo => (t.helo, "the answer to EHLO"),
-            State::StartTls => (t.helo, "the answer to STARTTLS"),
-            State::Handshake => (t.helo, "the TLS handshake"),
-            State::Login(_) => (t.helo, "the answer to the login"),
-            State::Deriving(_) => (t.helo, "the key for the login"),
-            State::Idle => (t.idle, "work"),
-            State::Quit => (Duration::from_secs(5), "the answer to QUIT"),
-            State::Over => return None,
-            State::Busy(running) => match running.waits_for() {
-                Some(Stage::Mail) | None => (t.mail, "the answer to MAIL"),
-                Some(Stage::Rcpt { .. }) => (t.rcpt, "the answer to RCPT"),
-                Some(Stage::Content) if running.content_is_sent() => {
-                    (t.data_done, "the answer to the content")
-                }
-                Some(Stage::Content) => {
-                    let len = u32::try_from(running.content_len()).unwrap_or(u32::MAX);
-                    let slowest = Duration::from_secs((len / self.settings.rate_min.max(1)).into());
-                    (t.data_block + slowest, "the host to accept the content")
-                }
-                Some(_) => (t.data_init, "the answer to DATA"),
-            },
-        })
-    }
-}
-
-impl Machine for Session {
-    fn receive(&mut self, now: Timestamp, input: &mut BytesMut) {
-        let waits =
-            |state: &State| matches!(state, State::Over | State::Handshake | State::Deriving(_));
-        while !input.is_empty() && !waits(&self.state) {
-            match self.parser.feed(input) {
-                Ok(Some(reply)) => self.handle(now, &reply),
-                Ok(None) => return,
-                Err(error) => return self.lost(&format!("the host does not speak SMTP: {error}")),
-            }
-        }
-        // Octets behind the answer to STARTTLS could be injected by anyone on the way.
-        if matches!(self.state, State::Handshake) && !input.is_empty() {
-            self.events.retain(|e| *e != Event::StartTls);
-            self.tls_failed(
-                "the host sent data after its answer to STARTTLS, before the TLS handshake",
-            );
-        }
-    }
-
-    fn closed(&mut self, _now: Timestamp) {
-        self.lost("the host closed the connection");
-    }
-
-    fn poll_transmit(&mut self) -> Option<Bytes> {
-        self.out.pop_front()
-    }
-
-    fn flushed(&mut self, now: Timestamp) {
-        if let State::Busy(running) = &mut self.state
-            && !running.content_is_sent()
-        {
-            running.flushed();
-            if running.content_is_sent() {
-                self.since = now;
-            }
-        }
-    }
-
-    fn write_wait(&self) -> Option<Duration> {
-        match &self.state {
-            State::Busy(running) if running.is_writing_content() => {
-                Some(self.settings.timeouts.data_block)
-            }
-            State::Busy(_)
-            | State::Greeting
-            | State::Ehlo
-            | State::Helo
-            | State::StartTls
-            | State::Handshake
-            | State::Login(_)
-            | State::Deriving(_)
-            | State::Idle
-            | State::Quit
-            | State::Over => None,
-        }
-    }
-
-    fn stalled(&mut self, _now: Timestamp) {
-        let wait = mail::format_duration(self.settings.timeouts.data_block);
-        self.lost(&format!("the host accepted no data for {wait}"));
-    }
-
-    fn hears_last_words(&self) -> bool {
-        true
-    }
-
-    fn deadline(&self) -> Option<Deadline> {
-        let (wait, reason) = self.wait()?;
-        Some(Deadline {
-            at: self.since + wait,
-            reason,
-        })
-    }
-
-    fn timeout(&mut self, now: Timestamp) {
-        if matches!(self.state, State::Idle) {
-            return self.quit(now);
-        }
-        let (wait, reason) = self.wait().unwrap_or((Duration::ZERO, "it"));
-        let wait = mail::format_duration(wait);
-        self.lost(&format!("timed out after {wait} waiting for {reason}"));
     }
 }

@@ -1,5 +1,7 @@
 //! Sessions and attempts against hosts that answer as the test says.
 
+mod lmtp;
+
 use bytes::{Bytes, BytesMut};
 use mail::{Address, Notify, Outcome, PeerHost, Reply, Timestamp, TlsUsed};
 use smtp::machine::Machine;
@@ -19,6 +21,7 @@ const FULL: &str =
 
 fn settings() -> SessionSettings {
     SessionSettings {
+        protocol: Protocol::Smtp,
         ignore: Vec::new(),
         ehlo_name: "out.example".to_owned(),
         tls: TlsMode::Opportunistic,
@@ -466,6 +469,7 @@ fn the_detailed_log_hears_every_command_and_reply_and_no_content() {
             | Event::Derive(_)
             | Event::Ready
             | Event::Ended(_)
+            | Event::Asked(..)
             | Event::Failed(_)
             | Event::Closed => None,
         })

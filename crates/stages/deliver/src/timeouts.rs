@@ -25,6 +25,24 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
+impl Timeouts {
+    /// The same wait for everything.
+    #[must_use]
+    pub const fn all(wait: Duration) -> Self {
+        Self {
+            connect: wait,
+            greeting: wait,
+            helo: wait,
+            mail: wait,
+            rcpt: wait,
+            data_init: wait,
+            data_block: wait,
+            data_done: wait,
+            idle: wait,
+        }
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         let minutes = |n: u64| Duration::from_secs(n * 60);

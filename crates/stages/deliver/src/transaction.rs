@@ -12,6 +12,7 @@ use smtp::extension::{Extension, Extensions, Limits};
 use crate::convert::Obstacle;
 use crate::fit;
 use crate::judge::{Fate, Judgement, Stage, judge};
+use crate::protocol::Protocol;
 use crate::transcript::Transcript;
 
 /// What is to be handed over.
@@ -76,6 +77,7 @@ enum Expect {
     Mail,
     Rcpt(usize),
     Data,
+    /// By LMTP it stays expected until every recipient that was accepted has an answer.
     Content,
 }
 
@@ -83,12 +85,15 @@ enum Expect {
 #[derive(Debug)]
 pub(crate) struct Running {
     transaction: Transaction,
+    protocol: Protocol,
     /// What is not yet sent, in order.
     to_send: VecDeque<Expect>,
     /// What is sent and not yet answered.
     expected: VecDeque<Expect>,
     ended: Vec<Option<Ended>>,
     accepted: usize,
+    /// By LMTP: some recipient has its answer to the content.
+    content_answered: bool,
     mail_accepted: bool,
     /// The content has been handed to the shell.
     content_queued: bool,
@@ -116,7 +121,12 @@ pub(crate) enum Progress {
 }
 
 impl Running {
-    pub(crate) fn new(transaction: Transaction, host: &Extensions, rset: bool) -> Self {
+    pub(crate) fn new(
+        transaction: Transaction,
+        protocol: Protocol,
+        host: &Extensions,
+        rset: bool,
+    ) -> Self {
         let n = transaction.recipients.len();
         let pipelining = host.has(Extension::Pipelining);
         let chunking = match host.has(Extension::Chunking) {
@@ -125,17 +135,19 @@ impl Running {
         };
         let mut running = Self {
             transaction,
+            protocol,
             to_send: VecDeque::with_capacity(n + 4),
             expected: VecDeque::with_capacity(n + 4),
             ended: vec![None; n],
             accepted: 0,
+            content_answered: false,
             mail_accepted: false,
             content_queued: false,
             content_sent: false,
             pipelining,
             chunking,
         };
-        if let Some(reply) = fit::refusal(&running.transaction, host) {
+        if let Some(reply) = fit::refusal(&running.transaction, host, protocol) {
             running.end_all(Stage::Fit, &reply);
             return running;
         }
@@ -144,7 +156,7 @@ impl Running {
                 .transaction
                 .recipients
                 .get(i)
-                .map(|r| fit::address(&r.address, host));
+                .map(|r| fit::address(&r.address, host, protocol));
             match address {
                 Some(Ok(address)) => {
                     if let Some(r) = running.transaction.recipients.get_mut(i) {
@@ -296,10 +308,8 @@ impl Running {
         let utf8 = t.utf8_header
             || sender.is_some_and(|a| !a.is_ascii())
             || t.recipients.iter().any(|r| !r.address.is_ascii());
-        let ascii_sender = sender.map(|a| match host.has(Extension::SmtpUtf8) {
-            true => a.clone(),
-            false => a.to_ascii().unwrap_or_else(|| a.clone()),
-        });
+        let sender =
+            sender.map(|a| fit::address(a, host, self.protocol).unwrap_or_else(|_| a.clone()));
         let dsn = host.has(Extension::Dsn);
         let params = MailParams {
             size: host.has(Extension::Size).then_some(t.content.len() as u64),
@@ -321,7 +331,7 @@ impl Running {
             require_tls: t.require_tls,
             ..MailParams::default()
         };
-        command::mail_from(out, ascii_sender.as_ref(), &params);
+        command::mail_from(out, sender.as_ref(), &params);
     }
 
     fn write_rcpt(&self, i: usize, host: &Extensions, out: &mut BytesMut) {
@@ -412,12 +422,26 @@ impl Running {
                     }
                 }
             }
-            Some(Expect::Content) => self.end_all(Stage::Content, reply),
+            Some(Expect::Content) => match self.protocol {
+                Protocol::Smtp => self.end_all(Stage::Content, reply),
+                Protocol::Lmtp => self.end_next(reply),
+            },
         }
         if self.is_over() {
             Progress::Over
         } else {
             Progress::More
+        }
+    }
+
+    /// An answer to the content for the next recipient that was accepted, in the order of RCPT (RFC 2033 §4.2).
+    fn end_next(&mut self, reply: &Reply) {
+        self.content_answered = true;
+        if let Some(next) = (0..self.ended.len()).find(|i| self.is_open(*i)) {
+            self.end(next, Stage::Content, reply);
+        }
+        if self.ended.iter().any(Option::is_none) {
+            self.expected.push_front(Expect::Content);
         }
     }
 
@@ -432,7 +456,8 @@ impl Running {
 
     /// Whether a host says that it does not know BDAT, though it took the recipients and offered CHUNKING.
     fn is_bdat_unknown(&self, reply: &Reply) -> bool {
-        self.by_bdat() && self.accepted > 0 && matches!(reply.code, 500 | 502 | 503)
+        let is_about_bdat = self.by_bdat() && self.accepted > 0 && !self.content_answered;
+        is_about_bdat && matches!(reply.code, 500 | 502 | 503)
     }
 
     /// Nobody is left to send for: what is not on the wire yet is not sent.

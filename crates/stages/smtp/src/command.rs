@@ -85,6 +85,11 @@ pub fn ehlo(out: &mut BytesMut, name: &str) {
     append(out, format_args!("EHLO {name}\r\n"));
 }
 
+/// Appends `LHLO name`, which opens a session of LMTP (RFC 2033 §4.1).
+pub fn lhlo(out: &mut BytesMut, name: &str) {
+    append(out, format_args!("LHLO {name}\r\n"));
+}
+
 /// Appends `HELO name`, for servers that do not know EHLO.
 pub fn helo(out: &mut BytesMut, name: &str) {
     append(out, format_args!("HELO {name}\r\n"));
@@ -265,6 +270,7 @@ mod tests {
     #[test]
     fn the_other_commands_are_written() {
         assert_eq!(line(|out| ehlo(out, "me.example")), "EHLO me.example\r\n");
+        assert_eq!(line(|out| lhlo(out, "me.example")), "LHLO me.example\r\n");
         assert_eq!(line(|out| bdat(out, 10, false)), "BDAT 10\r\n");
         assert_eq!(line(|out| bdat(out, 0, true)), "BDAT 0 LAST\r\n");
         assert_eq!(

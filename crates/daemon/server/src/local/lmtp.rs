@@ -1,250 +1,302 @@
-//! One LMTP transaction with the server that stores mail for local domains (RFC 2033).
+//! LMTP with the server that stores mail for local domains (RFC 2033): connecting to it, and driving the
+//! session of `deliver` over that.
 
+use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use deliver::{Obstacle, Stage};
-use mail::{Address, BodyType, EnhancedCode, Message, Reply};
+use deliver::{
+    Ended, Event, Fate, Protocol, Session, SessionSettings, Stage, TlsMode, Transaction,
+    TransactionRecipient,
+};
+use mail::{Address, Message, Notify, PeerHost, Reply, TlsUsed};
+use net::{Link, Stream};
 use route::Target;
-use smtp::extension::{Extension, Extensions};
-use smtp::reply::ReplyParser;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use smtp::extension::Extension;
+use tokio::net::{TcpStream, UnixStream};
 
-use super::later;
-use crate::binary;
-use crate::shared::Settings;
+use crate::converse::{is_detailed, log_said};
+use crate::shared::Shared;
+use crate::signing;
 
 /// Each answer of an LMTP server is waited for this long.
 const WAIT: Duration = Duration::from_secs(120);
+/// The slowest that it may take content, in octets a second, on top of that.
+const RATE_MIN: u32 = 500;
 
-pub(super) async fn by_tcp(
-    settings: &Arc<Settings>,
-    target: &Target,
-    message: &Arc<Message>,
-    recipients: &[Option<Address>],
-) -> io::Result<Vec<(Stage, Reply)>> {
-    deliver(settings, connect(target).await?, message, recipients).await
+/// Where the server is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'a> {
+    Tcp(&'a Target),
+    Unix(&'a Path),
 }
 
-pub(super) async fn connect(target: &Target) -> io::Result<tokio::net::TcpStream> {
-    let host = match target.host.literal() {
-        Some(ip) => ip.to_string(),
-        None => target.host.to_string(),
-    };
-    let connecting = tokio::net::TcpStream::connect((host.as_str(), target.port));
-    tokio::time::timeout(WAIT, connecting).await?
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(target) => target.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
 }
 
-/// What the server says to RCPT, in a transaction that goes no further.
+impl Place<'_> {
+    pub(super) fn host(self) -> PeerHost {
+        PeerHost {
+            name: format!("lmtp:{self}"),
+            address: None,
+        }
+    }
+
+    async fn connect(self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(target) => {
+                let host = match target.host.literal() {
+                    Some(ip) => ip.to_string(),
+                    None => target.host.to_string(),
+                };
+                let connecting = TcpStream::connect((host.as_str(), target.port));
+                let connected = tokio::time::timeout(WAIT, connecting).await?;
+                connected.map(Stream::Plain)
+            }
+            Self::Unix(path) => UnixStream::connect(path).await.map(Stream::Local),
+        }
+    }
+}
+
+/// What came of handing a message over.
+#[derive(Default)]
+pub(super) struct Handed {
+    /// How it ended for each recipient that the server decided on.
+    pub(super) ended: Vec<Ended>,
+    /// Why the others have no answer.
+    pub(super) trouble: String,
+    /// What was said.
+    pub(super) transcript: String,
+}
+
+/// Asks the server whether it takes mail for a recipient: its answer to RCPT.
+///
+/// # Errors
+/// When it gets no further than to another command, or does not answer.
 pub(super) async fn ask_about(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    hostname: &str,
+    shared: &Shared,
+    place: Place<'_>,
     address: &Address,
-) -> io::Result<Reply> {
-    let (mut talk, offered) = Talk::begin(stream, hostname).await?;
-    let utf8 = utf8_parameter(&offered, std::slice::from_ref(address), true);
-    expect(&talk.ask(&format!("MAIL FROM:<>{utf8}\r\n")).await?)?;
-    let reply = talk.ask(&format!("RCPT TO:<{address}>\r\n")).await?;
-    // Whether the server hears the goodbye makes no difference.
-    drop(talk.write(b"QUIT\r\n").await);
-    Ok(reply)
-}
-
-fn expect(reply: &Reply) -> io::Result<()> {
-    match reply.is_positive() || reply.code == 354 {
-        true => Ok(()),
-        false => Err(io::Error::other(format!("it answered {reply}"))),
+) -> Result<Reply, String> {
+    let mut talk = Talk::begin(shared, place, None, false).await?;
+    talk.session.ask(net::now(), address.clone());
+    let came = talk.came().await;
+    talk.end().await;
+    match came {
+        Came::Asked(Stage::Rcpt { .. }, reply) if reply.code > 0 => Ok(reply),
+        Came::Asked(_, reply) => Err(account(&reply)),
+        Came::Ended(_) | Came::Over => Err("the connection was lost".to_owned()),
     }
 }
 
-/// SMTPUTF8 where it is needed and offered; a server that does not know it may still take what it
-/// is given, and says so if not.
-fn utf8_parameter(offered: &Extensions, addresses: &[Address], ascii_header: bool) -> &'static str {
-    let needed = !ascii_header || addresses.iter().any(|a| !a.is_ascii());
-    match needed && offered.has(Extension::SmtpUtf8) {
-        true => " SMTPUTF8",
-        false => "",
-    }
-}
-
-/// One LMTP transaction: as SMTP, but each accepted recipient gets an answer of its own behind
-/// the content. An answer that has come stands, whatever happens to the connection then.
+/// Hands a message over to these of its recipients, by their numbers, in as many transactions as the server
+/// wants. An answer that has come stands, whatever happens to the connection then.
 pub(super) async fn deliver(
-    settings: &Arc<Settings>,
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    message: &Arc<Message>,
-    recipients: &[Option<Address>],
-) -> io::Result<Vec<(Stage, Reply)>> {
-    let hostname = settings.config.hostname.to_string();
-    let (mut talk, offered) = Talk::begin(stream, &hostname).await?;
-    let takes_binary = offered.has(Extension::BinaryMime) && offered.has(Extension::Chunking);
-    let as_it_is = message.envelope.body_type == BodyType::BinaryMime && takes_binary;
-    let content = match as_it_is {
-        true => message.content.clone(),
-        false => match in_lines(settings, message).await? {
-            Ok(content) => content,
-            Err(obstacle) => {
-                let text = format!(
-                    "the message has a binary body, which the local store does not accept (no BINARYMIME), and it \
-                     cannot be converted: {obstacle}"
-                );
-                let reply = Reply::own(EnhancedCode::new(5, 6, 3), text);
-                return Ok(vec![(Stage::Fit, reply); recipients.len()]);
+    shared: &Shared,
+    place: Place<'_>,
+    message: &Message,
+    numbers: &[u32],
+) -> Handed {
+    let mut handed = Handed::default();
+    let mut left = numbers.to_vec();
+    let mut chunking = true;
+    while !left.is_empty() {
+        let begun = Talk::begin(shared, place, Some(message), chunking).await;
+        let mut talk = match begun {
+            Ok(talk) => talk,
+            Err(why) => {
+                handed.trouble = why;
+                return handed;
             }
-        },
-    };
-    let sender = message.envelope.sender();
-    let body = match (
-        as_it_is,
-        !content.is_ascii() && offered.has(Extension::EightBitMime),
-    ) {
-        (true, _) => " BODY=BINARYMIME",
-        (false, true) => " BODY=8BITMIME",
-        (false, false) => "",
-    };
-    let mut addresses: Vec<Address> = recipients.iter().flatten().cloned().collect();
-    addresses.extend(message.envelope.reverse_path.clone());
-    let utf8 = utf8_parameter(&offered, &addresses, !message.envelope.smtputf8);
-    let mail = format!("MAIL FROM:<{sender}>{body}{utf8}\r\n");
-    let reply = talk.ask(&mail).await?;
-    if !reply.is_positive() {
-        return Ok(vec![(Stage::Mail, reply); recipients.len()]);
-    }
-    let mut replies = Vec::with_capacity(recipients.len());
-    let mut accepted = 0;
-    for address in recipients {
-        let reply = match address {
-            Some(address) => talk.ask(&format!("RCPT TO:<{address}>\r\n")).await?,
-            None => later("the recipient is not in its message").reply,
         };
-        // There is one transaction: what is too much for it comes again later.
-        replies.push((Stage::Rcpt { accepted: 0 }, reply));
-        accepted += usize::from(replies.last().is_some_and(|(_, r)| r.is_positive()));
+        let before = left.len();
+        talk.hand_over(&mut left, &mut handed).await;
+        handed.transcript += &format!("= {}\n", talk.host);
+        handed.transcript += &talk.session.take_transcript();
+        let refused = talk.session.chunking_refused();
+        talk.end().await;
+        if refused && chunking {
+            // It offers BDAT and does not know it: once more, without.
+            chunking = false;
+        } else if left.len() == before {
+            handed.trouble = "the connection was lost".to_owned();
+            return handed;
+        }
     }
-    if accepted > 0 {
-        let handed = match as_it_is {
-            true => talk.hand_over_whole(&content).await.map(|()| None),
-            false => talk.hand_over(&content).await,
+    handed
+}
+
+/// What is said about a message to these recipients. The store makes no reports: those on success are ours.
+fn transaction(message: &Message, numbers: &[u32]) -> Transaction {
+    let envelope = &message.envelope;
+    let recipient = |number: &u32| {
+        let recipient = envelope.recipients.get(*number as usize)?;
+        Some(TransactionRecipient {
+            number: *number,
+            address: recipient.address.clone(),
+            notify: Notify::UNSET,
+            orcpt: None,
+        })
+    };
+    Transaction {
+        reverse_path: envelope.reverse_path.clone(),
+        recipients: numbers.iter().filter_map(recipient).collect(),
+        content: message.content.clone(),
+        body: envelope.body_type.needed(&message.content),
+        utf8_header: envelope.smtputf8,
+        conversion: None,
+        ret: None,
+        env_id: None,
+        priority: None,
+        deliver_by: None,
+        require_tls: false,
+    }
+}
+
+/// A reply of the server in mid-sentence, or our own account of why there is none.
+fn account(reply: &Reply) -> String {
+    match reply.code {
+        0 => reply.text.clone(),
+        _ => format!("it answered {reply}"),
+    }
+}
+
+/// What came of something that was begun.
+enum Came {
+    Ended(Vec<Ended>),
+    Asked(Stage, Reply),
+    Over,
+}
+
+/// A session with the server, ready for transactions.
+struct Talk<'a> {
+    shared: &'a Shared,
+    /// What it is about, for the detailed log.
+    message: Option<&'a Message>,
+    host: PeerHost,
+    session: Session,
+    link: Link,
+}
+
+impl<'a> Talk<'a> {
+    async fn begin(
+        shared: &'a Shared,
+        place: Place<'_>,
+        message: Option<&'a Message>,
+        chunking: bool,
+    ) -> Result<Self, String> {
+        let stream = place.connect().await.map_err(|error| error.to_string())?;
+        let session = SessionSettings {
+            protocol: Protocol::Lmtp,
+            ehlo_name: shared.settings().config.hostname.to_string(),
+            tls: TlsMode::None,
+            credentials: None,
+            timeouts: deliver::Timeouts::all(WAIT),
+            rate_min: RATE_MIN,
+            ignore: match chunking {
+                true => Vec::new(),
+                false => vec![Extension::Chunking],
+            },
+            detailed: message.is_some_and(|message| is_detailed(shared, message)),
         };
-        talk.content_answers(handed, &mut replies).await;
-    }
-    // Everything is said; whether the server hears the goodbye makes no difference.
-    drop(talk.write(b"QUIT\r\n").await);
-    Ok(replies)
-}
-
-/// The content in lines. A large one takes a while, so it is made on a thread that may block.
-async fn in_lines(
-    settings: &Arc<Settings>,
-    message: &Arc<Message>,
-) -> io::Result<Result<Bytes, Obstacle>> {
-    if message.envelope.body_type != BodyType::BinaryMime {
-        return Ok(Ok(message.content.clone()));
-    }
-    let (settings, message) = (Arc::clone(settings), Arc::clone(message));
-    let work = move || binary::in_lines(&settings.config, &message);
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)
-}
-
-struct Talk<S> {
-    stream: S,
-    input: BytesMut,
-    parser: ReplyParser,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
-    /// Hears the greeting and says LHLO; what the server offers.
-    async fn begin(stream: S, hostname: &str) -> io::Result<(Self, Extensions)> {
         let mut talk = Self {
-            stream,
-            input: BytesMut::new(),
-            parser: ReplyParser::new(),
+            shared,
+            message,
+            host: place.host(),
+            session: Session::new(session, TlsUsed::None, net::now()),
+            link: Link::new(stream),
         };
-        expect(&talk.read().await?)?;
-        let reply = talk.ask(&format!("LHLO {hostname}\r\n")).await?;
-        expect(&reply)?;
-        Ok((talk, Extensions::parse(&reply)))
-    }
-
-    async fn write(&mut self, octets: &[u8]) -> io::Result<()> {
-        let written = async {
-            self.stream.write_all(octets).await?;
-            self.stream.flush().await
-        };
-        let timed_out = || Err(io::ErrorKind::TimedOut.into());
-        tokio::time::timeout(WAIT, written)
-            .await
-            .unwrap_or_else(|_| timed_out())
-    }
-
-    /// After DATA; the answer to that, where the server does not want the content.
-    async fn hand_over(&mut self, content: &Bytes) -> io::Result<Option<Reply>> {
-        let reply = self.ask("DATA\r\n").await?;
-        if reply.code != 354 {
-            return Ok(Some(reply));
-        }
-        for part in smtp::dot_stuffing::stuff(content) {
-            self.write(&part).await?;
-        }
-        Ok(None)
-    }
-
-    /// As one chunk (RFC 3030).
-    async fn hand_over_whole(&mut self, content: &[u8]) -> io::Result<()> {
-        let command = format!("BDAT {} LAST\r\n", content.len());
-        self.write(command.as_bytes()).await?;
-        self.write(content).await
-    }
-
-    /// Hears the answer to the content for each recipient that was accepted; `handed`: what came of handing it
-    /// over.
-    async fn content_answers(
-        &mut self,
-        handed: io::Result<Option<Reply>>,
-        replies: &mut [(Stage, Reply)],
-    ) {
-        let (refused, mut trouble) = match handed {
-            Ok(refused) => (refused, None),
-            Err(error) => (None, Some(error)),
-        };
-        for (stage, reply) in replies.iter_mut().filter(|(_, r)| r.is_positive()) {
-            (*stage, *reply) = match (&refused, &trouble) {
-                (Some(refused), _) => (Stage::Data, refused.clone()),
-                (None, None) => match self.read().await {
-                    Ok(answer) => (Stage::Content, answer),
-                    Err(error) => {
-                        let reply = later(&error.to_string()).reply;
-                        trouble = Some(error);
-                        (Stage::Content, reply)
-                    }
-                },
-                (None, Some(error)) => (Stage::Content, later(&error.to_string()).reply),
-            };
+        match talk.greet().await {
+            Ok(()) => Ok(talk),
+            Err(why) => {
+                talk.link.flush(&mut talk.session).await;
+                Err(why)
+            }
         }
     }
 
-    async fn ask(&mut self, command: &str) -> io::Result<Reply> {
-        self.write(command.as_bytes()).await?;
-        self.read().await
-    }
-
-    async fn read(&mut self) -> io::Result<Reply> {
+    async fn greet(&mut self) -> Result<(), String> {
         loop {
-            match self.parser.feed(&mut self.input) {
-                Ok(Some(reply)) => return Ok(reply),
-                Ok(None) => {}
-                Err(error) => return Err(io::Error::other(error.to_string())),
+            while let Some(event) = self.session.poll_event() {
+                match event {
+                    Event::Ready => return Ok(()),
+                    Event::Failed(failure) => return Err(account(&failure.reply)),
+                    Event::Closed => return Err("the connection was lost".to_owned()),
+                    Event::Said(ours, line) => self.said(ours, &line),
+                    Event::StartTls | Event::Derive(_) | Event::Ended(_) | Event::Asked(..) => {}
+                }
             }
-            let read = self.stream.read_buf(&mut self.input);
-            match tokio::time::timeout(WAIT, read).await {
-                Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(result) => drop(result?),
-                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            self.link.turn(&mut self.session).await;
+        }
+    }
+
+    async fn came(&mut self) -> Came {
+        loop {
+            while let Some(event) = self.session.poll_event() {
+                match event {
+                    Event::Ended(ended) => return Came::Ended(ended),
+                    Event::Asked(stage, reply) => return Came::Asked(stage, reply),
+                    Event::Closed => return Came::Over,
+                    Event::Said(ours, line) => self.said(ours, &line),
+                    Event::StartTls | Event::Derive(_) | Event::Ready | Event::Failed(_) => {}
+                }
+            }
+            self.link.turn(&mut self.session).await;
+        }
+    }
+
+    fn said(&self, ours: bool, line: &str) {
+        if let Some(message) = self.message {
+            log_said(self.shared, message, &self.host, ours, line);
+        }
+    }
+
+    /// Transactions until everybody in `left` has an answer, or the session is over.
+    async fn hand_over(&mut self, left: &mut Vec<u32>, handed: &mut Handed) {
+        let Some(message) = self.message else { return };
+        let whole = self.fitted(transaction(message, left)).await;
+        while !left.is_empty() && self.session.is_idle() {
+            let mut next = whole.clone();
+            next.recipients.retain(|r| left.contains(&r.number));
+            self.session.start(net::now(), next);
+            let Came::Ended(ended) = self.came().await else {
+                return;
+            };
+            left.clear();
+            for end in ended {
+                match end.judgement.fate {
+                    Fate::Again => left.push(end.number),
+                    Fate::Stands | Fate::NextHost | Fate::OtherFamily => handed.ended.push(end),
+                }
             }
         }
+    }
+
+    /// The content in a form that the server takes. A large one takes a while, so it is made on a thread that
+    /// may block.
+    async fn fitted(&self, transaction: Transaction) -> Transaction {
+        let Some(conversion) = self.session.needed(&transaction) else {
+            return transaction;
+        };
+        let (settings, content) = (self.shared.settings(), transaction.content.clone());
+        let work = move || signing::converted(&settings.config, &content, conversion);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(outcome) => transaction.converted(&outcome),
+            // As if it had happened here: the batch is deferred, and it is logged.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Says goodbye, without waiting for the answer.
+    async fn end(mut self) {
+        self.session.quit(net::now());
+        self.link.flush(&mut self.session).await;
     }
 }

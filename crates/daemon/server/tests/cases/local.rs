@@ -1,8 +1,9 @@
 //! Mail for local domains: it stays here, whatever outgoing mail does.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
 
@@ -137,6 +138,79 @@ fn each_recipient_at_an_lmtp_server_has_its_own_end() {
         .lines()
         .filter(|l| l.contains(" delivered ") && l.contains("a@here.example"));
     assert_eq!(delivered.count(), 1);
+}
+
+/// An LMTP server at a socket that takes whole transactions at once: says which commands it has heard, and that
+/// the second of two mailboxes is full.
+fn lmtp_at_socket(listener: &UnixListener) -> Vec<String> {
+    let (mut writer, _) = listener.accept().expect("the server connects");
+    let mut reader = BufReader::new(writer.try_clone().expect("the server talks on"));
+    let mut heard = Vec::new();
+    let mut say = |text: &str| writer.write_all(text.as_bytes()).expect("it listens");
+    say("220 lmtp\r\n");
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return heard;
+        }
+        heard.push(line.trim_end().to_owned());
+        match line.split(' ').next() {
+            Some("LHLO") => say("250-lmtp\r\n250-PIPELINING\r\n250 CHUNKING\r\n"),
+            Some("BDAT") => {
+                let size = line
+                    .split(' ')
+                    .nth(1)
+                    .expect("a size")
+                    .parse()
+                    .expect("a size");
+                let mut content = vec![0; size];
+                reader.read_exact(&mut content).expect("the content");
+                say("250 2.0.0 stored\r\n452 4.2.2 full\r\n");
+            }
+            Some(_) | None => say("250 ok\r\n"),
+        }
+    }
+}
+
+#[test]
+fn an_lmtp_server_at_a_socket_is_told_as_much_at_once_as_it_offers() {
+    let scene = Scene::new();
+    let place = Scratch::new();
+    let socket = place.path().join("lmtp");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let config = scene
+        .config()
+        .set("local.domains", ["here.example"])
+        .set("local.deliver", format!("lmtp:{}", socket.display()));
+    let server = Sendoff::start(BINARY, config);
+    let mut program = std::process::Command::new(BINARY);
+    let mut program = program
+        .arg("--config")
+        .arg(server.config_file())
+        .args(["sendmail", "a@here.example", "b@here.example"])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = program.stdin.take().unwrap();
+    input.write_all(b"Subject: x\n\nHello.\n").unwrap();
+    drop(input);
+    assert!(program.wait().unwrap().success());
+    let heard = lmtp_at_socket(&listener);
+    let verbs: Vec<&str> = heard.iter().map(|l| &l[..4]).collect();
+    assert_eq!(
+        verbs,
+        ["LHLO", "MAIL", "RCPT", "RCPT", "BDAT", "QUIT"],
+        "{heard:?}"
+    );
+    for expected in [
+        [" delivered ", "to=<a@here.example>"],
+        [" deferred ", "to=<b@here.example>"],
+    ] {
+        server.wait_for_log(&expected, SOON).unwrap();
+    }
+    let id = queue(&server)[0]["id"].as_str().unwrap().to_owned();
+    let shown = server.run(&["queue", "trace", &id]);
+    assert!(shown.contains("< 452 4.2.2 full"), "{shown}");
 }
 
 /// An LMTP server that refuses one command.

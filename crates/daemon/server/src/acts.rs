@@ -38,7 +38,9 @@ pub(crate) async fn act(
     let (mut changed, mut unchanged, mut in_flight) = (0, 0, 0);
     for part in parts(&keys) {
         let (ask, told) = oneshot::channel();
-        shared.tell(Event::Act(verb.clone(), part.to_vec(), ask));
+        shared
+            .node
+            .tell(Event::Act(verb.clone(), part.to_vec(), ask));
         let counts = told
             .await
             .map_err(|_| "the server is shutting down".to_owned())??;
@@ -52,6 +54,7 @@ pub(crate) async fn act(
         }
     }
     let line = shared
+        .node
         .journal
         .line(net::now(), "action")
         .field("who", who)
@@ -91,7 +94,7 @@ fn with_target(shared: &Shared, verb: Verb) -> Result<Verb, String> {
     let Verb::Reroute(Some(to)) = &verb else {
         return Ok(verb);
     };
-    let port = shared.settings().config.routing.smtp_port;
+    let port = shared.node.settings().config.routing.smtp_port;
     let target = Target::parse(to, port).map_err(|e| e.to_string())?;
     Ok(Verb::Reroute(Some(target.to_string())))
 }

@@ -20,6 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
+use crate::node::{Node, blocking};
 use crate::shared::Shared;
 use crate::{
     acts, backup, explain, http, known, orders, refused, reload, signing, simulated, sources,
@@ -73,7 +74,7 @@ pub(crate) async fn accepted(shared: &Shared, listener: &UnixListener) -> Option
                 // No file descriptor is free, perhaps; that passes.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             },
-            () = shared.stopping.cancelled() => return None,
+            () = shared.node.stopping.cancelled() => return None,
         }
     }
 }
@@ -194,7 +195,11 @@ pub(crate) async fn carry_out(
 
 async fn reload(shared: &Arc<Shared>, who: &str) -> Result<Answer, String> {
     let warnings = reload::reload(shared, &format!("requested by {who}")).await?;
-    let line = shared.journal.line(net::now(), "action").field("who", who);
+    let line = shared
+        .node
+        .journal
+        .line(net::now(), "action")
+        .field("who", who);
     line.field("verb", "reload").send();
     Ok(Answer::Done(warnings))
 }
@@ -203,11 +208,15 @@ async fn back_up(shared: &Arc<Shared>, directory: String, who: &str) -> Result<A
     let handles = Arc::clone(shared);
     let to = directory.clone();
     let made = tokio::task::spawn_blocking(move || {
-        let settings = handles.settings();
-        backup::make(&settings.config, &*handles.store, Path::new(&to))
+        let settings = handles.node.settings();
+        backup::make(&settings.config, &*handles.node.store, Path::new(&to))
     });
     let made = made.await.map_err(|e| e.to_string())?;
-    let line = shared.journal.line(net::now(), "action").field("who", who);
+    let line = shared
+        .node
+        .journal
+        .line(net::now(), "action")
+        .field("who", who);
     let line = line.field("verb", "backup").field("directory", directory);
     match &made {
         Ok(_) => line.send(),
@@ -236,8 +245,8 @@ fn detailed(
         (true, None) => Some(Timestamp::MAX),
         (true, Some(seconds)) => Some(now + Duration::from_secs(seconds)),
     };
-    shared.journal.set_detailed(only.as_deref(), until);
-    let line = shared.journal.line(now, "action").field("who", who);
+    shared.node.journal.set_detailed(only.as_deref(), until);
+    let line = shared.node.journal.line(now, "action").field("who", who);
     let line = line.field("verb", if on { "detailed-on" } else { "detailed-off" });
     line.maybe("only", only.as_ref())
         .maybe("until", until.filter(|at| *at != Timestamp::MAX))
@@ -250,26 +259,13 @@ fn detailed(
     }
 }
 
-/// Runs what blocks on the disk where it may.
-pub(crate) async fn blocking<T: Send + 'static>(
-    shared: &Arc<Shared>,
-    work: impl FnOnce(&Shared) -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    let shared = Arc::clone(shared);
-    let task = tokio::task::spawn_blocking(move || {
-        shared.store.catch_up().map_err(|e| e.to_string())?;
-        work(&shared)
-    });
-    task.await.map_err(|e| e.to_string())?
-}
-
 pub(crate) async fn keys(
     shared: &Arc<Shared>,
     selection: Selection,
 ) -> Result<Vec<RecipientKey>, String> {
-    blocking(shared, move |shared| {
-        let kinds = known::kinds(&shared.settings());
-        selection.keys(&*shared.store, &kinds, net::now())
+    blocking(&shared.node, move |node| {
+        let kinds = known::kinds(&node.settings());
+        selection.keys(&*node.store, &kinds, net::now())
     })
     .await
 }
@@ -278,9 +274,9 @@ async fn count(shared: &Arc<Shared>, selection: Selection) -> Result<u64, String
     if matches!(selection, Selection::Ids(_)) {
         return Ok(keys(shared, selection).await?.len() as u64);
     }
-    blocking(shared, move |shared| {
-        let filter = selection.filter(&known::kinds(&shared.settings()))?;
-        let counted = shared.store.count(&filter, net::now());
+    blocking(&shared.node, move |node| {
+        let filter = selection.filter(&known::kinds(&node.settings()))?;
+        let counted = node.store.count(&filter, net::now());
         counted.map_err(|e| e.to_string())
     })
     .await
@@ -292,28 +288,27 @@ pub(crate) async fn list(
     selection: Selection,
     page: Page,
 ) -> Result<Vec<QueuedView>, String> {
-    let rows = blocking(shared, move |shared| {
-        let filter = selection.filter(&known::kinds(&shared.settings()))?;
-        shared
-            .store
+    let rows = blocking(&shared.node, move |node| {
+        let filter = selection.filter(&known::kinds(&node.settings()))?;
+        node.store
             .query(&filter, page, net::now())
             .map_err(|e| e.to_string())
     })
     .await?;
     let keys = rows.iter().map(|r| r.key).collect();
     let (ask, told) = oneshot::channel();
-    shared.tell(Event::Waits(keys, ask));
+    shared.node.tell(Event::Waits(keys, ask));
     let waits = told
         .await
         .map_err(|_| "the server is shutting down".to_owned())?;
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     Ok(rows
         .into_iter()
         .zip(waits)
         .map(|(row, wait)| {
             let id = row.key.id;
             let mut view = known::waiting(&settings, QueuedView::new(row, wait));
-            if shared.contents.waits(id) {
+            if shared.node.contents.waits(id) {
                 "waits for free memory (outgoing.memory)".clone_into(&mut view.reason);
             }
             view
@@ -322,12 +317,12 @@ pub(crate) async fn list(
 }
 
 /// The recipients of a message that are finished, in their order. Blocks on the index.
-fn history(shared: &Shared, id: QueueId) -> Result<Vec<HistoryRow>, String> {
+fn history(node: &Node, id: QueueId) -> Result<Vec<HistoryRow>, String> {
     let filter = HistoryFilter {
         id: Some(id),
         ..HistoryFilter::default()
     };
-    let found = shared.store.history(&filter, 0, HISTORY_MAX);
+    let found = node.store.history(&filter, 0, HISTORY_MAX);
     let mut found = found.map_err(|e| e.to_string())?;
     found.sort_by_key(|row| row.key);
     Ok(found)
@@ -341,16 +336,16 @@ fn parse_id(text: &str) -> Result<QueueId, String> {
 async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, String> {
     let queue_id = parse_id(id)?;
     let waiting = list(shared, Selection::Ids(vec![id.to_owned()]), Page::ALL).await?;
-    let (message, history, mut later) = blocking(shared, move |shared| {
-        let message = shared.store.read(queue_id).map_err(|e| e.to_string())?;
-        let history = history(shared, queue_id)?;
-        let later = shared.store.later(queue_id).map_err(|e| e.to_string())?;
+    let (message, history, mut later) = blocking(&shared.node, move |node| {
+        let message = node.store.read(queue_id).map_err(|e| e.to_string())?;
+        let history = history(node, queue_id)?;
+        let later = node.store.later(queue_id).map_err(|e| e.to_string())?;
         Ok((message, history, later))
     })
     .await?;
     let refused = refused::take(&mut later);
     let later = named(later, &waiting, &history);
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let finished = history
         .iter()
         .map(|h| {
@@ -428,9 +423,9 @@ async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
         .iter()
         .flat_map(|m| m.waiting.iter().map(|w| (w.number, w.recipient.clone())))
         .collect();
-    let (rows, history) = blocking(shared, move |shared| {
-        let rows = shared.store.attempts(queue_id).map_err(|e| e.to_string())?;
-        let history = history(shared, queue_id)?;
+    let (rows, history) = blocking(&shared.node, move |node| {
+        let rows = node.store.attempts(queue_id).map_err(|e| e.to_string())?;
+        let history = history(node, queue_id)?;
         Ok((rows, history))
     })
     .await?;
@@ -439,7 +434,7 @@ async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
             .iter()
             .map(|h| (h.key.recipient, h.recipient.clone())),
     );
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let mut attempts: Vec<AttemptView> = Vec::with_capacity(rows.len() + history.len());
     for row in rows {
         let named = names.iter().find(|(n, _)| *n == row.key.recipient);
@@ -465,8 +460,8 @@ async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
 
 async fn export(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
     let queue_id = parse_id(id)?;
-    let found = blocking(shared, move |shared| {
-        shared.store.read(queue_id).map_err(|e| e.to_string())
+    let found = blocking(&shared.node, move |node| {
+        node.store.read(queue_id).map_err(|e| e.to_string())
     })
     .await?;
     let Some(message) = found else {
@@ -481,7 +476,7 @@ async fn export(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
 
 async fn sites(shared: &Arc<Shared>) -> Result<Answer, String> {
     let (ask, told) = oneshot::channel();
-    shared.tell(Event::Sites(ask));
+    shared.node.tell(Event::Sites(ask));
     let (sites, paused) = told
         .await
         .map_err(|_| "the server is shutting down".to_owned())?;
@@ -493,17 +488,17 @@ async fn sites(shared: &Arc<Shared>) -> Result<Answer, String> {
 
 async fn stats(shared: &Shared) -> Result<Answer, String> {
     let (ask, told) = oneshot::channel();
-    shared.tell(Event::Gauges(ask));
+    shared.node.tell(Event::Gauges(ask));
     let gauges = told
         .await
         .map_err(|_| "the server is shutting down".to_owned())?;
     let mut figures = serde_json::Map::new();
-    for (name, value) in shared.figures.all() {
+    for (name, value) in shared.node.figures.all() {
         figures.insert(name.to_owned(), value.into());
     }
-    let listed = shared.settings().policy.suppressed.len() as u64;
+    let listed = shared.node.settings().policy.suppressed.len() as u64;
     figures.insert("suppressed_recipients".to_owned(), listed.into());
-    let s = shared.store.figures();
+    let s = shared.node.store.figures();
     let log = s.log.unwrap_or_default();
     let spool = [
         ("waiting", s.waiting),
@@ -517,13 +512,13 @@ async fn stats(shared: &Shared) -> Result<Answer, String> {
         ("spool_cold_segments", log.cold_segments),
         ("spool_reclaimed", log.reclaimed),
         ("spool_index_backlog", s.index_backlog),
-        ("log_lines_lost", shared.journal.lost()),
+        ("log_lines_lost", shared.node.journal.lost()),
         ("own_faults", shared.faults.count()),
     ];
     for (name, value) in spool {
         figures.insert(name.to_owned(), value.into());
     }
-    for shown in &shared.settings().certificates {
+    for shown in shared.certificates().iter() {
         figures.insert(
             shown.figure().to_owned(),
             shown.days_left(net::now()).into(),
@@ -532,7 +527,7 @@ async fn stats(shared: &Shared) -> Result<Answer, String> {
     if let Some(why) = shared.reloads.refused() {
         figures.insert("reload_refused".to_owned(), why.into());
     }
-    if let Some(behind) = shared.store.health().behind {
+    if let Some(behind) = shared.node.store.health().behind {
         figures.insert("trouble".to_owned(), unwritten::trouble(&behind).into());
     }
     Ok(Answer::Stats(figures))

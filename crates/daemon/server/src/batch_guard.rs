@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use schedule::WorkerId;
 
+use crate::event::internal_error;
 use crate::event::{Event, Finished};
-use crate::queue::internal_error;
 use crate::shared::Shared;
 
 /// Reports a batch even if sending it fails in a way that it must not.
@@ -27,6 +27,7 @@ impl BatchGuard {
     pub(crate) fn finish(&mut self, finished: Finished) {
         self.batch = None;
         self.shared
+            .node
             .tell(Event::Finished(self.id, Box::new(finished)));
     }
 }

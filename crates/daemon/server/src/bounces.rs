@@ -16,9 +16,10 @@ use notify::read::{Action, Complaint, Fate, Returned};
 use store::{HistoryFilter, LaterRow, Note, Op, Remedy};
 
 use crate::event::Event;
-use crate::queue::failed;
-use crate::reports::accept_op;
-use crate::shared::{Figures, Shared};
+
+use crate::figures::Figures;
+use crate::hand_in::accept_op;
+use crate::shared::Shared;
 use crate::suppression::{self, About};
 
 /// Finished recipients of a message that are looked at.
@@ -88,7 +89,7 @@ fn taken(shared: &Arc<Shared>, report: &Message, number: u32) -> Reply {
     let Some(recipient) = report.envelope.recipients.get(number as usize) else {
         return later("the recipient is not in its message");
     };
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let paths = &settings.policy.paths;
     // It was in time when it came in.
     let stands = match paths.read(&recipient.address, report.accepted) {
@@ -138,8 +139,8 @@ fn original(shared: &Shared, id: QueueId) -> Result<Original, String> {
         id: Some(id),
         ..HistoryFilter::default()
     };
-    shared.store.catch_up().map_err(|e| e.to_string())?;
-    let rows = shared.store.history(&filter, 0, ROWS_MAX);
+    shared.node.store.catch_up().map_err(|e| e.to_string())?;
+    let rows = shared.node.store.history(&filter, 0, ROWS_MAX);
     let rows = rows.map_err(|e| e.to_string())?;
     let named = |row: &store::HistoryRow| {
         let address = Address::parse(&row.recipient).ok()?;
@@ -153,7 +154,7 @@ fn original(shared: &Shared, id: QueueId) -> Result<Original, String> {
         user: rows.first().map(|row| row.submitter.clone()),
         recipients: rows.iter().filter_map(named).collect(),
     };
-    if let Some(waiting) = shared.store.read(id).map_err(|e| e.to_string())? {
+    if let Some(waiting) = shared.node.store.read(id).map_err(|e| e.to_string())? {
         let envelope = waiting.envelope;
         let all = (0..).zip(&envelope.recipients);
         found.recipients = all.map(|(n, r)| (n, r.address.clone())).collect();
@@ -165,7 +166,7 @@ fn original(shared: &Shared, id: QueueId) -> Result<Original, String> {
 
 /// Whether what this report says is remembered already: a crash came before its own end.
 fn is_known(shared: &Shared, id: QueueId, report: QueueId) -> bool {
-    let known = shared.store.later(id).unwrap_or_default();
+    let known = shared.node.store.later(id).unwrap_or_default();
     let mark = mark(report);
     known.iter().any(|row| row.text.ends_with(&mark))
 }
@@ -289,9 +290,9 @@ fn settle(
     let forward = receiver(shared, returned, original).map(|to| forwarded(shared, report, to));
     ops.extend(forward.iter().map(accept_op));
     if !ops.is_empty()
-        && let Err(error) = shared.store.commit_wait(ops)
+        && let Err(error) = shared.node.store.commit_wait(ops)
     {
-        let why = failed(shared, &error);
+        let why = shared.node.failed(&error);
         return match error.remedy() {
             Remedy::TryAgain => Reply::own(EnhancedCode::new(4, 3, 1), why),
             Remedy::GiveUp | Remedy::Closing | Remedy::Stop => later(&why),
@@ -310,13 +311,15 @@ fn settle(
             .recipients
             .first()
             .map(|r| r.address.clone());
-        let line = shared.journal.line(net::now(), "passed-on");
+        let line = shared.node.journal.line(net::now(), "passed-on");
         line.field("id", forward.id)
             .field("report", report.id)
             .maybe("about", original.map(|o| o.id))
             .maybe("to", to.map(|to| format!("<{to}>")))
             .send();
-        shared.tell(Event::Accepted(Arc::new(forward), Vec::new()));
+        shared
+            .node
+            .tell(Event::Accepted(Arc::new(forward), Vec::new()));
     }
     done(match original {
         Some(_) => "processed, and matched to its message",
@@ -378,7 +381,7 @@ fn suppressed(
 /// Who gets the report: of a bounce its author, or, where nobody knows the message any more, the
 /// postmaster.
 fn receiver(shared: &Shared, returned: &Returned, original: Option<&Original>) -> Option<Address> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let config = &settings.config;
     let to = match (returned, original) {
         (Returned::Complaint(_), _) => config.paths.complaints_to.clone(),
@@ -410,9 +413,9 @@ pub(crate) fn forwarded(shared: &Shared, report: &Message, to: Address) -> Messa
         },
         ..Envelope::default()
     };
-    shared.settings().policy.address_own(&mut envelope);
+    shared.node.settings().policy.address_own(&mut envelope);
     Message {
-        id: shared.next_id(now),
+        id: shared.node.next_id(now),
         accepted: now,
         envelope,
         labels: report.labels.clone(),
@@ -426,7 +429,7 @@ fn tell(shared: &Shared, report: &Message, original: Option<&Original>, finding:
         all.find(|(n, _)| Some(*n) == finding.number)
     });
     let named = ours.map(|(_, address)| address).or(finding.named.as_ref());
-    let (figures, journal, now) = (&shared.figures, &shared.journal, net::now());
+    let (figures, journal, now) = (&shared.node.figures, &shared.node.journal, net::now());
     let line = match finding.kind {
         Kind::Bounced => {
             Figures::count(&figures.bounced);

@@ -33,7 +33,7 @@ pub(crate) async fn turn_away(
         ),
     };
     floods::tell(shared, peer.ip(), "turned-away", &[("why", Some(why))]);
-    let text = intake::busy(shared.settings().config.hostname.as_str(), busy);
+    let text = intake::busy(shared.node.settings().config.hostname.as_str(), busy);
     // Whether the client reads it is its own affair.
     drop(tokio::time::timeout(LAST_WORDS_MAX, stream.write_all(&text)).await);
 }

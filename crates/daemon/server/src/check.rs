@@ -14,7 +14,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::{self, Ends};
-use crate::{run, webhooks};
+use crate::{run, targets};
 use config::judged::{Judged, judge, judge_texts};
 use config::{Config, ConfigError, Texts};
 use doubts::{self, Doubt};
@@ -199,7 +199,7 @@ fn loads(config: &Config, without_secrets: bool) -> Vec<Doubt> {
     if let Err(why) = config.dns.check() {
         add("dns.trust_anchor", why);
     }
-    if let Err(error) = webhooks::load(&config.events)
+    if let Err(error) = targets::load(&config.events)
         && !without_secrets
     {
         add("webhook.secret_file", format!("{error:#}"));

@@ -3,16 +3,16 @@
 //! **Invariant:** nothing is deleted on the word of a clock that is far ahead of all that is known, until it has
 //! stood for a day; nothing waits for a time that was reckoned by a clock that was ahead.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mail::{QueueId, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
-use spool::Recovered;
 use store::Op;
 
 use crate::event::Event;
-use crate::shared::Shared;
+use crate::node::Node;
 
 /// The setting that keeps the latest time that was believed.
 const SEEN: &str = "clock";
@@ -58,9 +58,9 @@ fn uptime() -> Duration {
 }
 
 impl Clock {
-    /// As a queue that was just opened knows it.
-    pub(crate) fn new(recovered: &Recovered) -> Self {
-        let seen = recovered.controls.get(SEEN);
+    /// As the controls of a queue that was just opened say it.
+    pub(crate) fn new(controls: &BTreeMap<String, String>) -> Self {
+        let seen = controls.get(SEEN);
         let seen = seen
             .and_then(|text| text.parse().ok())
             .map(Timestamp::from_millis);
@@ -126,47 +126,44 @@ impl Clock {
 
 /// How far the clock is behind what a queue that was just opened knows: the time that was seen, and that of its
 /// latest mail.
-pub(crate) fn behind(shared: &Shared, highest: Option<QueueId>) -> Option<Duration> {
+pub(crate) fn behind(node: &Node, highest: Option<QueueId>) -> Option<Duration> {
     let now = net::now();
     let latest = highest.map_or(Timestamp::ZERO, QueueId::time);
-    let seen = shared.clock.state().seen.max(latest);
+    let seen = node.clock.state().seen.max(latest);
     Some(seen.since(now)).filter(|behind| *behind > JUMP)
 }
 
 /// Says that the clock is behind the queue.
-pub(crate) fn tell_behind(shared: &Shared, by: Duration) {
+pub(crate) fn tell_behind(node: &Node, by: Duration) {
     let what = "the system clock is earlier than the latest mail in the queue: it was fast before, or it is slow \
                 now. The server uses the clock as it is";
-    let line = shared
-        .journal
-        .line(net::now(), "warning")
-        .field("what", what);
+    let line = node.journal.line(net::now(), "warning").field("what", what);
     line.field("by", mail::format_duration(by)).send();
 }
 
 /// Looks whether the clock was set, says so, and writes down what was seen.
-pub(crate) fn watch(shared: &Arc<Shared>) {
-    let set = shared.clock.look(net::now(), uptime());
+pub(crate) fn watch(node: &Arc<Node>) {
+    let set = node.clock.look(net::now(), uptime());
     if let Some(set) = set {
         let (way, by) = match set {
             Set::Forward(by) => ("forward", by),
             Set::Back(by) => ("back", by),
         };
-        let line = shared.journal.line(net::now(), "warning");
+        let line = node.journal.line(net::now(), "warning");
         let line = line.field("what", format_args!("the system clock was set {way}"));
         line.field("by", mail::format_duration(by)).send();
     }
     if let Some(Set::Back(by)) = set {
-        shared.tell(Event::ClockSetBack(by));
+        node.tell(Event::ClockSetBack(by));
     }
-    shared.clock.is_believed();
-    if let Some(seen) = shared.clock.to_keep() {
+    node.clock.is_believed();
+    if let Some(seen) = node.clock.to_keep() {
         let op = Op::Control {
             name: SEEN.to_owned(),
             value: Some(seen.as_millis().to_string()),
         };
         // One that does not come to be is written the next time.
-        shared.store.commit(vec![op], Box::new(|_| {}));
+        node.store.commit(vec![op], Box::new(|_| {}));
     }
 }
 

@@ -46,7 +46,7 @@ const STRANGE_TOLD: usize = 10;
 
 /// Makes the directory where it is not there, so that programs find it from the start on.
 pub(crate) fn prepare(shared: &Shared) {
-    if let Some(path) = &shared.settings().config.sendmail.drop_dir {
+    if let Some(path) = &shared.node.settings().config.sendmail.drop_dir {
         // What is wrong with it is told when it is looked into.
         drop(Directory::open(path));
     }
@@ -56,9 +56,9 @@ pub(crate) fn prepare(shared: &Shared) {
 pub(crate) async fn collect(shared: Arc<Shared>) {
     let mut told = HashMap::new();
     let watch = Watch::start();
-    while !shared.stopping.is_cancelled() {
+    while !shared.node.stopping.is_cancelled() {
         let until = Instant::now() + RENEWED;
-        let path = shared.settings().config.sendmail.drop_dir.clone();
+        let path = shared.node.settings().config.sendmail.drop_dir.clone();
         if let Some(path) = path {
             match Directory::open(&path) {
                 Ok(directory) => {
@@ -76,7 +76,7 @@ pub(crate) async fn collect(shared: Arc<Shared>) {
         }
         tokio::select! {
             () = sleep_until(until) => {}
-            () = shared.stopping.cancelled() => {}
+            () = shared.node.stopping.cancelled() => {}
         }
     }
 }
@@ -84,7 +84,7 @@ pub(crate) async fn collect(shared: Arc<Shared>) {
 /// Says what is wrong with the directory, once as long as it stays so.
 fn complain(shared: &Shared, told: &mut HashMap<String, String>, about: &str, why: &str) {
     if told.insert(about.to_owned(), why.to_owned()).as_deref() != Some(why) {
-        let line = shared.journal.line(net::now(), "warning");
+        let line = shared.node.journal.line(net::now(), "warning");
         line.field("what", why).send();
     }
 }
@@ -113,7 +113,7 @@ async fn look_after(
     let mut later: HashMap<String, String> = HashMap::new();
     let mut list_at = Instant::now();
     loop {
-        let is_over = shared.stopping.is_cancelled() || Instant::now() >= until;
+        let is_over = shared.node.stopping.is_cancelled() || Instant::now() >= until;
         if is_over && taking.is_empty() {
             return;
         }
@@ -160,7 +160,7 @@ async fn look_after(
             () = sleep_until(again), if !is_over => {
                 line_up(&directory, &mut line, later.drain().map(|(_, name)| name).collect());
             }
-            () = shared.stopping.cancelled(), if !is_over => {}
+            () = shared.node.stopping.cancelled(), if !is_over => {}
         }
     }
 }
@@ -275,7 +275,7 @@ fn id_of(name: &str) -> &str {
 }
 
 fn log(shared: &Shared, name: &str, what: &str) {
-    let line = shared.journal.line(net::now(), "drop");
+    let line = shared.node.journal.line(net::now(), "drop");
     line.field("drop", id_of(name)).field("what", what).send();
 }
 
@@ -318,13 +318,13 @@ async fn take(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &str) -> C
 }
 
 async fn take_claimed(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &str) -> Came {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let max = settings.policy.limits.message_size;
     let Some((owner, size)) = directory.stat(name) else {
         return Came::Done;
     };
     let holders = vec![Holder::Local(owner), Holder::Locals];
-    let mut memory = shared.memory.hold(holders);
+    let mut memory = shared.node.memory.hold(holders);
     if size > SMALL && !memory.resize(size >> 20, MEMORY_WAIT).await {
         return Came::Later("too much mail is being received at the same time".to_owned());
     }
@@ -403,9 +403,13 @@ impl Part {
         let wanted = &self.submission.recipients;
         let result = match self.refusal.clone() {
             Some(reply) => Err(reply),
-            None => hand_in(shared, self.submission.clone(), Some(self.token.clone()))
-                .await
-                .map_err(Reply::from),
+            None => hand_in(
+                &shared.node,
+                self.submission.clone(),
+                Some(self.token.clone()),
+            )
+            .await
+            .map_err(Reply::from),
         };
         let (id, failed) = match result {
             Ok(handed_in) => {
@@ -428,7 +432,7 @@ impl Part {
                 true => "was in the queue already",
                 false => "taken",
             };
-            let line = shared.journal.line(net::now(), "drop");
+            let line = shared.node.journal.line(net::now(), "drop");
             let line = line.field("drop", id_of(name)).field("id", id);
             line.field("what", what).send();
         }

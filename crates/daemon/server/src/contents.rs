@@ -12,7 +12,7 @@ use mail::{EnhancedCode, Message, QueueId, Reply};
 use store::ReadError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::shared::Shared;
+use crate::node::Node;
 
 /// Contents up to this take no memory from the bound: connections bound how many there are.
 const SMALL: u64 = 64 << 10;
@@ -145,8 +145,8 @@ impl Drop for Waits<'_> {
 }
 
 /// The message of this name, read from the queue unless somebody has it.
-pub(crate) async fn fetch(shared: &Arc<Shared>, id: QueueId) -> Result<Arc<Lent>, NoContent> {
-    let contents = &shared.contents;
+pub(crate) async fn fetch(node: &Arc<Node>, id: QueueId) -> Result<Arc<Lent>, NoContent> {
+    let contents = &node.contents;
     let copy = {
         let mut copies = lock(&contents.copies);
         if copies.len() > 64 && copies.len() == copies.capacity() {
@@ -159,13 +159,13 @@ pub(crate) async fn fetch(shared: &Arc<Shared>, id: QueueId) -> Result<Arc<Lent>
     if let Some(lent) = copy.upgrade() {
         return Ok(lent);
     }
-    let handles = Arc::clone(shared);
+    let handles = Arc::clone(node);
     let first = blocking(move || look(&handles, id)).await?;
     let (message, memory) = match first {
         Look::Read(message) => (*message, None),
         Look::Size(octets) => {
             let memory = contents.take(id, octets).await;
-            let handles = Arc::clone(shared);
+            let handles = Arc::clone(node);
             let read = blocking(move || Ok(handles.store.read(id)?)).await?;
             (read.ok_or(NoContent::Gone)?, memory)
         }
@@ -184,12 +184,12 @@ enum Look {
     Size(u64),
 }
 
-fn look(shared: &Shared, id: QueueId) -> Result<Look, NoContent> {
-    let octets = shared.store.size_hint(id)?.ok_or(NoContent::Gone)?;
+fn look(node: &Node, id: QueueId) -> Result<Look, NoContent> {
+    let octets = node.store.size_hint(id)?.ok_or(NoContent::Gone)?;
     if octets > SMALL {
         return Ok(Look::Size(octets));
     }
-    let read = shared.store.read(id)?;
+    let read = node.store.read(id)?;
     read.map(Box::new).map(Look::Read).ok_or(NoContent::Gone)
 }
 

@@ -17,7 +17,7 @@ use crate::signing;
 
 /// Whether the talk about a message is logged: for its name, its sender, or one of its recipients' domains.
 pub(crate) fn is_detailed(shared: &Shared, message: &Message) -> bool {
-    if !shared.journal.has_detail() {
+    if !shared.node.journal.has_detail() {
         return false;
     }
     let sender = message.envelope.sender();
@@ -25,7 +25,7 @@ pub(crate) fn is_detailed(shared: &Shared, message: &Message) -> bool {
     let domains = recipients.map(|r| r.address.domain().as_str());
     let id = message.id.to_string();
     let names: Vec<&str> = domains.chain([sender.as_str(), id.as_str()]).collect();
-    shared.journal.is_detailed(&names)
+    shared.node.journal.is_detailed(&names)
 }
 
 pub(crate) fn log_said(
@@ -36,6 +36,7 @@ pub(crate) fn log_said(
     line: &str,
 ) {
     let entry = shared
+        .node
         .journal
         .line(net::now(), "smtp")
         .field("id", message.id);
@@ -68,7 +69,7 @@ async fn fitted(
     if let Some(known) = open.fitted.as_ref().filter(is_same) {
         return transaction.converted(&known.outcome);
     }
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let content = transaction.content.clone();
     let work = move || signing::converted(&settings.config, &content, conversion);
     let outcome = match tokio::task::spawn_blocking(work).await {
@@ -100,7 +101,7 @@ async fn conversion_turn<'a>(
     if !is_large || open.session.needed(transaction).is_none() {
         return None;
     }
-    shared.contents.converting.acquire().await.ok()
+    shared.node.contents.converting.acquire().await.ok()
 }
 
 /// Drives a transaction to its end; `None` when the session ended without a word on it. Where the host
@@ -113,7 +114,7 @@ pub(crate) async fn converse(
 ) -> Option<Vec<Ended>> {
     let (transaction, mut turn) = senders::rewritten(shared, open, message, transaction).await;
     let is_long = transaction.body != BodyType::BinaryMime
-        && shared.settings().config.outgoing.short_lines
+        && shared.node.settings().config.outgoing.short_lines
         && mail::has_long_line(&transaction.content);
     let again = is_long.then(|| transaction.clone());
     if turn.is_none() {
@@ -125,7 +126,7 @@ pub(crate) async fn converse(
         return Some(ended);
     };
     if turn.is_none() && Contents::is_large(message.content.len()) {
-        turn = shared.contents.converting.acquire().await.ok();
+        turn = shared.node.contents.converting.acquire().await.ok();
     }
     let Some(short) = shortened(shared, open, message, again.content.clone()).await else {
         return Some(ended);
@@ -165,7 +166,7 @@ async fn shortened(
     message: &Message,
     content: Bytes,
 ) -> Option<Converted> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let work = move || signing::converted(&settings.config, &content, Conversion::Short);
     let outcome = match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
@@ -182,14 +183,14 @@ async fn shortened(
             .to_owned(),
         Err(obstacle) => obstacle.to_string(),
     };
-    let line = shared.journal.line(net::now(), "not-converted");
+    let line = shared.node.journal.line(net::now(), "not-converted");
     let line = line.field("id", message.id).field("host", &open.host);
     line.field("why", why).send();
     None
 }
 
 fn log_converted(shared: &Shared, open: &Open, message: &Message, converted: &Converted) {
-    let line = shared.journal.line(net::now(), "converted");
+    let line = shared.node.journal.line(net::now(), "converted");
     let line = line.field("id", message.id).field("host", &open.host);
     line.field("what", converted)
         .maybe("dkim", signing::names(&converted.content))

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mail::{Domain, Message, QueueId, RecipientKey};
+use mail::{Class, Domain, EnhancedCode, Message, Outcome, QueueId, RecipientKey, Reply, Verdict};
 use ops::Verb;
 use schedule::{
     Attempted, Batch, DomainId, Report, Resolution, SiteOrder, SiteView, Wait, WorkerId,
 };
 use tokio::sync::oneshot;
 
-use crate::hops::SiteHops;
-use crate::resolve::Hop;
+use crate::hop::Hop;
+use crate::hop::SiteHops;
 
 /// What happens to the queue.
 pub(crate) enum Event {
@@ -111,4 +111,21 @@ pub(crate) struct Job {
     pub(crate) batch: Batch,
     pub(crate) message: Option<Arc<Message>>,
     pub(crate) hops: SiteHops,
+}
+
+/// The report of a worker that could do nothing.
+pub(crate) fn internal_error(batch: &Batch, why: &str) -> Report {
+    let reply = Reply::own(EnhancedCode::new(4, 3, 0), format!("internal error: {why}"));
+    let verdict = Verdict::own(Outcome::Deferred, Class::Policy, reply, net::now());
+    let attempted = |key| Attempted {
+        key,
+        verdict: verdict.clone(),
+        retry_after: None,
+        plan: None,
+        ours: None,
+    };
+    Report {
+        attempted: batch.keys().map(attempted).collect(),
+        ..Report::default()
+    }
 }

@@ -17,11 +17,12 @@ use tokio::sync::oneshot;
 use self::probe::run_probe;
 use crate::event::Event;
 use crate::local;
+use crate::node::Settings;
 use crate::policy;
 use crate::reach::named_in_dns;
 use crate::reactions;
 use crate::resolve::answer;
-use crate::shared::{Settings, Shared};
+use crate::shared::Shared;
 use crate::sources;
 use crate::tls_policy::{self, Context, Need, Wanted, wanted};
 use config::RuleKeys;
@@ -55,7 +56,7 @@ pub(crate) async fn explain(
     probe: bool,
 ) -> Result<Explanation, String> {
     let given = Address::parse(text).map_err(|e| e.to_string())?;
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let mut found = Explanation::new(text);
     let address = behind_alias(&settings, given, &mut found).await;
     if settings.policy.local.contains(address.domain()) {
@@ -415,13 +416,13 @@ fn limits(
     {
         found.step("provider", words);
     }
-    let policy_of = policy::policy_of(&settings.config, shared.controls.slowed());
+    let policy_of = policy::policy_of(&settings.config, shared.node.controls.slowed());
     let policy = policy_of(domain, mail::Destination::Outgoing);
     let rate = policy.rate.map_or_else(
         || "no rate limit".to_owned(),
         |rate| format!("{} messages in {}", rate.count, format_duration(rate.per)),
     );
-    let slowed = match shared.controls.slow(domain) {
+    let slowed = match shared.node.controls.slow(domain) {
         Some(slow) => format!("; slowed by an administrator ({slow})"),
         None => String::new(),
     };
@@ -453,7 +454,7 @@ async fn standing(
     found: &mut Explanation,
 ) -> Option<String> {
     let (ask, told) = oneshot::channel();
-    shared.tell(Event::Domain(domain.clone(), ask));
+    shared.node.tell(Event::Domain(domain.clone(), ask));
     let (paused, site) = told.await.unwrap_or((false, None));
     let site = site.map(|site| shared.reactions.view(site));
     match &site {

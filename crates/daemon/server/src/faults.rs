@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use mail::{Reply, Timestamp};
 
+use crate::hop::Hop;
 use crate::reload;
-use crate::resolve::Hop;
 use crate::shared::Shared;
 
 /// How long it is until the next try: a wrong password must not lock the account.
@@ -92,7 +92,7 @@ pub(crate) fn stands(shared: &Arc<Shared>, hop: &Hop, reply: &Reply, now: Timest
         known.insert(Arc::clone(&site), fault.clone());
         fault
     });
-    let line = shared.journal.line(now, "our-fault");
+    let line = shared.node.journal.line(now, "our-fault");
     line.field("host", &site)
         .field("why", &fault.why)
         .field("next", fault.until)
@@ -116,14 +116,14 @@ pub(crate) fn mended(shared: &Shared, hop: &Hop) {
     }
     let site = hop.next.site_key();
     if faults.with(|known| known.remove(&site)).is_some() {
-        let line = shared.journal.line(net::now(), "our-fault");
+        let line = shared.node.journal.line(net::now(), "our-fault");
         line.field("host", &site).field("what", "mended").send();
     }
 }
 
 /// While a login is refused, the file with the password is watched: when it changes, it is read.
 fn watch_secret(shared: &Arc<Shared>, site: &Arc<str>) {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let relay = settings.config.outgoing.relay.as_ref();
     let Some(file) = relay.and_then(|relay| relay.password_file.clone()) else {
         return;
@@ -136,7 +136,7 @@ fn watch_secret(shared: &Arc<Shared>, site: &Arc<str>) {
     };
     let this_round = round(&shared);
     tokio::spawn(async move {
-        while !shared.stopping.is_cancelled()
+        while !shared.node.stopping.is_cancelled()
             && this_round.is_some()
             && round(&shared) == this_round
         {

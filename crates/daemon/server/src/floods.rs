@@ -123,7 +123,7 @@ pub(crate) fn tell(
     {
         return;
     }
-    let line = shared.journal.line(now, event).field("client", client);
+    let line = shared.node.journal.line(now, event).field("client", client);
     let line = fields
         .iter()
         .fold(line, |line, (name, value)| line.maybe(name, value.map(cut)));
@@ -144,7 +144,7 @@ pub(crate) async fn keep_telling(shared: Arc<Shared>) {
                 "{} more lines about clients of this network were left out, to protect the log from flooding: {}",
                 out.lines, out.what
             );
-            let line = shared.journal.line(net::now(), "client");
+            let line = shared.node.journal.line(net::now(), "client");
             line.field("client", Origin::named(out.network))
                 .field("what", what)
                 .send();

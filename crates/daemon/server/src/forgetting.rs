@@ -8,7 +8,7 @@ use store::StoreError;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::shared::Shared;
+use crate::node::Node;
 
 /// How long a token is remembered at least.
 const TOKENS_LIVE: Duration = Duration::from_secs(30 * 86_400);
@@ -24,12 +24,12 @@ const LONG: Duration = Duration::from_millis(20);
 const PAUSE: u32 = 4;
 
 /// Removes what is older than `before`, until nothing of it is left.
-pub(crate) async fn forget(shared: &Arc<Shared>, before: Timestamp) -> Result<(), StoreError> {
+pub(crate) async fn forget(node: &Arc<Node>, before: Timestamp) -> Result<(), StoreError> {
     // Whoever hands mail in under a token may repeat that for so long, whatever is set.
     let tokens = before.min(net::now() - TOKENS_LIVE);
     let mut rows = FIRST;
     loop {
-        let handles = Arc::clone(shared);
+        let handles = Arc::clone(node);
         let began = Instant::now();
         let step = spawn_blocking(move || handles.store.expire_history(before, tokens, rows));
         let removed = match step.await {

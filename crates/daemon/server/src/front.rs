@@ -13,9 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::figures::Figures;
 use crate::hand_in::accept;
 use crate::listening::Spot;
-use crate::shared::{Figures, Shared};
+use crate::shared::Shared;
 use crate::{busy, floods, local, quotas};
 use accounts::Try;
 use accounts::UsersError;
@@ -106,17 +107,17 @@ pub(crate) async fn listen(shared: Arc<Shared>, way_in: WayIn, tasks: TaskTracke
                 Err(error) => {
                     if told.is_none_or(|told| told.elapsed() > TROUBLE_TOLD) {
                         told = Some(Instant::now());
-                        let line = shared.journal.line(net::now(), "error");
+                        let line = shared.node.journal.line(net::now(), "error");
                         line.field("what", "accepting a connection").field("why", error).send();
                     }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             },
-            () = shared.stopping.cancelled() => return,
+            () = shared.node.stopping.cancelled() => return,
             () = close.cancelled() => return,
         };
-        Figures::count(&shared.figures.connections_in);
+        Figures::count(&shared.node.figures.connections_in);
         let shared = Arc::clone(&shared);
         tasks.spawn(async move { admit(&shared, stream, peer, spot, turn.ok()).await });
     }
@@ -139,8 +140,8 @@ async fn admit(
     spot: Spot,
     mut turn: Option<OwnedSemaphorePermit>,
 ) {
-    let settings = shared.settings();
-    let listener = settings.listener(spot).map(|(_, listener)| listener);
+    let settings = shared.node.settings();
+    let listener = spot.listener(&settings).map(|(_, listener)| listener);
     let by_proxy = listener.is_some_and(|l| l.is_proxy(peer.ip()));
     let near = match settings.policy.locals_log_in && is_here(peer) {
         false => Near::Elsewhere,
@@ -200,10 +201,10 @@ fn is_here(peer: SocketAddr) -> bool {
 
 async fn serve(shared: &Arc<Shared>, tcp: TcpStream, guest: &Guest, spot: Spot) {
     let peer = guest.peer;
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let policy = Arc::clone(&settings.policy);
     // A reload may have closed the listener meanwhile.
-    let Some((number, listener)) = settings.listener(spot) else {
+    let Some((number, listener)) = spot.listener(&settings) else {
         return;
     };
     let implicit = listener.tls == Tls::Implicit;
@@ -221,10 +222,10 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, guest: &Guest, spot: Spot) 
     };
     drop(settings);
     let ids = Arc::clone(shared);
-    let next_id = Box::new(move |now| ids.next_id(now));
+    let next_id = Box::new(move |now| ids.node.next_id(now));
     let mut session = Session::new(policy, number, peer, implicit, next_id, net::now());
     session.set_near(guest.near);
-    session.set_detailed(shared.journal.is_detailed(&[]));
+    session.set_detailed(shared.node.journal.is_detailed(&[]));
     session.bind(stream.bindings().into_iter().next());
     session.pause_at_refusals();
     converse(shared, &mut session, Link::new(stream), guest).await;
@@ -275,7 +276,7 @@ async fn slow_down(shared: &Shared, guest: &Guest) -> bool {
     guest.place.idle();
     tokio::select! {
         () = tokio::time::sleep(wait) => true,
-        () = shared.stopping.cancelled() => true,
+        () = shared.node.stopping.cancelled() => true,
         () = guest.place.lost() => false,
     }
 }
@@ -312,11 +313,11 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
         Holder::Source(origin.source),
         Holder::Network(origin.network),
     ];
-    let mut memory = shared.memory.hold(holders.into());
+    let mut memory = shared.node.memory.hold(holders.into());
     let mut account = Account {
         attempt: None,
         user: None,
-        changes: shared.users_changed.subscribe(),
+        changes: shared.node.users_changed.subscribe(),
     };
     loop {
         // What a refused recipient is answered waits for its time, and so does what was sent after it.
@@ -393,7 +394,7 @@ async fn hear(
     let known_by = guest.known_by.unwrap_or(guest.since);
     tokio::select! {
         _ = link.turn(session) => {}
-        () = shared.stopping.cancelled(), if !*told_to_stop => {
+        () = shared.node.stopping.cancelled(), if !*told_to_stop => {
             *told_to_stop = true;
             session.shutdown();
         }
@@ -419,7 +420,7 @@ async fn answer(
 ) {
     match request {
         Request::Accept(message) => {
-            let result = accept(shared, *message, session.rights(), None, Vec::new()).await;
+            let result = accept(&shared.node, *message, session.rights(), None, Vec::new()).await;
             let now = net::now();
             if result.is_ok() {
                 let may_send = session.is_trusted();
@@ -450,7 +451,7 @@ async fn answer(
 }
 
 async fn start_tls(shared: &Shared, link: Link, guest: &Guest) -> Result<Link, String> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     match (link.into_stream(), &settings.server_tls) {
         (Some(Stream::Plain(tcp)), Some(tls)) => handshake(tls, tcp, guest).await.map(Link::new),
         _ => Err("TLS is not available".to_owned()),
@@ -459,7 +460,7 @@ async fn start_tls(shared: &Shared, link: Link, guest: &Guest) -> Result<Link, S
 
 /// The keys that a client must prove to know; `None` when the users' file cannot be read.
 async fn fetch_keys(shared: &Arc<Shared>, user: String, peer: IpAddr) -> Option<Keys> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let fetched = tokio::task::spawn_blocking(move || settings.logins.keys(&user)).await;
     match fetched {
         Ok(Ok(keys)) => Some(keys),
@@ -484,7 +485,7 @@ impl Account {
             return true;
         };
         // A file that cannot be read ends nobody's session.
-        let now = shared.settings().logins.standing(user);
+        let now = shared.node.settings().logins.standing(user);
         now.is_ok_and(|now| now.is_some() && now == *rests_on)
     }
 }
@@ -493,7 +494,7 @@ impl Account {
 async fn begin(shared: &Shared, peer: IpAddr, user: &str) -> Option<(Try, RestsOn)> {
     let attempt = shared.guard.begin(peer, user).await?;
     // A file that cannot be read is told of when the login is looked at.
-    let rests_on = shared.settings().logins.standing(user).ok().flatten();
+    let rests_on = shared.node.settings().logins.standing(user).ok().flatten();
     Some((attempt, rests_on))
 }
 
@@ -516,7 +517,7 @@ async fn check_login(
     let Some((attempt, rests_on)) = begun else {
         return LoginVerdict::TooMany;
     };
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let user = login.user;
     let right = match login.evidence {
         Evidence::Proof(right) => right,
@@ -562,7 +563,7 @@ async fn check_password(
     password: String,
     peer: IpAddr,
 ) -> Option<bool> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let _permit = shared.hashing.acquire().await.ok()?;
     let checked =
         tokio::task::spawn_blocking(move || settings.logins.check(&user, &password, net::now()));
@@ -579,13 +580,13 @@ async fn check_password(
 fn log_events(shared: &Shared, session: &mut Session, peer: SocketAddr) {
     while let Some(event) = session.poll_event() {
         if let intake::Event::QuotaNear { id, what } = &event {
-            quotas::near(shared, *id, what);
+            quotas::near(&shared.node, *id, what);
             continue;
         }
         let is_detail = matches!(event, intake::Event::Command(_) | intake::Event::Reply(_));
         // Who may send is no stranger, and what was asked for in detail is told in full.
         if is_detail && session.is_trusted() {
-            let line = shared.journal.line(net::now(), "client");
+            let line = shared.node.journal.line(net::now(), "client");
             line.field("client", peer.ip())
                 .maybe("user", session.user())
                 .field("what", event)

@@ -10,7 +10,8 @@ use store::{CommitError, LaterRow, Note, Op, Withdrawal};
 use tokio::sync::oneshot;
 
 use crate::event::Event;
-use crate::shared::{Shared, TokenTurn};
+use crate::node::Node;
+use crate::tokens::TokenTurn;
 use crate::{quotas, refused, signing};
 
 /// A commit takes milliseconds; when the disk hangs, the client is told to come back.
@@ -37,22 +38,22 @@ pub(crate) struct HandedIn {
 /// # Errors
 /// The reply that says why it was not taken: 4xx, it may be handed in again later.
 pub(crate) async fn hand_in(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     submission: Submission,
     token: Option<String>,
 ) -> Result<HandedIn, Refusal> {
     let turn = match &token {
-        Some(token) => Some(turn(shared, token).await?),
+        Some(token) => Some(turn(node, token).await?),
         None => None,
     };
     if let Some(token) = token {
-        let handles = Arc::clone(shared);
+        let handles = Arc::clone(node);
         let found = tokio::task::spawn_blocking(move || handles.store.find_token(&token)).await;
         let found = found.map_err(|e| e.to_string());
         match found.and_then(|found| found.map_err(|e| e.to_string())) {
             Ok(None) => {}
             Ok(Some(id)) => {
-                let policy = Arc::clone(&shared.settings().policy);
+                let policy = Arc::clone(&node.settings().policy);
                 let asked = submission.recipients.iter();
                 let sender = submission.reverse_path.as_ref();
                 let user = submission.submitter.user.as_deref();
@@ -65,14 +66,14 @@ pub(crate) async fn hand_in(
                 });
             }
             Err(why) => {
-                let line = shared.journal.line(net::now(), "not-accepted");
+                let line = node.journal.line(net::now(), "not-accepted");
                 line.field("why", why).send();
                 return Err(AcceptFailure::Failed.reply().into());
             }
         }
     }
     let now = net::now();
-    let policy = Arc::clone(&shared.settings().policy);
+    let policy = Arc::clone(&node.settings().policy);
     let rights = submission.rights.clone();
     let declared = submission.body_type;
     let asked: Vec<Address> = submission
@@ -80,12 +81,12 @@ pub(crate) async fn hand_in(
         .iter()
         .map(|r| r.address.clone())
         .collect();
-    let mut composed = policy.compose(submission, policy.fix_ups, shared.next_id(now), now)?;
+    let mut composed = policy.compose(submission, policy.fix_ups, node.next_id(now), now)?;
     let id = composed.message.id;
     if composed.message.envelope.body_type != declared
         && composed.message.envelope.body_type == BodyType::BinaryMime
     {
-        composed.message = signing::encoded(shared, composed.message).await;
+        composed.message = signing::encoded(node, composed.message).await;
     }
     let envelope = composed.message.envelope.clone();
     let verdicts = composed
@@ -97,12 +98,12 @@ pub(crate) async fn hand_in(
         .zip(verdicts)
         .filter_map(|(address, refusal)| Some((address.to_string(), refusal?)));
     let notes = refused::notes(id, envelope.recipients.len(), refused, now);
-    if let Err(failure) = accept(shared, composed.message, rights, turn, notes).await {
+    if let Err(failure) = accept(node, composed.message, rights, turn, notes).await {
         policy.give_back(&envelope, now);
         return Err(failure.reply().into());
     }
     if !composed.near.is_empty() {
-        quotas::near(shared, id, &composed.near.join("; "));
+        quotas::near(node, id, &composed.near.join("; "));
     }
     Ok(HandedIn {
         id,
@@ -112,10 +113,10 @@ pub(crate) async fn hand_in(
 }
 
 /// Waits for the turn of a token: a mail under it may be on its way to the disk.
-async fn turn(shared: &Shared, token: &str) -> Result<TokenTurn, Reply> {
-    let turn = tokio::time::timeout(COMMIT_MAX, shared.tokens.enter(token));
+async fn turn(node: &Node, token: &str) -> Result<TokenTurn, Reply> {
+    let turn = tokio::time::timeout(COMMIT_MAX, node.tokens.enter(token));
     turn.await.map_err(|_| {
-        let line = shared.journal.line(net::now(), "not-accepted");
+        let line = node.journal.line(net::now(), "not-accepted");
         let why = "a message with the same token is still being written: its client was asked to try again, and so \
                    is this one. Check the disk";
         line.field("why", why).send();
@@ -126,21 +127,21 @@ async fn turn(shared: &Shared, token: &str) -> Result<TokenTurn, Reply> {
 /// Makes a message durable, signed where its submitter may write as its author. Its log line and
 /// its delivery begin with that, not before. `notes` are durable with it.
 pub(crate) async fn accept(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     message: Message,
     rights: Rights,
     turn: Option<TokenTurn>,
     notes: Vec<Op>,
 ) -> Result<(), AcceptFailure> {
-    if shared.stopping.is_cancelled() {
+    if node.stopping.is_cancelled() {
         return Err(AcceptFailure::Stopping);
     }
-    shared.quotas.wake();
+    node.quotas.wake();
     let (told, answer) = oneshot::channel();
-    let message = Arc::new(signing::accepted(shared, message, &rights).await);
-    let (held, rule) = shared.controls.held(&message, net::now());
+    let message = Arc::new(signing::accepted(node, message, &rights).await);
+    let (held, rule) = node.controls.held(&message, net::now());
     if let Some(rule) = rule {
-        let line = shared.journal.line(net::now(), "hold-rule");
+        let line = node.journal.line(net::now(), "hold-rule");
         line.field("id", message.id)
             .field("rule", rule)
             .field("recipients", held.len())
@@ -164,11 +165,11 @@ pub(crate) async fn accept(
     };
     let mut ops = vec![op];
     ops.extend(notes);
-    let handles = Arc::clone(shared);
+    let handles = Arc::clone(node);
     let refused = Arc::new(AtomicBool::new(false));
     let was_refused = Arc::clone(&refused);
     let id = message.id;
-    let withdrawal = shared.store.commit_withdrawable(
+    let withdrawal = node.store.commit_withdrawable(
         ops,
         Box::new(move |result| {
             // Only now the next mail under the token can see what became of this one, whether or not
@@ -186,18 +187,18 @@ pub(crate) async fn accept(
         }),
     );
     let Some(result) = decided(answer, &withdrawal, &refused, COMMIT_MAX).await else {
-        let line = shared.journal.line(net::now(), "not-accepted");
+        let line = node.journal.line(net::now(), "not-accepted");
         let why = "the queue's disk has not stored it in time; its client was asked to try again, but it is still \
                    being written: the result follows. Check the disk";
         line.field("id", id).field("why", why).send();
         return Err(AcceptFailure::Failed);
     };
-    result.map_err(|error| not_accepted(shared, id, &error))
+    result.map_err(|error| not_accepted(node, id, &error))
 }
 
 /// Says why a mail is not in the queue.
-fn not_accepted(shared: &Shared, id: QueueId, error: &CommitError) -> AcceptFailure {
-    let line = shared.journal.line(net::now(), "not-accepted");
+fn not_accepted(node: &Node, id: QueueId, error: &CommitError) -> AcceptFailure {
+    let line = node.journal.line(net::now(), "not-accepted");
     let line = line.field("id", id);
     if matches!(error, CommitError::Withdrawn) {
         line.field("why", TAKEN_BACK).send();
@@ -214,7 +215,7 @@ fn not_accepted(shared: &Shared, id: QueueId, error: &CommitError) -> AcceptFail
         | CommitError::Taken(_)
         | CommitError::Withdrawn => AcceptFailure::Failed,
         CommitError::Poisoned(_) => {
-            shared.tell(Event::Fatal(error.to_string()));
+            node.tell(Event::Fatal(error.to_string()));
             AcceptFailure::Failed
         }
     }
@@ -242,9 +243,9 @@ async fn decided(
 }
 
 /// Says what became of a mail whose client was told to try again before that was known.
-fn became_of(shared: &Arc<Shared>, message: &Message, result: &Result<(), CommitError>) {
+fn became_of(node: &Arc<Node>, message: &Message, result: &Result<(), CommitError>) {
     let now = net::now();
-    let line = shared.journal.line(now, "accepted-late");
+    let line = node.journal.line(now, "accepted-late");
     let line = line.field("id", message.id);
     if let Err(error) = result {
         let what = "it is not in the queue: it is delivered only if it is submitted again";
@@ -267,7 +268,31 @@ fn became_of(shared: &Arc<Shared>, message: &Message, result: &Result<(), Commit
     };
     let notes = (0..).take(message.envelope.recipients.len()).map(note);
     // The log has said it; the note only repeats it where the mail is shown.
-    shared.store.commit(notes.collect(), Box::new(|_| {}));
+    node.store.commit(notes.collect(), Box::new(|_| {}));
+}
+
+/// The line that a report was made.
+pub(crate) fn log_report(node: &Node, about: QueueId, report: &Message) {
+    let to = report
+        .envelope
+        .recipients
+        .first()
+        .map(|r| format!("<{}>", r.address));
+    let line = node
+        .journal
+        .line(net::now(), "report")
+        .field("id", report.id);
+    line.field("about", about).maybe("to", to).send();
+}
+
+/// The commit of a report.
+pub(crate) fn accept_op(report: &Message) -> Op {
+    let states = vec![report.initial_state(); report.envelope.recipients.len()];
+    Op::Accept {
+        message: report.clone(),
+        states,
+        token: None,
+    }
 }
 
 #[cfg(test)]
@@ -276,7 +301,7 @@ mod tests {
     use spool::{DirStorage, MemoryIndex, Options, Spool};
 
     use super::*;
-    use crate::shared::Tokens;
+    use crate::tokens::Tokens;
 
     const AT_ONCE: Duration = Duration::ZERO;
 

@@ -29,7 +29,7 @@ pub(crate) fn open(
     sockets: Vec<HttpSocket>,
     tasks: &TaskTracker,
 ) -> Result<()> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let mut listeners = Vec::with_capacity(sockets.len());
     for (listener, socket) in settings.config.console.listeners.iter().zip(sockets) {
         let socket = match socket {
@@ -52,7 +52,7 @@ pub(crate) fn open(
         });
     }
     let backend = Arc::new(Http(Arc::clone(shared)));
-    console::serve(backend, listeners, &shared.stopping, tasks);
+    console::serve(backend, listeners, &shared.node.stopping, tasks);
     Ok(())
 }
 
@@ -72,16 +72,16 @@ impl Http {
     /// What the queue's owner says, if it answers in time.
     async fn gauges(&self) -> Option<Gauges> {
         let (ask, told) = oneshot::channel();
-        self.0.tell(Event::Gauges(ask));
+        self.0.node.tell(Event::Gauges(ask));
         tokio::time::timeout(ANSWERS_WITHIN, told).await.ok()?.ok()
     }
 
     fn trouble(&self, gauges: Option<Gauges>) -> Option<String> {
         let shared = &self.0;
-        if shared.stopping.is_cancelled() {
+        if shared.node.stopping.is_cancelled() {
             return Some("the server is shutting down".to_owned());
         }
-        let health = shared.store.health();
+        let health = shared.node.store.health();
         match health.standing {
             Standing::Ready => {}
             Standing::Lost(why) => return Some(format!("the queue's disk has failed: {why}")),
@@ -108,7 +108,7 @@ impl Http {
     /// What is wrong on our side, so that mail waits.
     fn faults(&self) -> Vec<String> {
         let shared = &self.0;
-        let config = &shared.settings().config;
+        let config = &shared.node.settings().config;
         let mut words = shared.faults.words();
         words.extend(sources::faults(shared, config));
         words
@@ -118,7 +118,7 @@ impl Http {
     fn warnings(&self) -> Vec<String> {
         let shared = &self.0;
         let now = net::now();
-        let certificates = &shared.settings().certificates;
+        let certificates = shared.certificates();
         let ending = certificates.iter().filter_map(|c| c.ends(now));
         let ending = ending.map(|doubt| doubt.what);
         shared.reloads.refused().into_iter().chain(ending).collect()
@@ -132,8 +132,7 @@ impl Http {
             ("config_reload_failed", vec![u64::from(refused)]),
             ("config_read_timestamp_seconds", vec![shared.reloads.read()]),
         ];
-        let settings = shared.settings();
-        values.extend(settings.certificates.iter().map(|shown| {
+        values.extend(shared.certificates().iter().map(|shown| {
             let until = shown.certificate.not_after.as_millis() / 1000;
             (shown.metric(), vec![until])
         }));
@@ -142,7 +141,7 @@ impl Http {
 
     /// Of those that nothing is sent to, of those who are told what happened, and of faults.
     fn of_lists(&self) -> [(&'static str, Vec<u64>); 6] {
-        let listed = self.0.settings().policy.suppressed.len() as u64;
+        let listed = self.0.node.settings().policy.suppressed.len() as u64;
         let (told, unsent, states) = self.0.webhooks.figures();
         [
             ("suppressed_recipients", vec![listed]),
@@ -156,7 +155,7 @@ impl Http {
 
     /// Of the queue on disk.
     fn of_spool(&self) -> Vec<(&'static str, Vec<u64>)> {
-        let s = self.0.store.figures();
+        let s = self.0.node.store.figures();
         let log = s.log.unwrap_or_default();
         vec![
             ("queue_recipients", vec![s.waiting]),
@@ -177,7 +176,7 @@ impl Http {
 
     fn figures(&self, gauges: Option<Gauges>, oldest_due: u64) -> Figures {
         let ready = self.trouble(gauges).is_none();
-        let figures = &self.0.figures;
+        let figures = &self.0.node.figures;
         let of = |name: &str| {
             let all = figures.all();
             all.iter().find(|(n, _)| *n == name).map_or(0, |(_, v)| *v)
@@ -212,7 +211,7 @@ impl Http {
             ),
             ("sources", vec![sources]),
             ("sources_out_of_service", vec![out_of_service]),
-            ("log_lines_lost", vec![self.0.journal.lost()]),
+            ("log_lines_lost", vec![self.0.node.journal.lost()]),
             ("ready", vec![u64::from(ready)]),
             ("oldest_due_seconds", vec![oldest_due]),
         ];
@@ -254,11 +253,11 @@ pub(crate) async fn health(shared: &Arc<Shared>) -> Result<Answer, String> {
 
 impl Backend for Http {
     fn memory(&self) -> &Arc<net::Shares> {
-        &self.0.memory
+        &self.0.node.memory
     }
 
     fn settings(&self) -> console::Settings {
-        let settings = self.0.settings();
+        let settings = self.0.node.settings();
         let config = &settings.config;
         console::Settings {
             hostname: config.hostname.to_string(),
@@ -279,7 +278,7 @@ impl Backend for Http {
         token: Option<String>,
     ) -> Later<'_, Result<HandedIn, Refusal>> {
         Box::pin(async move {
-            let handed = hand_in::hand_in(&self.0, submission, token).await?;
+            let handed = hand_in::hand_in(&self.0.node, submission, token).await?;
             Ok(HandedIn {
                 id: handed.id,
                 recipients: handed.recipients,
@@ -294,7 +293,7 @@ impl Backend for Http {
     ) -> Later<'_, Result<Option<(String, QueueId)>, String>> {
         Box::pin(async move {
             let handles = Arc::clone(&self.0);
-            let look = move || handles.store.find_token_beginning(&prefix);
+            let look = move || handles.node.store.find_token_beginning(&prefix);
             let found = tokio::task::spawn_blocking(look).await;
             let found = found.map_err(|e| e.to_string())?;
             found.map_err(|e| e.to_string())

@@ -10,7 +10,7 @@ use ops::{AttemptView, QueuedView};
 use schedule::{Attempted, Plan, SiteFailure};
 use store::Kinds;
 
-use crate::shared::Settings;
+use crate::node::Settings;
 
 /// What a verdict's reply is about.
 pub(crate) fn of<'a>(settings: &'a Settings, verdict: &Verdict) -> Known<'a> {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::front;
+use crate::node::Settings;
 use crate::shared::Shared;
 use crate::sockets;
 use config::console::HttpAddress;
@@ -43,6 +44,12 @@ impl Spot {
         let same = listeners.iter().enumerate();
         let mut same = same.filter(|(_, address)| **address == self.address);
         same.nth(self.nth).map(|(place, _)| place)
+    }
+
+    /// The listener here, and its place among all.
+    pub(crate) fn listener(self, settings: &Settings) -> Option<(usize, &intake::Listener)> {
+        let place = self.place(&settings.config.listeners)?;
+        Some((place, settings.policy.listeners.get(place)?))
     }
 }
 
@@ -130,7 +137,7 @@ pub(crate) fn begin(
     tasks: &TaskTracker,
 ) -> Result<()> {
     let tasks = shared.listening.tasks.get_or_init(|| tasks.clone());
-    let spots = Spot::all(&shared.settings().config.listeners);
+    let spots = Spot::all(&shared.node.settings().config.listeners);
     for (spot, listener) in spots.into_iter().zip(listeners) {
         take(shared, spot, listener, tasks)?;
     }
@@ -139,14 +146,14 @@ pub(crate) fn begin(
 
 /// Takes connections at what was prepared, and ends what the configuration in force has no more; sessions go on.
 pub(crate) fn change(shared: &Arc<Shared>, prepared: Prepared) {
-    let listeners = &shared.settings().config.listeners;
+    let listeners = &shared.node.settings().config.listeners;
     let closed: Vec<Open> = shared.listening.with(|open| {
         let is_gone = |open: &mut Open| open.spot.is_some_and(|s| s.place(listeners).is_none());
         open.extract_if(.., is_gone).collect()
     });
     for open in closed {
         open.close.cancel();
-        let line = shared.journal.line(net::now(), "listening");
+        let line = shared.node.journal.line(net::now(), "listening");
         line.field("address", &open.local)
             .field("what", "closed")
             .send();
@@ -156,7 +163,7 @@ pub(crate) fn change(shared: &Arc<Shared>, prepared: Prepared) {
     };
     for (spot, listener) in prepared.0 {
         if let Err(error) = take(shared, spot, listener, tasks) {
-            let line = shared.journal.line(net::now(), "error");
+            let line = shared.node.journal.line(net::now(), "error");
             line.field("what", "a new listener")
                 .field("why", format!("{error:#}"))
                 .send();
@@ -189,7 +196,7 @@ pub(crate) fn announce(
     what: Option<&str>,
     of_smtp: Option<(Spot, &CancellationToken)>,
 ) {
-    let line = shared.journal.line(net::now(), "listening");
+    let line = shared.node.journal.line(net::now(), "listening");
     line.field("address", local).maybe("for", what).send();
     let (spot, close) = of_smtp.unzip();
     let close = close.cloned().unwrap_or_default();
@@ -201,7 +208,7 @@ pub(crate) fn announce(
 
 /// Says that a unix socket is listened at, and what for.
 pub(crate) fn announce_unix(shared: &Shared, local: &HttpAddress, what: &str) {
-    let line = shared.journal.line(net::now(), "listening");
+    let line = shared.node.journal.line(net::now(), "listening");
     line.field("address", local).field("for", what).send();
     let open = Open {
         spot: None,

@@ -22,7 +22,8 @@ use crate::event::{Finished, Job};
 use crate::known;
 use crate::local::lmtp::{Handed, Place};
 use crate::local::mailbox::Mailbox;
-use crate::shared::{Settings, Shared};
+use crate::node::Settings;
+use crate::shared::Shared;
 use config::LocalStore;
 
 /// Mail in a Maildir: for the server's user, whose mailbox it is by rights of the directory, and its group.
@@ -36,7 +37,7 @@ const KNOWS_WAIT: Duration = Duration::from_secs(10);
 /// # Errors
 /// The refusal to send.
 pub(crate) async fn knows(shared: &Arc<Shared>, address: &Address) -> Result<(), Reply> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let unknown = |text: String| {
         let enhanced = EnhancedCode::new(5, 1, 1);
         Err(Reply::new(550, Some(enhanced), text))
@@ -113,7 +114,7 @@ pub(crate) async fn explained(settings: &Settings, address: &Address) -> String 
 }
 
 fn log_store(shared: &Shared, why: &str) {
-    let line = shared.journal.line(net::now(), "error");
+    let line = shared.node.journal.line(net::now(), "error");
     line.field(
         "what",
         "the local store did not answer whether a recipient exists",
@@ -128,7 +129,7 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
     // What is read back keeps its memory until it is stored.
     let (message, lent) = match job.message {
         Some(message) => (Some(message), Ok(None)),
-        None => match contents::fetch(shared, job.batch.id).await {
+        None => match contents::fetch(&shared.node, job.batch.id).await {
             Ok(lent) => (Some(Arc::clone(&lent.message)), Ok(Some(lent))),
             Err(why) => (None, Err(why)),
         },
@@ -142,7 +143,7 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
         (None, _) => vec![later("the message cannot be read from the queue"); keys.len()].into(),
     };
     drop(lent);
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let attempted = |(key, answer): (&RecipientKey, Answer)| {
         let verdict = verdict(&settings, answer, began.elapsed());
         known::attempted_of(&settings, message.as_deref(), *key, verdict)
@@ -161,7 +162,7 @@ async fn stored_or_read(
     message: &Arc<Message>,
     keys: &[RecipientKey],
 ) -> Stored {
-    let policy = Arc::clone(&shared.settings().policy);
+    let policy = Arc::clone(&shared.node.settings().policy);
     let is_ours = |key: &RecipientKey| {
         let recipient = message.envelope.recipients.get(key.recipient as usize);
         recipient.is_some_and(|r| policy.paths.contains(r.address.domain()))
@@ -266,7 +267,7 @@ async fn store_message(
     message: &Arc<Message>,
     keys: &[RecipientKey],
 ) -> Stored {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let recipients: Vec<Option<Address>> = keys
         .iter()
         .map(|k| {

@@ -18,7 +18,8 @@ use route::Mode;
 use self::flows::Web;
 use self::kept::{Access, Kept, Refused};
 use crate::event::Event;
-use crate::shared::{Settings, Shared};
+use crate::node::Settings;
+use crate::shared::Shared;
 use config::oauth::OauthSettings;
 
 /// How often it is looked whether something is due.
@@ -94,6 +95,7 @@ impl State {
         // At most a page, seldom.
         if let Err(error) = self.kept.write(file) {
             let line = shared
+                .node
                 .journal
                 .line(net::now(), "oauth")
                 .field("what", "the token cannot be stored");
@@ -173,6 +175,7 @@ impl Oauth {
         }
         let now = net::now();
         let line = shared
+            .node
             .journal
             .line(now, "oauth")
             .field("flow", oauth.flow.word());
@@ -246,7 +249,7 @@ impl Oauth {
         };
         if !is_early && self.token(shared, settings, oauth).await.is_ok() && waited {
             shared.faults.forget();
-            shared.tell(Event::Reloaded);
+            shared.node.tell(Event::Reloaded);
         }
     }
 }
@@ -305,8 +308,8 @@ pub(crate) async fn refused(shared: &Shared, token: Option<&str>, mut failure: F
 pub(crate) async fn keep(shared: Arc<Shared>) {
     // What is to be said at the start, the configuration has said.
     let mut noticed = None;
-    while !shared.stopping.is_cancelled() {
-        let settings = shared.settings();
+    while !shared.node.stopping.is_cancelled() {
+        let settings = shared.node.settings();
         if let Some(oauth) = wanted(&settings) {
             let now = net::now();
             let notice = oauth.secret_ends.and_then(|ends| {
@@ -320,6 +323,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
                 && let Some(words) = oauth.secret_words(now)
             {
                 shared
+                    .node
                     .journal
                     .line(now, "warning")
                     .field("what", words)
@@ -330,7 +334,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = shared.stopping.cancelled() => {}
+            () = shared.node.stopping.cancelled() => {}
         }
     }
 }

@@ -17,10 +17,12 @@ use route::Host;
 use tokio::net::TcpStream;
 
 use crate::converse::{Fitted, log_said};
+use crate::figures::Figures;
+use crate::hop::Hop;
+use crate::node::Settings;
 use crate::oauth;
-use crate::resolve::Hop;
 use crate::senders::Rewritten;
-use crate::shared::{Figures, Settings, Shared};
+use crate::shared::Shared;
 use crate::tls_policy::{By, Context, Wanted};
 use config::sources::Source;
 
@@ -266,7 +268,7 @@ async fn handshake(
     let shaken = tls
         .handshake(tcp, &wanted.name, &wanted.trust, hello, limit)
         .await?;
-    let figures = &shared.figures;
+    let figures = &shared.node.figures;
     Figures::count(match shaken.resumed {
         true => &figures.resumptions,
         false => &figures.handshakes,

@@ -12,12 +12,13 @@ use schedule::Rate;
 use store::{Filter, HistoryRow, LaterRow, Op};
 use tokio::sync::oneshot;
 
-use crate::admin::blocking;
 use crate::controls::{Controls, Slow};
 use crate::event::Event;
 use crate::known;
+use crate::node::Settings;
+use crate::node::blocking;
 use crate::reactions;
-use crate::shared::{Settings, Shared};
+use crate::shared::Shared;
 
 fn stopping<T>(_: T) -> String {
     "the server is shutting down".to_owned()
@@ -27,7 +28,8 @@ fn stopping<T>(_: T) -> String {
 async fn keep(shared: &Arc<Shared>, name: String, value: Option<String>) -> Result<(), String> {
     let handles = Arc::clone(shared);
     let op = Op::Control { name, value };
-    let committed = tokio::task::spawn_blocking(move || handles.store.commit_wait(vec![op])).await;
+    let committed =
+        tokio::task::spawn_blocking(move || handles.node.store.commit_wait(vec![op])).await;
     committed
         .map_err(|e| e.to_string())?
         .map_err(|e| e.to_string())
@@ -48,13 +50,17 @@ pub(crate) async fn pause(
     )
     .await?;
     let (ask, told) = oneshot::channel();
-    shared.tell(Event::Pause(domain.clone(), on, ask));
+    shared.node.tell(Event::Pause(domain.clone(), on, ask));
     told.await.map_err(stopping)?;
     if !on {
         take_back(shared, &domain, who).await?;
     }
     let verb = if on { "pause" } else { "resume" };
-    let line = shared.journal.line(net::now(), "action").field("who", who);
+    let line = shared
+        .node
+        .journal
+        .line(net::now(), "action")
+        .field("who", who);
     line.field("verb", verb).field("domain", &domain).send();
     let state = if on {
         "is paused: its mail waits"
@@ -78,7 +84,7 @@ pub(crate) async fn slow(
         rate: rate.map_err(|e| e.to_string())?,
         connections,
     };
-    if matches!(shared.settings().config.routing.mode, Mode::Relay(_)) {
+    if matches!(shared.node.settings().config.routing.mode, Mode::Relay(_)) {
         let why = "in Relay Mode all mail goes to the relay, and limits of single domains have no \
                    effect: pause the domain, or hold its mail";
         return Ok(Answer::Refused(why.to_owned()));
@@ -90,12 +96,16 @@ pub(crate) async fn slow(
         slow.map(|s| s.to_string()),
     )
     .await?;
-    shared.controls.set_slow(domain.clone(), slow);
-    shared.tell(Event::Reloaded);
+    shared.node.controls.set_slow(domain.clone(), slow);
+    shared.node.tell(Event::Reloaded);
     if slow.is_none() {
         take_back(shared, &domain, who).await?;
     }
-    let line = shared.journal.line(net::now(), "action").field("who", who);
+    let line = shared
+        .node
+        .journal
+        .line(net::now(), "action")
+        .field("who", who);
     line.field("verb", "slow")
         .field("domain", &domain)
         .maybe("limits", slow)
@@ -109,13 +119,17 @@ pub(crate) async fn slow(
 /// Takes back what a rule has ordered for the site of a domain, or of a host of this name.
 async fn take_back(shared: &Arc<Shared>, domain: &Domain, who: &str) -> Result<(), String> {
     let (ask, told) = oneshot::channel();
-    shared.tell(Event::Domain(domain.clone(), ask));
+    shared.node.tell(Event::Domain(domain.clone(), ask));
     let (_, site) = told.await.map_err(stopping)?;
     let site = site.map(|site| site.key);
     for site in reactions::undo(shared, domain.as_str(), site.as_deref()) {
         keep(shared, reactions::control(&site), None).await?;
-        shared.tell(Event::Order(Arc::clone(&site), None));
-        let line = shared.journal.line(net::now(), "action").field("who", who);
+        shared.node.tell(Event::Order(Arc::clone(&site), None));
+        let line = shared
+            .node
+            .journal
+            .line(net::now(), "action")
+            .field("who", who);
         line.field("verb", "resume").field("site", &site).send();
     }
     Ok(())
@@ -123,7 +137,7 @@ async fn take_back(shared: &Arc<Shared>, domain: &Domain, who: &str) -> Result<(
 
 /// The rules that hold new mail.
 pub(crate) fn hold_rules(shared: &Shared) -> Answer {
-    let rules = shared.controls.hold_rules().into_iter();
+    let rules = shared.node.controls.hold_rules().into_iter();
     let view = |(name, filter)| HoldRuleView { name, filter };
     Answer::HoldRules(rules.map(view).collect())
 }
@@ -142,13 +156,22 @@ pub(crate) async fn hold_rule(
             Some((text.clone(), parsed))
         }
     };
-    let known = shared.controls.hold_rules().iter().any(|(n, _)| *n == name);
+    let known = shared
+        .node
+        .controls
+        .hold_rules()
+        .iter()
+        .any(|(n, _)| *n == name);
     if rule.is_none() && !known {
         return Ok(Answer::Unknown(format!("there is no rule {name}")));
     }
     keep(shared, Controls::hold_name(&name), filter.clone()).await?;
-    shared.controls.set_hold(&name, rule);
-    let line = shared.journal.line(net::now(), "action").field("who", who);
+    shared.node.controls.set_hold(&name, rule);
+    let line = shared
+        .node
+        .journal
+        .line(net::now(), "action")
+        .field("who", who);
     let verb = match filter {
         Some(_) => "hold-rule",
         None => "hold-rule-removed",
@@ -169,18 +192,22 @@ pub(crate) async fn hold_rule(
 pub(crate) async fn site(shared: &Arc<Shared>, domain: &str) -> Result<Answer, String> {
     let domain = Domain::parse(domain).map_err(|e| e.to_string())?;
     let (ask, told) = oneshot::channel();
-    shared.tell(Event::Domain(domain.clone(), ask));
+    shared.node.tell(Event::Domain(domain.clone(), ask));
     let (paused, site) = told.await.map_err(stopping)?;
     let name = domain.to_string();
-    let waiting = blocking(shared, move |shared| {
+    let waiting = blocking(&shared.node, move |node| {
         let filter = Filter::parse(&format!("domain:{name}")).map_err(|e| e.to_string())?;
-        let count = shared.store.count(&filter, net::now());
+        let count = node.store.count(&filter, net::now());
         count.map_err(|e| e.to_string())
     });
     Ok(Answer::Site(Box::new(DomainView {
         waiting: waiting.await?,
         paused,
-        slowed: shared.controls.slow(&domain).map(|slow| slow.to_string()),
+        slowed: shared
+            .node
+            .controls
+            .slow(&domain)
+            .map(|slow| slow.to_string()),
         site: site.map(|site| shared.reactions.view(site)),
         domain: domain.to_string(),
     })))
@@ -193,13 +220,13 @@ pub(crate) async fn history(
     offset: u64,
     limit: u64,
 ) -> Result<Answer, String> {
-    let rows = blocking(shared, move |shared| {
+    let rows = blocking(&shared.node, move |node| {
         let filter = selection.filter()?;
-        let found = shared.store.history(&filter, offset, limit);
+        let found = node.store.history(&filter, offset, limit);
         let found = found.map_err(|e| e.to_string())?;
         let mut ids: Vec<QueueId> = found.iter().map(|row| row.key.id).collect();
         ids.dedup();
-        let later = shared.store.later_of(&ids).map_err(|e| e.to_string())?;
+        let later = node.store.later_of(&ids).map_err(|e| e.to_string())?;
         Ok((found, later))
     });
     let (rows, later) = rows.await?;
@@ -207,7 +234,7 @@ pub(crate) async fn history(
     for row in later {
         of_recipient.entry(row.key).or_default().push(row);
     }
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let view = |row: HistoryRow| FinishedView {
         later: behind(&settings, &row, of_recipient.remove(&row.key)),
         id: row.key.id.to_string(),
@@ -239,8 +266,8 @@ pub(crate) async fn history_count(
     selection: HistorySelection,
     most: u64,
 ) -> Result<Answer, String> {
-    let count = blocking(shared, move |shared| {
-        let count = shared.store.history_count(&selection.filter()?, most);
+    let count = blocking(&shared.node, move |node| {
+        let count = node.store.history_count(&selection.filter()?, most);
         count.map_err(|e| e.to_string())
     });
     count.await.map(Answer::Count)

@@ -14,7 +14,6 @@ use store::{CommitError, Op, Remedy};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use crate::queue::failed;
 use crate::recent::Recent;
 use crate::reports::Reports;
 use crate::shared::Shared;
@@ -263,7 +262,7 @@ fn commit_and_tell(
     answer: Option<Waiting>,
 ) {
     let (handles, known) = (Arc::clone(shared), Arc::clone(known));
-    shared.store.commit(
+    shared.node.store.commit(
         ops,
         Box::new(move |result: Result<(), CommitError>| {
             let said = match result {
@@ -272,7 +271,7 @@ fn commit_and_tell(
                     Ok(())
                 }
                 Err(error) => {
-                    let why = failed(&handles, &error);
+                    let why = handles.node.failed(&error);
                     if error.remedy() == Remedy::TryAgain {
                         try_again(&handles, told, known);
                     }
@@ -295,7 +294,7 @@ fn try_again(shared: &Arc<Shared>, mut told: Vec<Told>, known: Arc<Known>) {
         return;
     }
     let handles = Arc::clone(shared);
-    shared.runtime.spawn(async move {
+    shared.node.runtime.spawn(async move {
         tokio::time::sleep(AGAIN_AFTER).await;
         let done = |line: &Told| Op::Done {
             key: line.key,

@@ -14,7 +14,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::admin::{self, blocking};
+use crate::admin;
+use crate::node::blocking;
 use crate::shared::Shared;
 
 /// Recipients that are shown.
@@ -57,7 +58,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
 async fn converse(shared: &Arc<Shared>, stream: UnixStream) {
     let Ok(peer) = stream.peer_cred() else { return };
     // The user database may be a server's.
-    let user = blocking(shared, move |_| Ok(drops::name_of(peer.uid())));
+    let user = blocking(&shared.node, move |_| Ok(drops::name_of(peer.uid())));
     let rows = async { list(shared, user.await?).await };
     let answer = rows.await.map_or_else(Answer::Error, Answer::Queue);
     let (_, mut write) = stream.into_split();
@@ -71,7 +72,7 @@ async fn list(shared: &Arc<Shared>, user: String) -> Result<Vec<QueuedView>, Str
         ..Page::ALL
     };
     let rows = admin::list(shared, selection, page).await?;
-    blocking(shared, move |shared| {
+    blocking(&shared.node, move |node| {
         let mut left = READ_MAX;
         let mut last: Option<(QueueId, bool)> = None;
         let mut own = Vec::new();
@@ -83,7 +84,7 @@ async fn list(shared: &Arc<Shared>, user: String) -> Result<Vec<QueuedView>, Str
                 Some(_) | None => {
                     left -= row.size;
                     // A login for mail clients may have the same name and be somebody else's.
-                    let read = shared.store.read(id).map_err(|e| e.to_string())?;
+                    let read = node.store.read(id).map_err(|e| e.to_string())?;
                     read.is_some_and(|message| {
                         let by = &message.envelope.submitter;
                         by.via == drops::VIA && by.user.as_deref() == Some(user.as_str())

@@ -88,7 +88,7 @@ impl OldestDue {
         if last().again.is_some_and(|at| at > begun) {
             return;
         }
-        let found = shared.store.oldest_due(net::now());
+        let found = shared.node.store.oldest_due(net::now());
         let mut last = last();
         // An index that cannot be read is told elsewhere.
         if let Ok(due) = found {

@@ -13,24 +13,26 @@ use mail::{
 };
 use ops::Verb;
 use schedule::{
-    Action, Attempted, Batch, DomainId, NewRecipient, Report, Resolution, Scheduler, SiteId,
-    SiteView, WorkerId,
+    Action, Batch, DomainId, NewRecipient, Resolution, Scheduler, SiteId, SiteView, WorkerId,
 };
-use store::{CommitError, Op, Remedy};
+use store::Op;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::event::internal_error;
 use crate::event::{Event, Finished, Gauges, Job};
+use crate::figures::Figures;
+use crate::hand_in::{accept_op, log_report};
+use crate::hop::Hop;
 use crate::hops::Hops;
 use crate::outcome::{End, Outcomes, Spoken};
 use crate::policy;
 use crate::reactions;
 use crate::recent::Recent;
-use crate::reports::{accept_op, log_report};
-use crate::resolve::{self, Hop};
-use crate::shared::{Figures, Shared};
+use crate::resolve;
+use crate::shared::Shared;
 use crate::signing;
 use crate::worker;
 
@@ -63,11 +65,11 @@ pub(crate) struct Owner {
 
 impl Owner {
     pub(crate) fn new(shared: Arc<Shared>, tasks: TaskTracker) -> Self {
-        let settings = shared.settings();
+        let settings = shared.node.settings();
         let config = &settings.config;
         let scheduler = Scheduler::new(
             policy::settings(config),
-            policy::policy_of(config, shared.controls.slowed()),
+            policy::policy_of(config, shared.node.controls.slowed()),
         );
         Self {
             shared,
@@ -85,9 +87,9 @@ impl Owner {
     /// Takes in what waits, as the store knows it; the clock may be behind what it was. Blocks on the index.
     pub(crate) fn restore(&mut self, now: Timestamp, behind: Duration) -> Result<(), String> {
         let scheduler = &mut self.scheduler;
-        scheduler.reserve(self.shared.store.figures().waiting as usize);
+        scheduler.reserve(self.shared.node.store.figures().waiting as usize);
         let mut bad = 0u64;
-        let store = &self.shared.store;
+        let store = &self.shared.node.store;
         store
             .scan(&store.lots(), &mut |waiting| {
                 let Ok(domain) = Domain::parse(waiting.domain) else {
@@ -234,9 +236,9 @@ impl Owner {
             Event::Alive(answer) => drop(answer.send(self.scheduler.len())),
             Event::ClockSetBack(by) => self.scheduler.clock_set_back(now, by),
             Event::Reloaded => {
-                let settings = self.shared.settings();
+                let settings = self.shared.node.settings();
                 self.hops.forget();
-                let slowed = self.shared.controls.slowed();
+                let slowed = self.shared.node.controls.slowed();
                 let policies = policy::policy_of(&settings.config, slowed);
                 self.scheduler.set_policy_of(policies);
                 self.scheduler
@@ -295,7 +297,7 @@ impl Owner {
     }
 
     fn accepted(&mut self, now: Timestamp, message: Arc<Message>, held: &[u32]) {
-        Figures::count(&self.shared.figures.accepted);
+        Figures::count(&self.shared.node.figures.accepted);
         let envelope = &message.envelope;
         let to = envelope
             .recipients
@@ -304,6 +306,7 @@ impl Owner {
         let more = envelope.recipients.len().saturating_sub(1);
         let line = self
             .shared
+            .node
             .journal
             .line(now, "accepted")
             .field("id", message.id);
@@ -453,6 +456,7 @@ impl Owner {
     fn hand_back(&mut self, worker: WorkerId, batch: &Batch, why: &str) {
         let line = self
             .shared
+            .node
             .journal
             .line(net::now(), "error")
             .field("what", "delivery");
@@ -504,45 +508,20 @@ impl Owner {
         };
         ops.push(accept_op(&report));
         let handles = Arc::clone(&self.shared);
-        self.shared.store.commit(
+        self.shared.node.store.commit(
             ops,
             Box::new(move |result| match result {
                 Ok(()) => {
-                    log_report(&handles, id, &report);
-                    handles.tell(Event::Accepted(Arc::from(report), Vec::new()));
+                    log_report(&handles.node, id, &report);
+                    handles
+                        .node
+                        .tell(Event::Accepted(Arc::from(report), Vec::new()));
                 }
                 // The sender hears of it behind the next start, or of the end.
-                Err(error) => drop(failed(&handles, &error)),
+                Err(error) => drop(handles.node.failed(&error)),
             }),
         );
     }
-}
-
-/// The report of a worker that could do nothing.
-pub(crate) fn internal_error(batch: &Batch, why: &str) -> Report {
-    let reply = Reply::own(EnhancedCode::new(4, 3, 0), format!("internal error: {why}"));
-    let verdict = Verdict::own(Outcome::Deferred, Class::Policy, reply, net::now());
-    let attempted = |key| Attempted {
-        key,
-        verdict: verdict.clone(),
-        retry_after: None,
-        plan: None,
-        ours: None,
-    };
-    Report {
-        attempted: batch.keys().map(attempted).collect(),
-        ..Report::default()
-    }
-}
-
-/// A commit of ours failed: a full disk passes, anything else is the end.
-pub(crate) fn failed(shared: &Shared, error: &CommitError) -> String {
-    if error.remedy() == Remedy::Stop {
-        shared.tell(Event::Fatal(error.to_string()));
-    }
-    let line = shared.journal.line(net::now(), "error");
-    line.field("what", "queue").field("why", error).send();
-    error.to_string()
 }
 
 /// Answers a lookup even if looking up fails in a way that it must not.
@@ -561,7 +540,9 @@ impl LookupGuard {
 
     fn give(&mut self, resolution: Resolution, hop: Option<Arc<Hop>>) {
         if let Some(domain) = self.domain.take() {
-            self.shared.tell(Event::Resolved(domain, resolution, hop));
+            self.shared
+                .node
+                .tell(Event::Resolved(domain, resolution, hop));
         }
     }
 }

@@ -16,7 +16,7 @@ use store::{LaterRow, Note, Op};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::shared::Shared;
+use crate::node::Node;
 use journal::Journal;
 
 const FILE: &str = "quota-used.json";
@@ -130,47 +130,47 @@ pub(crate) fn restore(data_dir: &Path, journal: &Journal) -> Arc<Usage> {
 }
 
 /// Writes what is due, as long as the server runs.
-pub(crate) async fn keep(shared: Arc<Shared>) {
+pub(crate) async fn keep(node: Arc<Node>) {
     loop {
-        shared.quotas.due.notified().await;
+        node.quotas.due.notified().await;
         let began = Instant::now();
-        let handles = Arc::clone(&shared);
+        let handles = Arc::clone(&node);
         let written = tokio::task::spawn_blocking(move || handles.quotas.write(false)).await;
         match written {
             Ok(Ok(())) => {
                 tokio::time::sleep((began.elapsed() * PAUSE).max(PAUSE_MIN)).await;
             }
             Ok(Err(error)) => {
-                trouble(&shared, &error);
+                trouble(&node, &error);
                 tokio::time::sleep(FAILED_WAIT).await;
             }
             // The server is stopping.
             Err(_) => return,
         }
         // What came to be due meanwhile.
-        shared.quotas.wake();
+        node.quotas.wake();
     }
 }
 
 /// Writes what was used exactly, at the end. Blocks.
-pub(crate) fn end(shared: &Shared) {
-    if let Err(error) = shared.quotas.write(true) {
-        trouble(shared, &error);
+pub(crate) fn end(node: &Node) {
+    if let Err(error) = node.quotas.write(true) {
+        trouble(node, &error);
     }
 }
 
-fn trouble(shared: &Shared, error: &std::io::Error) {
-    let line = shared.journal.line(net::now(), "error");
-    line.field("what", shared.quotas.path.display())
+fn trouble(node: &Node, error: &std::io::Error) {
+    let line = node.journal.line(net::now(), "error");
+    line.field("what", node.quotas.path.display())
         .field("why", error)
         .send();
 }
 
 /// Tells that a quota is nearly used up, in the log and of the mail that was taken last, with which those hear
 /// it who are told of events.
-pub(crate) fn near(shared: &Shared, id: QueueId, what: &str) {
+pub(crate) fn near(node: &Node, id: QueueId, what: &str) {
     let now = net::now();
-    let line = shared.journal.line(now, "quota");
+    let line = node.journal.line(now, "quota");
     line.field("id", id).field("what", what).send();
     let key = RecipientKey { id, recipient: 0 };
     let row = LaterRow {
@@ -181,5 +181,5 @@ pub(crate) fn near(shared: &Shared, id: QueueId, what: &str) {
     };
     // The log has said it.
     let note = Op::Note(Note::Later(row));
-    shared.store.commit(vec![note], Box::new(|_| {}));
+    node.store.commit(vec![note], Box::new(|_| {}));
 }

@@ -9,8 +9,10 @@ use net::{Answer, DnsFinding, Dnssec};
 use route::{Host, HostAddresses};
 use tokio::net::TcpStream;
 
-use crate::resolve::{Hop, log_addresses};
-use crate::shared::{Settings, Shared};
+use crate::hop::Hop;
+use crate::node::Settings;
+use crate::resolve::log_addresses;
+use crate::shared::Shared;
 use config::sources::Source;
 
 /// How long DNS is waited for where it may only say more of a server that is known without.

@@ -247,7 +247,7 @@ pub(crate) fn seen(
     message: Option<&Message>,
     report: &Report,
 ) -> Option<SiteOrder> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let actions = &settings.config.replies.actions;
     if actions.is_empty() {
         return None;
@@ -349,7 +349,7 @@ fn keep(shared: &Arc<Shared>, site: Arc<str>, standing: Standing) {
     let handles = Arc::clone(shared);
     let told = move |result: Result<(), store::CommitError>| match result {
         Ok(()) => {
-            let line = handles.journal.line(net::now(), "action");
+            let line = handles.node.journal.line(net::now(), "action");
             line.field("who", format_args!("rule:{}", standing.action))
                 .field("verb", standing.verb())
                 .field("site", &site)
@@ -360,9 +360,9 @@ fn keep(shared: &Arc<Shared>, site: Arc<str>, standing: Standing) {
                 .send();
         }
         // It is in force until a restart; the full disk is told of by the outcome that follows.
-        Err(error) => drop(crate::queue::failed(&handles, &error)),
+        Err(error) => drop(handles.node.failed(&error)),
     };
-    shared.store.commit(vec![op], Box::new(told));
+    shared.node.store.commit(vec![op], Box::new(told));
 }
 
 /// Ends orders whose time is over, and, with `gone`, those of actions that are not in force any
@@ -372,7 +372,7 @@ pub(crate) fn over(shared: &Arc<Shared>, now: Timestamp, gone: bool) -> Vec<Arc<
     if !gone && reactions.ends.load(Ordering::Relaxed) > now.as_millis() {
         return Vec::new();
     }
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let actions = &settings.config.replies.actions;
     let ended = reactions.take(|_, standing| {
         let in_force = actions.iter().any(|action| action.id == standing.action);
@@ -387,16 +387,16 @@ pub(crate) fn over(shared: &Arc<Shared>, now: Timestamp, gone: bool) -> Vec<Arc<
         let handles = Arc::clone(shared);
         let told = move |result: Result<(), store::CommitError>| match result {
             Ok(()) => {
-                let line = handles.journal.line(net::now(), "action");
+                let line = handles.node.journal.line(net::now(), "action");
                 line.field("who", format_args!("rule:{}", standing.action))
                     .field("verb", format_args!("{}-ended", standing.verb()))
                     .field("site", &site)
                     .send();
             }
             // A restart ends it anew.
-            Err(error) => drop(crate::queue::failed(&handles, &error)),
+            Err(error) => drop(handles.node.failed(&error)),
         };
-        shared.store.commit(vec![op], Box::new(told));
+        shared.node.store.commit(vec![op], Box::new(told));
     }
     sites
 }

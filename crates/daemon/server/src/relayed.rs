@@ -98,7 +98,7 @@ pub(crate) fn count(shared: &Shared, is_relay: bool, ended: &[Ended]) {
     if !is_relay || taken == 0 {
         return;
     }
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let Some(preset) = settings
         .config
         .outgoing
@@ -118,6 +118,7 @@ pub(crate) fn count(shared: &Shared, is_relay: bool, ended: &[Ended]) {
     drop(today);
     if let Some(what) = told {
         shared
+            .node
             .journal
             .line(now, "warning")
             .field("what", what)

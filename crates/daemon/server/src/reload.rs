@@ -76,7 +76,11 @@ pub(crate) async fn reload(shared: &Arc<Shared>, because: &str) -> Result<String
     // The old settings are in force where the new ones were refused: ready in either case.
     shared.manager.ready();
     let now = net::now();
-    let line = shared.journal.line(now, "reload").field("because", because);
+    let line = shared
+        .node
+        .journal
+        .line(now, "reload")
+        .field("because", because);
     match &result {
         Ok(_) => line.field("result", "done").send(),
         Err(why) => line.field("result", "refused").field("why", why).send(),
@@ -87,7 +91,7 @@ pub(crate) async fn reload(shared: &Arc<Shared>, because: &str) -> Result<String
 }
 
 async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
-    let old = shared.settings();
+    let old = shared.node.settings();
     let path = old.config.path.clone();
     let path = path.ok_or("this server runs without a configuration file")?;
     let sandbox = old.config.sandbox.in_force.clone();
@@ -130,19 +134,20 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
     let settings = settings(config).await;
     let settings = settings.map_err(|e| rights::explain(&sandbox, &format!("{e:#}")))?;
     rights::set_umask(&settings.config);
-    words.extend(warn(&shared.journal, &settings.config));
+    words.extend(warn(&shared.node.journal, &settings.config));
     if settings.config.log.detailed != old.config.log.detailed {
         // Otherwise what an administrator switched by hand stays.
         let until = settings.config.log.detailed.then_some(Timestamp::MAX);
-        shared.journal.set_detailed(None, until);
+        shared.node.journal.set_detailed(None, until);
     }
-    shared.replace_settings(settings);
+    shared.replace_certificates(&settings.config);
+    shared.node.replace_settings(settings);
     listening::change(shared, prepared);
     shared.sources.forget_troubles();
     shared.faults.forget();
     shared.oauth.begin_anew().await;
     shared.tls.forget_failures();
     shared.webhooks.reload();
-    shared.tell(Event::Reloaded);
+    shared.node.tell(Event::Reloaded);
     Ok(words.join("\n"))
 }

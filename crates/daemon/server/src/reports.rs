@@ -16,8 +16,9 @@ use store::{Filter, Op, Page, Remedy};
 use crate::binary;
 use crate::bounces;
 use crate::event::Event;
+use crate::hand_in::{accept_op, log_report};
 use crate::outcome::{AGAIN_AFTER, End, Waiting};
-use crate::queue::failed;
+
 use crate::shared::Shared;
 use crate::signing;
 use crate::suppression::{self, About};
@@ -108,7 +109,7 @@ impl Reports {
     }
 
     fn try_again(self, again: BTreeMap<QueueId, Vec<End>>) {
-        let runtime = self.shared.runtime.clone();
+        let runtime = self.shared.node.runtime.clone();
         runtime.spawn(async move {
             tokio::time::sleep(AGAIN_AFTER).await;
             let made = tokio::task::spawn_blocking(move || self.make(again, BTreeMap::new(), None));
@@ -121,11 +122,12 @@ impl Reports {
         if let Some((message, _)) = self.known.get(&id) {
             return Ok(Some(Arc::clone(message)));
         }
-        match self.shared.store.read(id) {
+        match self.shared.node.store.read(id) {
             Ok(found) => Ok(found.map(Arc::new)),
             Err(error) => {
                 let line = self
                     .shared
+                    .node
                     .journal
                     .line(net::now(), "error")
                     .field("what", "report");
@@ -143,6 +145,7 @@ impl Reports {
     fn remembered(&self, id: QueueId) -> Option<Message> {
         let rows = self
             .shared
+            .node
             .store
             .query(&Filter::id(id), Page::ALL, net::now())
             .ok()?;
@@ -220,7 +223,7 @@ impl Reports {
             .is_some_and(|m| m.envelope.reverse_path.is_none());
         if failed && reports.is_empty() && (null || message.is_none()) {
             let why = self.unreportable(message.as_deref(), ends);
-            let line = self.shared.journal.line(net::now(), "unreportable");
+            let line = self.shared.node.journal.line(net::now(), "unreportable");
             line.field("id", id).field("why", why).send();
         }
         self.enqueue(id, reports);
@@ -235,7 +238,7 @@ impl Reports {
         if message.envelope.terms.require_tls {
             return None;
         }
-        let settings = self.shared.settings();
+        let settings = self.shared.node.settings();
         let name = |local| Address::new(local, settings.config.hostname.clone()).ok();
         let has_alias = |address: &Address| settings.policy.alias(address).is_some();
         let alias = ["root", "postmaster"]
@@ -253,7 +256,7 @@ impl Reports {
         if message.envelope.reverse_path.is_some() {
             return None;
         }
-        let policy = &self.shared.settings().policy;
+        let policy = &self.shared.node.settings().policy;
         ends.iter()
             .filter(|end| end.verdict.outcome != Outcome::Delivered)
             .filter_map(|end| {
@@ -289,7 +292,7 @@ impl Reports {
         ends: &[End],
         mut ops: Vec<Op>,
     ) -> Result<(), Failure> {
-        if !self.shared.settings().config.suppression.enabled {
+        if !self.shared.node.settings().config.suppression.enabled {
             return self.commit(ops);
         }
         let turn = self.shared.suppression.take();
@@ -312,8 +315,8 @@ impl Reports {
     }
 
     fn commit(&self, ops: Vec<Op>) -> Result<(), Failure> {
-        self.shared.store.commit_wait(ops).map_err(|error| {
-            let why = failed(&self.shared, &error);
+        self.shared.node.store.commit_wait(ops).map_err(|error| {
+            let why = self.shared.node.failed(&error);
             match error.remedy() {
                 Remedy::TryAgain => Failure::Passing,
                 Remedy::GiveUp | Remedy::Closing | Remedy::Stop => Failure::Final(why),
@@ -360,10 +363,11 @@ impl Reports {
     ) -> Option<Message> {
         let now = net::now();
         let message = &*binary::to_return(message);
-        let mut report = reporter.report(kind, message, reported, self.shared.next_id(now), now)?;
-        let settings = self.shared.settings();
+        let mut report =
+            reporter.report(kind, message, reported, self.shared.node.next_id(now), now)?;
+        let settings = self.shared.node.settings();
         settings.policy.address_own(&mut report.envelope);
-        Some(signing::own(&self.shared, report))
+        Some(signing::own(&self.shared.node, report))
     }
 
     /// Makes the notice that recipients are late; the queue's owner commits it together with their
@@ -378,7 +382,7 @@ impl Reports {
         };
         let states: Vec<(RecipientKey, RecipientState)> = keys
             .iter()
-            .filter_map(|key| Some((*key, self.shared.store.state(*key).ok().flatten()?)))
+            .filter_map(|key| Some((*key, self.shared.node.store.state(*key).ok().flatten()?)))
             .collect();
         let verdicts: Vec<Verdict> = states
             .iter()
@@ -404,13 +408,15 @@ impl Reports {
             &reported,
         );
         self.shared
+            .node
             .tell(Event::Late(id, keys.to_vec(), report.map(Box::new)));
     }
 
     fn enqueue(&self, about: QueueId, reports: Vec<Message>) {
         for report in reports {
-            log_report(&self.shared, about, &report);
+            log_report(&self.shared.node, about, &report);
             self.shared
+                .node
                 .tell(Event::Accepted(Arc::new(report), Vec::new()));
         }
     }
@@ -418,7 +424,7 @@ impl Reports {
 
 /// Who reports, and whether failures are reported.
 pub(crate) fn reporter(shared: &Shared) -> (Reporter, bool) {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let config = &settings.config;
     let reporter = Reporter {
         hostname: config.hostname.to_string(),
@@ -426,28 +432,4 @@ pub(crate) fn reporter(shared: &Shared) -> (Reporter, bool) {
         original_max: ORIGINAL_MAX,
     };
     (reporter, config.outgoing.failure_messages)
-}
-
-/// The line that a report was made.
-pub(crate) fn log_report(shared: &Shared, about: QueueId, report: &Message) {
-    let to = report
-        .envelope
-        .recipients
-        .first()
-        .map(|r| format!("<{}>", r.address));
-    let line = shared
-        .journal
-        .line(net::now(), "report")
-        .field("id", report.id);
-    line.field("about", about).maybe("to", to).send();
-}
-
-/// The commit of a report.
-pub(crate) fn accept_op(report: &Message) -> Op {
-    let states = vec![report.initial_state(); report.envelope.recipients.len()];
-    Op::Accept {
-        message: report.clone(),
-        states,
-        token: None,
-    }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deliver::{Credentials, TlsMode};
+use deliver::TlsMode;
 use mail::{Destination, Domain, Timestamp, Verdict};
 use net::{Answer, DnsFinding, Security};
 use route::{DnsAnswer, Mode, MxRecord, NextHop, RouteSettings, Router, Step, Target};
 use schedule::Resolution;
-use smtp::extension::Extension;
 
 use crate::controls::Slow;
-use crate::shared::{Settings, Shared};
+use crate::hop::Hop;
+use crate::node::Settings;
+use crate::shared::Shared;
 use crate::sts::Found;
 use crate::tls_policy::DomainTls;
 use config::RuleKeys;
@@ -21,34 +22,6 @@ const HOLDS_MIN: Duration = Duration::from_secs(1);
 /// And at the most this long: what is decided without DNS, too.
 const HOLDS_MAX: Duration = Duration::from_secs(300);
 
-/// Where a site's mail goes, and how to talk there.
-#[derive(Debug)]
-pub(crate) struct Hop {
-    /// The domain that it was found for; others may share it.
-    pub(crate) domain: Domain,
-    pub(crate) next: NextHop,
-    pub(crate) tls: TlsMode,
-    pub(crate) credentials: Option<Credentials>,
-    /// The pool of source addresses that a rule for the domain names.
-    pub(crate) sources: Option<String>,
-    /// Extensions that are not used there.
-    pub(crate) ignore: Vec<Extension>,
-    /// What is done with its mail: it is sent, stored here, or only simulated.
-    pub(crate) destination: Destination,
-}
-
-impl Hop {
-    /// The extensions that are not used with a host; `no_chunking`: it has shown that it does not know BDAT.
-    pub(crate) fn ignored(&self, no_chunking: bool) -> Vec<Extension> {
-        let mut ignored = self.ignore.clone();
-        if no_chunking || ignored.contains(&Extension::Chunking) {
-            // BINARYMIME is nothing without it (RFC 3030 §3).
-            ignored.extend([Extension::Chunking, Extension::BinaryMime]);
-        }
-        ignored
-    }
-}
-
 /// Decides for one domain.
 pub(crate) async fn resolve(
     shared: &Shared,
@@ -57,7 +30,7 @@ pub(crate) async fn resolve(
     route: Option<&str>,
     now: Timestamp,
 ) -> (Resolution, Option<Arc<Hop>>) {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     if destination != Destination::Outgoing {
         let next = NextHop {
             hosts: Vec::new(),
@@ -84,7 +57,7 @@ pub(crate) async fn resolve(
     match decide(shared, &settings, domain, route, now).await {
         Ok((next, expires)) => {
             let hop = hop(&settings, domain, next);
-            let slow = shared.controls.slow(domain);
+            let slow = shared.node.controls.slow(domain);
             let (key, group) = site_key(&settings, domain, &hop, slow);
             let site = Resolution::Site {
                 key,
@@ -220,6 +193,7 @@ fn log_mx(shared: &Shared, domain: &Domain, name: &Domain, found: &DnsFinding<ne
     });
     let parent = (name != domain).then_some(name);
     let line = shared
+        .node
         .journal
         .line(net::now(), "mx")
         .field("domain", domain);
@@ -233,9 +207,10 @@ pub(crate) fn log_addresses(
     name: &str,
     found: &DnsFinding<std::net::IpAddr>,
 ) {
-    if shared.journal.is_detailed(&[domain.as_str()]) {
+    if shared.node.journal.is_detailed(&[domain.as_str()]) {
         let addresses = words(&found.answer, ToString::to_string);
         let line = shared
+            .node
             .journal
             .line(net::now(), "dns")
             .field("domain", domain);

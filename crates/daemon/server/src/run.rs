@@ -22,15 +22,18 @@ use crate::floods;
 use crate::forgetting;
 use crate::http;
 use crate::listening;
+use crate::node::Node;
+use crate::node::Settings;
 use crate::oauth;
 use crate::own_mail;
 use crate::queue::{Ended, Owner};
 use crate::quotas;
 use crate::reload;
 use crate::service::{self, Manager};
-use crate::shared::{Settings, Shared};
+use crate::shared::Shared;
 use crate::started::Started;
 use crate::suppression;
+use crate::targets;
 use crate::tls_reports;
 use crate::unwritten;
 use crate::user_sessions;
@@ -75,9 +78,10 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     config.intake.usage = quotas::restore(&config.data_dir, &journal);
     let settings = settings(config).await?;
     let (events, received) = mpsc::unbounded_channel();
-    let clock = Clock::new(&recovered);
-    let shared = Shared::new(settings, Arc::new(spool), journal, events, manager, clock);
-    let shared = Arc::new(shared);
+    let clock = Clock::new(&recovered.controls);
+    let queue = Arc::new(spool);
+    let node = Node::new(settings, queue, journal, events, clock, console::COPIES);
+    let shared = Arc::new(Shared::new(Arc::new(node), manager));
     warm_up::begin(&shared);
     let tasks = TaskTracker::new();
     let owner = restore(&shared, &recovered, &tasks).await?;
@@ -92,17 +96,17 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     tokio::spawn(look_at_dns(Arc::clone(&shared)));
     tokio::spawn(look_for_damage(Arc::clone(&shared)));
     tokio::spawn(oauth::keep(Arc::clone(&shared)));
-    tokio::spawn(unwritten::watch(Arc::clone(&shared)));
+    tokio::spawn(unwritten::watch(Arc::clone(&shared.node)));
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared)));
     tokio::spawn(floods::keep_telling(Arc::clone(&shared)));
     tokio::spawn(tell_of_certificates(Arc::clone(&shared)));
     tokio::spawn(user_sessions::keep(Arc::clone(&shared)));
-    tokio::spawn(quotas::keep(Arc::clone(&shared)));
+    tokio::spawn(quotas::keep(Arc::clone(&shared.node)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared)));
     tokio::spawn(tls_reports::send(Arc::clone(&shared)));
     tokio::spawn(obey(signals, Arc::clone(&shared), stop));
-    welcome::show(&shared.settings().config, &warnings);
+    welcome::show(&shared.node.settings().config, &warnings);
     shared.manager.ready();
     tokio::spawn(service::keep_telling(Arc::clone(&shared)));
     let ended = owner.run(received).await;
@@ -111,7 +115,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
 
 /// Opens the sockets of the data directory: for administrators, and for every user.
 fn open_doors(shared: &Arc<Shared>) -> Result<()> {
-    let data_dir = &shared.settings().config.data_dir;
+    let data_dir = &shared.node.settings().config.data_dir;
     let door = admin::open(data_dir).context("opening the admin socket")?;
     tokio::spawn(admin::serve(Arc::clone(shared), door));
     let door = own_mail::open(data_dir).context("opening the socket of mailq")?;
@@ -266,11 +270,9 @@ pub(crate) async fn settings(config: Config) -> Result<Settings> {
         })?;
     }
     let policy = Arc::new(policy);
-    let webhooks = webhooks::load(&config.events)?;
-    let certificates = doubts::certificates::read(&config);
+    let webhooks = targets::load(&config.events)?;
     Ok(Settings {
         config,
-        certificates,
         webhooks,
         policy,
         dns,
@@ -303,7 +305,7 @@ async fn restore(
     tasks: &TaskTracker,
 ) -> Result<Owner> {
     for (name, value) in &recovered.controls {
-        shared.controls.restore(name, value);
+        shared.node.controls.restore(name, value);
         shared.reactions.restore(name, value);
     }
     let handles = Arc::clone(shared);
@@ -319,19 +321,19 @@ async fn restore(
             owner.restore_pause(net::now(), &domain);
         }
     }
-    let behind = clock::behind(shared, recovered.highest);
+    let behind = clock::behind(&shared.node, recovered.highest);
     let (owner, result) = tokio::task::spawn_blocking(move || {
         let result = owner.restore(net::now(), behind.unwrap_or_default());
         (owner, result)
     })
     .await?;
     if let Some(by) = behind {
-        clock::tell_behind(shared, by);
+        clock::tell_behind(&shared.node, by);
     }
     result
         .map_err(|e| anyhow!(e))
         .context("loading waiting mail")?;
-    let line = shared.journal.line(net::now(), "restored");
+    let line = shared.node.journal.line(net::now(), "restored");
     line.field("recipients", owner.len()).send();
     Ok(owner)
 }
@@ -340,12 +342,13 @@ async fn restore(
 async fn look_for_damage(shared: Arc<Shared>) {
     loop {
         // A thread of the queue's may fail without anybody's commit failing.
-        if let Standing::Lost(why) = shared.store.health().standing {
-            return shared.tell(Event::Fatal(why.to_string()));
+        if let Standing::Lost(why) = shared.node.store.health().standing {
+            return shared.node.tell(Event::Fatal(why.to_string()));
         }
-        clock::watch(&shared);
-        for damaged in shared.store.take_damaged() {
+        clock::watch(&shared.node);
+        for damaged in shared.node.store.take_damaged() {
             let line = shared
+                .node
                 .journal
                 .line(net::now(), "error")
                 .field("what", "damage on disk");
@@ -360,12 +363,12 @@ async fn tell_of_certificates(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(CERTIFICATES_LOOKED_AT) => {}
-            () = shared.stopping.cancelled() => return,
+            () = shared.node.stopping.cancelled() => return,
         }
-        let settings = shared.settings();
+        let _settings = shared.node.settings();
         let now = net::now();
-        for doubt in settings.certificates.iter().filter_map(|c| c.ends(now)) {
-            let line = shared.journal.line(now, "warning");
+        for doubt in shared.certificates().iter().filter_map(|c| c.ends(now)) {
+            let line = shared.node.journal.line(now, "warning");
             line.field("what", doubt.what).send();
         }
     }
@@ -375,8 +378,8 @@ async fn tell_of_certificates(shared: Arc<Shared>) {
 async fn end_details(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        if shared.journal.has_detail() {
-            shared.journal.expire_detail(net::now());
+        if shared.node.journal.has_detail() {
+            shared.node.journal.expire_detail(net::now());
         }
     }
 }
@@ -384,10 +387,11 @@ async fn end_details(shared: Arc<Shared>) {
 /// Forgets what finished long ago, so that the history does not grow for ever.
 async fn forget_history(shared: Arc<Shared>) {
     loop {
-        if !shared.clock.is_believed() {
+        if !shared.node.clock.is_believed() {
             let what = "the system clock is far ahead of the times in the queue: nothing is deleted because of its \
                         age until the clock has run for a day without being changed";
             shared
+                .node
                 .journal
                 .line(net::now(), "warning")
                 .field("what", what)
@@ -395,8 +399,8 @@ async fn forget_history(shared: Arc<Shared>) {
             tokio::time::sleep(HISTORY_LOOKED_AT).await;
             continue;
         }
-        let before = net::now() - shared.settings().config.queue.history;
-        let done = forgetting::forget(&shared, before).await;
+        let before = net::now() - shared.node.settings().config.queue.history;
+        let done = forgetting::forget(&shared.node, before).await;
         let handles = Arc::clone(&shared);
         let over = tokio::task::spawn_blocking(move || {
             handles.sts.sweep(net::now());
@@ -404,13 +408,14 @@ async fn forget_history(shared: Arc<Shared>) {
         });
         let over = over.await;
         if let Ok(Err(why)) = over {
-            let line = shared.journal.line(net::now(), "error");
+            let line = shared.node.journal.line(net::now(), "error");
             line.field("what", "suppression list")
                 .field("why", why)
                 .send();
         }
         if let Err(error) = done {
             let line = shared
+                .node
                 .journal
                 .line(net::now(), "error")
                 .field("what", "history");
@@ -422,7 +427,7 @@ async fn forget_history(shared: Arc<Shared>) {
 
 /// Whether the DNS servers are of use, for the log. Mail never waits for this.
 async fn look_at_dns(shared: Arc<Shared>) {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let servers: Vec<String> = settings
         .dns
         .servers()
@@ -434,12 +439,13 @@ async fn look_at_dns(shared: Arc<Shared>) {
     }
     for why in settings.dns.trouble() {
         shared
+            .node
             .journal
             .line(net::now(), "dns")
             .field("what", why)
             .send();
     }
-    let line = shared.journal.line(net::now(), "dns");
+    let line = shared.node.journal.line(net::now(), "dns");
     if servers.is_empty() {
         let what =
             "no DNS server is configured or found: mail waits until there is one (dns.servers)";
@@ -486,24 +492,29 @@ async fn obey(signals: Signals, shared: Arc<Shared>, stop: CancellationToken) {
         }
     }
     shared
+        .node
         .journal
         .line(net::now(), "stopping")
         .field("why", "signal")
         .send();
     shared.manager.stopping();
-    shared.stopping.cancel();
-    shared.tell(Event::Stop);
+    shared.node.stopping.cancel();
+    shared.node.tell(Event::Stop);
 }
 
 async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Result<()> {
     if let Ended::Fatal(why) = ended {
-        let line = shared.journal.line(net::now(), "fatal").field("what", &why);
+        let line = shared
+            .node
+            .journal
+            .line(net::now(), "fatal")
+            .field("what", &why);
         line.field(
             "remedy",
             "check the disk, then start again: nothing accepted is lost",
         )
         .send();
-        shared.journal.close();
+        shared.node.journal.close();
         return Err(anyhow!("{why}"));
     }
     tasks.close();
@@ -512,22 +523,23 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
     let handles = Arc::clone(shared);
     let flushed = tokio::task::spawn_blocking(move || {
         // Every outcome that was reported is on disk, and in the log, before the end.
-        handles.store.drain();
+        handles.node.store.drain();
         warm_up::end(&handles);
         user_sessions::write_origins(&handles);
-        quotas::end(&handles);
-        handles.store.catch_up()
+        quotas::end(&handles.node);
+        handles.node.store.catch_up()
     })
     .await;
     if let Ok(Err(error)) = flushed {
         shared
+            .node
             .journal
             .line(net::now(), "error")
             .field("what", "index")
             .field("why", error)
             .send();
     }
-    shared.journal.line(net::now(), "stopped").send();
-    shared.journal.close();
+    shared.node.journal.line(net::now(), "stopped").send();
+    shared.node.journal.close();
     Ok(())
 }

@@ -11,8 +11,9 @@ use mail::{Message, QueueId, body_offset};
 use tokio::sync::SemaphorePermit;
 
 use crate::contents::Contents;
+use crate::node::Settings;
 use crate::opened::Open;
-use crate::shared::{Settings, Shared};
+use crate::shared::Shared;
 use crate::signing;
 
 /// A content with other senders. It is kept with the session, for the next recipients of the same message.
@@ -30,7 +31,7 @@ pub(crate) async fn rewritten<'a>(
     message: &Message,
     mut transaction: Transaction,
 ) -> (Transaction, Option<SemaphorePermit<'a>>) {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let rules = &settings.config.senders;
     if !open.configured || rules.is_empty() {
         return (transaction, None);
@@ -43,7 +44,7 @@ pub(crate) async fn rewritten<'a>(
         return (transaction, None);
     }
     let turn = match Contents::is_large(message.content.len()) {
-        true => shared.contents.converting.acquire().await.ok(),
+        true => shared.node.contents.converting.acquire().await.ok(),
         false => None,
     };
     let is_known = open.rewritten.as_ref().is_some_and(|r| r.id == message.id);
@@ -82,7 +83,7 @@ async fn made(
     };
     match outcome {
         Ok(Some(made)) => {
-            let line = shared.journal.line(net::now(), "sender-rewritten");
+            let line = shared.node.journal.line(net::now(), "sender-rewritten");
             let line = line.field("id", message.id).field("host", &open.host);
             let broken = made
                 .signed
@@ -102,7 +103,7 @@ async fn made(
 }
 
 fn log_kept(shared: &Shared, open: &Open, message: &Message, why: Obstacle) {
-    let line = shared.journal.line(net::now(), "sender-kept");
+    let line = shared.node.journal.line(net::now(), "sender-kept");
     let line = line.field("id", message.id).field("host", &open.host);
     line.field("why", why).send();
 }

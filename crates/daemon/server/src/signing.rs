@@ -12,17 +12,18 @@ use intake::Rights;
 use mail::{Address, BodyType, Message, Timestamp};
 use sign::{Keyring, Signer};
 
-use crate::shared::{Figures, Shared};
+use crate::figures::Figures;
+use crate::node::Node;
 use config::Config;
 
 /// The message with signatures in front, where its author's domain has keys and its submitter may
 /// write as all of its authors; before, lines that are too long are encoded in mail from its author.
-pub(crate) async fn accepted(shared: &Arc<Shared>, message: Message, rights: &Rights) -> Message {
+pub(crate) async fn accepted(node: &Arc<Node>, message: Message, rights: &Rights) -> Message {
     if *rights == Rights::None {
         return message;
     }
-    let message = with_short_lines(shared, message).await;
-    let settings = shared.settings();
+    let message = with_short_lines(node, message).await;
+    let settings = node.settings();
     let keyring = &settings.config.dkim;
     if keyring.is_empty() {
         return message;
@@ -31,13 +32,13 @@ pub(crate) async fn accepted(shared: &Arc<Shared>, message: Message, rights: &Ri
         Ok(signers) if signers.is_empty() => return message,
         Ok(signers) => signers,
         Err(why) => {
-            let line = shared.journal.line(net::now(), "unsigned");
+            let line = node.journal.line(net::now(), "unsigned");
             line.field("id", message.id).field("why", why).send();
             return message;
         }
     };
     // Threads that may block are many; those that reckon are no more than there are cores.
-    let Ok(_turn) = shared.signing.acquire().await else {
+    let Ok(_turn) = node.signing.acquire().await else {
         return message;
     };
     let content = message.content.clone();
@@ -46,29 +47,29 @@ pub(crate) async fn accepted(shared: &Arc<Shared>, message: Message, rights: &Ri
         Ok(signed) => signed.map_err(|e| e.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    put(shared, message, signed)
+    put(node, message, signed)
 }
 
 /// The message without lines of more than 998 octets (RFC 5322 §2.1.1), for which some hosts refuse it.
 /// A signature of others must not break by it; what cannot be encoded stays as it is.
-async fn with_short_lines(shared: &Arc<Shared>, message: Message) -> Message {
-    let is_wanted = shared.settings().config.outgoing.short_lines;
+async fn with_short_lines(node: &Arc<Node>, message: Message) -> Message {
+    let is_wanted = node.settings().config.outgoing.short_lines;
     // A binary body is made lines for hosts that need them.
     let is_binary = message.envelope.body_type == BodyType::BinaryMime;
     if !is_wanted || is_binary || !mail::has_long_line(&message.content) {
         return message;
     }
-    changed(shared, message, Conversion::Short).await
+    changed(node, message, Conversion::Short).await
 }
 
 /// The message with what is no text in base64, where nobody has said that it is binary: there is a NUL in it,
 /// which hosts refuse or cut a mail at. What cannot be encoded stays as it is, for hosts with BINARYMIME.
-pub(crate) async fn encoded(shared: &Arc<Shared>, message: Message) -> Message {
-    changed(shared, message, Conversion::Lines).await
+pub(crate) async fn encoded(node: &Arc<Node>, message: Message) -> Message {
+    changed(node, message, Conversion::Lines).await
 }
 
-async fn changed(shared: &Arc<Shared>, mut message: Message, conversion: Conversion) -> Message {
-    let Ok(_turn) = shared.signing.acquire().await else {
+async fn changed(node: &Arc<Node>, mut message: Message, conversion: Conversion) -> Message {
+    let Ok(_turn) = node.signing.acquire().await else {
         return message;
     };
     let content = message.content.clone();
@@ -77,7 +78,7 @@ async fn changed(shared: &Arc<Shared>, mut message: Message, conversion: Convers
         return message;
     };
     if converted.parts + converted.fields > 0 {
-        let line = shared.journal.line(net::now(), "converted");
+        let line = node.journal.line(net::now(), "converted");
         line.field("id", message.id)
             .field("what", &converted)
             .send();
@@ -89,8 +90,8 @@ async fn changed(shared: &Arc<Shared>, mut message: Message, conversion: Convers
 
 /// Signs mail of our own (reports), where the domain in its From has keys. Takes up to
 /// milliseconds: for threads that may block.
-pub(crate) fn own(shared: &Shared, message: Message) -> Message {
-    let settings = shared.settings();
+pub(crate) fn own(node: &Node, message: Message) -> Message {
+    let settings = node.settings();
     let keyring = &settings.config.dkim;
     if keyring.is_empty() {
         return message;
@@ -98,20 +99,20 @@ pub(crate) fn own(shared: &Shared, message: Message) -> Message {
     match signers(keyring, &message.content, &Rights::Any, net::now()) {
         Ok(signers) if !signers.is_empty() => {
             let signed = with_signatures(&message.content, &signers, net::now());
-            put(shared, message, signed.map_err(|e| e.to_string()))
+            put(node, message, signed.map_err(|e| e.to_string()))
         }
         Ok(_) | Err(_) => message,
     }
 }
 
-fn put(shared: &Shared, message: Message, signed: Result<Bytes, String>) -> Message {
+fn put(node: &Node, message: Message, signed: Result<Bytes, String>) -> Message {
     match signed {
         Ok(content) => {
-            Figures::count(&shared.figures.signed);
+            Figures::count(&node.figures.signed);
             Message { content, ..message }
         }
         Err(why) => {
-            let line = shared.journal.line(net::now(), "error");
+            let line = node.journal.line(net::now(), "error");
             line.field("what", "DKIM: the message is sent unsigned")
                 .field("id", message.id)
                 .field("why", why)

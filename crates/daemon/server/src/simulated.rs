@@ -91,12 +91,12 @@ pub(crate) async fn run(shared: &Arc<Shared>, job: Job) -> Finished {
     // A test is a test: its content takes memory as another's would.
     let (message, lent) = match job.message {
         Some(message) => (Some(message), Ok(None)),
-        None => match contents::fetch(shared, job.batch.id).await {
+        None => match contents::fetch(&shared.node, job.batch.id).await {
             Ok(lent) => (Some(Arc::clone(&lent.message)), Ok(Some(lent))),
             Err(why) => (None, Err(why)),
         },
     };
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let attempted = job.batch.recipients.iter().map(|(number, attempts, _)| {
         let recipient = message
             .as_ref()

@@ -15,8 +15,8 @@ use net::Path;
 use tokio::net::TcpStream;
 
 pub(crate) use self::shown::{connect_for, counts, explained, faults, views};
+use crate::hop::Hop;
 use crate::opened::Open;
-use crate::resolve::Hop;
 use crate::shared::Shared;
 use config::Config;
 use config::sources::{Pool, Source};
@@ -509,7 +509,7 @@ fn way(source: &Source, to: IpAddr) -> Path {
 fn out_of_service(shared: &Shared, source: &Source, why: &str) {
     let now = net::now();
     if let Some(wait) = shared.sources.failed(source, why, now) {
-        let line = shared.journal.line(now, "source");
+        let line = shared.node.journal.line(now, "source");
         line.field("name", &source.name)
             .field("address", source.address)
             .field("what", "out of service")
@@ -521,7 +521,7 @@ fn out_of_service(shared: &Shared, source: &Source, why: &str) {
 
 fn in_service(shared: &Shared, source: &Source) {
     if shared.sources.worked(source) {
-        let line = shared.journal.line(net::now(), "source");
+        let line = shared.node.journal.line(net::now(), "source");
         line.field("name", &source.name)
             .field("address", source.address)
             .field("what", "back in service")

@@ -14,7 +14,8 @@ use net::{Answer, HttpRequest, http};
 use notify::{TlsFailed, TlsPolicyKind, TlsResult, TlsSession};
 use route::{STS_POLICY_MAX, StsMode, StsPolicy, sts_id};
 
-use crate::shared::{Settings, Shared};
+use crate::node::Settings;
+use crate::shared::Shared;
 
 /// How long the policy's host may take (RFC 8461 §3.3 advises a minute).
 const FETCH_WAIT: Duration = Duration::from_secs(30);
@@ -322,7 +323,7 @@ pub(crate) async fn web_addresses(settings: &Settings, host: &str) -> Result<Vec
 }
 
 fn log(shared: &Shared, domain: &Domain, what: &str) {
-    let line = shared.journal.line(net::now(), "mta-sts");
+    let line = shared.node.journal.line(net::now(), "mta-sts");
     line.field("domain", domain).field("what", what).send();
 }
 

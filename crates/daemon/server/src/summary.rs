@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ops::{Answer, Summarise};
 
-use crate::admin::blocking;
+use crate::node::blocking;
 use crate::shared::Shared;
 
 /// Counts what waits in one pass over the index, with so many entries of each list.
@@ -12,15 +12,15 @@ use crate::shared::Shared;
 /// # Errors
 /// When the index cannot be read.
 pub(crate) async fn summary(shared: &Arc<Shared>, limit: u64) -> Result<Answer, String> {
-    let view = blocking(shared, move |shared| {
+    let view = blocking(&shared.node, move |node| {
         let now = net::now();
-        let settings = shared.settings();
+        let settings = node.settings();
         let book = &settings.config.replies.book;
         let kind = |reply: &str, host: Option<&str>| {
             book.classify_written(reply, host).kind.word().to_owned()
         };
         let mut count = Summarise::new(now, kind);
-        let read = shared.store.each_waiting(now, &mut |row| count.add(row));
+        let read = node.store.each_waiting(now, &mut |row| count.add(row));
         read.map_err(|e| e.to_string())?;
         Ok(count.end(usize::try_from(limit).unwrap_or(usize::MAX)))
     });

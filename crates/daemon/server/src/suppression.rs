@@ -13,8 +13,9 @@ use ops::{Answer, NewSuppression, SuppressionSelection, SuppressionView};
 use serde::{Deserialize, Serialize};
 use store::{Note, Op, StoreError};
 
-use crate::admin::blocking;
-use crate::shared::{Figures, Shared};
+use crate::figures::Figures;
+use crate::node::{Node, blocking};
+use crate::shared::Shared;
 use config::paths::ScopeKind;
 
 /// What the names of the list's entries in the history begin with.
@@ -133,11 +134,11 @@ pub(crate) fn told(name: &str, value: &str) -> Option<(Suppression, Timestamp)> 
 /// # Errors
 /// When the history cannot be read.
 pub(crate) fn restore(shared: &Shared) -> Result<(), StoreError> {
-    let list = Arc::clone(&shared.settings().policy.suppressed);
-    shared.store.entries(PREFIX, &mut |name, value| {
+    let list = Arc::clone(&shared.node.settings().policy.suppressed);
+    shared.node.store.entries(PREFIX, &mut |name, value| {
         let put = read(&name, &value).is_some_and(|entry| list.put(entry));
         if !put {
-            let line = shared.journal.line(net::now(), "error");
+            let line = shared.node.journal.line(net::now(), "error");
             line.field("what", "an entry of the suppression list is not in force")
                 .field("why", format_args!("{name} {value}"))
                 .send();
@@ -147,7 +148,7 @@ pub(crate) fn restore(shared: &Shared) -> Result<(), StoreError> {
 
 /// The entry that an event about a recipient makes, or makes anew; `None` where no rule wants one.
 fn by_rule(shared: &Shared, about: About<'_>, cause: Cause, reason: &str) -> Option<Suppression> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let rules = &settings.config.suppression;
     let scope = match rules.scope {
         ScopeKind::All => Scope::All,
@@ -185,7 +186,7 @@ fn by_rule(shared: &Shared, about: About<'_>, cause: Cause, reason: &str) -> Opt
 
 /// The entry that the end of a recipient makes.
 pub(crate) fn of_end(shared: &Shared, about: About<'_>, verdict: &Verdict) -> Option<Suppression> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let rules = &settings.config.suppression;
     let speaks = matches!(verdict.class, Class::Recipient | Class::Dns)
         && verdict.outcome == Outcome::Failed
@@ -211,7 +212,7 @@ pub(crate) fn of_bounce(
     code: Option<mail::EnhancedCode>,
     reason: &str,
 ) -> Option<Suppression> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let rules = &settings.config.suppression;
     (rules.enabled && code.is_some_and(|code| rules.codes.contains(&code)))
         .then(|| by_rule(shared, about, Cause::Failure, reason))
@@ -220,7 +221,7 @@ pub(crate) fn of_bounce(
 
 /// The entry that a complaint makes.
 pub(crate) fn of_complaint(shared: &Shared, about: About<'_>, kind: &str) -> Option<Suppression> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let rules = &settings.config.suppression;
     (rules.enabled && rules.complaints)
         .then(|| by_rule(shared, about, Cause::Complaint, kind))
@@ -229,8 +230,8 @@ pub(crate) fn of_complaint(shared: &Shared, about: About<'_>, kind: &str) -> Opt
 
 /// Puts an entry that is durable in force, and logs it.
 pub(crate) fn put(shared: &Shared, entry: Suppression) {
-    if !shared.settings().policy.suppressed.put(entry.clone()) {
-        let line = shared.journal.line(net::now(), "error");
+    if !shared.node.settings().policy.suppressed.put(entry.clone()) {
+        let line = shared.node.journal.line(net::now(), "error");
         line.field(
             "what",
             "the suppression list is full: an entry is not in force",
@@ -242,8 +243,8 @@ pub(crate) fn put(shared: &Shared, entry: Suppression) {
     if !entry.in_force {
         return;
     }
-    Figures::count(&shared.figures.suppressed);
-    let line = shared.journal.line(net::now(), "suppressed");
+    Figures::count(&shared.node.figures.suppressed);
+    let line = shared.node.journal.line(net::now(), "suppressed");
     line.field("recipient", format_args!("<{}>", entry.recipient))
         .field("scope", &entry.scope)
         .field("cause", entry.cause.word())
@@ -259,11 +260,11 @@ pub(crate) fn put(shared: &Shared, entry: Suppression) {
 /// # Errors
 /// When it cannot be made durable; they are over in any case.
 pub(crate) fn expire(shared: &Shared) -> Result<(), String> {
-    let list = Arc::clone(&shared.settings().policy.suppressed);
+    let list = Arc::clone(&shared.node.settings().policy.suppressed);
     let _turn = shared.suppression.take();
     for part in list.over(net::now()).chunks(AT_ONCE) {
         let ops = part.iter().map(|(address, scope)| forget(address, scope));
-        let kept = shared.store.commit_wait(ops.collect());
+        let kept = shared.node.store.commit_wait(ops.collect());
         kept.map_err(|e| e.to_string())?;
         for (address, scope) in part {
             list.remove(address, scope);
@@ -297,7 +298,7 @@ pub(crate) fn list(
         },
     };
     let size = |n| usize::try_from(n).unwrap_or(usize::MAX);
-    let list = Arc::clone(&shared.settings().policy.suppressed);
+    let list = Arc::clone(&shared.node.settings().policy.suppressed);
     let (found, matching) = list.list(&filter, size(offset), size(limit));
     Ok(Answer::Suppressions {
         entries: found.into_iter().map(view).collect(),
@@ -376,7 +377,8 @@ pub(crate) async fn add(
     who: &str,
 ) -> Result<Answer, String> {
     let who = who.to_owned();
-    blocking(shared, move |shared| added(shared, &new, &who)).await
+    let handles = Arc::clone(shared);
+    blocking(&shared.node, move |_| added(&handles, &new, &who)).await
 }
 
 fn added(shared: &Shared, new: &[NewSuppression], who: &str) -> Result<Answer, String> {
@@ -386,7 +388,7 @@ fn added(shared: &Shared, new: &[NewSuppression], who: &str) -> Result<Answer, S
     let now = whole_seconds(net::now());
     let entries = new.iter().map(|entry| ordered(entry, now));
     let entries = entries.collect::<Result<Vec<_>, _>>()?;
-    let list = Arc::clone(&shared.settings().policy.suppressed);
+    let list = Arc::clone(&shared.node.settings().policy.suppressed);
     let turn = shared.suppression.take();
     let asked = entries.len();
     let is_new = |(entry, new): &(Suppression, &NewSuppression)| !is_there(&list, entry, new);
@@ -397,14 +399,17 @@ fn added(shared: &Shared, new: &[NewSuppression], who: &str) -> Result<Answer, S
             "{asked} on the suppression list: unchanged."
         )));
     }
-    let kept = shared.store.commit_wait(entries.iter().map(keep).collect());
+    let kept = shared
+        .node
+        .store
+        .commit_wait(entries.iter().map(keep).collect());
     kept.map_err(|e| e.to_string())?;
     let mut refused = 0;
     for entry in &entries {
         refused += u64::from(!list.put(entry.clone()));
     }
     drop(turn);
-    let line = shared.journal.line(now, "action").field("who", who);
+    let line = shared.node.journal.line(now, "action").field("who", who);
     let line = line.field("verb", "suppress");
     let first = entries.first();
     line.maybe("recipient", first.map(|e| &e.recipient))
@@ -450,8 +455,9 @@ pub(crate) async fn remove(
     who: &str,
 ) -> Result<Answer, String> {
     let who = who.to_owned();
-    let work = move |shared: &Shared| removed(shared, &recipient, scope.as_deref(), &who);
-    blocking(shared, work).await
+    let handles = Arc::clone(shared);
+    let work = move |_: &Node| removed(&handles, &recipient, scope.as_deref(), &who);
+    blocking(&shared.node, work).await
 }
 
 fn removed(
@@ -469,7 +475,7 @@ fn removed(
         },
         ..SuppressionFilter::default()
     };
-    let list = Arc::clone(&shared.settings().policy.suppressed);
+    let list = Arc::clone(&shared.node.settings().policy.suppressed);
     let turn = shared.suppression.take();
     let (found, _) = list.list(&filter, 0, usize::MAX);
     if found.is_empty() {
@@ -478,13 +484,17 @@ fn removed(
         )));
     }
     let ops = found.iter().map(|e| forget(&e.recipient, &e.scope));
-    let kept = shared.store.commit_wait(ops.collect());
+    let kept = shared.node.store.commit_wait(ops.collect());
     kept.map_err(|e| e.to_string())?;
     for entry in &found {
         list.remove(&entry.recipient, &entry.scope);
     }
     drop(turn);
-    let line = shared.journal.line(net::now(), "action").field("who", who);
+    let line = shared
+        .node
+        .journal
+        .line(net::now(), "action")
+        .field("who", who);
     line.field("verb", "unsuppress")
         .field("recipient", recipient)
         .maybe("scope", of_scope)

@@ -14,8 +14,9 @@ use mail::{Domain, EnhancedCode, Message, Reply, Timestamp, Tlsa};
 use net::{Answer, DnsFinding, Hello, Security, Trust};
 use route::{Dane, Host, NextHop, StsMode};
 
+use crate::node::Settings;
 use crate::resolve;
-use crate::shared::{Settings, Shared};
+use crate::shared::Shared;
 use crate::sts::Sts;
 
 /// Domains that are remembered; those of a look-up long ago are forgotten first.

@@ -22,7 +22,8 @@ use notify::{ReportTo, TlsReporter, TlsSession, report_to, tls_report};
 use serde::{Deserialize, Serialize};
 
 use crate::hand_in::hand_in;
-use crate::shared::{Settings, Shared};
+use crate::node::Settings;
+use crate::shared::Shared;
 use crate::sts::web_addresses;
 
 /// Counts are written after this time.
@@ -157,7 +158,7 @@ pub(crate) fn day(at: Timestamp) -> String {
 pub(crate) async fn keep(shared: Arc<Shared>) {
     loop {
         let stopping = tokio::select! {
-            () = shared.stopping.cancelled() => true,
+            () = shared.node.stopping.cancelled() => true,
             () = shared.tls_reports.full.notified() => false,
             () = tokio::time::sleep(WRITTEN_EVERY) => false,
         };
@@ -178,7 +179,7 @@ pub(crate) async fn send(shared: Arc<Shared>) {
     // Domains that are done with, so that the next look at a day asks only for the others.
     let mut done: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     loop {
-        let settings = shared.settings();
+        let settings = shared.node.settings();
         let now = net::now();
         let days = shared.tls_reports.over(now);
         done.retain(|day, _| days.contains(day));
@@ -203,7 +204,7 @@ pub(crate) async fn send(shared: Arc<Shared>) {
             }
         }
         tokio::select! {
-            () = shared.stopping.cancelled() => return,
+            () = shared.node.stopping.cancelled() => return,
             () = tokio::time::sleep(LOOKED_AT) => {}
         }
     }
@@ -256,7 +257,7 @@ async fn report_day(
             if sent.contains(&report.what) {
                 continue;
             }
-            let line = shared.journal.line(net::now(), "tls-report");
+            let line = shared.node.journal.line(net::now(), "tls-report");
             let line = line.field("domain", &domain).field("day", day);
             match report.send(shared, settings, begin, &counts).await {
                 Ok(done) => {
@@ -364,7 +365,7 @@ impl Report {
                     rights: Rights::Any,
                 };
                 let token = format!("tls-report {} {}", self.id, self.what);
-                let taken = hand_in(shared, submission, Some(token)).await;
+                let taken = hand_in(&shared.node, submission, Some(token)).await;
                 let taken = taken.map_err(|refusal| refusal.reply.to_string())?;
                 match taken.recipients.into_iter().next() {
                     Some(Err(refusal)) => Err(refusal.reply.to_string()),
@@ -446,7 +447,7 @@ async fn post(settings: &Settings, url: &str, content: Vec<u8>) -> Result<(), St
 }
 
 fn trouble(shared: &Shared, what: &str, why: &str) {
-    let line = shared.journal.line(net::now(), "error");
+    let line = shared.node.journal.line(net::now(), "error");
     line.field("what", format!("TLS reports: {what}"))
         .field("why", why)
         .send();

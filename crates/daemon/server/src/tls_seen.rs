@@ -68,7 +68,7 @@ impl Seen<'_> {
         if let (Stage::Policy, true, Some(domain)) =
             (failure.stage, by_domain, &self.context.domain)
         {
-            let until = net::now() + failed_for(&self.shared.settings());
+            let until = net::now() + failed_for(&self.shared.node.settings());
             let tls = &self.shared.tls;
             tls.failed(&domain.domain, &open.name, &failure.reply, until);
         }
@@ -115,7 +115,7 @@ impl Seen<'_> {
         (kind, policy, mx): (TlsPolicyKind, Vec<String>, Vec<String>),
         failed: Option<(TlsResult, String)>,
     ) {
-        if !self.shared.settings().config.tls_reports.enabled {
+        if !self.shared.node.settings().config.tls_reports.enabled {
             return;
         }
         let failed = failed.map(|(result, why)| TlsFailed {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use mail::{Message, Outcome, QueueId, RecipientKey, Timestamp, Verdict};
 use store::{HistoryFilter, HistoryRow};
 
+use crate::figures::Figures;
 use crate::known;
 use crate::outcome::Spoken;
-use crate::shared::{Figures, Shared};
+use crate::shared::Shared;
 
 /// Messages by id, with what was said about them.
 pub(crate) type Known = HashMap<QueueId, (Arc<Message>, Arc<Spoken>)>;
@@ -46,7 +47,7 @@ pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
             let mut ended = Ended::default();
             for line in unknown {
                 if read.as_ref().is_none_or(|m| m.id != line.key.id) {
-                    read = handles.store.read(line.key.id).ok().flatten();
+                    read = handles.node.store.read(line.key.id).ok().flatten();
                 }
                 let ended = match read {
                     Some(_) => None,
@@ -57,6 +58,7 @@ pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
         });
     if let Err(error) = spawned {
         let line = shared
+            .node
             .journal
             .line(net::now(), "error")
             .field("what", "log");
@@ -77,7 +79,7 @@ impl Ended {
     fn of(&mut self, shared: &Shared, key: RecipientKey) -> Option<HistoryRow> {
         if !self.is_flushed {
             // A history that cannot be written is told elsewhere.
-            drop(shared.store.catch_up());
+            drop(shared.node.store.catch_up());
             self.is_flushed = true;
         }
         if self.rows.first().is_none_or(|row| row.key.id != key.id) {
@@ -85,7 +87,7 @@ impl Ended {
                 id: Some(key.id),
                 ..HistoryFilter::default()
             };
-            let rows = shared.store.history(&of_message, 0, u64::MAX >> 1);
+            let rows = shared.node.store.history(&of_message, 0, u64::MAX >> 1);
             self.rows = rows.unwrap_or_default();
             self.rows.sort_unstable_by_key(|row| row.key);
         }
@@ -103,7 +105,7 @@ pub(crate) fn write(
     spoken: Option<&Spoken>,
 ) {
     let v = &told.verdict;
-    let figures = &shared.figures;
+    let figures = &shared.node.figures;
     Figures::count(match v.outcome {
         Outcome::Delivered => &figures.delivered,
         Outcome::Deferred => &figures.deferred,
@@ -132,7 +134,7 @@ pub(crate) fn write(
     let unknown = v
         .unknown_outcome
         .then_some("the host may have received the message");
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     // An order of an administrator, or a rule of ours, is no answer that is about something.
     let is_ours = v.class == mail::Class::Policy && v.host.is_none();
     let refused = v.outcome != Outcome::Delivered && !is_ours;
@@ -150,6 +152,7 @@ pub(crate) fn write(
     });
     let class = (v.outcome != Outcome::Delivered).then(|| v.class.word());
     let line = shared
+        .node
         .journal
         .line(v.at, v.outcome.word())
         .field("id", told.key.id);

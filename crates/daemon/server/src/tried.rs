@@ -17,9 +17,10 @@ use route::Host;
 use schedule::{Attempted, OurWait};
 use smtp::extension::{Extension, Extensions};
 
+use crate::hop::Hop;
+use crate::node::Settings;
 use crate::reach::{a_loop, is_own};
-use crate::resolve::Hop;
-use crate::shared::{Settings, Shared};
+use crate::shared::Shared;
 use crate::sources::{Later, Leaving, Reached, Unreached};
 use crate::tls_policy::{By, Context, RuledOut, Wanted, wanted};
 

@@ -5,25 +5,25 @@ use std::time::Duration;
 
 use store::Behind;
 
-use crate::shared::Shared;
+use crate::node::Node;
 
 /// How often it is looked at.
 const LOOKED_AT: Duration = Duration::from_secs(2);
 
 /// Logs when it begins, when mail begins to be refused for it, and when it ends.
-pub(crate) async fn watch(shared: Arc<Shared>) {
+pub(crate) async fn watch(node: Arc<Node>) {
     let mut before = None;
     loop {
-        let now = shared.store.health().behind;
-        log(&shared, before.as_ref(), now.as_ref());
+        let now = node.store.health().behind;
+        log(&node, before.as_ref(), now.as_ref());
         before = now;
         tokio::time::sleep(LOOKED_AT).await;
     }
 }
 
-fn log(shared: &Shared, before: Option<&Behind>, now: Option<&Behind>) {
+fn log(node: &Node, before: Option<&Behind>, now: Option<&Behind>) {
     let refused = before.is_some_and(|b| b.refuses_mail);
-    let journal = &shared.journal;
+    let journal = &node.journal;
     match (before, now) {
         (None, Some(now)) => {
             let what = "the queue's history or index cannot be written; deliveries continue, and mail is accepted \

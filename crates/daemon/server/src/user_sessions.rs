@@ -12,9 +12,9 @@ const WRITTEN: Duration = Duration::from_secs(60);
 
 /// Writes down from where users have logged in, where that has changed.
 pub(crate) fn write_origins(shared: &Shared) {
-    let data_dir = &shared.settings().config.data_dir;
+    let data_dir = &shared.node.settings().config.data_dir;
     if let Err(error) = accounts::write_origins(&shared.guard, data_dir) {
-        let line = shared.journal.line(net::now(), "error");
+        let line = shared.node.journal.line(net::now(), "error");
         line.field("what", error.path.display())
             .field("why", error.source)
             .send();
@@ -33,13 +33,13 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
             if writes {
                 write_origins(&handles);
             }
-            handles.settings().logins.version()
+            handles.node.settings().logins.version()
         });
         if let Ok(now) = looked.await
             && now != version
         {
             version = now;
-            shared.users_changed.send_replace(());
+            shared.node.users_changed.send_replace(());
         }
         tokio::time::sleep(LOOKED_AT).await;
     }

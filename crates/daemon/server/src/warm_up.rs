@@ -389,7 +389,7 @@ pub(crate) fn end(shared: &Shared) {
 
 /// The counts of warm-ups could not be read or written.
 fn trouble(shared: &Shared, error: &std::io::Error) {
-    let line = shared.journal.line(net::now(), "error");
+    let line = shared.node.journal.line(net::now(), "error");
     let line = line.field("what", "the counts of warm-ups");
     line.field("why", error).send();
 }
@@ -398,7 +398,7 @@ fn later(shared: &Shared, source: &Source, day: WarmDay, site: &Arc<str>) -> Lat
     let now = net::now();
     let until = end_of_day(now);
     if day.number > 0 && shared.warm_ups.is_news(source, site) {
-        let line = shared.journal.line(now, "source");
+        let line = shared.node.journal.line(now, "source");
         line.field("name", &source.name)
             .field("address", source.address)
             .field(

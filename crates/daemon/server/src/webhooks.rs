@@ -29,10 +29,9 @@ use store::{EventKinds, EventWish, Note, Op};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::shared::{Settings, Shared};
+use crate::node::Settings;
+use crate::shared::Shared;
 use crate::suppression;
-use config::EventSettings;
-use config::webhooks::{Secret, WebhookSettings};
 
 pub(crate) use post::addresses;
 pub(crate) use verbs::{act, events, list};
@@ -45,37 +44,6 @@ const REPLAY_PREFIX: &str = "webhook-replay/";
 const TIDIED_EVERY: Duration = Duration::from_secs(2);
 /// Events that are forgotten in one transaction, and read at once.
 const AT_ONCE: u64 = 5000;
-
-/// A webhook as it is configured, with the keys that sign.
-pub(crate) struct Target {
-    pub(crate) settings: WebhookSettings,
-    keys: Vec<aws_lc_rs::hmac::Key>,
-}
-
-impl std::fmt::Debug for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.settings.fmt(f)
-    }
-}
-
-/// Loads the secrets. Blocks on the disk.
-///
-/// # Errors
-/// When one cannot be used.
-pub(crate) fn load(settings: &EventSettings) -> Result<Vec<Arc<Target>>> {
-    let load = |hook: &WebhookSettings| {
-        let secrets = hook.secrets().map_err(|why| anyhow::anyhow!(why));
-        let secrets = secrets.with_context(|| format!("webhook.secret_file of {}", hook.name))?;
-        let key = |secret: &Secret| {
-            aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.octets())
-        };
-        Ok(Arc::new(Target {
-            settings: hook.clone(),
-            keys: secrets.iter().map(key).collect(),
-        }))
-    };
-    settings.webhooks.iter().map(load).collect()
-}
 
 /// The webhooks of the running server.
 pub(crate) struct Webhooks {
@@ -213,7 +181,7 @@ impl Hook {
             }),
             wake: Notify::new(),
             replay_wake: Notify::new(),
-            ended: shared.stopping.child_token(),
+            ended: shared.node.stopping.child_token(),
         }
     }
 
@@ -250,7 +218,7 @@ impl Hook {
     }
 
     fn line<'a>(&self, shared: &'a Shared, event: &str) -> journal::Line<'a> {
-        let line = shared.journal.line(net::now(), event);
+        let line = shared.node.journal.line(net::now(), event);
         line.field("name", &self.name)
     }
 }
@@ -259,7 +227,7 @@ impl Hook {
 async fn keep(shared: &Shared, name: String, value: Option<String>) -> Result<(), String> {
     let (tell, told) = oneshot::channel();
     let note = Note::Entry { name, value };
-    shared.store.commit(
+    shared.node.store.commit(
         vec![Op::Note(note)],
         // Whoever asked may be gone.
         Box::new(move |result| drop(tell.send(result))),
@@ -299,7 +267,7 @@ fn wish(settings: &Settings) -> EventWish {
 /// When the history cannot be used.
 pub(crate) async fn begin(shared: &Arc<Shared>) -> Result<()> {
     let handles = Arc::downgrade(shared);
-    shared.store.on_events(Arc::new(move || {
+    shared.node.store.on_events(Arc::new(move || {
         if let Some(shared) = handles.upgrade() {
             shared.webhooks.news.send_replace(());
         }
@@ -311,7 +279,7 @@ pub(crate) async fn begin(shared: &Arc<Shared>) -> Result<()> {
 
 async fn run(shared: Arc<Shared>) {
     loop {
-        let settings = shared.settings();
+        let settings = shared.node.settings();
         let needed = !wish(&settings).is_none();
         let tidied = async {
             match needed {
@@ -320,12 +288,12 @@ async fn run(shared: Arc<Shared>) {
             }
         };
         let done = tokio::select! {
-            () = shared.stopping.cancelled() => return,
+            () = shared.node.stopping.cancelled() => return,
             () = shared.webhooks.changed.notified() => apply(&shared).await,
             () = tidied => tidy(&shared).await.map_err(|why| anyhow::anyhow!(why)),
         };
         if let Err(error) = done {
-            let line = shared.journal.line(net::now(), "error");
+            let line = shared.node.journal.line(net::now(), "error");
             line.field("what", "webhooks").field("why", error).send();
         }
     }
@@ -337,7 +305,7 @@ type Known = (BTreeMap<String, Kept>, BTreeMap<String, replay::Kept>, u64);
 fn known(shared: &Shared) -> Result<Known> {
     let hooks = entries(shared, PREFIX)?;
     let replays = entries(shared, REPLAY_PREFIX)?;
-    Ok((hooks, replays, shared.store.event_bounds()?.last))
+    Ok((hooks, replays, shared.node.store.event_bounds()?.last))
 }
 
 fn entries<T: serde::de::DeserializeOwned>(
@@ -346,25 +314,28 @@ fn entries<T: serde::de::DeserializeOwned>(
 ) -> Result<BTreeMap<String, T>> {
     let mut found = BTreeMap::new();
     let mut damaged = None;
-    shared.store.entries(prefix, &mut |name, value| match (
-        name.strip_prefix(prefix),
-        serde_json::from_str(&value),
-    ) {
-        (Some(name), Ok(kept)) => drop(found.insert(name.to_owned(), kept)),
-        (_, Err(error)) => damaged = Some(anyhow::anyhow!("{name}: {error}: {value}")),
-        (None, Ok(_)) => {}
-    })?;
+    shared
+        .node
+        .store
+        .entries(prefix, &mut |name, value| match (
+            name.strip_prefix(prefix),
+            serde_json::from_str(&value),
+        ) {
+            (Some(name), Ok(kept)) => drop(found.insert(name.to_owned(), kept)),
+            (_, Err(error)) => damaged = Some(anyhow::anyhow!("{name}: {error}: {value}")),
+            (None, Ok(_)) => {}
+        })?;
     // Beginning anew would skip what was not told.
     damaged.map_or(Ok(found), Err)
 }
 
 async fn apply(shared: &Arc<Shared>) -> Result<()> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let handles = Arc::clone(shared);
     let wish = wish(&settings);
     let none = wish.is_none();
     let known = tokio::task::spawn_blocking(move || {
-        handles.store.keep_events(&wish)?;
+        handles.node.store.keep_events(&wish)?;
         known(&handles)
     });
     let (mut kept, mut replays, last) = known.await?.context("reading the state of webhooks")?;
@@ -402,7 +373,7 @@ async fn apply(shared: &Arc<Shared>) -> Result<()> {
         if let Some(hook) = lock(&shared.webhooks.hooks).remove(&name) {
             hook.ended.cancel();
         }
-        let line = shared.journal.line(net::now(), "webhook-gone");
+        let line = shared.node.journal.line(net::now(), "webhook-gone");
         line.field("name", &name)
             .field("unsent", last.saturating_sub(kept.cursor))
             .send();
@@ -422,7 +393,7 @@ async fn forget(shared: &Arc<Shared>, upto: u64, before: Timestamp) -> Result<()
     loop {
         let handles = Arc::clone(shared);
         let forgotten = tokio::task::spawn_blocking(move || {
-            let forgotten = handles.store.forget_events(upto, before, AT_ONCE);
+            let forgotten = handles.node.store.forget_events(upto, before, AT_ONCE);
             forgotten.map_err(|e| e.to_string())
         });
         if forgotten.await.map_err(|e| e.to_string())?? < AT_ONCE {
@@ -433,10 +404,10 @@ async fn forget(shared: &Arc<Shared>, upto: u64, before: Timestamp) -> Result<()
 
 /// Puts aside what is too much, and forgets what everybody has.
 async fn tidy(shared: &Arc<Shared>) -> Result<(), String> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let config = &settings.config.events;
     let handles = Arc::clone(shared);
-    let bounds = tokio::task::spawn_blocking(move || handles.store.event_bounds()).await;
+    let bounds = tokio::task::spawn_blocking(move || handles.node.store.event_bounds()).await;
     let bounds = bounds.map_err(|e| e.to_string())?;
     let bounds = bounds.map_err(|e| e.to_string())?;
     let least = bounds.last.saturating_sub(config.waiting);
@@ -463,7 +434,7 @@ async fn tidy(shared: &Arc<Shared>) -> Result<(), String> {
     forget(shared, least.min(everybody), Timestamp::MAX).await?;
     match config.keep {
         // What seems old may be new.
-        Some(_) if !shared.clock.is_believed() => Ok(()),
+        Some(_) if !shared.node.clock.is_believed() => Ok(()),
         Some(keep) => forget(shared, everybody, net::now() - keep).await,
         None => forget(shared, everybody, Timestamp::MAX).await,
     }

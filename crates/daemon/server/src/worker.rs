@@ -18,12 +18,14 @@ use crate::batch_guard::BatchGuard;
 use crate::contents::{self, Lent};
 use crate::converse::{converse, is_detailed};
 use crate::event::{Event, Finished, Job};
-use crate::hops::in_order;
+use crate::figures::Figures;
+use crate::hop::Hop;
+use crate::marks::in_order;
+use crate::node::Settings;
 use crate::opened::{Open, Opening, begin, greet, lost, quit};
 use crate::reach::{NoAddress, addresses, named_in_dns};
-use crate::resolve::Hop;
 use crate::sessions::Sessions;
-use crate::shared::{Figures, Settings, Shared};
+use crate::shared::Shared;
 use crate::sources::{self, Choice, Unreached};
 use crate::tls_policy::contexts;
 use crate::tls_seen::Seen;
@@ -54,7 +56,7 @@ pub(crate) async fn run(shared: Arc<Shared>, id: WorkerId, mut jobs: mpsc::Unbou
                 job = jobs.recv() => job,
                 () = idle(open) => {
                     worker.sessions.open = None;
-                    worker.shared.tell(Event::Closed(id));
+                    worker.shared.node.tell(Event::Closed(id));
                     continue;
                 }
             },
@@ -128,7 +130,7 @@ impl Worker {
         numbers: Vec<u32>,
         came: &mut Came,
     ) {
-        let settings = self.shared.settings();
+        let settings = self.shared.node.settings();
         let numbers = numbers.into_iter();
         let contexts = contexts(
             &self.shared,
@@ -192,12 +194,13 @@ impl Worker {
     /// Reads a message back. One that cannot be read must not be forgotten: one that is damaged has failed,
     /// one that may be read another time waits for that.
     async fn read(&self, batch: &schedule::Batch) -> Result<Arc<Lent>, Report> {
-        let why = match contents::fetch(&self.shared, batch.id).await {
+        let why = match contents::fetch(&self.shared.node, batch.id).await {
             Ok(lent) => return Ok(lent),
             Err(why) => why,
         };
         let line = self
             .shared
+            .node
             .journal
             .line(net::now(), "error")
             .field("what", "reading a message");
@@ -252,7 +255,7 @@ impl Worker {
             };
             verdict
         };
-        let settings = self.shared.settings();
+        let settings = self.shared.node.settings();
         let attempted = |end: RecipientEnd| {
             let verdict = timed(Some(end.number), end.verdict);
             known::attempted(&settings, &message, end.number, verdict)
@@ -306,7 +309,7 @@ impl Worker {
             }
             tried.attempt.greeted();
             self.shared.down.unmark(host.name.as_str());
-            self.shared.tell(Event::Greeted(self.id));
+            self.shared.node.tell(Event::Greeted(self.id));
         }
         let Some(open) = &mut self.sessions.open else {
             return;
@@ -471,7 +474,7 @@ impl Worker {
             }
         };
         let usable = tried.to(candidate, &addresses);
-        Figures::count(&self.shared.figures.connections_out);
+        Figures::count(&self.shared.node.figures.connections_out);
         let limit = settings.config.outgoing.timeouts.connect;
         let leaving = &mut tried.leaving;
         let reached = leaving.connect(&self.shared, candidate, &usable, host.port, limit);
@@ -555,7 +558,7 @@ impl Worker {
             Ok(()) => Some(open),
             Err(failure) => {
                 if failure.retry == Some(Way::Clear) {
-                    Figures::count(&self.shared.figures.clear_after_tls);
+                    Figures::count(&self.shared.node.figures.clear_after_tls);
                 }
                 open.link.flush(&mut open.session).await;
                 tried.failed(&failure, candidate, peer, &addresses);
@@ -586,6 +589,7 @@ impl Worker {
         if is_detailed(&self.shared, message) {
             let line = self
                 .shared
+                .node
                 .journal
                 .line(net::now(), "connect")
                 .field("id", message.id);

@@ -46,6 +46,6 @@ mod words;
 
 pub use backend::{Backend, HandedIn, Later, Settings};
 pub use body::COPIES;
-pub use metrics::{DELAY_BOUNDS, Figures};
+pub use metrics::Figures;
 pub use router::openapi;
 pub use serve::{Listener, Serves, Socket, serve};

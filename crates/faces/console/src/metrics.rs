@@ -3,6 +3,7 @@
 //! Every metric stands in one table, which docs/metrics.md repeats. Labels are from closed sets:
 //! nothing that comes from mail is ever a label.
 
+use ops::DELAY_BOUNDS;
 use std::fmt;
 
 use mail::ReplyKind;
@@ -14,9 +15,6 @@ use prometheus_client::registry::{Registry, Unit};
 
 /// The media type of the text.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Upper bounds, in seconds, of the buckets that delays are counted in.
-pub const DELAY_BOUNDS: [u64; 9] = [1, 5, 30, 60, 300, 1800, 7200, 43_200, 172_800];
 
 /// What kind of figure a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@ mod act;
 mod answer;
 mod event;
 mod explain;
+mod figures;
 mod request;
 mod summary;
 mod table;
@@ -24,6 +25,7 @@ pub use event::{
     ReplayView, WebhookTested, WebhookVerb, WebhookView, domain_pattern,
 };
 pub use explain::{Explanation, Step};
+pub use figures::DELAY_BOUNDS;
 pub use request::{
     HistorySelection, NewSuppression, Order, Request, Selection, SuppressionSelection, Verb,
 };

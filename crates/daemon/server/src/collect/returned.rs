@@ -9,7 +9,8 @@ use notify::{Kind, Reported};
 use store::{Op, Remedy};
 
 use crate::event::Event;
-use crate::reports::{log_report, reporter};
+use crate::hand_in::log_report;
+use crate::reports::reporter;
 use crate::shared::Shared;
 use crate::signing;
 
@@ -32,7 +33,7 @@ pub(super) fn give_back(
     written: Timestamp,
     token: &str,
 ) -> Told {
-    match shared.store.find_token(token) {
+    match shared.node.store.find_token(token) {
         Ok(Some(_)) => return Told::Yes,
         Ok(None) => {}
         Err(error) => return Told::Later(error.to_string()),
@@ -40,7 +41,7 @@ pub(super) fn give_back(
     let (reporter, wanted) = reporter(shared);
     let now = net::now();
     let original = Message {
-        id: shared.next_id(now),
+        id: shared.node.next_id(now),
         accepted: written,
         envelope: Envelope {
             reverse_path: submission.reverse_path.clone(),
@@ -70,26 +71,34 @@ pub(super) fn give_back(
             retry_until: None,
         })
         .collect();
-    let report = reporter.report(Kind::Failed, &original, &reported, shared.next_id(now), now);
+    let report = reporter.report(
+        Kind::Failed,
+        &original,
+        &reported,
+        shared.node.next_id(now),
+        now,
+    );
     let Some(mut report) = report.filter(|_| wanted) else {
         return Told::Nobody;
     };
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     settings.policy.address_own(&mut report.envelope);
-    let report = signing::own(shared, report);
+    let report = signing::own(&shared.node, report);
     let op = Op::Accept {
         states: vec![report.initial_state(); report.envelope.recipients.len()],
         message: report.clone(),
         token: Some(token.to_owned()),
     };
-    if let Err(error) = shared.store.commit_wait(vec![op]) {
+    if let Err(error) = shared.node.store.commit_wait(vec![op]) {
         if error.remedy() == Remedy::Stop {
-            shared.tell(Event::Fatal(error.to_string()));
+            shared.node.tell(Event::Fatal(error.to_string()));
         }
         return Told::Later(error.to_string());
     }
-    log_report(shared, original.id, &report);
-    shared.tell(Event::Accepted(Arc::new(report), Vec::new()));
+    log_report(&shared.node, original.id, &report);
+    shared
+        .node
+        .tell(Event::Accepted(Arc::new(report), Vec::new()));
     Told::Yes
 }
 

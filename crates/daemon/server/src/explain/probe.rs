@@ -12,9 +12,10 @@ use smtp::reply::ReplyParser;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Reachable;
+use crate::node::Settings;
 use crate::oauth;
 use crate::opened;
-use crate::shared::{Settings, Shared};
+use crate::shared::Shared;
 use crate::sources;
 
 /// Each step of a probe is waited for this long.

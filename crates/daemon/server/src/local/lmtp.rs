@@ -195,7 +195,7 @@ impl<'a> Talk<'a> {
         let stream = place.connect().await.map_err(|error| error.to_string())?;
         let session = SessionSettings {
             protocol: Protocol::Lmtp,
-            ehlo_name: shared.settings().config.hostname.to_string(),
+            ehlo_name: shared.node.settings().config.hostname.to_string(),
             tls: TlsMode::None,
             credentials: None,
             timeouts: deliver::Timeouts::all(WAIT),
@@ -285,7 +285,7 @@ impl<'a> Talk<'a> {
         let Some(conversion) = self.session.needed(&transaction) else {
             return transaction;
         };
-        let (settings, content) = (self.shared.settings(), transaction.content.clone());
+        let (settings, content) = (self.shared.node.settings(), transaction.content.clone());
         let work = move || signing::converted(&settings.config, &content, conversion);
         match tokio::task::spawn_blocking(work).await {
             Ok(outcome) => transaction.converted(&outcome),

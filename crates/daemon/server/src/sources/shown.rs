@@ -95,7 +95,7 @@ fn by_domain<'a>(config: &'a Config, domain: &Domain) -> Option<&'a Arc<Pool>> {
 
 /// How many sources there are, and how many of them are out of service.
 pub(crate) fn counts(shared: &Shared) -> (u64, u64) {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let all = &settings.config.sources.all;
     let now = net::now();
     let out = all
@@ -106,7 +106,7 @@ pub(crate) fn counts(shared: &Shared) -> (u64, u64) {
 
 /// All sources, and how they fare.
 pub(crate) fn views(shared: &Shared) -> Vec<SourceView> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let sources = &settings.config.sources;
     let now = net::now();
     let view = |source: &Arc<Source>| {

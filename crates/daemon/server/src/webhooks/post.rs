@@ -12,8 +12,8 @@ use net::{Answer, HttpAnswer, HttpRequest, KeptHttp};
 use ops::EventView;
 use serde::Serialize;
 
-use super::Target;
-use crate::shared::Settings;
+use crate::node::Settings;
+use crate::targets::Target;
 
 /// Octets of an answer that are read.
 const ANSWER_MAX: usize = 64 << 10;

@@ -5,7 +5,7 @@ use ops::{EventReply, EventType, EventView, ended_by_admin, report_of};
 use store::{Event, EventAbout, Happened};
 
 use crate::known;
-use crate::shared::Settings;
+use crate::node::Settings;
 use crate::suppression;
 use config::webhooks::WebhookSettings;
 

@@ -13,9 +13,11 @@ use store::{Event, Happened};
 use super::portion::Portion;
 use super::post::{Line, Prepared, post};
 use super::tell::{next_try, stop, words};
-use super::{Hook, Target, lock, render};
-use crate::shared::{Settings, Shared};
+use super::{Hook, lock, render};
+use crate::node::Settings;
+use crate::shared::Shared;
 use crate::suppression;
+use crate::targets::Target;
 use config::webhooks::WebhookSettings;
 
 /// Recipients whose events are read at once.
@@ -87,7 +89,7 @@ pub(super) async fn tell(shared: Arc<Shared>, hook: Arc<Hook>) {
             continue;
         };
         if let Err(why) = part(shared, hook, replay, &mut way).await {
-            let line = shared.journal.line(net::now(), "error");
+            let line = shared.node.journal.line(net::now(), "error");
             line.field("what", format_args!("the replay of {}", hook.name))
                 .field("why", why)
                 .send();
@@ -168,13 +170,16 @@ type Part = (Vec<EventView>, Option<QueueId>);
 
 /// The next messages' events; behind the last of them the suppression list's.
 fn read(shared: &Shared, name: &str, replay: &Kept) -> Result<Part, String> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let Some(target) = settings.webhook(name) else {
         return Err("it is no longer in the configuration".to_owned());
     };
     let (since, until) = replay.span();
     let after = QueueId::from_u64(replay.after);
-    let past = shared.store.past_events((since, until), after, AT_ONCE);
+    let past = shared
+        .node
+        .store
+        .past_events((since, until), after, AT_ONCE);
     let past = past.map_err(|e| e.to_string())?;
     let mut views: Vec<EventView> = Vec::new();
     let mut add = |event: &Event| {
@@ -192,7 +197,7 @@ fn read(shared: &Shared, name: &str, replay: &Kept) -> Result<Part, String> {
                 what: Happened::Entry { name, value },
             });
         };
-        let read = shared.store.entries(suppression::PREFIX, &mut entry);
+        let read = shared.node.store.entries(suppression::PREFIX, &mut entry);
         read.map_err(|e| e.to_string())?;
     }
     Ok((views, past.next))
@@ -208,7 +213,7 @@ async fn batch(
     way: &mut Way,
 ) -> Result<bool, String> {
     loop {
-        let settings = shared.settings();
+        let settings = shared.node.settings();
         let (idle, changed) = {
             let state = lock(&hook.state);
             let idle = state.kept.paused || state.kept.stopped;

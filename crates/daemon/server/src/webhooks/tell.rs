@@ -10,8 +10,10 @@ use ops::EventView;
 
 use super::portion::Portion;
 use super::post::{Line, Prepared, post, retry_after};
-use super::{AT_ONCE, Hook, Target, Trouble, lock, render};
-use crate::shared::{Settings, Shared};
+use super::{AT_ONCE, Hook, Trouble, lock, render};
+use crate::node::Settings;
+use crate::shared::Shared;
+use crate::targets::Target;
 
 /// Places passed over without a commit: so many are looked at again behind a restart.
 const PASSED_OVER: u64 = 1000;
@@ -38,14 +40,14 @@ pub(super) async fn tell(shared: Arc<Shared>, hook: Arc<Hook>) {
     let mut news = shared.webhooks.news.subscribe();
     loop {
         news.borrow_and_update();
-        let settings = shared.settings();
+        let settings = shared.node.settings();
         let next = match settings.webhook(&hook.name) {
             Some(target) => step(shared, &settings, hook, target, &mut line, &mut portion).await,
             // Its end is on its way.
             None => Ok(Next::At(net::now() + LOOKED_AT)),
         };
         let next = next.unwrap_or_else(|why| {
-            let line = shared.journal.line(net::now(), "error");
+            let line = shared.node.journal.line(net::now(), "error");
             line.field("what", format_args!("the webhook {}", hook.name))
                 .field("why", why)
                 .send();
@@ -149,7 +151,7 @@ async fn read(
         (Arc::clone(shared), Arc::clone(settings), Arc::clone(target));
     let read = tokio::task::spawn_blocking(move || {
         let limit = size as u64 + 100;
-        let stored = handles.store.events(after, limit);
+        let stored = handles.node.store.events(after, limit);
         let stored = stored.map_err(|e| e.to_string())?;
         let mut batch = Batch {
             events: Vec::with_capacity(size),
@@ -294,7 +296,7 @@ pub(super) async fn put_aside(
             (Arc::clone(settings), Arc::clone(target)),
         );
         let read = tokio::task::spawn_blocking(move || {
-            let stored = handles.store.events(cursor, AT_ONCE);
+            let stored = handles.node.store.events(cursor, AT_ONCE);
             let stored = stored.map_err(|e| e.to_string())?;
             let mut aside = Aside::default();
             let (mut last, mut more) = (cursor, stored.len() as u64 == AT_ONCE);

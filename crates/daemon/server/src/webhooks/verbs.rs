@@ -11,9 +11,11 @@ use ops::{
 
 use super::example::example;
 use super::post::{Line, Prepared, post};
-use super::{Hook, Target, Trouble, lock, render, replay};
-use crate::admin::blocking;
-use crate::shared::{Settings, Shared};
+use super::{Hook, Trouble, lock, render, replay};
+use crate::node::Settings;
+use crate::node::blocking;
+use crate::shared::Shared;
+use crate::targets::Target;
 
 /// Characters of an answer that a test shows.
 const SHOWN: usize = 500;
@@ -36,16 +38,17 @@ fn find<'a>(
 
 /// The webhooks and how they fare.
 pub(crate) async fn list(shared: &Arc<Shared>) -> Result<Answer, String> {
-    let views = blocking(shared, |shared| {
-        let settings = shared.settings();
-        let bounds = shared.store.event_bounds().map_err(|e| e.to_string())?;
+    let handles = Arc::clone(shared);
+    let views = blocking(&shared.node, move |node| {
+        let settings = node.settings();
+        let bounds = node.store.event_bounds().map_err(|e| e.to_string())?;
         let mut views = Vec::new();
         for target in &settings.webhooks {
-            let Some(hook) = shared.webhooks.find(&target.settings.name) else {
+            let Some(hook) = handles.webhooks.find(&target.settings.name) else {
                 continue;
             };
             let cursor = lock(&hook.state).cursor;
-            let first = shared.store.events(cursor, 1).map_err(|e| e.to_string())?;
+            let first = node.store.events(cursor, 1).map_err(|e| e.to_string())?;
             let first = first.first().and_then(|stored| stored.event.at());
             views.push(view(&hook, target, bounds.last, first));
         }
@@ -102,7 +105,7 @@ pub(crate) async fn act(
     verb: WebhookVerb,
     who: &str,
 ) -> Result<Answer, String> {
-    let settings = shared.settings();
+    let settings = shared.node.settings();
     let Some((hook, target)) = find(shared, &settings, name) else {
         return Ok(unknown(name));
     };
@@ -128,7 +131,11 @@ pub(crate) async fn act(
         }
     };
     if !matches!(answer, Answer::Refused(_)) {
-        let line = shared.journal.line(net::now(), "action").field("who", who);
+        let line = shared
+            .node
+            .journal
+            .line(net::now(), "action")
+            .field("who", who);
         line.field("verb", word)
             .field("name", name)
             .maybe("since", span.map(|span| span.0))
@@ -236,14 +243,14 @@ pub(crate) async fn events(
         types,
         key,
     } = selection;
-    blocking(shared, move |shared| {
-        let settings = shared.settings();
+    blocking(&shared.node, move |node| {
+        let settings = node.settings();
         if super::wish(&settings).is_none() {
             let why = "no events are kept: set events.keep, or a [[webhook]]";
             return Ok(Answer::Refused(why.to_owned()));
         }
         // Before the events: those up to this place are there, or gone, when it is read.
-        let given = shared.store.event_bounds().map_err(|e| e.to_string())?.last;
+        let given = node.store.event_bounds().map_err(|e| e.to_string())?.last;
         if after > given {
             return Ok(Answer::Beyond { last: given });
         }
@@ -252,8 +259,8 @@ pub(crate) async fn events(
         let mut last = after;
         'all: while found.len() < limit {
             let stored = match &key {
-                None => shared.store.events(last, LIMIT_MAX),
-                Some(key) => shared.store.events_of(key, last, LIMIT_MAX),
+                None => node.store.events(last, LIMIT_MAX),
+                Some(key) => node.store.events_of(key, last, LIMIT_MAX),
             };
             let stored = stored.map_err(|e| e.to_string())?;
             if stored.is_empty() {

@@ -1,0 +1,158 @@
+//! What every room of the server may hold: settings, queue, log, counters and the bounds that all share. It names no
+//! room.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use accounts::Logins;
+use config::Config;
+use journal::Journal;
+use mail::{QueueId, Timestamp};
+use net::{ClientTls, Dns, Largest, ServerTls, Shares};
+use store::{CommitError, Remedy, Store};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::contents::Contents;
+use crate::controls::Controls;
+use crate::event::Event;
+use crate::figures::Figures;
+use crate::quotas::QuotaFile;
+use crate::targets::Target;
+use crate::tokens::Tokens;
+
+/// What changes when the configuration is read again, as a whole.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) policy: Arc<intake::Policy>,
+    pub(crate) dns: Dns,
+    pub(crate) client_tls: ClientTls,
+    pub(crate) server_tls: Option<ServerTls>,
+    pub(crate) logins: Logins,
+    pub(crate) webhooks: Vec<Arc<Target>>,
+}
+
+impl Settings {
+    /// The webhook of this name.
+    pub(crate) fn webhook(&self, name: &str) -> Option<&Arc<Target>> {
+        self.webhooks.iter().find(|hook| hook.settings.name == name)
+    }
+}
+
+/// The handles.
+pub(crate) struct Node {
+    settings: RwLock<Arc<Settings>>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) journal: Journal,
+    events: mpsc::UnboundedSender<Event>,
+    /// Megabytes of content that may be in memory while it is received by whatever way, beyond the first of
+    /// each connection.
+    pub(crate) memory: Arc<Shares>,
+    /// What was used of the quotas, on disk.
+    pub(crate) quotas: QuotaFile,
+    /// Contents that are read back to be sent.
+    pub(crate) contents: Contents,
+    pub(crate) clock: Clock,
+    /// What an administrator has ordered beyond single mails.
+    pub(crate) controls: Controls,
+    /// Told when users were changed: their sessions look whether they still stand.
+    pub(crate) users_changed: watch::Sender<()>,
+    /// Bounds the signing of mail, which is slow.
+    pub(crate) signing: Semaphore,
+    /// One mail a token at a time.
+    pub(crate) tokens: Arc<Tokens>,
+    /// For work that begins on a thread of the store.
+    pub(crate) runtime: tokio::runtime::Handle,
+    /// Cancelled when the server stops.
+    pub(crate) stopping: CancellationToken,
+    pub(crate) figures: Figures,
+}
+
+impl Node {
+    /// Of a queue that was just opened. A mail is in memory `copies` times while it is read.
+    pub(crate) fn new(
+        settings: Settings,
+        store: Arc<dyn Store>,
+        journal: Journal,
+        events: mpsc::UnboundedSender<Event>,
+        clock: Clock,
+        copies: u64,
+    ) -> Self {
+        let usage = Arc::clone(&settings.policy.usage);
+        let quotas = QuotaFile::new(&settings.config.data_dir, usage);
+        let memory = settings.config.outgoing.memory;
+        // Whatever is taken must fit into a share.
+        let largest = settings.policy.limits.message_size.saturating_mul(copies) >> 20;
+        let receiving = Largest::of(settings.config.connections.memory >> 20, largest.max(1));
+        Self {
+            settings: RwLock::new(Arc::new(settings)),
+            store,
+            journal,
+            events,
+            memory: Shares::new(receiving),
+            quotas,
+            contents: Contents::new(memory),
+            clock,
+            controls: Controls::default(),
+            users_changed: watch::Sender::new(()),
+            signing: Semaphore::new(cores()),
+            tokens: Arc::default(),
+            runtime: tokio::runtime::Handle::current(),
+            stopping: CancellationToken::new(),
+            figures: Figures::default(),
+        }
+    }
+
+    /// The settings as they are now.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other settings in force.
+    pub(crate) fn replace_settings(&self, settings: Settings) {
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.users_changed.send_replace(());
+    }
+
+    /// The next queue id.
+    pub(crate) fn next_id(&self, now: Timestamp) -> QueueId {
+        self.store.next_id(now)
+    }
+
+    /// Tells the queue's owner; after the end there is none.
+    pub(crate) fn tell(&self, event: Event) {
+        drop(self.events.send(event));
+    }
+
+    /// A commit of ours failed: a full disk passes, anything else is the end.
+    pub(crate) fn failed(&self, error: &CommitError) -> String {
+        if error.remedy() == Remedy::Stop {
+            self.tell(Event::Fatal(error.to_string()));
+        }
+        let line = self.journal.line(net::now(), "error");
+        line.field("what", "queue").field("why", error).send();
+        error.to_string()
+    }
+}
+
+/// How many things of a kind that keeps a core busy are done at once.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Runs what blocks on the disk where it may, on a queue whose lists show all that was committed before.
+pub(crate) async fn blocking<T: Send + 'static>(
+    node: &Arc<Node>,
+    work: impl FnOnce(&Node) -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let node = Arc::clone(node);
+    let task = tokio::task::spawn_blocking(move || {
+        node.store.catch_up().map_err(|e| e.to_string())?;
+        work(&node)
+    });
+    task.await.map_err(|e| e.to_string())?
+}

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use toml::Spanned;
 
-use super::TlsFiles;
 use super::error::{ConfigError, Place};
-use super::raw;
 use super::values::networks;
+use super::{TlsFiles, raw};
 
 /// Where HTTP is answered unless it is said.
 const ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 8025);

@@ -7,10 +7,9 @@ use mail::{Address, Domain};
 use toml::Spanned;
 
 use super::error::{ConfigError, Place};
-use super::memory;
 use super::raw::{self, Raw, Text};
 use super::values::{choice, duration, networks, size};
-use super::{ConnectionLimits, LocalStore, TlsFiles};
+use super::{ConnectionLimits, LocalStore, TlsFiles, memory};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 

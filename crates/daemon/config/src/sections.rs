@@ -18,13 +18,12 @@ use super::descriptors::Shares;
 use super::dkim::keyring;
 use super::error::{ConfigError, Place};
 use super::listeners::intake;
-use super::memory;
 use super::raw::{self, NumberOrText, OneOrMany, PlanText, Quantity, Raw, Text};
 use super::relay::relay_settings;
 use super::values::{choice, duration, size};
 use super::{
     Config, LocalStore, LogSettings, Outgoing, Published, QueueFiles, RuleKeys, TlsFiles,
-    TlsReportSettings,
+    TlsReportSettings, memory,
 };
 
 type Result<T> = std::result::Result<T, ConfigError>;

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use config::Config;
 use mail::{Domain, Timestamp};
 use net::CertificateFile;
 
 use super::Doubt;
-use config::Config;
 
 /// A certificate that ends sooner than this is spoken of.
 const SOON_DAYS: u64 = 21;

@@ -9,11 +9,9 @@ mod unit;
 
 use std::path::{Path, PathBuf};
 
-use accounts::{KeysError, KeysFile};
-use mail::Timestamp;
-
-use accounts::{Users, UsersError};
+use accounts::{KeysError, KeysFile, Users, UsersError};
 use config::{Config, LocalStore};
+use mail::Timestamp;
 
 pub use certificates::Shown;
 pub use places::unusable;

@@ -3,11 +3,11 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use config::Config;
 use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 use rustix::io::Errno;
 
 use super::{Doubt, there};
-use config::Config;
 
 /// Why this process may not write into a directory, which may have to be made first; nothing where it may.
 fn refused(dir: &Path) -> Option<String> {

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Doubt;
 use config::{Config, DATA_DIR};
+
+use super::Doubt;
 
 /// Where units are, the strongest first.
 const UNITS: [&str; 4] = [

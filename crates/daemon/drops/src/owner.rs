@@ -1,8 +1,7 @@
 //! Who the users of this computer are, by the system's user database.
 
-use nix::unistd::Uid;
-
 use net::Person;
+use nix::unistd::Uid;
 
 /// The user's name; the number where the database has none.
 pub fn name_of(uid: u32) -> String {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use bytes::Bytes;
+use config::Config;
 use intake::{FUTURE_MAX, Rights, SenderMatch, Senders, Submission, Wanted};
 use mail::{
     Address, Domain, EnhancedCode, Headers, Notify, Reply, Ret, Submitter, Terms, Timestamp,
@@ -15,7 +16,6 @@ use smtp::command::{is_env_id, is_orcpt};
 use super::directory::Taken;
 use super::form::{Drop, Sender};
 use super::{VIA, owner};
-use config::Config;
 
 /// Octets of a drop's id, which is kept as the token of its mail.
 const ID_MAX: usize = 100;

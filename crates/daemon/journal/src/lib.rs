@@ -20,9 +20,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use mail::Timestamp;
-
 use config::LogSettings;
+use mail::Timestamp;
 
 /// Lines are gathered for so long before they are written.
 const GATHER: Duration = Duration::from_millis(3);

@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use mail::{Timestamp, parse_duration};
-
 use config::{Config, LogSettings};
+use mail::{Timestamp, parse_duration};
 use terminal::print;
 
 /// How often a log that is followed is looked at.

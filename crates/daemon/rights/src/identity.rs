@@ -12,11 +12,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path};
 
 use anyhow::{Context, Result, anyhow};
+use net::Person;
 use nix::unistd::{Gid, Uid};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
-
-use net::Person;
 
 /// Symbolic links on one path, as many as the kernel follows.
 const LINKS_MAX: usize = 40;

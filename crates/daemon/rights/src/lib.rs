@@ -7,9 +7,8 @@ mod sandbox;
 mod user;
 
 use anyhow::{Context, Result};
-use rustix::fs::Mode;
-
 use config::{Config, LocalStore};
+use rustix::fs::Mode;
 
 pub use identity::{take_on_for, take_on_for_file};
 pub use readable::readable_secrets;

@@ -8,14 +8,13 @@
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
+use config::sandbox::Sandbox;
+use config::{Config, LocalStore};
+use journal::LOG_DIR_MODE;
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
 };
-
-use config::sandbox::Sandbox;
-use config::{Config, LocalStore};
-use journal::LOG_DIR_MODE;
 
 /// Where the system keeps what everybody may read: users, resolver, certificates, libraries of the user database.
 const SYSTEM: [&str; 14] = [

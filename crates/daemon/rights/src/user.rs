@@ -1,11 +1,12 @@
 //! As whom the server runs: started as root, it becomes a user without rights once its sockets are open.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::{fs, io};
 
 use anyhow::{Context, Result, anyhow, bail};
+use config::Config;
+use net::Person;
 use nix::unistd::Uid;
 use rustix::fs::{Mode, OFlags, fchown};
 use rustix::process::{Gid as RawGid, Uid as RawUid};
@@ -13,8 +14,6 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::DATA_DIR_MODE;
 use super::identity::{become_user, take_on_for};
-use config::Config;
-use net::Person;
 
 /// Whom the server becomes where the configuration names nobody.
 const USUAL: &str = "sendoff";

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use mail::RecipientKey;
+use node::event::Event;
 use ops::{Answer, Selection, Verb};
 use route::Target;
 use tokio::sync::oneshot;
 
 use crate::admin::{Progress, keys};
-use crate::event::Event;
 use crate::shared::Shared;
 
 /// Recipients changed before the queue's owner turns to other work.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail::{Destination, QueueId, RecipientKey, Timestamp};
+use node::event::Event;
+use node::{Node, blocking, known, refused, signing};
 use ops::{
     Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView,
     report_of,
@@ -19,12 +21,10 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::event::Event;
-use crate::node::{Node, blocking};
 use crate::shared::Shared;
 use crate::{
-    acts, backup, explain, http, known, orders, refused, reload, signing, simulated, sources,
-    summary, suppression, unwritten, webhooks,
+    acts, backup, explain, http, orders, reload, simulated, sources, summary, suppression,
+    unwritten, webhooks,
 };
 
 /// A request's line is no longer than this: ten thousand ids fit.

@@ -5,12 +5,12 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
+use config::Config;
 use ops::{Answer, Request, Selection};
+use terminal::{print, print_cut};
 
 use crate::admin::socket_path;
 use crate::cli::lists;
-use config::Config;
-use terminal::{print, print_cut};
 
 /// The server does not answer.
 #[derive(Debug, thiserror::Error)]

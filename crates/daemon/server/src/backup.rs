@@ -11,13 +11,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use config::Config;
 use mail::Status;
 use ops::Answer;
 use serde::{Deserialize, Serialize};
 use store::{Filter, Op, Store};
 
 use crate::run;
-use config::Config;
 
 /// Says that a backup is whole, and of when.
 const MARK: &str = "backup.toml";

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
+use node::event::{Event, Finished, internal_error};
 use schedule::WorkerId;
 
-use crate::event::internal_error;
-use crate::event::{Event, Finished};
 use crate::shared::Shared;
 
 /// Reports a batch even if sending it fails in a way that it must not.

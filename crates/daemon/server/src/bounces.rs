@@ -12,13 +12,12 @@ use mail::{
     Address, EnhancedCode, Envelope, Message, Notify, QueueId, Recipient, RecipientKey, Reply,
     Submitter,
 };
+use node::event::Event;
+use node::figures::Figures;
+use node::hand_in::accept_op;
 use notify::read::{Action, Complaint, Fate, Returned};
 use store::{HistoryFilter, LaterRow, Note, Op, Remedy};
 
-use crate::event::Event;
-
-use crate::figures::Figures;
-use crate::hand_in::accept_op;
 use crate::shared::Shared;
 use crate::suppression::{self, About};
 

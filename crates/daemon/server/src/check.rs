@@ -12,15 +12,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-
-use crate::cli::{self, Ends};
-use crate::{run, targets};
 use config::judged::{Judged, judge, judge_texts};
 use config::{Config, ConfigError, Texts};
 use doubts::{self, Doubt};
+use node::targets;
 use terminal::print;
 
 use finding::{Finding, Severity, Source};
+
+use crate::cli::{self, Ends};
+use crate::run;
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {

@@ -18,6 +18,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
+use config::elsewhere::Needs;
+use config::{self, Config, ConfigError};
+use journal::logbook::{self, Wanted};
 use ops::{HistorySelection, Order, Request, Selection, Verb};
 use terminal::{complain, print};
 use tokio_util::sync::CancellationToken;
@@ -29,9 +32,6 @@ use arguments::{
 
 use crate::started::Started;
 use crate::{ask, backup, check, demo, dkim, keys, run, sendmail, tools};
-use config::elsewhere::Needs;
-use config::{self, Config, ConfigError};
-use journal::logbook::{self, Wanted};
 
 /// Where the configuration is looked for when none is named.
 pub(crate) const CONFIG: &str = "/etc/sendoff/sendoff.toml";

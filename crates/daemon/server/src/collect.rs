@@ -8,19 +8,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use intake::{Submission, Wanted};
-use mail::{Reply, Timestamp};
-use net::Holder;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
-
 use drops::{
     CLAIMED, Directory, Line, Seen, Submit, Taken, Unread, WHOLE, Waiting, Watch, check, plain,
     submit,
 };
+use intake::{Submission, Wanted};
+use mail::{Reply, Timestamp};
+use net::Holder;
+use node::hand_in::hand_in;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
 use returned::{Told, give_back};
 
-use crate::hand_in::hand_in;
 use crate::shared::Shared;
 
 /// The directory is opened and looked through anew this often: should it have been replaced, or a

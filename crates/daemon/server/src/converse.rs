@@ -6,14 +6,13 @@ use deliver::{
     Conversion, Converted, Ended, Event as SessionEvent, Obstacle, Stage, Transaction, judge,
 };
 use mail::{BodyType, EnhancedCode, Message, Outcome, PeerHost, QueueId, Reply};
+use node::contents::Contents;
+use node::signing;
 use tokio::sync::SemaphorePermit;
 
-use crate::contents::Contents;
 use crate::opened::Open;
-use crate::relayed;
-use crate::senders;
 use crate::shared::Shared;
-use crate::signing;
+use crate::{relayed, senders};
 
 /// Whether the talk about a message is logged: for its name, its sender, or one of its recipients' domains.
 pub(crate) fn is_detailed(shared: &Shared, message: &Message) -> bool {

@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
+use config::Config;
 use lab::{Client, DemoMail, DemoWorld, demo_world};
 use serde_json::Value;
+use terminal::print;
 use tokio_util::sync::CancellationToken;
 
 use crate::run;
 use crate::started::Started;
-use config::Config;
-use terminal::print;
 
 /// The demonstration's options.
 #[derive(Debug, Args)]

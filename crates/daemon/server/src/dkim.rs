@@ -9,12 +9,11 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Subcommand, ValueEnum};
+use config::Config;
 use mail::Domain;
 use net::{Answer, Dns};
 use serde_json::{Value, json};
 use sign::{Finding, PrivateKey, PublicKey, Selector, Signer, judge};
-
-use config::Config;
 use terminal::print;
 
 /// The longest string of a TXT record, in octets (RFC 1035 §3.3.14).

@@ -7,25 +7,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::RuleKeys;
 use deliver::TlsMode;
 use mail::{Address, Domain, Outcome, format_duration};
 use net::{Answer, DnsFinding};
+use node::Settings;
+use node::event::Event;
 use ops::Explanation;
 use route::{Host, HostAddresses, Matcher, Mode, MxRecord, NextHop, Router, Step};
 use tokio::sync::oneshot;
 
 use self::probe::run_probe;
-use crate::event::Event;
-use crate::local;
-use crate::node::Settings;
-use crate::policy;
 use crate::reach::named_in_dns;
-use crate::reactions;
 use crate::resolve::answer;
 use crate::shared::Shared;
-use crate::sources;
 use crate::tls_policy::{self, Context, Need, Wanted, wanted};
-use config::RuleKeys;
+use crate::{local, policy, reactions, sources};
 
 /// Hosts whose addresses are looked up; no attempt tries more.
 const HOSTS_MAX: usize = 5;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mail::{Reply, Timestamp};
+use node::hop::Hop;
 
-use crate::hop::Hop;
 use crate::reload;
 use crate::shared::Shared;
 

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mail::Timestamp;
+use node::Node;
 use store::StoreError;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-
-use crate::node::Node;
 
 /// How long a token is remembered at least.
 const TOKENS_LIVE: Duration = Duration::from_secs(30 * 86_400);

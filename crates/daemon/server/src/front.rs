@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use accounts::{Try, UsersError};
 use intake::{LoginVerdict, Near, NoKeys, Request, Session, Tls};
 use net::{Hold, Holder, Link, Origin, Place, Room, Standing, Stream, Turn};
+use node::figures::Figures;
+use node::hand_in::accept;
+use node::quotas;
 use smtp::sasl::{Evidence, Keys, Login};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::figures::Figures;
-use crate::hand_in::accept;
 use crate::listening::Spot;
 use crate::shared::Shared;
-use crate::{busy, floods, local, quotas};
-use accounts::Try;
-use accounts::UsersError;
+use crate::{busy, floods, local};
 
 /// How long a proxy may take to name its client.
 const PROXY_WAIT: Duration = Duration::from_secs(10);

@@ -4,9 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use node::hop::{Hop, SiteHops};
 use schedule::SiteId;
-
-use crate::hop::{Hop, SiteHops};
 
 /// The next hops of all sites.
 #[derive(Debug, Default)]

@@ -9,16 +9,17 @@ use anyhow::{Context, Result};
 use console::{Backend, Figures, HandedIn, Later, Serves, Socket};
 use intake::{Refusal, Submission};
 use mail::QueueId;
+use node::event::{Event, Gauges};
+use node::hand_in;
 use ops::{Answer, Request};
 use store::Standing;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use crate::event::{Event, Gauges};
 use crate::shared::Shared;
 use crate::sockets::HttpSocket;
-use crate::{admin, floods, hand_in, listening, process, sources, unwritten};
+use crate::{admin, floods, listening, process, sources, unwritten};
 
 /// The queue's owner answers within this time, or mail is not well taken in.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);

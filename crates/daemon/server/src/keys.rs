@@ -3,10 +3,10 @@
 use accounts::{Key, KeysFile, Scope};
 use anyhow::{Result, anyhow};
 use clap::Subcommand;
-
-use crate::cli::{self, done};
 use config::Config;
 use terminal::{complain, print};
+
+use crate::cli::{self, done};
 
 /// What is done with keys.
 #[derive(Debug, Subcommand)]

@@ -8,15 +8,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Result;
+use config::console::HttpAddress;
+use node::Settings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::front;
-use crate::node::Settings;
 use crate::shared::Shared;
-use crate::sockets;
-use config::console::HttpAddress;
+use crate::{front, sockets};
 
 /// Which listener of a configuration it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,21 +10,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use config::LocalStore;
 use deliver::{Ended, Judgement};
 use mail::{
     Address, Class, EnhancedCode, Message, Outcome, PeerHost, RecipientKey, Reply, Timing, Verdict,
 };
+use node::event::{Finished, Job};
+use node::{Settings, binary, contents, known};
 
-use crate::binary;
 use crate::bounces;
-use crate::contents;
-use crate::event::{Finished, Job};
-use crate::known;
 use crate::local::lmtp::{Handed, Place};
 use crate::local::mailbox::Mailbox;
-use crate::node::Settings;
 use crate::shared::Shared;
-use config::LocalStore;
 
 /// Mail in a Maildir: for the server's user, whose mailbox it is by rights of the directory, and its group.
 const MAIL_MODE: u32 = 0o640;

@@ -112,7 +112,7 @@ mod tests {
     use route::{HostAddresses, NextHop};
 
     use super::*;
-    use crate::hop::Hop;
+    use node::hop::Hop;
 
     fn hop(domain: &str, hosts: &[(u16, &str)]) -> Arc<Hop> {
         let host = |(preference, name): &(u16, &str)| Host {

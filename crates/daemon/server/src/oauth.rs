@@ -11,16 +11,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use config::oauth::OauthSettings;
 use deliver::{Credentials, Failure, Secret, Stage};
 use mail::{EnhancedCode, Reply, Timestamp};
+use node::Settings;
+use node::event::Event;
 use route::Mode;
 
 use self::flows::Web;
 use self::kept::{Access, Kept, Refused};
-use crate::event::Event;
-use crate::node::Settings;
 use crate::shared::Shared;
-use config::oauth::OauthSettings;
 
 /// How often it is looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);

@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use config::sources::Source;
 use deliver::{
     Candidate, Derivation, Event as SessionEvent, Failure, Session, SessionSettings, Stage,
     TlsMode, Way,
 };
 use mail::{EnhancedCode, Message, PeerHost, Reply, TlsUsed};
 use net::{Hello, Link, Shaken, Stream, TlsFailure, TlsFailureKind, Trust};
+use node::Settings;
+use node::figures::Figures;
+use node::hop::Hop;
 use route::Host;
 use tokio::net::TcpStream;
 
 use crate::converse::{Fitted, log_said};
-use crate::figures::Figures;
-use crate::hop::Hop;
-use crate::node::Settings;
 use crate::oauth;
 use crate::senders::Rewritten;
 use crate::shared::Shared;
 use crate::tls_policy::{By, Context, Wanted};
-use config::sources::Source;
 
 /// How long the usual first message of TLS may be met with silence.
 const FULL_HELLO_WAIT: Duration = Duration::from_secs(30);

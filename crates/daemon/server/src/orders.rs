@@ -6,17 +6,15 @@ use std::sync::Arc;
 
 use intake::Suppression;
 use mail::{Address, Destination, Domain, QueueId, RecipientKey};
+use node::controls::{Controls, Slow};
+use node::event::Event;
+use node::{Settings, blocking, known};
 use ops::{Answer, DomainView, FinishedView, HistorySelection, HoldRuleView, LaterView, report_of};
 use route::Mode;
 use schedule::Rate;
 use store::{Filter, HistoryRow, LaterRow, Op};
 use tokio::sync::oneshot;
 
-use crate::controls::{Controls, Slow};
-use crate::event::Event;
-use crate::known;
-use crate::node::Settings;
-use crate::node::blocking;
 use crate::reactions;
 use crate::shared::Shared;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail::QueueId;
+use node::blocking;
 use ops::{Answer, QueuedView, Selection};
 use store::Page;
 use tokio::net::{UnixListener, UnixStream};
@@ -15,7 +16,6 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::admin;
-use crate::node::blocking;
 use crate::shared::Shared;
 
 /// Recipients that are shown.

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use config::{Config, RuleKeys};
 use mail::{Destination, Domain};
+use node::controls::Slow;
 use route::Mode;
 use schedule::{Plan, Policy, PolicyOf, Settings};
-
-use crate::controls::Slow;
-use config::{Config, RuleKeys};
 
 /// Recipients of a message that go in one transaction unless a rule says otherwise; RFC 5321
 /// §4.5.3.1.8 makes every server take 100.

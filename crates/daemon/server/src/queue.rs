@@ -11,6 +11,11 @@ use mail::{
     Class, Domain, EnhancedCode, Message, Outcome, QueueId, RecipientKey, RecipientState, Reply,
     Status, Timestamp, Verdict,
 };
+use node::event::{Event, Finished, Gauges, Job, internal_error};
+use node::figures::Figures;
+use node::hand_in::{accept_op, log_report};
+use node::hop::Hop;
+use node::signing;
 use ops::Verb;
 use schedule::{
     Action, Batch, DomainId, NewRecipient, Resolution, Scheduler, SiteId, SiteView, WorkerId,
@@ -21,20 +26,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::event::internal_error;
-use crate::event::{Event, Finished, Gauges, Job};
-use crate::figures::Figures;
-use crate::hand_in::{accept_op, log_report};
-use crate::hop::Hop;
 use crate::hops::Hops;
 use crate::outcome::{End, Outcomes, Spoken};
-use crate::policy;
-use crate::reactions;
 use crate::recent::Recent;
-use crate::resolve;
 use crate::shared::Shared;
-use crate::signing;
-use crate::worker;
+use crate::{policy, reactions, resolve, worker};
 
 /// Events taken at once, so that their effects are committed together.
 const EVENTS_AT_ONCE: usize = 512;

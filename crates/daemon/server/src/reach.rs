@@ -3,17 +3,17 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use config::sources::Source;
 use deliver::{Skip, TlsMode};
 use mail::{EnhancedCode, Reply};
 use net::{Answer, DnsFinding, Dnssec};
+use node::Settings;
+use node::hop::Hop;
 use route::{Host, HostAddresses};
 use tokio::net::TcpStream;
 
-use crate::hop::Hop;
-use crate::node::Settings;
 use crate::resolve::log_addresses;
 use crate::shared::Shared;
-use config::sources::Source;
 
 /// How long DNS is waited for where it may only say more of a server that is known without.
 const DNS_WAIT: Duration = Duration::from_secs(3);

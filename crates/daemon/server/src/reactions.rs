@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use config::replies::{Reaction, ReplyAction};
 use mail::{Message, Outcome, Timestamp, Verdict, format_duration};
+use node::known;
 use ops::SiteView;
 use schedule::{Rate, Report, SiteOrder};
 use serde::{Deserialize, Serialize};
 use store::Op;
 
-use crate::known;
 use crate::shared::Shared;
-use config::replies::{Reaction, ReplyAction};
 
 /// What the names of orders in the log begin with.
 const PREFIX: &str = "site:";

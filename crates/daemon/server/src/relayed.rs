@@ -5,12 +5,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use config::Preset;
 use deliver::Ended;
 use mail::{Outcome, Timestamp};
 
 use crate::shared::Shared;
 use crate::tls_reports::day;
-use config::Preset;
 
 /// Taken by the relay, today.
 #[derive(Debug, Default)]

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use config::Config;
 use mail::Timestamp;
+use node::event::Event;
 
-use crate::event::Event;
 use crate::listening;
 use crate::run::{settings, warn};
 use crate::shared::Shared;
-use config::Config;
 
 /// What came of reading the configuration, for those who watch.
 #[derive(Debug)]

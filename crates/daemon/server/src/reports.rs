@@ -10,17 +10,15 @@ use mail::{
     Address, BodyType, Class, Destination, EnhancedCode, Envelope, Message, Outcome, QueueId,
     Recipient, RecipientKey, RecipientState, Reply, Submitter, Verdict,
 };
+use node::event::Event;
+use node::hand_in::{accept_op, log_report};
+use node::{binary, signing};
 use notify::{Kind, Reported, Reporter};
 use store::{Filter, Op, Page, Remedy};
 
-use crate::binary;
 use crate::bounces;
-use crate::event::Event;
-use crate::hand_in::{accept_op, log_report};
 use crate::outcome::{AGAIN_AFTER, End, Waiting};
-
 use crate::shared::Shared;
-use crate::signing;
 use crate::suppression::{self, About};
 use crate::told::{self, Known, Told};
 

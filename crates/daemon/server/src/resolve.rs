@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::RuleKeys;
 use deliver::TlsMode;
 use mail::{Destination, Domain, Timestamp, Verdict};
 use net::{Answer, DnsFinding, Security};
+use node::Settings;
+use node::controls::Slow;
+use node::hop::Hop;
 use route::{DnsAnswer, Mode, MxRecord, NextHop, RouteSettings, Router, Step, Target};
 use schedule::Resolution;
 
-use crate::controls::Slow;
-use crate::hop::Hop;
-use crate::node::Settings;
 use crate::shared::Shared;
 use crate::sts::Found;
 use crate::tls_policy::DomainTls;
-use config::RuleKeys;
 
 /// A decision holds at least this long, so that a TTL of 0 does not ask for every mail.
 const HOLDS_MIN: Duration = Duration::from_secs(1);

@@ -3,10 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use accounts::Logins;
 use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use config::Config;
+use journal::Journal;
 use mail::Domain;
 use net::{ClientTls, Dns, ServerTls};
+use node::clock::{self, Clock};
+use node::event::Event;
+use node::{Node, Settings, quotas, targets};
 use spool::{HistoryFound, Options, Recovered, Spool};
 use store::{Standing, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,35 +20,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin;
-use crate::clock::{self, Clock};
-use crate::collect;
-use crate::event::Event;
-use crate::floods;
-use crate::forgetting;
-use crate::http;
-use crate::listening;
-use crate::node::Node;
-use crate::node::Settings;
-use crate::oauth;
-use crate::own_mail;
 use crate::queue::{Ended, Owner};
-use crate::quotas;
-use crate::reload;
 use crate::service::{self, Manager};
 use crate::shared::Shared;
 use crate::started::Started;
-use crate::suppression;
-use crate::targets;
-use crate::tls_reports;
-use crate::unwritten;
-use crate::user_sessions;
-use crate::warm_up;
-use crate::webhooks;
-use crate::welcome;
-use accounts::Logins;
-use config::Config;
-use journal::Journal;
+use crate::{
+    admin, collect, floods, forgetting, http, listening, oauth, own_mail, reload, suppression,
+    tls_reports, unwritten, user_sessions, warm_up, webhooks, welcome,
+};
 
 /// How often damage that was found on disk is told.
 const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);

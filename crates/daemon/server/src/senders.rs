@@ -8,13 +8,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use deliver::{Obstacle, Transaction};
 use mail::{Message, QueueId, body_offset};
+use node::contents::Contents;
+use node::{Settings, signing};
 use tokio::sync::SemaphorePermit;
 
-use crate::contents::Contents;
-use crate::node::Settings;
 use crate::opened::Open;
 use crate::shared::Shared;
-use crate::signing;
 
 /// A content with other senders. It is kept with the session, for the next recipients of the same message.
 pub(crate) struct Rewritten {

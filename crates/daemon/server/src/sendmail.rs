@@ -14,15 +14,15 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use mail::{Address, Domain};
-use ops::{Order, Request, Selection, Verb};
-
-use crate::ask;
-use crate::own_mail;
 use config::Config;
 use config::elsewhere::Needs;
 use drops::{self, Asked, DepositError, Drop, Sender, To};
+use mail::{Address, Domain};
+use ops::{Order, Request, Selection, Verb};
+
 use options::{Mode, Options};
+
+use crate::{ask, own_mail};
 
 /// Where the drop directory is unless something says otherwise.
 const DROP_DIR: &str = "/var/lib/sendoff/drop";

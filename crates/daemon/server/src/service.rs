@@ -12,11 +12,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
+use node::event::Event;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::event::Event;
 use crate::shared::Shared;
 
 /// How often the state is told where nobody watches.

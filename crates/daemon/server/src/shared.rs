@@ -7,6 +7,7 @@ use accounts::LoginGuard;
 use config::Config;
 use doubts::Shown;
 use net::Places;
+use node::{self, Node};
 use tokio::sync::Semaphore;
 
 use crate::faults::Faults;
@@ -14,7 +15,6 @@ use crate::floods::Floods;
 use crate::harvest::Harvest;
 use crate::listening::Listening;
 use crate::marks::Marks;
-use crate::node::{self, Node};
 use crate::oauth::Oauth;
 use crate::process::OldestDue;
 use crate::reactions::Reactions;

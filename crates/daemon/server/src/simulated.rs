@@ -12,11 +12,11 @@ use mail::{
     Address, Class, Destination, EnhancedCode, Message, Outcome, RecipientKey, Reply, Timestamp,
     Verdict,
 };
+use node::event::{Finished, Job};
+use node::{contents, known};
 use store::{LaterRow, Note, Op};
 
-use crate::event::{Finished, Job};
 use crate::shared::Shared;
-use crate::{contents, known};
 
 /// What happens to a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,9 +6,8 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use listenfd::ListenFd;
-
 use config::console::{HttpAddress, HttpListener};
+use listenfd::ListenFd;
 
 /// What to say, and what to look for, when an address cannot be listened at.
 pub(crate) fn cannot_listen(address: SocketAddr, key: &str) -> String {

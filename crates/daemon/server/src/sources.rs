@@ -15,11 +15,11 @@ use net::Path;
 use tokio::net::TcpStream;
 
 pub(crate) use self::shown::{connect_for, counts, explained, faults, views};
-use crate::hop::Hop;
 use crate::opened::Open;
 use crate::shared::Shared;
 use config::Config;
 use config::sources::{Pool, Source};
+use node::hop::Hop;
 
 /// How long an address is out of service at first; each failure behind it doubles that.
 const OUT_FIRST: Duration = Duration::from_secs(60);

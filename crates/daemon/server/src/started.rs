@@ -4,10 +4,10 @@
 use std::net::TcpListener;
 
 use anyhow::Result;
+use config::Config;
 
 use crate::sockets;
 use crate::sockets::{Given, HttpSocket};
-use config::Config;
 
 /// A server about to serve.
 pub(crate) struct Started {

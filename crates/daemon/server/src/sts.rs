@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use mail::{Domain, Timestamp};
 use net::{Answer, HttpRequest, http};
+use node::Settings;
 use notify::{TlsFailed, TlsPolicyKind, TlsResult, TlsSession};
 use route::{STS_POLICY_MAX, StsMode, StsPolicy, sts_id};
 
-use crate::node::Settings;
 use crate::shared::Shared;
 
 /// How long the policy's host may take (RFC 8461 §3.3 advises a minute).

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use node::blocking;
 use ops::{Answer, Summarise};
 
-use crate::node::blocking;
 use crate::shared::Shared;
 
 /// Counts what waits in one pass over the index, with so many entries of each list.

@@ -7,16 +7,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use config::paths::ScopeKind;
 use intake::{Cause, Scope, Suppressed, Suppression, SuppressionFilter};
 use mail::{Address, Class, Destination, Envelope, Outcome, QueueId, Timestamp, Verdict};
+use node::figures::Figures;
+use node::{Node, blocking};
 use ops::{Answer, NewSuppression, SuppressionSelection, SuppressionView};
 use serde::{Deserialize, Serialize};
 use store::{Note, Op, StoreError};
 
-use crate::figures::Figures;
-use crate::node::{Node, blocking};
 use crate::shared::Shared;
-use config::paths::ScopeKind;
 
 /// What the names of the list's entries in the history begin with.
 pub(crate) const PREFIX: &str = "suppression/";

@@ -12,9 +12,9 @@ use std::time::Duration;
 use deliver::TlsMode;
 use mail::{Domain, EnhancedCode, Message, Reply, Timestamp, Tlsa};
 use net::{Answer, DnsFinding, Hello, Security, Trust};
+use node::Settings;
 use route::{Dane, Host, NextHop, StsMode};
 
-use crate::node::Settings;
 use crate::resolve;
 use crate::shared::Shared;
 use crate::sts::Sts;

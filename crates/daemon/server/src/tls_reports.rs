@@ -18,11 +18,11 @@ use flate2::write::GzEncoder;
 use intake::{Rights, Submission, Wanted};
 use mail::{Address, Notify, Submitter, Terms, Timestamp};
 use net::{Answer, HttpRequest, WebUrl, http};
+use node::Settings;
+use node::hand_in::hand_in;
 use notify::{ReportTo, TlsReporter, TlsSession, report_to, tls_report};
 use serde::{Deserialize, Serialize};
 
-use crate::hand_in::hand_in;
-use crate::node::Settings;
 use crate::shared::Shared;
 use crate::sts::web_addresses;
 

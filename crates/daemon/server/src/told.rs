@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mail::{Message, Outcome, QueueId, RecipientKey, Timestamp, Verdict};
+use node::figures::Figures;
+use node::known;
 use store::{HistoryFilter, HistoryRow};
 
-use crate::figures::Figures;
-use crate::known;
 use crate::outcome::Spoken;
 use crate::shared::Shared;
 

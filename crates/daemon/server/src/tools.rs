@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use bytes::BytesMut;
+use config::{Config, RuleKeys};
 use mail::Domain;
 use net::{Answer, Dns};
 use route::{MxRecord, Router, Step, Target};
 use serde_json::json;
 use smtp::extension::Extensions;
 use smtp::reply::ReplyParser;
+use terminal::print;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::cli::Ends;
 use crate::resolve::answer;
-use config::{Config, RuleKeys};
-use terminal::print;
 
 /// How long a server is waited for.
 const WAIT: Duration = Duration::from_secs(30);

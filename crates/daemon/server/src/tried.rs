@@ -13,12 +13,12 @@ use mail::{
     TlsUsed, Verdict,
 };
 use net::DnsFinding;
+use node::Settings;
+use node::hop::Hop;
 use route::Host;
 use schedule::{Attempted, OurWait};
 use smtp::extension::{Extension, Extensions};
 
-use crate::hop::Hop;
-use crate::node::Settings;
 use crate::reach::{a_loop, is_own};
 use crate::shared::Shared;
 use crate::sources::{Later, Leaving, Reached, Unreached};

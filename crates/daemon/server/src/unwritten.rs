@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use node::Node;
 use store::Behind;
-
-use crate::node::Node;
 
 /// How often it is looked at.
 const LOOKED_AT: Duration = Duration::from_secs(2);

@@ -10,6 +10,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use config::sources::Source;
+use config::warm_up::{WarmDay, end_of_day};
 use mail::Timestamp;
 use ops::{WarmSiteView, WarmUpView};
 use serde::{Deserialize, Serialize};
@@ -17,8 +19,6 @@ use serde::{Deserialize, Serialize};
 use crate::shared::Shared;
 use crate::sources::{Choice, Later};
 use crate::tls_reports::day;
-use config::sources::Source;
-use config::warm_up::{WarmDay, end_of_day};
 
 /// A day's count is written ahead by this part of what the day allows.
 const AHEAD: u32 = 20;

@@ -23,13 +23,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mail::Timestamp;
+use node::Settings;
 use ops::{EventType, PutAsideView};
 use serde::{Deserialize, Serialize};
 use store::{EventKinds, EventWish, Note, Op};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::node::Settings;
 use crate::shared::Shared;
 use crate::suppression;
 

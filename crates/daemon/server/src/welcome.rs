@@ -2,10 +2,9 @@
 
 use std::io::IsTerminal;
 
-use route::Mode;
-
 use config::Config;
 use config::console::HttpListener;
+use route::Mode;
 use terminal::print;
 
 /// Says it, where somebody looks and the log does not go to the same place.

@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 use deliver::{Candidate, Next, NoHost, Protocol, RecipientEnd, SessionSettings, TlsMode, Way};
 use mail::{Destination, EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
 use net::Turn;
+use node::contents::{self, Lent};
+use node::event::{Event, Finished, Job};
+use node::figures::Figures;
+use node::hop::Hop;
+use node::{Settings, known};
 use route::Host;
 use schedule::{Attempted, Report, WorkerId};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::batch_guard::BatchGuard;
-use crate::contents::{self, Lent};
 use crate::converse::{converse, is_detailed};
-use crate::event::{Event, Finished, Job};
-use crate::figures::Figures;
-use crate::hop::Hop;
 use crate::marks::in_order;
-use crate::node::Settings;
 use crate::opened::{Open, Opening, begin, greet, lost, quit};
 use crate::reach::{NoAddress, addresses, named_in_dns};
 use crate::sessions::Sessions;
@@ -32,7 +32,7 @@ use crate::tls_seen::Seen;
 use crate::transaction::transaction;
 use crate::tried::{Came, Reports, Tried, ip_of, waits};
 use crate::warm_up::{Share, shares};
-use crate::{faults, known, local, simulated};
+use crate::{faults, local, simulated};
 
 /// Transactions of one session at the most: some servers mind more, and the hosts of a site should
 /// all be used.

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use config::ConfigError;
 use config::judged::Spot;
 use doubts::Doubt;
+use serde::Serialize;
 
 /// Words that a piece of advice begins with.
 const ADVICE: [&str; 33] = [

@@ -3,12 +3,12 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
+use config::Config;
+use doubts::Doubt;
 use ops::{Answer, Request};
 
 use super::finding::Severity;
 use crate::ask;
-use config::Config;
-use doubts::Doubt;
 
 /// What the running server listens at.
 enum Own {

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-
-use crate::check::CheckArgs;
 use config::elsewhere::Needs;
 
+use crate::check::CheckArgs;
 use crate::{demo, dkim, keys};
 
 /// Sendoff sends mail: it accepts mail, stores it safely, and delivers it.

@@ -1,11 +1,11 @@
 //! Lists on a terminal: what is said below them, and where there is nothing to list.
 
 use anyhow::Result;
+use config::Config;
 use ops::{Answer, Request, Selection, grouped};
+use terminal::print_cut;
 
 use crate::ask;
-use config::Config;
-use terminal::print_cut;
 
 /// Beyond the page that is shown, as many finished recipients are counted.
 const COUNTED: u64 = 100_000;

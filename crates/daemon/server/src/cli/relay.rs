@@ -5,19 +5,17 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Subcommand;
+use config::oauth::{Flow, OauthSettings};
+use config::{Config, Preset, presets};
 use mail::{Timestamp, format_duration};
 use net::Dns;
 use ops::Request;
 use serde_json::json;
+use terminal::{complain, print};
 
-use crate::ask;
 use crate::oauth::flows::{self, Web};
 use crate::oauth::kept::{self, Kept};
-use crate::run;
-use config::Config;
-use config::oauth::{Flow, OauthSettings};
-use config::{Preset, presets};
-use terminal::{complain, print};
+use crate::{ask, run};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RelayCommand {

@@ -2,11 +2,10 @@
 
 use anyhow::Result;
 use clap::Subcommand;
-use mail::format_duration;
-use serde_json::{Value, json};
-
 use config::replies::{Reaction, ReplyAction};
 use config::{Config, Replies};
+use mail::format_duration;
+use serde_json::{Value, json};
 use terminal::print;
 
 #[derive(Debug, Subcommand)]

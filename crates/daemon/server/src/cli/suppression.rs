@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Subcommand;
+use config::Config;
 use ops::{Answer, NewSuppression, Request, SuppressionSelection};
+use terminal::print;
 
 use super::done;
 use crate::ask;
-use config::Config;
-use terminal::print;
 
 /// Entries that are asked for, or handed in, at once.
 const PAGE: usize = 500;

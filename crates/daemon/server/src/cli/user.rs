@@ -2,14 +2,14 @@
 
 use std::io::{IsTerminal, Read};
 
+use accounts::{self, Kept, Users};
 use anyhow::Result;
+use config::Config;
+use terminal::{complain, print};
 
 use super::arguments::{Hashed, UserCommand};
 use super::done;
 use crate::run;
-use accounts::{self, Kept, Users};
-use config::Config;
-use terminal::{complain, print};
 
 pub(super) fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
     rights::take_on_for_file(&config.users_file)?;

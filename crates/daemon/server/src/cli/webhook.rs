@@ -4,12 +4,12 @@ use anyhow::{Result, anyhow};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
 use clap::Subcommand;
+use config::Config;
+use config::webhooks::SECRET;
 use ops::{Answer, EventSelection, EventType, Replay, Request, WebhookVerb};
 
 use super::{Ends, done};
 use crate::ask;
-use config::Config;
-use config::webhooks::SECRET;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhookCommand {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use intake::{Submission, Wanted};
 use mail::{Class, Envelope, Message, Outcome, Recipient, Reply, Timestamp, Verdict};
+use node::event::Event;
+use node::hand_in::log_report;
+use node::signing;
 use notify::{Kind, Reported};
 use store::{Op, Remedy};
 
-use crate::event::Event;
-use crate::hand_in::log_report;
 use crate::reports::reporter;
 use crate::shared::Shared;
-use crate::signing;
 
 /// What became of the attempt to tell the sender.
 #[derive(Debug)]

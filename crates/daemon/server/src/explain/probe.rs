@@ -6,17 +6,15 @@ use bytes::BytesMut;
 use deliver::{Credentials, LogIn, LoginStep, Masked, TlsMode, nothing_in_common, shown_reply};
 use mail::{Address, Reply};
 use net::{Hello, Stream};
+use node::Settings;
 use ops::Explanation;
 use smtp::extension::{Extension, Extensions};
 use smtp::reply::ReplyParser;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Reachable;
-use crate::node::Settings;
-use crate::oauth;
-use crate::opened;
 use crate::shared::Shared;
-use crate::sources;
+use crate::{oauth, opened, sources};
 
 /// Each step of a probe is waited for this long.
 const PROBE_WAIT: Duration = Duration::from_secs(30);

@@ -1,10 +1,9 @@
 //! LMTP with the server that stores mail for local domains (RFC 2033): connecting to it, and driving the
 //! session of `deliver` over that.
 
-use std::fmt;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
+use std::{fmt, io};
 
 use deliver::{
     Ended, Event, Fate, Protocol, Session, SessionSettings, Stage, TlsMode, Transaction,
@@ -12,13 +11,13 @@ use deliver::{
 };
 use mail::{Address, Message, Notify, PeerHost, Reply, TlsUsed};
 use net::{Link, Stream};
+use node::signing;
 use route::Target;
 use smtp::extension::Extension;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::converse::{is_detailed, log_said};
 use crate::shared::Shared;
-use crate::signing;
 
 /// Each answer of an LMTP server is waited for this long.
 const WAIT: Duration = Duration::from_secs(120);

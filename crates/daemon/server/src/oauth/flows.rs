@@ -11,6 +11,7 @@ use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use config::oauth::{Flow, OauthSettings};
 use deliver::Masked;
 use net::{ClientTls, Dns, HttpRequest, WebUrl, http};
 use oauth2::basic::{BasicClient, BasicTokenResponse};
@@ -23,7 +24,6 @@ use oauth2::{
 
 use super::words;
 use crate::webhooks::addresses;
-use config::oauth::{Flow, OauthSettings};
 
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use config::Config;
+use drops::{self, DepositError, Drop, Sender, To};
 use intake::{
     AcceptFailure, FixUps, Listener, LocalDomains, LoginVerdict, NoKeys, Policy, Request,
     Rewriting, Session,
@@ -18,8 +20,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smtp::machine::Machine;
 
 use super::{Failure, Options, Settings, code};
-use config::Config;
-use drops::{self, DepositError, Drop, Sender, To};
 
 /// Room made for each read.
 const READ_AT_ONCE: usize = 64 * 1024;

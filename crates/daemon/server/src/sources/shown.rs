@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use config::sources::{Pool, Source};
+use config::{Config, RuleKeys};
 use mail::Domain;
 use ops::SourceView;
 use route::Mode;
 
 use super::{Choice, Reached, Unreached, connect};
 use crate::shared::Shared;
-use config::sources::{Pool, Source};
-use config::{Config, RuleKeys};
 
 /// From where mail to a domain leaves, as far as that is known without the mail.
 pub(crate) fn explained(shared: &Shared, config: &Config, domain: &Domain) -> String {

@@ -9,11 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mail::Timestamp;
 use net::{Answer, HttpAnswer, HttpRequest, KeptHttp};
+use node::Settings;
+use node::targets::Target;
 use ops::EventView;
 use serde::Serialize;
-
-use crate::node::Settings;
-use crate::targets::Target;
 
 /// Octets of an answer that are read.
 const ANSWER_MAX: usize = 64 << 10;

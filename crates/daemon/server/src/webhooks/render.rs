@@ -1,13 +1,12 @@
 //! Events in the words in which others are told of them.
 
+use config::webhooks::WebhookSettings;
 use mail::{Destination, Outcome, RecipientKey, Timestamp, Verdict};
+use node::{Settings, known};
 use ops::{EventReply, EventType, EventView, ended_by_admin, report_of};
 use store::{Event, EventAbout, Happened};
 
-use crate::known;
-use crate::node::Settings;
 use crate::suppression;
-use config::webhooks::WebhookSettings;
 
 /// An event in words, with its time; `None` for what nobody is told of.
 pub(super) fn event(settings: &Settings, event: &Event) -> Option<(Timestamp, EventView)> {

@@ -4,8 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::webhooks::WebhookSettings;
 use mail::{QueueId, Timestamp};
 use net::HttpAnswer;
+use node::Settings;
+use node::targets::Target;
 use ops::{EventType, EventView, Replay};
 use serde::{Deserialize, Serialize};
 use store::{Event, Happened};
@@ -14,11 +17,8 @@ use super::portion::Portion;
 use super::post::{Line, Prepared, post};
 use super::tell::{next_try, stop, words};
 use super::{Hook, lock, render};
-use crate::node::Settings;
 use crate::shared::Shared;
 use crate::suppression;
-use crate::targets::Target;
-use config::webhooks::WebhookSettings;
 
 /// Recipients whose events are read at once.
 const AT_ONCE: u64 = 500;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use mail::Timestamp;
 use net::HttpAnswer;
+use node::Settings;
+use node::targets::Target;
 use ops::EventView;
 
 use super::portion::Portion;
 use super::post::{Line, Prepared, post, retry_after};
 use super::{AT_ONCE, Hook, Trouble, lock, render};
-use crate::node::Settings;
 use crate::shared::Shared;
-use crate::targets::Target;
 
 /// Places passed over without a commit: so many are looked at again behind a restart.
 const PASSED_OVER: u64 = 1000;

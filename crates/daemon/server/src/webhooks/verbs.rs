@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mail::Timestamp;
+use node::targets::Target;
+use node::{Settings, blocking};
 use ops::{
     Answer, EventSelection, EventType, ListedEvent, Replay, ReplayView, WebhookTested, WebhookVerb,
     WebhookView,
@@ -12,10 +14,7 @@ use ops::{
 use super::example::example;
 use super::post::{Line, Prepared, post};
 use super::{Hook, Trouble, lock, render, replay};
-use crate::node::Settings;
-use crate::node::blocking;
 use crate::shared::Shared;
-use crate::targets::Target;
 
 /// Characters of an answer that a test shows.
 const SHOWN: usize = 500;

@@ -12,7 +12,7 @@ use mail::{EnhancedCode, Message, QueueId, Reply};
 use store::ReadError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::node::Node;
+use crate::Node;
 
 /// Contents up to this take no memory from the bound: connections bound how many there are.
 const SMALL: u64 = 64 << 10;
@@ -22,14 +22,15 @@ const LARGE: u64 = 1 << 20;
 const UNIT: u64 = 4 << 10;
 
 /// A message that was read back, and the memory that it has taken.
-pub(crate) struct Lent {
-    pub(crate) message: Arc<Message>,
+pub struct Lent {
+    /// The mail.
+    pub message: Arc<Message>,
     _memory: Option<OwnedSemaphorePermit>,
 }
 
 /// Why there is no content.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoContent {
+pub enum NoContent {
     /// The message has no waiting recipient any more.
     #[error("the message is no longer in the queue")]
     Gone,
@@ -43,13 +44,13 @@ pub(crate) enum NoContent {
 
 impl NoContent {
     /// Whether what is on disk is not what was written, so that the mail cannot be delivered any more.
-    pub(crate) const fn is_damage(&self) -> bool {
+    pub const fn is_damage(&self) -> bool {
         matches!(self, Self::Unreadable(ReadError::Damaged(_)))
     }
 }
 
 /// What is said of a mail whose content is damaged.
-pub(crate) fn damaged_reply() -> Reply {
+pub fn damaged_reply() -> Reply {
     let text = "the message is damaged on the disk of this server and cannot be delivered";
     Reply::own(EnhancedCode::new(5, 3, 0), text)
 }
@@ -57,7 +58,8 @@ pub(crate) fn damaged_reply() -> Reply {
 /// The copies that are in use.
 type Copies = HashMap<QueueId, Arc<tokio::sync::Mutex<Weak<Lent>>>>;
 
-pub(crate) struct Contents {
+/// Contents that are read back, once however many want them, and within a bound.
+pub struct Contents {
     copies: Mutex<Copies>,
     /// Memory for contents up to [`LARGE`], and for those above, in units.
     small: Arc<Semaphore>,
@@ -66,7 +68,7 @@ pub(crate) struct Contents {
     /// Mails that wait for memory.
     waiting: Mutex<HashSet<QueueId>>,
     /// One large content at a time is converted for a host: the result is as large again.
-    pub(crate) converting: Semaphore,
+    pub converting: Semaphore,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -92,12 +94,12 @@ impl Contents {
     }
 
     /// Whether a mail waits for memory.
-    pub(crate) fn waits(&self, id: QueueId) -> bool {
+    pub fn waits(&self, id: QueueId) -> bool {
         lock(&self.waiting).contains(&id)
     }
 
     /// Whether a content is so large that only one of its kind is converted at a time.
-    pub(crate) fn is_large(octets: usize) -> bool {
+    pub fn is_large(octets: usize) -> bool {
         octets as u64 > LARGE
     }
 
@@ -145,7 +147,7 @@ impl Drop for Waits<'_> {
 }
 
 /// The message of this name, read from the queue unless somebody has it.
-pub(crate) async fn fetch(node: &Arc<Node>, id: QueueId) -> Result<Arc<Lent>, NoContent> {
+pub async fn fetch(node: &Arc<Node>, id: QueueId) -> Result<Arc<Lent>, NoContent> {
     let contents = &node.contents;
     let copy = {
         let mut copies = lock(&contents.copies);

@@ -10,16 +10,16 @@ use ops::{AttemptView, QueuedView};
 use schedule::{Attempted, Plan, SiteFailure};
 use store::Kinds;
 
-use crate::node::Settings;
+use crate::Settings;
 
 /// What a verdict's reply is about.
-pub(crate) fn of<'a>(settings: &'a Settings, verdict: &Verdict) -> Known<'a> {
+pub fn of<'a>(settings: &'a Settings, verdict: &Verdict) -> Known<'a> {
     let host = verdict.host.as_ref().map(|host| host.name.as_str());
     settings.config.replies.book.classify(&verdict.reply, host)
 }
 
 /// How filters find kinds: by the rules in force. It takes a few microseconds a reply.
-pub(crate) fn kinds(settings: &Arc<Settings>) -> Kinds {
+pub fn kinds(settings: &Arc<Settings>) -> Kinds {
     let settings = Arc::clone(settings);
     Kinds::new(move |reply, host| {
         let book = &settings.config.replies.book;
@@ -28,7 +28,7 @@ pub(crate) fn kinds(settings: &Arc<Settings>) -> Kinds {
 }
 
 /// How a transaction ended, with what the rules say of its answers.
-pub(crate) fn revised(settings: &Settings, mut ended: Vec<Ended>, host: &PeerHost) -> Vec<Ended> {
+pub fn revised(settings: &Settings, mut ended: Vec<Ended>, host: &PeerHost) -> Vec<Ended> {
     let book = &settings.config.replies.book;
     let refused = |end: &&mut Ended| end.judgement.outcome != Outcome::Delivered;
     for end in ended.iter_mut().filter(refused) {
@@ -40,7 +40,7 @@ pub(crate) fn revised(settings: &Settings, mut ended: Vec<Ended>, host: &PeerHos
 
 /// The end of an attempt for a recipient of a message, by its number, with what the rules and the host
 /// say of the next one.
-pub(crate) fn attempted(
+pub fn attempted(
     settings: &Settings,
     message: &Message,
     number: u32,
@@ -62,7 +62,7 @@ pub(crate) fn attempted(
 }
 
 /// The same where the message may be unreadable: then nothing more is known.
-pub(crate) fn attempted_of(
+pub fn attempted_of(
     settings: &Settings,
     message: Option<&Message>,
     key: RecipientKey,
@@ -81,7 +81,7 @@ pub(crate) fn attempted_of(
 }
 
 /// A next hop of which no host could be used; `ours_until`: it is our fault, and tried again then.
-pub(crate) fn no_host(verdict: Verdict, ours_until: Option<Timestamp>) -> SiteFailure {
+pub fn no_host(verdict: Verdict, ours_until: Option<Timestamp>) -> SiteFailure {
     // What a greeting or EHLO is answered with may name a time.
     let answered = verdict.reply.code > 0;
     SiteFailure {
@@ -109,7 +109,7 @@ fn next(
 }
 
 /// An attempt as it is shown, with the kind of its answer.
-pub(crate) fn attempt(
+pub fn attempt(
     settings: &Settings,
     recipient: String,
     attempt: u32,
@@ -124,7 +124,7 @@ pub(crate) fn attempt(
 }
 
 /// A waiting recipient with the kind of its last answer.
-pub(crate) fn waiting(settings: &Settings, mut view: QueuedView) -> QueuedView {
+pub fn waiting(settings: &Settings, mut view: QueuedView) -> QueuedView {
     if !view.last_reply.is_empty() {
         let book = &settings.config.replies.book;
         let known = book.classify_written(&view.last_reply, view.last_host.as_deref());

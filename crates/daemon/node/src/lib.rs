@@ -1,6 +1,21 @@
 //! What every room of the server may hold: settings, queue, log, counters and the bounds that all share. It names no
 //! room.
 
+pub mod binary;
+pub mod clock;
+pub mod contents;
+pub mod controls;
+pub mod event;
+pub mod figures;
+pub mod hand_in;
+pub mod hop;
+pub mod known;
+pub mod quotas;
+pub mod refused;
+pub mod signing;
+pub mod targets;
+pub mod tokens;
+
 use std::sync::{Arc, PoisonError, RwLock};
 
 use accounts::Logins;
@@ -23,55 +38,66 @@ use crate::tokens::Tokens;
 
 /// What changes when the configuration is read again, as a whole.
 #[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) config: Config,
-    pub(crate) policy: Arc<intake::Policy>,
-    pub(crate) dns: Dns,
-    pub(crate) client_tls: ClientTls,
-    pub(crate) server_tls: Option<ServerTls>,
-    pub(crate) logins: Logins,
-    pub(crate) webhooks: Vec<Arc<Target>>,
+pub struct Settings {
+    /// What the files say.
+    pub config: Config,
+    /// What is accepted, from whom.
+    pub policy: Arc<intake::Policy>,
+    /// The resolver.
+    pub dns: Dns,
+    /// TLS towards other servers.
+    pub client_tls: ClientTls,
+    /// TLS towards clients, where there is a certificate.
+    pub server_tls: Option<ServerTls>,
+    /// Who may log in.
+    pub logins: Logins,
+    /// Who is told what happened.
+    pub webhooks: Vec<Arc<Target>>,
 }
 
 impl Settings {
     /// The webhook of this name.
-    pub(crate) fn webhook(&self, name: &str) -> Option<&Arc<Target>> {
+    pub fn webhook(&self, name: &str) -> Option<&Arc<Target>> {
         self.webhooks.iter().find(|hook| hook.settings.name == name)
     }
 }
 
 /// The handles.
-pub(crate) struct Node {
+pub struct Node {
     settings: RwLock<Arc<Settings>>,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) journal: Journal,
+    /// The queue.
+    pub store: Arc<dyn Store>,
+    /// The log.
+    pub journal: Journal,
     events: mpsc::UnboundedSender<Event>,
     /// Megabytes of content that may be in memory while it is received by whatever way, beyond the first of
     /// each connection.
-    pub(crate) memory: Arc<Shares>,
+    pub memory: Arc<Shares>,
     /// What was used of the quotas, on disk.
     pub(crate) quotas: QuotaFile,
     /// Contents that are read back to be sent.
-    pub(crate) contents: Contents,
-    pub(crate) clock: Clock,
+    pub contents: Contents,
+    /// What is known of the system's clock.
+    pub clock: Clock,
     /// What an administrator has ordered beyond single mails.
-    pub(crate) controls: Controls,
+    pub controls: Controls,
     /// Told when users were changed: their sessions look whether they still stand.
-    pub(crate) users_changed: watch::Sender<()>,
+    pub users_changed: watch::Sender<()>,
     /// Bounds the signing of mail, which is slow.
     pub(crate) signing: Semaphore,
     /// One mail a token at a time.
     pub(crate) tokens: Arc<Tokens>,
     /// For work that begins on a thread of the store.
-    pub(crate) runtime: tokio::runtime::Handle,
+    pub runtime: tokio::runtime::Handle,
     /// Cancelled when the server stops.
-    pub(crate) stopping: CancellationToken,
-    pub(crate) figures: Figures,
+    pub stopping: CancellationToken,
+    /// What is counted.
+    pub figures: Figures,
 }
 
 impl Node {
     /// Of a queue that was just opened. A mail is in memory `copies` times while it is read.
-    pub(crate) fn new(
+    pub fn new(
         settings: Settings,
         store: Arc<dyn Store>,
         journal: Journal,
@@ -105,12 +131,12 @@ impl Node {
     }
 
     /// The settings as they are now.
-    pub(crate) fn settings(&self) -> Arc<Settings> {
+    pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts other settings in force.
-    pub(crate) fn replace_settings(&self, settings: Settings) {
+    pub fn replace_settings(&self, settings: Settings) {
         *self
             .settings
             .write()
@@ -119,17 +145,17 @@ impl Node {
     }
 
     /// The next queue id.
-    pub(crate) fn next_id(&self, now: Timestamp) -> QueueId {
+    pub fn next_id(&self, now: Timestamp) -> QueueId {
         self.store.next_id(now)
     }
 
     /// Tells the queue's owner; after the end there is none.
-    pub(crate) fn tell(&self, event: Event) {
+    pub fn tell(&self, event: Event) {
         drop(self.events.send(event));
     }
 
     /// A commit of ours failed: a full disk passes, anything else is the end.
-    pub(crate) fn failed(&self, error: &CommitError) -> String {
+    pub fn failed(&self, error: &CommitError) -> String {
         if error.remedy() == Remedy::Stop {
             self.tell(Event::Fatal(error.to_string()));
         }
@@ -140,12 +166,12 @@ impl Node {
 }
 
 /// How many things of a kind that keeps a core busy are done at once.
-pub(crate) fn cores() -> usize {
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Runs what blocks on the disk where it may, on a queue whose lists show all that was committed before.
-pub(crate) async fn blocking<T: Send + 'static>(
+pub async fn blocking<T: Send + 'static>(
     node: &Arc<Node>,
     work: impl FnOnce(&Node) -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {

@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use intake::{KeptCount, Usage};
+use journal::Journal;
 use mail::{QueueId, RecipientKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{LaterRow, Note, Op};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::node::Node;
-use journal::Journal;
+use crate::Node;
 
 const FILE: &str = "quota-used.json";
 /// The word of what is told of a mail.
@@ -110,7 +110,7 @@ impl Row {
 }
 
 /// What was used when the server ended. A file that cannot be read is said, and replaced.
-pub(crate) fn restore(data_dir: &Path, journal: &Journal) -> Arc<Usage> {
+pub fn restore(data_dir: &Path, journal: &Journal) -> Arc<Usage> {
     let (path, now) = (data_dir.join(FILE), net::now());
     let why = match std::fs::read(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Arc::default(),
@@ -130,7 +130,7 @@ pub(crate) fn restore(data_dir: &Path, journal: &Journal) -> Arc<Usage> {
 }
 
 /// Writes what is due, as long as the server runs.
-pub(crate) async fn keep(node: Arc<Node>) {
+pub async fn keep(node: Arc<Node>) {
     loop {
         node.quotas.due.notified().await;
         let began = Instant::now();
@@ -153,7 +153,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
 }
 
 /// Writes what was used exactly, at the end. Blocks.
-pub(crate) fn end(node: &Node) {
+pub fn end(node: &Node) {
     if let Err(error) = node.quotas.write(true) {
         trouble(node, &error);
     }
@@ -168,7 +168,7 @@ fn trouble(node: &Node, error: &std::io::Error) {
 
 /// Tells that a quota is nearly used up, in the log and of the mail that was taken last, with which those hear
 /// it who are told of events.
-pub(crate) fn near(node: &Node, id: QueueId, what: &str) {
+pub fn near(node: &Node, id: QueueId, what: &str) {
     let now = net::now();
     let line = node.journal.line(now, "quota");
     line.field("id", id).field("what", what).send();

@@ -10,11 +10,10 @@ use schedule::{
 };
 use tokio::sync::oneshot;
 
-use crate::hop::Hop;
-use crate::hop::SiteHops;
+use crate::hop::{Hop, SiteHops};
 
 /// What happens to the queue.
-pub(crate) enum Event {
+pub enum Event {
     /// A message is durable, with these of its recipients held.
     Accepted(Arc<Message>, Vec<u32>),
     /// A domain's lookup ended.
@@ -59,38 +58,42 @@ pub(crate) enum Event {
 
 /// How much there is in the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Gauges {
-    pub(crate) recipients: u64,
-    pub(crate) due: u64,
+pub struct Gauges {
+    /// All that wait.
+    pub recipients: u64,
+    /// Those whose time has come.
+    pub due: u64,
     /// Recipients whose first attempt is set for later.
-    pub(crate) future: u64,
-    pub(crate) sites: u64,
-    pub(crate) busy: u64,
-    pub(crate) idle: u64,
-    pub(crate) paused: u64,
+    pub future: u64,
+    /// Sites that mail waits for or goes to.
+    pub sites: u64,
+    /// Sessions that send.
+    pub busy: u64,
+    /// Sessions that are kept open for more mail.
+    pub idle: u64,
+    /// Domains that are paused.
+    pub paused: u64,
 }
 
 /// What a worker reports.
-pub(crate) struct Finished {
-    pub(crate) message: Option<Arc<Message>>,
-    pub(crate) report: Report,
+pub struct Finished {
+    /// The mail, where it could be read.
+    pub message: Option<Arc<Message>>,
+    /// What came of it.
+    pub report: Report,
     /// What was said, for all of the batch.
-    pub(crate) transcript: Option<String>,
+    pub transcript: Option<String>,
     /// Recipients whose host took delivery reports over (RFC 3461): none of ours on success.
-    pub(crate) reports_taken: Vec<u32>,
+    pub reports_taken: Vec<u32>,
     /// Recipients of which it is to be told that their mail was passed on (RFC 2852).
-    pub(crate) passed_on: Vec<u32>,
+    pub passed_on: Vec<u32>,
     /// The sources that recipients were tried from last, where one was chosen.
-    pub(crate) sources: Vec<(u32, Arc<str>)>,
+    pub sources: Vec<(u32, Arc<str>)>,
 }
 
 impl Finished {
     /// A batch that was not sent to another server, with how its recipients ended.
-    pub(crate) fn here(
-        message: Option<Arc<Message>>,
-        attempted: Vec<Attempted>,
-        began: Instant,
-    ) -> Self {
+    pub fn here(message: Option<Arc<Message>>, attempted: Vec<Attempted>, began: Instant) -> Self {
         Self {
             message,
             report: Report {
@@ -107,14 +110,17 @@ impl Finished {
 }
 
 /// What a worker is given.
-pub(crate) struct Job {
-    pub(crate) batch: Batch,
-    pub(crate) message: Option<Arc<Message>>,
-    pub(crate) hops: SiteHops,
+pub struct Job {
+    /// Which recipients.
+    pub batch: Batch,
+    /// Their mail, where it is in memory.
+    pub message: Option<Arc<Message>>,
+    /// Where they go.
+    pub hops: SiteHops,
 }
 
 /// The report of a worker that could do nothing.
-pub(crate) fn internal_error(batch: &Batch, why: &str) -> Report {
+pub fn internal_error(batch: &Batch, why: &str) -> Report {
     let reply = Reply::own(EnhancedCode::new(4, 3, 0), format!("internal error: {why}"));
     let verdict = Verdict::own(Outcome::Deferred, Class::Policy, reply, net::now());
     let attempted = |key| Attempted {

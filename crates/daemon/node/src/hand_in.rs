@@ -10,9 +10,8 @@ use store::{CommitError, LaterRow, Note, Op, Withdrawal};
 use tokio::sync::oneshot;
 
 use crate::event::Event;
-use crate::node::Node;
 use crate::tokens::TokenTurn;
-use crate::{quotas, refused, signing};
+use crate::{Node, quotas, refused, signing};
 
 /// A commit takes milliseconds; when the disk hangs, the client is told to come back.
 const COMMIT_MAX: Duration = Duration::from_secs(120);
@@ -21,13 +20,13 @@ const TAKEN_BACK: &str = "the queue's disk did not store it within two minutes: 
 
 /// What became of a mail that was handed in whole.
 #[derive(Debug)]
-pub(crate) struct HandedIn {
+pub struct HandedIn {
     /// Its name.
-    pub(crate) id: QueueId,
+    pub id: QueueId,
     /// The result for each recipient, in the order of the request.
-    pub(crate) recipients: Vec<Result<(), Refusal>>,
+    pub recipients: Vec<Result<(), Refusal>>,
     /// It had been handed in before, under the same token.
-    pub(crate) duplicate: bool,
+    pub duplicate: bool,
 }
 
 /// Takes a mail into the queue. It is durable on return; its delivery begins with that.
@@ -37,7 +36,7 @@ pub(crate) struct HandedIn {
 ///
 /// # Errors
 /// The reply that says why it was not taken: 4xx, it may be handed in again later.
-pub(crate) async fn hand_in(
+pub async fn hand_in(
     node: &Arc<Node>,
     submission: Submission,
     token: Option<String>,
@@ -126,7 +125,7 @@ async fn turn(node: &Node, token: &str) -> Result<TokenTurn, Reply> {
 
 /// Makes a message durable, signed where its submitter may write as its author. Its log line and
 /// its delivery begin with that, not before. `notes` are durable with it.
-pub(crate) async fn accept(
+pub async fn accept(
     node: &Arc<Node>,
     message: Message,
     rights: Rights,
@@ -272,7 +271,7 @@ fn became_of(node: &Arc<Node>, message: &Message, result: &Result<(), CommitErro
 }
 
 /// The line that a report was made.
-pub(crate) fn log_report(node: &Node, about: QueueId, report: &Message) {
+pub fn log_report(node: &Node, about: QueueId, report: &Message) {
     let to = report
         .envelope
         .recipients
@@ -286,7 +285,7 @@ pub(crate) fn log_report(node: &Node, about: QueueId, report: &Message) {
 }
 
 /// The commit of a report.
-pub(crate) fn accept_op(report: &Message) -> Op {
+pub fn accept_op(report: &Message) -> Op {
     let states = vec![report.initial_state(); report.envelope.recipients.len()];
     Op::Accept {
         message: report.clone(),

@@ -7,9 +7,11 @@ use config::EventSettings;
 use config::webhooks::{Secret, WebhookSettings};
 
 /// A webhook as it is configured, with the keys that sign.
-pub(crate) struct Target {
-    pub(crate) settings: WebhookSettings,
-    pub(crate) keys: Vec<aws_lc_rs::hmac::Key>,
+pub struct Target {
+    /// As the configuration has it.
+    pub settings: WebhookSettings,
+    /// What is sent is signed by each of them.
+    pub keys: Vec<aws_lc_rs::hmac::Key>,
 }
 
 impl std::fmt::Debug for Target {
@@ -22,7 +24,7 @@ impl std::fmt::Debug for Target {
 ///
 /// # Errors
 /// When one cannot be used.
-pub(crate) fn load(settings: &EventSettings) -> Result<Vec<Arc<Target>>> {
+pub fn load(settings: &EventSettings) -> Result<Vec<Arc<Target>>> {
     let load = |hook: &WebhookSettings| {
         let secrets = hook.secrets().map_err(|why| anyhow::anyhow!(why));
         let secrets = secrets.with_context(|| format!("webhook.secret_file of {}", hook.name))?;

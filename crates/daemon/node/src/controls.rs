@@ -15,11 +15,11 @@ const SLOW: &str = "slow:";
 
 /// A domain's limits while it is slowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Slow {
+pub struct Slow {
     /// Messages in a time.
-    pub(crate) rate: Option<Rate>,
+    pub rate: Option<Rate>,
     /// Connections at once.
-    pub(crate) connections: Option<u32>,
+    pub connections: Option<u32>,
 }
 
 impl Slow {
@@ -53,14 +53,14 @@ impl fmt::Display for Slow {
 
 /// Both.
 #[derive(Debug, Default)]
-pub(crate) struct Controls {
+pub struct Controls {
     hold: RwLock<BTreeMap<String, (String, Filter)>>,
     slow: RwLock<BTreeMap<Domain, Slow>>,
 }
 
 impl Controls {
     /// What the log remembers.
-    pub(crate) fn restore(&self, name: &str, value: &str) {
+    pub fn restore(&self, name: &str, value: &str) {
         if let Some(rule) = name.strip_prefix(HOLD) {
             if let Ok(filter) = Filter::parse(value) {
                 self.set_hold(rule, Some((value.to_owned(), filter)));
@@ -73,17 +73,17 @@ impl Controls {
     }
 
     /// The name under which the log keeps a rule.
-    pub(crate) fn hold_name(rule: &str) -> String {
+    pub fn hold_name(rule: &str) -> String {
         format!("{HOLD}{rule}")
     }
 
     /// The name under which the log keeps a domain's limits.
-    pub(crate) fn slow_name(domain: &Domain) -> String {
+    pub fn slow_name(domain: &Domain) -> String {
         format!("{SLOW}{domain}")
     }
 
     /// Sets a rule, or takes it away; whether that changed anything.
-    pub(crate) fn set_hold(&self, name: &str, rule: Option<(String, Filter)>) -> bool {
+    pub fn set_hold(&self, name: &str, rule: Option<(String, Filter)>) -> bool {
         let mut rules = self.hold.write().unwrap_or_else(PoisonError::into_inner);
         match rule {
             Some(rule) => {
@@ -95,14 +95,14 @@ impl Controls {
     }
 
     /// Every rule: its name and its filter.
-    pub(crate) fn hold_rules(&self) -> Vec<(String, String)> {
+    pub fn hold_rules(&self) -> Vec<(String, String)> {
         let rules = self.hold.read().unwrap_or_else(PoisonError::into_inner);
         let rule = |(name, (text, _)): (&String, &(String, Filter))| (name.clone(), text.clone());
         rules.iter().map(rule).collect()
     }
 
     /// Slows a domain, or lets it go.
-    pub(crate) fn set_slow(&self, domain: Domain, slow: Option<Slow>) {
+    pub fn set_slow(&self, domain: Domain, slow: Option<Slow>) {
         let mut all = self.slow.write().unwrap_or_else(PoisonError::into_inner);
         match slow {
             Some(slow) => drop(all.insert(domain, slow)),
@@ -111,13 +111,13 @@ impl Controls {
     }
 
     /// A domain's limits, when it is slowed.
-    pub(crate) fn slow(&self, domain: &Domain) -> Option<Slow> {
+    pub fn slow(&self, domain: &Domain) -> Option<Slow> {
         let all = self.slow.read().unwrap_or_else(PoisonError::into_inner);
         all.get(domain).copied()
     }
 
     /// Every domain that is slowed.
-    pub(crate) fn slowed(&self) -> BTreeMap<Domain, Slow> {
+    pub fn slowed(&self) -> BTreeMap<Domain, Slow> {
         let all = self.slow.read().unwrap_or_else(PoisonError::into_inner);
         all.clone()
     }

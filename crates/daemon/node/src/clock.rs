@@ -11,8 +11,8 @@ use mail::{QueueId, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 use store::Op;
 
+use crate::Node;
 use crate::event::Event;
-use crate::node::Node;
 
 /// The setting that keeps the latest time that was believed.
 const SEEN: &str = "clock";
@@ -27,7 +27,7 @@ const KEPT_EVERY: Duration = Duration::from_secs(3600);
 
 /// What is known of the clock.
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     state: Mutex<State>,
 }
 
@@ -59,7 +59,7 @@ fn uptime() -> Duration {
 
 impl Clock {
     /// As the controls of a queue that was just opened say it.
-    pub(crate) fn new(controls: &BTreeMap<String, String>) -> Self {
+    pub fn new(controls: &BTreeMap<String, String>) -> Self {
         let seen = controls.get(SEEN);
         let seen = seen
             .and_then(|text| text.parse().ok())
@@ -100,7 +100,7 @@ impl Clock {
     }
 
     /// Whether what is older than a time before `now` may be deleted.
-    pub(crate) fn is_believed(&self) -> bool {
+    pub fn is_believed(&self) -> bool {
         self.believes(net::now(), uptime())
     }
 
@@ -126,7 +126,7 @@ impl Clock {
 
 /// How far the clock is behind what a queue that was just opened knows: the time that was seen, and that of its
 /// latest mail.
-pub(crate) fn behind(node: &Node, highest: Option<QueueId>) -> Option<Duration> {
+pub fn behind(node: &Node, highest: Option<QueueId>) -> Option<Duration> {
     let now = net::now();
     let latest = highest.map_or(Timestamp::ZERO, QueueId::time);
     let seen = node.clock.state().seen.max(latest);
@@ -134,7 +134,7 @@ pub(crate) fn behind(node: &Node, highest: Option<QueueId>) -> Option<Duration> 
 }
 
 /// Says that the clock is behind the queue.
-pub(crate) fn tell_behind(node: &Node, by: Duration) {
+pub fn tell_behind(node: &Node, by: Duration) {
     let what = "the system clock is earlier than the latest mail in the queue: it was fast before, or it is slow \
                 now. The server uses the clock as it is";
     let line = node.journal.line(net::now(), "warning").field("what", what);
@@ -142,7 +142,7 @@ pub(crate) fn tell_behind(node: &Node, by: Duration) {
 }
 
 /// Looks whether the clock was set, says so, and writes down what was seen.
-pub(crate) fn watch(node: &Arc<Node>) {
+pub fn watch(node: &Arc<Node>) {
     let set = node.clock.look(net::now(), uptime());
     if let Some(set) = set {
         let (way, by) = match set {

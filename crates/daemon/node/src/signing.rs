@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use config::Config;
 use deliver::{Conversion, Converted, Obstacle, Signatures};
 use intake::Rights;
 use mail::{Address, BodyType, Message, Timestamp};
 use sign::{Keyring, Signer};
 
+use crate::Node;
 use crate::figures::Figures;
-use crate::node::Node;
-use config::Config;
 
 /// The message with signatures in front, where its author's domain has keys and its submitter may
 /// write as all of its authors; before, lines that are too long are encoded in mail from its author.
@@ -90,7 +90,7 @@ async fn changed(node: &Arc<Node>, mut message: Message, conversion: Conversion)
 
 /// Signs mail of our own (reports), where the domain in its From has keys. Takes up to
 /// milliseconds: for threads that may block.
-pub(crate) fn own(node: &Node, message: Message) -> Message {
+pub fn own(node: &Node, message: Message) -> Message {
     let settings = node.settings();
     let keyring = &settings.config.dkim;
     if keyring.is_empty() {
@@ -154,20 +154,20 @@ fn with_signatures(
 }
 
 /// The signatures that were made here: `example.com/s1`.
-pub(crate) fn signatures(content: &[u8]) -> Vec<String> {
+pub fn signatures(content: &[u8]) -> Vec<String> {
     let one = |found: sign::InFront<'_>| format!("{}/{}", found.domain, found.selector);
     sign::in_front(content).map(one).collect()
 }
 
 /// The same as the log names them.
-pub(crate) fn names(content: &[u8]) -> Option<String> {
+pub fn names(content: &[u8]) -> Option<String> {
     let names = signatures(content);
     (!names.is_empty()).then(|| names.join(","))
 }
 
 /// Converts a content for a host. Signatures of ours do not stand in the way: they are taken off,
 /// and what was converted is signed anew.
-pub(crate) fn converted(
+pub fn converted(
     config: &Config,
     content: &Bytes,
     conversion: Conversion,
@@ -186,7 +186,7 @@ pub(crate) fn converted(
 
 /// Puts other senders into a content for a relay. Signatures of ours do not stand in the way: they are taken
 /// off, and the keys of the new author's domain sign, where `vouched` says that this server stands for the mail.
-pub(crate) fn rewritten(
+pub fn rewritten(
     config: &Config,
     content: &Bytes,
     answered: bool,

@@ -11,23 +11,26 @@ use smtp::extension::Extension;
 
 /// Where a site's mail goes, and how to talk there.
 #[derive(Debug)]
-pub(crate) struct Hop {
+pub struct Hop {
     /// The domain that it was found for; others may share it.
-    pub(crate) domain: Domain,
-    pub(crate) next: NextHop,
-    pub(crate) tls: TlsMode,
-    pub(crate) credentials: Option<Credentials>,
+    pub domain: Domain,
+    /// Its hosts.
+    pub next: NextHop,
+    /// How far TLS is insisted on.
+    pub tls: TlsMode,
+    /// What is logged in with.
+    pub credentials: Option<Credentials>,
     /// The pool of source addresses that a rule for the domain names.
-    pub(crate) sources: Option<String>,
+    pub sources: Option<String>,
     /// Extensions that are not used there.
-    pub(crate) ignore: Vec<Extension>,
+    pub ignore: Vec<Extension>,
     /// What is done with its mail: it is sent, stored here, or only simulated.
-    pub(crate) destination: Destination,
+    pub destination: Destination,
 }
 
 impl Hop {
     /// The extensions that are not used with a host; `no_chunking`: it has shown that it does not know BDAT.
-    pub(crate) fn ignored(&self, no_chunking: bool) -> Vec<Extension> {
+    pub fn ignored(&self, no_chunking: bool) -> Vec<Extension> {
         let mut ignored = self.ignore.clone();
         if no_chunking || ignored.contains(&Extension::Chunking) {
             // BINARYMIME is nothing without it (RFC 3030 §3).
@@ -39,7 +42,7 @@ impl Hop {
 
 /// The next hops of one site.
 #[derive(Debug, Clone)]
-pub(crate) struct SiteHops {
+pub struct SiteHops {
     key: Arc<str>,
     /// For all domains but the others.
     usual: Arc<Hop>,
@@ -49,7 +52,7 @@ pub(crate) struct SiteHops {
 
 impl SiteHops {
     /// Of a site, as one domain found it.
-    pub(crate) fn new(key: &Arc<str>, hop: Arc<Hop>) -> Self {
+    pub fn new(key: &Arc<str>, hop: Arc<Hop>) -> Self {
         Self {
             key: Arc::clone(key),
             usual: hop,
@@ -58,12 +61,12 @@ impl SiteHops {
     }
 
     /// Whether it is the site with this key.
-    pub(crate) fn is_of(&self, key: &Arc<str>) -> bool {
+    pub fn is_of(&self, key: &Arc<str>) -> bool {
         self.key == *key
     }
 
     /// A domain was looked up: its mail goes by this next hop.
-    pub(crate) fn learn(&mut self, hop: Arc<Hop>) {
+    pub fn learn(&mut self, hop: Arc<Hop>) {
         let is_usual = self.usual.next == hop.next;
         if !is_usual {
             Arc::make_mut(&mut self.others).insert(hop.domain.clone(), hop);
@@ -73,12 +76,12 @@ impl SiteHops {
     }
 
     /// What all of its domains have in common; the order of the hosts is not.
-    pub(crate) const fn common(&self) -> &Arc<Hop> {
+    pub const fn common(&self) -> &Arc<Hop> {
         &self.usual
     }
 
     /// The recipients of a batch by their next hop.
-    pub(crate) fn split(&self, batch: &Batch, message: &Message) -> Vec<(Arc<Hop>, Vec<u32>)> {
+    pub fn split(&self, batch: &Batch, message: &Message) -> Vec<(Arc<Hop>, Vec<u32>)> {
         let numbers = batch.recipients.iter().map(|(number, _, _)| *number);
         if self.others.is_empty() {
             return vec![(Arc::clone(&self.usual), numbers.collect())];

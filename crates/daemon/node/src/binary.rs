@@ -4,17 +4,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use config::Config;
 use deliver::{Conversion, Obstacle, Signatures};
 use mail::{BodyType, Message, Ret};
 
 use crate::signing;
-use config::Config;
 
 /// The content in lines, where it has a binary body.
 ///
 /// # Errors
 /// What stands in the way.
-pub(crate) fn in_lines(config: &Config, message: &Message) -> Result<Bytes, Obstacle> {
+pub fn in_lines(config: &Config, message: &Message) -> Result<Bytes, Obstacle> {
     match message.envelope.body_type {
         BodyType::SevenBit | BodyType::EightBitMime => Ok(message.content.clone()),
         BodyType::BinaryMime => {
@@ -24,7 +24,7 @@ pub(crate) fn in_lines(config: &Config, message: &Message) -> Result<Bytes, Obst
 }
 
 /// The message as a report returns it: in lines, or as its header only.
-pub(crate) fn to_return(message: &Arc<Message>) -> Arc<Message> {
+pub fn to_return(message: &Arc<Message>) -> Arc<Message> {
     match message.envelope.body_type {
         BodyType::SevenBit | BodyType::EightBitMime => return Arc::clone(message),
         BodyType::BinaryMime => {}

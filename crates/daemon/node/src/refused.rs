@@ -39,7 +39,7 @@ pub(crate) fn notes<'a>(
 }
 
 /// Takes them out of what is known of a mail.
-pub(crate) fn take(later: &mut Vec<LaterRow>) -> Vec<RefusedView> {
+pub fn take(later: &mut Vec<LaterRow>) -> Vec<RefusedView> {
     let found = later.extract_if(.., |row| row.word == WORD);
     let view = |row: LaterRow| {
         let mut parts = row.text.splitn(3, '\n');

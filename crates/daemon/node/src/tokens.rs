@@ -12,7 +12,7 @@ pub(crate) struct Tokens {
 
 /// The turn of one mail under its token; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct TokenTurn {
+pub struct TokenTurn {
     tokens: Arc<Tokens>,
     pub(crate) token: String,
 }

@@ -8,34 +8,49 @@ use ops::DELAY_BOUNDS;
 
 /// Counters since the start.
 #[derive(Debug, Default)]
-pub(crate) struct Figures {
-    pub(crate) accepted: AtomicU64,
-    pub(crate) delivered: AtomicU64,
-    pub(crate) deferred: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) expired: AtomicU64,
-    pub(crate) connections_in: AtomicU64,
-    pub(crate) connections_out: AtomicU64,
-    pub(crate) clear_after_tls: AtomicU64,
+pub struct Figures {
+    /// Messages.
+    pub accepted: AtomicU64,
+    /// Recipients.
+    pub delivered: AtomicU64,
+    /// Attempts for a recipient that are to be repeated.
+    pub deferred: AtomicU64,
+    /// Recipients that were refused for good, or whose attempts are used up.
+    pub failed: AtomicU64,
+    /// Recipients whose lifetime ended.
+    pub expired: AtomicU64,
+    /// Connections of clients.
+    pub connections_in: AtomicU64,
+    /// Connections to other servers.
+    pub connections_out: AtomicU64,
+    /// Connections that went on in clear after TLS had failed.
+    pub clear_after_tls: AtomicU64,
     /// Handshakes that began with a small first message.
-    pub(crate) small_hellos: AtomicU64,
+    pub small_hellos: AtomicU64,
     /// Full handshakes, and sessions resumed instead.
-    pub(crate) handshakes: AtomicU64,
-    pub(crate) resumptions: AtomicU64,
-    pub(crate) unknown_outcomes: AtomicU64,
+    pub handshakes: AtomicU64,
+    /// Sessions of TLS that were resumed.
+    pub resumptions: AtomicU64,
+    /// Attempts whose last answer never came: the mail may be there.
+    pub unknown_outcomes: AtomicU64,
     pub(crate) signed: AtomicU64,
-    pub(crate) bounced: AtomicU64,
-    pub(crate) complained: AtomicU64,
-    pub(crate) unreadable_bounces: AtomicU64,
-    pub(crate) suppressed: AtomicU64,
+    /// Recipients of whom a bounce came.
+    pub bounced: AtomicU64,
+    /// Recipients of whom a complaint came.
+    pub complained: AtomicU64,
+    /// Bounces from which no recipient could be read.
+    pub unreadable_bounces: AtomicU64,
+    /// Entries that came on the suppression list.
+    pub suppressed: AtomicU64,
     /// Answers that were no success, by their kind.
-    pub(crate) kinds: [AtomicU64; ReplyKind::ALL.len()],
-    pub(crate) delays: Delays,
+    pub kinds: [AtomicU64; ReplyKind::ALL.len()],
+    /// How long deliveries took.
+    pub delays: Delays,
 }
 
 /// Times from acceptance to delivery.
 #[derive(Debug, Default)]
-pub(crate) struct Delays {
+pub struct Delays {
     /// How many up to each of [`DELAY_BOUNDS`], and above them all.
     counts: [AtomicU64; DELAY_BOUNDS.len() + 1],
     sum_ms: AtomicU64,
@@ -43,7 +58,7 @@ pub(crate) struct Delays {
 
 impl Delays {
     /// Counts one.
-    pub(crate) fn count(&self, delay: Duration) {
+    pub fn count(&self, delay: Duration) {
         let fits = |bound: &u64| delay <= Duration::from_secs(*bound);
         let place = DELAY_BOUNDS.iter().position(fits);
         if let Some(counter) = self.counts.get(place.unwrap_or(DELAY_BOUNDS.len())) {
@@ -54,7 +69,7 @@ impl Delays {
     }
 
     /// The counts, and the sum of the times in milliseconds.
-    pub(crate) fn read(&self) -> ([u64; DELAY_BOUNDS.len() + 1], u64) {
+    pub fn read(&self) -> ([u64; DELAY_BOUNDS.len() + 1], u64) {
         let counts = self.counts.each_ref().map(|c| c.load(Ordering::Relaxed));
         (counts, self.sum_ms.load(Ordering::Relaxed))
     }
@@ -62,17 +77,17 @@ impl Delays {
 
 impl Figures {
     /// Counts one.
-    pub(crate) fn count(counter: &AtomicU64) {
+    pub fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Answers that were no success, in the order of [`ReplyKind::ALL`].
-    pub(crate) fn refusals(&self) -> [u64; ReplyKind::ALL.len()] {
+    pub fn refusals(&self) -> [u64; ReplyKind::ALL.len()] {
         self.kinds.each_ref().map(|c| c.load(Ordering::Relaxed))
     }
 
     /// Every counter by its name.
-    pub(crate) fn all(&self) -> [(&'static str, u64); 17] {
+    pub fn all(&self) -> [(&'static str, u64); 17] {
         let read = |c: &AtomicU64| c.load(Ordering::Relaxed);
         [
             ("accepted", read(&self.accepted)),

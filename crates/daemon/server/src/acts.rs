@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mail::RecipientKey;
+use node::Node;
 use node::event::Event;
 use ops::{Answer, Selection, Verb};
 use route::Target;
@@ -22,7 +23,7 @@ pub(crate) async fn act(
     who: &str,
     progress: Option<&Progress>,
 ) -> Result<Answer, String> {
-    let verb = match with_target(shared, verb) {
+    let verb = match with_target(&shared.node, verb) {
         Ok(verb) => verb,
         Err(why) => return Ok(Answer::Refused(why)),
     };
@@ -34,7 +35,7 @@ pub(crate) async fn act(
     if matches!(verb, Verb::Retry(_)) {
         shared.tls.forget_failures();
     }
-    let keys = keys(shared, selection).await?;
+    let keys = keys(&shared.node, selection).await?;
     let (mut changed, mut unchanged, mut in_flight) = (0, 0, 0);
     for part in parts(&keys) {
         let (ask, told) = oneshot::channel();
@@ -90,11 +91,11 @@ fn parts(keys: &[RecipientKey]) -> Vec<&[RecipientKey]> {
 }
 
 /// A verb with the server that it names in its plain form.
-fn with_target(shared: &Shared, verb: Verb) -> Result<Verb, String> {
+fn with_target(node: &Node, verb: Verb) -> Result<Verb, String> {
     let Verb::Reroute(Some(to)) = &verb else {
         return Ok(verb);
     };
-    let port = shared.node.settings().config.routing.smtp_port;
+    let port = node.settings().config.routing.smtp_port;
     let target = Target::parse(to, port).map_err(|e| e.to_string())?;
     Ok(Verb::Reroute(Some(target.to_string())))
 }

@@ -60,13 +60,13 @@ pub(crate) fn open_socket(path: &Path, mode: u32) -> io::Result<UnixListener> {
 
 /// Answers until the server stops.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
-    while let Some(stream) = accepted(&shared, &listener).await {
+    while let Some(stream) = accepted(&shared.node, &listener).await {
         tokio::spawn(converse(Arc::clone(&shared), stream));
     }
 }
 
 /// The next connection; `None` when the server stops.
-pub(crate) async fn accepted(shared: &Shared, listener: &UnixListener) -> Option<UnixStream> {
+pub(crate) async fn accepted(node: &Node, listener: &UnixListener) -> Option<UnixStream> {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -74,7 +74,7 @@ pub(crate) async fn accepted(shared: &Shared, listener: &UnixListener) -> Option
                 // No file descriptor is free, perhaps; that passes.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             },
-            () = shared.node.stopping.cancelled() => return None,
+            () = node.stopping.cancelled() => return None,
         }
     }
 }
@@ -124,6 +124,7 @@ pub(crate) async fn carry_out(
     who: &str,
     progress: Option<&Progress>,
 ) -> Result<Answer, String> {
+    let node = &shared.node;
     request.check()?;
     match request {
         Request::List {
@@ -139,17 +140,17 @@ pub(crate) async fn carry_out(
                 offset,
                 limit,
             };
-            list(shared, selection, page).await.map(Answer::Queue)
+            list(node, selection, page).await.map(Answer::Queue)
         }
-        Request::Count(selection) => count(shared, selection).await.map(Answer::Count),
-        Request::Summary(limit) => summary::summary(shared, limit).await,
+        Request::Count(selection) => count(node, selection).await.map(Answer::Count),
+        Request::Summary(limit) => summary::summary(node, limit).await,
         Request::Show(id) => {
-            let found = show(shared, &id).await?;
+            let found = show(node, &id).await?;
             Ok(found.map_or_else(|| unknown(&id), |m| Answer::Message(Box::new(m))))
         }
-        Request::Trace(id) => trace(shared, &id).await,
+        Request::Trace(id) => trace(node, &id).await,
         Request::Act { verb, selection } => acts::act(shared, verb, selection, who, progress).await,
-        Request::Export(id) => export(shared, &id).await,
+        Request::Export(id) => export(node, &id).await,
         Request::Sites => sites(shared).await,
         Request::Sources => Ok(Answer::Sources(sources::views(shared))),
         Request::Pause(domain, on) => orders::pause(shared, &domain, on, who).await,
@@ -159,8 +160,8 @@ pub(crate) async fn carry_out(
             rate,
             connections,
         } => orders::slow(shared, &domain, rate.as_deref(), connections, who).await,
-        Request::HoldRules => Ok(orders::hold_rules(shared)),
-        Request::HoldRule { name, filter } => orders::hold_rule(shared, name, filter, who).await,
+        Request::HoldRules => Ok(orders::hold_rules(node)),
+        Request::HoldRule { name, filter } => orders::hold_rule(node, name, filter, who).await,
         Request::Explain { address, probe } => explain::explain(shared, &address, probe)
             .await
             .map(|found| Answer::Explained(Box::new(found))),
@@ -168,26 +169,26 @@ pub(crate) async fn carry_out(
             selection,
             limit,
             offset,
-        } => orders::history(shared, selection, offset, limit).await,
-        Request::HistoryCount(which, most) => orders::history_count(shared, which, most).await,
+        } => orders::history(node, selection, offset, limit).await,
+        Request::HistoryCount(which, most) => orders::history_count(node, which, most).await,
         Request::Suppressions {
             selection,
             limit,
             offset,
-        } => suppression::list(shared, &selection, offset, limit),
+        } => suppression::list(node, &selection, offset, limit),
         Request::Suppress(new) => suppression::add(shared, new, who).await,
         Request::Unsuppress { recipient, scope } => {
             suppression::remove(shared, recipient, scope, who).await
         }
         Request::Detailed { only, on, seconds } => {
-            Ok(Answer::Done(detailed(shared, only, on, seconds, who)))
+            Ok(Answer::Done(detailed(node, only, on, seconds, who)))
         }
         Request::Webhooks => webhooks::list(shared).await,
         Request::Webhook { name, verb } => webhooks::act(shared, &name, verb, who).await,
-        Request::Events(selection) => webhooks::events(shared, selection).await,
+        Request::Events(selection) => webhooks::events(node, selection).await,
         Request::Listening => Ok(Answer::Listening(shared.listening.addresses())),
         Request::Reload => reload(shared, who).await,
-        Request::Backup(directory) => back_up(shared, directory, who).await,
+        Request::Backup(directory) => back_up(node, directory, who).await,
         Request::Stats => stats(shared).await,
         Request::Health => http::health(shared).await,
     }
@@ -204,19 +205,15 @@ async fn reload(shared: &Arc<Shared>, who: &str) -> Result<Answer, String> {
     Ok(Answer::Done(warnings))
 }
 
-async fn back_up(shared: &Arc<Shared>, directory: String, who: &str) -> Result<Answer, String> {
-    let handles = Arc::clone(shared);
+async fn back_up(node: &Arc<Node>, directory: String, who: &str) -> Result<Answer, String> {
+    let handles = Arc::clone(node);
     let to = directory.clone();
     let made = tokio::task::spawn_blocking(move || {
-        let settings = handles.node.settings();
-        backup::make(&settings.config, &*handles.node.store, Path::new(&to))
+        let settings = handles.settings();
+        backup::make(&settings.config, &*handles.store, Path::new(&to))
     });
     let made = made.await.map_err(|e| e.to_string())?;
-    let line = shared
-        .node
-        .journal
-        .line(net::now(), "action")
-        .field("who", who);
+    let line = node.journal.line(net::now(), "action").field("who", who);
     let line = line.field("verb", "backup").field("directory", directory);
     match &made {
         Ok(_) => line.send(),
@@ -233,7 +230,7 @@ fn unknown(id: &str) -> Answer {
 
 /// Switches the detailed log; says what is in force then.
 fn detailed(
-    shared: &Shared,
+    node: &Node,
     only: Option<String>,
     on: bool,
     seconds: Option<u64>,
@@ -245,8 +242,8 @@ fn detailed(
         (true, None) => Some(Timestamp::MAX),
         (true, Some(seconds)) => Some(now + Duration::from_secs(seconds)),
     };
-    shared.node.journal.set_detailed(only.as_deref(), until);
-    let line = shared.node.journal.line(now, "action").field("who", who);
+    node.journal.set_detailed(only.as_deref(), until);
+    let line = node.journal.line(now, "action").field("who", who);
     let line = line.field("verb", if on { "detailed-on" } else { "detailed-off" });
     line.maybe("only", only.as_ref())
         .maybe("until", until.filter(|at| *at != Timestamp::MAX))
@@ -260,21 +257,21 @@ fn detailed(
 }
 
 pub(crate) async fn keys(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     selection: Selection,
 ) -> Result<Vec<RecipientKey>, String> {
-    blocking(&shared.node, move |node| {
+    blocking(node, move |node| {
         let kinds = known::kinds(&node.settings());
         selection.keys(&*node.store, &kinds, net::now())
     })
     .await
 }
 
-async fn count(shared: &Arc<Shared>, selection: Selection) -> Result<u64, String> {
+async fn count(node: &Arc<Node>, selection: Selection) -> Result<u64, String> {
     if matches!(selection, Selection::Ids(_)) {
-        return Ok(keys(shared, selection).await?.len() as u64);
+        return Ok(keys(node, selection).await?.len() as u64);
     }
-    blocking(&shared.node, move |node| {
+    blocking(node, move |node| {
         let filter = selection.filter(&known::kinds(&node.settings()))?;
         let counted = node.store.count(&filter, net::now());
         counted.map_err(|e| e.to_string())
@@ -284,11 +281,11 @@ async fn count(shared: &Arc<Shared>, selection: Selection) -> Result<u64, String
 
 /// The waiting recipients that are selected, with the reasons why they wait.
 pub(crate) async fn list(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     selection: Selection,
     page: Page,
 ) -> Result<Vec<QueuedView>, String> {
-    let rows = blocking(&shared.node, move |node| {
+    let rows = blocking(node, move |node| {
         let filter = selection.filter(&known::kinds(&node.settings()))?;
         node.store
             .query(&filter, page, net::now())
@@ -297,18 +294,18 @@ pub(crate) async fn list(
     .await?;
     let keys = rows.iter().map(|r| r.key).collect();
     let (ask, told) = oneshot::channel();
-    shared.node.tell(Event::Waits(keys, ask));
+    node.tell(Event::Waits(keys, ask));
     let waits = told
         .await
         .map_err(|_| "the server is shutting down".to_owned())?;
-    let settings = shared.node.settings();
+    let settings = node.settings();
     Ok(rows
         .into_iter()
         .zip(waits)
         .map(|(row, wait)| {
             let id = row.key.id;
             let mut view = known::waiting(&settings, QueuedView::new(row, wait));
-            if shared.node.contents.waits(id) {
+            if node.contents.waits(id) {
                 "waits for free memory (outgoing.memory)".clone_into(&mut view.reason);
             }
             view
@@ -333,10 +330,10 @@ fn parse_id(text: &str) -> Result<QueueId, String> {
         .map_err(|e: mail::ParseQueueIdError| e.to_string())
 }
 
-async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, String> {
+async fn show(node: &Arc<Node>, id: &str) -> Result<Option<MessageView>, String> {
     let queue_id = parse_id(id)?;
-    let waiting = list(shared, Selection::Ids(vec![id.to_owned()]), Page::ALL).await?;
-    let (message, history, mut later) = blocking(&shared.node, move |node| {
+    let waiting = list(node, Selection::Ids(vec![id.to_owned()]), Page::ALL).await?;
+    let (message, history, mut later) = blocking(node, move |node| {
         let message = node.store.read(queue_id).map_err(|e| e.to_string())?;
         let history = history(node, queue_id)?;
         let later = node.store.later(queue_id).map_err(|e| e.to_string())?;
@@ -345,7 +342,7 @@ async fn show(shared: &Arc<Shared>, id: &str) -> Result<Option<MessageView>, Str
     .await?;
     let refused = refused::take(&mut later);
     let later = named(later, &waiting, &history);
-    let settings = shared.node.settings();
+    let settings = node.settings();
     let finished = history
         .iter()
         .map(|h| {
@@ -416,14 +413,14 @@ fn named(later: Vec<LaterRow>, waiting: &[QueuedView], history: &[HistoryRow]) -
     later.into_iter().map(view).collect()
 }
 
-async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
+async fn trace(node: &Arc<Node>, id: &str) -> Result<Answer, String> {
     let queue_id = parse_id(id)?;
-    let message = show(shared, id).await?;
+    let message = show(node, id).await?;
     let mut names: Vec<(u32, String)> = message
         .iter()
         .flat_map(|m| m.waiting.iter().map(|w| (w.number, w.recipient.clone())))
         .collect();
-    let (rows, history) = blocking(&shared.node, move |node| {
+    let (rows, history) = blocking(node, move |node| {
         let rows = node.store.attempts(queue_id).map_err(|e| e.to_string())?;
         let history = history(node, queue_id)?;
         Ok((rows, history))
@@ -434,7 +431,7 @@ async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
             .iter()
             .map(|h| (h.key.recipient, h.recipient.clone())),
     );
-    let settings = shared.node.settings();
+    let settings = node.settings();
     let mut attempts: Vec<AttemptView> = Vec::with_capacity(rows.len() + history.len());
     for row in rows {
         let named = names.iter().find(|(n, _)| *n == row.key.recipient);
@@ -458,9 +455,9 @@ async fn trace(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
     Ok(Answer::Trace(Box::new(TraceView { message, attempts })))
 }
 
-async fn export(shared: &Arc<Shared>, id: &str) -> Result<Answer, String> {
+async fn export(node: &Arc<Node>, id: &str) -> Result<Answer, String> {
     let queue_id = parse_id(id)?;
-    let found = blocking(&shared.node, move |node| {
+    let found = blocking(node, move |node| {
         node.store.read(queue_id).map_err(|e| e.to_string())
     })
     .await?;

@@ -12,6 +12,7 @@ use mail::{
     Address, EnhancedCode, Envelope, Message, Notify, QueueId, Recipient, RecipientKey, Reply,
     Submitter,
 };
+use node::Node;
 use node::event::Event;
 use node::figures::Figures;
 use node::hand_in::accept_op;
@@ -113,14 +114,14 @@ fn taken(shared: &Arc<Shared>, report: &Message, number: u32) -> Reply {
         }
     };
     let original = match about {
-        Some((id, _)) => match original(shared, id) {
+        Some((id, _)) => match original(&shared.node, id) {
             Ok(found) => Some(found),
             Err(why) => return later(&why),
         },
         None => None,
     };
     if let Some(original) = &original
-        && is_known(shared, original.id, report.id)
+        && is_known(&shared.node, original.id, report.id)
     {
         return done("it was processed before");
     }
@@ -133,13 +134,13 @@ fn done(text: &str) -> Reply {
 }
 
 /// What is known of a message: by the history, and by the queue for recipients that still wait.
-fn original(shared: &Shared, id: QueueId) -> Result<Original, String> {
+fn original(node: &Node, id: QueueId) -> Result<Original, String> {
     let filter = HistoryFilter {
         id: Some(id),
         ..HistoryFilter::default()
     };
-    shared.node.store.catch_up().map_err(|e| e.to_string())?;
-    let rows = shared.node.store.history(&filter, 0, ROWS_MAX);
+    node.store.catch_up().map_err(|e| e.to_string())?;
+    let rows = node.store.history(&filter, 0, ROWS_MAX);
     let rows = rows.map_err(|e| e.to_string())?;
     let named = |row: &store::HistoryRow| {
         let address = Address::parse(&row.recipient).ok()?;
@@ -153,7 +154,7 @@ fn original(shared: &Shared, id: QueueId) -> Result<Original, String> {
         user: rows.first().map(|row| row.submitter.clone()),
         recipients: rows.iter().filter_map(named).collect(),
     };
-    if let Some(waiting) = shared.node.store.read(id).map_err(|e| e.to_string())? {
+    if let Some(waiting) = node.store.read(id).map_err(|e| e.to_string())? {
         let envelope = waiting.envelope;
         let all = (0..).zip(&envelope.recipients);
         found.recipients = all.map(|(n, r)| (n, r.address.clone())).collect();
@@ -164,8 +165,8 @@ fn original(shared: &Shared, id: QueueId) -> Result<Original, String> {
 }
 
 /// Whether what this report says is remembered already: a crash came before its own end.
-fn is_known(shared: &Shared, id: QueueId, report: QueueId) -> bool {
-    let known = shared.node.store.later(id).unwrap_or_default();
+fn is_known(node: &Node, id: QueueId, report: QueueId) -> bool {
+    let known = node.store.later(id).unwrap_or_default();
     let mark = mark(report);
     known.iter().any(|row| row.text.ends_with(&mark))
 }
@@ -282,11 +283,12 @@ fn settle(
     }
     let turn = shared.suppression.take();
     let entries: Vec<Suppression> = original.map_or_else(Vec::new, |original| {
-        let entry = |f| suppressed(shared, original, f, returned);
+        let entry = |f| suppressed(&shared.node, original, f, returned);
         findings.iter().filter_map(entry).collect()
     });
     ops.extend(entries.iter().map(suppression::keep));
-    let forward = receiver(shared, returned, original).map(|to| forwarded(shared, report, to));
+    let forward =
+        receiver(&shared.node, returned, original).map(|to| forwarded(&shared.node, report, to));
     ops.extend(forward.iter().map(accept_op));
     if !ops.is_empty()
         && let Err(error) = shared.node.store.commit_wait(ops)
@@ -298,11 +300,11 @@ fn settle(
         };
     }
     for entry in entries {
-        suppression::put(shared, entry);
+        suppression::put(&shared.node, entry);
     }
     drop(turn);
     for finding in findings {
-        tell(shared, report, original, finding);
+        tell(&shared.node, report, original, finding);
     }
     if let Some(forward) = forward {
         let to = forward
@@ -352,7 +354,7 @@ fn note(original: &Original, finding: &Finding, report: &Message) -> Option<Op> 
 }
 
 fn suppressed(
-    shared: &Shared,
+    node: &Node,
     original: &Original,
     finding: &Finding,
     returned: &Returned,
@@ -368,10 +370,10 @@ fn suppressed(
     match returned {
         // `not-spam` takes an earlier complaint back.
         Returned::Complaint(c) if c.kind == "not-spam" => None,
-        Returned::Complaint(c) => suppression::of_complaint(shared, about, &c.kind),
+        Returned::Complaint(c) => suppression::of_complaint(node, about, &c.kind),
         Returned::Status(_) if finding.kind == Kind::Bounced => {
             let text = finding.text.trim_start_matches("failed: ");
-            suppression::of_bounce(shared, about, finding.code, text)
+            suppression::of_bounce(node, about, finding.code, text)
         }
         Returned::Status(_) | Returned::Unreadable => None,
     }
@@ -379,8 +381,8 @@ fn suppressed(
 
 /// Who gets the report: of a bounce its author, or, where nobody knows the message any more, the
 /// postmaster.
-fn receiver(shared: &Shared, returned: &Returned, original: Option<&Original>) -> Option<Address> {
-    let settings = shared.node.settings();
+fn receiver(node: &Node, returned: &Returned, original: Option<&Original>) -> Option<Address> {
+    let settings = node.settings();
     let config = &settings.config;
     let to = match (returned, original) {
         (Returned::Complaint(_), _) => config.paths.complaints_to.clone(),
@@ -395,7 +397,7 @@ fn receiver(shared: &Shared, returned: &Returned, original: Option<&Original>) -
 }
 
 /// The same report to another.
-pub(crate) fn forwarded(shared: &Shared, report: &Message, to: Address) -> Message {
+pub(crate) fn forwarded(node: &Node, report: &Message, to: Address) -> Message {
     let now = net::now();
     let recipient = Recipient {
         notify: Notify::NEVER,
@@ -412,9 +414,9 @@ pub(crate) fn forwarded(shared: &Shared, report: &Message, to: Address) -> Messa
         },
         ..Envelope::default()
     };
-    shared.node.settings().policy.address_own(&mut envelope);
+    node.settings().policy.address_own(&mut envelope);
     Message {
-        id: shared.node.next_id(now),
+        id: node.next_id(now),
         accepted: now,
         envelope,
         labels: report.labels.clone(),
@@ -422,13 +424,13 @@ pub(crate) fn forwarded(shared: &Shared, report: &Message, to: Address) -> Messa
     }
 }
 
-fn tell(shared: &Shared, report: &Message, original: Option<&Original>, finding: &Finding) {
+fn tell(node: &Node, report: &Message, original: Option<&Original>, finding: &Finding) {
     let ours = original.and_then(|o| {
         let mut all = o.recipients.iter();
         all.find(|(n, _)| Some(*n) == finding.number)
     });
     let named = ours.map(|(_, address)| address).or(finding.named.as_ref());
-    let (figures, journal, now) = (&shared.node.figures, &shared.node.journal, net::now());
+    let (figures, journal, now) = (&node.figures, &node.journal, net::now());
     let line = match finding.kind {
         Kind::Bounced => {
             Figures::count(&figures.bounced);

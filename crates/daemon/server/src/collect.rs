@@ -15,6 +15,7 @@ use drops::{
 use intake::{Submission, Wanted};
 use mail::{Reply, Timestamp};
 use net::Holder;
+use node::Node;
 use node::hand_in::hand_in;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -45,8 +46,8 @@ const STRANGE: &str = "/strange";
 const STRANGE_TOLD: usize = 10;
 
 /// Makes the directory where it is not there, so that programs find it from the start on.
-pub(crate) fn prepare(shared: &Shared) {
-    if let Some(path) = &shared.node.settings().config.sendmail.drop_dir {
+pub(crate) fn prepare(node: &Node) {
+    if let Some(path) = &node.settings().config.sendmail.drop_dir {
         // What is wrong with it is told when it is looked into.
         drop(Directory::open(path));
     }
@@ -70,7 +71,7 @@ pub(crate) async fn collect(shared: Arc<Shared>) {
                 }
                 Err(error) => {
                     let why = format!("opening the drop directory {}: {error}", path.display());
-                    complain(&shared, &mut told, DIRECTORY, &why);
+                    complain(&shared.node, &mut told, DIRECTORY, &why);
                 }
             }
         }
@@ -82,9 +83,9 @@ pub(crate) async fn collect(shared: Arc<Shared>) {
 }
 
 /// Says what is wrong with the directory, once as long as it stays so.
-fn complain(shared: &Shared, told: &mut HashMap<String, String>, about: &str, why: &str) {
+fn complain(node: &Node, told: &mut HashMap<String, String>, about: &str, why: &str) {
     if told.insert(about.to_owned(), why.to_owned()).as_deref() != Some(why) {
-        let line = shared.node.journal.line(net::now(), "warning");
+        let line = node.journal.line(net::now(), "warning");
         line.field("what", why).send();
     }
 }
@@ -98,14 +99,14 @@ async fn look_after(
     until: Instant,
 ) {
     match directory.trouble() {
-        Ok(Some(why)) => complain(shared, told, DIRECTORY, &why),
+        Ok(Some(why)) => complain(&shared.node, told, DIRECTORY, &why),
         Ok(None) => drop(told.remove(DIRECTORY)),
-        Err(error) => complain(shared, told, DIRECTORY, &error.to_string()),
+        Err(error) => complain(&shared.node, told, DIRECTORY, &error.to_string()),
     }
     if let Err(error) = &watched {
         let why =
             format!("the drop directory cannot be watched, so it is checked at intervals: {error}");
-        complain(shared, told, WATCH, &why);
+        complain(&shared.node, told, WATCH, &why);
     }
     let mut line = Line::default();
     let mut taking = JoinSet::new();
@@ -118,7 +119,7 @@ async fn look_after(
             return;
         }
         if !is_over && Instant::now() >= list_at {
-            list(shared, &directory, told, &mut line).await;
+            list(&shared.node, &directory, told, &mut line).await;
             later.clear();
             list_at = match &watched {
                 Ok(_) => until,
@@ -128,7 +129,7 @@ async fn look_after(
         while !is_over && let Some(waiting) = line.take_next() {
             let (shared, directory) = (Arc::clone(shared), Arc::clone(&directory));
             taking.spawn(async move {
-                let came = take(&shared, &directory, &waiting.name).await;
+                let came = take(&shared.node, &directory, &waiting.name).await;
                 (waiting, came)
             });
         }
@@ -141,7 +142,7 @@ async fn look_after(
                 Ok((waiting, Came::Done)) => line.done(&waiting),
                 Ok((waiting, Came::Later(why))) => {
                     line.done(&waiting);
-                    wait(shared, told, waiting.name.clone(), why);
+                    wait(&shared.node, told, waiting.name.clone(), why);
                     later.insert(plain(&waiting.name).to_owned(), waiting.name);
                 }
                 // Which one it was is not known; a look at all finds it.
@@ -201,7 +202,7 @@ fn line_up(directory: &Directory, line: &mut Line, names: Vec<String>) {
 
 /// Looks through the whole directory: lines up its drops, and puts aside what has no business there.
 async fn list(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     directory: &Arc<Directory>,
     told: &mut HashMap<String, String>,
     line: &mut Line,
@@ -220,7 +221,7 @@ async fn list(
         Ok(found) => found,
         Err(error) => {
             return complain(
-                shared,
+                node,
                 told,
                 DIRECTORY,
                 &format!("the drop directory: {error}"),
@@ -238,7 +239,7 @@ async fn list(
             "set aside as {}: it does not belong in the drop directory",
             path.display()
         );
-        log(shared, name, &what);
+        log(node, name, &what);
     }
     let stuck = aside
         .iter()
@@ -249,12 +250,12 @@ async fn list(
                 "{count} files do not belong in the drop directory and cannot be set aside, such as {name}: \
                  {error}; remove them as root"
             );
-            complain(shared, told, STRANGE, &why);
+            complain(node, told, STRANGE, &why);
         }
         None if count > STRANGE_TOLD => {
             let why =
                 format!("{count} files did not belong in the drop directory: they were set aside");
-            complain(shared, told, STRANGE, &why);
+            complain(node, told, STRANGE, &why);
         }
         None => drop(told.remove(STRANGE)),
     }
@@ -274,25 +275,25 @@ fn id_of(name: &str) -> &str {
     plain.strip_suffix(WHOLE).unwrap_or(plain)
 }
 
-fn log(shared: &Shared, name: &str, what: &str) {
-    let line = shared.node.journal.line(net::now(), "drop");
+fn log(node: &Node, name: &str, what: &str) {
+    let line = node.journal.line(net::now(), "drop");
     line.field("drop", id_of(name)).field("what", what).send();
 }
 
 /// Says that a file stays and why, once as long as that is so.
-fn wait(shared: &Shared, told: &mut HashMap<String, String>, name: String, why: String) {
+fn wait(node: &Node, told: &mut HashMap<String, String>, name: String, why: String) {
     if told.get(&name) != Some(&why) {
-        log(shared, &name, &format!("waits: {why}"));
+        log(node, &name, &format!("waits: {why}"));
         told.insert(name, why);
     }
 }
 
 /// Keeps what can neither be taken nor given back, and says so.
-fn put_aside(shared: &Shared, directory: &Directory, name: &str, why: &str) -> Came {
+fn put_aside(node: &Node, directory: &Directory, name: &str, why: &str) -> Came {
     match directory.refuse(name) {
         Ok(path) => {
             log(
-                shared,
+                node,
                 name,
                 &format!("set aside as {}: {why}", path.display()),
             );
@@ -302,7 +303,7 @@ fn put_aside(shared: &Shared, directory: &Directory, name: &str, why: &str) -> C
     }
 }
 
-async fn take(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &str) -> Came {
+async fn take(node: &Arc<Node>, directory: &Arc<Directory>, name: &str) -> Came {
     // What cannot be removed would be taken again when its token is forgotten.
     let claimed = match directory.claim(name) {
         Ok(Some(claimed)) => claimed,
@@ -314,17 +315,17 @@ async fn take(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &str) -> C
             ));
         }
     };
-    take_claimed(shared, directory, &claimed).await
+    take_claimed(node, directory, &claimed).await
 }
 
-async fn take_claimed(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &str) -> Came {
-    let settings = shared.node.settings();
+async fn take_claimed(node: &Arc<Node>, directory: &Arc<Directory>, name: &str) -> Came {
+    let settings = node.settings();
     let max = settings.policy.limits.message_size;
     let Some((owner, size)) = directory.stat(name) else {
         return Came::Done;
     };
     let holders = vec![Holder::Local(owner), Holder::Locals];
-    let mut memory = shared.node.memory.hold(holders);
+    let mut memory = node.memory.hold(holders);
     if size > SMALL && !memory.resize(size >> 20, MEMORY_WAIT).await {
         return Came::Later("too much mail is being received at the same time".to_owned());
     }
@@ -336,19 +337,19 @@ async fn take_claimed(shared: &Arc<Shared>, directory: &Arc<Directory>, name: &s
         Ok(Ok(taken)) => taken,
         Ok(Err(Unread::Gone)) => return Came::Done,
         Ok(Err(Unread::Later(error))) => return Came::Later(error.to_string()),
-        Ok(Err(Unread::Bad(bad))) => return put_aside(shared, directory, name, &bad.to_string()),
+        Ok(Err(Unread::Bad(bad))) => return put_aside(node, directory, name, &bad.to_string()),
         Err(error) => return Came::Later(error.to_string()),
     };
     match check(&taken.drop).and_then(|()| submit(&settings.config, &taken)) {
-        Ok(ready) => queue(shared, directory, name, &taken, ready).await,
-        Err(why) => put_aside(shared, directory, name, &why),
+        Ok(ready) => queue(node, directory, name, &taken, ready).await,
+        Err(why) => put_aside(node, directory, name, &why),
     }
 }
 
 /// Hands a drop in, gives back what of it is refused, and removes it when that is durable. One with
 /// many recipients becomes several messages, cut the same way at every try: a part is known by its number.
 async fn queue(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     directory: &Arc<Directory>,
     name: &str,
     taken: &Taken,
@@ -371,14 +372,14 @@ async fn queue(
             },
             written: Timestamp::from_millis(taken.drop.written),
         };
-        match part.hand_in(shared, name).await {
+        match part.hand_in(node, name).await {
             Ok(None) => {}
             Ok(Some(why)) => untold = Some(why),
             Err(later) => return Came::Later(later),
         }
     }
     if let Some(why) = untold {
-        return put_aside(shared, directory, name, &why);
+        return put_aside(node, directory, name, &why);
     }
     match directory.remove(name) {
         Ok(()) => Came::Done,
@@ -399,17 +400,13 @@ struct Part {
 impl Part {
     /// Hands it in, and gives back what is refused. `Ok` is done, perhaps with what its sender
     /// could not be told; an error is why it has to wait.
-    async fn hand_in(self, shared: &Arc<Shared>, name: &str) -> Result<Option<String>, String> {
+    async fn hand_in(self, node: &Arc<Node>, name: &str) -> Result<Option<String>, String> {
         let wanted = &self.submission.recipients;
         let result = match self.refusal.clone() {
             Some(reply) => Err(reply),
-            None => hand_in(
-                &shared.node,
-                self.submission.clone(),
-                Some(self.token.clone()),
-            )
-            .await
-            .map_err(Reply::from),
+            None => hand_in(node, self.submission.clone(), Some(self.token.clone()))
+                .await
+                .map_err(Reply::from),
         };
         let (id, failed) = match result {
             Ok(handed_in) => {
@@ -432,32 +429,32 @@ impl Part {
                 true => "was in the queue already",
                 false => "taken",
             };
-            let line = shared.node.journal.line(net::now(), "drop");
+            let line = node.journal.line(net::now(), "drop");
             let line = line.field("drop", id_of(name)).field("id", id);
             line.field("what", what).send();
         }
         match failed.is_empty() {
             true => Ok(None),
-            false => self.give_back(shared, name, failed).await,
+            false => self.give_back(node, name, failed).await,
         }
     }
 
     async fn give_back(
         self,
-        shared: &Arc<Shared>,
+        node: &Arc<Node>,
         name: &str,
         failed: Vec<(Wanted, Reply)>,
     ) -> Result<Option<String>, String> {
         let reason = failed.first().map(|(_, reply)| reply.to_string());
         let reason = reason.unwrap_or_default();
-        let handles = Arc::clone(shared);
+        let handles = Arc::clone(node);
         let told = tokio::task::spawn_blocking(move || {
             let token = format!("{}:returned", self.token);
             give_back(&handles, &self.submission, &failed, self.written, &token)
         });
         match told.await {
             Ok(Told::Yes) => {
-                log(shared, name, &format!("returned to its sender: {reason}"));
+                log(node, name, &format!("returned to its sender: {reason}"));
                 Ok(None)
             }
             Ok(Told::Nobody) => Ok(Some(format!(

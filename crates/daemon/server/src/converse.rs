@@ -7,7 +7,7 @@ use deliver::{
 };
 use mail::{BodyType, EnhancedCode, Message, Outcome, PeerHost, QueueId, Reply};
 use node::contents::Contents;
-use node::signing;
+use node::{Node, signing};
 use tokio::sync::SemaphorePermit;
 
 use crate::opened::Open;
@@ -15,8 +15,8 @@ use crate::shared::Shared;
 use crate::{relayed, senders};
 
 /// Whether the talk about a message is logged: for its name, its sender, or one of its recipients' domains.
-pub(crate) fn is_detailed(shared: &Shared, message: &Message) -> bool {
-    if !shared.node.journal.has_detail() {
+pub(crate) fn is_detailed(node: &Node, message: &Message) -> bool {
+    if !node.journal.has_detail() {
         return false;
     }
     let sender = message.envelope.sender();
@@ -24,18 +24,11 @@ pub(crate) fn is_detailed(shared: &Shared, message: &Message) -> bool {
     let domains = recipients.map(|r| r.address.domain().as_str());
     let id = message.id.to_string();
     let names: Vec<&str> = domains.chain([sender.as_str(), id.as_str()]).collect();
-    shared.node.journal.is_detailed(&names)
+    node.journal.is_detailed(&names)
 }
 
-pub(crate) fn log_said(
-    shared: &Shared,
-    message: &Message,
-    host: &PeerHost,
-    ours: bool,
-    line: &str,
-) {
-    let entry = shared
-        .node
+pub(crate) fn log_said(node: &Node, message: &Message, host: &PeerHost, ours: bool, line: &str) {
+    let entry = node
         .journal
         .line(net::now(), "smtp")
         .field("id", message.id);
@@ -56,7 +49,7 @@ pub(crate) struct Fitted {
 /// The transaction with its content in a form that the host can take. A large content takes a
 /// while, so it is converted on a thread that may block.
 async fn fitted(
-    shared: &Shared,
+    node: &Node,
     open: &mut Open,
     message: &Message,
     transaction: Transaction,
@@ -68,7 +61,7 @@ async fn fitted(
     if let Some(known) = open.fitted.as_ref().filter(is_same) {
         return transaction.converted(&known.outcome);
     }
-    let settings = shared.node.settings();
+    let settings = node.settings();
     let content = transaction.content.clone();
     let work = move || signing::converted(&settings.config, &content, conversion);
     let outcome = match tokio::task::spawn_blocking(work).await {
@@ -77,7 +70,7 @@ async fn fitted(
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
     if let Ok(converted) = &outcome {
-        log_converted(shared, open, message, converted);
+        log_converted(node, open, message, converted);
     }
     let transaction = transaction.converted(&outcome);
     open.fitted = Some(Fitted {
@@ -91,7 +84,7 @@ async fn fitted(
 /// Takes the turn of a large content that is converted: the result is as large again, and is dropped with the
 /// transaction.
 async fn conversion_turn<'a>(
-    shared: &'a Shared,
+    node: &'a Node,
     open: &Open,
     message: &Message,
     transaction: &Transaction,
@@ -100,7 +93,7 @@ async fn conversion_turn<'a>(
     if !is_large || open.session.needed(transaction).is_none() {
         return None;
     }
-    shared.node.contents.converting.acquire().await.ok()
+    node.contents.converting.acquire().await.ok()
 }
 
 /// Drives a transaction to its end; `None` when the session ended without a word on it. Where the host
@@ -111,13 +104,14 @@ pub(crate) async fn converse(
     message: &Message,
     transaction: Transaction,
 ) -> Option<Vec<Ended>> {
-    let (transaction, mut turn) = senders::rewritten(shared, open, message, transaction).await;
+    let (transaction, mut turn) =
+        senders::rewritten(&shared.node, open, message, transaction).await;
     let is_long = transaction.body != BodyType::BinaryMime
         && shared.node.settings().config.outgoing.short_lines
         && mail::has_long_line(&transaction.content);
     let again = is_long.then(|| transaction.clone());
     if turn.is_none() {
-        turn = conversion_turn(shared, open, message, &transaction).await;
+        turn = conversion_turn(&shared.node, open, message, &transaction).await;
     }
     let mut ended = one(shared, open, message, transaction, turn.is_some()).await?;
     let refused: Vec<u32> = ended.iter().filter_map(refused_for_lines).collect();
@@ -127,7 +121,7 @@ pub(crate) async fn converse(
     if turn.is_none() && Contents::is_large(message.content.len()) {
         turn = shared.node.contents.converting.acquire().await.ok();
     }
-    let Some(short) = shortened(shared, open, message, again.content.clone()).await else {
+    let Some(short) = shortened(&shared.node, open, message, again.content.clone()).await else {
         return Some(ended);
     };
     again.recipients.retain(|r| refused.contains(&r.number));
@@ -160,12 +154,12 @@ fn refused_for_lines(end: &Ended) -> Option<u32> {
 
 /// The content with short lines; `None`, and said in the log, where it must stay as it is.
 async fn shortened(
-    shared: &Shared,
+    node: &Node,
     open: &Open,
     message: &Message,
     content: Bytes,
 ) -> Option<Converted> {
-    let settings = shared.node.settings();
+    let settings = node.settings();
     let work = move || signing::converted(&settings.config, &content, Conversion::Short);
     let outcome = match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
@@ -174,7 +168,7 @@ async fn shortened(
     };
     let why = match outcome {
         Ok(made) if !mail::has_long_line(&made.content) => {
-            log_converted(shared, open, message, &made);
+            log_converted(node, open, message, &made);
             return Some(made);
         }
         Ok(_) => "long lines are in places that must not be changed: a signed or encrypted part, an attached \
@@ -182,14 +176,14 @@ async fn shortened(
             .to_owned(),
         Err(obstacle) => obstacle.to_string(),
     };
-    let line = shared.node.journal.line(net::now(), "not-converted");
+    let line = node.journal.line(net::now(), "not-converted");
     let line = line.field("id", message.id).field("host", &open.host);
     line.field("why", why).send();
     None
 }
 
-fn log_converted(shared: &Shared, open: &Open, message: &Message, converted: &Converted) {
-    let line = shared.node.journal.line(net::now(), "converted");
+fn log_converted(node: &Node, open: &Open, message: &Message, converted: &Converted) {
+    let line = node.journal.line(net::now(), "converted");
     let line = line.field("id", message.id).field("host", &open.host);
     line.field("what", converted)
         .maybe("dkim", signing::names(&converted.content))
@@ -203,7 +197,7 @@ async fn one(
     transaction: Transaction,
     has_turn: bool,
 ) -> Option<Vec<Ended>> {
-    let transaction = fitted(shared, open, message, transaction).await;
+    let transaction = fitted(&shared.node, open, message, transaction).await;
     open.session.start(net::now(), transaction);
     let ended = until_ended(shared, open, message).await;
     if has_turn {
@@ -222,7 +216,7 @@ async fn until_ended(shared: &Shared, open: &mut Open, message: &Message) -> Opt
                     return Some(ended);
                 }
                 SessionEvent::Said(ours, line) => {
-                    log_said(shared, message, &open.host, ours, &line)
+                    log_said(&shared.node, message, &open.host, ours, &line)
                 }
                 SessionEvent::Closed => return None,
                 SessionEvent::Failed(_)

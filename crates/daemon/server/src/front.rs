@@ -10,7 +10,7 @@ use intake::{LoginVerdict, Near, NoKeys, Request, Session, Tls};
 use net::{Hold, Holder, Link, Origin, Place, Room, Standing, Stream, Turn};
 use node::figures::Figures;
 use node::hand_in::accept;
-use node::quotas;
+use node::{Node, quotas};
 use smtp::sasl::{Evidence, Keys, Login};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -341,7 +341,7 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
                     link.again(session);
                     continue;
                 }
-                match start_tls(shared, link, guest).await {
+                match start_tls(&shared.node, link, guest).await {
                     Ok(secured) => link = secured,
                     Err(why) => return log_trouble(shared, peer, &why),
                 }
@@ -400,7 +400,7 @@ async fn hear(
         }
         () = guest.place.lost() => session.send_away(MADE_ROOM),
         _ = account.changes.changed(), if is_user => {
-            if !account.stands(shared) {
+            if !account.stands(&shared.node) {
                 session.send_away("your account has been changed: log in again");
             }
         }
@@ -450,8 +450,8 @@ async fn answer(
     }
 }
 
-async fn start_tls(shared: &Shared, link: Link, guest: &Guest) -> Result<Link, String> {
-    let settings = shared.node.settings();
+async fn start_tls(node: &Node, link: Link, guest: &Guest) -> Result<Link, String> {
+    let settings = node.settings();
     match (link.into_stream(), &settings.server_tls) {
         (Some(Stream::Plain(tcp)), Some(tls)) => handshake(tls, tcp, guest).await.map(Link::new),
         _ => Err("TLS is not available".to_owned()),
@@ -480,12 +480,12 @@ fn log_users_trouble(shared: &Shared, peer: IpAddr, why: &UsersError) {
 
 impl Account {
     /// Whether who has logged in still may.
-    fn stands(&self, shared: &Shared) -> bool {
+    fn stands(&self, node: &Node) -> bool {
         let Some((user, rests_on)) = &self.user else {
             return true;
         };
         // A file that cannot be read ends nobody's session.
-        let now = shared.node.settings().logins.standing(user);
+        let now = node.settings().logins.standing(user);
         now.is_ok_and(|now| now.is_some() && now == *rests_on)
     }
 }

@@ -16,7 +16,7 @@ use mail::{
     Address, Class, EnhancedCode, Message, Outcome, PeerHost, RecipientKey, Reply, Timing, Verdict,
 };
 use node::event::{Finished, Job};
-use node::{Settings, binary, contents, known};
+use node::{Node, Settings, binary, contents, known};
 
 use crate::bounces;
 use crate::local::lmtp::{Handed, Place};
@@ -64,11 +64,11 @@ pub(crate) async fn knows(shared: &Arc<Shared>, address: &Address) -> Result<(),
         }
         Ok(Ok(_)) => Ok(()),
         Ok(Err(why)) => {
-            log_store(shared, &why);
+            log_store(&shared.node, &why);
             Ok(())
         }
         Err(_) => {
-            log_store(shared, "no answer in time");
+            log_store(&shared.node, "no answer in time");
             Ok(())
         }
     }
@@ -110,8 +110,8 @@ pub(crate) async fn explained(settings: &Settings, address: &Address) -> String 
     }
 }
 
-fn log_store(shared: &Shared, why: &str) {
-    let line = shared.node.journal.line(net::now(), "error");
+fn log_store(node: &Node, why: &str) {
+    let line = node.journal.line(net::now(), "error");
     line.field(
         "what",
         "the local store did not answer whether a recipient exists",

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 use config::oauth::OauthSettings;
 use deliver::{Credentials, Failure, Secret, Stage};
 use mail::{EnhancedCode, Reply, Timestamp};
-use node::Settings;
 use node::event::Event;
+use node::{Node, Settings};
 use route::Mode;
 
 use self::flows::Web;
@@ -91,11 +91,10 @@ impl State {
         }
     }
 
-    fn write(&mut self, shared: &Shared, file: &Path) {
+    fn write(&mut self, node: &Node, file: &Path) {
         // At most a page, seldom.
         if let Err(error) = self.kept.write(file) {
-            let line = shared
-                .node
+            let line = node
                 .journal
                 .line(net::now(), "oauth")
                 .field("what", "the token cannot be stored");
@@ -135,7 +134,7 @@ impl Oauth {
     /// A token that holds; why there is none, otherwise.
     async fn token(
         &self,
-        shared: &Shared,
+        node: &Node,
         settings: &Settings,
         oauth: &OauthSettings,
     ) -> Result<String, String> {
@@ -147,7 +146,7 @@ impl Oauth {
                 dns: &settings.dns,
             };
             let got = flows::get(&web, oauth, state.kept.refresh.as_deref()).await;
-            self.settle(shared, oauth, &mut state, got);
+            self.settle(node, oauth, &mut state, got);
         }
         match (state.in_hand(net::now()), &state.failed) {
             (Some(access), _) => Ok(access.token.clone()),
@@ -164,7 +163,7 @@ impl Oauth {
 
     fn settle(
         &self,
-        shared: &Shared,
+        node: &Node,
         oauth: &OauthSettings,
         state: &mut State,
         got: Result<flows::Got, flows::Trouble>,
@@ -174,8 +173,7 @@ impl Oauth {
             return state.look(&self.file, &oauth.subject());
         }
         let now = net::now();
-        let line = shared
-            .node
+        let line = node
             .journal
             .line(now, "oauth")
             .field("flow", oauth.flow.word());
@@ -201,7 +199,7 @@ impl Oauth {
                 });
             }
         }
-        state.write(shared, &self.file);
+        state.write(node, &self.file);
     }
 
     /// The relay has taken the token.
@@ -210,7 +208,7 @@ impl Oauth {
     }
 
     /// The relay has refused a token: it is thrown away.
-    async fn refused(&self, shared: &Shared, token: &str, why: &str) {
+    async fn refused(&self, node: &Node, token: &str, why: &str) {
         let mut state = self.state.lock().await;
         // Sessions that were begun with the same one say the same.
         if state
@@ -223,7 +221,7 @@ impl Oauth {
             state.kept.access = None;
             state.kept.refused = Some(Refused::new(now, why));
             state.refused = Some((state.refused.map_or(1, |(count, _)| count + 1), now));
-            state.write(shared, &self.file);
+            state.write(node, &self.file);
         }
     }
 
@@ -247,7 +245,7 @@ impl Oauth {
                 .is_some_and(|(count, at)| count == 1 && !once((count, at)));
             (refused || state.failed.is_some(), early || fresh)
         };
-        if !is_early && self.token(shared, settings, oauth).await.is_ok() && waited {
+        if !is_early && self.token(&shared.node, settings, oauth).await.is_ok() && waited {
             shared.faults.forget();
             shared.node.tell(Event::Reloaded);
         }
@@ -263,7 +261,7 @@ pub(crate) async fn fill(
     let (Some(login), Some(oauth)) = (login, wanted(settings)) else {
         return Ok(None);
     };
-    let token = shared.oauth.token(shared, settings, &oauth).await;
+    let token = shared.oauth.token(&shared.node, settings, &oauth).await;
     let token = token.map_err(|why| Failure {
         tls: mail::TlsUsed::None,
         stage: Stage::Login,
@@ -296,7 +294,7 @@ pub(crate) async fn refused(shared: &Shared, token: Option<&str>, mut failure: F
     shared
         .oauth
         .refused(
-            shared,
+            &shared.node,
             token,
             &format!("the relay answered {}", failure.reply),
         )

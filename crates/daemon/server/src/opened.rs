@@ -305,7 +305,7 @@ pub(crate) async fn greet(
                     open.link.again(&mut open.session);
                 }
                 SessionEvent::Said(ours, line) => {
-                    log_said(shared, message, &open.host, ours, &line)
+                    log_said(&shared.node, message, &open.host, ours, &line)
                 }
                 SessionEvent::Ended(_) | SessionEvent::Asked(..) => {}
                 SessionEvent::Closed => return Err(lost()),

@@ -8,7 +8,7 @@ use intake::Suppression;
 use mail::{Address, Destination, Domain, QueueId, RecipientKey};
 use node::controls::{Controls, Slow};
 use node::event::Event;
-use node::{Settings, blocking, known};
+use node::{Node, Settings, blocking, known};
 use ops::{Answer, DomainView, FinishedView, HistorySelection, HoldRuleView, LaterView, report_of};
 use route::Mode;
 use schedule::Rate;
@@ -23,11 +23,10 @@ fn stopping<T>(_: T) -> String {
 }
 
 /// Makes a setting durable.
-async fn keep(shared: &Arc<Shared>, name: String, value: Option<String>) -> Result<(), String> {
-    let handles = Arc::clone(shared);
+async fn keep(node: &Arc<Node>, name: String, value: Option<String>) -> Result<(), String> {
+    let handles = Arc::clone(node);
     let op = Op::Control { name, value };
-    let committed =
-        tokio::task::spawn_blocking(move || handles.node.store.commit_wait(vec![op])).await;
+    let committed = tokio::task::spawn_blocking(move || handles.store.commit_wait(vec![op])).await;
     committed
         .map_err(|e| e.to_string())?
         .map_err(|e| e.to_string())
@@ -42,7 +41,7 @@ pub(crate) async fn pause(
 ) -> Result<Answer, String> {
     let domain = Domain::parse(domain).map_err(|e| e.to_string())?;
     keep(
-        shared,
+        &shared.node,
         format!("pause:{domain}"),
         on.then(|| who.to_owned()),
     )
@@ -89,7 +88,7 @@ pub(crate) async fn slow(
     }
     let slow = (slow != Slow::default()).then_some(slow);
     keep(
-        shared,
+        &shared.node,
         Controls::slow_name(&domain),
         slow.map(|s| s.to_string()),
     )
@@ -121,7 +120,7 @@ async fn take_back(shared: &Arc<Shared>, domain: &Domain, who: &str) -> Result<(
     let (_, site) = told.await.map_err(stopping)?;
     let site = site.map(|site| site.key);
     for site in reactions::undo(shared, domain.as_str(), site.as_deref()) {
-        keep(shared, reactions::control(&site), None).await?;
+        keep(&shared.node, reactions::control(&site), None).await?;
         shared.node.tell(Event::Order(Arc::clone(&site), None));
         let line = shared
             .node
@@ -134,15 +133,15 @@ async fn take_back(shared: &Arc<Shared>, domain: &Domain, who: &str) -> Result<(
 }
 
 /// The rules that hold new mail.
-pub(crate) fn hold_rules(shared: &Shared) -> Answer {
-    let rules = shared.node.controls.hold_rules().into_iter();
+pub(crate) fn hold_rules(node: &Node) -> Answer {
+    let rules = node.controls.hold_rules().into_iter();
     let view = |(name, filter)| HoldRuleView { name, filter };
     Answer::HoldRules(rules.map(view).collect())
 }
 
 /// Sets a rule, or takes it away.
 pub(crate) async fn hold_rule(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     name: String,
     filter: Option<String>,
     who: &str,
@@ -154,22 +153,13 @@ pub(crate) async fn hold_rule(
             Some((text.clone(), parsed))
         }
     };
-    let known = shared
-        .node
-        .controls
-        .hold_rules()
-        .iter()
-        .any(|(n, _)| *n == name);
+    let known = node.controls.hold_rules().iter().any(|(n, _)| *n == name);
     if rule.is_none() && !known {
         return Ok(Answer::Unknown(format!("there is no rule {name}")));
     }
-    keep(shared, Controls::hold_name(&name), filter.clone()).await?;
-    shared.node.controls.set_hold(&name, rule);
-    let line = shared
-        .node
-        .journal
-        .line(net::now(), "action")
-        .field("who", who);
+    keep(node, Controls::hold_name(&name), filter.clone()).await?;
+    node.controls.set_hold(&name, rule);
+    let line = node.journal.line(net::now(), "action").field("who", who);
     let verb = match filter {
         Some(_) => "hold-rule",
         None => "hold-rule-removed",
@@ -213,12 +203,12 @@ pub(crate) async fn site(shared: &Arc<Shared>, domain: &str) -> Result<Answer, S
 
 /// Finished recipients.
 pub(crate) async fn history(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     selection: HistorySelection,
     offset: u64,
     limit: u64,
 ) -> Result<Answer, String> {
-    let rows = blocking(&shared.node, move |node| {
+    let rows = blocking(node, move |node| {
         let filter = selection.filter()?;
         let found = node.store.history(&filter, offset, limit);
         let found = found.map_err(|e| e.to_string())?;
@@ -232,7 +222,7 @@ pub(crate) async fn history(
     for row in later {
         of_recipient.entry(row.key).or_default().push(row);
     }
-    let settings = shared.node.settings();
+    let settings = node.settings();
     let view = |row: HistoryRow| FinishedView {
         later: behind(&settings, &row, of_recipient.remove(&row.key)),
         id: row.key.id.to_string(),
@@ -260,11 +250,11 @@ pub(crate) async fn history(
 
 /// How many finished recipients match, counted up to a bound.
 pub(crate) async fn history_count(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     selection: HistorySelection,
     most: u64,
 ) -> Result<Answer, String> {
-    let count = blocking(&shared.node, move |node| {
+    let count = blocking(node, move |node| {
         let count = node.store.history_count(&selection.filter()?, most);
         count.map_err(|e| e.to_string())
     });

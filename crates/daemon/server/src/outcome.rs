@@ -267,7 +267,7 @@ fn commit_and_tell(
         Box::new(move |result: Result<(), CommitError>| {
             let said = match result {
                 Ok(()) => {
-                    tell(&handles, told, &known);
+                    tell(&handles.node, told, &known);
                     Ok(())
                 }
                 Err(error) => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail::QueueId;
-use node::blocking;
+use node::{Node, blocking};
 use ops::{Answer, QueuedView, Selection};
 use store::Page;
 use tokio::net::{UnixListener, UnixStream};
@@ -16,7 +16,6 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::admin;
-use crate::shared::Shared;
 
 /// Recipients that are shown.
 const ROWS_MAX: u64 = 200;
@@ -37,42 +36,42 @@ fn path(data_dir: &Path) -> std::path::PathBuf {
 }
 
 /// Answers until the server stops.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
+pub(crate) async fn serve(node: Arc<Node>, listener: UnixListener) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
-        let Some(stream) = admin::accepted(&shared, &listener).await else {
+        let Some(stream) = admin::accepted(&node, &listener).await else {
             return;
         };
-        let shared = Arc::clone(&shared);
+        let node = Arc::clone(&node);
         tokio::spawn(async move {
             // Who does not listen in time is not answered.
-            drop(timeout(ANSWERED_WITHIN, converse(&shared, stream)).await);
+            drop(timeout(ANSWERED_WITHIN, converse(&node, stream)).await);
             drop(place);
         });
     }
 }
 
-async fn converse(shared: &Arc<Shared>, stream: UnixStream) {
+async fn converse(node: &Arc<Node>, stream: UnixStream) {
     let Ok(peer) = stream.peer_cred() else { return };
     // The user database may be a server's.
-    let user = blocking(&shared.node, move |_| Ok(drops::name_of(peer.uid())));
-    let rows = async { list(shared, user.await?).await };
+    let user = blocking(node, move |_| Ok(drops::name_of(peer.uid())));
+    let rows = async { list(node, user.await?).await };
     let answer = rows.await.map_or_else(Answer::Error, Answer::Queue);
     let (_, mut write) = stream.into_split();
     admin::write_line(&mut write, &answer).await;
 }
 
-async fn list(shared: &Arc<Shared>, user: String) -> Result<Vec<QueuedView>, String> {
+async fn list(node: &Arc<Node>, user: String) -> Result<Vec<QueuedView>, String> {
     let selection = Selection::Filter(format!("user:{user}"));
     let page = Page {
         limit: ROWS_MAX,
         ..Page::ALL
     };
-    let rows = admin::list(shared, selection, page).await?;
-    blocking(&shared.node, move |node| {
+    let rows = admin::list(node, selection, page).await?;
+    blocking(node, move |node| {
         let mut left = READ_MAX;
         let mut last: Option<(QueueId, bool)> = None;
         let mut own = Vec::new();

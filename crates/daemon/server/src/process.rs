@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mail::Timestamp;
+use node::Node;
 use procfs::process::{LimitValue, Process};
 use procfs::{page_size, ticks_per_second};
 use rustix::time::{ClockId, clock_gettime};
@@ -79,7 +80,7 @@ struct Looked {
 }
 
 impl OldestDue {
-    fn look(&self, shared: &Shared) {
+    fn look(&self, node: &Node) {
         let Ok(_turn) = self.turn.try_lock() else {
             return;
         };
@@ -88,7 +89,7 @@ impl OldestDue {
         if last().again.is_some_and(|at| at > begun) {
             return;
         }
-        let found = shared.node.store.oldest_due(net::now());
+        let found = node.store.oldest_due(net::now());
         let mut last = last();
         // An index that cannot be read is told elsewhere.
         if let Ok(due) = found {
@@ -101,7 +102,7 @@ impl OldestDue {
 /// How long the most overdue recipient has been due that waits and is not held, in seconds; 0 if none is.
 pub(crate) async fn oldest_due(shared: &Arc<Shared>) -> u64 {
     let handles = Arc::clone(shared);
-    let look = tokio::task::spawn_blocking(move || handles.oldest_due.look(&handles));
+    let look = tokio::task::spawn_blocking(move || handles.oldest_due.look(&handles.node));
     // What was known before is told where it takes long.
     drop(tokio::time::timeout(PATIENCE, look).await);
     let last = shared.oldest_due.last.lock();

@@ -7,13 +7,12 @@ use config::sources::Source;
 use deliver::{Skip, TlsMode};
 use mail::{EnhancedCode, Reply};
 use net::{Answer, DnsFinding, Dnssec};
-use node::Settings;
 use node::hop::Hop;
+use node::{Node, Settings};
 use route::{Host, HostAddresses};
 use tokio::net::TcpStream;
 
 use crate::resolve::log_addresses;
-use crate::shared::Shared;
 
 /// How long DNS is waited for where it may only say more of a server that is known without.
 const DNS_WAIT: Duration = Duration::from_secs(3);
@@ -27,7 +26,7 @@ pub(crate) enum NoAddress {
 
 /// The addresses of a host that may be connected to, and what DNS said of it.
 pub(crate) async fn addresses(
-    shared: &Shared,
+    node: &Node,
     settings: &Settings,
     hop: &Hop,
     host: &Host,
@@ -54,7 +53,7 @@ pub(crate) async fn addresses(
         }
         HostAddresses::LookUp => {
             let found = settings.dns.addresses(host.name.as_str()).await;
-            log_addresses(shared, &host.name, host.name.as_str(), &found);
+            log_addresses(node, &host.name, host.name.as_str(), &found);
             match &finding.insert(found).answer {
                 Answer::Found(list) => list.clone(),
                 Answer::NoData | Answer::NxDomain => {

@@ -12,7 +12,7 @@ use mail::{
 };
 use node::event::Event;
 use node::hand_in::{accept_op, log_report};
-use node::{binary, signing};
+use node::{Node, binary, signing};
 use notify::{Kind, Reported, Reporter};
 use store::{Filter, Op, Page, Remedy};
 
@@ -213,7 +213,7 @@ impl Reports {
                 attempts: end.attempts,
                 next: None,
             };
-            told::write(&self.shared, &told, message.as_deref(), None, spoken);
+            told::write(&self.shared.node, &told, message.as_deref(), None, spoken);
         }
         let failed = ends.iter().any(|e| e.verdict.outcome != Outcome::Delivered);
         let null = message
@@ -246,7 +246,7 @@ impl Reports {
         let postmaster = &settings.config.postmaster;
         let elsewhere = || (!settings.policy.is_unread(postmaster)).then(|| postmaster.clone());
         let to = alias.or_else(elsewhere)?;
-        Some(bounces::forwarded(&self.shared, message, to))
+        Some(bounces::forwarded(&self.shared.node, message, to))
     }
 
     /// The recipient of a report that failed, if it is a name of this server without a mailbox.
@@ -297,7 +297,7 @@ impl Reports {
         let entry = |end: &End| {
             let message = message?;
             let about = About::of(message.id, &message.envelope, end.key.recipient)?;
-            suppression::of_end(&self.shared, about, &end.verdict)
+            suppression::of_end(&self.shared.node, about, &end.verdict)
         };
         let entries: Vec<Suppression> = ends.iter().filter_map(entry).collect();
         if entries.is_empty() {
@@ -307,7 +307,7 @@ impl Reports {
         ops.extend(entries.iter().map(suppression::keep));
         self.commit(ops)?;
         for entry in entries {
-            suppression::put(&self.shared, entry);
+            suppression::put(&self.shared.node, entry);
         }
         Ok(())
     }
@@ -323,7 +323,7 @@ impl Reports {
     }
 
     fn report(&self, kind: Kind, message: &Arc<Message>, ends: &[End]) -> Option<Message> {
-        let (reporter, failures_wanted) = reporter(&self.shared);
+        let (reporter, failures_wanted) = reporter(&self.shared.node);
         let belongs = |end: &End, stays: bool| match (end.verdict.outcome, kind) {
             (Outcome::Delivered, Kind::Delivered) => stays,
             (Outcome::Delivered, Kind::Relayed) => !stays,
@@ -400,7 +400,7 @@ impl Reports {
             })
             .collect();
         let report = self.build(
-            &reporter(&self.shared).0,
+            &reporter(&self.shared.node).0,
             Kind::Delayed,
             &message,
             &reported,
@@ -421,8 +421,8 @@ impl Reports {
 }
 
 /// Who reports, and whether failures are reported.
-pub(crate) fn reporter(shared: &Shared) -> (Reporter, bool) {
-    let settings = shared.node.settings();
+pub(crate) fn reporter(node: &Node) -> (Reporter, bool) {
+    let settings = node.settings();
     let config = &settings.config;
     let reporter = Reporter {
         hostname: config.hostname.to_string(),

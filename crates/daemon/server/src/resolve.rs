@@ -7,9 +7,9 @@ use config::RuleKeys;
 use deliver::TlsMode;
 use mail::{Destination, Domain, Timestamp, Verdict};
 use net::{Answer, DnsFinding, Security};
-use node::Settings;
 use node::controls::Slow;
 use node::hop::Hop;
+use node::{Node, Settings};
 use route::{DnsAnswer, Mode, MxRecord, NextHop, RouteSettings, Router, Step, Target};
 use schedule::Resolution;
 
@@ -91,7 +91,7 @@ pub(crate) async fn decide(
     });
     let routing = rerouted.as_ref().unwrap_or(&config.routing);
     let via = given.or(via);
-    let decided = steps(shared, settings, routing, domain, via.as_ref(), now);
+    let decided = steps(&shared.node, settings, routing, domain, via.as_ref(), now);
     let sts = async {
         match config.outgoing.published.mta_sts
             && via.is_none()
@@ -123,7 +123,7 @@ pub(crate) async fn decide(
 
 /// The router's questions, asked until it has decided; and whether DNSSEC protects the decision.
 async fn steps(
-    shared: &Shared,
+    node: &Node,
     settings: &Settings,
     routing: &RouteSettings,
     domain: &Domain,
@@ -148,7 +148,7 @@ async fn steps(
                 // A denial counts too: where it could be forged, so could be the domain's being
                 // its own mail host (RFC 7672 §2.2.1).
                 security = found.security;
-                log_mx(shared, domain, &name, &found);
+                log_mx(node, domain, &name, &found);
                 router.mx_answer(answer(found.answer, |mx| MxRecord {
                     preference: mx.preference,
                     exchange: mx.exchange,
@@ -157,7 +157,7 @@ async fn steps(
             Step::AskAddress(name) => {
                 let found = settings.dns.addresses(name.as_str()).await;
                 expires = expires.min(found.valid_until);
-                log_addresses(shared, domain, name.as_str(), &found);
+                log_addresses(node, domain, name.as_str(), &found);
                 router.address_answer(answer(found.answer, |ip| ip))
             }
         };
@@ -184,7 +184,7 @@ fn words<T>(found: &Answer<T>, show: impl Fn(&T) -> String) -> String {
     }
 }
 
-fn log_mx(shared: &Shared, domain: &Domain, name: &Domain, found: &DnsFinding<net::MxFound>) {
+fn log_mx(node: &Node, domain: &Domain, name: &Domain, found: &DnsFinding<net::MxFound>) {
     let hosts = words(&found.answer, |mx| {
         match mx.exchange.trim_end_matches('.') {
             "" => "accepts no mail (null MX)".to_owned(),
@@ -192,28 +192,20 @@ fn log_mx(shared: &Shared, domain: &Domain, name: &Domain, found: &DnsFinding<ne
         }
     });
     let parent = (name != domain).then_some(name);
-    let line = shared
-        .node
-        .journal
-        .line(net::now(), "mx")
-        .field("domain", domain);
+    let line = node.journal.line(net::now(), "mx").field("domain", domain);
     line.maybe("asked", parent).field("hosts", hosts).send();
 }
 
 /// Logs an address lookup where the detailed log is wanted.
 pub(crate) fn log_addresses(
-    shared: &Shared,
+    node: &Node,
     domain: &Domain,
     name: &str,
     found: &DnsFinding<std::net::IpAddr>,
 ) {
-    if shared.node.journal.is_detailed(&[domain.as_str()]) {
+    if node.journal.is_detailed(&[domain.as_str()]) {
         let addresses = words(&found.answer, ToString::to_string);
-        let line = shared
-            .node
-            .journal
-            .line(net::now(), "dns")
-            .field("domain", domain);
+        let line = node.journal.line(net::now(), "dns").field("domain", domain);
         line.field("name", name)
             .field("addresses", addresses)
             .send();

@@ -74,16 +74,16 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     // Whoever has been answered may stop it at once: a signal that nobody listens for would kill it.
     let signals = Signals::listen().context("listening for signals")?;
     open_doors(&shared)?;
-    collect::prepare(&shared);
+    collect::prepare(&shared.node);
     tasks.spawn(collect::collect(Arc::clone(&shared)));
     listening::begin(&shared, started.listeners, &tasks)?;
     http::open(&shared, started.http, &tasks)?;
-    tokio::spawn(look_at_dns(Arc::clone(&shared)));
-    tokio::spawn(look_for_damage(Arc::clone(&shared)));
+    tokio::spawn(look_at_dns(Arc::clone(&shared.node)));
+    tokio::spawn(look_for_damage(Arc::clone(&shared.node)));
     tokio::spawn(oauth::keep(Arc::clone(&shared)));
     tokio::spawn(unwritten::watch(Arc::clone(&shared.node)));
     tokio::spawn(forget_history(Arc::clone(&shared)));
-    tokio::spawn(end_details(Arc::clone(&shared)));
+    tokio::spawn(end_details(Arc::clone(&shared.node)));
     tokio::spawn(floods::keep_telling(Arc::clone(&shared)));
     tokio::spawn(tell_of_certificates(Arc::clone(&shared)));
     tokio::spawn(user_sessions::keep(Arc::clone(&shared)));
@@ -104,7 +104,7 @@ fn open_doors(shared: &Arc<Shared>) -> Result<()> {
     let door = admin::open(data_dir).context("opening the admin socket")?;
     tokio::spawn(admin::serve(Arc::clone(shared), door));
     let door = own_mail::open(data_dir).context("opening the socket of mailq")?;
-    tokio::spawn(own_mail::serve(Arc::clone(shared), door));
+    tokio::spawn(own_mail::serve(Arc::clone(&shared.node), door));
     Ok(())
 }
 
@@ -294,7 +294,7 @@ async fn restore(
         shared.reactions.restore(name, value);
     }
     let handles = Arc::clone(shared);
-    tokio::task::spawn_blocking(move || suppression::restore(&handles))
+    tokio::task::spawn_blocking(move || suppression::restore(&handles.node))
         .await?
         .context("loading the suppression list")?;
     let mut owner = Owner::new(Arc::clone(shared), tasks.clone());
@@ -324,16 +324,15 @@ async fn restore(
 }
 
 /// Says what of the queue was found damaged, when it is found.
-async fn look_for_damage(shared: Arc<Shared>) {
+async fn look_for_damage(node: Arc<Node>) {
     loop {
         // A thread of the queue's may fail without anybody's commit failing.
-        if let Standing::Lost(why) = shared.node.store.health().standing {
-            return shared.node.tell(Event::Fatal(why.to_string()));
+        if let Standing::Lost(why) = node.store.health().standing {
+            return node.tell(Event::Fatal(why.to_string()));
         }
-        clock::watch(&shared.node);
-        for damaged in shared.node.store.take_damaged() {
-            let line = shared
-                .node
+        clock::watch(&node);
+        for damaged in node.store.take_damaged() {
+            let line = node
                 .journal
                 .line(net::now(), "error")
                 .field("what", "damage on disk");
@@ -360,11 +359,11 @@ async fn tell_of_certificates(shared: Arc<Shared>) {
 }
 
 /// Ends detailed logging that was switched on for a time.
-async fn end_details(shared: Arc<Shared>) {
+async fn end_details(node: Arc<Node>) {
     loop {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        if shared.node.journal.has_detail() {
-            shared.node.journal.expire_detail(net::now());
+        if node.journal.has_detail() {
+            node.journal.expire_detail(net::now());
         }
     }
 }
@@ -411,8 +410,8 @@ async fn forget_history(shared: Arc<Shared>) {
 }
 
 /// Whether the DNS servers are of use, for the log. Mail never waits for this.
-async fn look_at_dns(shared: Arc<Shared>) {
-    let settings = shared.node.settings();
+async fn look_at_dns(node: Arc<Node>) {
+    let settings = node.settings();
     let servers: Vec<String> = settings
         .dns
         .servers()
@@ -423,14 +422,12 @@ async fn look_at_dns(shared: Arc<Shared>) {
         return;
     }
     for why in settings.dns.trouble() {
-        shared
-            .node
-            .journal
+        node.journal
             .line(net::now(), "dns")
             .field("what", why)
             .send();
     }
-    let line = shared.node.journal.line(net::now(), "dns");
+    let line = node.journal.line(net::now(), "dns");
     if servers.is_empty() {
         let what =
             "no DNS server is configured or found: mail waits until there is one (dns.servers)";

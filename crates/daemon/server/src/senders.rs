@@ -9,11 +9,10 @@ use bytes::Bytes;
 use deliver::{Obstacle, Transaction};
 use mail::{Message, QueueId, body_offset};
 use node::contents::Contents;
-use node::{Settings, signing};
+use node::{Node, Settings, signing};
 use tokio::sync::SemaphorePermit;
 
 use crate::opened::Open;
-use crate::shared::Shared;
 
 /// A content with other senders. It is kept with the session, for the next recipients of the same message.
 pub(crate) struct Rewritten {
@@ -25,12 +24,12 @@ pub(crate) struct Rewritten {
 /// The transaction as the host is to see its senders; with the turn of a large content that was rewritten, for
 /// the result is as large again.
 pub(crate) async fn rewritten<'a>(
-    shared: &'a Shared,
+    node: &'a Node,
     open: &mut Open,
     message: &Message,
     mut transaction: Transaction,
 ) -> (Transaction, Option<SemaphorePermit<'a>>) {
-    let settings = shared.node.settings();
+    let settings = node.settings();
     let rules = &settings.config.senders;
     if !open.configured || rules.is_empty() {
         return (transaction, None);
@@ -43,12 +42,12 @@ pub(crate) async fn rewritten<'a>(
         return (transaction, None);
     }
     let turn = match Contents::is_large(message.content.len()) {
-        true => shared.node.contents.converting.acquire().await.ok(),
+        true => node.contents.converting.acquire().await.ok(),
         false => None,
     };
     let is_known = open.rewritten.as_ref().is_some_and(|r| r.id == message.id);
     if !is_known {
-        let content = made(shared, &settings, open, message).await;
+        let content = made(node, &settings, open, message).await;
         open.rewritten = Some(Rewritten {
             id: message.id,
             content,
@@ -65,7 +64,7 @@ pub(crate) async fn rewritten<'a>(
 
 /// The content with other senders, said in the log; `None` where it must stay.
 async fn made(
-    shared: &Shared,
+    node: &Node,
     settings: &Arc<Settings>,
     open: &Open,
     message: &Message,
@@ -82,7 +81,7 @@ async fn made(
     };
     match outcome {
         Ok(Some(made)) => {
-            let line = shared.node.journal.line(net::now(), "sender-rewritten");
+            let line = node.journal.line(net::now(), "sender-rewritten");
             let line = line.field("id", message.id).field("host", &open.host);
             let broken = made
                 .signed
@@ -95,14 +94,14 @@ async fn made(
         }
         Ok(None) => None,
         Err(why) => {
-            log_kept(shared, open, message, why);
+            log_kept(node, open, message, why);
             None
         }
     }
 }
 
-fn log_kept(shared: &Shared, open: &Open, message: &Message, why: Obstacle) {
-    let line = shared.node.journal.line(net::now(), "sender-kept");
+fn log_kept(node: &Node, open: &Open, message: &Message, why: Obstacle) {
+    let line = node.journal.line(net::now(), "sender-kept");
     let line = line.field("id", message.id).field("host", &open.host);
     line.field("why", why).send();
 }

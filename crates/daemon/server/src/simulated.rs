@@ -13,10 +13,8 @@ use mail::{
     Verdict,
 };
 use node::event::{Finished, Job};
-use node::{contents, known};
+use node::{Node, contents, known};
 use store::{LaterRow, Note, Op};
-
-use crate::shared::Shared;
 
 /// What happens to a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,17 +84,17 @@ impl Fate {
 }
 
 /// Plays a batch.
-pub(crate) async fn run(shared: &Arc<Shared>, job: Job) -> Finished {
+pub(crate) async fn run(node: &Arc<Node>, job: Job) -> Finished {
     let began = Instant::now();
     // A test is a test: its content takes memory as another's would.
     let (message, lent) = match job.message {
         Some(message) => (Some(message), Ok(None)),
-        None => match contents::fetch(&shared.node, job.batch.id).await {
+        None => match contents::fetch(node, job.batch.id).await {
             Ok(lent) => (Some(Arc::clone(&lent.message)), Ok(Some(lent))),
             Err(why) => (None, Err(why)),
         },
     };
-    let settings = shared.node.settings();
+    let settings = node.settings();
     let attempted = job.batch.recipients.iter().map(|(number, attempts, _)| {
         let recipient = message
             .as_ref()

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use mail::{Domain, Timestamp};
 use net::{Answer, HttpRequest, http};
-use node::Settings;
+use node::{Node, Settings};
 use notify::{TlsFailed, TlsPolicyKind, TlsResult, TlsSession};
 use route::{STS_POLICY_MAX, StsMode, StsPolicy, sts_id};
 
@@ -128,12 +128,16 @@ impl StsPolicies {
                     known.failed = None;
                     let sts = Arc::new(Sts { policy, id });
                     let kept = Kept { sts, fetched: now };
-                    self.write(shared, &domain, &kept).await;
-                    log(shared, &domain, &format!("fetched, {}", kept.sts.words()));
+                    self.write(&shared.node, &domain, &kept).await;
+                    log(
+                        &shared.node,
+                        &domain,
+                        &format!("fetched, {}", kept.sts.words()),
+                    );
                     known.kept = Some(kept);
                 }
                 Err((result, why)) => {
-                    log(shared, &domain, &format!("cannot be fetched: {why}"));
+                    log(&shared.node, &domain, &format!("cannot be fetched: {why}"));
                     report(shared, settings, &domain, result, &why, now);
                     known.failed = Some((id, now, why));
                 }
@@ -170,7 +174,7 @@ impl StsPolicies {
         parse(&text)
     }
 
-    async fn write(&self, shared: &Shared, domain: &Domain, kept: &Kept) {
+    async fn write(&self, node: &Node, domain: &Domain, kept: &Kept) {
         let (path, text) = (self.path(domain), kept.text());
         let written = tokio::task::spawn_blocking(move || net::write_private(&path, text)).await;
         let why = match written {
@@ -179,7 +183,7 @@ impl StsPolicies {
             Err(error) => error.to_string(),
         };
         log(
-            shared,
+            node,
             domain,
             &format!("is valid, but cannot be stored: {why}"),
         );
@@ -322,8 +326,8 @@ pub(crate) async fn web_addresses(settings: &Settings, host: &str) -> Result<Vec
     }
 }
 
-fn log(shared: &Shared, domain: &Domain, what: &str) {
-    let line = shared.node.journal.line(net::now(), "mta-sts");
+fn log(node: &Node, domain: &Domain, what: &str) {
+    let line = node.journal.line(net::now(), "mta-sts");
     line.field("domain", domain).field("what", what).send();
 }
 

@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use node::blocking;
+use node::{Node, blocking};
 use ops::{Answer, Summarise};
-
-use crate::shared::Shared;
 
 /// Counts what waits in one pass over the index, with so many entries of each list.
 ///
 /// # Errors
 /// When the index cannot be read.
-pub(crate) async fn summary(shared: &Arc<Shared>, limit: u64) -> Result<Answer, String> {
-    let view = blocking(&shared.node, move |node| {
+pub(crate) async fn summary(node: &Arc<Node>, limit: u64) -> Result<Answer, String> {
+    let view = blocking(node, move |node| {
         let now = net::now();
         let settings = node.settings();
         let book = &settings.config.replies.book;

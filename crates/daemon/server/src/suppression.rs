@@ -133,12 +133,12 @@ pub(crate) fn told(name: &str, value: &str) -> Option<(Suppression, Timestamp)> 
 ///
 /// # Errors
 /// When the history cannot be read.
-pub(crate) fn restore(shared: &Shared) -> Result<(), StoreError> {
-    let list = Arc::clone(&shared.node.settings().policy.suppressed);
-    shared.node.store.entries(PREFIX, &mut |name, value| {
+pub(crate) fn restore(node: &Node) -> Result<(), StoreError> {
+    let list = Arc::clone(&node.settings().policy.suppressed);
+    node.store.entries(PREFIX, &mut |name, value| {
         let put = read(&name, &value).is_some_and(|entry| list.put(entry));
         if !put {
-            let line = shared.node.journal.line(net::now(), "error");
+            let line = node.journal.line(net::now(), "error");
             line.field("what", "an entry of the suppression list is not in force")
                 .field("why", format_args!("{name} {value}"))
                 .send();
@@ -147,8 +147,8 @@ pub(crate) fn restore(shared: &Shared) -> Result<(), StoreError> {
 }
 
 /// The entry that an event about a recipient makes, or makes anew; `None` where no rule wants one.
-fn by_rule(shared: &Shared, about: About<'_>, cause: Cause, reason: &str) -> Option<Suppression> {
-    let settings = shared.node.settings();
+fn by_rule(node: &Node, about: About<'_>, cause: Cause, reason: &str) -> Option<Suppression> {
+    let settings = node.settings();
     let rules = &settings.config.suppression;
     let scope = match rules.scope {
         ScopeKind::All => Scope::All,
@@ -185,8 +185,8 @@ fn by_rule(shared: &Shared, about: About<'_>, cause: Cause, reason: &str) -> Opt
 }
 
 /// The entry that the end of a recipient makes.
-pub(crate) fn of_end(shared: &Shared, about: About<'_>, verdict: &Verdict) -> Option<Suppression> {
-    let settings = shared.node.settings();
+pub(crate) fn of_end(node: &Node, about: About<'_>, verdict: &Verdict) -> Option<Suppression> {
+    let settings = node.settings();
     let rules = &settings.config.suppression;
     let speaks = matches!(verdict.class, Class::Recipient | Class::Dns)
         && verdict.outcome == Outcome::Failed
@@ -201,37 +201,37 @@ pub(crate) fn of_end(shared: &Shared, about: About<'_>, verdict: &Verdict) -> Op
         rules.kinds.contains(&known.kind)
     };
     (rules.enabled && speaks && (listed || !rules.kinds.is_empty() && of_kind()))
-        .then(|| by_rule(shared, about, Cause::Failure, &verdict.reply.to_string()))
+        .then(|| by_rule(node, about, Cause::Failure, &verdict.reply.to_string()))
         .flatten()
 }
 
 /// The entry that a bounce makes.
 pub(crate) fn of_bounce(
-    shared: &Shared,
+    node: &Node,
     about: About<'_>,
     code: Option<mail::EnhancedCode>,
     reason: &str,
 ) -> Option<Suppression> {
-    let settings = shared.node.settings();
+    let settings = node.settings();
     let rules = &settings.config.suppression;
     (rules.enabled && code.is_some_and(|code| rules.codes.contains(&code)))
-        .then(|| by_rule(shared, about, Cause::Failure, reason))
+        .then(|| by_rule(node, about, Cause::Failure, reason))
         .flatten()
 }
 
 /// The entry that a complaint makes.
-pub(crate) fn of_complaint(shared: &Shared, about: About<'_>, kind: &str) -> Option<Suppression> {
-    let settings = shared.node.settings();
+pub(crate) fn of_complaint(node: &Node, about: About<'_>, kind: &str) -> Option<Suppression> {
+    let settings = node.settings();
     let rules = &settings.config.suppression;
     (rules.enabled && rules.complaints)
-        .then(|| by_rule(shared, about, Cause::Complaint, kind))
+        .then(|| by_rule(node, about, Cause::Complaint, kind))
         .flatten()
 }
 
 /// Puts an entry that is durable in force, and logs it.
-pub(crate) fn put(shared: &Shared, entry: Suppression) {
-    if !shared.node.settings().policy.suppressed.put(entry.clone()) {
-        let line = shared.node.journal.line(net::now(), "error");
+pub(crate) fn put(node: &Node, entry: Suppression) {
+    if !node.settings().policy.suppressed.put(entry.clone()) {
+        let line = node.journal.line(net::now(), "error");
         line.field(
             "what",
             "the suppression list is full: an entry is not in force",
@@ -243,8 +243,8 @@ pub(crate) fn put(shared: &Shared, entry: Suppression) {
     if !entry.in_force {
         return;
     }
-    Figures::count(&shared.node.figures.suppressed);
-    let line = shared.node.journal.line(net::now(), "suppressed");
+    Figures::count(&node.figures.suppressed);
+    let line = node.journal.line(net::now(), "suppressed");
     line.field("recipient", format_args!("<{}>", entry.recipient))
         .field("scope", &entry.scope)
         .field("cause", entry.cause.word())
@@ -275,7 +275,7 @@ pub(crate) fn expire(shared: &Shared) -> Result<(), String> {
 
 /// A page of the list.
 pub(crate) fn list(
-    shared: &Shared,
+    node: &Node,
     selection: &SuppressionSelection,
     offset: u64,
     limit: u64,
@@ -298,7 +298,7 @@ pub(crate) fn list(
         },
     };
     let size = |n| usize::try_from(n).unwrap_or(usize::MAX);
-    let list = Arc::clone(&shared.node.settings().policy.suppressed);
+    let list = Arc::clone(&node.settings().policy.suppressed);
     let (found, matching) = list.list(&filter, size(offset), size(limit));
     Ok(Answer::Suppressions {
         entries: found.into_iter().map(view).collect(),

@@ -18,8 +18,8 @@ use flate2::write::GzEncoder;
 use intake::{Rights, Submission, Wanted};
 use mail::{Address, Notify, Submitter, Terms, Timestamp};
 use net::{Answer, HttpRequest, WebUrl, http};
-use node::Settings;
 use node::hand_in::hand_in;
+use node::{Node, Settings};
 use notify::{ReportTo, TlsReporter, TlsSession, report_to, tls_report};
 use serde::{Deserialize, Serialize};
 
@@ -165,7 +165,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         let handles = Arc::clone(&shared);
         let written = tokio::task::spawn_blocking(move || handles.tls_reports.write()).await;
         if let Ok(Err(error)) = written {
-            trouble(&shared, "some counts are lost", &error.to_string());
+            trouble(&shared.node, "some counts are lost", &error.to_string());
         }
         if stopping {
             return;
@@ -200,7 +200,7 @@ pub(crate) async fn send(shared: Arc<Shared>) {
                 )
                 .await
             {
-                trouble(&shared, &day, &error.to_string());
+                trouble(&shared.node, &day, &error.to_string());
             }
         }
         tokio::select! {
@@ -259,7 +259,7 @@ async fn report_day(
             }
             let line = shared.node.journal.line(net::now(), "tls-report");
             let line = line.field("domain", &domain).field("day", day);
-            match report.send(shared, settings, begin, &counts).await {
+            match report.send(&shared.node, settings, begin, &counts).await {
                 Ok(done) => {
                     let (handles, day) = (Arc::clone(shared), day.to_owned());
                     let noted = tokio::task::spawn_blocking(move || {
@@ -321,7 +321,7 @@ impl Report {
 
     async fn send(
         &self,
-        shared: &Arc<Shared>,
+        node: &Arc<Node>,
         settings: &Settings,
         begin: Timestamp,
         counts: &BTreeMap<TlsSession, u64>,
@@ -365,7 +365,7 @@ impl Report {
                     rights: Rights::Any,
                 };
                 let token = format!("tls-report {} {}", self.id, self.what);
-                let taken = hand_in(&shared.node, submission, Some(token)).await;
+                let taken = hand_in(node, submission, Some(token)).await;
                 let taken = taken.map_err(|refusal| refusal.reply.to_string())?;
                 match taken.recipients.into_iter().next() {
                     Some(Err(refusal)) => Err(refusal.reply.to_string()),
@@ -446,8 +446,8 @@ async fn post(settings: &Settings, url: &str, content: Vec<u8>) -> Result<(), St
     }
 }
 
-fn trouble(shared: &Shared, what: &str, why: &str) {
-    let line = shared.node.journal.line(net::now(), "error");
+fn trouble(node: &Node, what: &str, why: &str) {
+    let line = node.journal.line(net::now(), "error");
     line.field("what", format!("TLS reports: {what}"))
         .field("why", why)
         .send();

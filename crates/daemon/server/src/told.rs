@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use mail::{Message, Outcome, QueueId, RecipientKey, Timestamp, Verdict};
 use node::figures::Figures;
-use node::known;
+use node::{Node, known};
 use store::{HistoryFilter, HistoryRow};
 
 use crate::outcome::Spoken;
-use crate::shared::Shared;
 
 /// Messages by id, with what was said about them.
 pub(crate) type Known = HashMap<QueueId, (Arc<Message>, Arc<Spoken>)>;
@@ -25,12 +24,12 @@ pub(crate) struct Told {
 }
 
 /// Writes lines. Where the message is not at hand, another thread reads it.
-pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
+pub(crate) fn tell(node: &Arc<Node>, told: Vec<Told>, known: &Known) {
     let mut unknown = Vec::new();
     for line in told {
         match known.get(&line.key.id) {
             Some((message, spoken)) => {
-                write(shared, &line, Some(message), None, Some(spoken));
+                write(node, &line, Some(message), None, Some(spoken));
             }
             None => unknown.push(line),
         }
@@ -38,7 +37,7 @@ pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
     if unknown.is_empty() {
         return;
     }
-    let handles = Arc::clone(shared);
+    let handles = Arc::clone(node);
     let spawned = std::thread::Builder::new()
         .name("log-reader".to_owned())
         .spawn(move || {
@@ -47,7 +46,7 @@ pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
             let mut ended = Ended::default();
             for line in unknown {
                 if read.as_ref().is_none_or(|m| m.id != line.key.id) {
-                    read = handles.node.store.read(line.key.id).ok().flatten();
+                    read = handles.store.read(line.key.id).ok().flatten();
                 }
                 let ended = match read {
                     Some(_) => None,
@@ -57,11 +56,7 @@ pub(crate) fn tell(shared: &Arc<Shared>, told: Vec<Told>, known: &Known) {
             }
         });
     if let Err(error) = spawned {
-        let line = shared
-            .node
-            .journal
-            .line(net::now(), "error")
-            .field("what", "log");
+        let line = node.journal.line(net::now(), "error").field("what", "log");
         line.field("why", error).send();
     }
 }
@@ -76,10 +71,10 @@ struct Ended {
 }
 
 impl Ended {
-    fn of(&mut self, shared: &Shared, key: RecipientKey) -> Option<HistoryRow> {
+    fn of(&mut self, node: &Node, key: RecipientKey) -> Option<HistoryRow> {
         if !self.is_flushed {
             // A history that cannot be written is told elsewhere.
-            drop(shared.node.store.catch_up());
+            drop(node.store.catch_up());
             self.is_flushed = true;
         }
         if self.rows.first().is_none_or(|row| row.key.id != key.id) {
@@ -87,7 +82,7 @@ impl Ended {
                 id: Some(key.id),
                 ..HistoryFilter::default()
             };
-            let rows = shared.node.store.history(&of_message, 0, u64::MAX >> 1);
+            let rows = node.store.history(&of_message, 0, u64::MAX >> 1);
             self.rows = rows.unwrap_or_default();
             self.rows.sort_unstable_by_key(|row| row.key);
         }
@@ -98,14 +93,14 @@ impl Ended {
 
 /// Writes one line. `ended` names the recipient where the message is not in the queue any more.
 pub(crate) fn write(
-    shared: &Shared,
+    node: &Node,
     told: &Told,
     message: Option<&Message>,
     ended: Option<&HistoryRow>,
     spoken: Option<&Spoken>,
 ) {
     let v = &told.verdict;
-    let figures = &shared.node.figures;
+    let figures = &node.figures;
     Figures::count(match v.outcome {
         Outcome::Delivered => &figures.delivered,
         Outcome::Deferred => &figures.deferred,
@@ -134,7 +129,7 @@ pub(crate) fn write(
     let unknown = v
         .unknown_outcome
         .then_some("the host may have received the message");
-    let settings = shared.node.settings();
+    let settings = node.settings();
     // An order of an administrator, or a rule of ours, is no answer that is about something.
     let is_ours = v.class == mail::Class::Policy && v.host.is_none();
     let refused = v.outcome != Outcome::Delivered && !is_ours;
@@ -151,8 +146,7 @@ pub(crate) fn write(
         word == v.outcome.word() && v.reply.is_permanent() == (word == "deferred")
     });
     let class = (v.outcome != Outcome::Delivered).then(|| v.class.word());
-    let line = shared
-        .node
+    let line = node
         .journal
         .line(v.at, v.outcome.word())
         .field("id", told.key.id);

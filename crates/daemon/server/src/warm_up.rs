@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use config::sources::Source;
 use config::warm_up::{WarmDay, end_of_day};
 use mail::Timestamp;
+use node::Node;
 use ops::{WarmSiteView, WarmUpView};
 use serde::{Deserialize, Serialize};
 
@@ -369,27 +370,27 @@ async fn write_ahead(shared: &Arc<Shared>, day: String, line: Line) {
     let handles = Arc::clone(shared);
     let written = tokio::task::spawn_blocking(move || handles.warm_ups.note(&day, line)).await;
     if let Ok(Err(error)) = written {
-        trouble(shared, &error);
+        trouble(&shared.node, &error);
     }
 }
 
 /// Reads what has left today before this start; blocks.
 pub(crate) fn begin(shared: &Shared) {
     if let Err(error) = shared.warm_ups.load(net::now()) {
-        trouble(shared, &error);
+        trouble(&shared.node, &error);
     }
 }
 
 /// Writes what has left today; blocks.
 pub(crate) fn end(shared: &Shared) {
     if let Err(error) = shared.warm_ups.save() {
-        trouble(shared, &error);
+        trouble(&shared.node, &error);
     }
 }
 
 /// The counts of warm-ups could not be read or written.
-fn trouble(shared: &Shared, error: &std::io::Error) {
-    let line = shared.node.journal.line(net::now(), "error");
+fn trouble(node: &Node, error: &std::io::Error) {
+    let line = node.journal.line(net::now(), "error");
     let line = line.field("what", "the counts of warm-ups");
     line.field("why", error).send();
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mail::Timestamp;
-use node::Settings;
+use node::{Node, Settings};
 use ops::{EventType, PutAsideView};
 use serde::{Deserialize, Serialize};
 use store::{EventKinds, EventWish, Note, Op};
@@ -169,7 +169,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Hook {
-    fn new(name: String, kept: Kept, replay: Option<replay::Kept>, shared: &Shared) -> Self {
+    fn new(name: String, kept: Kept, replay: Option<replay::Kept>, node: &Node) -> Self {
         Self {
             name,
             turn: tokio::sync::Mutex::default(),
@@ -181,17 +181,17 @@ impl Hook {
             }),
             wake: Notify::new(),
             replay_wake: Notify::new(),
-            ended: shared.node.stopping.child_token(),
+            ended: node.stopping.child_token(),
         }
     }
 
     /// Changes what is kept; it is in force when it is durable.
-    async fn change(&self, shared: &Shared, f: impl FnOnce(&mut Kept)) -> Result<(), String> {
+    async fn change(&self, node: &Node, f: impl FnOnce(&mut Kept)) -> Result<(), String> {
         let _turn = self.turn.lock().await;
         let mut next = lock(&self.state).kept.clone();
         f(&mut next);
         let value = serde_json::to_string(&next).map_err(|e| e.to_string())?;
-        keep(shared, format!("{PREFIX}{}", self.name), Some(value)).await?;
+        keep(node, format!("{PREFIX}{}", self.name), Some(value)).await?;
         let mut state = lock(&self.state);
         state.cursor = state.cursor.max(next.cursor);
         state.kept = next;
@@ -202,7 +202,7 @@ impl Hook {
     /// this an administrator may have ended it, or begun another.
     async fn set_replay(
         &self,
-        shared: &Shared,
+        node: &Node,
         expected: impl FnOnce(Option<&replay::Kept>) -> bool,
         replay: Option<replay::Kept>,
     ) -> Result<bool, String> {
@@ -212,22 +212,22 @@ impl Hook {
         }
         let value = replay.as_ref().map(serde_json::to_string).transpose();
         let value = value.map_err(|e| e.to_string())?;
-        keep(shared, format!("{REPLAY_PREFIX}{}", self.name), value).await?;
+        keep(node, format!("{REPLAY_PREFIX}{}", self.name), value).await?;
         lock(&self.state).replay = replay;
         Ok(true)
     }
 
-    fn line<'a>(&self, shared: &'a Shared, event: &str) -> journal::Line<'a> {
-        let line = shared.node.journal.line(net::now(), event);
+    fn line<'a>(&self, node: &'a Node, event: &str) -> journal::Line<'a> {
+        let line = node.journal.line(net::now(), event);
         line.field("name", &self.name)
     }
 }
 
 /// Makes an entry of the history durable.
-async fn keep(shared: &Shared, name: String, value: Option<String>) -> Result<(), String> {
+async fn keep(node: &Node, name: String, value: Option<String>) -> Result<(), String> {
     let (tell, told) = oneshot::channel();
     let note = Note::Entry { name, value };
-    shared.node.store.commit(
+    node.store.commit(
         vec![Op::Note(note)],
         // Whoever asked may be gone.
         Box::new(move |result| drop(tell.send(result))),
@@ -302,29 +302,26 @@ async fn run(shared: Arc<Shared>) {
 /// Reads what is known of webhooks: their states and their replays, by name.
 type Known = (BTreeMap<String, Kept>, BTreeMap<String, replay::Kept>, u64);
 
-fn known(shared: &Shared) -> Result<Known> {
-    let hooks = entries(shared, PREFIX)?;
-    let replays = entries(shared, REPLAY_PREFIX)?;
-    Ok((hooks, replays, shared.node.store.event_bounds()?.last))
+fn known(node: &Node) -> Result<Known> {
+    let hooks = entries(node, PREFIX)?;
+    let replays = entries(node, REPLAY_PREFIX)?;
+    Ok((hooks, replays, node.store.event_bounds()?.last))
 }
 
 fn entries<T: serde::de::DeserializeOwned>(
-    shared: &Shared,
+    node: &Node,
     prefix: &str,
 ) -> Result<BTreeMap<String, T>> {
     let mut found = BTreeMap::new();
     let mut damaged = None;
-    shared
-        .node
-        .store
-        .entries(prefix, &mut |name, value| match (
-            name.strip_prefix(prefix),
-            serde_json::from_str(&value),
-        ) {
-            (Some(name), Ok(kept)) => drop(found.insert(name.to_owned(), kept)),
-            (_, Err(error)) => damaged = Some(anyhow::anyhow!("{name}: {error}: {value}")),
-            (None, Ok(_)) => {}
-        })?;
+    node.store.entries(prefix, &mut |name, value| match (
+        name.strip_prefix(prefix),
+        serde_json::from_str(&value),
+    ) {
+        (Some(name), Ok(kept)) => drop(found.insert(name.to_owned(), kept)),
+        (_, Err(error)) => damaged = Some(anyhow::anyhow!("{name}: {error}: {value}")),
+        (None, Ok(_)) => {}
+    })?;
     // Beginning anew would skip what was not told.
     damaged.map_or(Ok(found), Err)
 }
@@ -336,7 +333,7 @@ async fn apply(shared: &Arc<Shared>) -> Result<()> {
     let none = wish.is_none();
     let known = tokio::task::spawn_blocking(move || {
         handles.node.store.keep_events(&wish)?;
-        known(&handles)
+        known(&handles.node)
     });
     let (mut kept, mut replays, last) = known.await?.context("reading the state of webhooks")?;
     for target in &settings.webhooks {
@@ -352,9 +349,9 @@ async fn apply(shared: &Arc<Shared>) -> Result<()> {
             cursor: last,
             ..Kept::default()
         };
-        let hook = Hook::new(name.clone(), kept.unwrap_or(begins), replay, shared);
+        let hook = Hook::new(name.clone(), kept.unwrap_or(begins), replay, &shared.node);
         if new {
-            let kept = hook.change(shared, |_| {}).await;
+            let kept = hook.change(&shared.node, |_| {}).await;
             kept.map_err(|why| anyhow::anyhow!(why))?;
         }
         let hook = Arc::new(hook);
@@ -378,22 +375,22 @@ async fn apply(shared: &Arc<Shared>) -> Result<()> {
             .field("unsent", last.saturating_sub(kept.cursor))
             .send();
         for prefix in [PREFIX, REPLAY_PREFIX] {
-            let gone = keep(shared, format!("{prefix}{name}"), None).await;
+            let gone = keep(&shared.node, format!("{prefix}{name}"), None).await;
             gone.map_err(|why| anyhow::anyhow!(why))?;
         }
     }
     match none {
-        true => forget(shared, u64::MAX, Timestamp::MAX).await,
+        true => forget(&shared.node, u64::MAX, Timestamp::MAX).await,
         false => Ok(()),
     }
     .map_err(|why| anyhow::anyhow!(why))
 }
 
-async fn forget(shared: &Arc<Shared>, upto: u64, before: Timestamp) -> Result<(), String> {
+async fn forget(node: &Arc<Node>, upto: u64, before: Timestamp) -> Result<(), String> {
     loop {
-        let handles = Arc::clone(shared);
+        let handles = Arc::clone(node);
         let forgotten = tokio::task::spawn_blocking(move || {
-            let forgotten = handles.node.store.forget_events(upto, before, AT_ONCE);
+            let forgotten = handles.store.forget_events(upto, before, AT_ONCE);
             forgotten.map_err(|e| e.to_string())
         });
         if forgotten.await.map_err(|e| e.to_string())?? < AT_ONCE {
@@ -431,11 +428,11 @@ async fn tidy(shared: &Arc<Shared>) -> Result<(), String> {
         return Ok(());
     }
     // However long they are to be kept, they are so many at the most.
-    forget(shared, least.min(everybody), Timestamp::MAX).await?;
+    forget(&shared.node, least.min(everybody), Timestamp::MAX).await?;
     match config.keep {
         // What seems old may be new.
         Some(_) if !shared.node.clock.is_believed() => Ok(()),
-        Some(keep) => forget(shared, everybody, net::now() - keep).await,
-        None => forget(shared, everybody, Timestamp::MAX).await,
+        Some(keep) => forget(&shared.node, everybody, net::now() - keep).await,
+        None => forget(&shared.node, everybody, Timestamp::MAX).await,
     }
 }

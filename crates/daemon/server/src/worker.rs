@@ -66,7 +66,7 @@ pub(crate) async fn run(shared: Arc<Shared>, id: WorkerId, mut jobs: mpsc::Unbou
         let finished = match job.hops.common().destination {
             Destination::Outgoing => worker.send(job).await,
             Destination::Local => local::store(&worker.shared, job).await,
-            Destination::Test => simulated::run(&worker.shared, job).await,
+            Destination::Test => simulated::run(&worker.shared.node, job).await,
         };
         guard.finish(finished);
     }
@@ -316,7 +316,7 @@ impl Worker {
         };
         tried.leaving.tried_by(open.source.as_ref(), numbers);
         open.session
-            .set_detailed(is_detailed(&self.shared, message));
+            .set_detailed(is_detailed(&self.shared.node, message));
         let reused = open.session.transactions() > 0;
         let transaction = transaction(&settings.policy, message, numbers, net::now());
         let ended = converse(&self.shared, open, message, transaction).await;
@@ -449,7 +449,7 @@ impl Worker {
             name: host.name.to_string(),
             address: None,
         };
-        let (addresses, found) = match addresses(&self.shared, settings, hop, host).await {
+        let (addresses, found) = match addresses(&self.shared.node, settings, hop, host).await {
             Ok(found) => found,
             Err(NoAddress::Ourselves) => {
                 tried.led_here(host, peer);
@@ -531,7 +531,7 @@ impl Worker {
             timeouts: settings.config.outgoing.timeouts,
             rate_min: RATE_MIN,
             ignore: hop.ignored(self.shared.no_chunking.has(host.name.as_str())),
-            detailed: is_detailed(&self.shared, message),
+            detailed: is_detailed(&self.shared.node, message),
         };
         let (peer, addresses) = (opening.peer.clone(), opening.addresses.clone());
         let begun = begin(&self.shared, settings, tcp, opening, session_settings).await;
@@ -586,7 +586,7 @@ impl Worker {
     }
 
     fn log_connect(&self, message: &Message, peer: &PeerHost, what: &str) {
-        if is_detailed(&self.shared, message) {
+        if is_detailed(&self.shared.node, message) {
             let line = self
                 .shared
                 .node

@@ -7,12 +7,11 @@ use intake::{Submission, Wanted};
 use mail::{Class, Envelope, Message, Outcome, Recipient, Reply, Timestamp, Verdict};
 use node::event::Event;
 use node::hand_in::log_report;
-use node::signing;
+use node::{Node, signing};
 use notify::{Kind, Reported};
 use store::{Op, Remedy};
 
 use crate::reports::reporter;
-use crate::shared::Shared;
 
 /// What became of the attempt to tell the sender.
 #[derive(Debug)]
@@ -27,21 +26,21 @@ pub(super) enum Told {
 
 /// Puts a failure message about these recipients into the queue, once for each `token`. Blocks.
 pub(super) fn give_back(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     submission: &Submission,
     failed: &[(Wanted, Reply)],
     written: Timestamp,
     token: &str,
 ) -> Told {
-    match shared.node.store.find_token(token) {
+    match node.store.find_token(token) {
         Ok(Some(_)) => return Told::Yes,
         Ok(None) => {}
         Err(error) => return Told::Later(error.to_string()),
     }
-    let (reporter, wanted) = reporter(shared);
+    let (reporter, wanted) = reporter(node);
     let now = net::now();
     let original = Message {
-        id: shared.node.next_id(now),
+        id: node.next_id(now),
         accepted: written,
         envelope: Envelope {
             reverse_path: submission.reverse_path.clone(),
@@ -71,34 +70,26 @@ pub(super) fn give_back(
             retry_until: None,
         })
         .collect();
-    let report = reporter.report(
-        Kind::Failed,
-        &original,
-        &reported,
-        shared.node.next_id(now),
-        now,
-    );
+    let report = reporter.report(Kind::Failed, &original, &reported, node.next_id(now), now);
     let Some(mut report) = report.filter(|_| wanted) else {
         return Told::Nobody;
     };
-    let settings = shared.node.settings();
+    let settings = node.settings();
     settings.policy.address_own(&mut report.envelope);
-    let report = signing::own(&shared.node, report);
+    let report = signing::own(node, report);
     let op = Op::Accept {
         states: vec![report.initial_state(); report.envelope.recipients.len()],
         message: report.clone(),
         token: Some(token.to_owned()),
     };
-    if let Err(error) = shared.node.store.commit_wait(vec![op]) {
+    if let Err(error) = node.store.commit_wait(vec![op]) {
         if error.remedy() == Remedy::Stop {
-            shared.node.tell(Event::Fatal(error.to_string()));
+            node.tell(Event::Fatal(error.to_string()));
         }
         return Told::Later(error.to_string());
     }
-    log_report(&shared.node, original.id, &report);
-    shared
-        .node
-        .tell(Event::Accepted(Arc::new(report), Vec::new()));
+    log_report(node, original.id, &report);
+    node.tell(Event::Accepted(Arc::new(report), Vec::new()));
     Told::Yes
 }
 

@@ -203,7 +203,7 @@ impl<'a> Talk<'a> {
                 true => Vec::new(),
                 false => vec![Extension::Chunking],
             },
-            detailed: message.is_some_and(|message| is_detailed(shared, message)),
+            detailed: message.is_some_and(|message| is_detailed(&shared.node, message)),
         };
         let mut talk = Self {
             shared,
@@ -253,7 +253,7 @@ impl<'a> Talk<'a> {
 
     fn said(&self, ours: bool, line: &str) {
         if let Some(message) = self.message {
-            log_said(self.shared, message, &self.host, ours, line);
+            log_said(&self.shared.node, message, &self.host, ours, line);
         }
     }
 

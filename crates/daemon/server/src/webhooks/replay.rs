@@ -7,8 +7,8 @@ use std::time::Duration;
 use config::webhooks::WebhookSettings;
 use mail::{QueueId, Timestamp};
 use net::HttpAnswer;
-use node::Settings;
 use node::targets::Target;
+use node::{Node, Settings};
 use ops::{EventType, EventView, Replay};
 use serde::{Deserialize, Serialize};
 use store::{Event, Happened};
@@ -110,12 +110,12 @@ async fn part(
 ) -> Result<(), String> {
     let (handles, asked) = (Arc::clone(shared), replay.clone());
     let name = hook.name.clone();
-    let read = tokio::task::spawn_blocking(move || read(&handles, &name, &asked));
+    let read = tokio::task::spawn_blocking(move || read(&handles.node, &name, &asked));
     let (events, next) = read.await.map_err(|e| e.to_string())??;
     let sent = events.len() as u64;
     let mut events = VecDeque::from(events);
     while !events.is_empty() {
-        if !batch(shared, hook, &replay, &mut events, way).await? {
+        if !batch(&shared.node, hook, &replay, &mut events, way).await? {
             // It was changed meanwhile.
             return Ok(());
         }
@@ -129,14 +129,14 @@ async fn part(
                 ..replay.clone()
             };
             let mine = |now: Option<&Kept>| now == Some(&replay);
-            hook.set_replay(shared, mine, Some(further)).await?;
+            hook.set_replay(&shared.node, mine, Some(further)).await?;
             Ok(())
         }
-        None => finish(shared, hook, &replay, told).await,
+        None => finish(&shared.node, hook, &replay, told).await,
     }
 }
 
-async fn finish(shared: &Shared, hook: &Hook, replay: &Kept, told: u64) -> Result<(), String> {
+async fn finish(node: &Node, hook: &Hook, replay: &Kept, told: u64) -> Result<(), String> {
     let (since, until) = replay.span();
     let whole = replay.events.is_empty()
         && replay.sender_domain.is_none()
@@ -152,13 +152,13 @@ async fn finish(shared: &Shared, hook: &Hook, replay: &Kept, told: u64) -> Resul
                 kept.put_aside = ops::PutAsideView::default();
             }
         };
-        hook.change(shared, put_back).await?;
+        hook.change(node, put_back).await?;
     }
     let mine = |now: Option<&Kept>| now == Some(replay);
-    if !hook.set_replay(shared, mine, None).await? {
+    if !hook.set_replay(node, mine, None).await? {
         return Ok(());
     }
-    let line = hook.line(shared, "webhook-replayed");
+    let line = hook.line(node, "webhook-replayed");
     line.field("since", since)
         .field("until", until)
         .field("events", told)
@@ -169,17 +169,14 @@ async fn finish(shared: &Shared, hook: &Hook, replay: &Kept, told: u64) -> Resul
 type Part = (Vec<EventView>, Option<QueueId>);
 
 /// The next messages' events; behind the last of them the suppression list's.
-fn read(shared: &Shared, name: &str, replay: &Kept) -> Result<Part, String> {
-    let settings = shared.node.settings();
+fn read(node: &Node, name: &str, replay: &Kept) -> Result<Part, String> {
+    let settings = node.settings();
     let Some(target) = settings.webhook(name) else {
         return Err("it is no longer in the configuration".to_owned());
     };
     let (since, until) = replay.span();
     let after = QueueId::from_u64(replay.after);
-    let past = shared
-        .node
-        .store
-        .past_events((since, until), after, AT_ONCE);
+    let past = node.store.past_events((since, until), after, AT_ONCE);
     let past = past.map_err(|e| e.to_string())?;
     let mut views: Vec<EventView> = Vec::new();
     let mut add = |event: &Event| {
@@ -197,7 +194,7 @@ fn read(shared: &Shared, name: &str, replay: &Kept) -> Result<Part, String> {
                 what: Happened::Entry { name, value },
             });
         };
-        let read = shared.node.store.entries(suppression::PREFIX, &mut entry);
+        let read = node.store.entries(suppression::PREFIX, &mut entry);
         read.map_err(|e| e.to_string())?;
     }
     Ok((views, past.next))
@@ -206,14 +203,14 @@ fn read(shared: &Shared, name: &str, replay: &Kept) -> Result<Part, String> {
 /// Tells the first of these events until they are taken; `false` when their replay was ended meanwhile, or
 /// another was begun.
 async fn batch(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     hook: &Arc<Hook>,
     replay: &Kept,
     events: &mut VecDeque<EventView>,
     way: &mut Way,
 ) -> Result<bool, String> {
     loop {
-        let settings = shared.node.settings();
+        let settings = node.settings();
         let (idle, changed) = {
             let state = lock(&hook.state);
             let idle = state.kept.paused || state.kept.stopped;
@@ -231,7 +228,7 @@ async fn batch(
             Came::Smaller => continue,
             Came::Stop => {
                 // It goes on when the webhook is resumed.
-                stop(shared, hook).await?;
+                stop(node, hook).await?;
                 hook.wake.notify_one();
                 continue;
             }

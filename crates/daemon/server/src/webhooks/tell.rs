@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mail::Timestamp;
 use net::HttpAnswer;
-use node::Settings;
 use node::targets::Target;
+use node::{Node, Settings};
 use ops::EventView;
 
 use super::portion::Portion;
@@ -96,7 +96,7 @@ async fn step(
     let size = portion.of(target.settings.batch);
     let batch = read(shared, settings, target, cursor, size).await?;
     if batch.events.is_empty() {
-        return pass_over(shared, hook, &batch).await;
+        return pass_over(&shared.node, hook, &batch).await;
     }
     let prepared = Prepared::new(target, &batch.events, false);
     lock(&hook.state).sending = true;
@@ -111,7 +111,7 @@ async fn step(
             taken(shared, hook, &batch).await
         }
         Ok(HttpAnswer { status: 410, .. }) => {
-            stop(shared, hook).await?;
+            stop(&shared.node, hook).await?;
             Ok(Next::Again)
         }
         Ok(HttpAnswer { status: 413, .. }) if portion.too_large(batch.events.len()) => {
@@ -120,7 +120,7 @@ async fn step(
         refused => {
             let at = failed(hook, target, &refused);
             if at.1 {
-                let line = hook.line(shared, "webhook-fails");
+                let line = hook.line(&shared.node, "webhook-fails");
                 line.field("why", words(&refused))
                     .field("next", at.0)
                     .send();
@@ -174,14 +174,14 @@ async fn read(
 }
 
 /// Nothing was for the webhook.
-async fn pass_over(shared: &Shared, hook: &Hook, batch: &Batch) -> Result<Next, String> {
+async fn pass_over(node: &Node, hook: &Hook, batch: &Batch) -> Result<Next, String> {
     let far = {
         let mut state = lock(&hook.state);
         state.cursor = state.cursor.max(batch.last);
         state.cursor - state.kept.cursor >= PASSED_OVER
     };
     if far {
-        hook.change(shared, |kept| kept.cursor = kept.cursor.max(batch.last))
+        hook.change(node, |kept| kept.cursor = kept.cursor.max(batch.last))
             .await?;
     }
     Ok(match batch.more {
@@ -191,8 +191,10 @@ async fn pass_over(shared: &Shared, hook: &Hook, batch: &Batch) -> Result<Next, 
 }
 
 async fn taken(shared: &Shared, hook: &Hook, batch: &Batch) -> Result<Next, String> {
-    hook.change(shared, |kept| kept.cursor = kept.cursor.max(batch.last))
-        .await?;
+    hook.change(&shared.node, |kept| {
+        kept.cursor = kept.cursor.max(batch.last)
+    })
+    .await?;
     let events = batch.events.len() as u64;
     shared.webhooks.sent.fetch_add(events, Ordering::Relaxed);
     let failures = {
@@ -201,7 +203,7 @@ async fn taken(shared: &Shared, hook: &Hook, batch: &Batch) -> Result<Next, Stri
         std::mem::take(&mut state.trouble).failures
     };
     if failures > 0 {
-        let line = hook.line(shared, "webhook-recovered");
+        let line = hook.line(&shared.node, "webhook-recovered");
         line.field("failures", failures).send();
     }
     Ok(match batch.more {
@@ -211,15 +213,15 @@ async fn taken(shared: &Shared, hook: &Hook, batch: &Batch) -> Result<Next, Stri
 }
 
 /// The receiver wants no more, nothing new and nothing of the past.
-pub(super) async fn stop(shared: &Shared, hook: &Hook) -> Result<(), String> {
+pub(super) async fn stop(node: &Node, hook: &Hook) -> Result<(), String> {
     let mut first = false;
     let put = |kept: &mut super::Kept| {
         first = !kept.stopped;
         kept.stopped = true;
     };
-    hook.change(shared, put).await?;
+    hook.change(node, put).await?;
     if first {
-        let line = hook.line(shared, "webhook-stopped");
+        let line = hook.line(node, "webhook-stopped");
         line.field("why", "the receiver answered 410: it wants no more events")
             .send();
     }
@@ -324,7 +326,7 @@ pub(super) async fn put_aside(
     let Some((since, until)) = aside.span else {
         // None of it is for the webhook: nobody has to be told, but nothing is kept for it any longer.
         if cursor > from {
-            hook.change(shared, |kept| kept.cursor = kept.cursor.max(cursor))
+            hook.change(&shared.node, |kept| kept.cursor = kept.cursor.max(cursor))
                 .await?;
         }
         return Ok(());
@@ -336,10 +338,10 @@ pub(super) async fn put_aside(
         all.since.get_or_insert_with(|| since.to_string());
         all.until = Some(until.to_string());
     };
-    hook.change(shared, put).await?;
+    hook.change(&shared.node, put).await?;
     let count = &shared.webhooks.put_aside;
     count.fetch_add(aside.events, Ordering::Relaxed);
-    let line = hook.line(shared, "webhook-put-aside");
+    let line = hook.line(&shared.node, "webhook-put-aside");
     line.field("events", aside.events)
         .field("since", since)
         .field("until", until)

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use mail::Timestamp;
 use node::targets::Target;
-use node::{Settings, blocking};
+use node::{Node, Settings, blocking};
 use ops::{
     Answer, EventSelection, EventType, ListedEvent, Replay, ReplayView, WebhookTested, WebhookVerb,
     WebhookView,
@@ -110,8 +110,16 @@ pub(crate) async fn act(
     };
     let (word, span, answer) = match verb {
         WebhookVerb::Test => ("webhook-test", None, test(&settings, target).await),
-        WebhookVerb::Pause => ("webhook-pause", None, pause(shared, &hook, true).await?),
-        WebhookVerb::Resume => ("webhook-resume", None, pause(shared, &hook, false).await?),
+        WebhookVerb::Pause => (
+            "webhook-pause",
+            None,
+            pause(&shared.node, &hook, true).await?,
+        ),
+        WebhookVerb::Resume => (
+            "webhook-resume",
+            None,
+            pause(&shared.node, &hook, false).await?,
+        ),
         WebhookVerb::Retry => ("webhook-retry", None, retry(&hook)),
         WebhookVerb::Replay(asked) => {
             let span = match asked.span(net::now()) {
@@ -119,11 +127,11 @@ pub(crate) async fn act(
                 // It begins in the future.
                 Err(why) => return Ok(Answer::Refused(why)),
             };
-            let answer = replay(shared, &hook, asked, span).await?;
+            let answer = replay(&shared.node, &hook, asked, span).await?;
             ("webhook-replay", Some(span), answer)
         }
         WebhookVerb::EndReplay => {
-            hook.set_replay(shared, |_| true, None).await?;
+            hook.set_replay(&shared.node, |_| true, None).await?;
             hook.replay_wake.notify_one();
             let done = Answer::Done(format!("{name} gets no past events."));
             ("webhook-replay-ended", None, done)
@@ -169,12 +177,12 @@ async fn test(settings: &Settings, target: &Arc<Target>) -> Answer {
 }
 
 /// Pauses a webhook, or lets it go on; also one that the receiver has stopped.
-async fn pause(shared: &Shared, hook: &Hook, on: bool) -> Result<Answer, String> {
+async fn pause(node: &Node, hook: &Hook, on: bool) -> Result<Answer, String> {
     let set = |kept: &mut super::Kept| {
         kept.paused = on;
         kept.stopped = kept.stopped && on;
     };
-    hook.change(shared, set).await?;
+    hook.change(node, set).await?;
     if !on {
         wake(hook);
     }
@@ -212,14 +220,14 @@ fn wake(hook: &Hook) {
 
 /// Begins a replay.
 async fn replay(
-    shared: &Shared,
+    node: &Node,
     hook: &Hook,
     asked: Replay,
     span: (Timestamp, Timestamp),
 ) -> Result<Answer, String> {
     let name = &hook.name;
     let kept = replay::Kept::new(asked, span)?;
-    let begun = hook.set_replay(shared, |now| now.is_none(), Some(kept));
+    let begun = hook.set_replay(node, |now| now.is_none(), Some(kept));
     if !begun.await? {
         let why = format!("a replay is under way (sendoff webhook replay {name} --stop)");
         return Ok(Answer::Refused(why));
@@ -232,17 +240,14 @@ async fn replay(
 }
 
 /// Events that are kept.
-pub(crate) async fn events(
-    shared: &Arc<Shared>,
-    selection: EventSelection,
-) -> Result<Answer, String> {
+pub(crate) async fn events(node: &Arc<Node>, selection: EventSelection) -> Result<Answer, String> {
     let EventSelection {
         after,
         limit,
         types,
         key,
     } = selection;
-    blocking(&shared.node, move |node| {
+    blocking(node, move |node| {
         let settings = node.settings();
         if super::wish(&settings).is_none() {
             let why = "no events are kept: set events.keep, or a [[webhook]]";

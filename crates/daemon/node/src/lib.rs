@@ -1,10 +1,12 @@
 //! What every room of the server may hold: settings, queue, log, counters and the bounds that all share. It names no
 //! room.
 
+pub mod answers;
 pub mod binary;
 pub mod clock;
 pub mod contents;
 pub mod controls;
+pub mod detail;
 pub mod event;
 pub mod figures;
 pub mod hand_in;

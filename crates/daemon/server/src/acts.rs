@@ -33,7 +33,7 @@ pub(crate) async fn act(
         Selection::All => "all".to_owned(),
     };
     if matches!(verb, Verb::Retry(_)) {
-        shared.tls.forget_failures();
+        shared.protection.policies.forget_failures();
     }
     let keys = keys(&shared.node, selection).await?;
     let (mut changed, mut unchanged, mut in_flight) = (0, 0, 0);

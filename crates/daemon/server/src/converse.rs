@@ -5,38 +5,15 @@ use bytes::Bytes;
 use deliver::{
     Conversion, Converted, Ended, Event as SessionEvent, Obstacle, Stage, Transaction, judge,
 };
-use mail::{BodyType, EnhancedCode, Message, Outcome, PeerHost, QueueId, Reply};
+use mail::{BodyType, EnhancedCode, Message, Outcome, QueueId, Reply};
 use node::contents::Contents;
+use node::detail::log_said;
 use node::{Node, signing};
 use tokio::sync::SemaphorePermit;
 
 use crate::opened::Open;
 use crate::shared::Shared;
 use crate::{relayed, senders};
-
-/// Whether the talk about a message is logged: for its name, its sender, or one of its recipients' domains.
-pub(crate) fn is_detailed(node: &Node, message: &Message) -> bool {
-    if !node.journal.has_detail() {
-        return false;
-    }
-    let sender = message.envelope.sender();
-    let recipients = message.envelope.recipients.iter().take(10);
-    let domains = recipients.map(|r| r.address.domain().as_str());
-    let id = message.id.to_string();
-    let names: Vec<&str> = domains.chain([sender.as_str(), id.as_str()]).collect();
-    node.journal.is_detailed(&names)
-}
-
-pub(crate) fn log_said(node: &Node, message: &Message, host: &PeerHost, ours: bool, line: &str) {
-    let entry = node
-        .journal
-        .line(net::now(), "smtp")
-        .field("id", message.id);
-    let entry = entry.field("host", host);
-    entry
-        .field(if ours { "sent" } else { "received" }, line)
-        .send();
-}
 
 /// What came of converting a content. It is kept with the session, for the next recipients of the
 /// same message.

@@ -12,16 +12,17 @@ use deliver::TlsMode;
 use mail::{Address, Domain, Outcome, format_duration};
 use net::{Answer, DnsFinding};
 use node::Settings;
+use node::answers::answer;
 use node::event::Event;
 use ops::Explanation;
+use protection::Protection;
+use protection::tls_policy::{self, Context, Need, Wanted, wanted};
 use route::{Host, HostAddresses, Matcher, Mode, MxRecord, NextHop, Router, Step};
 use tokio::sync::oneshot;
 
 use self::probe::run_probe;
 use crate::reach::named_in_dns;
-use crate::resolve::answer;
 use crate::shared::Shared;
-use crate::tls_policy::{self, Context, Need, Wanted, wanted};
 use crate::{local, policy, reactions, sources};
 
 /// Hosts whose addresses are looked up; no attempt tries more.
@@ -76,7 +77,8 @@ pub(crate) async fn explain(
         }
     };
     let mode = tls(&settings, address.domain(), &next);
-    let context = wishes(shared, &settings, address.domain(), &next, &mut found).await;
+    let (protection, domain) = (&shared.protection, address.domain());
+    let context = wishes(protection, &settings, domain, &next, &mut found).await;
     let hosts = hosts(&settings, &next, mode, &context, &mut found).await;
     limits(shared, &settings, address.domain(), &next, &mut found);
     found.step(
@@ -147,7 +149,7 @@ fn rewritten(settings: &Settings, given: Address, found: &mut Explanation) -> Ad
 
 /// What the domain itself asks for.
 async fn wishes(
-    shared: &Shared,
+    protection: &Protection,
     settings: &Settings,
     domain: &Domain,
     next: &NextHop,
@@ -155,7 +157,7 @@ async fn wishes(
 ) -> Context {
     let domain = match next.configured {
         true => None,
-        false => match tls_policy::of_domain(shared, settings, domain).await {
+        false => match tls_policy::of_domain(protection, settings, domain).await {
             Ok(domain) => domain,
             Err(why) => {
                 found.step(

@@ -15,16 +15,17 @@ use deliver::{
 use mail::{EnhancedCode, Message, PeerHost, Reply, TlsUsed};
 use net::{Hello, Link, Shaken, Stream, TlsFailure, TlsFailureKind, Trust};
 use node::Settings;
+use node::detail::log_said;
 use node::figures::Figures;
 use node::hop::Hop;
+use protection::tls_policy::{By, Context, Wanted};
 use route::Host;
 use tokio::net::TcpStream;
 
-use crate::converse::{Fitted, log_said};
+use crate::converse::Fitted;
 use crate::oauth;
 use crate::senders::Rewritten;
 use crate::shared::Shared;
-use crate::tls_policy::{By, Context, Wanted};
 
 /// How long the usual first message of TLS may be met with silence.
 const FULL_HELLO_WAIT: Duration = Duration::from_secs(30);
@@ -253,7 +254,7 @@ async fn handshake(
     wanted: &Wanted,
     way: Way,
 ) -> Result<Shaken, TlsFailure> {
-    let known = shared.tls.hello(&wanted.name, net::now());
+    let known = shared.protection.policies.hello(&wanted.name, net::now());
     let hello = match way {
         Way::SmallHello => Hello::Small,
         Way::Usual | Way::Clear => known,
@@ -275,7 +276,10 @@ async fn handshake(
     });
     if hello == Hello::Small {
         Figures::count(&figures.small_hellos);
-        shared.tls.needs_small_hello(&wanted.name, net::now());
+        shared
+            .protection
+            .policies
+            .needs_small_hello(&wanted.name, net::now());
     }
     Ok(shaken)
 }

@@ -17,6 +17,7 @@ use node::hand_in::{accept_op, log_report};
 use node::hop::Hop;
 use node::signing;
 use ops::Verb;
+use protection::resolve;
 use schedule::{
     Action, Batch, DomainId, NewRecipient, Resolution, Scheduler, SiteId, SiteView, WorkerId,
 };
@@ -30,7 +31,7 @@ use crate::hops::Hops;
 use crate::outcome::{End, Outcomes, Spoken};
 use crate::recent::Recent;
 use crate::shared::Shared;
-use crate::{policy, reactions, resolve, worker};
+use crate::{policy, reactions, worker};
 
 /// Events taken at once, so that their effects are committed together.
 const EVENTS_AT_ONCE: usize = 512;
@@ -385,7 +386,7 @@ impl Owner {
                     self.tasks.spawn(async move {
                         let mut answer = LookupGuard::new(Arc::clone(&shared), domain);
                         let (resolution, hop) = resolve::resolve(
-                            &shared,
+                            &shared.protection,
                             &name,
                             destination,
                             route.as_deref(),

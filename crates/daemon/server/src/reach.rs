@@ -7,12 +7,11 @@ use config::sources::Source;
 use deliver::{Skip, TlsMode};
 use mail::{EnhancedCode, Reply};
 use net::{Answer, DnsFinding, Dnssec};
+use node::detail::log_addresses;
 use node::hop::Hop;
 use node::{Node, Settings};
 use route::{Host, HostAddresses};
 use tokio::net::TcpStream;
-
-use crate::resolve::log_addresses;
 
 /// How long DNS is waited for where it may only say more of a server that is known without.
 const DNS_WAIT: Duration = Duration::from_secs(3);

@@ -10,7 +10,6 @@ use deliver::Ended;
 use mail::{Outcome, Timestamp};
 
 use crate::shared::Shared;
-use crate::tls_reports::day;
 
 /// Taken by the relay, today.
 #[derive(Debug, Default)]
@@ -29,7 +28,7 @@ struct Today {
 
 impl Today {
     fn at(&mut self, now: Timestamp) -> &mut Self {
-        let today = day(now);
+        let today = now.day();
         if self.day != today {
             *self = Self {
                 day: today,

@@ -146,7 +146,7 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
     shared.sources.forget_troubles();
     shared.faults.forget();
     shared.oauth.begin_anew().await;
-    shared.tls.forget_failures();
+    shared.protection.policies.forget_failures();
     shared.webhooks.reload();
     shared.node.tell(Event::Reloaded);
     Ok(words.join("\n"))

@@ -13,6 +13,7 @@ use net::{ClientTls, Dns, ServerTls};
 use node::clock::{self, Clock};
 use node::event::Event;
 use node::{Node, Settings, quotas, targets};
+use protection::tls_reports;
 use spool::{HistoryFound, Options, Recovered, Spool};
 use store::{Standing, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -26,7 +27,7 @@ use crate::shared::Shared;
 use crate::started::Started;
 use crate::{
     admin, collect, floods, forgetting, http, listening, oauth, own_mail, reload, suppression,
-    tls_reports, unwritten, user_sessions, warm_up, webhooks, welcome,
+    unwritten, user_sessions, warm_up, webhooks, welcome,
 };
 
 /// How often damage that was found on disk is told.
@@ -88,8 +89,8 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     tokio::spawn(tell_of_certificates(Arc::clone(&shared)));
     tokio::spawn(user_sessions::keep(Arc::clone(&shared)));
     tokio::spawn(quotas::keep(Arc::clone(&shared.node)));
-    tasks.spawn(tls_reports::keep(Arc::clone(&shared)));
-    tokio::spawn(tls_reports::send(Arc::clone(&shared)));
+    tasks.spawn(tls_reports::keep(Arc::clone(&shared.protection)));
+    tokio::spawn(tls_reports::send(Arc::clone(&shared.protection)));
     tokio::spawn(obey(signals, Arc::clone(&shared), stop));
     welcome::show(&shared.node.settings().config, &warnings);
     shared.manager.ready();
@@ -387,7 +388,7 @@ async fn forget_history(shared: Arc<Shared>) {
         let done = forgetting::forget(&shared.node, before).await;
         let handles = Arc::clone(&shared);
         let over = tokio::task::spawn_blocking(move || {
-            handles.sts.sweep(net::now());
+            handles.protection.sts.sweep(net::now());
             suppression::expire(&handles)
         });
         let over = over.await;

@@ -8,6 +8,7 @@ use config::Config;
 use doubts::Shown;
 use net::Places;
 use node::{self, Node};
+use protection::Protection;
 use tokio::sync::Semaphore;
 
 use crate::faults::Faults;
@@ -22,16 +23,14 @@ use crate::relayed::Relayed;
 use crate::reload::Reloads;
 use crate::service::Manager;
 use crate::sources::SourceStates;
-use crate::sts::StsPolicies;
 use crate::suppression::Turn;
-use crate::tls_policy::TlsPolicies;
-use crate::tls_reports::TlsReports;
 use crate::warm_up::WarmUps;
 use crate::webhooks::Webhooks;
 
 /// The handles.
 pub(crate) struct Shared {
     pub(crate) node: Arc<Node>,
+    pub(crate) protection: Arc<Protection>,
     /// The certificates of ours that are in use.
     certificates: RwLock<Arc<[Shown]>>,
     /// The places of clients by SMTP.
@@ -44,12 +43,6 @@ pub(crate) struct Shared {
     pub(crate) floods: Floods,
     /// What was ordered by itself for sites.
     pub(crate) reactions: Reactions,
-    /// What domains ask for about TLS.
-    pub(crate) tls: TlsPolicies,
-    /// The policies that domains publish.
-    pub(crate) sts: StsPolicies,
-    /// What came of TLS, for the domains that want to know.
-    pub(crate) tls_reports: TlsReports,
     /// One change of the suppression list at a time.
     pub(crate) suppression: Turn,
     /// How the addresses fare that mail leaves from.
@@ -85,14 +78,12 @@ impl Shared {
         let certificates = doubts::certificates::read(&node.settings().config);
         Self {
             certificates: RwLock::new(certificates.into()),
+            protection: Arc::new(Protection::new(&node)),
             places: Arc::default(),
             turned_away: AtomicUsize::new(0),
             harvest: Harvest::default(),
             floods: Floods::default(),
             reactions: Reactions::default(),
-            tls: TlsPolicies::default(),
-            sts: StsPolicies::new(data_dir.join("mta-sts")),
-            tls_reports: TlsReports::new(data_dir.join("tls-reports")),
             suppression: Turn::default(),
             sources: SourceStates::default(),
             down: Marks::down(),

@@ -8,11 +8,11 @@ use deliver::{Failure, Stage, Way};
 use mail::{Message, PeerHost, TlsUsed};
 use net::{TlsFailure, TlsFailureKind, Trust};
 use notify::{TlsFailed, TlsPolicyKind, TlsResult, TlsSession};
+use protection::tls_policy::{By, Context, RuledOut, Wanted, failed_for};
 use route::StsMode;
 
 use crate::opened::Open;
 use crate::shared::Shared;
-use crate::tls_policy::{By, Context, RuledOut, Wanted, failed_for};
 
 /// Domains of one message for which a session is counted.
 const DOMAINS_MAX: usize = 20;
@@ -69,7 +69,7 @@ impl Seen<'_> {
             (failure.stage, by_domain, &self.context.domain)
         {
             let until = net::now() + failed_for(&self.shared.node.settings());
-            let tls = &self.shared.tls;
+            let tls = &self.shared.protection.policies;
             tls.failed(&domain.domain, &open.name, &failure.reply, until);
         }
         let failed = match &open.tls_failure {
@@ -133,7 +133,7 @@ impl Seen<'_> {
                 mx: mx.clone(),
                 failed: failed.clone(),
             };
-            self.shared.tls_reports.count(session, net::now());
+            self.shared.protection.reports.count(session, net::now());
         }
     }
 

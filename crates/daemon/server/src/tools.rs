@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use config::{Config, RuleKeys};
 use mail::Domain;
 use net::{Answer, Dns};
+use node::answers::answer;
 use route::{MxRecord, Router, Step, Target};
 use serde_json::json;
 use smtp::extension::Extensions;
@@ -17,7 +18,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::cli::Ends;
-use crate::resolve::answer;
 
 /// How long a server is waited for.
 const WAIT: Duration = Duration::from_secs(30);

@@ -15,14 +15,14 @@ use mail::{
 use net::DnsFinding;
 use node::Settings;
 use node::hop::Hop;
+use protection::Protection;
+use protection::tls_policy::{By, Context, RuledOut, Wanted, wanted};
 use route::Host;
 use schedule::{Attempted, OurWait};
 use smtp::extension::{Extension, Extensions};
 
 use crate::reach::{a_loop, is_own};
-use crate::shared::Shared;
 use crate::sources::{Later, Leaving, Reached, Unreached};
-use crate::tls_policy::{By, Context, RuledOut, Wanted, wanted};
 
 /// Hosts connected to in one attempt at the most.
 const HOSTS_MAX: usize = 5;
@@ -301,7 +301,7 @@ impl Tried {
     /// How these recipients want a host to be talked to.
     pub(crate) async fn wanted(
         &self,
-        shared: &Shared,
+        protection: &Protection,
         settings: &Settings,
         hop: &Hop,
         host: &Host,
@@ -313,7 +313,7 @@ impl Tried {
             By::Settings | By::RequireTls => None,
         };
         let failed = domain.and_then(|domain| {
-            let tls = &shared.tls;
+            let tls = &protection.policies;
             tls.just_failed(&domain.domain, host.name.as_str(), net::now())
         });
         match failed {

@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::shared::Shared;
 use crate::sources::{Choice, Later};
-use crate::tls_reports::day;
 
 /// A day's count is written ahead by this part of what the day allows.
 const AHEAD: u32 = 20;
@@ -134,7 +133,7 @@ impl WarmUps {
     /// # Errors
     /// The file is there and cannot be read.
     fn load(&self, now: Timestamp) -> std::io::Result<()> {
-        let name = day(now);
+        let name = now.day();
         let text = match std::fs::read_to_string(self.file(&name)) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -196,7 +195,7 @@ impl WarmUps {
     /// Begins another day where it is time.
     fn turn(&self, now: Timestamp) -> MutexGuard<'_, Today> {
         let mut today = self.today();
-        let name = day(now);
+        let name = now.day();
         if today.day < name {
             today.counts.clear();
             today.day = name;

@@ -10,24 +10,25 @@ use deliver::{Candidate, Next, NoHost, Protocol, RecipientEnd, SessionSettings, 
 use mail::{Destination, EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
 use net::Turn;
 use node::contents::{self, Lent};
+use node::detail::is_detailed;
 use node::event::{Event, Finished, Job};
 use node::figures::Figures;
 use node::hop::Hop;
 use node::{Settings, known};
+use protection::tls_policy::contexts;
 use route::Host;
 use schedule::{Attempted, Report, WorkerId};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::batch_guard::BatchGuard;
-use crate::converse::{converse, is_detailed};
+use crate::converse::converse;
 use crate::marks::in_order;
 use crate::opened::{Open, Opening, begin, greet, lost, quit};
 use crate::reach::{NoAddress, addresses, named_in_dns};
 use crate::sessions::Sessions;
 use crate::shared::Shared;
 use crate::sources::{self, Choice, Unreached};
-use crate::tls_policy::contexts;
 use crate::tls_seen::Seen;
 use crate::transaction::transaction;
 use crate::tried::{Came, Reports, Tried, ip_of, waits};
@@ -133,7 +134,7 @@ impl Worker {
         let settings = self.shared.node.settings();
         let numbers = numbers.into_iter();
         let contexts = contexts(
-            &self.shared,
+            &self.shared.protection,
             &settings,
             &hop.next,
             hop.tls,
@@ -430,7 +431,7 @@ impl Worker {
             false => Some(settings.dns.addresses(host.name.as_str()).await),
         };
         let wanted = tried
-            .wanted(&self.shared, settings, hop, host, found.as_ref())
+            .wanted(&self.shared.protection, settings, hop, host, found.as_ref())
             .await;
         wanted.is_ok_and(|wanted| wanted == open.wanted)
     }
@@ -462,7 +463,7 @@ impl Worker {
             }
         };
         let wanted = tried
-            .wanted(&self.shared, settings, hop, host, found.as_ref())
+            .wanted(&self.shared.protection, settings, hop, host, found.as_ref())
             .await;
         let wanted = match wanted {
             Ok(wanted) => wanted,

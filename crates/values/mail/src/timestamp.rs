@@ -49,6 +49,13 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// The day in UTC: `2026-11-22`.
+    pub fn day(self) -> String {
+        let mut text = self.to_string();
+        text.truncate(10);
+        text
+    }
+
     /// The date in the form of a mail header, in UTC (RFC 5322 §3.3).
     #[must_use]
     pub fn rfc5322(self) -> String {

@@ -11,12 +11,12 @@ use deliver::{
 };
 use mail::{Address, Message, Notify, PeerHost, Reply, TlsUsed};
 use net::{Link, Stream};
+use node::detail::{is_detailed, log_said};
 use node::signing;
 use route::Target;
 use smtp::extension::Extension;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::converse::{is_detailed, log_said};
 use crate::shared::Shared;
 
 /// Each answer of an LMTP server is waited for this long.

@@ -6,14 +6,16 @@ use std::time::Duration;
 use config::RuleKeys;
 use deliver::TlsMode;
 use mail::{Destination, Domain, Timestamp, Verdict};
-use net::{Answer, DnsFinding, Security};
+use net::{DnsFinding, Security};
+use node::answers::answer;
 use node::controls::Slow;
+use node::detail::{log_addresses, words};
 use node::hop::Hop;
 use node::{Node, Settings};
-use route::{DnsAnswer, Mode, MxRecord, NextHop, RouteSettings, Router, Step, Target};
+use route::{Mode, MxRecord, NextHop, RouteSettings, Router, Step, Target};
 use schedule::Resolution;
 
-use crate::shared::Shared;
+use crate::Protection;
 use crate::sts::Found;
 use crate::tls_policy::DomainTls;
 
@@ -23,14 +25,14 @@ const HOLDS_MIN: Duration = Duration::from_secs(1);
 const HOLDS_MAX: Duration = Duration::from_secs(300);
 
 /// Decides for one domain.
-pub(crate) async fn resolve(
-    shared: &Shared,
+pub async fn resolve(
+    protection: &Protection,
     domain: &Domain,
     destination: Destination,
     route: Option<&str>,
     now: Timestamp,
 ) -> (Resolution, Option<Arc<Hop>>) {
-    let settings = shared.node.settings();
+    let settings = protection.node.settings();
     if destination != Destination::Outgoing {
         let next = NextHop {
             hosts: Vec::new(),
@@ -54,10 +56,10 @@ pub(crate) async fn resolve(
         };
         return (site, Some(Arc::new(hop)));
     }
-    match decide(shared, &settings, domain, route, now).await {
+    match decide(protection, &settings, domain, route, now).await {
         Ok((next, expires)) => {
             let hop = hop(&settings, domain, next);
-            let slow = shared.node.controls.slow(domain);
+            let slow = protection.node.controls.slow(domain);
             let (key, group) = site_key(&settings, domain, &hop, slow);
             let site = Resolution::Site {
                 key,
@@ -73,7 +75,7 @@ pub(crate) async fn resolve(
 /// Asks what the router wants to know until it has decided. `route` is where an administrator sends
 /// the mail in either mode, instead of where the rules would.
 pub(crate) async fn decide(
-    shared: &Shared,
+    protection: &Protection,
     settings: &Settings,
     domain: &Domain,
     route: Option<&str>,
@@ -91,13 +93,25 @@ pub(crate) async fn decide(
     });
     let routing = rerouted.as_ref().unwrap_or(&config.routing);
     let via = given.or(via);
-    let decided = steps(&shared.node, settings, routing, domain, via.as_ref(), now);
+    let decided = steps(
+        &protection.node,
+        settings,
+        routing,
+        domain,
+        via.as_ref(),
+        now,
+    );
     let sts = async {
         match config.outgoing.published.mta_sts
             && via.is_none()
             && config.routing.mode == Mode::Independent
         {
-            true => shared.sts.policy(shared, settings, domain, now).await,
+            true => {
+                protection
+                    .sts
+                    .policy(protection, settings, domain, now)
+                    .await
+            }
             false => (Found::None, now + HOLDS_MAX),
         }
     };
@@ -116,7 +130,7 @@ pub(crate) async fn decide(
                 Found::Failed(_) | Found::None => None,
             },
         };
-        shared.tls.set(found, now);
+        protection.policies.set(found, now);
     }
     Ok((next, expires.max(now + HOLDS_MIN)))
 }
@@ -164,26 +178,6 @@ async fn steps(
     }
 }
 
-/// What DNS said, as the router takes it.
-pub(crate) fn answer<T, U>(found: Answer<T>, convert: impl Fn(T) -> U) -> DnsAnswer<U> {
-    match found {
-        Answer::Found(list) => DnsAnswer::Found(list.into_iter().map(convert).collect()),
-        Answer::NoData => DnsAnswer::NoData,
-        Answer::NxDomain => DnsAnswer::NxDomain,
-        Answer::Failed(why) => DnsAnswer::Failed(why),
-    }
-}
-
-/// An answer of DNS in a few words.
-fn words<T>(found: &Answer<T>, show: impl Fn(&T) -> String) -> String {
-    match found {
-        Answer::Found(list) => list.iter().map(show).collect::<Vec<_>>().join(","),
-        Answer::NoData => "none".to_owned(),
-        Answer::NxDomain => "no such domain".to_owned(),
-        Answer::Failed(why) => format!("failed: {why}"),
-    }
-}
-
 fn log_mx(node: &Node, domain: &Domain, name: &Domain, found: &DnsFinding<net::MxFound>) {
     let hosts = words(&found.answer, |mx| {
         match mx.exchange.trim_end_matches('.') {
@@ -194,22 +188,6 @@ fn log_mx(node: &Node, domain: &Domain, name: &Domain, found: &DnsFinding<net::M
     let parent = (name != domain).then_some(name);
     let line = node.journal.line(net::now(), "mx").field("domain", domain);
     line.maybe("asked", parent).field("hosts", hosts).send();
-}
-
-/// Logs an address lookup where the detailed log is wanted.
-pub(crate) fn log_addresses(
-    node: &Node,
-    domain: &Domain,
-    name: &str,
-    found: &DnsFinding<std::net::IpAddr>,
-) {
-    if node.journal.is_detailed(&[domain.as_str()]) {
-        let addresses = words(&found.answer, ToString::to_string);
-        let line = node.journal.line(net::now(), "dns").field("domain", domain);
-        line.field("name", name)
-            .field("addresses", addresses)
-            .send();
-    }
 }
 
 fn hop(settings: &Settings, domain: &Domain, next: NextHop) -> Hop {
@@ -241,7 +219,7 @@ fn hop(settings: &Settings, domain: &Domain, next: NextHop) -> Hop {
     }
 }
 
-/// The name under which limits are shared, and that of the sites of one provider with the same limits. Domains
+/// The name under which limits are protection, and that of the sites of one provider with the same limits. Domains
 /// with limits or TLS of their own do not share the site of those without.
 fn site_key(
     settings: &Settings,

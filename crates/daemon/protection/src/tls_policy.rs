@@ -15,9 +15,8 @@ use net::{Answer, DnsFinding, Hello, Security, Trust};
 use node::Settings;
 use route::{Dane, Host, NextHop, StsMode};
 
-use crate::resolve;
-use crate::shared::Shared;
 use crate::sts::Sts;
+use crate::{Protection, resolve};
 
 /// Domains that are remembered; those of a look-up long ago are forgotten first.
 const DOMAINS_MAX: usize = 100_000;
@@ -31,12 +30,13 @@ const FAILED_MAX: usize = 10_000;
 
 /// What a domain's DNS says about the protection of its mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DomainTls {
-    pub(crate) domain: Domain,
+pub struct DomainTls {
+    /// Whose recipients.
+    pub domain: Domain,
     /// Where its mail goes is signed (DNSSEC).
     pub(crate) secure: bool,
     /// Its published policy (MTA-STS).
-    pub(crate) sts: Option<Arc<Sts>>,
+    pub sts: Option<Arc<Sts>>,
     /// More could be known: DNS was not validated though it should be, or a policy was not to be had.
     pub(crate) doubtful: bool,
 }
@@ -50,7 +50,7 @@ impl DomainTls {
 
 /// What the author of a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
+pub enum Need {
     /// Nothing.
     Usual,
     /// Delivery goes before the recipient domain's policies (TLS-Required: No, RFC 8689 §5).
@@ -61,17 +61,18 @@ pub(crate) enum Need {
 
 /// For whom a connection is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Context {
+pub struct Context {
     /// `None` where the administrator has named the server: no domain's wish counts there.
-    pub(crate) domain: Option<Arc<DomainTls>>,
+    pub domain: Option<Arc<DomainTls>>,
     /// Why it cannot be said now what the domain asks for.
-    pub(crate) unknown: Option<String>,
-    pub(crate) need: Need,
+    pub unknown: Option<String>,
+    /// What is needed.
+    pub need: Need,
 }
 
 impl Context {
     /// Whether a policy that is only tested wants to know what it would have found.
-    pub(crate) fn is_tested(&self) -> bool {
+    pub fn is_tested(&self) -> bool {
         let sts = self.domain.as_ref().and_then(|d| d.sts.as_ref());
         sts.is_some_and(|sts| sts.policy.mode == StsMode::Testing)
     }
@@ -79,8 +80,8 @@ impl Context {
 
 /// The recipients of a batch by what their domains ask for: those of one domain, or of domains that
 /// ask for nothing, stay together.
-pub(crate) async fn contexts(
-    shared: &Shared,
+pub async fn contexts(
+    protection: &Protection,
     settings: &Settings,
     next: &NextHop,
     mode: TlsMode,
@@ -92,7 +93,7 @@ pub(crate) async fn contexts(
     for number in numbers {
         let recipient = message.envelope.recipients.get(number as usize);
         let asked = match recipient.filter(|_| !next.configured) {
-            Some(recipient) => of_domain(shared, settings, recipient.address.domain()).await,
+            Some(recipient) => of_domain(protection, settings, recipient.address.domain()).await,
             None => Ok(None),
         };
         let (domain, unknown) = match asked {
@@ -162,18 +163,18 @@ fn join(groups: &mut Vec<(Context, Vec<u32>)>, idle: impl Fn(&Context) -> bool) 
 ///
 /// # Errors
 /// Why it cannot be said: then nothing may be sent as if it asked for nothing.
-pub(crate) async fn of_domain(
-    shared: &Shared,
+pub async fn of_domain(
+    protection: &Protection,
     settings: &Settings,
     domain: &Domain,
 ) -> Result<Option<Arc<DomainTls>>, String> {
-    let known = match shared.tls.get(domain) {
+    let known = match protection.policies.get(domain) {
         Some(known) => known,
         None => {
             // Its look-up was long ago, or the memory was full: DNS still has the answer.
-            let decided = resolve::decide(shared, settings, domain, None, net::now()).await;
+            let decided = resolve::decide(protection, settings, domain, None, net::now()).await;
             decided.map_err(|verdict| verdict.reply.text.clone())?;
-            match shared.tls.get(domain) {
+            match protection.policies.get(domain) {
                 Some(known) => known,
                 None => return Err(format!("what was known of {domain} was deleted")),
             }
@@ -184,7 +185,7 @@ pub(crate) async fn of_domain(
 
 /// Whose wish the protection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum By {
+pub enum By {
     /// The administrator's.
     Settings,
     /// The domain's, by TLSA records.
@@ -197,7 +198,7 @@ pub(crate) enum By {
 
 impl By {
     /// The word for it in replies of ours.
-    pub(crate) const fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Settings => "TLS",
             Self::Dane => "DANE",
@@ -209,26 +210,31 @@ impl By {
 
 /// Why a host gets nothing of this mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RuledOut {
-    pub(crate) reply: Reply,
-    pub(crate) by: By,
+pub struct RuledOut {
+    /// What is said of it.
+    pub reply: Reply,
+    /// By whose wish.
+    pub by: By,
     /// Another mail has just found that out: it is counted already.
-    pub(crate) known: bool,
+    pub known: bool,
 }
 
 /// How a host is talked to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(crate) mode: TlsMode,
-    pub(crate) trust: Trust,
+pub struct Wanted {
+    /// How far TLS is insisted on.
+    pub mode: TlsMode,
+    /// Whom the certificate must come from.
+    pub trust: Trust,
     /// The name that the host is asked for, and that its certificate bears.
-    pub(crate) name: String,
-    pub(crate) by: By,
+    pub name: String,
+    /// By whose wish.
+    pub by: By,
 }
 
 impl Wanted {
     /// It in words, for `explain`.
-    pub(crate) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         let Trust::Dane { records, .. } = &self.trust else {
             return match (self.by, self.mode) {
                 (By::Dane, _) => "DANE: TLS is required, else the mail waits; no TLSA record can be used, so the \
@@ -283,7 +289,7 @@ impl Wanted {
 
 /// What is remembered of domains and hosts.
 #[derive(Debug, Default)]
-pub(crate) struct TlsPolicies {
+pub struct TlsPolicies {
     domains: RwLock<HashMap<Domain, (Arc<DomainTls>, Timestamp)>>,
     small: Mutex<HashMap<String, Timestamp>>,
     /// What was wrong with a host for a domain's policy, and until when that is not found out again.
@@ -323,7 +329,7 @@ impl TlsPolicies {
 
     /// A host does not do what a domain's policy asks for: the domain's other mail need not find that out
     /// by itself for a while, connection by connection.
-    pub(crate) fn failed(&self, domain: &Domain, host: &str, reply: &Reply, until: Timestamp) {
+    pub fn failed(&self, domain: &Domain, host: &str, reply: &Reply, until: Timestamp) {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.len() >= FAILED_MAX {
             failed.clear();
@@ -333,7 +339,7 @@ impl TlsPolicies {
     }
 
     /// What was just found wrong with a host for a domain's policy.
-    pub(crate) fn just_failed(&self, domain: &Domain, host: &str, now: Timestamp) -> Option<Reply> {
+    pub fn just_failed(&self, domain: &Domain, host: &str, now: Timestamp) -> Option<Reply> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.is_empty() {
             return None;
@@ -343,13 +349,13 @@ impl TlsPolicies {
     }
 
     /// What was found wrong may be mended: it is found out anew.
-    pub(crate) fn forget_failures(&self) {
+    pub fn forget_failures(&self) {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.clear();
     }
 
     /// With which first message a host is greeted.
-    pub(crate) fn hello(&self, host: &str, now: Timestamp) -> Hello {
+    pub fn hello(&self, host: &str, now: Timestamp) -> Hello {
         let small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
         match small.get(host) {
             Some(until) if *until > now => Hello::Small,
@@ -358,7 +364,7 @@ impl TlsPolicies {
     }
 
     /// A host has answered a small first message, and swallowed the usual one.
-    pub(crate) fn needs_small_hello(&self, host: &str, now: Timestamp) {
+    pub fn needs_small_hello(&self, host: &str, now: Timestamp) {
         let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
         if small.len() >= SMALL_MAX {
             small.clear();
@@ -368,7 +374,7 @@ impl TlsPolicies {
 }
 
 /// How long it is known that a host fails a domain's policy: well over before a mail is sent again.
-pub(crate) fn failed_for(settings: &Settings) -> Duration {
+pub fn failed_for(settings: &Settings) -> Duration {
     let wait = settings.config.outgoing.plan.wait_after(1, 0);
     (wait.unwrap_or(FAILED_FOR) / 2).min(FAILED_FOR)
 }
@@ -389,7 +395,7 @@ pub(crate) fn need(message: &Message) -> Need {
 ///
 /// # Errors
 /// The reason of the host's being ruled out for this mail.
-pub(crate) async fn wanted(
+pub async fn wanted(
     settings: &Settings,
     next: &NextHop,
     mode: TlsMode,

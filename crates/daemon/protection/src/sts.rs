@@ -15,7 +15,7 @@ use node::{Node, Settings};
 use notify::{TlsFailed, TlsPolicyKind, TlsResult, TlsSession};
 use route::{STS_POLICY_MAX, StsMode, StsPolicy, sts_id};
 
-use crate::shared::Shared;
+use crate::Protection;
 
 /// How long the policy's host may take (RFC 8461 §3.3 advises a minute).
 const FETCH_WAIT: Duration = Duration::from_secs(30);
@@ -29,8 +29,9 @@ const KEPT_MAX: usize = 50_000;
 
 /// A policy in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Sts {
-    pub(crate) policy: StsPolicy,
+pub struct Sts {
+    /// What it says.
+    pub policy: StsPolicy,
     /// The id of the domain's record when it was fetched.
     pub(crate) id: String,
 }
@@ -60,7 +61,7 @@ struct Known {
 
 /// The policies of all domains.
 #[derive(Debug)]
-pub(crate) struct StsPolicies {
+pub struct StsPolicies {
     directory: PathBuf,
     known: Mutex<HashMap<Domain, Arc<tokio::sync::Mutex<Known>>>>,
 }
@@ -97,7 +98,7 @@ impl StsPolicies {
     /// The policy of a domain, fetched where that is due; and until when DNS need not be asked again.
     pub(crate) async fn policy(
         &self,
-        shared: &Shared,
+        protection: &Protection,
         settings: &Settings,
         domain: &Domain,
         now: Timestamp,
@@ -128,17 +129,21 @@ impl StsPolicies {
                     known.failed = None;
                     let sts = Arc::new(Sts { policy, id });
                     let kept = Kept { sts, fetched: now };
-                    self.write(&shared.node, &domain, &kept).await;
+                    self.write(&protection.node, &domain, &kept).await;
                     log(
-                        &shared.node,
+                        &protection.node,
                         &domain,
                         &format!("fetched, {}", kept.sts.words()),
                     );
                     known.kept = Some(kept);
                 }
                 Err((result, why)) => {
-                    log(&shared.node, &domain, &format!("cannot be fetched: {why}"));
-                    report(shared, settings, &domain, result, &why, now);
+                    log(
+                        &protection.node,
+                        &domain,
+                        &format!("cannot be fetched: {why}"),
+                    );
+                    report(protection, settings, &domain, result, &why, now);
                     known.failed = Some((id, now, why));
                 }
             }
@@ -153,7 +158,7 @@ impl StsPolicies {
     }
 
     /// Removes the files of policies that do not hold any more; blocks. A file that is none of ours stays.
-    pub(crate) fn sweep(&self, now: Timestamp) {
+    pub fn sweep(&self, now: Timestamp) {
         let entries = std::fs::read_dir(&self.directory).into_iter().flatten();
         for path in entries.flatten().map(|entry| entry.path()) {
             let kept = std::fs::read(&path).ok().and_then(|text| parse(&text));
@@ -207,7 +212,7 @@ impl Known {
 
 impl Sts {
     /// It in words.
-    pub(crate) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         format!(
             "mode {}, mx {}, for {}",
             self.policy.mode.word(),
@@ -217,7 +222,7 @@ impl Sts {
     }
 
     /// The policy's lines, as reports want them (RFC 8460 §4.2).
-    pub(crate) fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         let policy = &self.policy;
         let mut lines = vec![
             "version: STSv1".to_owned(),
@@ -289,7 +294,7 @@ async fn fetch(settings: &Settings, domain: &Domain) -> Result<StsPolicy, (TlsRe
 
 /// Counts a policy that could not be had, for the report to its domain.
 fn report(
-    shared: &Shared,
+    protection: &Protection,
     settings: &Settings,
     domain: &Domain,
     result: TlsResult,
@@ -310,7 +315,7 @@ fn report(
                 why: why.to_owned(),
             }),
         };
-        shared.tls_reports.count(session, now);
+        protection.reports.count(session, now);
     }
 }
 

@@ -23,7 +23,7 @@ use node::{Node, Settings};
 use notify::{ReportTo, TlsReporter, TlsSession, report_to, tls_report};
 use serde::{Deserialize, Serialize};
 
-use crate::shared::Shared;
+use crate::Protection;
 use crate::sts::web_addresses;
 
 /// Counts are written after this time.
@@ -48,7 +48,7 @@ struct Line {
 
 /// Counts that are not written yet, by day.
 #[derive(Debug)]
-pub(crate) struct TlsReports {
+pub struct TlsReports {
     directory: PathBuf,
     held: Mutex<HashMap<(String, TlsSession), u64>>,
     full: tokio::sync::Notify,
@@ -65,9 +65,9 @@ impl TlsReports {
     }
 
     /// Counts a session.
-    pub(crate) fn count(&self, session: TlsSession, now: Timestamp) {
+    pub fn count(&self, session: TlsSession, now: Timestamp) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        *held.entry((day(now), session)).or_default() += 1;
+        *held.entry((now.day(), session)).or_default() += 1;
         if held.len() >= HELD_MAX {
             self.full.notify_one();
         }
@@ -95,7 +95,7 @@ impl TlsReports {
 
     /// Days with counts that are over.
     fn over(&self, now: Timestamp) -> Vec<String> {
-        let today = day(now);
+        let today = now.day();
         let Ok(entries) = std::fs::read_dir(&self.directory) else {
             return Vec::new();
         };
@@ -147,25 +147,18 @@ fn append(path: &Path, text: &[u8]) -> std::io::Result<()> {
     file.sync_data()
 }
 
-/// `2026-11-22`, in UTC.
-pub(crate) fn day(at: Timestamp) -> String {
-    let mut text = at.to_string();
-    text.truncate(10);
-    text
-}
-
 /// Writes counts down until the server stops, and then once more.
-pub(crate) async fn keep(shared: Arc<Shared>) {
+pub async fn keep(protection: Arc<Protection>) {
     loop {
         let stopping = tokio::select! {
-            () = shared.node.stopping.cancelled() => true,
-            () = shared.tls_reports.full.notified() => false,
+            () = protection.node.stopping.cancelled() => true,
+            () = protection.reports.full.notified() => false,
             () = tokio::time::sleep(WRITTEN_EVERY) => false,
         };
-        let handles = Arc::clone(&shared);
-        let written = tokio::task::spawn_blocking(move || handles.tls_reports.write()).await;
+        let handles = Arc::clone(&protection);
+        let written = tokio::task::spawn_blocking(move || handles.reports.write()).await;
         if let Ok(Err(error)) = written {
-            trouble(&shared.node, "some counts are lost", &error.to_string());
+            trouble(&protection.node, "some counts are lost", &error.to_string());
         }
         if stopping {
             return;
@@ -175,13 +168,13 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
 
 /// Sends the reports of days that are over, each at a time of its own behind the day's end, so that
 /// the whole world does not report at midnight.
-pub(crate) async fn send(shared: Arc<Shared>) {
+pub async fn send(protection: Arc<Protection>) {
     // Domains that are done with, so that the next look at a day asks only for the others.
     let mut done: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     loop {
-        let settings = shared.node.settings();
+        let settings = protection.node.settings();
         let now = net::now();
-        let days = shared.tls_reports.over(now);
+        let days = protection.reports.over(now);
         done.retain(|day, _| days.contains(day));
         for day in days {
             let Some(begin) = Timestamp::parse_rfc3339(&format!("{day}T00:00:00Z")) else {
@@ -189,10 +182,10 @@ pub(crate) async fn send(shared: Arc<Shared>) {
             };
             let delay = settings.config.tls_reports.delay;
             if !settings.config.tls_reports.enabled {
-                drop(shared.tls_reports.forget(&day));
+                drop(protection.reports.forget(&day));
             } else if now.since(begin + DAY) >= spread(&settings, delay)
                 && let Err(error) = report_day(
-                    &shared,
+                    &protection,
                     &settings,
                     &day,
                     begin,
@@ -200,11 +193,11 @@ pub(crate) async fn send(shared: Arc<Shared>) {
                 )
                 .await
             {
-                trouble(&shared.node, &day, &error.to_string());
+                trouble(&protection.node, &day, &error.to_string());
             }
         }
         tokio::select! {
-            () = shared.node.stopping.cancelled() => return,
+            () = protection.node.stopping.cancelled() => return,
             () = tokio::time::sleep(LOOKED_AT) => {}
         }
     }
@@ -220,16 +213,16 @@ fn spread(settings: &Settings, delay: Duration) -> Duration {
 }
 
 async fn report_day(
-    shared: &Arc<Shared>,
+    protection: &Arc<Protection>,
     settings: &Settings,
     day: &str,
     begin: Timestamp,
     done: &mut BTreeSet<String>,
 ) -> std::io::Result<()> {
-    let handles = Arc::clone(shared);
+    let handles = Arc::clone(protection);
     let name = day.to_owned();
     let read = tokio::task::spawn_blocking(move || {
-        let reports = &handles.tls_reports;
+        let reports = &handles.reports;
         reports.counts(&name).map(|c| (c, reports.sent(&name)))
     });
     let (domains, sent) = read.await.map_err(std::io::Error::other)??;
@@ -257,13 +250,16 @@ async fn report_day(
             if sent.contains(&report.what) {
                 continue;
             }
-            let line = shared.node.journal.line(net::now(), "tls-report");
+            let line = protection.node.journal.line(net::now(), "tls-report");
             let line = line.field("domain", &domain).field("day", day);
-            match report.send(&shared.node, settings, begin, &counts).await {
+            match report
+                .send(&protection.node, settings, begin, &counts)
+                .await
+            {
                 Ok(done) => {
-                    let (handles, day) = (Arc::clone(shared), day.to_owned());
+                    let (handles, day) = (Arc::clone(protection), day.to_owned());
                     let noted = tokio::task::spawn_blocking(move || {
-                        handles.tls_reports.note_sent(&day, &report.what)
+                        handles.reports.note_sent(&day, &report.what)
                     });
                     noted.await.map_err(std::io::Error::other)??;
                     line.field("what", done).send();
@@ -281,7 +277,7 @@ async fn report_day(
     }
     match open && !too_late {
         true => Ok(()),
-        false => shared.tls_reports.forget(day),
+        false => protection.reports.forget(day),
     }
 }
 

@@ -6,6 +6,7 @@
 mod advisories;
 mod api;
 mod architecture;
+mod circles;
 mod commands;
 mod configuration;
 mod deb;
@@ -13,6 +14,7 @@ mod dependencies;
 mod dist;
 mod events;
 mod image;
+mod imports;
 mod judges;
 mod licences;
 mod log_events;
@@ -142,6 +144,7 @@ fn findings() -> Result<Vec<String>> {
     let mut found = Vec::new();
     found.extend(sources::check(&files));
     found.extend(sizes::check(&files, &root)?);
+    found.extend(circles::check(&files, &root)?);
     found.extend(architecture::check(&root)?);
     found.extend(dependencies::check(&root)?);
     found.extend(configuration::check(&root)?);

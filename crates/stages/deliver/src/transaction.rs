@@ -95,29 +95,35 @@ pub(crate) struct Running {
     /// By LMTP: some recipient has its answer to the content.
     content_answered: bool,
     mail_accepted: bool,
-    /// The content has been handed to the shell.
-    content_queued: bool,
-    /// Its last octet has been handed to the socket.
-    content_sent: bool,
+    content: Content,
     pipelining: bool,
-    chunking: Chunking,
+    /// The content goes by BDAT, not by DATA.
+    by_bdat: bool,
 }
 
-/// How the content goes.
+/// How far the content is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Chunking {
-    /// By DATA.
-    No,
-    /// By BDAT.
-    Yes,
-    /// By BDAT, which the host does not know although it offered CHUNKING.
-    Refused,
+enum Content {
+    Here,
+    /// It has been handed to the shell.
+    Leaving,
+    /// Its last octet has been handed to the socket.
+    Sent,
 }
 
 /// What a reply led to.
 pub(crate) enum Progress {
-    More,
-    Over,
+    /// The transaction goes on.
+    More(Box<Running>),
+    /// It is over.
+    Over {
+        /// How, for each recipient.
+        ended: Vec<Ended>,
+        /// It was left without its content: the host may still have it open.
+        dirty: bool,
+    },
+    /// The host offered CHUNKING and does not know BDAT; nothing is decided about those who were left.
+    NoChunking(Vec<Ended>),
 }
 
 impl Running {
@@ -129,10 +135,7 @@ impl Running {
     ) -> Self {
         let n = transaction.recipients.len();
         let pipelining = host.has(Extension::Pipelining);
-        let chunking = match host.has(Extension::Chunking) {
-            true => Chunking::Yes,
-            false => Chunking::No,
-        };
+        let by_bdat = host.has(Extension::Chunking);
         let mut running = Self {
             transaction,
             protocol,
@@ -142,10 +145,9 @@ impl Running {
             accepted: 0,
             content_answered: false,
             mail_accepted: false,
-            content_queued: false,
-            content_sent: false,
+            content: Content::Here,
             pipelining,
-            chunking,
+            by_bdat,
         };
         if let Some(reply) = fit::refusal(&running.transaction, host, protocol) {
             running.end_all(Stage::Fit, &reply);
@@ -185,7 +187,7 @@ impl Running {
                 running.end_again(i, why);
             }
         }
-        if chunking == Chunking::No {
+        if !by_bdat {
             running.to_send.push_back(Expect::Data);
         }
         running.to_send.push_back(Expect::Content);
@@ -219,12 +221,12 @@ impl Running {
 
     /// Whether the final answer is what is waited for.
     pub(crate) const fn content_is_sent(&self) -> bool {
-        self.content_sent
+        matches!(self.content, Content::Sent)
     }
 
     /// The content is on its way to the socket.
     pub(crate) const fn is_writing_content(&self) -> bool {
-        self.content_queued && !self.content_sent
+        matches!(self.content, Content::Leaving)
     }
 
     /// The content is on its way to the socket, and nothing else is waited for than its answer.
@@ -234,7 +236,10 @@ impl Running {
 
     /// All that was handed out has been given to the socket.
     pub(crate) const fn flushed(&mut self) {
-        self.content_sent = self.content_queued;
+        self.content = match self.content {
+            Content::Here => Content::Here,
+            Content::Leaving | Content::Sent => Content::Sent,
+        };
     }
 
     pub(crate) fn content_len(&self) -> usize {
@@ -278,7 +283,7 @@ impl Running {
                 Expect::Data => command::data(&mut commands),
                 Expect::Content => {
                     self.write_content(&mut commands, out, log);
-                    self.content_queued = true;
+                    self.content = Content::Leaving;
                 }
             }
             self.expected.push_back(next);
@@ -296,7 +301,7 @@ impl Running {
         match next {
             Expect::Content => {
                 // Behind DATA the 354 must be awaited; behind BDAT nothing.
-                self.pipelining && self.by_bdat() && self.content_len() <= ONE_WRITE_MAX
+                self.pipelining && self.by_bdat && self.content_len() <= ONE_WRITE_MAX
             }
             Expect::Rset | Expect::Mail | Expect::Rcpt(_) | Expect::Data => self.pipelining,
         }
@@ -355,7 +360,7 @@ impl Running {
         log: &mut Transcript,
     ) {
         let content = &self.transaction.content;
-        if self.by_bdat() {
+        if self.by_bdat {
             let content = match self.transaction.body {
                 BodyType::SevenBit | BodyType::EightBitMime => dot_stuffing::canonical(content),
                 BodyType::BinaryMime => content.clone(),
@@ -377,7 +382,7 @@ impl Running {
     }
 
     /// A reply has come.
-    pub(crate) fn handle(&mut self, reply: &Reply) -> Progress {
+    pub(crate) fn answered(mut self: Box<Self>, reply: &Reply) -> Progress {
         match self.expected.pop_front() {
             None | Some(Expect::Rset) => {}
             Some(Expect::Mail) => {
@@ -415,22 +420,24 @@ impl Running {
                 }
             }
             Some(Expect::Content) if self.is_bdat_unknown(reply) => {
-                self.chunking = Chunking::Refused;
                 for i in 0..self.ended.len() {
                     if self.is_open(i) {
                         self.end_again(i, "retried without CHUNKING");
                     }
                 }
+                return Progress::NoChunking(self.into_ended());
             }
             Some(Expect::Content) => match self.protocol {
                 Protocol::Smtp => self.end_all(Stage::Content, reply),
                 Protocol::Lmtp => self.end_next(reply),
             },
         }
-        if self.is_over() {
-            Progress::Over
-        } else {
-            Progress::More
+        if !self.is_over() {
+            return Progress::More(self);
+        }
+        Progress::Over {
+            dirty: !self.content_is_sent(),
+            ended: self.into_ended(),
         }
     }
 
@@ -445,18 +452,9 @@ impl Running {
         }
     }
 
-    fn by_bdat(&self) -> bool {
-        self.chunking == Chunking::Yes
-    }
-
-    /// Whether the host has shown that it does not know BDAT.
-    pub(crate) fn is_chunking_refused(&self) -> bool {
-        self.chunking == Chunking::Refused
-    }
-
     /// Whether a host says that it does not know BDAT, though it took the recipients and offered CHUNKING.
     fn is_bdat_unknown(&self, reply: &Reply) -> bool {
-        let is_about_bdat = self.by_bdat() && self.accepted > 0 && !self.content_answered;
+        let is_about_bdat = self.by_bdat && self.accepted > 0 && !self.content_answered;
         is_about_bdat && matches!(reply.code, 500 | 502 | 503)
     }
 
@@ -471,10 +469,10 @@ impl Running {
     }
 
     /// The connection is gone, or useless: everybody without a verdict gets this one.
-    pub(crate) fn abort(&mut self, reply: &Reply) {
+    pub(crate) fn aborted(mut self: Box<Self>, reply: &Reply) -> Vec<Ended> {
         // A host that says 421 before it has answered MAIL has taken nothing.
         let refused = reply.code == 421 && !self.mail_accepted;
-        if self.content_sent && !refused && self.accepted_or_pipelined() {
+        if self.content_is_sent() && !refused && self.accepted_or_pipelined() {
             for i in 0..self.ended.len() {
                 if self.is_open(i) {
                     self.end(i, Stage::Content, reply);
@@ -487,8 +485,7 @@ impl Running {
             // Before the content nothing can have been delivered: the stage makes no difference.
             self.end_all(Stage::Data, reply);
         }
-        self.to_send.clear();
-        self.expected.clear();
+        self.into_ended()
     }
 
     fn accepted_or_pipelined(&self) -> bool {

@@ -154,7 +154,9 @@ fn lmtp_at_socket(listener: &UnixListener) -> Vec<String> {
             return heard;
         }
         heard.push(line.trim_end().to_owned());
-        match line.split(' ').next() {
+        match line.trim_end().split(' ').next() {
+            // Nobody waits for the answer to the goodbye.
+            Some("QUIT") => return heard,
             Some("LHLO") => say("250-lmtp\r\n250-PIPELINING\r\n250 CHUNKING\r\n"),
             Some("BDAT") => {
                 let size = line

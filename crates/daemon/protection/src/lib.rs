@@ -1,6 +1,7 @@
 //! Where a domain's mail goes, and how it is protected on the way: DANE, MTA-STS, reports on TLS. One domain's policy is
 //! never another's.
 
+pub mod domain_tls;
 pub mod resolve;
 pub mod sts;
 pub mod tls_policy;

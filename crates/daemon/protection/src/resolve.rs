@@ -16,8 +16,8 @@ use route::{Mode, MxRecord, NextHop, RouteSettings, Router, Step, Target};
 use schedule::Resolution;
 
 use crate::Protection;
+use crate::domain_tls::DomainTls;
 use crate::sts::Found;
-use crate::tls_policy::DomainTls;
 
 /// A decision holds at least this long, so that a TTL of 0 does not ask for every mail.
 const HOLDS_MIN: Duration = Duration::from_secs(1);

@@ -15,6 +15,7 @@ use net::{Answer, DnsFinding, Hello, Security, Trust};
 use node::Settings;
 use route::{Dane, Host, NextHop, StsMode};
 
+use crate::domain_tls::DomainTls;
 use crate::sts::Sts;
 use crate::{Protection, resolve};
 
@@ -27,26 +28,6 @@ const SMALL_MAX: usize = 10_000;
 /// How long it is known that a host fails a domain's policy, and of how many.
 const FAILED_FOR: Duration = Duration::from_secs(30);
 const FAILED_MAX: usize = 10_000;
-
-/// What a domain's DNS says about the protection of its mail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DomainTls {
-    /// Whose recipients.
-    pub domain: Domain,
-    /// Where its mail goes is signed (DNSSEC).
-    pub(crate) secure: bool,
-    /// Its published policy (MTA-STS).
-    pub sts: Option<Arc<Sts>>,
-    /// More could be known: DNS was not validated though it should be, or a policy was not to be had.
-    pub(crate) doubtful: bool,
-}
-
-impl DomainTls {
-    /// Whether the domain asks for anything.
-    const fn asks(&self) -> bool {
-        self.secure || self.sts.is_some() || self.doubtful
-    }
-}
 
 /// What the author of a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use ops::{
     Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView,
     report_of,
 };
+use sources::leaving;
 use store::{HistoryFilter, HistoryRow, LaterRow, Page};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
@@ -23,8 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::shared::Shared;
 use crate::{
-    acts, backup, explain, http, orders, reload, simulated, sources, summary, suppression,
-    unwritten, webhooks,
+    acts, backup, explain, http, orders, reload, simulated, summary, suppression, unwritten,
+    webhooks,
 };
 
 /// A request's line is no longer than this: ten thousand ids fit.
@@ -152,7 +153,7 @@ pub(crate) async fn carry_out(
         Request::Act { verb, selection } => acts::act(shared, verb, selection, who, progress).await,
         Request::Export(id) => export(node, &id).await,
         Request::Sites => sites(shared).await,
-        Request::Sources => Ok(Answer::Sources(sources::views(shared))),
+        Request::Sources => Ok(Answer::Sources(leaving::views(&shared.sources))),
         Request::Pause(domain, on) => orders::pause(shared, &domain, on, who).await,
         Request::Site(domain) => orders::site(shared, &domain).await,
         Request::Slow {

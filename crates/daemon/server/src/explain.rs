@@ -18,12 +18,13 @@ use ops::Explanation;
 use protection::Protection;
 use protection::tls_policy::{self, Context, Need, Wanted, wanted};
 use route::{Host, HostAddresses, Matcher, Mode, MxRecord, NextHop, Router, Step};
+use sources::leaving;
 use tokio::sync::oneshot;
 
 use self::probe::run_probe;
 use crate::reach::named_in_dns;
 use crate::shared::Shared;
-use crate::{local, policy, reactions, sources};
+use crate::{local, policy, reactions};
 
 /// Hosts whose addresses are looked up; no attempt tries more.
 const HOSTS_MAX: usize = 5;
@@ -83,7 +84,7 @@ pub(crate) async fn explain(
     limits(shared, &settings, address.domain(), &next, &mut found);
     found.step(
         "source",
-        sources::explained(shared, &settings.config, address.domain()),
+        leaving::explained(&shared.sources, &settings.config, address.domain()),
     );
     let obstacle = standing(shared, &settings, address.domain(), &mut found).await;
     found.verdict = match (obstacle, hosts.first()) {

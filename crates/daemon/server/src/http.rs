@@ -12,6 +12,7 @@ use mail::QueueId;
 use node::event::{Event, Gauges};
 use node::hand_in;
 use ops::{Answer, Request};
+use sources::leaving;
 use store::Standing;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
@@ -19,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::shared::Shared;
 use crate::sockets::HttpSocket;
-use crate::{admin, floods, listening, process, sources, unwritten};
+use crate::{admin, floods, listening, process, unwritten};
 
 /// The queue's owner answers within this time, or mail is not well taken in.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
@@ -111,7 +112,7 @@ impl Http {
         let shared = &self.0;
         let config = &shared.node.settings().config;
         let mut words = shared.faults.words();
-        words.extend(sources::faults(shared, config));
+        words.extend(leaving::faults(&shared.sources, config));
         words
     }
 
@@ -182,7 +183,7 @@ impl Http {
             let all = figures.all();
             all.iter().find(|(n, _)| *n == name).map_or(0, |(_, v)| *v)
         };
-        let (sources, out_of_service) = sources::counts(&self.0);
+        let (sources, out_of_service) = leaving::counts(&self.0.sources);
         let mut values = vec![
             ("messages_accepted", vec![of("accepted")]),
             (

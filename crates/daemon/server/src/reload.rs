@@ -143,7 +143,7 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
     shared.replace_certificates(&settings.config);
     shared.node.replace_settings(settings);
     listening::change(shared, prepared);
-    shared.sources.forget_troubles();
+    shared.sources.states.forget_troubles();
     shared.faults.forget();
     shared.oauth.begin_anew().await;
     shared.protection.policies.forget_failures();

@@ -14,6 +14,7 @@ use node::clock::{self, Clock};
 use node::event::Event;
 use node::{Node, Settings, quotas, targets};
 use protection::tls_reports;
+use sources::warm_up;
 use spool::{HistoryFound, Options, Recovered, Spool};
 use store::{Standing, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,7 +28,7 @@ use crate::shared::Shared;
 use crate::started::Started;
 use crate::{
     admin, collect, floods, forgetting, http, listening, oauth, own_mail, reload, suppression,
-    unwritten, user_sessions, warm_up, webhooks, welcome,
+    unwritten, user_sessions, webhooks, welcome,
 };
 
 /// How often damage that was found on disk is told.
@@ -68,7 +69,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     let queue = Arc::new(spool);
     let node = Node::new(settings, queue, journal, events, clock, console::COPIES);
     let shared = Arc::new(Shared::new(Arc::new(node), manager));
-    warm_up::begin(&shared);
+    warm_up::begin(&shared.sources);
     let tasks = TaskTracker::new();
     let owner = restore(&shared, &recovered, &tasks).await?;
     webhooks::begin(&shared).await.context("webhooks")?;
@@ -507,7 +508,7 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
     let flushed = tokio::task::spawn_blocking(move || {
         // Every outcome that was reported is on disk, and in the log, before the end.
         handles.node.store.drain();
-        warm_up::end(&handles);
+        warm_up::end(&handles.sources);
         user_sessions::write_origins(&handles);
         quotas::end(&handles.node);
         handles.node.store.catch_up()

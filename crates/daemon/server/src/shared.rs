@@ -9,6 +9,7 @@ use doubts::Shown;
 use net::Places;
 use node::{self, Node};
 use protection::Protection;
+use sources::Sources;
 use tokio::sync::Semaphore;
 
 use crate::faults::Faults;
@@ -22,15 +23,14 @@ use crate::reactions::Reactions;
 use crate::relayed::Relayed;
 use crate::reload::Reloads;
 use crate::service::Manager;
-use crate::sources::SourceStates;
 use crate::suppression::Turn;
-use crate::warm_up::WarmUps;
 use crate::webhooks::Webhooks;
 
 /// The handles.
 pub(crate) struct Shared {
     pub(crate) node: Arc<Node>,
     pub(crate) protection: Arc<Protection>,
+    pub(crate) sources: Arc<Sources>,
     /// The certificates of ours that are in use.
     certificates: RwLock<Arc<[Shown]>>,
     /// The places of clients by SMTP.
@@ -45,8 +45,6 @@ pub(crate) struct Shared {
     pub(crate) reactions: Reactions,
     /// One change of the suppression list at a time.
     pub(crate) suppression: Turn,
-    /// How the addresses fare that mail leaves from.
-    pub(crate) sources: SourceStates,
     /// Hosts that did not serve a moment ago.
     pub(crate) down: Marks,
     /// Hosts that offer CHUNKING and do not know BDAT.
@@ -55,7 +53,6 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     /// The token that the relay is logged in to by.
     pub(crate) oauth: Oauth,
-    pub(crate) warm_ups: WarmUps,
     /// What the relay has taken today.
     pub(crate) relayed: Relayed,
     /// Who is told what happened.
@@ -79,18 +76,17 @@ impl Shared {
         Self {
             certificates: RwLock::new(certificates.into()),
             protection: Arc::new(Protection::new(&node)),
+            sources: Arc::new(Sources::new(&node)),
             places: Arc::default(),
             turned_away: AtomicUsize::new(0),
             harvest: Harvest::default(),
             floods: Floods::default(),
             reactions: Reactions::default(),
             suppression: Turn::default(),
-            sources: SourceStates::default(),
             down: Marks::down(),
             no_chunking: Marks::without_chunking(),
             faults: Faults::default(),
             oauth: Oauth::new(&data_dir),
-            warm_ups: WarmUps::new(data_dir.join("warm-up")),
             relayed: Relayed::default(),
             webhooks: Webhooks::default(),
             guard: LoginGuard::new(accounts::origins(&data_dir)),

@@ -20,9 +20,9 @@ use protection::tls_policy::{By, Context, RuledOut, Wanted, wanted};
 use route::Host;
 use schedule::{Attempted, OurWait};
 use smtp::extension::{Extension, Extensions};
+use sources::leaving::{Later, Leaving, Reached, Unreached};
 
 use crate::reach::{a_loop, is_own};
-use crate::sources::{Later, Leaving, Reached, Unreached};
 
 /// Hosts connected to in one attempt at the most.
 const HOSTS_MAX: usize = 5;

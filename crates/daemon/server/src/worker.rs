@@ -18,6 +18,8 @@ use node::{Settings, known};
 use protection::tls_policy::contexts;
 use route::Host;
 use schedule::{Attempted, Report, WorkerId};
+use sources::leaving::{self, Choice, Unreached};
+use sources::warm_up::{Share, shares};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -28,11 +30,9 @@ use crate::opened::{Open, Opening, begin, greet, lost, quit};
 use crate::reach::{NoAddress, addresses, named_in_dns};
 use crate::sessions::Sessions;
 use crate::shared::Shared;
-use crate::sources::{self, Choice, Unreached};
 use crate::tls_seen::Seen;
 use crate::transaction::transaction;
 use crate::tried::{Came, Reports, Tried, ip_of, waits};
-use crate::warm_up::{Share, shares};
 use crate::{faults, local, simulated};
 
 /// Transactions of one session at the most: some servers mind more, and the hosts of a site should
@@ -145,7 +145,7 @@ impl Worker {
         let choice = Choice::of(&settings.config, hop, message);
         for (context, numbers) in contexts {
             let site = || hop.next.site_key();
-            for share in shares(&self.shared, choice.as_ref(), site, numbers).await {
+            for share in shares(&self.shared.sources, choice.as_ref(), site, numbers).await {
                 let (choice, given, numbers) = match share {
                     Share::Go(choice, given, numbers) => (choice, given, numbers),
                     Share::Wait(later, numbers) => {
@@ -160,7 +160,10 @@ impl Worker {
                     self.try_candidate(&settings, hop, message, candidate, &numbers, &mut tried)
                         .await;
                 }
-                self.shared.warm_ups.settle(&given, &tried.leaving.sent);
+                self.shared
+                    .sources
+                    .warm_ups
+                    .settle(&given, &tried.leaving.sent);
                 self.shared.down.mark(std::mem::take(&mut tried.down));
                 came.add(tried);
             }
@@ -325,7 +328,12 @@ impl Worker {
         let (closed, no_chunking) = (!open.session.is_idle(), open.session.chunking_refused());
         let (host, tls) = (open.host.clone(), open.session.tls());
         let source = open.source.clone();
-        let mut elsewhere = tried.leaving.elsewhere(&self.shared, candidate, open);
+        let mut elsewhere = tried.leaving.elsewhere(
+            &self.shared.sources,
+            candidate,
+            open.host.address.map(|to| to.ip()),
+            open.has_other_family(),
+        );
         let addresses = open.addresses_after();
         elsewhere.address = tried.has_other(candidate, &addresses, ip_of(&host));
         let offered = open.session.host();
@@ -419,7 +427,7 @@ impl Worker {
         let source = open.source.as_ref();
         if !open.leads_to(host, hop, candidate)
             || tried.was_given_up(candidate, ip_of(&open.host))
-            || !tried.leaving.fits(&self.shared, candidate, source)
+            || !tried.leaving.fits(&self.shared.sources, candidate, source)
         {
             return false;
         }
@@ -478,7 +486,7 @@ impl Worker {
         Figures::count(&self.shared.node.figures.connections_out);
         let limit = settings.config.outgoing.timeouts.connect;
         let leaving = &mut tried.leaving;
-        let reached = leaving.connect(&self.shared, candidate, &usable, host.port, limit);
+        let reached = leaving.connect(&self.shared.sources, candidate, &usable, host.port, limit);
         let reached = reached.await;
         peer.address = match &reached {
             Ok(reached) => reached.peer,
@@ -545,7 +553,7 @@ impl Worker {
             }
         };
         let greeted = greet(&self.shared, settings, &mut open, message).await;
-        let from = sources::words(open.source.as_ref());
+        let from = leaving::words(open.source.as_ref());
         tried.transcript += &format!("= {}{from}\n", open.host);
         tried.transcript.push_str(&open.session.take_transcript());
         let reported = !hop.next.configured && hop.tls != TlsMode::None;

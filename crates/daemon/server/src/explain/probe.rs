@@ -10,11 +10,12 @@ use node::Settings;
 use ops::Explanation;
 use smtp::extension::{Extension, Extensions};
 use smtp::reply::ReplyParser;
+use sources::{Sources, leaving};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Reachable;
 use crate::shared::Shared;
-use crate::{oauth, opened, sources};
+use crate::{oauth, opened};
 
 /// Each step of a probe is waited for this long.
 const PROBE_WAIT: Duration = Duration::from_secs(30);
@@ -33,7 +34,15 @@ pub(super) async fn run_probe(
     }
     let mut said = Vec::new();
     let login = login.as_ref();
-    let result = probe(shared, settings, reachable, login, recipient, &mut said).await;
+    let result = probe(
+        &shared.sources,
+        settings,
+        reachable,
+        login,
+        recipient,
+        &mut said,
+    )
+    .await;
     for line in said {
         found.step("probe", line);
     }
@@ -49,7 +58,7 @@ pub(super) async fn run_probe(
 }
 
 async fn probe(
-    shared: &Shared,
+    sources: &Sources,
     settings: &Settings,
     (host, addresses, wanted): &Reachable,
     login: Option<&Credentials>,
@@ -58,11 +67,11 @@ async fn probe(
 ) -> Result<Reply, String> {
     let config = &settings.config;
     let domain = recipient.domain();
-    let reached = sources::connect_for(shared, config, domain, addresses, host.port).await?;
+    let reached = leaving::connect_for(sources, config, domain, addresses, host.port).await?;
     let peer = reached
         .peer
         .map_or_else(String::new, |peer| format!(" to {peer}"));
-    let from = sources::words(reached.source.as_ref());
+    let from = leaving::words(reached.source.as_ref());
     said.push(format!("connected{peer}{from}"));
     let tcp = reached.tcp;
     let tls = wanted.mode;

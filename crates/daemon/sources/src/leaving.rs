@@ -14,9 +14,9 @@ use mail::{EnhancedCode, Message, Outcome, Reply, Timestamp, format_duration};
 use net::Path;
 use tokio::net::TcpStream;
 
-pub(crate) use self::shown::{connect_for, counts, explained, faults, views};
-use crate::opened::Open;
-use crate::shared::Shared;
+use crate::Sources;
+
+pub use self::shown::{connect_for, counts, explained, faults, views};
 use config::Config;
 use config::sources::{Pool, Source};
 use node::hop::Hop;
@@ -28,7 +28,7 @@ const OUT_MAX: Duration = Duration::from_secs(3600);
 
 /// How the sources fare. Nothing of it outlives the server: it is found out anew.
 #[derive(Debug, Default)]
-pub(crate) struct SourceStates {
+pub struct SourceStates {
     states: Mutex<HashMap<Arc<str>, State>>,
     /// Sources with trouble: where there are none, nobody takes the lock.
     troubled: AtomicUsize,
@@ -100,14 +100,14 @@ impl SourceStates {
     }
 
     /// All are in service again: the configuration was read anew, perhaps to mend them.
-    pub(crate) fn forget_troubles(&self) {
+    pub fn forget_troubles(&self) {
         self.with(|states| states.values_mut().for_each(|s| s.trouble = None));
     }
 }
 
 /// The pool for a message to a destination, and the order in which its sources are used for it.
 #[derive(Debug, Clone)]
-pub(crate) struct Choice {
+pub struct Choice {
     pool: Arc<Pool>,
     order: Vec<Arc<Source>>,
     /// Where a plan keeps mail from leaving that another address could not take.
@@ -116,15 +116,16 @@ pub(crate) struct Choice {
 
 /// Mail of a family waits for the next day of a warm-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Later {
+pub struct Later {
     pub(crate) v6: bool,
     pub(crate) why: String,
-    pub(crate) until: Timestamp,
+    /// When it is tried again.
+    pub until: Timestamp,
 }
 
 impl Later {
     /// As an answer of ours.
-    pub(crate) fn reply(&self) -> Reply {
+    pub fn reply(&self) -> Reply {
         Reply::own(EnhancedCode::new(4, 4, 5), &*self.why)
     }
 }
@@ -167,7 +168,7 @@ fn has_field(content: &[u8], name: &str, value: Option<&str>) -> bool {
 
 impl Choice {
     /// For a message to a next hop; none: the system chooses the address.
-    pub(crate) fn of(config: &Config, hop: &Hop, message: &Message) -> Option<Self> {
+    pub fn of(config: &Config, hop: &Hop, message: &Message) -> Option<Self> {
         let pool = pool(config, hop.sources.as_deref(), message)?;
         Some(Self::in_order(Arc::clone(pool), message.id.as_u64()))
     }
@@ -211,7 +212,7 @@ impl Choice {
     }
 
     /// Whether a session from `source` is where the mail would leave first.
-    pub(crate) fn begins_with(&self, source: Option<&Arc<Source>>) -> bool {
+    pub fn begins_with(&self, source: Option<&Arc<Source>>) -> bool {
         source.is_some_and(|source| {
             let mut of_family = self.order.iter();
             let v6 = source.address.is_ipv6();
@@ -278,15 +279,18 @@ fn share(source: &Source, seed: u64) -> f64 {
 
 /// A connection with a host.
 #[derive(Debug)]
-pub(crate) struct Reached {
-    pub(crate) tcp: TcpStream,
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) source: Option<Arc<Source>>,
+pub struct Reached {
+    /// The connection.
+    pub tcp: TcpStream,
+    /// Where it leads.
+    pub peer: Option<SocketAddr>,
+    /// From which address, where one was chosen.
+    pub source: Option<Arc<Source>>,
 }
 
 /// Why there is none.
 #[derive(Debug)]
-pub(crate) enum Unreached {
+pub enum Unreached {
     /// The host does not answer.
     Host(Option<SocketAddr>, String),
     /// There is no address of ours to connect from; until then, where those that there are do not work.
@@ -297,7 +301,7 @@ pub(crate) enum Unreached {
 
 impl Reached {
     /// Our address that the host sees.
-    pub(crate) fn local(&self) -> Option<IpAddr> {
+    pub fn local(&self) -> Option<IpAddr> {
         match &self.source {
             Some(source) => Some(source.address),
             None => self.tcp.local_addr().ok().map(|a| a.ip()),
@@ -307,7 +311,7 @@ impl Reached {
 
 impl Unreached {
     /// The host's address that was tried last.
-    pub(crate) const fn address(&self) -> Option<SocketAddr> {
+    pub const fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Host(address, _) => *address,
             Self::Ours(..) | Self::Later(_) => None,
@@ -317,35 +321,35 @@ impl Unreached {
 
 /// From where the recipients of one attempt are sent.
 #[derive(Debug, Default)]
-pub(crate) struct Leaving {
+pub struct Leaving {
     /// None: the system chooses.
-    pub(crate) choice: Option<Choice>,
+    pub choice: Option<Choice>,
     /// The source that each was tried from last.
-    pub(crate) used: Vec<(u32, Arc<str>)>,
+    pub used: Vec<(u32, Arc<str>)>,
     /// What was taken from each source.
-    pub(crate) sent: Vec<(Arc<str>, u32)>,
+    pub sent: Vec<(Arc<str>, u32)>,
     /// The source of the last connection.
     last: Option<Arc<Source>>,
 }
 
 impl Leaving {
     /// Whether an open session's source is one that the candidate is to be tried from.
-    pub(crate) fn fits(
+    pub fn fits(
         &self,
-        shared: &Shared,
+        sources: &Sources,
         candidate: Candidate,
         source: Option<&Arc<Source>>,
     ) -> bool {
         match &self.choice {
             None => source.is_none(),
-            Some(choice) => choice.uses(&shared.sources, candidate.source, source),
+            Some(choice) => choice.uses(&sources.states, candidate.source, source),
         }
     }
 
     /// Connects to one of the addresses of a host.
-    pub(crate) async fn connect(
+    pub async fn connect(
         &mut self,
-        shared: &Shared,
+        sources: &Sources,
         candidate: Candidate,
         to: &[IpAddr],
         port: u16,
@@ -353,13 +357,13 @@ impl Leaving {
     ) -> Result<Reached, Unreached> {
         self.last = None;
         let turn = candidate.source;
-        let reached = connect(shared, self.choice.as_ref(), turn, to, port, limit).await?;
+        let reached = connect(sources, self.choice.as_ref(), turn, to, port, limit).await?;
         self.last.clone_from(&reached.source);
         Ok(reached)
     }
 
     /// These recipients are tried from a source.
-    pub(crate) fn tried_by(&mut self, source: Option<&Arc<Source>>, numbers: &[u32]) {
+    pub fn tried_by(&mut self, source: Option<&Arc<Source>>, numbers: &[u32]) {
         if let Some(source) = source {
             self.used.retain(|(n, _)| !numbers.contains(n));
             let from = numbers.iter().map(|n| (*n, Arc::clone(&source.name)));
@@ -368,7 +372,7 @@ impl Leaving {
     }
 
     /// A host has taken what these answers speak of.
-    pub(crate) fn answered(&mut self, source: Option<&Arc<Source>>, ended: &[Ended]) {
+    pub fn answered(&mut self, source: Option<&Arc<Source>>, ended: &[Ended]) {
         let taken = |e: &&Ended| e.judgement.outcome == Outcome::Delivered || e.unknown_outcome;
         let count = ended.iter().filter(taken).count();
         if let Some(source) = source {
@@ -378,20 +382,20 @@ impl Leaving {
     }
 
     /// The last connection was of no use to them.
-    pub(crate) fn gave_up(&mut self, numbers: &[u32]) {
+    pub fn gave_up(&mut self, numbers: &[u32]) {
         let last = self.last.take();
         self.tried_by(last.as_ref(), numbers);
     }
 
     /// From where else a host can be tried that has refused a source for its reputation.
-    pub(crate) fn elsewhere(
+    pub fn elsewhere(
         &self,
-        shared: &Shared,
+        sources: &Sources,
         candidate: Candidate,
-        open: &Open,
+        used: Option<IpAddr>,
+        other_family: bool,
     ) -> Elsewhere {
-        let used_v6 = open.host.address.is_some_and(|a| a.is_ipv6());
-        let other_family = open.has_other_family();
+        let used_v6 = used.is_some_and(|address| address.is_ipv6());
         let Some(choice) = &self.choice else {
             return Elsewhere {
                 family: other_family,
@@ -401,7 +405,7 @@ impl Leaving {
         };
         let now = net::now();
         let in_turn = |turn: u8| {
-            let [v4, v6] = choice.turn(&shared.sources, turn, now);
+            let [v4, v6] = choice.turn(&sources.states, turn, now);
             // Of the family that was used, and of the other one.
             match used_v6 {
                 true => (v6.is_some(), v4.is_some()),
@@ -418,12 +422,12 @@ impl Leaving {
 }
 
 /// For a transcript: from where.
-pub(crate) fn words(source: Option<&Arc<Source>>) -> String {
+pub fn words(source: Option<&Arc<Source>>) -> String {
     source.map_or_else(String::new, |s| format!(" from {} ({})", s.address, s.name))
 }
 
 async fn connect(
-    shared: &Shared,
+    sources: &Sources,
     choice: Option<&Choice>,
     turn: u8,
     to: &[IpAddr],
@@ -439,7 +443,7 @@ async fn connect(
             source: None,
         });
     };
-    let states = &shared.sources;
+    let states = &sources.states;
     let mut failure = None;
     // Each round takes a source out of service, so there is an end.
     for _ in 0..=choice.order.len() {
@@ -466,7 +470,7 @@ async fn connect(
         };
         for (place, why) in broken {
             if let Some((source, _)) = ways.get(*place) {
-                out_of_service(shared, source, why);
+                out_of_service(sources, source, why);
             }
         }
         match connected {
@@ -475,7 +479,7 @@ async fn connect(
                     .get(connected.path)
                     .map(|(source, _)| Arc::clone(source));
                 if let Some(source) = &source {
-                    in_service(shared, source);
+                    in_service(sources, source);
                 }
                 return Ok(Reached {
                     tcp: connected.tcp,
@@ -506,10 +510,10 @@ fn way(source: &Source, to: IpAddr) -> Path {
     }
 }
 
-fn out_of_service(shared: &Shared, source: &Source, why: &str) {
+fn out_of_service(sources: &Sources, source: &Source, why: &str) {
     let now = net::now();
-    if let Some(wait) = shared.sources.failed(source, why, now) {
-        let line = shared.node.journal.line(now, "source");
+    if let Some(wait) = sources.states.failed(source, why, now) {
+        let line = sources.node.journal.line(now, "source");
         line.field("name", &source.name)
             .field("address", source.address)
             .field("what", "out of service")
@@ -519,9 +523,9 @@ fn out_of_service(shared: &Shared, source: &Source, why: &str) {
     }
 }
 
-fn in_service(shared: &Shared, source: &Source) {
-    if shared.sources.worked(source) {
-        let line = shared.node.journal.line(net::now(), "source");
+fn in_service(sources: &Sources, source: &Source) {
+    if sources.states.worked(source) {
+        let line = sources.node.journal.line(net::now(), "source");
         line.field("name", &source.name)
             .field("address", source.address)
             .field("what", "back in service")

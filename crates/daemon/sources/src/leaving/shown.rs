@@ -11,16 +11,16 @@ use ops::SourceView;
 use route::Mode;
 
 use super::{Choice, Reached, Unreached, connect};
-use crate::shared::Shared;
+use crate::Sources;
 
 /// From where mail to a domain leaves, as far as that is known without the mail.
-pub(crate) fn explained(shared: &Shared, config: &Config, domain: &Domain) -> String {
-    let sources = &config.sources;
+pub fn explained(sources: &Sources, config: &Config, domain: &Domain) -> String {
+    let configured = &config.sources;
     let by_rule = by_domain(config, domain);
     let now = net::now();
     let usable = |pool: &Arc<Pool>| {
         let usable = pool.sources.iter();
-        let usable = usable.filter(|s| shared.sources.trouble(s, now).is_none());
+        let usable = usable.filter(|s| sources.states.trouble(s, now).is_none());
         let words: Vec<String> = usable
             .map(|s| {
                 let day = s.warm_day(now).map(|day| format!(", {}", day.words()));
@@ -36,23 +36,23 @@ pub(crate) fn explained(shared: &Shared, config: &Config, domain: &Domain) -> St
     if let Some(pool) = by_rule {
         return format!("{} (domain.sources)", usable(pool));
     }
-    let default = sources.default.as_ref();
+    let default = configured.default.as_ref();
     let mut words = default.map_or_else(|| "the system chooses".to_owned(), usable);
-    for rule in &sources.rules {
+    for rule in &configured.rules {
         words.push_str(&format!("\nmail {}: {}", rule.words(), usable(&rule.pool)));
     }
     words
 }
 
 /// Sources that cannot be used, in words.
-pub(crate) fn faults(shared: &Shared, config: &Config) -> Vec<String> {
+pub fn faults(sources: &Sources, config: &Config) -> Vec<String> {
     let now = net::now();
     let pools = config.sources.pools.values();
     let all: BTreeMap<&str, &Source> = pools
         .flat_map(|pool| pool.sources.iter().map(|s| (&*s.name, &**s)))
         .collect();
     let fault = |source: &Source| {
-        let trouble = shared.sources.trouble(source, now)?;
+        let trouble = sources.states.trouble(source, now)?;
         let (name, address) = (&source.name, source.address);
         let (why, until) = (trouble.why, trouble.until);
         Some(format!(
@@ -66,8 +66,8 @@ pub(crate) fn faults(shared: &Shared, config: &Config) -> Vec<String> {
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(crate) async fn connect_for(
-    shared: &Shared,
+pub async fn connect_for(
+    sources: &Sources,
     config: &Config,
     domain: &Domain,
     to: &[IpAddr],
@@ -76,7 +76,7 @@ pub(crate) async fn connect_for(
     let pool = by_domain(config, domain).or(config.sources.default.as_ref());
     let choice = pool.map(|pool| Choice::in_order(Arc::clone(pool), net::now().as_millis()));
     let limit = config.outgoing.timeouts.connect;
-    let reached = connect(shared, choice.as_ref(), 0, to, port, limit).await;
+    let reached = connect(sources, choice.as_ref(), 0, to, port, limit).await;
     reached.map_err(|unreached| match unreached {
         Unreached::Host(_, why) | Unreached::Ours(why, _) => why,
         Unreached::Later(later) => later.why,
@@ -94,25 +94,25 @@ fn by_domain<'a>(config: &'a Config, domain: &Domain) -> Option<&'a Arc<Pool>> {
 }
 
 /// How many sources there are, and how many of them are out of service.
-pub(crate) fn counts(shared: &Shared) -> (u64, u64) {
-    let settings = shared.node.settings();
+pub fn counts(sources: &Sources) -> (u64, u64) {
+    let settings = sources.node.settings();
     let all = &settings.config.sources.all;
     let now = net::now();
     let out = all
         .iter()
-        .filter(|s| shared.sources.trouble(s, now).is_some());
+        .filter(|s| sources.states.trouble(s, now).is_some());
     (all.len() as u64, out.count() as u64)
 }
 
 /// All sources, and how they fare.
-pub(crate) fn views(shared: &Shared) -> Vec<SourceView> {
-    let settings = shared.node.settings();
-    let sources = &settings.config.sources;
+pub fn views(sources: &Sources) -> Vec<SourceView> {
+    let settings = sources.node.settings();
+    let configured = &settings.config.sources;
     let now = net::now();
     let view = |source: &Arc<Source>| {
-        let state = shared.sources.of(source);
+        let state = sources.states.of(source);
         let trouble = state.trouble.filter(|t| t.until > now);
-        let pools = sources.pools.values().chain(&sources.default);
+        let pools = configured.pools.values().chain(&configured.default);
         let pools = pools.filter(|pool| pool.sources.contains(source));
         let mut pools: Vec<String> = pools.map(|pool| pool.name.clone()).collect();
         pools.dedup();
@@ -131,8 +131,8 @@ pub(crate) fn views(shared: &Shared) -> Vec<SourceView> {
             until: trouble.as_ref().map(|t| t.until.to_string()),
             why: trouble.map(|t| t.why),
             connections: state.connections,
-            warm_up: shared.warm_ups.view(source, now),
+            warm_up: sources.warm_ups.view(source, now),
         }
     };
-    sources.all.iter().map(view).collect()
+    configured.all.iter().map(view).collect()
 }

@@ -17,8 +17,8 @@ use node::Node;
 use ops::{WarmSiteView, WarmUpView};
 use serde::{Deserialize, Serialize};
 
-use crate::shared::Shared;
-use crate::sources::{Choice, Later};
+use crate::Sources;
+use crate::leaving::{Choice, Later};
 
 /// A day's count is written ahead by this part of what the day allows.
 const AHEAD: u32 = 20;
@@ -27,7 +27,7 @@ const SITES_SHOWN: usize = 10;
 
 /// What has left from the addresses that are in their warm-up, today.
 #[derive(Debug)]
-pub(crate) struct WarmUps {
+pub struct WarmUps {
     directory: PathBuf,
     today: Mutex<Today>,
 }
@@ -81,7 +81,7 @@ struct Line {
 
 /// Recipients that leave together, or wait.
 #[derive(Debug)]
-pub(crate) enum Share {
+pub enum Share {
     /// From one of these.
     Go(Option<Choice>, Given, Vec<u32>),
     /// Every address has sent what its plan allows.
@@ -90,7 +90,7 @@ pub(crate) enum Share {
 
 /// What plans gave to an attempt; `WarmUps::settle` wants it back.
 #[derive(Debug, Default)]
-pub(crate) struct Given {
+pub struct Given {
     sources: Vec<Arc<Source>>,
     site: Option<Arc<str>>,
     day: String,
@@ -204,7 +204,7 @@ impl WarmUps {
     }
 
     /// Gives as many of `wanted` mails as may leave at once, from the addresses that may be used.
-    fn allow(&self, shared: &Shared, choice: &Choice, site: &Arc<str>, wanted: u32) -> Allowance {
+    fn allow(&self, sources: &Sources, choice: &Choice, site: &Arc<str>, wanted: u32) -> Allowance {
         let now = net::now();
         let mut today = self.turn(now);
         let mut allowed = Allowance {
@@ -224,7 +224,7 @@ impl WarmUps {
                 if allowed.order.len() > first {
                     continue;
                 }
-                if shared.sources.trouble(source, now).is_some() {
+                if sources.states.trouble(source, now).is_some() {
                     // It is the reason where none is left; back in service, it is a try of another day.
                     troubled.push(Arc::clone(source));
                     continue;
@@ -271,7 +271,7 @@ impl WarmUps {
     }
 
     /// An attempt is over: hosts took so many from each of these sources; the rest is given back.
-    pub(crate) fn settle(&self, given: &Given, sent: &[(Arc<str>, u32)]) {
+    pub fn settle(&self, given: &Given, sent: &[(Arc<str>, u32)]) {
         let Some(site) = &given.site else { return };
         let mut today = self.today();
         if today.day != given.day {
@@ -323,8 +323,8 @@ impl WarmUps {
 
 /// Divides recipients of a message among the addresses of their pool, as far as plans say how many may
 /// leave from which. Where no address of the pool is in its warm-up, that is one share.
-pub(crate) async fn shares(
-    shared: &Arc<Shared>,
+pub async fn shares(
+    sources: &Arc<Sources>,
     choice: Option<&Choice>,
     site: impl FnOnce() -> Arc<str>,
     mut numbers: Vec<u32>,
@@ -338,9 +338,9 @@ pub(crate) async fn shares(
     let mut shares = Vec::new();
     while !numbers.is_empty() {
         let wanted = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-        let allowed = shared.warm_ups.allow(shared, choice, &site, wanted);
+        let allowed = sources.warm_ups.allow(sources, choice, &site, wanted);
         let used_up = allowed.used_up.as_ref();
-        let later = used_up.map(|(source, day)| later(shared, source, *day, &site));
+        let later = used_up.map(|(source, day)| later(sources, source, *day, &site));
         if let Some(later) = &later
             && allowed.order.is_empty()
         {
@@ -348,7 +348,7 @@ pub(crate) async fn shares(
             break;
         }
         for line in allowed.lines {
-            write_ahead(shared, allowed.day.clone(), line).await;
+            write_ahead(sources, allowed.day.clone(), line).await;
         }
         let given = Given {
             sources: allowed.warm.into_iter().map(|(source, _)| source).collect(),
@@ -365,25 +365,25 @@ pub(crate) async fn shares(
 }
 
 /// A disk that refuses this must not stop the mail: then a crash may forget what has left.
-async fn write_ahead(shared: &Arc<Shared>, day: String, line: Line) {
-    let handles = Arc::clone(shared);
+async fn write_ahead(sources: &Arc<Sources>, day: String, line: Line) {
+    let handles = Arc::clone(sources);
     let written = tokio::task::spawn_blocking(move || handles.warm_ups.note(&day, line)).await;
     if let Ok(Err(error)) = written {
-        trouble(&shared.node, &error);
+        trouble(&sources.node, &error);
     }
 }
 
 /// Reads what has left today before this start; blocks.
-pub(crate) fn begin(shared: &Shared) {
-    if let Err(error) = shared.warm_ups.load(net::now()) {
-        trouble(&shared.node, &error);
+pub fn begin(sources: &Sources) {
+    if let Err(error) = sources.warm_ups.load(net::now()) {
+        trouble(&sources.node, &error);
     }
 }
 
 /// Writes what has left today; blocks.
-pub(crate) fn end(shared: &Shared) {
-    if let Err(error) = shared.warm_ups.save() {
-        trouble(&shared.node, &error);
+pub fn end(sources: &Sources) {
+    if let Err(error) = sources.warm_ups.save() {
+        trouble(&sources.node, &error);
     }
 }
 
@@ -394,11 +394,11 @@ fn trouble(node: &Node, error: &std::io::Error) {
     line.field("why", error).send();
 }
 
-fn later(shared: &Shared, source: &Source, day: WarmDay, site: &Arc<str>) -> Later {
+fn later(sources: &Sources, source: &Source, day: WarmDay, site: &Arc<str>) -> Later {
     let now = net::now();
     let until = end_of_day(now);
-    if day.number > 0 && shared.warm_ups.is_news(source, site) {
-        let line = shared.node.journal.line(now, "source");
+    if day.number > 0 && sources.warm_ups.is_news(source, site) {
+        let line = sources.node.journal.line(now, "source");
         line.field("name", &source.name)
             .field("address", source.address)
             .field(

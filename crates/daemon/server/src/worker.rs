@@ -1,36 +1,33 @@
 //! A worker: sends the batches it is given to one site, over one session at a time, which it keeps
 //! while there is work.
 
+mod session;
+
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deliver::{Candidate, Next, NoHost, Protocol, RecipientEnd, SessionSettings, TlsMode, Way};
-use mail::{Destination, EnhancedCode, Message, Outcome, PeerHost, Reply, Verdict};
+use deliver::{Candidate, Next, NoHost, RecipientEnd};
+use mail::{Destination, EnhancedCode, Message, Outcome, Reply, Verdict};
 use net::Turn;
 use node::contents::{self, Lent};
 use node::detail::is_detailed;
 use node::event::{Event, Finished, Job};
-use node::figures::Figures;
 use node::hop::Hop;
 use node::{Settings, known};
 use protection::tls_policy::contexts;
 use route::Host;
 use schedule::{Attempted, Report, WorkerId};
-use sources::leaving::{self, Choice, Unreached};
+use sources::leaving::Choice;
 use sources::warm_up::{Share, shares};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::batch_guard::BatchGuard;
 use crate::converse::converse;
 use crate::marks::in_order;
-use crate::opened::{Open, Opening, begin, greet, lost, quit};
-use crate::reach::{NoAddress, addresses, named_in_dns};
+use crate::opened::{Open, lost, quit};
 use crate::sessions::Sessions;
 use crate::shared::Shared;
-use crate::tls_seen::Seen;
 use crate::transaction::transaction;
 use crate::tried::{Came, Reports, Tried, ip_of, waits};
 use crate::{faults, local, simulated};
@@ -369,240 +366,5 @@ impl Worker {
             tried.give_up(candidate, ip_of(&host));
         }
         tried.transacted(ended, &host, tls, elsewhere);
-    }
-
-    /// Goes on with a session that can be used, if there is one.
-    async fn resume(
-        &mut self,
-        settings: &Settings,
-        hop: &Hop,
-        host: &Host,
-        candidate: Candidate,
-        tried: &Tried,
-    ) -> bool {
-        if let Some(open) = &self.sessions.open
-            && self
-                .serves(open, settings, hop, host, candidate, tried)
-                .await
-        {
-            return true;
-        }
-        for place in 0..self.sessions.aside() {
-            if let Some(open) = self.sessions.get(place)
-                && self
-                    .serves(open, settings, hop, host, candidate, tried)
-                    .await
-            {
-                if let Some(gone) = self.sessions.take(place) {
-                    quit(gone).await;
-                }
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Ends the session in use, or puts it aside where mail leaves from several addresses. A server that
-    /// is configured may count all of ours as one client.
-    async fn make_way(&mut self, hop: &Hop) {
-        let gone = match hop.next.configured {
-            true => self.sessions.open.take(),
-            false => self.sessions.put_aside(),
-        };
-        if let Some(gone) = gone {
-            quit(gone).await;
-        }
-    }
-
-    /// Whether a session can be used: it leads there, and is protected as these recipients want it.
-    async fn serves(
-        &self,
-        open: &Open,
-        settings: &Settings,
-        hop: &Hop,
-        host: &Host,
-        candidate: Candidate,
-        tried: &Tried,
-    ) -> bool {
-        let source = open.source.as_ref();
-        if !open.leads_to(host, hop, candidate)
-            || tried.was_given_up(candidate, ip_of(&open.host))
-            || !tried.leaving.fits(&self.shared.sources, candidate, source)
-        {
-            return false;
-        }
-        if open.context == tried.context {
-            return true;
-        }
-        let found = match hop.next.configured {
-            true => named_in_dns(settings, hop.tls, host).await,
-            false => Some(settings.dns.addresses(host.name.as_str()).await),
-        };
-        let wanted = tried
-            .wanted(&self.shared.protection, settings, hop, host, found.as_ref())
-            .await;
-        wanted.is_ok_and(|wanted| wanted == open.wanted)
-    }
-
-    /// Connects to a host; tells the attempt what went wrong otherwise.
-    async fn connect(
-        &self,
-        settings: &Settings,
-        hop: &Hop,
-        host: &Host,
-        candidate: Candidate,
-        message: &Message,
-        tried: &mut Tried,
-    ) -> Option<(TcpStream, Opening)> {
-        let mut peer = PeerHost {
-            name: host.name.to_string(),
-            address: None,
-        };
-        let (addresses, found) = match addresses(&self.shared.node, settings, hop, host).await {
-            Ok(found) => found,
-            Err(NoAddress::Ourselves) => {
-                tried.led_here(host, peer);
-                return None;
-            }
-            Err(NoAddress::Because(reply, why)) => {
-                tried.note(&peer, &reply);
-                tried.attempt.skipped(&reply, peer, why, net::now());
-                return None;
-            }
-        };
-        let wanted = tried
-            .wanted(&self.shared.protection, settings, hop, host, found.as_ref())
-            .await;
-        let wanted = match wanted {
-            Ok(wanted) => wanted,
-            Err(ruled) => {
-                self.seen(message, tried, &peer, None).ruled_out(&ruled);
-                tried.note(&peer, &ruled.reply);
-                tried.attempt.withheld(&ruled.reply, peer, net::now());
-                return None;
-            }
-        };
-        let usable = tried.to(candidate, &addresses);
-        Figures::count(&self.shared.node.figures.connections_out);
-        let limit = settings.config.outgoing.timeouts.connect;
-        let leaving = &mut tried.leaving;
-        let reached = leaving.connect(&self.shared.sources, candidate, &usable, host.port, limit);
-        let reached = reached.await;
-        peer.address = match &reached {
-            Ok(reached) => reached.peer,
-            Err(unreached) => unreached.address(),
-        };
-        if let Err(Unreached::Host(_, why)) = &reached {
-            self.log_connect(message, &peer, why);
-        }
-        let reached = tried.reached(settings, hop, host, &peer, reached)?;
-        self.log_connect(message, &peer, "connected");
-        let opening = Opening {
-            peer,
-            name: host.name.to_string(),
-            from: reached.local(),
-            addresses,
-            mode: hop.tls,
-            configured: hop.next.configured,
-            relay: hop.next.relay,
-            context: tried.context.clone(),
-            wanted,
-            way: candidate.way,
-            source: reached.source,
-        };
-        Some((reached.tcp, opening))
-    }
-
-    async fn open_session(
-        &self,
-        settings: &Settings,
-        hop: &Hop,
-        host: &Host,
-        candidate: Candidate,
-        message: &Message,
-        tried: &mut Tried,
-    ) -> Option<Open> {
-        let (tcp, opening) = self
-            .connect(settings, hop, host, candidate, message, tried)
-            .await?;
-        let session_settings = SessionSettings {
-            protocol: Protocol::Smtp,
-            ehlo_name: match &opening.source {
-                Some(source) => source.ehlo.to_string(),
-                None => settings.config.hostname.to_string(),
-            },
-            tls: match candidate.way {
-                // A policy that has come up since the handshake failed forbids clear text.
-                Way::Clear if !opening.wanted.mode.is_mandatory() => TlsMode::None,
-                Way::Clear | Way::Usual | Way::SmallHello => opening.wanted.mode,
-            },
-            credentials: hop.credentials.clone(),
-            timeouts: settings.config.outgoing.timeouts,
-            rate_min: RATE_MIN,
-            ignore: hop.ignored(self.shared.no_chunking.has(host.name.as_str())),
-            detailed: is_detailed(&self.shared.node, message),
-        };
-        let (peer, addresses) = (opening.peer.clone(), opening.addresses.clone());
-        let begun = begin(&self.shared, settings, tcp, opening, session_settings).await;
-        let mut open = match begun {
-            Ok(open) => open,
-            Err(failure) => {
-                tried.note(&peer, &failure.reply);
-                tried.failed(&failure, candidate, peer, &addresses);
-                return None;
-            }
-        };
-        let greeted = greet(&self.shared, settings, &mut open, message).await;
-        let from = leaving::words(open.source.as_ref());
-        tried.transcript += &format!("= {}{from}\n", open.host);
-        tried.transcript.push_str(&open.session.take_transcript());
-        let reported = !hop.next.configured && hop.tls != TlsMode::None;
-        let seen = self.seen(message, tried, &open.host, open.from);
-        match &greeted {
-            Ok(()) if reported => seen.opened(&open),
-            Err(failure) if reported => seen.failed(&open, failure),
-            Ok(()) | Err(_) => {}
-        }
-        match greeted {
-            Ok(()) => Some(open),
-            Err(failure) => {
-                if failure.retry == Some(Way::Clear) {
-                    Figures::count(&self.shared.node.figures.clear_after_tls);
-                }
-                open.link.flush(&mut open.session).await;
-                tried.failed(&failure, candidate, peer, &addresses);
-                None
-            }
-        }
-    }
-
-    /// For the reports on TLS.
-    fn seen<'a>(
-        &'a self,
-        message: &'a Message,
-        tried: &'a Tried,
-        host: &'a PeerHost,
-        from: Option<IpAddr>,
-    ) -> Seen<'a> {
-        Seen {
-            shared: &self.shared,
-            message,
-            numbers: &tried.numbers,
-            context: &tried.context,
-            host,
-            from,
-        }
-    }
-
-    fn log_connect(&self, message: &Message, peer: &PeerHost, what: &str) {
-        if is_detailed(&self.shared.node, message) {
-            let line = self
-                .shared
-                .node
-                .journal
-                .line(net::now(), "connect")
-                .field("id", message.id);
-            line.field("host", peer).field("what", what).send();
-        }
     }
 }

@@ -15,6 +15,7 @@ use ops::{
     Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView,
     report_of,
 };
+use returns::suppression;
 use sources::leaving;
 use store::{HistoryFilter, HistoryRow, LaterRow, Page};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -23,10 +24,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::shared::Shared;
-use crate::{
-    acts, backup, explain, http, orders, reload, simulated, summary, suppression, unwritten,
-    webhooks,
-};
+use crate::{acts, backup, explain, http, orders, reload, simulated, summary, unwritten};
 
 /// A request's line is no longer than this: ten thousand ids fit.
 const REQUEST_MAX: u64 = 1 << 20;
@@ -177,15 +175,15 @@ pub(crate) async fn carry_out(
             limit,
             offset,
         } => suppression::list(node, &selection, offset, limit),
-        Request::Suppress(new) => suppression::add(shared, new, who).await,
+        Request::Suppress(new) => suppression::add(&shared.returns, new, who).await,
         Request::Unsuppress { recipient, scope } => {
-            suppression::remove(shared, recipient, scope, who).await
+            suppression::remove(&shared.returns, recipient, scope, who).await
         }
         Request::Detailed { only, on, seconds } => {
             Ok(Answer::Done(detailed(node, only, on, seconds, who)))
         }
-        Request::Webhooks => webhooks::list(shared).await,
-        Request::Webhook { name, verb } => webhooks::act(shared, &name, verb, who).await,
+        Request::Webhooks => webhooks::list(&shared.webhooks).await,
+        Request::Webhook { name, verb } => webhooks::act(&shared.webhooks, &name, verb, who).await,
         Request::Events(selection) => webhooks::events(node, selection).await,
         Request::Listening => Ok(Answer::Listening(shared.listening.addresses())),
         Request::Reload => reload(shared, who).await,

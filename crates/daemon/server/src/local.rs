@@ -17,8 +17,8 @@ use mail::{
 };
 use node::event::{Finished, Job};
 use node::{Node, Settings, binary, contents, known};
+use returns::bounces;
 
-use crate::bounces;
 use crate::local::lmtp::{Handed, Place};
 use crate::local::mailbox::Mailbox;
 use crate::shared::Shared;
@@ -176,7 +176,7 @@ async fn stored_or_read(
     let mut results = Vec::with_capacity(keys.len());
     for key in keys {
         results.push(match is_ours(key) {
-            true => Answer::own(bounces::take(shared, message, key.recipient).await),
+            true => Answer::own(bounces::take(&shared.returns, message, key.recipient).await),
             false => answers.next().unwrap_or_else(|| later("no answer")),
         });
     }

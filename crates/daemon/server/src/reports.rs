@@ -14,12 +14,12 @@ use node::event::Event;
 use node::hand_in::{accept_op, log_report};
 use node::{Node, binary, signing};
 use notify::{Kind, Reported, Reporter};
+use returns::bounces;
+use returns::suppression::{self, About};
 use store::{Filter, Op, Page, Remedy};
 
-use crate::bounces;
 use crate::outcome::{AGAIN_AFTER, End, Waiting};
 use crate::shared::Shared;
-use crate::suppression::{self, About};
 use crate::told::{self, Known, Told};
 
 /// The original is returned whole up to this size, in octets.
@@ -293,7 +293,7 @@ impl Reports {
         if !self.shared.node.settings().config.suppression.enabled {
             return self.commit(ops);
         }
-        let turn = self.shared.suppression.take();
+        let turn = self.shared.returns.turn.take();
         let entry = |end: &End| {
             let message = message?;
             let about = About::of(message.id, &message.envelope, end.key.recipient)?;

@@ -14,6 +14,7 @@ use node::clock::{self, Clock};
 use node::event::Event;
 use node::{Node, Settings, quotas, targets};
 use protection::tls_reports;
+use returns::suppression;
 use sources::warm_up;
 use spool::{HistoryFound, Options, Recovered, Spool};
 use store::{Standing, Store};
@@ -27,8 +28,8 @@ use crate::service::{self, Manager};
 use crate::shared::Shared;
 use crate::started::Started;
 use crate::{
-    admin, collect, floods, forgetting, http, listening, oauth, own_mail, reload, suppression,
-    unwritten, user_sessions, webhooks, welcome,
+    admin, collect, floods, forgetting, http, listening, oauth, own_mail, reload, unwritten,
+    user_sessions, welcome,
 };
 
 /// How often damage that was found on disk is told.
@@ -72,7 +73,9 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     warm_up::begin(&shared.sources);
     let tasks = TaskTracker::new();
     let owner = restore(&shared, &recovered, &tasks).await?;
-    webhooks::begin(&shared).await.context("webhooks")?;
+    webhooks::begin(&shared.webhooks)
+        .await
+        .context("webhooks")?;
     // Whoever has been answered may stop it at once: a signal that nobody listens for would kill it.
     let signals = Signals::listen().context("listening for signals")?;
     open_doors(&shared)?;
@@ -390,7 +393,7 @@ async fn forget_history(shared: Arc<Shared>) {
         let handles = Arc::clone(&shared);
         let over = tokio::task::spawn_blocking(move || {
             handles.protection.sts.sweep(net::now());
-            suppression::expire(&handles)
+            suppression::expire(&handles.returns)
         });
         let over = over.await;
         if let Ok(Err(why)) = over {

@@ -9,8 +9,10 @@ use doubts::Shown;
 use net::Places;
 use node::{self, Node};
 use protection::Protection;
+use returns::Returns;
 use sources::Sources;
 use tokio::sync::Semaphore;
+use webhooks::Webhooks;
 
 use crate::faults::Faults;
 use crate::floods::Floods;
@@ -23,14 +25,13 @@ use crate::reactions::Reactions;
 use crate::relayed::Relayed;
 use crate::reload::Reloads;
 use crate::service::Manager;
-use crate::suppression::Turn;
-use crate::webhooks::Webhooks;
 
 /// The handles.
 pub(crate) struct Shared {
     pub(crate) node: Arc<Node>,
     pub(crate) protection: Arc<Protection>,
     pub(crate) sources: Arc<Sources>,
+    pub(crate) returns: Arc<Returns>,
     /// The certificates of ours that are in use.
     certificates: RwLock<Arc<[Shown]>>,
     /// The places of clients by SMTP.
@@ -43,8 +44,6 @@ pub(crate) struct Shared {
     pub(crate) floods: Floods,
     /// What was ordered by itself for sites.
     pub(crate) reactions: Reactions,
-    /// One change of the suppression list at a time.
-    pub(crate) suppression: Turn,
     /// Hosts that did not serve a moment ago.
     pub(crate) down: Marks,
     /// Hosts that offer CHUNKING and do not know BDAT.
@@ -56,7 +55,7 @@ pub(crate) struct Shared {
     /// What the relay has taken today.
     pub(crate) relayed: Relayed,
     /// Who is told what happened.
-    pub(crate) webhooks: Webhooks,
+    pub(crate) webhooks: Arc<Webhooks>,
     /// Attempts to log in.
     pub(crate) guard: Arc<LoginGuard>,
     /// Bounds the slow checks of passwords.
@@ -77,18 +76,18 @@ impl Shared {
             certificates: RwLock::new(certificates.into()),
             protection: Arc::new(Protection::new(&node)),
             sources: Arc::new(Sources::new(&node)),
+            returns: Arc::new(Returns::new(&node)),
             places: Arc::default(),
             turned_away: AtomicUsize::new(0),
             harvest: Harvest::default(),
             floods: Floods::default(),
             reactions: Reactions::default(),
-            suppression: Turn::default(),
             down: Marks::down(),
             no_chunking: Marks::without_chunking(),
             faults: Faults::default(),
             oauth: Oauth::new(&data_dir),
             relayed: Relayed::default(),
-            webhooks: Webhooks::default(),
+            webhooks: Arc::new(Webhooks::new(&node)),
             guard: LoginGuard::new(accounts::origins(&data_dir)),
             hashing: Semaphore::new(node::cores()),
             listening: Listening::default(),

@@ -23,7 +23,6 @@ use oauth2::{
 };
 
 use super::words;
-use crate::webhooks::addresses;
 
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -110,7 +109,9 @@ impl Web<'_> {
             headers: headers.collect(),
             answer_max: ANSWER_MAX,
         };
-        let found: Vec<IpAddr> = addresses(self.dns, &url.host).await.map_err(Unanswered)?;
+        let found: Vec<IpAddr> = net::addresses_of(self.dns, &url.host)
+            .await
+            .map_err(Unanswered)?;
         let answer = http(self.tls, &found, asked, LIMIT)
             .await
             .map_err(Unanswered)?;

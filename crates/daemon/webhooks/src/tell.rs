@@ -13,7 +13,7 @@ use ops::EventView;
 use super::portion::Portion;
 use super::post::{Line, Prepared, post, retry_after};
 use super::{AT_ONCE, Hook, Trouble, lock, render};
-use crate::shared::Shared;
+use crate::Webhooks;
 
 /// Places passed over without a commit: so many are looked at again behind a restart.
 const PASSED_OVER: u64 = 1000;
@@ -33,21 +33,21 @@ enum Next {
 }
 
 /// Tells, as long as it is let.
-pub(super) async fn tell(shared: Arc<Shared>, hook: Arc<Hook>) {
-    let (shared, hook) = (&shared, &hook);
+pub(super) async fn tell(webhooks: Arc<Webhooks>, hook: Arc<Hook>) {
+    let (webhooks, hook) = (&webhooks, &hook);
     let mut line = Line::default();
     let mut portion = Portion::default();
-    let mut news = shared.webhooks.news.subscribe();
+    let mut news = webhooks.news.subscribe();
     loop {
         news.borrow_and_update();
-        let settings = shared.node.settings();
+        let settings = webhooks.node.settings();
         let next = match settings.webhook(&hook.name) {
-            Some(target) => step(shared, &settings, hook, target, &mut line, &mut portion).await,
+            Some(target) => step(webhooks, &settings, hook, target, &mut line, &mut portion).await,
             // Its end is on its way.
             None => Ok(Next::At(net::now() + LOOKED_AT)),
         };
         let next = next.unwrap_or_else(|why| {
-            let line = shared.node.journal.line(net::now(), "error");
+            let line = webhooks.node.journal.line(net::now(), "error");
             line.field("what", format_args!("the webhook {}", hook.name))
                 .field("why", why)
                 .send();
@@ -73,7 +73,7 @@ pub(super) async fn tell(shared: Arc<Shared>, hook: Arc<Hook>) {
 }
 
 async fn step(
-    shared: &Arc<Shared>,
+    webhooks: &Arc<Webhooks>,
     settings: &Arc<Settings>,
     hook: &Arc<Hook>,
     target: &Arc<Target>,
@@ -87,16 +87,16 @@ async fn step(
         (idle, state.trouble.next_try, state.cursor)
     };
     if idle {
-        put_aside_old(shared, settings, hook, target).await?;
+        put_aside_old(webhooks, settings, hook, target).await?;
         return Ok(Next::At(now + LOOKED_AT));
     }
     if let Some(at) = next_try.filter(|at| *at > now) {
         return Ok(Next::At(at));
     }
     let size = portion.of(target.settings.batch);
-    let batch = read(shared, settings, target, cursor, size).await?;
+    let batch = read(webhooks, settings, target, cursor, size).await?;
     if batch.events.is_empty() {
-        return pass_over(&shared.node, hook, &batch).await;
+        return pass_over(&webhooks.node, hook, &batch).await;
     }
     let prepared = Prepared::new(target, &batch.events, false);
     lock(&hook.state).sending = true;
@@ -108,10 +108,10 @@ async fn step(
             status: 200..=299, ..
         }) => {
             portion.taken();
-            taken(shared, hook, &batch).await
+            taken(webhooks, hook, &batch).await
         }
         Ok(HttpAnswer { status: 410, .. }) => {
-            stop(&shared.node, hook).await?;
+            stop(&webhooks.node, hook).await?;
             Ok(Next::Again)
         }
         Ok(HttpAnswer { status: 413, .. }) if portion.too_large(batch.events.len()) => {
@@ -120,12 +120,12 @@ async fn step(
         refused => {
             let at = failed(hook, target, &refused);
             if at.1 {
-                let line = hook.line(&shared.node, "webhook-fails");
+                let line = hook.line(&webhooks.node, "webhook-fails");
                 line.field("why", words(&refused))
                     .field("next", at.0)
                     .send();
             }
-            put_aside_old(shared, settings, hook, target).await?;
+            put_aside_old(webhooks, settings, hook, target).await?;
             Ok(Next::At(at.0))
         }
     }
@@ -141,14 +141,17 @@ struct Batch {
 }
 
 async fn read(
-    shared: &Arc<Shared>,
+    webhooks: &Arc<Webhooks>,
     settings: &Arc<Settings>,
     target: &Arc<Target>,
     after: u64,
     size: usize,
 ) -> Result<Batch, String> {
-    let (handles, settings, target) =
-        (Arc::clone(shared), Arc::clone(settings), Arc::clone(target));
+    let (handles, settings, target) = (
+        Arc::clone(webhooks),
+        Arc::clone(settings),
+        Arc::clone(target),
+    );
     let read = tokio::task::spawn_blocking(move || {
         let limit = size as u64 + 100;
         let stored = handles.node.store.events(after, limit);
@@ -190,20 +193,20 @@ async fn pass_over(node: &Node, hook: &Hook, batch: &Batch) -> Result<Next, Stri
     })
 }
 
-async fn taken(shared: &Shared, hook: &Hook, batch: &Batch) -> Result<Next, String> {
-    hook.change(&shared.node, |kept| {
+async fn taken(webhooks: &Webhooks, hook: &Hook, batch: &Batch) -> Result<Next, String> {
+    hook.change(&webhooks.node, |kept| {
         kept.cursor = kept.cursor.max(batch.last)
     })
     .await?;
     let events = batch.events.len() as u64;
-    shared.webhooks.sent.fetch_add(events, Ordering::Relaxed);
+    webhooks.sent.fetch_add(events, Ordering::Relaxed);
     let failures = {
         let mut state = lock(&hook.state);
         state.sent += events;
         std::mem::take(&mut state.trouble).failures
     };
     if failures > 0 {
-        let line = hook.line(&shared.node, "webhook-recovered");
+        let line = hook.line(&webhooks.node, "webhook-recovered");
         line.field("failures", failures).send();
     }
     Ok(match batch.more {
@@ -266,14 +269,14 @@ fn failed(hook: &Hook, target: &Target, answer: &Result<HttpAnswer, String>) -> 
 }
 
 async fn put_aside_old(
-    shared: &Arc<Shared>,
+    webhooks: &Arc<Webhooks>,
     settings: &Arc<Settings>,
     hook: &Arc<Hook>,
     target: &Arc<Target>,
 ) -> Result<(), String> {
     let oldest = net::now() - target.settings.give_up;
     let why = "they could not be sent within webhook.give_up";
-    put_aside(shared, settings, hook, target, why, move |_, at| {
+    put_aside(webhooks, settings, hook, target, why, move |_, at| {
         at < oldest
     })
     .await
@@ -282,7 +285,7 @@ async fn put_aside_old(
 /// Passes over the events at the front that are chosen, by place and time: counted and logged, and
 /// left to the history.
 pub(super) async fn put_aside(
-    shared: &Arc<Shared>,
+    webhooks: &Arc<Webhooks>,
     settings: &Arc<Settings>,
     hook: &Arc<Hook>,
     target: &Arc<Target>,
@@ -294,7 +297,7 @@ pub(super) async fn put_aside(
     let mut aside = Aside::default();
     loop {
         let (handles, with) = (
-            Arc::clone(shared),
+            Arc::clone(webhooks),
             (Arc::clone(settings), Arc::clone(target)),
         );
         let read = tokio::task::spawn_blocking(move || {
@@ -326,7 +329,7 @@ pub(super) async fn put_aside(
     let Some((since, until)) = aside.span else {
         // None of it is for the webhook: nobody has to be told, but nothing is kept for it any longer.
         if cursor > from {
-            hook.change(&shared.node, |kept| kept.cursor = kept.cursor.max(cursor))
+            hook.change(&webhooks.node, |kept| kept.cursor = kept.cursor.max(cursor))
                 .await?;
         }
         return Ok(());
@@ -338,10 +341,10 @@ pub(super) async fn put_aside(
         all.since.get_or_insert_with(|| since.to_string());
         all.until = Some(until.to_string());
     };
-    hook.change(&shared.node, put).await?;
-    let count = &shared.webhooks.put_aside;
+    hook.change(&webhooks.node, put).await?;
+    let count = &webhooks.put_aside;
     count.fetch_add(aside.events, Ordering::Relaxed);
-    let line = hook.line(&shared.node, "webhook-put-aside");
+    let line = hook.line(&webhooks.node, "webhook-put-aside");
     line.field("events", aside.events)
         .field("since", since)
         .field("until", until)

@@ -14,7 +14,7 @@ use ops::{
 use super::example::example;
 use super::post::{Line, Prepared, post};
 use super::{Hook, Trouble, lock, render, replay};
-use crate::shared::Shared;
+use crate::Webhooks;
 
 /// Characters of an answer that a test shows.
 const SHOWN: usize = 500;
@@ -28,22 +28,22 @@ fn unknown(name: &str) -> Answer {
 }
 
 fn find<'a>(
-    shared: &Shared,
+    webhooks: &Webhooks,
     settings: &'a Settings,
     name: &str,
 ) -> Option<(Arc<Hook>, &'a Arc<Target>)> {
-    Some((shared.webhooks.find(name)?, settings.webhook(name)?))
+    Some((webhooks.find(name)?, settings.webhook(name)?))
 }
 
 /// The webhooks and how they fare.
-pub(crate) async fn list(shared: &Arc<Shared>) -> Result<Answer, String> {
-    let handles = Arc::clone(shared);
-    let views = blocking(&shared.node, move |node| {
+pub async fn list(webhooks: &Arc<Webhooks>) -> Result<Answer, String> {
+    let handles = Arc::clone(webhooks);
+    let views = blocking(&webhooks.node, move |node| {
         let settings = node.settings();
         let bounds = node.store.event_bounds().map_err(|e| e.to_string())?;
         let mut views = Vec::new();
         for target in &settings.webhooks {
-            let Some(hook) = handles.webhooks.find(&target.settings.name) else {
+            let Some(hook) = handles.find(&target.settings.name) else {
                 continue;
             };
             let cursor = lock(&hook.state).cursor;
@@ -98,14 +98,14 @@ fn view(hook: &Hook, target: &Target, last: u64, oldest: Option<Timestamp>) -> W
 }
 
 /// Does what is asked with one webhook.
-pub(crate) async fn act(
-    shared: &Arc<Shared>,
+pub async fn act(
+    webhooks: &Arc<Webhooks>,
     name: &str,
     verb: WebhookVerb,
     who: &str,
 ) -> Result<Answer, String> {
-    let settings = shared.node.settings();
-    let Some((hook, target)) = find(shared, &settings, name) else {
+    let settings = webhooks.node.settings();
+    let Some((hook, target)) = find(webhooks, &settings, name) else {
         return Ok(unknown(name));
     };
     let (word, span, answer) = match verb {
@@ -113,12 +113,12 @@ pub(crate) async fn act(
         WebhookVerb::Pause => (
             "webhook-pause",
             None,
-            pause(&shared.node, &hook, true).await?,
+            pause(&webhooks.node, &hook, true).await?,
         ),
         WebhookVerb::Resume => (
             "webhook-resume",
             None,
-            pause(&shared.node, &hook, false).await?,
+            pause(&webhooks.node, &hook, false).await?,
         ),
         WebhookVerb::Retry => ("webhook-retry", None, retry(&hook)),
         WebhookVerb::Replay(asked) => {
@@ -127,18 +127,18 @@ pub(crate) async fn act(
                 // It begins in the future.
                 Err(why) => return Ok(Answer::Refused(why)),
             };
-            let answer = replay(&shared.node, &hook, asked, span).await?;
+            let answer = replay(&webhooks.node, &hook, asked, span).await?;
             ("webhook-replay", Some(span), answer)
         }
         WebhookVerb::EndReplay => {
-            hook.set_replay(&shared.node, |_| true, None).await?;
+            hook.set_replay(&webhooks.node, |_| true, None).await?;
             hook.replay_wake.notify_one();
             let done = Answer::Done(format!("{name} gets no past events."));
             ("webhook-replay-ended", None, done)
         }
     };
     if !matches!(answer, Answer::Refused(_)) {
-        let line = shared
+        let line = webhooks
             .node
             .journal
             .line(net::now(), "action")
@@ -240,7 +240,7 @@ async fn replay(
 }
 
 /// Events that are kept.
-pub(crate) async fn events(node: &Arc<Node>, selection: EventSelection) -> Result<Answer, String> {
+pub async fn events(node: &Arc<Node>, selection: EventSelection) -> Result<Answer, String> {
     let EventSelection {
         after,
         limit,

@@ -19,7 +19,7 @@ use node::hand_in::accept_op;
 use notify::read::{Action, Complaint, Fate, Returned};
 use store::{HistoryFilter, LaterRow, Note, Op, Remedy};
 
-use crate::shared::Shared;
+use crate::Returns;
 use crate::suppression::{self, About};
 
 /// Finished recipients of a message that are looked at.
@@ -72,8 +72,8 @@ struct Finding {
 }
 
 /// Takes a mail to an address of ours; the answer is as a store's.
-pub(crate) async fn take(shared: &Arc<Shared>, message: &Arc<Message>, number: u32) -> Reply {
-    let (handles, message) = (Arc::clone(shared), Arc::clone(message));
+pub async fn take(returns: &Arc<Returns>, message: &Arc<Message>, number: u32) -> Reply {
+    let (handles, message) = (Arc::clone(returns), Arc::clone(message));
     let taken = tokio::task::spawn_blocking(move || taken(&handles, &message, number)).await;
     taken.unwrap_or_else(|error| later(&error.to_string()))
 }
@@ -85,11 +85,11 @@ fn later(why: &str) -> Reply {
     )
 }
 
-fn taken(shared: &Arc<Shared>, report: &Message, number: u32) -> Reply {
+fn taken(returns: &Arc<Returns>, report: &Message, number: u32) -> Reply {
     let Some(recipient) = report.envelope.recipients.get(number as usize) else {
         return later("the recipient is not in its message");
     };
-    let settings = shared.node.settings();
+    let settings = returns.node.settings();
     let paths = &settings.policy.paths;
     // It was in time when it came in.
     let stands = match paths.read(&recipient.address, report.accepted) {
@@ -114,19 +114,19 @@ fn taken(shared: &Arc<Shared>, report: &Message, number: u32) -> Reply {
         }
     };
     let original = match about {
-        Some((id, _)) => match original(&shared.node, id) {
+        Some((id, _)) => match original(&returns.node, id) {
             Ok(found) => Some(found),
             Err(why) => return later(&why),
         },
         None => None,
     };
     if let Some(original) = &original
-        && is_known(&shared.node, original.id, report.id)
+        && is_known(&returns.node, original.id, report.id)
     {
         return done("it was processed before");
     }
     let findings = findings(&returned, original.as_ref(), about.and_then(|(_, n)| n));
-    settle(shared, report, &returned, original.as_ref(), &findings)
+    settle(returns, report, &returned, original.as_ref(), &findings)
 }
 
 fn done(text: &str) -> Reply {
@@ -270,7 +270,7 @@ fn of_complaint(
 
 /// Makes durable what follows, then says it.
 fn settle(
-    shared: &Arc<Shared>,
+    returns: &Arc<Returns>,
     report: &Message,
     returned: &Returned,
     original: Option<&Original>,
@@ -281,30 +281,30 @@ fn settle(
         let notes = findings.iter().filter_map(|f| note(original, f, report));
         ops.extend(notes);
     }
-    let turn = shared.suppression.take();
+    let turn = returns.turn.take();
     let entries: Vec<Suppression> = original.map_or_else(Vec::new, |original| {
-        let entry = |f| suppressed(&shared.node, original, f, returned);
+        let entry = |f| suppressed(&returns.node, original, f, returned);
         findings.iter().filter_map(entry).collect()
     });
     ops.extend(entries.iter().map(suppression::keep));
     let forward =
-        receiver(&shared.node, returned, original).map(|to| forwarded(&shared.node, report, to));
+        receiver(&returns.node, returned, original).map(|to| forwarded(&returns.node, report, to));
     ops.extend(forward.iter().map(accept_op));
     if !ops.is_empty()
-        && let Err(error) = shared.node.store.commit_wait(ops)
+        && let Err(error) = returns.node.store.commit_wait(ops)
     {
-        let why = shared.node.failed(&error);
+        let why = returns.node.failed(&error);
         return match error.remedy() {
             Remedy::TryAgain => Reply::own(EnhancedCode::new(4, 3, 1), why),
             Remedy::GiveUp | Remedy::Closing | Remedy::Stop => later(&why),
         };
     }
     for entry in entries {
-        suppression::put(&shared.node, entry);
+        suppression::put(&returns.node, entry);
     }
     drop(turn);
     for finding in findings {
-        tell(&shared.node, report, original, finding);
+        tell(&returns.node, report, original, finding);
     }
     if let Some(forward) = forward {
         let to = forward
@@ -312,13 +312,13 @@ fn settle(
             .recipients
             .first()
             .map(|r| r.address.clone());
-        let line = shared.node.journal.line(net::now(), "passed-on");
+        let line = returns.node.journal.line(net::now(), "passed-on");
         line.field("id", forward.id)
             .field("report", report.id)
             .maybe("about", original.map(|o| o.id))
             .maybe("to", to.map(|to| format!("<{to}>")))
             .send();
-        shared
+        returns
             .node
             .tell(Event::Accepted(Arc::new(forward), Vec::new()));
     }
@@ -397,7 +397,7 @@ fn receiver(node: &Node, returned: &Returned, original: Option<&Original>) -> Op
 }
 
 /// The same report to another.
-pub(crate) fn forwarded(node: &Node, report: &Message, to: Address) -> Message {
+pub fn forwarded(node: &Node, report: &Message, to: Address) -> Message {
     let now = net::now();
     let recipient = Recipient {
         notify: Notify::NEVER,

@@ -10,6 +10,7 @@ use net::HttpAnswer;
 use node::targets::Target;
 use node::{Node, Settings};
 use ops::{EventType, EventView, Replay};
+use returns::suppression;
 use serde::{Deserialize, Serialize};
 use store::{Event, Happened};
 
@@ -17,8 +18,7 @@ use super::portion::Portion;
 use super::post::{Line, Prepared, post};
 use super::tell::{next_try, stop, words};
 use super::{Hook, lock, render};
-use crate::shared::Shared;
-use crate::suppression;
+use crate::Webhooks;
 
 /// Recipients whose events are read at once.
 const AT_ONCE: u64 = 500;
@@ -79,8 +79,8 @@ struct Way {
 }
 
 /// Tells, as long as it is let.
-pub(super) async fn tell(shared: Arc<Shared>, hook: Arc<Hook>) {
-    let (shared, hook) = (&shared, &hook);
+pub(super) async fn tell(webhooks: Arc<Webhooks>, hook: Arc<Hook>) {
+    let (webhooks, hook) = (&webhooks, &hook);
     let mut way = Way::default();
     loop {
         let replay = lock(&hook.state).replay.clone();
@@ -88,8 +88,8 @@ pub(super) async fn tell(shared: Arc<Shared>, hook: Arc<Hook>) {
             hook.replay_wake.notified().await;
             continue;
         };
-        if let Err(why) = part(shared, hook, replay, &mut way).await {
-            let line = shared.node.journal.line(net::now(), "error");
+        if let Err(why) = part(webhooks, hook, replay, &mut way).await {
+            let line = webhooks.node.journal.line(net::now(), "error");
             line.field("what", format_args!("the replay of {}", hook.name))
                 .field("why", why)
                 .send();
@@ -103,19 +103,19 @@ pub(super) async fn tell(shared: Arc<Shared>, hook: Arc<Hook>) {
 
 /// Tells what some messages made, and remembers that.
 async fn part(
-    shared: &Arc<Shared>,
+    webhooks: &Arc<Webhooks>,
     hook: &Arc<Hook>,
     replay: Kept,
     way: &mut Way,
 ) -> Result<(), String> {
-    let (handles, asked) = (Arc::clone(shared), replay.clone());
+    let (handles, asked) = (Arc::clone(webhooks), replay.clone());
     let name = hook.name.clone();
     let read = tokio::task::spawn_blocking(move || read(&handles.node, &name, &asked));
     let (events, next) = read.await.map_err(|e| e.to_string())??;
     let sent = events.len() as u64;
     let mut events = VecDeque::from(events);
     while !events.is_empty() {
-        if !batch(&shared.node, hook, &replay, &mut events, way).await? {
+        if !batch(&webhooks.node, hook, &replay, &mut events, way).await? {
             // It was changed meanwhile.
             return Ok(());
         }
@@ -129,10 +129,10 @@ async fn part(
                 ..replay.clone()
             };
             let mine = |now: Option<&Kept>| now == Some(&replay);
-            hook.set_replay(&shared.node, mine, Some(further)).await?;
+            hook.set_replay(&webhooks.node, mine, Some(further)).await?;
             Ok(())
         }
-        None => finish(&shared.node, hook, &replay, told).await,
+        None => finish(&webhooks.node, hook, &replay, told).await,
     }
 }
 

@@ -4,9 +4,8 @@ use config::webhooks::WebhookSettings;
 use mail::{Destination, Outcome, RecipientKey, Timestamp, Verdict};
 use node::{Settings, known};
 use ops::{EventReply, EventType, EventView, ended_by_admin, report_of};
+use returns::suppression;
 use store::{Event, EventAbout, Happened};
-
-use crate::suppression;
 
 /// An event in words, with its time; `None` for what nobody is told of.
 pub(super) fn event(settings: &Settings, event: &Event) -> Option<(Timestamp, EventView)> {

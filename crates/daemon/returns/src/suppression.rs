@@ -16,10 +16,10 @@ use ops::{Answer, NewSuppression, SuppressionSelection, SuppressionView};
 use serde::{Deserialize, Serialize};
 use store::{Note, Op, StoreError};
 
-use crate::shared::Shared;
+use crate::Returns;
 
 /// What the names of the list's entries in the history begin with.
-pub(crate) const PREFIX: &str = "suppression/";
+pub const PREFIX: &str = "suppression/";
 /// Octets of a reason that are kept.
 const REASON_MAX: usize = 300;
 /// Entries that one order may bring.
@@ -27,10 +27,11 @@ const AT_ONCE: usize = 1000;
 
 /// Held over a commit that changes the list, until the list in memory has it too.
 #[derive(Debug, Default)]
-pub(crate) struct Turn(Mutex<()>);
+pub struct Turn(Mutex<()>);
 
 impl Turn {
-    pub(crate) fn take(&self) -> MutexGuard<'_, ()> {
+    /// The turn, until what is returned is dropped.
+    pub fn take(&self) -> MutexGuard<'_, ()> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -52,7 +53,7 @@ struct Kept {
 
 /// Whose mail failed, or led to a complaint.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct About<'a> {
+pub struct About<'a> {
     pub(crate) id: QueueId,
     pub(crate) recipient: &'a Address,
     pub(crate) sender: Option<&'a Address>,
@@ -61,7 +62,7 @@ pub(crate) struct About<'a> {
 
 impl<'a> About<'a> {
     /// A recipient of a message, by its number; `None` for a test, which puts nobody on the list.
-    pub(crate) fn of(id: QueueId, envelope: &'a Envelope, number: u32) -> Option<Self> {
+    pub fn of(id: QueueId, envelope: &'a Envelope, number: u32) -> Option<Self> {
         let recipient = envelope.recipients.get(number as usize)?;
         if recipient.destination == Destination::Test {
             return None;
@@ -80,7 +81,7 @@ fn name(recipient: &Address, scope: &Scope) -> String {
 }
 
 /// The commit that puts an entry on the list.
-pub(crate) fn keep(entry: &Suppression) -> Op {
+pub fn keep(entry: &Suppression) -> Op {
     let kept = Kept {
         cause: entry.cause.word().to_owned(),
         reason: entry.reason.clone(),
@@ -121,7 +122,7 @@ fn read(name: &str, value: &str) -> Option<Suppression> {
 }
 
 /// An entry as the history keeps it, and when it was written.
-pub(crate) fn told(name: &str, value: &str) -> Option<(Suppression, Timestamp)> {
+pub fn told(name: &str, value: &str) -> Option<(Suppression, Timestamp)> {
     let entry = read(name, value)?;
     let kept: Kept = serde_json::from_str(value).ok()?;
     let changed = kept.changed.map(Timestamp::from_millis);
@@ -133,7 +134,7 @@ pub(crate) fn told(name: &str, value: &str) -> Option<(Suppression, Timestamp)> 
 ///
 /// # Errors
 /// When the history cannot be read.
-pub(crate) fn restore(node: &Node) -> Result<(), StoreError> {
+pub fn restore(node: &Node) -> Result<(), StoreError> {
     let list = Arc::clone(&node.settings().policy.suppressed);
     node.store.entries(PREFIX, &mut |name, value| {
         let put = read(&name, &value).is_some_and(|entry| list.put(entry));
@@ -185,7 +186,7 @@ fn by_rule(node: &Node, about: About<'_>, cause: Cause, reason: &str) -> Option<
 }
 
 /// The entry that the end of a recipient makes.
-pub(crate) fn of_end(node: &Node, about: About<'_>, verdict: &Verdict) -> Option<Suppression> {
+pub fn of_end(node: &Node, about: About<'_>, verdict: &Verdict) -> Option<Suppression> {
     let settings = node.settings();
     let rules = &settings.config.suppression;
     let speaks = matches!(verdict.class, Class::Recipient | Class::Dns)
@@ -229,7 +230,7 @@ pub(crate) fn of_complaint(node: &Node, about: About<'_>, kind: &str) -> Option<
 }
 
 /// Puts an entry that is durable in force, and logs it.
-pub(crate) fn put(node: &Node, entry: Suppression) {
+pub fn put(node: &Node, entry: Suppression) {
     if !node.settings().policy.suppressed.put(entry.clone()) {
         let line = node.journal.line(net::now(), "error");
         line.field(
@@ -259,12 +260,12 @@ pub(crate) fn put(node: &Node, entry: Suppression) {
 ///
 /// # Errors
 /// When it cannot be made durable; they are over in any case.
-pub(crate) fn expire(shared: &Shared) -> Result<(), String> {
-    let list = Arc::clone(&shared.node.settings().policy.suppressed);
-    let _turn = shared.suppression.take();
+pub fn expire(returns: &Returns) -> Result<(), String> {
+    let list = Arc::clone(&returns.node.settings().policy.suppressed);
+    let _turn = returns.turn.take();
     for part in list.over(net::now()).chunks(AT_ONCE) {
         let ops = part.iter().map(|(address, scope)| forget(address, scope));
-        let kept = shared.node.store.commit_wait(ops.collect());
+        let kept = returns.node.store.commit_wait(ops.collect());
         kept.map_err(|e| e.to_string())?;
         for (address, scope) in part {
             list.remove(address, scope);
@@ -274,7 +275,7 @@ pub(crate) fn expire(shared: &Shared) -> Result<(), String> {
 }
 
 /// A page of the list.
-pub(crate) fn list(
+pub fn list(
     node: &Node,
     selection: &SuppressionSelection,
     offset: u64,
@@ -371,25 +372,25 @@ fn until(text: &str, now: Timestamp) -> Result<Timestamp, String> {
 ///
 /// # Errors
 /// What is wrong with an entry, or why the list cannot be kept.
-pub(crate) async fn add(
-    shared: &Arc<Shared>,
+pub async fn add(
+    returns: &Arc<Returns>,
     new: Vec<NewSuppression>,
     who: &str,
 ) -> Result<Answer, String> {
     let who = who.to_owned();
-    let handles = Arc::clone(shared);
-    blocking(&shared.node, move |_| added(&handles, &new, &who)).await
+    let handles = Arc::clone(returns);
+    blocking(&returns.node, move |_| added(&handles, &new, &who)).await
 }
 
-fn added(shared: &Shared, new: &[NewSuppression], who: &str) -> Result<Answer, String> {
+fn added(returns: &Returns, new: &[NewSuppression], who: &str) -> Result<Answer, String> {
     if new.len() > AT_ONCE {
         return Err(format!("{AT_ONCE} entries at a time, not {}", new.len()));
     }
     let now = whole_seconds(net::now());
     let entries = new.iter().map(|entry| ordered(entry, now));
     let entries = entries.collect::<Result<Vec<_>, _>>()?;
-    let list = Arc::clone(&shared.node.settings().policy.suppressed);
-    let turn = shared.suppression.take();
+    let list = Arc::clone(&returns.node.settings().policy.suppressed);
+    let turn = returns.turn.take();
     let asked = entries.len();
     let is_new = |(entry, new): &(Suppression, &NewSuppression)| !is_there(&list, entry, new);
     let entries = entries.into_iter().zip(new).filter(is_new);
@@ -399,7 +400,7 @@ fn added(shared: &Shared, new: &[NewSuppression], who: &str) -> Result<Answer, S
             "{asked} on the suppression list: unchanged."
         )));
     }
-    let kept = shared
+    let kept = returns
         .node
         .store
         .commit_wait(entries.iter().map(keep).collect());
@@ -409,7 +410,7 @@ fn added(shared: &Shared, new: &[NewSuppression], who: &str) -> Result<Answer, S
         refused += u64::from(!list.put(entry.clone()));
     }
     drop(turn);
-    let line = shared.node.journal.line(now, "action").field("who", who);
+    let line = returns.node.journal.line(now, "action").field("who", who);
     let line = line.field("verb", "suppress");
     let first = entries.first();
     line.maybe("recipient", first.map(|e| &e.recipient))
@@ -448,20 +449,20 @@ fn is_there(list: &Suppressed, entry: &Suppression, new: &NewSuppression) -> boo
 ///
 /// # Errors
 /// Why it cannot be made durable.
-pub(crate) async fn remove(
-    shared: &Arc<Shared>,
+pub async fn remove(
+    returns: &Arc<Returns>,
     recipient: String,
     scope: Option<String>,
     who: &str,
 ) -> Result<Answer, String> {
     let who = who.to_owned();
-    let handles = Arc::clone(shared);
+    let handles = Arc::clone(returns);
     let work = move |_: &Node| removed(&handles, &recipient, scope.as_deref(), &who);
-    blocking(&shared.node, work).await
+    blocking(&returns.node, work).await
 }
 
 fn removed(
-    shared: &Shared,
+    returns: &Returns,
     recipient: &str,
     of_scope: Option<&str>,
     who: &str,
@@ -475,8 +476,8 @@ fn removed(
         },
         ..SuppressionFilter::default()
     };
-    let list = Arc::clone(&shared.node.settings().policy.suppressed);
-    let turn = shared.suppression.take();
+    let list = Arc::clone(&returns.node.settings().policy.suppressed);
+    let turn = returns.turn.take();
     let (found, _) = list.list(&filter, 0, usize::MAX);
     if found.is_empty() {
         return Ok(Answer::Unknown(format!(
@@ -484,13 +485,13 @@ fn removed(
         )));
     }
     let ops = found.iter().map(|e| forget(&e.recipient, &e.scope));
-    let kept = shared.node.store.commit_wait(ops.collect());
+    let kept = returns.node.store.commit_wait(ops.collect());
     kept.map_err(|e| e.to_string())?;
     for entry in &found {
         list.remove(&entry.recipient, &entry.scope);
     }
     drop(turn);
-    let line = shared
+    let line = returns
         .node
         .journal
         .line(net::now(), "action")

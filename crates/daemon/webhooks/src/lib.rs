@@ -25,16 +25,13 @@ use anyhow::{Context, Result};
 use mail::Timestamp;
 use node::{Node, Settings};
 use ops::{EventType, PutAsideView};
+use returns::suppression;
 use serde::{Deserialize, Serialize};
 use store::{EventKinds, EventWish, Note, Op};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::shared::Shared;
-use crate::suppression;
-
-pub(crate) use post::addresses;
-pub(crate) use verbs::{act, events, list};
+pub use verbs::{act, events, list};
 
 /// What the names of the webhooks' entries in the history begin with.
 const PREFIX: &str = "webhook/";
@@ -46,7 +43,8 @@ const TIDIED_EVERY: Duration = Duration::from_secs(2);
 const AT_ONCE: u64 = 5000;
 
 /// The webhooks of the running server.
-pub(crate) struct Webhooks {
+pub struct Webhooks {
+    pub(crate) node: Arc<Node>,
     hooks: Mutex<BTreeMap<String, Arc<Hook>>>,
     /// There are new events.
     news: watch::Sender<()>,
@@ -58,9 +56,11 @@ pub(crate) struct Webhooks {
     unsent: AtomicU64,
 }
 
-impl Default for Webhooks {
-    fn default() -> Self {
+impl Webhooks {
+    /// Nobody is told anything before [`begin`].
+    pub fn new(node: &Arc<Node>) -> Self {
         Self {
+            node: Arc::clone(node),
             hooks: Mutex::default(),
             news: watch::Sender::new(()),
             changed: Notify::new(),
@@ -69,9 +69,7 @@ impl Default for Webhooks {
             unsent: AtomicU64::default(),
         }
     }
-}
 
-impl Webhooks {
     fn all(&self) -> Vec<Arc<Hook>> {
         lock(&self.hooks).values().cloned().collect()
     }
@@ -81,13 +79,13 @@ impl Webhooks {
     }
 
     /// Other settings are in force.
-    pub(crate) fn reload(&self) {
+    pub fn reload(&self) {
         self.changed.notify_one();
     }
 
     /// Events told and put aside since the start; how far the last one is behind; and how many webhooks
     /// are up, failing, paused and stopped.
-    pub(crate) fn figures(&self) -> ([u64; 2], u64, [u64; 4]) {
+    pub fn figures(&self) -> ([u64; 2], u64, [u64; 4]) {
         let mut states = [0; 4];
         for hook in self.all() {
             let place = match lock(&hook.state).word() {
@@ -265,21 +263,21 @@ fn wish(settings: &Settings) -> EventWish {
 ///
 /// # Errors
 /// When the history cannot be used.
-pub(crate) async fn begin(shared: &Arc<Shared>) -> Result<()> {
-    let handles = Arc::downgrade(shared);
-    shared.node.store.on_events(Arc::new(move || {
-        if let Some(shared) = handles.upgrade() {
-            shared.webhooks.news.send_replace(());
+pub async fn begin(webhooks: &Arc<Webhooks>) -> Result<()> {
+    let handles = Arc::downgrade(webhooks);
+    webhooks.node.store.on_events(Arc::new(move || {
+        if let Some(webhooks) = handles.upgrade() {
+            webhooks.news.send_replace(());
         }
     }));
-    apply(shared).await?;
-    tokio::spawn(run(Arc::clone(shared)));
+    apply(webhooks).await?;
+    tokio::spawn(run(Arc::clone(webhooks)));
     Ok(())
 }
 
-async fn run(shared: Arc<Shared>) {
+async fn run(webhooks: Arc<Webhooks>) {
     loop {
-        let settings = shared.node.settings();
+        let settings = webhooks.node.settings();
         let needed = !wish(&settings).is_none();
         let tidied = async {
             match needed {
@@ -288,12 +286,12 @@ async fn run(shared: Arc<Shared>) {
             }
         };
         let done = tokio::select! {
-            () = shared.node.stopping.cancelled() => return,
-            () = shared.webhooks.changed.notified() => apply(&shared).await,
-            () = tidied => tidy(&shared).await.map_err(|why| anyhow::anyhow!(why)),
+            () = webhooks.node.stopping.cancelled() => return,
+            () = webhooks.changed.notified() => apply(&webhooks).await,
+            () = tidied => tidy(&webhooks).await.map_err(|why| anyhow::anyhow!(why)),
         };
         if let Err(error) = done {
-            let line = shared.node.journal.line(net::now(), "error");
+            let line = webhooks.node.journal.line(net::now(), "error");
             line.field("what", "webhooks").field("why", error).send();
         }
     }
@@ -326,9 +324,9 @@ fn entries<T: serde::de::DeserializeOwned>(
     damaged.map_or(Ok(found), Err)
 }
 
-async fn apply(shared: &Arc<Shared>) -> Result<()> {
-    let settings = shared.node.settings();
-    let handles = Arc::clone(shared);
+async fn apply(webhooks: &Arc<Webhooks>) -> Result<()> {
+    let settings = webhooks.node.settings();
+    let handles = Arc::clone(webhooks);
     let wish = wish(&settings);
     let none = wish.is_none();
     let known = tokio::task::spawn_blocking(move || {
@@ -339,7 +337,7 @@ async fn apply(shared: &Arc<Shared>) -> Result<()> {
     for target in &settings.webhooks {
         let name = &target.settings.name;
         let (kept, replay) = (kept.remove(name), replays.remove(name));
-        if let Some(hook) = shared.webhooks.find(name) {
+        if let Some(hook) = webhooks.find(name) {
             hook.wake.notify_one();
             hook.replay_wake.notify_one();
             continue;
@@ -349,38 +347,38 @@ async fn apply(shared: &Arc<Shared>) -> Result<()> {
             cursor: last,
             ..Kept::default()
         };
-        let hook = Hook::new(name.clone(), kept.unwrap_or(begins), replay, &shared.node);
+        let hook = Hook::new(name.clone(), kept.unwrap_or(begins), replay, &webhooks.node);
         if new {
-            let kept = hook.change(&shared.node, |_| {}).await;
+            let kept = hook.change(&webhooks.node, |_| {}).await;
             kept.map_err(|why| anyhow::anyhow!(why))?;
         }
         let hook = Arc::new(hook);
-        lock(&shared.webhooks.hooks).insert(name.clone(), Arc::clone(&hook));
+        lock(&webhooks.hooks).insert(name.clone(), Arc::clone(&hook));
         // Until it is gone or the server stops. What is under way then is broken off: it is told again at
         // the next start.
         let (live, past) = (hook.ended.clone(), hook.ended.clone());
         let live =
-            live.run_until_cancelled_owned(tell::tell(Arc::clone(shared), Arc::clone(&hook)));
-        let past = past.run_until_cancelled_owned(replay::tell(Arc::clone(shared), hook));
+            live.run_until_cancelled_owned(tell::tell(Arc::clone(webhooks), Arc::clone(&hook)));
+        let past = past.run_until_cancelled_owned(replay::tell(Arc::clone(webhooks), hook));
         tokio::spawn(live);
         tokio::spawn(past);
     }
     // What is left is configured no more.
     for (name, kept) in kept {
-        if let Some(hook) = lock(&shared.webhooks.hooks).remove(&name) {
+        if let Some(hook) = lock(&webhooks.hooks).remove(&name) {
             hook.ended.cancel();
         }
-        let line = shared.node.journal.line(net::now(), "webhook-gone");
+        let line = webhooks.node.journal.line(net::now(), "webhook-gone");
         line.field("name", &name)
             .field("unsent", last.saturating_sub(kept.cursor))
             .send();
         for prefix in [PREFIX, REPLAY_PREFIX] {
-            let gone = keep(&shared.node, format!("{prefix}{name}"), None).await;
+            let gone = keep(&webhooks.node, format!("{prefix}{name}"), None).await;
             gone.map_err(|why| anyhow::anyhow!(why))?;
         }
     }
     match none {
-        true => forget(&shared.node, u64::MAX, Timestamp::MAX).await,
+        true => forget(&webhooks.node, u64::MAX, Timestamp::MAX).await,
         false => Ok(()),
     }
     .map_err(|why| anyhow::anyhow!(why))
@@ -400,21 +398,21 @@ async fn forget(node: &Arc<Node>, upto: u64, before: Timestamp) -> Result<(), St
 }
 
 /// Puts aside what is too much, and forgets what everybody has.
-async fn tidy(shared: &Arc<Shared>) -> Result<(), String> {
-    let settings = shared.node.settings();
+async fn tidy(webhooks: &Arc<Webhooks>) -> Result<(), String> {
+    let settings = webhooks.node.settings();
     let config = &settings.config.events;
-    let handles = Arc::clone(shared);
+    let handles = Arc::clone(webhooks);
     let bounds = tokio::task::spawn_blocking(move || handles.node.store.event_bounds()).await;
     let bounds = bounds.map_err(|e| e.to_string())?;
     let bounds = bounds.map_err(|e| e.to_string())?;
     let least = bounds.last.saturating_sub(config.waiting);
     let mut everybody = bounds.last;
     let mut unsent = 0;
-    for hook in shared.webhooks.all() {
+    for hook in webhooks.all() {
         let far = lock(&hook.state).cursor < least;
         if far && let Some(target) = settings.webhook(&hook.name) {
             let why = "more events wait than events.max_waiting";
-            tell::put_aside(shared, &settings, &hook, target, why, move |place, _| {
+            tell::put_aside(webhooks, &settings, &hook, target, why, move |place, _| {
                 place <= least
             })
             .await?;
@@ -423,16 +421,16 @@ async fn tidy(shared: &Arc<Shared>) -> Result<(), String> {
         unsent = unsent.max(bounds.last.saturating_sub(state.cursor));
         everybody = everybody.min(state.kept.cursor);
     }
-    shared.webhooks.unsent.store(unsent, Ordering::Relaxed);
+    webhooks.unsent.store(unsent, Ordering::Relaxed);
     if bounds.kept == 0 {
         return Ok(());
     }
     // However long they are to be kept, they are so many at the most.
-    forget(&shared.node, least.min(everybody), Timestamp::MAX).await?;
+    forget(&webhooks.node, least.min(everybody), Timestamp::MAX).await?;
     match config.keep {
         // What seems old may be new.
-        Some(_) if !shared.node.clock.is_believed() => Ok(()),
-        Some(keep) => forget(&shared.node, everybody, net::now() - keep).await,
-        None => forget(&shared.node, everybody, Timestamp::MAX).await,
+        Some(_) if !webhooks.node.clock.is_believed() => Ok(()),
+        Some(keep) => forget(&webhooks.node, everybody, net::now() - keep).await,
+        None => forget(&webhooks.node, everybody, Timestamp::MAX).await,
     }
 }

@@ -1,14 +1,12 @@
 //! One request to a webhook: its body, its signature, and what came back.
 
-use std::net::IpAddr;
-
 use aws_lc_rs::digest::{SHA256, digest as hash};
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mail::Timestamp;
-use net::{Answer, HttpAnswer, HttpRequest, KeptHttp};
+use net::{HttpAnswer, HttpRequest, KeptHttp};
 use node::Settings;
 use node::targets::Target;
 use ops::EventView;
@@ -82,24 +80,6 @@ fn signatures(keys: &[hmac::Key], id: &str, seconds: u64, body: &[u8]) -> String
     keys.iter().map(sign).collect::<Vec<_>>().join(" ")
 }
 
-/// The receiver's addresses. The administrator has named it, so any will do; where DNS does not know the
-/// name, this computer may.
-pub(crate) async fn addresses(dns: &net::Dns, host: &str) -> Result<Vec<IpAddr>, String> {
-    if let Ok(address) = host.parse() {
-        return Ok(vec![address]);
-    }
-    let why = match dns.addresses(host).await.answer {
-        Answer::Found(list) => return Ok(list),
-        Answer::NoData | Answer::NxDomain => format!("{host} has no address"),
-        Answer::Failed(why) => format!("the address lookup of {host} failed: {why}"),
-    };
-    let found = net::addresses_by_system(host).await.unwrap_or_default();
-    match found.is_empty() {
-        false => Ok(found),
-        true => Err(why),
-    }
-}
-
 /// Sends it. Any answer is one; an error says that there was none.
 pub(super) async fn post(
     settings: &Settings,
@@ -116,7 +96,7 @@ pub(super) async fn post(
     }
     let url = &target.settings.url;
     let asked = async {
-        let addresses = addresses(&settings.dns, &url.host).await?;
+        let addresses = net::addresses_of(&settings.dns, &url.host).await?;
         let seconds = net::now().as_secs();
         let signature = signatures(&target.keys, &prepared.id, seconds, &prepared.body);
         let request = HttpRequest {

@@ -14,6 +14,7 @@ pub mod hop;
 pub mod known;
 pub mod quotas;
 pub mod refused;
+pub mod reloads;
 pub mod signing;
 pub mod targets;
 pub mod tokens;
@@ -22,6 +23,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use accounts::Logins;
 use config::Config;
+use doubts::Shown;
 use journal::Journal;
 use mail::{QueueId, Timestamp};
 use net::{ClientTls, Dns, Largest, ServerTls, Shares};
@@ -35,6 +37,7 @@ use crate::controls::Controls;
 use crate::event::Event;
 use crate::figures::Figures;
 use crate::quotas::QuotaFile;
+use crate::reloads::Reloads;
 use crate::targets::Target;
 use crate::tokens::Tokens;
 
@@ -55,6 +58,8 @@ pub struct Settings {
     pub logins: Logins,
     /// Who is told what happened.
     pub webhooks: Vec<Arc<Target>>,
+    /// The certificates of ours that are in use.
+    pub certificates: Vec<Shown>,
 }
 
 impl Settings {
@@ -95,6 +100,8 @@ pub struct Node {
     pub stopping: CancellationToken,
     /// What is counted.
     pub figures: Figures,
+    /// Reading the configuration again.
+    pub reloads: Reloads,
 }
 
 impl Node {
@@ -106,6 +113,7 @@ impl Node {
         events: mpsc::UnboundedSender<Event>,
         clock: Clock,
         copies: u64,
+        reloads: Reloads,
     ) -> Self {
         let usage = Arc::clone(&settings.policy.usage);
         let quotas = QuotaFile::new(&settings.config.data_dir, usage);
@@ -129,6 +137,7 @@ impl Node {
             runtime: tokio::runtime::Handle::current(),
             stopping: CancellationToken::new(),
             figures: Figures::default(),
+            reloads,
         }
     }
 

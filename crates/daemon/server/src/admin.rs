@@ -24,7 +24,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::shared::Shared;
-use crate::{acts, backup, explain, http, orders, reload, simulated, summary, unwritten};
+use crate::{acts, backup, explain, http, orders, simulated, summary, unwritten};
 
 /// A request's line is no longer than this: ten thousand ids fit.
 const REQUEST_MAX: u64 = 1 << 20;
@@ -194,7 +194,11 @@ pub(crate) async fn carry_out(
 }
 
 async fn reload(shared: &Arc<Shared>, who: &str) -> Result<Answer, String> {
-    let warnings = reload::reload(shared, &format!("requested by {who}")).await?;
+    let warnings = shared
+        .node
+        .reloads
+        .reload(&format!("requested by {who}"))
+        .await?;
     let line = shared
         .node
         .journal
@@ -514,13 +518,13 @@ async fn stats(shared: &Shared) -> Result<Answer, String> {
     for (name, value) in spool {
         figures.insert(name.to_owned(), value.into());
     }
-    for shown in shared.certificates().iter() {
+    for shown in &shared.node.settings().certificates {
         figures.insert(
             shown.figure().to_owned(),
             shown.days_left(net::now()).into(),
         );
     }
-    if let Some(why) = shared.reloads.refused() {
+    if let Some(why) = shared.node.reloads.refused() {
         figures.insert("reload_refused".to_owned(), why.into());
     }
     if let Some(behind) = shared.node.store.health().behind {

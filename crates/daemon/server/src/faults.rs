@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 use mail::{Reply, Timestamp};
 use node::hop::Hop;
 
-use crate::reload;
 use crate::shared::Shared;
 
 /// How long it is until the next try: a wrong password must not lock the account.
@@ -143,7 +142,7 @@ fn watch_secret(shared: &Arc<Shared>, site: &Arc<str>) {
             if changed() != before {
                 let because = "the relay's password_file changed";
                 // It is logged, and shown to those who watch.
-                return drop(reload::reload(&shared, because).await);
+                return drop(shared.node.reloads.reload(because).await);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

@@ -120,21 +120,31 @@ impl Http {
     fn warnings(&self) -> Vec<String> {
         let shared = &self.0;
         let now = net::now();
-        let certificates = shared.certificates();
+        let settings = shared.node.settings();
+        let certificates = &settings.certificates;
         let ending = certificates.iter().filter_map(|c| c.ends(now));
         let ending = ending.map(|doubt| doubt.what);
-        shared.reloads.refused().into_iter().chain(ending).collect()
+        shared
+            .node
+            .reloads
+            .refused()
+            .into_iter()
+            .chain(ending)
+            .collect()
     }
 
     /// Of the configuration: the reload, and until when certificates hold.
     fn of_settings(&self) -> Vec<(&'static str, Vec<u64>)> {
         let shared = &self.0;
-        let refused = shared.reloads.refused().is_some();
+        let refused = shared.node.reloads.refused().is_some();
         let mut values = vec![
             ("config_reload_failed", vec![u64::from(refused)]),
-            ("config_read_timestamp_seconds", vec![shared.reloads.read()]),
+            (
+                "config_read_timestamp_seconds",
+                vec![shared.node.reloads.read()],
+            ),
         ];
-        values.extend(shared.certificates().iter().map(|shown| {
+        values.extend(shared.node.settings().certificates.iter().map(|shown| {
             let until = shown.certificate.not_after.as_millis() / 1000;
             (shown.metric(), vec![until])
         }));

@@ -1,75 +1,28 @@
 //! Reading the configuration again while the server runs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use config::Config;
 use mail::Timestamp;
 use node::event::Event;
+use node::reloads::Wanted;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::listening;
 use crate::run::{settings, warn};
 use crate::shared::Shared;
 
-/// What came of reading the configuration, for those who watch.
-#[derive(Debug)]
-pub(crate) struct Reloads {
-    last: Mutex<Last>,
-}
-
-#[derive(Debug, Clone)]
-struct Last {
-    /// Why the last reload was refused, and when.
-    refused: Option<(String, Timestamp)>,
-    /// When the configuration in force was read.
-    read: Timestamp,
-}
-
-impl Reloads {
-    /// The start is the first reading.
-    pub(crate) const fn new(now: Timestamp) -> Self {
-        let last = Last {
-            refused: None,
-            read: now,
-        };
-        Self {
-            last: Mutex::new(last),
-        }
-    }
-
-    fn came(&self, result: Result<(), String>, now: Timestamp) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match result {
-            Ok(()) => {
-                *last = Last {
-                    refused: None,
-                    read: now,
-                }
-            }
-            Err(why) => last.refused = Some((why, now)),
-        }
-    }
-
-    fn last(&self) -> Last {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.clone()
-    }
-
-    /// That the last reload was refused, in words; nothing where it was not.
-    pub(crate) fn refused(&self) -> Option<String> {
-        let (why, at) = self.last().refused?;
-        Some(format!(
-            "the reload at {at} was refused, and the previous configuration is in force: {why}"
-        ))
-    }
-
-    /// When the configuration in force was read, in seconds since 1970.
-    pub(crate) fn read(&self) -> u64 {
-        self.last().read.as_millis() / 1000
+/// Reads the configuration again as often as somebody wants it, one time after another.
+pub(crate) async fn serve(shared: Arc<Shared>, mut wanted: UnboundedReceiver<Wanted>) {
+    while let Some(wanted) = wanted.recv().await {
+        let came = reload(&shared, &wanted.because).await;
+        // It is logged too, for whoever has gone.
+        drop(wanted.told.send(came));
     }
 }
 
 /// Reads the configuration again and puts it in force, as a whole or not at all; logs what came of it.
-pub(crate) async fn reload(shared: &Arc<Shared>, because: &str) -> Result<String, String> {
+async fn reload(shared: &Arc<Shared>, because: &str) -> Result<String, String> {
     shared.manager.reloading();
     // Settings are large, and whoever asks is not to hold room for two of them.
     let result = Box::pin(read_again(shared)).await;
@@ -86,7 +39,7 @@ pub(crate) async fn reload(shared: &Arc<Shared>, because: &str) -> Result<String
         Err(why) => line.field("result", "refused").field("why", why).send(),
     }
     let came = result.as_ref().map(|_| ()).map_err(Clone::clone);
-    shared.reloads.came(came, now);
+    shared.node.reloads.came(came, now);
     result
 }
 
@@ -140,7 +93,6 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
         let until = settings.config.log.detailed.then_some(Timestamp::MAX);
         shared.node.journal.set_detailed(None, until);
     }
-    shared.replace_certificates(&settings.config);
     shared.node.replace_settings(settings);
     listening::change(shared, prepared);
     shared.sources.states.forget_troubles();

@@ -12,6 +12,7 @@ use mail::Domain;
 use net::{ClientTls, Dns, ServerTls};
 use node::clock::{self, Clock};
 use node::event::Event;
+use node::reloads::Reloads;
 use node::{Node, Settings, quotas, targets};
 use protection::tls_reports;
 use returns::suppression;
@@ -67,8 +68,17 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     let settings = settings(config).await?;
     let (events, received) = mpsc::unbounded_channel();
     let clock = Clock::new(&recovered.controls);
+    let (reloads, wanted) = Reloads::new(net::now());
     let queue = Arc::new(spool);
-    let node = Node::new(settings, queue, journal, events, clock, console::COPIES);
+    let node = Node::new(
+        settings,
+        queue,
+        journal,
+        events,
+        clock,
+        console::COPIES,
+        reloads,
+    );
     let shared = Arc::new(Shared::new(Arc::new(node), manager));
     warm_up::begin(&shared.sources);
     let tasks = TaskTracker::new();
@@ -95,6 +105,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     tokio::spawn(quotas::keep(Arc::clone(&shared.node)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared.protection)));
     tokio::spawn(tls_reports::send(Arc::clone(&shared.protection)));
+    tokio::spawn(reload::serve(Arc::clone(&shared), wanted));
     tokio::spawn(obey(signals, Arc::clone(&shared), stop));
     welcome::show(&shared.node.settings().config, &warnings);
     shared.manager.ready();
@@ -261,8 +272,10 @@ pub(crate) async fn settings(config: Config) -> Result<Settings> {
     }
     let policy = Arc::new(policy);
     let webhooks = targets::load(&config.events)?;
+    let certificates = doubts::certificates::read(&config);
     Ok(Settings {
         config,
+        certificates,
         webhooks,
         policy,
         dns,
@@ -354,9 +367,9 @@ async fn tell_of_certificates(shared: Arc<Shared>) {
             () = tokio::time::sleep(CERTIFICATES_LOOKED_AT) => {}
             () = shared.node.stopping.cancelled() => return,
         }
-        let _settings = shared.node.settings();
+        let settings = shared.node.settings();
         let now = net::now();
-        for doubt in shared.certificates().iter().filter_map(|c| c.ends(now)) {
+        for doubt in settings.certificates.iter().filter_map(|c| c.ends(now)) {
             let line = shared.node.journal.line(now, "warning");
             line.field("what", doubt.what).send();
         }
@@ -474,7 +487,7 @@ async fn obey(signals: Signals, shared: Arc<Shared>, stop: CancellationToken) {
             () = stop.cancelled() => break,
             _ = hup.recv() => {
                 // It is logged, and shown to those who watch.
-                drop(reload::reload(&shared, "SIGHUP").await);
+                drop(shared.node.reloads.reload("SIGHUP").await);
             }
         }
     }

@@ -1,11 +1,9 @@
 //! The rooms of the running server, and what each of them owns.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use accounts::LoginGuard;
-use config::Config;
-use doubts::Shown;
 use net::Places;
 use node::{self, Node};
 use protection::Protection;
@@ -23,7 +21,6 @@ use crate::oauth::Oauth;
 use crate::process::OldestDue;
 use crate::reactions::Reactions;
 use crate::relayed::Relayed;
-use crate::reload::Reloads;
 use crate::service::Manager;
 
 /// The handles.
@@ -32,8 +29,6 @@ pub(crate) struct Shared {
     pub(crate) protection: Arc<Protection>,
     pub(crate) sources: Arc<Sources>,
     pub(crate) returns: Arc<Returns>,
-    /// The certificates of ours that are in use.
-    certificates: RwLock<Arc<[Shown]>>,
     /// The places of clients by SMTP.
     pub(crate) places: Arc<Places>,
     /// Those who are being told that there is no place.
@@ -62,8 +57,6 @@ pub(crate) struct Shared {
     pub(crate) hashing: Semaphore,
     /// The listeners that are open.
     pub(crate) listening: Listening,
-    /// What came of reading the configuration.
-    pub(crate) reloads: Reloads,
     pub(crate) oldest_due: OldestDue,
     pub(crate) manager: Manager,
 }
@@ -71,9 +64,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(node: Arc<Node>, manager: Manager) -> Self {
         let data_dir = node.settings().config.data_dir.clone();
-        let certificates = doubts::certificates::read(&node.settings().config);
         Self {
-            certificates: RwLock::new(certificates.into()),
             protection: Arc::new(Protection::new(&node)),
             sources: Arc::new(Sources::new(&node)),
             returns: Arc::new(Returns::new(&node)),
@@ -91,29 +82,9 @@ impl Shared {
             guard: LoginGuard::new(accounts::origins(&data_dir)),
             hashing: Semaphore::new(node::cores()),
             listening: Listening::default(),
-            reloads: Reloads::new(net::now()),
             oldest_due: OldestDue::default(),
             manager,
             node,
         }
-    }
-
-    /// Others are in use.
-    pub(crate) fn replace_certificates(&self, config: &Config) {
-        let read = doubts::certificates::read(config).into();
-        *self
-            .certificates
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = read;
-    }
-
-    /// The certificates of ours that are in use.
-    pub(crate) fn certificates(&self) -> Arc<[Shown]> {
-        Arc::clone(
-            &self
-                .certificates
-                .read()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
     }
 }

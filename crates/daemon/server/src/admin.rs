@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use local::simulated;
 use mail::{Destination, QueueId, RecipientKey, Timestamp};
 use node::event::Event;
 use node::{Node, blocking, known, refused, signing};
@@ -24,7 +25,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::shared::Shared;
-use crate::{acts, backup, explain, http, orders, simulated, summary, unwritten};
+use crate::{acts, backup, explain, http, orders, summary, unwritten};
 
 /// A request's line is no longer than this: ten thousand ids fit.
 const REQUEST_MAX: u64 = 1 << 20;

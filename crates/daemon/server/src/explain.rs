@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use config::RuleKeys;
 use deliver::TlsMode;
+use local::storing;
 use mail::{Address, Domain, Outcome, format_duration};
 use net::{Answer, DnsFinding};
 use node::Settings;
@@ -24,7 +25,7 @@ use tokio::sync::oneshot;
 use self::probe::run_probe;
 use crate::reach::named_in_dns;
 use crate::shared::Shared;
-use crate::{local, policy, reactions};
+use crate::{policy, reactions};
 
 /// Hosts whose addresses are looked up; no attempt tries more.
 const HOSTS_MAX: usize = 5;
@@ -64,7 +65,7 @@ pub(crate) async fn explain(
             "local",
             format!("{domain} is a local domain (local.domains)"),
         );
-        found.verdict = local::explained(&settings, &address).await;
+        found.verdict = storing::explained(&settings, &address).await;
         return Ok(found);
     }
     tests(&address, &mut found);
@@ -130,7 +131,7 @@ async fn behind_alias(settings: &Settings, given: Address, found: &mut Explanati
     found.step("alias", format!("its mail goes to {}", all.join(", ")));
     for other in targets.iter().skip(1) {
         let what = match settings.policy.local.contains(other.domain()) {
-            true => local::explained(settings, other).await,
+            true => storing::explained(settings, other).await,
             false => format!("it leaves this server: `sendoff explain {other}`"),
         };
         found.step("and", format!("for {other}: {what}"));

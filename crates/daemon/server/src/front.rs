@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use accounts::{Try, UsersError};
 use intake::{LoginVerdict, Near, NoKeys, Request, Session, Tls};
+use local::storing;
 use net::{Hold, Holder, Link, Origin, Place, Room, Standing, Stream, Turn};
 use node::figures::Figures;
 use node::hand_in::accept;
@@ -19,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::listening::Spot;
 use crate::shared::Shared;
-use crate::{busy, floods, local};
+use crate::{busy, floods};
 
 /// How long a proxy may take to name its client.
 const PROXY_WAIT: Duration = Duration::from_secs(10);
@@ -443,7 +444,7 @@ async fn answer(
             session.login_checked(net::now(), verdict);
         }
         Request::CheckRecipient(address) => {
-            let verdict = local::knows(shared, &address).await;
+            let verdict = storing::knows(&shared.local, &address).await;
             session.recipient_checked(net::now(), verdict);
         }
         Request::Close | Request::StartTls => {}

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use local::simulated;
 use mail::{Message, Notify, Outcome, QueueId, Recipient, RecipientKey, Verdict};
 use schedule::Settled;
 use store::{CommitError, Op, Remedy};
@@ -17,7 +18,6 @@ use tokio_util::task::TaskTracker;
 use crate::recent::Recent;
 use crate::reports::Reports;
 use crate::shared::Shared;
-use crate::simulated;
 use crate::told::{Known, Told, tell};
 
 /// The pause before what the full disk refused is written again.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use accounts::LoginGuard;
+use local::Local;
 use net::Places;
 use node::{self, Node};
 use protection::Protection;
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) protection: Arc<Protection>,
     pub(crate) sources: Arc<Sources>,
     pub(crate) returns: Arc<Returns>,
+    pub(crate) local: Arc<Local>,
     /// The places of clients by SMTP.
     pub(crate) places: Arc<Places>,
     /// Those who are being told that there is no place.
@@ -64,10 +66,12 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(node: Arc<Node>, manager: Manager) -> Self {
         let data_dir = node.settings().config.data_dir.clone();
+        let returns = Arc::new(Returns::new(&node));
         Self {
             protection: Arc::new(Protection::new(&node)),
             sources: Arc::new(Sources::new(&node)),
-            returns: Arc::new(Returns::new(&node)),
+            local: Arc::new(Local::new(&node, &returns)),
+            returns,
             places: Arc::default(),
             turned_away: AtomicUsize::new(0),
             harvest: Harvest::default(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deliver::{Candidate, Next, NoHost, RecipientEnd};
+use local::{simulated, storing};
 use mail::{Destination, EnhancedCode, Message, Outcome, Reply, Verdict};
 use net::Turn;
 use node::contents::{self, Lent};
@@ -24,13 +25,13 @@ use tokio::sync::mpsc;
 
 use crate::batch_guard::BatchGuard;
 use crate::converse::converse;
+use crate::faults;
 use crate::marks::in_order;
 use crate::opened::{Open, lost, quit};
 use crate::sessions::Sessions;
 use crate::shared::Shared;
 use crate::transaction::transaction;
 use crate::tried::{Came, Reports, Tried, ip_of, waits};
-use crate::{faults, local, simulated};
 
 /// Transactions of one session at the most: some servers mind more, and the hosts of a site should
 /// all be used.
@@ -63,7 +64,7 @@ pub(crate) async fn run(shared: Arc<Shared>, id: WorkerId, mut jobs: mpsc::Unbou
         let mut guard = BatchGuard::new(&worker.shared, id, job.batch.clone());
         let finished = match job.hops.common().destination {
             Destination::Outgoing => worker.send(job).await,
-            Destination::Local => local::store(&worker.shared, job).await,
+            Destination::Local => storing::store(&worker.shared.local, job).await,
             Destination::Test => simulated::run(&worker.shared.node, job).await,
         };
         guard.finish(finished);

@@ -17,7 +17,7 @@ use route::Target;
 use smtp::extension::Extension;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::shared::Shared;
+use crate::Local;
 
 /// Each answer of an LMTP server is waited for this long.
 const WAIT: Duration = Duration::from_secs(120);
@@ -80,11 +80,11 @@ pub(super) struct Handed {
 /// # Errors
 /// When it gets no further than to another command, or does not answer.
 pub(super) async fn ask_about(
-    shared: &Shared,
+    local: &Local,
     place: Place<'_>,
     address: &Address,
 ) -> Result<Reply, String> {
-    let mut talk = Talk::begin(shared, place, None, false).await?;
+    let mut talk = Talk::begin(local, place, None, false).await?;
     talk.session.ask(net::now(), address.clone());
     let came = talk.came().await;
     talk.end().await;
@@ -98,7 +98,7 @@ pub(super) async fn ask_about(
 /// Hands a message over to these of its recipients, by their numbers, in as many transactions as the server
 /// wants. An answer that has come stands, whatever happens to the connection then.
 pub(super) async fn deliver(
-    shared: &Shared,
+    local: &Local,
     place: Place<'_>,
     message: &Message,
     numbers: &[u32],
@@ -107,7 +107,7 @@ pub(super) async fn deliver(
     let mut left = numbers.to_vec();
     let mut chunking = true;
     while !left.is_empty() {
-        let begun = Talk::begin(shared, place, Some(message), chunking).await;
+        let begun = Talk::begin(local, place, Some(message), chunking).await;
         let mut talk = match begun {
             Ok(talk) => talk,
             Err(why) => {
@@ -176,7 +176,7 @@ enum Came {
 
 /// A session with the server, ready for transactions.
 struct Talk<'a> {
-    shared: &'a Shared,
+    local: &'a Local,
     /// What it is about, for the detailed log.
     message: Option<&'a Message>,
     host: PeerHost,
@@ -186,7 +186,7 @@ struct Talk<'a> {
 
 impl<'a> Talk<'a> {
     async fn begin(
-        shared: &'a Shared,
+        local: &'a Local,
         place: Place<'_>,
         message: Option<&'a Message>,
         chunking: bool,
@@ -194,7 +194,7 @@ impl<'a> Talk<'a> {
         let stream = place.connect().await.map_err(|error| error.to_string())?;
         let session = SessionSettings {
             protocol: Protocol::Lmtp,
-            ehlo_name: shared.node.settings().config.hostname.to_string(),
+            ehlo_name: local.node.settings().config.hostname.to_string(),
             tls: TlsMode::None,
             credentials: None,
             timeouts: deliver::Timeouts::all(WAIT),
@@ -203,10 +203,10 @@ impl<'a> Talk<'a> {
                 true => Vec::new(),
                 false => vec![Extension::Chunking],
             },
-            detailed: message.is_some_and(|message| is_detailed(&shared.node, message)),
+            detailed: message.is_some_and(|message| is_detailed(&local.node, message)),
         };
         let mut talk = Self {
-            shared,
+            local,
             message,
             host: place.host(),
             session: Session::new(session, TlsUsed::None, net::now()),
@@ -253,7 +253,7 @@ impl<'a> Talk<'a> {
 
     fn said(&self, ours: bool, line: &str) {
         if let Some(message) = self.message {
-            log_said(&self.shared.node, message, &self.host, ours, line);
+            log_said(&self.local.node, message, &self.host, ours, line);
         }
     }
 
@@ -284,7 +284,7 @@ impl<'a> Talk<'a> {
         let Some(conversion) = self.session.needed(&transaction) else {
             return transaction;
         };
-        let (settings, content) = (self.shared.node.settings(), transaction.content.clone());
+        let (settings, content) = (self.local.node.settings(), transaction.content.clone());
         let work = move || signing::converted(&settings.config, &content, conversion);
         match tokio::task::spawn_blocking(work).await {
             Ok(outcome) => transaction.converted(&outcome),

@@ -84,7 +84,7 @@ impl Fate {
 }
 
 /// Plays a batch.
-pub(crate) async fn run(node: &Arc<Node>, job: Job) -> Finished {
+pub async fn run(node: &Arc<Node>, job: Job) -> Finished {
     let began = Instant::now();
     // A test is a test: its content takes memory as another's would.
     let (message, lent) = match job.message {
@@ -122,13 +122,13 @@ pub(crate) async fn run(node: &Arc<Node>, job: Job) -> Finished {
 }
 
 /// Whether a recipient of a message is a test: its sender is sent no report.
-pub(crate) fn is_test(message: &Message, number: u32) -> bool {
+pub fn is_test(message: &Message, number: u32) -> bool {
     let recipient = message.envelope.recipients.get(number as usize);
     recipient.is_some_and(|r| r.destination == Destination::Test)
 }
 
 /// What comes to be known of a test that was just delivered, for the commit that says so.
-pub(crate) fn later(message: &Message, key: RecipientKey, verdict: &Verdict) -> Option<Op> {
+pub fn later(message: &Message, key: RecipientKey, verdict: &Verdict) -> Option<Op> {
     if verdict.outcome != Outcome::Delivered || !is_test(message, key.recipient) {
         return None;
     }

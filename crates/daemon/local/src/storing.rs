@@ -19,9 +19,9 @@ use node::event::{Finished, Job};
 use node::{Node, Settings, binary, contents, known};
 use returns::bounces;
 
-use crate::local::lmtp::{Handed, Place};
-use crate::local::mailbox::Mailbox;
-use crate::shared::Shared;
+use crate::Local;
+use crate::storing::lmtp::{Handed, Place};
+use crate::storing::mailbox::Mailbox;
 
 /// Mail in a Maildir: for the server's user, whose mailbox it is by rights of the directory, and its group.
 const MAIL_MODE: u32 = 0o640;
@@ -33,8 +33,8 @@ const KNOWS_WAIT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The refusal to send.
-pub(crate) async fn knows(shared: &Arc<Shared>, address: &Address) -> Result<(), Reply> {
-    let settings = shared.node.settings();
+pub async fn knows(local: &Arc<Local>, address: &Address) -> Result<(), Reply> {
+    let settings = local.node.settings();
     let unknown = |text: String| {
         let enhanced = EnhancedCode::new(5, 1, 1);
         Err(Reply::new(550, Some(enhanced), text))
@@ -56,7 +56,7 @@ pub(crate) async fn knows(shared: &Arc<Shared>, address: &Address) -> Result<(),
         LocalStore::LmtpTcp(target) => Place::Tcp(target),
         LocalStore::LmtpUnix(path) => Place::Unix(path),
     };
-    let asked = lmtp::ask_about(shared, place, address);
+    let asked = lmtp::ask_about(local, place, address);
     match tokio::time::timeout(KNOWS_WAIT, asked).await {
         Ok(Ok(reply)) if reply.is_permanent() => {
             let enhanced = reply.enhanced.unwrap_or(EnhancedCode::new(5, 1, 1));
@@ -64,18 +64,18 @@ pub(crate) async fn knows(shared: &Arc<Shared>, address: &Address) -> Result<(),
         }
         Ok(Ok(_)) => Ok(()),
         Ok(Err(why)) => {
-            log_store(&shared.node, &why);
+            log_store(&local.node, &why);
             Ok(())
         }
         Err(_) => {
-            log_store(&shared.node, "no answer in time");
+            log_store(&local.node, "no answer in time");
             Ok(())
         }
     }
 }
 
 /// What would become of mail for a recipient.
-pub(crate) async fn explained(settings: &Settings, address: &Address) -> String {
+pub async fn explained(settings: &Settings, address: &Address) -> String {
     match &settings.config.local {
         LocalStore::None => {
             "it would be refused at RCPT: no local store is configured (local.deliver)".to_owned()
@@ -121,26 +121,26 @@ fn log_store(node: &Node, why: &str) {
 }
 
 /// Stores a batch.
-pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
+pub async fn store(local: &Arc<Local>, job: Job) -> Finished {
     let began = Instant::now();
     // What is read back keeps its memory until it is stored.
     let (message, lent) = match job.message {
         Some(message) => (Some(message), Ok(None)),
-        None => match contents::fetch(&shared.node, job.batch.id).await {
+        None => match contents::fetch(&local.node, job.batch.id).await {
             Ok(lent) => (Some(Arc::clone(&lent.message)), Ok(Some(lent))),
             Err(why) => (None, Err(why)),
         },
     };
     let keys: Vec<RecipientKey> = job.batch.keys().collect();
     let stored = match (&message, &lent) {
-        (Some(message), _) => stored_or_read(shared, message, &keys).await,
+        (Some(message), _) => stored_or_read(local, message, &keys).await,
         (None, Err(why)) if why.is_damage() => {
             vec![Answer::own(contents::damaged_reply()); keys.len()].into()
         }
         (None, _) => vec![later("the message cannot be read from the queue"); keys.len()].into(),
     };
     drop(lent);
-    let settings = shared.node.settings();
+    let settings = local.node.settings();
     let attempted = |(key, answer): (&RecipientKey, Answer)| {
         let verdict = verdict(&settings, answer, began.elapsed());
         known::attempted_of(&settings, message.as_deref(), *key, verdict)
@@ -155,28 +155,28 @@ pub(crate) async fn store(shared: &Arc<Shared>, job: Job) -> Finished {
 /// What each recipient's answer is: mail to addresses of ours that stand for somebody else's is read
 /// here, the rest is stored.
 async fn stored_or_read(
-    shared: &Arc<Shared>,
+    local: &Arc<Local>,
     message: &Arc<Message>,
     keys: &[RecipientKey],
 ) -> Stored {
-    let policy = Arc::clone(&shared.node.settings().policy);
+    let policy = Arc::clone(&local.node.settings().policy);
     let is_ours = |key: &RecipientKey| {
         let recipient = message.envelope.recipients.get(key.recipient as usize);
         recipient.is_some_and(|r| policy.paths.contains(r.address.domain()))
     };
     if !keys.iter().any(is_ours) {
-        return store_message(shared, message, keys).await;
+        return store_message(local, message, keys).await;
     }
     let others: Vec<RecipientKey> = keys.iter().filter(|k| !is_ours(k)).copied().collect();
     let stored = match others.is_empty() {
         true => Stored::from(Vec::new()),
-        false => store_message(shared, message, &others).await,
+        false => store_message(local, message, &others).await,
     };
     let mut answers = stored.answers.into_iter();
     let mut results = Vec::with_capacity(keys.len());
     for key in keys {
         results.push(match is_ours(key) {
-            true => Answer::own(bounces::take(&shared.returns, message, key.recipient).await),
+            true => Answer::own(bounces::take(&local.returns, message, key.recipient).await),
             false => answers.next().unwrap_or_else(|| later("no answer")),
         });
     }
@@ -260,11 +260,11 @@ fn later(why: &str) -> Answer {
 }
 
 async fn store_message(
-    shared: &Arc<Shared>,
+    local: &Arc<Local>,
     message: &Arc<Message>,
     keys: &[RecipientKey],
 ) -> Stored {
-    let settings = shared.node.settings();
+    let settings = local.node.settings();
     let recipients: Vec<Option<Address>> = keys
         .iter()
         .map(|k| {
@@ -314,20 +314,20 @@ async fn store_message(
                 .unwrap_or_else(|_| vec![later("storing failed"); count])
                 .into()
         }
-        LocalStore::LmtpTcp(target) => by_lmtp(shared, Place::Tcp(target), message, keys).await,
-        LocalStore::LmtpUnix(path) => by_lmtp(shared, Place::Unix(path), message, keys).await,
+        LocalStore::LmtpTcp(target) => by_lmtp(local, Place::Tcp(target), message, keys).await,
+        LocalStore::LmtpUnix(path) => by_lmtp(local, Place::Unix(path), message, keys).await,
     }
 }
 
 async fn by_lmtp(
-    shared: &Shared,
+    local: &Local,
     place: Place<'_>,
     message: &Message,
     keys: &[RecipientKey],
 ) -> Stored {
     let is_there = |n: &u32| message.envelope.recipients.get(*n as usize).is_some();
     let numbers: Vec<u32> = keys.iter().map(|k| k.recipient).filter(is_there).collect();
-    let handed = lmtp::deliver(shared, place, message, &numbers).await;
+    let handed = lmtp::deliver(local, place, message, &numbers).await;
     let Handed {
         ended,
         trouble,

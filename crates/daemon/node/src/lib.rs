@@ -17,7 +17,7 @@ pub mod refused;
 pub mod reloads;
 pub mod signing;
 pub mod targets;
-pub mod tokens;
+mod tokens;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -514,7 +514,7 @@ async fn stats(shared: &Shared) -> Result<Answer, String> {
         ("spool_reclaimed", log.reclaimed),
         ("spool_index_backlog", s.index_backlog),
         ("log_lines_lost", shared.node.journal.lost()),
-        ("own_faults", shared.faults.count()),
+        ("own_faults", shared.sending.faults.count()),
     ];
     for (name, value) in spool {
         figures.insert(name.to_owned(), value.into());

@@ -19,11 +19,11 @@ use ops::Explanation;
 use protection::Protection;
 use protection::tls_policy::{self, Context, Need, Wanted, wanted};
 use route::{Host, HostAddresses, Matcher, Mode, MxRecord, NextHop, Router, Step};
+use sending::reach::named_in_dns;
 use sources::leaving;
 use tokio::sync::oneshot;
 
 use self::probe::run_probe;
-use crate::reach::named_in_dns;
 use crate::shared::Shared;
 use crate::{policy, reactions};
 
@@ -413,7 +413,7 @@ fn limits(
 ) {
     let relay = settings.config.outgoing.relay.as_ref();
     if let Some(preset) = relay.filter(|_| next.relay).and_then(|r| r.preset)
-        && let Some(words) = shared.relayed.explained(preset)
+        && let Some(words) = shared.sending.relayed.explained(preset)
     {
         found.step("provider", words);
     }

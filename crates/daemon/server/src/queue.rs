@@ -21,6 +21,7 @@ use protection::resolve;
 use schedule::{
     Action, Batch, DomainId, NewRecipient, Resolution, Scheduler, SiteId, SiteView, WorkerId,
 };
+use sending::worker;
 use store::Op;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
@@ -31,7 +32,7 @@ use crate::hops::Hops;
 use crate::outcome::{End, Outcomes, Spoken};
 use crate::recent::Recent;
 use crate::shared::Shared;
-use crate::{policy, reactions, worker};
+use crate::{policy, reactions};
 
 /// Events taken at once, so that their effects are committed together.
 const EVENTS_AT_ONCE: usize = 512;
@@ -424,7 +425,7 @@ impl Owner {
         if fresh {
             let (jobs, given) = mpsc::unbounded_channel();
             self.workers.insert(worker, jobs);
-            let work = worker::run(Arc::clone(&self.shared), worker, given);
+            let work = worker::run(Arc::clone(&self.shared.sending), worker, given);
             let abandon = self.abandon.clone();
             self.tasks.spawn(async move {
                 // What cannot end in time when the server stops is sent again at its next start.

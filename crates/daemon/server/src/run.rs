@@ -16,6 +16,7 @@ use node::reloads::Reloads;
 use node::{Node, Settings, quotas, targets};
 use protection::tls_reports;
 use returns::suppression;
+use sending::token;
 use sources::warm_up;
 use spool::{HistoryFound, Options, Recovered, Spool};
 use store::{Standing, Store};
@@ -29,7 +30,7 @@ use crate::service::{self, Manager};
 use crate::shared::Shared;
 use crate::started::Started;
 use crate::{
-    admin, collect, floods, forgetting, http, listening, oauth, own_mail, reload, unwritten,
+    admin, collect, floods, forgetting, http, listening, own_mail, reload, unwritten,
     user_sessions, welcome,
 };
 
@@ -95,7 +96,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     http::open(&shared, started.http, &tasks)?;
     tokio::spawn(look_at_dns(Arc::clone(&shared.node)));
     tokio::spawn(look_for_damage(Arc::clone(&shared.node)));
-    tokio::spawn(oauth::keep(Arc::clone(&shared)));
+    tokio::spawn(token::keep(Arc::clone(&shared.sending)));
     tokio::spawn(unwritten::watch(Arc::clone(&shared.node)));
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared.node)));

@@ -25,13 +25,12 @@ use tokio::sync::mpsc;
 
 use crate::batch_guard::BatchGuard;
 use crate::converse::converse;
-use crate::faults;
 use crate::marks::in_order;
 use crate::opened::{Open, lost, quit};
 use crate::sessions::Sessions;
-use crate::shared::Shared;
 use crate::transaction::transaction;
 use crate::tried::{Came, Reports, Tried, ip_of, waits};
+use crate::{Sending, faults};
 
 /// Transactions of one session at the most: some servers mind more, and the hosts of a site should
 /// all be used.
@@ -42,9 +41,9 @@ const AGE_MAX: Duration = Duration::from_secs(300);
 const RATE_MIN: u32 = 500;
 
 /// Works until its jobs end.
-pub(crate) async fn run(shared: Arc<Shared>, id: WorkerId, mut jobs: mpsc::UnboundedReceiver<Job>) {
+pub async fn run(sending: Arc<Sending>, id: WorkerId, mut jobs: mpsc::UnboundedReceiver<Job>) {
     let mut worker = Worker {
-        shared,
+        sending,
         id,
         sessions: Sessions::default(),
     };
@@ -55,17 +54,17 @@ pub(crate) async fn run(shared: Arc<Shared>, id: WorkerId, mut jobs: mpsc::Unbou
                 job = jobs.recv() => job,
                 () = idle(open) => {
                     worker.sessions.open = None;
-                    worker.shared.node.tell(Event::Closed(id));
+                    worker.sending.node.tell(Event::Closed(id));
                     continue;
                 }
             },
         };
         let Some(job) = job else { break };
-        let mut guard = BatchGuard::new(&worker.shared, id, job.batch.clone());
+        let mut guard = BatchGuard::new(&worker.sending, id, job.batch.clone());
         let finished = match job.hops.common().destination {
             Destination::Outgoing => worker.send(job).await,
-            Destination::Local => storing::store(&worker.shared.local, job).await,
-            Destination::Test => simulated::run(&worker.shared.node, job).await,
+            Destination::Local => storing::store(&worker.sending.local, job).await,
+            Destination::Test => simulated::run(&worker.sending.node, job).await,
         };
         guard.finish(finished);
     }
@@ -86,7 +85,7 @@ async fn idle(open: &mut Open) {
 }
 
 struct Worker {
-    shared: Arc<Shared>,
+    sending: Arc<Sending>,
     id: WorkerId,
     sessions: Sessions,
 }
@@ -129,10 +128,10 @@ impl Worker {
         numbers: Vec<u32>,
         came: &mut Came,
     ) {
-        let settings = self.shared.node.settings();
+        let settings = self.sending.node.settings();
         let numbers = numbers.into_iter();
         let contexts = contexts(
-            &self.shared.protection,
+            &self.sending.protection,
             &settings,
             &hop.next,
             hop.tls,
@@ -143,7 +142,7 @@ impl Worker {
         let choice = Choice::of(&settings.config, hop, message);
         for (context, numbers) in contexts {
             let site = || hop.next.site_key();
-            for share in shares(&self.shared.sources, choice.as_ref(), site, numbers).await {
+            for share in shares(&self.sending.sources, choice.as_ref(), site, numbers).await {
                 let (choice, given, numbers) = match share {
                     Share::Go(choice, given, numbers) => (choice, given, numbers),
                     Share::Wait(later, numbers) => {
@@ -158,11 +157,11 @@ impl Worker {
                     self.try_candidate(&settings, hop, message, candidate, &numbers, &mut tried)
                         .await;
                 }
-                self.shared
+                self.sending
                     .sources
                     .warm_ups
                     .settle(&given, &tried.leaving.sent);
-                self.shared.down.mark(std::mem::take(&mut tried.down));
+                self.sending.down.mark(std::mem::take(&mut tried.down));
                 came.add(tried);
             }
         }
@@ -178,7 +177,7 @@ impl Worker {
             None => sessions.next(),
         };
         let open = open.map(|open| open.name.as_str());
-        in_order(&hop.next.hosts, seed, open, &self.shared.down)
+        in_order(&hop.next.hosts, seed, open, &self.sending.down)
     }
 
     /// A batch that nobody was asked about.
@@ -196,12 +195,12 @@ impl Worker {
     /// Reads a message back. One that cannot be read must not be forgotten: one that is damaged has failed,
     /// one that may be read another time waits for that.
     async fn read(&self, batch: &schedule::Batch) -> Result<Arc<Lent>, Report> {
-        let why = match contents::fetch(&self.shared.node, batch.id).await {
+        let why = match contents::fetch(&self.sending.node, batch.id).await {
             Ok(lent) => return Ok(lent),
             Err(why) => why,
         };
         let line = self
-            .shared
+            .sending
             .node
             .journal
             .line(net::now(), "error")
@@ -257,7 +256,7 @@ impl Worker {
             };
             verdict
         };
-        let settings = self.shared.node.settings();
+        let settings = self.sending.node.settings();
         let attempted = |end: RecipientEnd| {
             let verdict = timed(Some(end.number), end.verdict);
             known::attempted(&settings, &message, end.number, verdict)
@@ -265,11 +264,11 @@ impl Worker {
         let attempted = ends.into_iter().map(attempted);
         let attempted = attempted.chain(waits(message.id, kept)).collect();
         let site_failure = site_failure.map(|NoHost { verdict, ours }| {
-            let until = ours.then(|| faults::stands(&self.shared, hop, &verdict.reply, now));
+            let until = ours.then(|| faults::stands(&self.sending, hop, &verdict.reply, now));
             known::no_host(timed(None, verdict), until)
         });
         if site_failure.is_none() && came.connecting > Duration::ZERO {
-            faults::mended(&self.shared, hop);
+            faults::mended(&self.sending, hop);
         }
         Finished {
             message: Some(message),
@@ -310,24 +309,24 @@ impl Worker {
                 None => return tried.leaving.gave_up(numbers),
             }
             tried.attempt.greeted();
-            self.shared.down.unmark(host.name.as_str());
-            self.shared.node.tell(Event::Greeted(self.id));
+            self.sending.down.unmark(host.name.as_str());
+            self.sending.node.tell(Event::Greeted(self.id));
         }
         let Some(open) = &mut self.sessions.open else {
             return;
         };
         tried.leaving.tried_by(open.source.as_ref(), numbers);
         open.session
-            .set_detailed(is_detailed(&self.shared.node, message));
+            .set_detailed(is_detailed(&self.sending.node, message));
         let reused = open.session.transactions() > 0;
         let transaction = transaction(&settings.policy, message, numbers, net::now());
-        let ended = converse(&self.shared, open, message, transaction).await;
+        let ended = converse(&self.sending, open, message, transaction).await;
         tried.transcript += &open.session.take_transcript();
         let (closed, no_chunking) = (!open.session.is_idle(), open.session.chunking_refused());
         let (host, tls) = (open.host.clone(), open.session.tls());
         let source = open.source.clone();
         let mut elsewhere = tried.leaving.elsewhere(
-            &self.shared.sources,
+            &self.sending.sources,
             candidate,
             open.host.address.map(|to| to.ip()),
             open.has_other_family(),
@@ -362,7 +361,7 @@ impl Worker {
         tried.taken(reports, &ended);
         tried.attempt.greeted();
         if no_chunking {
-            self.shared.no_chunking.mark(vec![host.name.clone()]);
+            self.sending.no_chunking.mark(vec![host.name.clone()]);
         } else if closed {
             tried.give_up(candidate, ip_of(&host));
         }

@@ -179,7 +179,7 @@ pub(crate) fn of_token(code: &str, account: &str) -> String {
 }
 
 /// A relay refuses a token with this reply.
-pub(crate) fn of_login(reply: &str) -> Option<&'static str> {
+pub fn of_login(reply: &str) -> Option<&'static str> {
     let reply = reply.to_ascii_lowercase();
     LOGIN
         .iter()

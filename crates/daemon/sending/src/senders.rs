@@ -7,19 +7,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use deliver::{Obstacle, Transaction};
-use mail::{Message, QueueId, body_offset};
+use mail::{Message, body_offset};
 use node::contents::Contents;
 use node::{Node, Settings, signing};
 use tokio::sync::SemaphorePermit;
 
+use crate::fitted::Rewritten;
 use crate::opened::Open;
-
-/// A content with other senders. It is kept with the session, for the next recipients of the same message.
-pub(crate) struct Rewritten {
-    id: QueueId,
-    /// None: it stays as it is.
-    content: Option<Bytes>,
-}
 
 /// The transaction as the host is to see its senders; with the turn of a large content that was rewritten, for
 /// the result is as large again.

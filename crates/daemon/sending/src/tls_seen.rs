@@ -11,15 +11,15 @@ use notify::{TlsFailed, TlsPolicyKind, TlsResult, TlsSession};
 use protection::tls_policy::{By, Context, RuledOut, Wanted, failed_for};
 use route::StsMode;
 
+use crate::Sending;
 use crate::opened::Open;
-use crate::shared::Shared;
 
 /// Domains of one message for which a session is counted.
 const DOMAINS_MAX: usize = 20;
 
 /// For whom a session is, and between whom.
 pub(crate) struct Seen<'a> {
-    pub(crate) shared: &'a Shared,
+    pub(crate) sending: &'a Sending,
     pub(crate) message: &'a Message,
     pub(crate) numbers: &'a [u32],
     pub(crate) context: &'a Context,
@@ -68,8 +68,8 @@ impl Seen<'_> {
         if let (Stage::Policy, true, Some(domain)) =
             (failure.stage, by_domain, &self.context.domain)
         {
-            let until = net::now() + failed_for(&self.shared.node.settings());
-            let tls = &self.shared.protection.policies;
+            let until = net::now() + failed_for(&self.sending.node.settings());
+            let tls = &self.sending.protection.policies;
             tls.failed(&domain.domain, &open.name, &failure.reply, until);
         }
         let failed = match &open.tls_failure {
@@ -115,7 +115,7 @@ impl Seen<'_> {
         (kind, policy, mx): (TlsPolicyKind, Vec<String>, Vec<String>),
         failed: Option<(TlsResult, String)>,
     ) {
-        if !self.shared.node.settings().config.tls_reports.enabled {
+        if !self.sending.node.settings().config.tls_reports.enabled {
             return;
         }
         let failed = failed.map(|(result, why)| TlsFailed {
@@ -133,7 +133,7 @@ impl Seen<'_> {
                 mx: mx.clone(),
                 failed: failed.clone(),
             };
-            self.shared.protection.reports.count(session, net::now());
+            self.sending.protection.reports.count(session, net::now());
         }
     }
 

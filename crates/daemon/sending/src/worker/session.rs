@@ -75,7 +75,7 @@ impl Worker {
         let source = open.source.as_ref();
         if !open.leads_to(host, hop, candidate)
             || tried.was_given_up(candidate, ip_of(&open.host))
-            || !tried.leaving.fits(&self.shared.sources, candidate, source)
+            || !tried.leaving.fits(&self.sending.sources, candidate, source)
         {
             return false;
         }
@@ -87,7 +87,13 @@ impl Worker {
             false => Some(settings.dns.addresses(host.name.as_str()).await),
         };
         let wanted = tried
-            .wanted(&self.shared.protection, settings, hop, host, found.as_ref())
+            .wanted(
+                &self.sending.protection,
+                settings,
+                hop,
+                host,
+                found.as_ref(),
+            )
             .await;
         wanted.is_ok_and(|wanted| wanted == open.wanted)
     }
@@ -106,7 +112,7 @@ impl Worker {
             name: host.name.to_string(),
             address: None,
         };
-        let (addresses, found) = match addresses(&self.shared.node, settings, hop, host).await {
+        let (addresses, found) = match addresses(&self.sending.node, settings, hop, host).await {
             Ok(found) => found,
             Err(NoAddress::Ourselves) => {
                 tried.led_here(host, peer);
@@ -119,7 +125,13 @@ impl Worker {
             }
         };
         let wanted = tried
-            .wanted(&self.shared.protection, settings, hop, host, found.as_ref())
+            .wanted(
+                &self.sending.protection,
+                settings,
+                hop,
+                host,
+                found.as_ref(),
+            )
             .await;
         let wanted = match wanted {
             Ok(wanted) => wanted,
@@ -131,10 +143,10 @@ impl Worker {
             }
         };
         let usable = tried.to(candidate, &addresses);
-        Figures::count(&self.shared.node.figures.connections_out);
+        Figures::count(&self.sending.node.figures.connections_out);
         let limit = settings.config.outgoing.timeouts.connect;
         let leaving = &mut tried.leaving;
-        let reached = leaving.connect(&self.shared.sources, candidate, &usable, host.port, limit);
+        let reached = leaving.connect(&self.sending.sources, candidate, &usable, host.port, limit);
         let reached = reached.await;
         peer.address = match &reached {
             Ok(reached) => reached.peer,
@@ -187,11 +199,11 @@ impl Worker {
             credentials: hop.credentials.clone(),
             timeouts: settings.config.outgoing.timeouts,
             rate_min: RATE_MIN,
-            ignore: hop.ignored(self.shared.no_chunking.has(host.name.as_str())),
-            detailed: is_detailed(&self.shared.node, message),
+            ignore: hop.ignored(self.sending.no_chunking.has(host.name.as_str())),
+            detailed: is_detailed(&self.sending.node, message),
         };
         let (peer, addresses) = (opening.peer.clone(), opening.addresses.clone());
-        let begun = begin(&self.shared, settings, tcp, opening, session_settings).await;
+        let begun = begin(&self.sending, settings, tcp, opening, session_settings).await;
         let mut open = match begun {
             Ok(open) => open,
             Err(failure) => {
@@ -200,7 +212,7 @@ impl Worker {
                 return None;
             }
         };
-        let greeted = greet(&self.shared, settings, &mut open, message).await;
+        let greeted = greet(&self.sending, settings, &mut open, message).await;
         let from = leaving::words(open.source.as_ref());
         tried.transcript += &format!("= {}{from}\n", open.host);
         tried.transcript.push_str(&open.session.take_transcript());
@@ -215,7 +227,7 @@ impl Worker {
             Ok(()) => Some(open),
             Err(failure) => {
                 if failure.retry == Some(Way::Clear) {
-                    Figures::count(&self.shared.node.figures.clear_after_tls);
+                    Figures::count(&self.sending.node.figures.clear_after_tls);
                 }
                 open.link.flush(&mut open.session).await;
                 tried.failed(&failure, candidate, peer, &addresses);
@@ -233,7 +245,7 @@ impl Worker {
         from: Option<IpAddr>,
     ) -> Seen<'a> {
         Seen {
-            shared: &self.shared,
+            sending: &self.sending,
             message,
             numbers: &tried.numbers,
             context: &tried.context,
@@ -243,9 +255,9 @@ impl Worker {
     }
 
     fn log_connect(&self, message: &Message, peer: &PeerHost, what: &str) {
-        if is_detailed(&self.shared.node, message) {
+        if is_detailed(&self.sending.node, message) {
             let line = self
-                .shared
+                .sending
                 .node
                 .journal
                 .line(net::now(), "connect")

@@ -2,26 +2,16 @@
 //! the host cannot take it as it is.
 
 use bytes::Bytes;
-use deliver::{
-    Conversion, Converted, Ended, Event as SessionEvent, Obstacle, Stage, Transaction, judge,
-};
-use mail::{BodyType, EnhancedCode, Message, Outcome, QueueId, Reply};
+use deliver::{Conversion, Converted, Ended, Event as SessionEvent, Stage, Transaction, judge};
+use mail::{BodyType, EnhancedCode, Message, Outcome, Reply};
 use node::contents::Contents;
 use node::detail::log_said;
 use node::{Node, signing};
 use tokio::sync::SemaphorePermit;
 
+use crate::fitted::Fitted;
 use crate::opened::Open;
-use crate::shared::Shared;
-use crate::{relayed, senders};
-
-/// What came of converting a content. It is kept with the session, for the next recipients of the
-/// same message.
-pub(crate) struct Fitted {
-    id: QueueId,
-    conversion: Conversion,
-    outcome: Result<Converted, Obstacle>,
-}
+use crate::{Sending, relayed, senders};
 
 /// The transaction with its content in a form that the host can take. A large content takes a
 /// while, so it is converted on a thread that may block.
@@ -76,36 +66,36 @@ async fn conversion_turn<'a>(
 /// Drives a transaction to its end; `None` when the session ended without a word on it. Where the host
 /// refuses the mail for the length of its lines, it gets it once more with short ones.
 pub(crate) async fn converse(
-    shared: &Shared,
+    sending: &Sending,
     open: &mut Open,
     message: &Message,
     transaction: Transaction,
 ) -> Option<Vec<Ended>> {
     let (transaction, mut turn) =
-        senders::rewritten(&shared.node, open, message, transaction).await;
+        senders::rewritten(&sending.node, open, message, transaction).await;
     let is_long = transaction.body != BodyType::BinaryMime
-        && shared.node.settings().config.outgoing.short_lines
+        && sending.node.settings().config.outgoing.short_lines
         && mail::has_long_line(&transaction.content);
     let again = is_long.then(|| transaction.clone());
     if turn.is_none() {
-        turn = conversion_turn(&shared.node, open, message, &transaction).await;
+        turn = conversion_turn(&sending.node, open, message, &transaction).await;
     }
-    let mut ended = one(shared, open, message, transaction, turn.is_some()).await?;
+    let mut ended = one(sending, open, message, transaction, turn.is_some()).await?;
     let refused: Vec<u32> = ended.iter().filter_map(refused_for_lines).collect();
     let (Some(mut again), false, true) = (again, refused.is_empty(), open.session.is_idle()) else {
         return Some(ended);
     };
     if turn.is_none() && Contents::is_large(message.content.len()) {
-        turn = shared.node.contents.converting.acquire().await.ok();
+        turn = sending.node.contents.converting.acquire().await.ok();
     }
-    let Some(short) = shortened(&shared.node, open, message, again.content.clone()).await else {
+    let Some(short) = shortened(&sending.node, open, message, again.content.clone()).await else {
         return Some(ended);
     };
     again.recipients.retain(|r| refused.contains(&r.number));
     // What was made of it before had the long lines, and what is made now is not what the next
     // recipients begin with.
     open.fitted = None;
-    let mut second = one(shared, open, message, again.converted(&Ok(short)), true).await;
+    let mut second = one(sending, open, message, again.converted(&Ok(short)), true).await;
     open.fitted = None;
     drop(turn);
     let lost = Reply::own(EnhancedCode::new(4, 4, 2), "the connection was lost");
@@ -168,15 +158,15 @@ fn log_converted(node: &Node, open: &Open, message: &Message, converted: &Conver
 }
 
 async fn one(
-    shared: &Shared,
+    sending: &Sending,
     open: &mut Open,
     message: &Message,
     transaction: Transaction,
     has_turn: bool,
 ) -> Option<Vec<Ended>> {
-    let transaction = fitted(&shared.node, open, message, transaction).await;
+    let transaction = fitted(&sending.node, open, message, transaction).await;
     open.session.start(net::now(), transaction);
-    let ended = until_ended(shared, open, message).await;
+    let ended = until_ended(sending, open, message).await;
     if has_turn {
         open.fitted = None;
         open.rewritten = None;
@@ -184,16 +174,16 @@ async fn one(
     ended
 }
 
-async fn until_ended(shared: &Shared, open: &mut Open, message: &Message) -> Option<Vec<Ended>> {
+async fn until_ended(sending: &Sending, open: &mut Open, message: &Message) -> Option<Vec<Ended>> {
     loop {
         while let Some(event) = open.session.poll_event() {
             match event {
                 SessionEvent::Ended(ended) => {
-                    relayed::count(shared, open.relay, &ended);
+                    relayed::count(sending, open.relay, &ended);
                     return Some(ended);
                 }
                 SessionEvent::Said(ours, line) => {
-                    log_said(&shared.node, message, &open.host, ours, &line)
+                    log_said(&sending.node, message, &open.host, ours, &line)
                 }
                 SessionEvent::Closed => return None,
                 SessionEvent::Failed(_)

@@ -9,11 +9,11 @@ use config::Preset;
 use deliver::Ended;
 use mail::{Outcome, Timestamp};
 
-use crate::shared::Shared;
+use crate::Sending;
 
 /// Taken by the relay, today.
 #[derive(Debug, Default)]
-pub(crate) struct Relayed {
+pub struct Relayed {
     today: Mutex<Today>,
 }
 
@@ -74,7 +74,7 @@ impl Today {
 
 impl Relayed {
     /// The provider's limits, and what the relay has taken of them.
-    pub(crate) fn explained(&self, preset: &Preset) -> Option<String> {
+    pub fn explained(&self, preset: &Preset) -> Option<String> {
         let limits = preset.limits();
         if limits.is_empty() {
             return None;
@@ -89,7 +89,7 @@ impl Relayed {
 }
 
 /// Counts what came of a transaction with the relay.
-pub(crate) fn count(shared: &Shared, is_relay: bool, ended: &[Ended]) {
+pub(crate) fn count(sending: &Sending, is_relay: bool, ended: &[Ended]) {
     let taken = ended
         .iter()
         .filter(|e| e.judgement.outcome == Outcome::Delivered);
@@ -97,7 +97,7 @@ pub(crate) fn count(shared: &Shared, is_relay: bool, ended: &[Ended]) {
     if !is_relay || taken == 0 {
         return;
     }
-    let settings = shared.node.settings();
+    let settings = sending.node.settings();
     let Some(preset) = settings
         .config
         .outgoing
@@ -108,7 +108,7 @@ pub(crate) fn count(shared: &Shared, is_relay: bool, ended: &[Ended]) {
         return;
     };
     let now = net::now();
-    let mut today = shared
+    let mut today = sending
         .relayed
         .today
         .lock()
@@ -116,7 +116,7 @@ pub(crate) fn count(shared: &Shared, is_relay: bool, ended: &[Ended]) {
     let told = today.at(now).count(taken, preset);
     drop(today);
     if let Some(what) = told {
-        shared
+        sending
             .node
             .journal
             .line(now, "warning")

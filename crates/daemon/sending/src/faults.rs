@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use mail::{Reply, Timestamp};
 use node::hop::Hop;
 
-use crate::shared::Shared;
+use crate::Sending;
 
 /// How long it is until the next try: a wrong password must not lock the account.
 const WAITS: [Duration; 3] = [
@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The faults that stand. Nothing of it outlives the server: it is found out anew.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
+pub struct Faults {
     known: Mutex<BTreeMap<Arc<str>, Fault>>,
     /// Where there are none, nobody takes the lock.
     any: AtomicBool,
@@ -56,12 +56,12 @@ impl Faults {
     }
 
     /// Tries that ended so, since the start.
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
     /// What stands, in words.
-    pub(crate) fn words(&self) -> Vec<String> {
+    pub fn words(&self) -> Vec<String> {
         let words = |(site, fault): (&Arc<str>, &Fault)| {
             format!("{site}: {}; next try at {}", fault.why, fault.until)
         };
@@ -69,14 +69,19 @@ impl Faults {
     }
 
     /// The configuration was read anew, perhaps to mend them.
-    pub(crate) fn forget(&self) {
+    pub fn forget(&self) {
         self.with(BTreeMap::clear);
     }
 }
 
 /// A next hop could not be used, and the fault is ours: when it is tried again.
-pub(crate) fn stands(shared: &Arc<Shared>, hop: &Hop, reply: &Reply, now: Timestamp) -> Timestamp {
-    let faults = &shared.faults;
+pub(crate) fn stands(
+    sending: &Arc<Sending>,
+    hop: &Hop,
+    reply: &Reply,
+    now: Timestamp,
+) -> Timestamp {
+    let faults = &sending.faults;
     faults.count.fetch_add(1, Ordering::Relaxed);
     let site = hop.next.site_key();
     let why = match reply.code {
@@ -91,7 +96,7 @@ pub(crate) fn stands(shared: &Arc<Shared>, hop: &Hop, reply: &Reply, now: Timest
         known.insert(Arc::clone(&site), fault.clone());
         fault
     });
-    let line = shared.node.journal.line(now, "our-fault");
+    let line = sending.node.journal.line(now, "our-fault");
     line.field("host", &site)
         .field("why", &fault.why)
         .field("next", fault.until)
@@ -102,47 +107,47 @@ pub(crate) fn stands(shared: &Arc<Shared>, hop: &Hop, reply: &Reply, now: Timest
         )
         .send();
     if hop.credentials.is_some() {
-        watch_secret(shared, &site);
+        watch_secret(sending, &site);
     }
     fault.until
 }
 
 /// A next hop could be used.
-pub(crate) fn mended(shared: &Shared, hop: &Hop) {
-    let faults = &shared.faults;
+pub(crate) fn mended(sending: &Sending, hop: &Hop) {
+    let faults = &sending.faults;
     if !faults.any.load(Ordering::Relaxed) {
         return;
     }
     let site = hop.next.site_key();
     if faults.with(|known| known.remove(&site)).is_some() {
-        let line = shared.node.journal.line(net::now(), "our-fault");
+        let line = sending.node.journal.line(net::now(), "our-fault");
         line.field("host", &site).field("what", "mended").send();
     }
 }
 
 /// While a login is refused, the file with the password is watched: when it changes, it is read.
-fn watch_secret(shared: &Arc<Shared>, site: &Arc<str>) {
-    let settings = shared.node.settings();
+fn watch_secret(sending: &Arc<Sending>, site: &Arc<str>) {
+    let settings = sending.node.settings();
     let relay = settings.config.outgoing.relay.as_ref();
     let Some(file) = relay.and_then(|relay| relay.password_file.clone()) else {
         return;
     };
     let changed = move || -> Option<SystemTime> { std::fs::metadata(&file).ok()?.modified().ok() };
-    let (shared, site, before) = (Arc::clone(shared), Arc::clone(site), changed());
-    let round = move |shared: &Shared| {
-        let faults = &shared.faults;
+    let (sending, site, before) = (Arc::clone(sending), Arc::clone(site), changed());
+    let round = move |sending: &Sending| {
+        let faults = &sending.faults;
         faults.with(|known| known.get(&site).map(|fault| (fault.until, fault.rounds)))
     };
-    let this_round = round(&shared);
+    let this_round = round(&sending);
     tokio::spawn(async move {
-        while !shared.node.stopping.is_cancelled()
+        while !sending.node.stopping.is_cancelled()
             && this_round.is_some()
-            && round(&shared) == this_round
+            && round(&sending) == this_round
         {
             if changed() != before {
                 let because = "the relay's password_file changed";
                 // It is logged, and shown to those who watch.
-                return drop(shared.node.reloads.reload(because).await);
+                return drop(sending.node.reloads.reload(because).await);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

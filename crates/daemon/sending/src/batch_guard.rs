@@ -5,19 +5,19 @@ use std::sync::Arc;
 use node::event::{Event, Finished, internal_error};
 use schedule::WorkerId;
 
-use crate::shared::Shared;
+use crate::Sending;
 
 /// Reports a batch even if sending it fails in a way that it must not.
 pub(crate) struct BatchGuard {
-    shared: Arc<Shared>,
+    sending: Arc<Sending>,
     id: WorkerId,
     batch: Option<schedule::Batch>,
 }
 
 impl BatchGuard {
-    pub(crate) fn new(shared: &Arc<Shared>, id: WorkerId, batch: schedule::Batch) -> Self {
+    pub(crate) fn new(sending: &Arc<Sending>, id: WorkerId, batch: schedule::Batch) -> Self {
         Self {
-            shared: Arc::clone(shared),
+            sending: Arc::clone(sending),
             id,
             batch: Some(batch),
         }
@@ -25,7 +25,7 @@ impl BatchGuard {
 
     pub(crate) fn finish(&mut self, finished: Finished) {
         self.batch = None;
-        self.shared
+        self.sending
             .node
             .tell(Event::Finished(self.id, Box::new(finished)));
     }

@@ -1,11 +1,7 @@
 //! Tokens for the login at the relay (OAuth 2): got ahead of need, kept over restarts, asked for once for all.
 //!
 //! What cannot be had is a fault of ours: mail waits, and nobody is charged (`faults.rs`). How a token is asked for
-//! stands in `flows.rs`, what a refusal means in `words.rs`.
-
-pub(crate) mod flows;
-pub(crate) mod kept;
-mod words;
+//! stands in `oauth/flows.rs`, what a refusal means in `oauth/words.rs`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,11 +12,12 @@ use deliver::{Credentials, Failure, Secret, Stage};
 use mail::{EnhancedCode, Reply, Timestamp};
 use node::event::Event;
 use node::{Node, Settings};
+use oauth::flows::Web;
+use oauth::kept::{Access, Kept, Refused};
+use oauth::{flows, kept, words};
 use route::Mode;
 
-use self::flows::Web;
-use self::kept::{Access, Kept, Refused};
-use crate::shared::Shared;
+use crate::Sending;
 
 /// How often it is looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -41,7 +38,7 @@ const DAY: u64 = 86_400;
 
 /// The token of the relay.
 #[derive(Debug)]
-pub(crate) struct Oauth {
+pub struct Oauth {
     file: PathBuf,
     /// Held while a token is asked for: who comes meanwhile waits for that.
     state: tokio::sync::Mutex<State>,
@@ -156,7 +153,7 @@ impl Oauth {
     }
 
     /// The configuration was read anew, perhaps to mend what was wrong: it is asked again at once.
-    pub(crate) async fn begin_anew(&self) {
+    pub async fn begin_anew(&self) {
         let mut state = self.state.lock().await;
         (state.failed, state.refused) = (None, None);
     }
@@ -226,7 +223,7 @@ impl Oauth {
     }
 
     /// Gets what is due, so that no mail waits for it; and lets mail go that has waited for it.
-    async fn tend(&self, shared: &Shared, settings: &Settings, oauth: &OauthSettings) {
+    async fn tend(&self, sending: &Sending, settings: &Settings, oauth: &OauthSettings) {
         let now = net::now();
         let (waited, is_early) = {
             let mut state = self.state.lock().await;
@@ -245,23 +242,23 @@ impl Oauth {
                 .is_some_and(|(count, at)| count == 1 && !once((count, at)));
             (refused || state.failed.is_some(), early || fresh)
         };
-        if !is_early && self.token(&shared.node, settings, oauth).await.is_ok() && waited {
-            shared.faults.forget();
-            shared.node.tell(Event::Reloaded);
+        if !is_early && self.token(&sending.node, settings, oauth).await.is_ok() && waited {
+            sending.faults.forget();
+            sending.node.tell(Event::Reloaded);
         }
     }
 }
 
 /// Puts the token that holds now into a login that is by one; why there is none, otherwise.
-pub(crate) async fn fill(
-    shared: &Shared,
+pub async fn fill(
+    sending: &Sending,
     settings: &Settings,
     login: Option<&mut Credentials>,
 ) -> Result<Option<String>, Failure> {
     let (Some(login), Some(oauth)) = (login, wanted(settings)) else {
         return Ok(None);
     };
-    let token = shared.oauth.token(&shared.node, settings, &oauth).await;
+    let token = sending.oauth.token(&sending.node, settings, &oauth).await;
     let token = token.map_err(|why| Failure {
         tls: mail::TlsUsed::None,
         stage: Stage::Login,
@@ -277,24 +274,28 @@ pub(crate) async fn fill(
 }
 
 /// The relay has taken the login by a token.
-pub(crate) async fn accepted(shared: &Shared, token: Option<&str>) {
+pub(crate) async fn accepted(sending: &Sending, token: Option<&str>) {
     if token.is_some() {
-        shared.oauth.accepted().await;
+        sending.oauth.accepted().await;
     }
 }
 
 /// A session came to nothing: where the relay has refused its token, with what that means.
-pub(crate) async fn refused(shared: &Shared, token: Option<&str>, mut failure: Failure) -> Failure {
+pub(crate) async fn refused(
+    sending: &Sending,
+    token: Option<&str>,
+    mut failure: Failure,
+) -> Failure {
     let (Some(token), Stage::Login, 500..) = (token, failure.stage, failure.reply.code) else {
         return failure;
     };
     if let Some(words) = words::of_login(&failure.reply.to_string()) {
         failure.reply.text = format!("{} [{words}]", failure.reply.text);
     }
-    shared
+    sending
         .oauth
         .refused(
-            &shared.node,
+            &sending.node,
             token,
             &format!("the relay answered {}", failure.reply),
         )
@@ -303,11 +304,11 @@ pub(crate) async fn refused(shared: &Shared, token: Option<&str>, mut failure: F
 }
 
 /// Renews the token ahead of its end, and warns of the end of its secret, until the server stops.
-pub(crate) async fn keep(shared: Arc<Shared>) {
+pub async fn keep(sending: Arc<Sending>) {
     // What is to be said at the start, the configuration has said.
     let mut noticed = None;
-    while !shared.node.stopping.is_cancelled() {
-        let settings = shared.node.settings();
+    while !sending.node.stopping.is_cancelled() {
+        let settings = sending.node.settings();
         if let Some(oauth) = wanted(&settings) {
             let now = net::now();
             let notice = oauth.secret_ends.and_then(|ends| {
@@ -320,7 +321,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
             if noticed.is_some_and(|before| before != notice)
                 && let Some(words) = oauth.secret_words(now)
             {
-                shared
+                sending
                     .node
                     .journal
                     .line(now, "warning")
@@ -328,11 +329,11 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
                     .send();
             }
             noticed = Some(notice);
-            shared.oauth.tend(&shared, &settings, &oauth).await;
+            sending.oauth.tend(&sending, &settings, &oauth).await;
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = shared.node.stopping.cancelled() => {}
+            () = sending.node.stopping.cancelled() => {}
         }
     }
 }

@@ -22,10 +22,8 @@ use protection::tls_policy::{By, Context, Wanted};
 use route::Host;
 use tokio::net::TcpStream;
 
-use crate::converse::Fitted;
-use crate::oauth;
-use crate::senders::Rewritten;
-use crate::shared::Shared;
+use crate::fitted::{Fitted, Rewritten};
+use crate::{Sending, token};
 
 /// How long the usual first message of TLS may be met with silence.
 const FULL_HELLO_WAIT: Duration = Duration::from_secs(30);
@@ -166,13 +164,13 @@ impl Open {
 
 /// A session on a fresh connection, behind the handshake where TLS comes first.
 pub(crate) async fn begin(
-    shared: &Shared,
+    sending: &Sending,
     settings: &Settings,
     tcp: TcpStream,
     opening: Opening,
     mut session: SessionSettings,
 ) -> Result<Open, Failure> {
-    let token = oauth::fill(shared, settings, session.credentials.as_mut()).await?;
+    let token = token::fill(sending, settings, session.credentials.as_mut()).await?;
     let mut tls = match opening.way {
         Way::Clear if !opening.wanted.mode.is_mandatory() => TlsUsed::FellBack,
         Way::Clear | Way::Usual | Way::SmallHello => TlsUsed::None,
@@ -181,7 +179,7 @@ pub(crate) async fn begin(
     if opening.wanted.mode == TlsMode::Implicit
         && let Stream::Plain(tcp) = stream
     {
-        let shaken = handshake(shared, settings, tcp, &opening.wanted, opening.way).await;
+        let shaken = handshake(sending, settings, tcp, &opening.wanted, opening.way).await;
         let shaken = shaken.map_err(|error| {
             let text = format!("TLS handshake failed: {error}");
             Failure {
@@ -248,13 +246,13 @@ fn swallowed(error: &TlsFailure, way: Way) -> bool {
 }
 
 async fn handshake(
-    shared: &Shared,
+    sending: &Sending,
     settings: &Settings,
     tcp: TcpStream,
     wanted: &Wanted,
     way: Way,
 ) -> Result<Shaken, TlsFailure> {
-    let known = shared.protection.policies.hello(&wanted.name, net::now());
+    let known = sending.protection.policies.hello(&wanted.name, net::now());
     let hello = match way {
         Way::SmallHello => Hello::Small,
         Way::Usual | Way::Clear => known,
@@ -269,14 +267,14 @@ async fn handshake(
     let shaken = tls
         .handshake(tcp, &wanted.name, &wanted.trust, hello, limit)
         .await?;
-    let figures = &shared.node.figures;
+    let figures = &sending.node.figures;
     Figures::count(match shaken.resumed {
         true => &figures.resumptions,
         false => &figures.handshakes,
     });
     if hello == Hello::Small {
         Figures::count(&figures.small_hellos);
-        shared
+        sending
             .protection
             .policies
             .needs_small_hello(&wanted.name, net::now());
@@ -286,7 +284,7 @@ async fn handshake(
 
 /// From the greeting to the point where transactions can begin.
 pub(crate) async fn greet(
-    shared: &Shared,
+    sending: &Sending,
     settings: &Settings,
     open: &mut Open,
     message: &Message,
@@ -295,21 +293,21 @@ pub(crate) async fn greet(
         while let Some(event) = open.session.poll_event() {
             match event {
                 SessionEvent::Ready => {
-                    oauth::accepted(shared, open.token.as_deref()).await;
+                    token::accepted(sending, open.token.as_deref()).await;
                     return Ok(());
                 }
                 SessionEvent::Failed(failure) => {
                     let failure = open.by_policy(failure);
-                    return Err(oauth::refused(shared, open.token.as_deref(), failure).await);
+                    return Err(token::refused(sending, open.token.as_deref(), failure).await);
                 }
-                SessionEvent::StartTls => start_tls(shared, settings, open).await,
+                SessionEvent::StartTls => start_tls(sending, settings, open).await,
                 SessionEvent::Derive(derivation) => {
                     let key = derive(derivation).await;
                     open.session.derived(net::now(), &key);
                     open.link.again(&mut open.session);
                 }
                 SessionEvent::Said(ours, line) => {
-                    log_said(&shared.node, message, &open.host, ours, &line)
+                    log_said(&sending.node, message, &open.host, ours, &line)
                 }
                 SessionEvent::Ended(_) | SessionEvent::Asked(..) => {}
                 SessionEvent::Closed => return Err(lost()),
@@ -320,7 +318,7 @@ pub(crate) async fn greet(
 }
 
 /// A nonce for a login, which is never used twice.
-pub(crate) fn nonce() -> std::io::Result<String> {
+pub fn nonce() -> std::io::Result<String> {
     let mut random = [0; 18];
     SystemRandom::new()
         .fill(&mut random)
@@ -329,7 +327,7 @@ pub(crate) fn nonce() -> std::io::Result<String> {
 }
 
 /// The key for a login, on a thread that may block: a relay decides how long it takes.
-pub(crate) async fn derive(derivation: Derivation) -> Vec<u8> {
+pub async fn derive(derivation: Derivation) -> Vec<u8> {
     match tokio::task::spawn_blocking(move || derivation.key()).await {
         Ok(key) => key,
         // As if it had happened here: the batch is deferred, and it is logged.
@@ -349,7 +347,7 @@ pub(crate) fn lost() -> Failure {
     }
 }
 
-async fn start_tls(shared: &Shared, settings: &Settings, open: &mut Open) {
+async fn start_tls(sending: &Sending, settings: &Settings, open: &mut Open) {
     // The connection is given away for the handshake; a failure ends it.
     let link = std::mem::replace(&mut open.link, Link::gone());
     let Some(Stream::Plain(tcp)) = link.into_stream() else {
@@ -359,7 +357,7 @@ async fn start_tls(shared: &Shared, settings: &Settings, open: &mut Open) {
         Ok(nonce) => nonce,
         Err(error) => return open.session.tls_failed(&error.to_string()),
     };
-    match handshake(shared, settings, tcp, &open.wanted, open.way).await {
+    match handshake(sending, settings, tcp, &open.wanted, open.way).await {
         Ok(shaken) => {
             if open.context.is_tested() {
                 let tls = &settings.client_tls;

@@ -36,21 +36,24 @@ const ASSERTION_LIFE: u64 = 3600;
 const REDIRECT: &str = "http://127.0.0.1/";
 
 /// What requests are made by.
-pub(crate) struct Web<'w> {
-    pub(crate) tls: &'w ClientTls,
-    pub(crate) dns: &'w Dns,
+pub struct Web<'w> {
+    /// TLS towards the provider.
+    pub tls: &'w ClientTls,
+    /// Who is asked for its addresses.
+    pub dns: &'w Dns,
 }
 
 /// What was given out.
-pub(crate) struct Got {
+pub struct Got {
     pub(crate) access: String,
     pub(crate) life: Duration,
-    pub(crate) refresh: Option<String>,
+    /// By this the next one is got (RFC 6749 §1.5).
+    pub refresh: Option<String>,
 }
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Trouble {
+pub enum Trouble {
     /// The server does not give it.
     #[error("{0}")]
     Refused(String),
@@ -71,7 +74,7 @@ impl Trouble {
 /// There was no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Unanswered(String);
+pub struct Unanswered(String);
 
 type Client =
     BasicClient<EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
@@ -176,7 +179,7 @@ fn scopes(oauth: &OauthSettings) -> impl Iterator<Item = Scope> {
 }
 
 /// Asks for a token. What the server says about it repeats no secret.
-pub(crate) async fn get(
+pub async fn get(
     web: &Web<'_>,
     oauth: &OauthSettings,
     refresh: Option<&str>,
@@ -286,7 +289,7 @@ async fn by_assertion(web: &Web<'_>, oauth: &OauthSettings) -> Result<Got, Troub
 }
 
 /// A person logs in on another device (RFC 8628); `show` says where and with which code.
-pub(crate) async fn by_device(
+pub async fn by_device(
     web: &Web<'_>,
     oauth: &OauthSettings,
     show: impl Fn(&str, &str),
@@ -313,7 +316,7 @@ pub(crate) async fn by_device(
 
 /// A person logs in by a browser (RFC 8252, with PKCE, RFC 7636). `ask` shows the URL, and gives the address that
 /// the browser was sent to in the end.
-pub(crate) async fn by_code(
+pub async fn by_code(
     web: &Web<'_>,
     oauth: &OauthSettings,
     ask: impl Fn(&str) -> String,

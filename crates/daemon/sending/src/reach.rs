@@ -83,7 +83,7 @@ pub(crate) async fn addresses(
 /// What DNS says of a server that the administrator named, where it may say by DANE how the server proves
 /// itself (RFC 7672 §2.2.2). Without a DNS server that validates, nothing is asked, and nothing waits
 /// for long.
-pub(crate) async fn named_in_dns(
+pub async fn named_in_dns(
     settings: &Settings,
     tls: TlsMode,
     host: &Host,

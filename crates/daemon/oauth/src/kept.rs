@@ -10,19 +10,21 @@ use serde::{Deserialize, Serialize};
 use super::flows::Got;
 
 /// The file.
-pub(crate) fn file(data_dir: &Path) -> PathBuf {
+pub fn file(data_dir: &Path) -> PathBuf {
     data_dir.join("relay-token.json")
 }
 
 /// What is known of the token of a relay.
 #[derive(Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Kept {
+pub struct Kept {
     /// Whom and what it is for.
-    pub(crate) subject: String,
-    pub(crate) access: Option<Access>,
-    pub(crate) refresh: Option<String>,
+    pub subject: String,
+    /// The token, where there is one.
+    pub access: Option<Access>,
+    /// By this the next one is got (RFC 6749 §1.5).
+    pub refresh: Option<String>,
     /// The last refusal, of the token or by the relay.
-    pub(crate) refused: Option<Refused>,
+    pub refused: Option<Refused>,
 }
 
 impl std::fmt::Debug for Kept {
@@ -35,8 +37,9 @@ impl std::fmt::Debug for Kept {
 
 /// A token that mail is sent by.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Access {
-    pub(crate) token: String,
+pub struct Access {
+    /// The login's secret.
+    pub token: String,
     /// When it was given out, in milliseconds since 1970.
     obtained: u64,
     /// How long it holds, in milliseconds.
@@ -44,43 +47,48 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    pub(crate) fn obtained(&self) -> Timestamp {
+    /// When it was got.
+    pub fn obtained(&self) -> Timestamp {
         Timestamp::from_millis(self.obtained)
     }
 
-    pub(crate) fn expires(&self) -> Timestamp {
+    /// Until when it holds.
+    pub fn expires(&self) -> Timestamp {
         self.obtained() + Duration::from_millis(self.life)
     }
 
     /// When the next is asked for: four fifths of its life are over.
-    pub(crate) fn renewed_at(&self) -> Timestamp {
+    pub fn renewed_at(&self) -> Timestamp {
         self.obtained() + Duration::from_millis(self.life / 5 * 4)
     }
 }
 
 /// A refusal, in words.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Refused {
+pub struct Refused {
     at: u64,
-    pub(crate) why: String,
+    /// In the provider's words, or ours.
+    pub why: String,
 }
 
 impl Refused {
-    pub(crate) fn new(at: Timestamp, why: &str) -> Self {
+    /// A refusal at this time.
+    pub fn new(at: Timestamp, why: &str) -> Self {
         Self {
             at: at.as_millis(),
             why: why.to_owned(),
         }
     }
 
-    pub(crate) fn at(&self) -> Timestamp {
+    /// When it was refused.
+    pub fn at(&self) -> Timestamp {
         Timestamp::from_millis(self.at)
     }
 }
 
 impl Kept {
     /// What the file says of this subject; nothing, where it is of another, or none.
-    pub(crate) fn read(file: &Path, subject: &str) -> Self {
+    pub fn read(file: &Path, subject: &str) -> Self {
         let text = std::fs::read(file).ok();
         let kept = text.and_then(|text| serde_json::from_slice::<Self>(&text).ok());
         let fitting = kept.filter(|kept| kept.subject == subject);
@@ -91,7 +99,7 @@ impl Kept {
     }
 
     /// Takes what was given out. A refresh token stays until there is another (RFC 6749 §6).
-    pub(crate) fn take(&mut self, got: Got, now: Timestamp) {
+    pub fn take(&mut self, got: Got, now: Timestamp) {
         self.access = Some(Access {
             token: got.access,
             obtained: now.as_millis(),
@@ -101,7 +109,7 @@ impl Kept {
     }
 
     /// Replaces the file.
-    pub(crate) fn write(&self, file: &Path) -> io::Result<()> {
+    pub fn write(&self, file: &Path) -> io::Result<()> {
         net::write_private(file, serde_json::to_string(self)?)
     }
 }

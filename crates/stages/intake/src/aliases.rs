@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use mail::{Address, Destination, Domain, Envelope, Recipient};
 
-use crate::policy::{Policy, a_label};
+use crate::policy::Policy;
 
 /// Which addresses get the mail of which names. A plain name (`root`) stands for that local part at this server's
 /// own names and at every local domain; an address stands for itself. Letter case does not count.
@@ -29,7 +29,7 @@ impl Aliases {
     #[must_use]
     pub fn new(own: impl IntoIterator<Item = Domain>) -> Self {
         Self {
-            own: own.into_iter().map(|domain| a_label(&domain)).collect(),
+            own: own.into_iter().map(|domain| domain.a_label()).collect(),
             ..Self::default()
         }
     }
@@ -45,7 +45,7 @@ impl Aliases {
     /// Whether an address is at one of this server's own names.
     #[must_use]
     pub fn is_own(&self, domain: &Domain) -> bool {
-        self.own.contains(&a_label(domain))
+        self.own.contains(&domain.a_label())
     }
 
     /// Whether there are none.
@@ -56,7 +56,7 @@ impl Aliases {
 }
 
 fn key(address: &Address) -> (String, Domain) {
-    (address.local().to_lowercase(), a_label(address.domain()))
+    (address.local().to_lowercase(), address.domain().a_label())
 }
 
 impl Policy {

@@ -294,7 +294,7 @@ impl LocalDomains {
     #[must_use]
     pub fn new(domains: impl IntoIterator<Item = Domain>, has_store: bool) -> Self {
         Self {
-            domains: domains.into_iter().map(|d| a_label(&d)).collect(),
+            domains: domains.into_iter().map(|d| d.a_label()).collect(),
             has_store,
             store_knows: false,
         }
@@ -308,13 +308,8 @@ impl LocalDomains {
     /// Whether mail to this domain stays here.
     #[must_use]
     pub fn contains(&self, domain: &Domain) -> bool {
-        !self.domains.is_empty() && self.domains.contains(&a_label(domain))
+        !self.domains.is_empty() && self.domains.contains(&domain.a_label())
     }
-}
-
-/// The one form in which domains are compared.
-pub(crate) fn a_label(domain: &Domain) -> Domain {
-    domain.to_ascii().unwrap_or_else(|| domain.clone())
 }
 
 impl Default for Limits {

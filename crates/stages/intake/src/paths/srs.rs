@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use mail::{Address, Domain, Envelope, Recipient, Reply, Timestamp};
 
 use super::{Keys, LOCAL_MAX, refusal};
-use crate::policy::{LocalDomains, a_label};
+use crate::policy::LocalDomains;
 
 /// Digits of a hash: 40 bits.
 const DIGITS: usize = 8;
@@ -52,8 +52,8 @@ impl Srs {
         let Some(author) = &envelope.reverse_path else {
             return false;
         };
-        let domain = a_label(author.domain());
-        if local.contains(&domain) || self.own_domains.iter().any(|own| a_label(own) == domain) {
+        let domain = author.domain().a_label();
+        if local.contains(&domain) || self.own_domains.iter().any(|own| own.a_label() == domain) {
             return false;
         }
         let was_here = recipient.given.as_ref();

@@ -8,10 +8,12 @@
 //! Nothing here reads configuration, hashes passwords, knows the queue or a clock.
 
 mod aliases;
+mod aliasing;
 mod decision;
 mod event;
 mod fix_up;
 mod labels;
+mod local_domains;
 mod paths;
 mod policy;
 mod quota;
@@ -30,8 +32,9 @@ mod user;
 pub use aliases::{Alias, Aliases};
 pub use event::{AcceptFailure, Event, LoginVerdict, NoKeys, Request};
 pub use fix_up::FixUps;
+pub use local_domains::LocalDomains;
 pub use paths::{Keys, ParseKeyError, Paths, ReturnPaths, Srs, Stands};
-pub use policy::{Auth, Limits, Listener, LocalDomains, Policy, PolicyError, Timeouts, Tls};
+pub use policy::{Auth, Limits, Listener, Policy, PolicyError, Timeouts, Tls};
 pub use quota::{Charged, ParseQuotaError, Quota, Quotas};
 pub use refusal::{Reason, Refusal};
 pub use relaying::Near;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mail::{Address, Domain, EnhancedCode, Message, QueueId, Reply, Timestamp};
 
-use crate::policy::LocalDomains;
+use crate::local_domains::LocalDomains;
 use crate::user::Senders;
 
 pub use key::{Keys, ParseKeyError};

@@ -9,7 +9,13 @@ use std::time::Duration;
 
 use mail::Address;
 
-use crate::usage::Key;
+/// What is counted by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+    pub(crate) per: Duration,
+}
 
 /// So many recipients in a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

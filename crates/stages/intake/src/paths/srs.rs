@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use mail::{Address, Domain, Envelope, Recipient, Reply, Timestamp};
 
 use super::{Keys, LOCAL_MAX, refusal};
-use crate::policy::LocalDomains;
+use crate::local_domains::LocalDomains;
 
 /// Digits of a hash: 40 bits.
 const DIGITS: usize = 8;

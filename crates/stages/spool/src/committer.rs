@@ -9,7 +9,7 @@ use bytes::Bytes;
 use mail::{Message, QueueId, RecipientKey, RecipientState};
 use store::{Callback, CommitError, Op};
 
-use crate::body::{self, StoredBody};
+use crate::body::{self, StoredBody, large_body};
 use crate::change::{Change, MessageMeta, Place};
 use crate::lane::{LaneWriter, Need, WriteError};
 use crate::options::Options;
@@ -18,7 +18,6 @@ use crate::record::{
 };
 use crate::segment::FRAME_HEADER;
 use crate::shared::{Pending, Shared, lock, wait};
-use crate::spool::threads::large_body;
 use crate::table::Effect;
 
 /// Bytes that one write takes at most, unless a single commit is larger.

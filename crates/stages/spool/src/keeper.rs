@@ -18,6 +18,7 @@ use mail::{QueueId, RecipientKey};
 use crate::ballast;
 use crate::body;
 use crate::change::{Change, Place};
+use crate::entries::Slot;
 use crate::lane::{LaneWriter, Need, WriteError, lengthen, refill};
 use crate::list::SegmentList;
 use crate::record::{
@@ -26,7 +27,7 @@ use crate::record::{
 use crate::segment::{FRAME_HEADER, Found, Lane, Sealed, SegmentHeader, walk};
 use crate::shared::{Shared, lock};
 use crate::storage::{File, read_around};
-use crate::table::{Effect, Slot};
+use crate::table::Effect;
 
 mod rescue;
 mod upkeep;

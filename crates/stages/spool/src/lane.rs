@@ -10,8 +10,6 @@ use crate::shared::{Pool, Ready, Shared, lock, wait};
 use crate::storage::File;
 use crate::table::Segment;
 
-/// Octets that a new segment's file is written ahead: an idle queue takes a few of these.
-pub(crate) const STEP: usize = 2 << 20;
 /// Octets that a segment is written ahead at once, while it grows.
 const STEP_MAX: usize = 8 << 20;
 

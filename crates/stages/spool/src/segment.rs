@@ -10,6 +10,8 @@ use crate::record::RECORD_HEADER;
 pub(crate) const PAGE: usize = 4096;
 /// Bytes of a segment's header: one page.
 pub(crate) const SEGMENT_HEADER: usize = PAGE;
+/// Octets that a new segment's file is written ahead: an idle queue takes a few of these.
+pub(crate) const STEP: usize = 2 << 20;
 /// Bytes of a frame's header.
 pub(crate) const FRAME_HEADER: usize = 48;
 /// The format that this release writes, and the newest that it reads.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use store::{Event, EventAbout, EventKinds, EventWish, Happened, Note};
+use store::{Event, EventAbout, EventWish, Happened, Note};
 
 use super::net::{Batch, Happening};
 use super::{IndexError, RecipientKey, Timestamp};
@@ -93,12 +93,4 @@ pub(super) fn gather(
         }
     }
     Ok(events)
-}
-
-/// The kind of an event, for those who wish some only.
-pub(super) const fn kind_of_note(note: &Note) -> EventKinds {
-    match note {
-        Note::Entry { .. } => EventKinds::ENTRY,
-        Note::Later(_) => EventKinds::LATER,
-    }
 }

@@ -2,7 +2,6 @@
 
 use store::{EventKinds, LaterRow, Note};
 
-use super::events::kind_of_note;
 use super::{
     Applied, Arc, BTreeMap, Change, MessageMeta, Place, QueueId, RecipientKey, RecipientState,
     Timestamp, Verdict,
@@ -316,5 +315,13 @@ impl Batch {
     fn recipient(&mut self, key: RecipientKey) -> &mut NetRecipient {
         let message = self.messages.entry(key.id).or_default();
         message.recipients.entry(key.recipient).or_default()
+    }
+}
+
+/// The kind of an event, for those who wish some only.
+pub(super) const fn kind_of_note(note: &Note) -> EventKinds {
+    match note {
+        Note::Entry { .. } => EventKinds::ENTRY,
+        Note::Later(_) => EventKinds::LATER,
     }
 }

@@ -15,13 +15,14 @@ use store::{Damage, Damaged};
 use super::{Expected, Keeper, Load, StateFiles, Victim};
 use crate::body;
 use crate::change::{Change, Place};
+use crate::entries::Slot;
 use crate::lane::{WriteError, segment_name};
 use crate::quarantine::{self, QUARANTINE_DIR};
 use crate::record::{MessageRecord, Record, put_control, put_done, single};
 use crate::segment::PAGE;
 use crate::shared::{Shared, lock};
 use crate::storage::read_around;
-use crate::table::{Holder, Slot};
+use crate::table::Holder;
 
 type Held = (Place, Holder);
 

@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 use super::{Keeper, Load, Victim};
 use crate::ballast;
 use crate::change::Change;
-use crate::lane::{STEP, poison, segment_name};
+use crate::lane::{poison, segment_name};
 use crate::list::{self, Listed, SegmentList};
+use crate::segment::STEP;
 use crate::shared::{Ready, Shared, lock};
 
 /// Looks around without anything to do before room is given back: a minute.

@@ -20,6 +20,8 @@
 //! anyone hears of it, and a restart hands everything in again by [`Scheduler::insert`].
 
 mod action;
+#[cfg(test)]
+mod check;
 mod clock;
 mod domain;
 mod entry;

@@ -69,7 +69,7 @@ pub enum Next {
 pub struct AttemptSettings {
     /// How many hosts the next hop has.
     pub hosts: usize,
-    /// How many of them are connected to at the most.
+    /// At most so many of them are connected to.
     pub hosts_max: usize,
     /// The first host that accepts the connection is the only one (`first_mx_only`).
     pub first_only: bool,
@@ -317,7 +317,7 @@ impl Attempt {
         self.failed(&failure, host, false, at);
     }
 
-    /// The host is this server: it is cut off with all behind it (RFC 5321 §5.1). Who was not
+    /// The host is this server: it is cut off with all after it (RFC 5321 §5.1). Who was not
     /// deferred by a better host is in a loop.
     pub fn ourselves(&mut self, reply: &Reply, host: PeerHost, at: Timestamp) {
         let verdict = Verdict {

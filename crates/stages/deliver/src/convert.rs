@@ -71,7 +71,7 @@ impl Conversion {
     }
 }
 
-/// Whether a content may be changed that bears a DKIM signature, which does not hold behind it.
+/// Whether a content may be changed that bears a DKIM signature, which does not hold after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signatures {
     /// The mail arrives, its signature does not hold.

@@ -260,7 +260,7 @@ impl Running {
         }
         match next {
             Expect::Content => {
-                // Behind DATA the 354 must be awaited; behind BDAT nothing.
+                // After DATA the 354 must be awaited; after BDAT nothing.
                 self.pipelining && self.by_bdat && self.content_len() <= ONE_WRITE_MAX
             }
             Expect::Rset | Expect::Mail | Expect::Rcpt(_) | Expect::Data => self.pipelining,

@@ -23,7 +23,7 @@ impl Policy {
         by_address.or_else(by_name).map(Vec::as_slice)
     }
 
-    /// Whether this server has nowhere to deliver an address's mail: it is at one of its own names, which is no local
+    /// Whether this server has nowhere to deliver an address's mail: it is at one of its own names, which is not a local
     /// domain, and no alias names it.
     #[must_use]
     pub fn is_unread(&self, address: &Address) -> bool {

@@ -1,7 +1,7 @@
 //! What this server accepts by SMTP, from whom, and within which limits.
 //!
 //! A [`Session`] is one connection of a client, as a machine without sockets. It decides every
-//! reply by the [`Policy`]; what it can not do itself, it asks of the shell by a [`Request`]:
+//! reply by the [`Policy`]; what it cannot do itself, it asks of the shell by a [`Request`]:
 //! begin TLS, check a password, save a message. A mail is accepted, with its 250, only after the
 //! shell has answered that it is saved for good.
 //!

@@ -40,7 +40,7 @@ pub struct ReturnPaths {
     pub senders: Senders,
     /// Users whose mail gets one, whatever its sender is.
     pub users: Vec<String>,
-    /// How long behind its acceptance a message's return path is answered to.
+    /// How long after its acceptance a message's return path is answered to.
     pub valid: Duration,
     /// The local part that takes complaints of feedback loops; no signature is asked of it.
     pub feedback: Option<String>,

@@ -105,7 +105,7 @@ pub struct Limits {
     /// Octets of a line of content. Default 100 KiB: programs send HTML without line ends, and
     /// refusing that is seldom what their users want.
     pub line_length: usize,
-    /// Commands that are no commands, have no place, or are refused relaying. Default 20.
+    /// Commands that are not commands, have no place, or are refused relaying. Default 20.
     pub bad_commands: u32,
     /// Failed logins. Default 3.
     pub login_failures: u32,
@@ -134,7 +134,7 @@ pub struct Timeouts {
     pub handshake: Duration,
 }
 
-/// Why settings can not be used.
+/// Why settings cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
@@ -204,7 +204,7 @@ impl Policy {
         }
     }
 
-    /// Refuses settings that would make an open relay or that can not work.
+    /// Refuses settings that would make an open relay or that cannot work.
     ///
     /// # Errors
     /// The first such setting.

@@ -26,7 +26,7 @@ pub struct Quota {
     pub per: Duration,
 }
 
-/// Why a text is no quota.
+/// Why a text is not a quota.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a quota: write recipients and a time, such as \"500/hour\" or \"2000/day\"")]
 pub struct ParseQuotaError(String);

@@ -72,7 +72,7 @@ impl Rewriting {
     }
 
     /// What the address becomes; `None` when it stays. The result is not rewritten again, so that
-    /// rules can not chase each other.
+    /// rules cannot chase each other.
     #[must_use]
     pub fn apply(&self, address: &Address) -> Option<Address> {
         if self.rules.is_empty() {

@@ -27,7 +27,7 @@ pub enum Scope {
     User(String),
 }
 
-/// Why a text is no scope.
+/// Why a text is not a scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a scope: write `all`, `@domain` for a domain's senders, a sender's address, or `user:NAME`"
@@ -211,7 +211,7 @@ pub struct Suppressed {
     count: AtomicUsize,
 }
 
-/// Entries at the most: with more, some 250 MB of memory are used.
+/// The most entries: with more, some 250 MB of memory are used.
 const ENTRIES_MAX: usize = 1_000_000;
 
 impl Suppressed {

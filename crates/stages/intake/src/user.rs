@@ -29,7 +29,7 @@ pub enum SenderMatch {
     Address(Address),
 }
 
-/// Why a text is no match of senders.
+/// Why a text is not a match of senders.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a sender: write an address, a domain for all of its addresses (`example.com` or `@example.com`), or \

@@ -14,7 +14,7 @@ use crate::plan::{Plan, mix};
 use crate::report::{OurWait, Report};
 use crate::scheduler::Scheduler;
 
-/// Batches behind which a session makes way for a site that waits for a connection.
+/// Batches after which a session makes way for a site that waits for a connection.
 const TENURE: u32 = 20;
 /// The longest that a server's wish to be left alone is obeyed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
@@ -163,7 +163,7 @@ impl Scheduler {
         self.wait_until(now, slot, verdict, until, is_fault.then_some(old))
     }
 
-    /// It is tried again at `next`, and so it is kept: or as `due` before, so that a restart finds out anew.
+    /// It is tried again at `next`, and so it is kept: or as `due` before, so that a restart finds out again.
     fn wait_until(
         &mut self,
         now: Timestamp,
@@ -246,7 +246,7 @@ impl Scheduler {
             false => None,
         };
         let domain = self.domains.get(entry.domain as usize)?;
-        // The first attempt is always made: a lifetime ends re-sends.
+        // The first attempt is always made: a lifetime ends retries.
         let lifetime = domain.policy.lifetime.filter(|_| entry.attempts > 0);
         let own = lifetime.map(|lifetime| entry.accepted + lifetime);
         own.into_iter().chain(asked).min()

@@ -95,7 +95,7 @@ impl Committer {
         true
     }
 
-    /// Encodes a commit behind the group's; when the segment is full, the group is written first.
+    /// Encodes a commit after the group's; when the segment is full, the group is written first.
     fn add(&mut self, pending: Pending, group: &mut Vec<Encoded>) {
         let bodies = pending.body_files(self.shared.options.inline_limit());
         let Pending {

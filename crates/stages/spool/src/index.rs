@@ -132,7 +132,7 @@ pub trait Index: Send + Sync {
     /// When it cannot be read.
     fn scan(&self, f: &mut dyn FnMut(Waiting<'_>)) -> Result<(), IndexError>;
 
-    /// Hands over a page of the waiting recipients that match, one behind the other: no more is
+    /// Hands over a page of the waiting recipients that match, one after the other: no more is
     /// held in memory at once.
     ///
     /// # Errors
@@ -242,7 +242,7 @@ pub trait Index: Send + Sync {
     /// When it cannot be written.
     fn keep_events(&self, wish: &EventWish, from: Applied) -> Result<(), IndexError>;
 
-    /// Events behind a place, in their order.
+    /// Events after a place, in their order.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -266,14 +266,14 @@ pub trait Index: Send + Sync {
     fn event_bounds(&self) -> Result<EventBounds, IndexError>;
 
     /// Removes events up to a place, of these the ones in front of the first that is not older than
-    /// `before`, and so many at the most; returns how many.
+    /// `before`, and so many at most; returns how many.
     ///
     /// # Errors
     /// When it cannot be written.
     fn forget_events(&self, upto: u64, before: Timestamp, limit: u64) -> Result<u64, IndexError>;
 
     /// What is known of the time from `since` to `until`, as events: those of about `limit` recipients
-    /// of the messages behind `after`.
+    /// of the messages after `after`.
     ///
     /// # Errors
     /// When it cannot be read.

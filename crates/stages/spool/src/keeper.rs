@@ -153,7 +153,7 @@ impl Keeper {
         {
             return true;
         }
-        // A segment that the index holds back comes cheaper than one written anew.
+        // A segment that the index holds back comes cheaper than one written again.
         if self.runs_short()
             && self.index_holds_back()
             && self.shared.sync_index()

@@ -288,7 +288,7 @@ fn roll_back(
     let zeros = [0; PAGE];
     let mut pages: Vec<usize> = starts.iter().map(|s| s / PAGE).collect();
     pages.dedup();
-    // A frame's header may straddle two pages; without its first page it is no frame.
+    // A frame's header may straddle two pages; without its first page it is not a frame.
     for page in pages.into_iter().filter(|page| page * PAGE < len) {
         let at = u64::from(active.offset) + (page * PAGE) as u64;
         if let Err(e) = active.file.write_at(&zeros, at) {

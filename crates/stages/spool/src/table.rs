@@ -223,7 +223,7 @@ impl Table {
         forgotten
     }
 
-    /// A segment's file bears its name no more: what was remembered because of it is forgotten.
+    /// A segment's file no longer bears its name: what was remembered because of it is forgotten.
     pub(crate) fn remove_segment(&mut self, number: u32) -> Vec<QueueId> {
         let buried = self.tombstones.remove(&number).unwrap_or_default();
         self.segments.remove(&number);

@@ -1,4 +1,4 @@
-//! Domains: the part of an address behind the `@`, names of hosts, and address literals.
+//! Domains: the part of an address after the `@`, names of hosts, and address literals.
 
 use std::borrow::Borrow;
 use std::fmt;

@@ -4,7 +4,7 @@
 //!
 //! `SRS0=hash=day=domain=local@ours` means `local@domain`. `SRS1=hash=first==rest@ours` means
 //! `SRS0=rest@first`: a bounce goes to the first forwarder at once, and an address grows no further
-//! behind the second.
+//! after the second.
 
 use ipnet::IpNet;
 use mail::{Address, Domain, Envelope, Recipient, Reply, Timestamp};
@@ -89,7 +89,7 @@ impl Srs {
         Some(address)
     }
 
-    /// SRS1 of an address that `first` made; `rest` begins with the character behind its SRS0.
+    /// SRS1 of an address that `first` made; `rest` begins with the character after its SRS0.
     fn second(&self, keys: &Keys, first: &str, rest: &str) -> Option<String> {
         let hash = keys.sign(&signed(&["1", first, rest]), DIGITS)?;
         Some(format!("SRS1={hash}={first}={rest}"))

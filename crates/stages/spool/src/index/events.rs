@@ -18,7 +18,7 @@ pub(super) trait Lookup {
     fn attempted(&mut self, key: RecipientKey, at: Timestamp) -> Result<bool, IndexError>;
 }
 
-/// The events of a batch in the order of its changes, from those behind the frame `seen`.
+/// The events of a batch in the order of its changes, from those after the frame `seen`.
 pub(super) fn gather(
     batch: &Batch,
     seen: u64,

@@ -234,7 +234,7 @@ impl Batch {
         }
     }
 
-    /// Remembers what an event is made from; what a copy in the cold lane says is no news.
+    /// Remembers what an event is made from; what a copy in the cold lane says is not news.
     fn happened(&mut self, sequence: u64, of: EventKinds, key: RecipientKey, kind: Kind) {
         if sequence > 0 && self.kinds.has(of) {
             let meta = self.messages.get(&key.id).and_then(|m| m.meta.clone());

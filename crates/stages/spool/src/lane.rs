@@ -151,6 +151,7 @@ impl LaneWriter {
             used: SEGMENT_HEADER as u32,
             last: self.next.saturating_sub(1),
             unreadable: false,
+            miscounted: false,
         };
         lock(&shared.table).segments.insert(number, segment);
         if self.lane == Lane::Hot && ready.len > shared.options.first_step() {
@@ -183,6 +184,12 @@ impl LaneWriter {
         let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
         for (n, (start, end)) in (0..).zip(starts.iter().copied().zip(ends)) {
             let sequence = self.next + n;
+            // What is sealed otherwise is not a frame: the next start would not find the mail in it.
+            assert!(
+                start + FRAME_HEADER <= end && end <= bytes.len(),
+                "a frame of the log from {start} to {end} of {} bytes",
+                bytes.len()
+            );
             let (as_of, head) = as_of.unwrap_or((sequence, (active.number, active.offset)));
             let header = FrameHeader {
                 nonce: active.nonce,

@@ -19,6 +19,7 @@ mod judges;
 mod licences;
 mod log_events;
 mod needs;
+mod release;
 mod sbom;
 mod shell;
 mod sizes;

@@ -8,91 +8,19 @@ use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use net::{Largest, Shares};
-use ops::{Answer, Request};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::{Caller, admit};
+use crate::access::admit;
 use crate::backend::Backend;
 use crate::body;
 use crate::code::Code;
-use crate::messages::Turns;
 use crate::openapi::Document;
 use crate::problem::Problem;
+use crate::state::{Console, Inner};
+use crate::turns::Turns;
 use crate::{batch, health, messages, orders, queue, server, status, suppressions, webhooks};
-use accounts::Keys;
-
-/// What every handler may use.
-#[derive(Clone)]
-pub(crate) struct Console {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    backend: Arc<dyn Backend>,
-    keys: Arc<Keys>,
-    turns: Turns,
-    bodies: Arc<Shares>,
-    document: String,
-}
-
-impl Console {
-    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
-        &self.inner.backend
-    }
-
-    pub(crate) fn keys(&self) -> &Arc<Keys> {
-        &self.inner.keys
-    }
-
-    pub(crate) fn turns(&self) -> &Turns {
-        &self.inner.turns
-    }
-
-    /// Requests whose mails are being read: some places are left for others.
-    pub(crate) fn bodies(&self) -> &Arc<Shares> {
-        &self.inner.bodies
-    }
-
-    /// Megabytes for the bodies of large mails.
-    pub(crate) fn memory(&self) -> &Arc<Shares> {
-        self.inner.backend.memory()
-    }
-
-    /// Asks the server, and picks what the answer must hold. `field` is where the request's own
-    /// words come from.
-    pub(crate) async fn ask<T>(
-        &self,
-        caller: &Caller,
-        field: &str,
-        request: Request,
-        pick: impl FnOnce(Answer) -> Option<T>,
-    ) -> Result<T, Problem> {
-        request.check().map_err(|why| Problem::field(field, why))?;
-        match self.backend().carry_out(request, caller.name()).await {
-            Ok(Answer::Unknown(why)) => {
-                Err(Problem::new(StatusCode::NOT_FOUND, Code::Unknown, why))
-            }
-            Ok(Answer::Refused(why)) => Err(Problem::new(StatusCode::CONFLICT, Code::Refused, why)),
-            Ok(Answer::Beyond { last }) => {
-                let why = format!("there is no such place: the last event has place {last}");
-                let problem = Problem::new(StatusCode::CONFLICT, Code::UnknownPlace, why);
-                Err(problem
-                    .about(field)
-                    .remedy("The server's data was reset or restored: begin again with after=0."))
-            }
-            Ok(Answer::Error(why)) | Err(why) => Err(Problem::unavailable(why)),
-            Ok(answer) => pick(answer).ok_or_else(other_answer),
-        }
-    }
-}
-
-/// The server has answered what was not asked.
-pub(crate) fn other_answer() -> Problem {
-    let why = "internal error: unexpected answer of the server";
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, why)
-}
 
 fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
     let api = OpenApiRouter::new()

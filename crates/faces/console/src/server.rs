@@ -8,11 +8,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::access::{Admin, Caller, Reader};
+use crate::ask::other_answer;
 use crate::body::Part;
 use crate::code::Code;
 use crate::openapi::Refusals;
 use crate::problem::Problem;
-use crate::router::{Console, other_answer};
+use crate::state::Console;
 
 /// Where mail goes.
 #[derive(Debug, Serialize, ToSchema)]

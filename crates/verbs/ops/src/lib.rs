@@ -7,6 +7,7 @@
 
 mod act;
 mod answer;
+mod columns;
 mod event;
 mod explain;
 mod figures;

@@ -15,6 +15,7 @@ pub mod known;
 pub mod quotas;
 pub mod refused;
 pub mod reloads;
+pub mod reporting;
 pub mod signing;
 pub mod targets;
 mod tokens;

@@ -482,7 +482,7 @@ async fn sites(shared: &Arc<Shared>) -> Result<Answer, String> {
         .await
         .map_err(|_| "the server is shutting down".to_owned())?;
     Ok(Answer::Sites {
-        sites: shared.reactions.views(sites),
+        sites: shared.dispatch.reactions.views(sites),
         paused: paused.iter().map(ToString::to_string).collect(),
     })
 }

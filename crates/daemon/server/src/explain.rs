@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use config::RuleKeys;
 use deliver::TlsMode;
+use dispatch::{policy, reactions};
 use local::storing;
 use mail::{Address, Domain, Outcome, format_duration};
 use net::{Answer, DnsFinding};
@@ -25,7 +26,6 @@ use tokio::sync::oneshot;
 
 use self::probe::run_probe;
 use crate::shared::Shared;
-use crate::{policy, reactions};
 
 /// Hosts whose addresses are looked up; no attempt tries more.
 const HOSTS_MAX: usize = 5;
@@ -457,7 +457,7 @@ async fn standing(
     let (ask, told) = oneshot::channel();
     shared.node.tell(Event::Domain(domain.clone(), ask));
     let (paused, site) = told.await.unwrap_or((false, None));
-    let site = site.map(|site| shared.reactions.view(site));
+    let site = site.map(|site| shared.dispatch.reactions.view(site));
     match &site {
         Some(site) => {
             let failure = reactions::said(site);

@@ -19,10 +19,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use logins::{begin, check_login, fetch_keys};
+
 use crate::listening::Spot;
 use crate::shared::Shared;
 use crate::{busy, floods};
-use logins::{begin, check_login, fetch_keys};
 
 /// How long a proxy may take to name its client.
 const PROXY_WAIT: Duration = Duration::from_secs(10);

@@ -7,6 +7,7 @@ use accounts::Logins;
 use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use config::Config;
+use dispatch::queue::{Ended, Owner};
 use journal::Journal;
 use mail::Domain;
 use net::{ClientTls, Dns, ServerTls};
@@ -25,7 +26,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::queue::{Ended, Owner};
 use crate::service::{self, Manager};
 use crate::shared::Shared;
 use crate::started::Started;
@@ -310,13 +310,13 @@ async fn restore(
 ) -> Result<Owner> {
     for (name, value) in &recovered.controls {
         shared.node.controls.restore(name, value);
-        shared.reactions.restore(name, value);
+        shared.dispatch.reactions.restore(name, value);
     }
     let handles = Arc::clone(shared);
     tokio::task::spawn_blocking(move || suppression::restore(&handles.node))
         .await?
         .context("loading the suppression list")?;
-    let mut owner = Owner::new(Arc::clone(shared), tasks.clone());
+    let mut owner = Owner::new(Arc::clone(&shared.dispatch), tasks.clone());
     for name in recovered.controls.keys() {
         if let Some(domain) = name
             .strip_prefix("pause:")
@@ -338,7 +338,7 @@ async fn restore(
         .map_err(|e| anyhow!(e))
         .context("loading waiting mail")?;
     let line = shared.node.journal.line(net::now(), "restored");
-    line.field("recipients", owner.len()).send();
+    line.field("recipients", owner.recipients()).send();
     Ok(owner)
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use accounts::LoginGuard;
+use dispatch::Dispatch;
 use local::Local;
 use net::Places;
 use node::{self, Node};
@@ -18,7 +19,6 @@ use crate::floods::Floods;
 use crate::harvest::Harvest;
 use crate::listening::Listening;
 use crate::process::OldestDue;
-use crate::reactions::Reactions;
 use crate::service::Manager;
 
 /// The handles.
@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) returns: Arc<Returns>,
     pub(crate) local: Arc<Local>,
     pub(crate) sending: Arc<Sending>,
+    pub(crate) dispatch: Arc<Dispatch>,
     /// The places of clients by SMTP.
     pub(crate) places: Arc<Places>,
     /// Those who are being told that there is no place.
@@ -37,8 +38,6 @@ pub(crate) struct Shared {
     pub(crate) harvest: Harvest,
     /// How much clients have written into the log.
     pub(crate) floods: Floods,
-    /// What was ordered by itself for sites.
-    pub(crate) reactions: Reactions,
     /// Who is told what happened.
     pub(crate) webhooks: Arc<Webhooks>,
     /// Attempts to log in.
@@ -57,8 +56,10 @@ impl Shared {
         let sources = Arc::new(Sources::new(&node));
         let returns = Arc::new(Returns::new(&node));
         let local = Arc::new(Local::new(&node, &returns));
+        let sending = Arc::new(Sending::new(&node, &protection, &sources, &local));
         Self {
-            sending: Arc::new(Sending::new(&node, &protection, &sources, &local)),
+            dispatch: Arc::new(Dispatch::new(&node, &protection, &returns, &sending)),
+            sending,
             protection,
             sources,
             local,
@@ -67,7 +68,6 @@ impl Shared {
             turned_away: AtomicUsize::new(0),
             harvest: Harvest::default(),
             floods: Floods::default(),
-            reactions: Reactions::default(),
             webhooks: Arc::new(Webhooks::new(&node)),
             guard: LoginGuard::new(accounts::origins(&node.settings().config.data_dir)),
             hashing: Semaphore::new(node::cores()),

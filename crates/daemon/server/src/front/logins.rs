@@ -8,10 +8,9 @@ use intake::LoginVerdict;
 use node::Node;
 use smtp::sasl::{Evidence, Keys, Login};
 
+use super::{Account, RestsOn};
 use crate::floods;
 use crate::shared::Shared;
-
-use super::{Account, RestsOn};
 
 /// The keys that a client must prove to know; `None` when the users' file cannot be read.
 pub(super) async fn fetch_keys(shared: &Arc<Shared>, user: String, peer: IpAddr) -> Option<Keys> {

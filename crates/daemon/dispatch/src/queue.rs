@@ -28,11 +28,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::ended::{End, Spoken};
 use crate::hops::Hops;
-use crate::outcome::{End, Outcomes, Spoken};
+use crate::outcome::Outcomes;
 use crate::recent::Recent;
-use crate::shared::Shared;
-use crate::{policy, reactions};
+use crate::{Dispatch, policy, reactions};
 
 /// Events taken at once, so that their effects are committed together.
 const EVENTS_AT_ONCE: usize = 512;
@@ -41,15 +41,16 @@ const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 /// How the loop ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub enum Ended {
     /// As ordered.
     Stopped,
     /// The disk failed.
     Fatal(String),
 }
 
-pub(crate) struct Owner {
-    shared: Arc<Shared>,
+/// The owner.
+pub struct Owner {
+    dispatch: Arc<Dispatch>,
     scheduler: Scheduler,
     hops: Hops,
     workers: HashMap<WorkerId, mpsc::UnboundedSender<Job>>,
@@ -62,15 +63,16 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    pub(crate) fn new(shared: Arc<Shared>, tasks: TaskTracker) -> Self {
-        let settings = shared.node.settings();
+    /// Of an empty queue.
+    pub fn new(dispatch: Arc<Dispatch>, tasks: TaskTracker) -> Self {
+        let settings = dispatch.node.settings();
         let config = &settings.config;
         let scheduler = Scheduler::new(
             policy::settings(config),
-            policy::policy_of(config, shared.node.controls.slowed()),
+            policy::policy_of(config, dispatch.node.controls.slowed()),
         );
         Self {
-            shared,
+            dispatch,
             scheduler,
             hops: Hops::default(),
             workers: HashMap::new(),
@@ -83,11 +85,11 @@ impl Owner {
     }
 
     /// Takes in what waits, as the store knows it; the clock may be behind what it was. Blocks on the index.
-    pub(crate) fn restore(&mut self, now: Timestamp, behind: Duration) -> Result<(), String> {
+    pub fn restore(&mut self, now: Timestamp, behind: Duration) -> Result<(), String> {
         let scheduler = &mut self.scheduler;
-        scheduler.reserve(self.shared.node.store.figures().waiting as usize);
+        scheduler.reserve(self.dispatch.node.store.figures().waiting as usize);
         let mut bad = 0u64;
-        let store = &self.shared.node.store;
+        let store = &self.dispatch.node.store;
         store
             .scan(&store.lots(), &mut |waiting| {
                 let Ok(domain) = Domain::parse(waiting.domain) else {
@@ -124,17 +126,17 @@ impl Owner {
     }
 
     /// A domain was paused before the restart.
-    pub(crate) fn restore_pause(&mut self, now: Timestamp, domain: &Domain) {
+    pub fn restore_pause(&mut self, now: Timestamp, domain: &Domain) {
         self.scheduler.set_paused(now, domain, true);
     }
 
     /// Recipients in the queue.
-    pub(crate) fn len(&self) -> usize {
+    pub fn recipients(&self) -> usize {
         self.scheduler.len()
     }
 
     /// Runs until told to stop, or until the disk fails.
-    pub(crate) async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) -> Ended {
+    pub async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) -> Ended {
         let mut taken = Vec::with_capacity(EVENTS_AT_ONCE);
         loop {
             self.pump();
@@ -234,9 +236,9 @@ impl Owner {
             Event::Alive(answer) => drop(answer.send(self.scheduler.len())),
             Event::ClockSetBack(by) => self.scheduler.clock_set_back(now, by),
             Event::Reloaded => {
-                let settings = self.shared.node.settings();
+                let settings = self.dispatch.node.settings();
                 self.hops.forget();
-                let slowed = self.shared.node.controls.slowed();
+                let slowed = self.dispatch.node.controls.slowed();
                 let policies = policy::policy_of(&settings.config, slowed);
                 self.scheduler.set_policy_of(policies);
                 self.scheduler
@@ -268,14 +270,14 @@ impl Owner {
             self.hops.insert(site, &key, hop);
         }
         // The schedule may have forgotten the site since it was ordered.
-        if let Some(order) = self.shared.reactions.order(&key) {
+        if let Some(order) = self.dispatch.reactions.order(&key) {
             self.scheduler.order_site(&key, Some(order));
         }
     }
 
     /// Lets sites go whose orders are over.
     fn end_orders(&mut self, now: Timestamp, gone: bool) {
-        for site in reactions::over(&self.shared, now, gone) {
+        for site in reactions::over(&self.dispatch, now, gone) {
             self.scheduler.order_site(&site, None);
         }
     }
@@ -295,7 +297,7 @@ impl Owner {
     }
 
     fn accepted(&mut self, now: Timestamp, message: Arc<Message>, held: &[u32]) {
-        Figures::count(&self.shared.node.figures.accepted);
+        Figures::count(&self.dispatch.node.figures.accepted);
         let envelope = &message.envelope;
         let to = envelope
             .recipients
@@ -303,7 +305,7 @@ impl Owner {
             .map(|r| format!("<{}>", r.address));
         let more = envelope.recipients.len().saturating_sub(1);
         let line = self
-            .shared
+            .dispatch
             .node
             .journal
             .line(now, "accepted")
@@ -353,7 +355,7 @@ impl Owner {
         let open = finished.report.open;
         if let Some(site) = self.scheduler.site_of(worker) {
             let (message, report) = (finished.message.as_deref(), &finished.report);
-            let order = reactions::seen(&self.shared, now, &site, message, report);
+            let order = reactions::seen(&self.dispatch, now, &site, message, report);
             if order.is_some() {
                 self.scheduler.order_site(&site, order);
             }
@@ -383,11 +385,11 @@ impl Owner {
                     destination,
                     route,
                 } => {
-                    let shared = Arc::clone(&self.shared);
+                    let dispatch = Arc::clone(&self.dispatch);
                     self.tasks.spawn(async move {
-                        let mut answer = LookupGuard::new(Arc::clone(&shared), domain);
+                        let mut answer = LookupGuard::new(Arc::clone(&dispatch), domain);
                         let (resolution, hop) = resolve::resolve(
-                            &shared.protection,
+                            &dispatch.protection,
                             &name,
                             destination,
                             route.as_deref(),
@@ -410,7 +412,7 @@ impl Owner {
                 Action::Notice(key) => outcomes.late(key),
             }
         }
-        outcomes.commit(&self.shared, &self.tasks);
+        outcomes.commit(&self.dispatch, &self.tasks);
     }
 
     fn pump(&mut self) {
@@ -425,7 +427,7 @@ impl Owner {
         if fresh {
             let (jobs, given) = mpsc::unbounded_channel();
             self.workers.insert(worker, jobs);
-            let work = worker::run(Arc::clone(&self.shared.sending), worker, given);
+            let work = worker::run(Arc::clone(&self.dispatch.sending), worker, given);
             let abandon = self.abandon.clone();
             self.tasks.spawn(async move {
                 // What cannot end in time when the server stops is sent again at its next start.
@@ -453,7 +455,7 @@ impl Owner {
     /// A batch that nobody can send: a fault of ours, which must not leave it in flight for ever.
     fn hand_back(&mut self, worker: WorkerId, batch: &Batch, why: &str) {
         let line = self
-            .shared
+            .dispatch
             .node
             .journal
             .line(net::now(), "error")
@@ -489,7 +491,7 @@ impl Owner {
             outcomes.change(op);
         }
         outcomes.answer = Some((answer, counts));
-        outcomes.commit(&self.shared, &self.tasks);
+        outcomes.commit(&self.dispatch, &self.tasks);
     }
 
     /// Records that the sender was told of late recipients, together with the notice.
@@ -505,8 +507,8 @@ impl Owner {
             return;
         };
         ops.push(accept_op(&report));
-        let handles = Arc::clone(&self.shared);
-        self.shared.node.store.commit(
+        let handles = Arc::clone(&self.dispatch);
+        self.dispatch.node.store.commit(
             ops,
             Box::new(move |result| match result {
                 Ok(()) => {
@@ -524,21 +526,21 @@ impl Owner {
 
 /// Answers a lookup even if looking up fails in a way that it must not.
 struct LookupGuard {
-    shared: Arc<Shared>,
+    dispatch: Arc<Dispatch>,
     domain: Option<DomainId>,
 }
 
 impl LookupGuard {
-    const fn new(shared: Arc<Shared>, domain: DomainId) -> Self {
+    const fn new(dispatch: Arc<Dispatch>, domain: DomainId) -> Self {
         Self {
-            shared,
+            dispatch,
             domain: Some(domain),
         }
     }
 
     fn give(&mut self, resolution: Resolution, hop: Option<Arc<Hop>>) {
         if let Some(domain) = self.domain.take() {
-            self.shared
+            self.dispatch
                 .node
                 .tell(Event::Resolved(domain, resolution, hop));
         }

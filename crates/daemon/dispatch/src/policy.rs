@@ -27,7 +27,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
 }
 
 /// The scheduler's source of policies.
-pub(crate) fn policy_of(config: &Config, slowed: BTreeMap<Domain, Slow>) -> PolicyOf {
+pub fn policy_of(config: &Config, slowed: BTreeMap<Domain, Slow>) -> PolicyOf {
     let rules = Arc::clone(&config.rules);
     let outgoing = config.outgoing.clone();
     let relay = matches!(config.routing.mode, Mode::Relay(_));

@@ -12,24 +12,22 @@ use mail::{
 };
 use node::event::Event;
 use node::hand_in::{accept_op, log_report};
-use node::{Node, binary, signing};
+use node::reporting::reporter;
+use node::{binary, signing};
 use notify::{Kind, Reported, Reporter};
 use returns::bounces;
 use returns::suppression::{self, About};
 use store::{Filter, Op, Page, Remedy};
 
-use crate::outcome::{AGAIN_AFTER, End, Waiting};
-use crate::shared::Shared;
+use crate::Dispatch;
+use crate::ended::{AGAIN_AFTER, End, Waiting};
 use crate::told::{self, Known, Told};
-
-/// The original is returned whole up to this size, in octets.
-const ORIGINAL_MAX: usize = 50_000;
 
 /// Reports made at once.
 const AT_ONCE: usize = 32;
 
 pub(crate) struct Reports {
-    shared: Arc<Shared>,
+    dispatch: Arc<Dispatch>,
     known: Known,
 }
 
@@ -42,8 +40,8 @@ enum Failure {
 }
 
 impl Reports {
-    pub(crate) const fn new(shared: Arc<Shared>, known: Known) -> Self {
-        Self { shared, known }
+    pub(crate) const fn new(dispatch: Arc<Dispatch>, known: Known) -> Self {
+        Self { dispatch, known }
     }
 
     /// Records ends with their reports, and makes notices of what is late.
@@ -107,7 +105,7 @@ impl Reports {
     }
 
     fn try_again(self, again: BTreeMap<QueueId, Vec<End>>) {
-        let runtime = self.shared.node.runtime.clone();
+        let runtime = self.dispatch.node.runtime.clone();
         runtime.spawn(async move {
             tokio::time::sleep(AGAIN_AFTER).await;
             let made = tokio::task::spawn_blocking(move || self.make(again, BTreeMap::new(), None));
@@ -120,11 +118,11 @@ impl Reports {
         if let Some((message, _)) = self.known.get(&id) {
             return Ok(Some(Arc::clone(message)));
         }
-        match self.shared.node.store.read(id) {
+        match self.dispatch.node.store.read(id) {
             Ok(found) => Ok(found.map(Arc::new)),
             Err(error) => {
                 let line = self
-                    .shared
+                    .dispatch
                     .node
                     .journal
                     .line(net::now(), "error")
@@ -142,7 +140,7 @@ impl Reports {
     /// What the index knows of a message whose content is damaged: enough to tell its sender.
     fn remembered(&self, id: QueueId) -> Option<Message> {
         let rows = self
-            .shared
+            .dispatch
             .node
             .store
             .query(&Filter::id(id), Page::ALL, net::now())
@@ -213,7 +211,7 @@ impl Reports {
                 attempts: end.attempts,
                 next: None,
             };
-            told::write(&self.shared.node, &told, message.as_deref(), None, spoken);
+            told::write(&self.dispatch.node, &told, message.as_deref(), None, spoken);
         }
         let failed = ends.iter().any(|e| e.verdict.outcome != Outcome::Delivered);
         let null = message
@@ -221,7 +219,7 @@ impl Reports {
             .is_some_and(|m| m.envelope.reverse_path.is_none());
         if failed && reports.is_empty() && (null || message.is_none()) {
             let why = self.unreportable(message.as_deref(), ends);
-            let line = self.shared.node.journal.line(net::now(), "unreportable");
+            let line = self.dispatch.node.journal.line(net::now(), "unreportable");
             line.field("id", id).field("why", why).send();
         }
         self.enqueue(id, reports);
@@ -236,7 +234,7 @@ impl Reports {
         if message.envelope.terms.require_tls {
             return None;
         }
-        let settings = self.shared.node.settings();
+        let settings = self.dispatch.node.settings();
         let name = |local| Address::new(local, settings.config.hostname.clone()).ok();
         let has_alias = |address: &Address| settings.policy.alias(address).is_some();
         let alias = ["root", "postmaster"]
@@ -246,7 +244,7 @@ impl Reports {
         let postmaster = &settings.config.postmaster;
         let elsewhere = || (!settings.policy.is_unread(postmaster)).then(|| postmaster.clone());
         let to = alias.or_else(elsewhere)?;
-        Some(bounces::forwarded(&self.shared.node, message, to))
+        Some(bounces::forwarded(&self.dispatch.node, message, to))
     }
 
     /// The recipient of a report that failed, if it is a name of this server without a mailbox.
@@ -254,7 +252,7 @@ impl Reports {
         if message.envelope.reverse_path.is_some() {
             return None;
         }
-        let policy = &self.shared.node.settings().policy;
+        let policy = &self.dispatch.node.settings().policy;
         ends.iter()
             .filter(|end| end.verdict.outcome != Outcome::Delivered)
             .filter_map(|end| {
@@ -290,14 +288,14 @@ impl Reports {
         ends: &[End],
         mut ops: Vec<Op>,
     ) -> Result<(), Failure> {
-        if !self.shared.node.settings().config.suppression.enabled {
+        if !self.dispatch.node.settings().config.suppression.enabled {
             return self.commit(ops);
         }
-        let turn = self.shared.returns.turn.take();
+        let turn = self.dispatch.returns.turn.take();
         let entry = |end: &End| {
             let message = message?;
             let about = About::of(message.id, &message.envelope, end.key.recipient)?;
-            suppression::of_end(&self.shared.node, about, &end.verdict)
+            suppression::of_end(&self.dispatch.node, about, &end.verdict)
         };
         let entries: Vec<Suppression> = ends.iter().filter_map(entry).collect();
         if entries.is_empty() {
@@ -307,14 +305,14 @@ impl Reports {
         ops.extend(entries.iter().map(suppression::keep));
         self.commit(ops)?;
         for entry in entries {
-            suppression::put(&self.shared.node, entry);
+            suppression::put(&self.dispatch.node, entry);
         }
         Ok(())
     }
 
     fn commit(&self, ops: Vec<Op>) -> Result<(), Failure> {
-        self.shared.node.store.commit_wait(ops).map_err(|error| {
-            let why = self.shared.node.failed(&error);
+        self.dispatch.node.store.commit_wait(ops).map_err(|error| {
+            let why = self.dispatch.node.failed(&error);
             match error.remedy() {
                 Remedy::TryAgain => Failure::Passing,
                 Remedy::GiveUp | Remedy::Closing | Remedy::Stop => Failure::Final(why),
@@ -323,7 +321,7 @@ impl Reports {
     }
 
     fn report(&self, kind: Kind, message: &Arc<Message>, ends: &[End]) -> Option<Message> {
-        let (reporter, failures_wanted) = reporter(&self.shared.node);
+        let (reporter, failures_wanted) = reporter(&self.dispatch.node);
         let belongs = |end: &End, stays: bool| match (end.verdict.outcome, kind) {
             (Outcome::Delivered, Kind::Delivered) => stays,
             (Outcome::Delivered, Kind::Relayed) => !stays,
@@ -361,11 +359,16 @@ impl Reports {
     ) -> Option<Message> {
         let now = net::now();
         let message = &*binary::to_return(message);
-        let mut report =
-            reporter.report(kind, message, reported, self.shared.node.next_id(now), now)?;
-        let settings = self.shared.node.settings();
+        let mut report = reporter.report(
+            kind,
+            message,
+            reported,
+            self.dispatch.node.next_id(now),
+            now,
+        )?;
+        let settings = self.dispatch.node.settings();
         settings.policy.address_own(&mut report.envelope);
-        Some(signing::own(&self.shared.node, report))
+        Some(signing::own(&self.dispatch.node, report))
     }
 
     /// Makes the notice that recipients are late; the queue's owner commits it together with their
@@ -380,7 +383,7 @@ impl Reports {
         };
         let states: Vec<(RecipientKey, RecipientState)> = keys
             .iter()
-            .filter_map(|key| Some((*key, self.shared.node.store.state(*key).ok().flatten()?)))
+            .filter_map(|key| Some((*key, self.dispatch.node.store.state(*key).ok().flatten()?)))
             .collect();
         let verdicts: Vec<Verdict> = states
             .iter()
@@ -400,34 +403,22 @@ impl Reports {
             })
             .collect();
         let report = self.build(
-            &reporter(&self.shared.node).0,
+            &reporter(&self.dispatch.node).0,
             Kind::Delayed,
             &message,
             &reported,
         );
-        self.shared
+        self.dispatch
             .node
             .tell(Event::Late(id, keys.to_vec(), report.map(Box::new)));
     }
 
     fn enqueue(&self, about: QueueId, reports: Vec<Message>) {
         for report in reports {
-            log_report(&self.shared.node, about, &report);
-            self.shared
+            log_report(&self.dispatch.node, about, &report);
+            self.dispatch
                 .node
                 .tell(Event::Accepted(Arc::new(report), Vec::new()));
         }
     }
-}
-
-/// Who reports, and whether failures are reported.
-pub(crate) fn reporter(node: &Node) -> (Reporter, bool) {
-    let settings = node.settings();
-    let config = &settings.config;
-    let reporter = Reporter {
-        hostname: config.hostname.to_string(),
-        postmaster: config.postmaster.clone(),
-        original_max: ORIGINAL_MAX,
-    };
-    (reporter, config.outgoing.failure_messages)
 }

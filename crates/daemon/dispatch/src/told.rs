@@ -8,7 +8,7 @@ use node::figures::Figures;
 use node::{Node, known};
 use store::{HistoryFilter, HistoryRow};
 
-use crate::outcome::Spoken;
+use crate::ended::Spoken;
 
 /// Messages by id, with what was said about them.
 pub(crate) type Known = HashMap<QueueId, (Arc<Message>, Arc<Spoken>)>;

@@ -6,53 +6,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use local::simulated;
-use mail::{Message, Notify, Outcome, QueueId, Recipient, RecipientKey, Verdict};
+use mail::{Message, Notify, Outcome, QueueId, Recipient, RecipientKey};
 use schedule::Settled;
 use store::{CommitError, Op, Remedy};
-use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
+use crate::Dispatch;
+use crate::ended::{AGAIN_AFTER, End, Spoken, Waiting};
 use crate::recent::Recent;
 use crate::reports::Reports;
-use crate::shared::Shared;
 use crate::told::{Known, Told, tell};
 
-/// The pause before what the full disk refused is written again.
-pub(crate) const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Changes in one commit at the most, so that each fits into the smallest segment.
 const OPS_MAX: usize = 200;
 /// Octets of text in them, for the same reason.
 const TEXT_MAX: usize = 256 * 1024;
-
-/// A recipient's end.
-#[derive(Debug, Clone)]
-pub(crate) struct End {
-    pub(crate) key: RecipientKey,
-    pub(crate) verdict: Verdict,
-    pub(crate) attempts: u32,
-    /// Its sender is not to hear of it.
-    pub(crate) silent: bool,
-    /// That it was passed on is told, whatever its NOTIFY says but NEVER (RFC 2852 §4.1.4).
-    pub(crate) passed_on: bool,
-}
-
-/// What was said in the attempt that led here.
-#[derive(Debug, Default)]
-pub(crate) struct Spoken {
-    pub(crate) transcript: Option<String>,
-    /// Recipients (by number) whose host took the delivery reports over (RFC 3461).
-    pub(crate) reports_taken: Vec<u32>,
-    /// Recipients (by number) of which it is to be told that their mail was passed on (RFC 2852).
-    pub(crate) passed_on: Vec<u32>,
-    /// The sources that recipients (by number) were tried from, where one was chosen.
-    pub(crate) sources: Vec<(u32, Arc<str>)>,
-}
-
-/// An administrator who waits for it, and the counts to answer with.
-pub(crate) type Waiting = (oneshot::Sender<Result<[u64; 3], String>>, [u64; 3]);
 
 /// What one round of the queue settled.
 #[derive(Default)]
@@ -198,14 +168,14 @@ impl Outcomes {
     }
 
     /// Makes everything durable, then speaks of it.
-    pub(crate) fn commit(mut self, shared: &Arc<Shared>, tasks: &TaskTracker) {
+    pub(crate) fn commit(mut self, dispatch: &Arc<Dispatch>, tasks: &TaskTracker) {
         let slow = !self.reported.is_empty() || !self.late.is_empty();
         if slow {
             let ids = self.reported.keys().chain(self.late.keys());
             let known = ids
                 .filter_map(|id| Some((*id, self.known.get(id)?.clone())))
                 .collect();
-            let reports = Reports::new(Arc::clone(shared), known);
+            let reports = Reports::new(Arc::clone(dispatch), known);
             // The reports come last: whoever waits, waits for them.
             let answer = self.answer.take();
             tasks.spawn_blocking(move || reports.make(self.reported, self.late, answer));
@@ -218,7 +188,7 @@ impl Outcomes {
             } else {
                 None
             };
-            commit_and_tell(shared, ops, told, &known, answer);
+            commit_and_tell(dispatch, ops, told, &known, answer);
         }
         if let Some((answer, counts)) = self.answer {
             // There was nothing to change. Whoever asked may have hung up.
@@ -255,14 +225,14 @@ fn parts(changes: Vec<(Op, Option<Told>)>) -> Vec<(Vec<Op>, Vec<Told>)> {
 }
 
 fn commit_and_tell(
-    shared: &Arc<Shared>,
+    dispatch: &Arc<Dispatch>,
     ops: Vec<Op>,
     told: Vec<Told>,
     known: &Arc<Known>,
     answer: Option<Waiting>,
 ) {
-    let (handles, known) = (Arc::clone(shared), Arc::clone(known));
-    shared.node.store.commit(
+    let (handles, known) = (Arc::clone(dispatch), Arc::clone(known));
+    dispatch.node.store.commit(
         ops,
         Box::new(move |result: Result<(), CommitError>| {
             let said = match result {
@@ -288,13 +258,13 @@ fn commit_and_tell(
 
 /// The disk was full. An end must not be forgotten, or a restart would send the mail again, so it
 /// is written when there is room. A state that was not kept costs an early attempt at the most.
-fn try_again(shared: &Arc<Shared>, mut told: Vec<Told>, known: Arc<Known>) {
+fn try_again(dispatch: &Arc<Dispatch>, mut told: Vec<Told>, known: Arc<Known>) {
     told.retain(|line| line.next.is_none());
     if told.is_empty() {
         return;
     }
-    let handles = Arc::clone(shared);
-    shared.node.runtime.spawn(async move {
+    let handles = Arc::clone(dispatch);
+    dispatch.node.runtime.spawn(async move {
         tokio::time::sleep(AGAIN_AFTER).await;
         let done = |line: &Told| Op::Done {
             key: line.key,

@@ -16,7 +16,7 @@ use schedule::{Rate, Report, SiteOrder};
 use serde::{Deserialize, Serialize};
 use store::Op;
 
-use crate::shared::Shared;
+use crate::Dispatch;
 
 /// What the names of orders in the log begin with.
 const PREFIX: &str = "site:";
@@ -85,7 +85,7 @@ type Counts = HashMap<(String, Arc<str>), VecDeque<Timestamp>>;
 
 /// The orders in force.
 #[derive(Debug)]
-pub(crate) struct Reactions {
+pub struct Reactions {
     standing: RwLock<BTreeMap<Arc<str>, Standing>>,
     counts: Mutex<Counts>,
     /// When the first of them ends, in milliseconds since 1970.
@@ -104,7 +104,7 @@ impl Default for Reactions {
 
 impl Reactions {
     /// What the log remembers.
-    pub(crate) fn restore(&self, name: &str, value: &str) {
+    pub fn restore(&self, name: &str, value: &str) {
         if let Some(site) = name.strip_prefix(PREFIX)
             && let Ok(standing) = serde_json::from_str(value)
         {
@@ -133,7 +133,7 @@ impl Reactions {
     }
 
     /// A site as it is shown, with what is ordered for it.
-    pub(crate) fn view(&self, site: schedule::SiteView) -> SiteView {
+    pub fn view(&self, site: schedule::SiteView) -> SiteView {
         let mut view = SiteView::from(site);
         if let Some(standing) = self.get(&view.site) {
             show(&mut view, &standing);
@@ -142,7 +142,7 @@ impl Reactions {
     }
 
     /// Every site that is shown: those that the schedule knows, and the others with an order.
-    pub(crate) fn views(&self, sites: Vec<schedule::SiteView>) -> Vec<SiteView> {
+    pub fn views(&self, sites: Vec<schedule::SiteView>) -> Vec<SiteView> {
         let mut views: Vec<SiteView> = sites.into_iter().map(|site| self.view(site)).collect();
         let all = self.standing.read().unwrap_or_else(PoisonError::into_inner);
         let now = net::now().as_millis();
@@ -224,7 +224,7 @@ fn show(view: &mut SiteView, standing: &Standing) {
 }
 
 /// Why a site is limited, and what closed it last.
-pub(crate) fn said(site: &SiteView) -> String {
+pub fn said(site: &SiteView) -> String {
     let cause = site.action.iter().map(|action| format!("; {action}"));
     let failure = site.last_failure.iter();
     cause
@@ -233,7 +233,7 @@ pub(crate) fn said(site: &SiteView) -> String {
 }
 
 /// Whether nothing goes to a site at present.
-pub(crate) fn is_shut(site: &SiteView) -> bool {
+pub fn is_shut(site: &SiteView) -> bool {
     let words = ["cooling", "paused"];
     words.iter().any(|word| site.standing.starts_with(word))
 }
@@ -241,13 +241,13 @@ pub(crate) fn is_shut(site: &SiteView) -> bool {
 /// Looks at what a batch was answered, and orders what the actions want. What the schedule is to be
 /// told of the site, if anything.
 pub(crate) fn seen(
-    shared: &Arc<Shared>,
+    dispatch: &Arc<Dispatch>,
     now: Timestamp,
     site: &Arc<str>,
     message: Option<&Message>,
     report: &Report,
 ) -> Option<SiteOrder> {
-    let settings = shared.node.settings();
+    let settings = dispatch.node.settings();
     let actions = &settings.config.replies.actions;
     if actions.is_empty() {
         return None;
@@ -278,9 +278,9 @@ pub(crate) fn seen(
             let new = !counted.contains(&action.id.as_str());
             if new && action.is_about(kind, host, domain) {
                 counted.push(&action.id);
-                if let Some(standing) = triggered(shared, action, site, domain, verdict, now) {
+                if let Some(standing) = triggered(dispatch, action, site, domain, verdict, now) {
                     order = Some(standing.order());
-                    keep(shared, Arc::clone(site), standing);
+                    keep(dispatch, Arc::clone(site), standing);
                 }
             }
         }
@@ -290,7 +290,7 @@ pub(crate) fn seen(
 
 /// The order that an answer leads to, where it is the one too many.
 fn triggered(
-    shared: &Shared,
+    dispatch: &Dispatch,
     action: &ReplyAction,
     site: &Arc<str>,
     domain: &str,
@@ -306,11 +306,11 @@ fn triggered(
             time,
         } => (false, rate, connections, time),
     };
-    if !shared.reactions.counts(action, site, now) {
+    if !dispatch.reactions.counts(action, site, now) {
         return None;
     }
     // What is paused is not let go by being slowed.
-    if !paused && shared.reactions.get(site).is_some_and(|s| s.paused) {
+    if !paused && dispatch.reactions.get(site).is_some_and(|s| s.paused) {
         return None;
     }
     let said = match &verdict.host {
@@ -340,13 +340,13 @@ fn triggered(
 }
 
 /// Puts an order in force; it is told of when it is durable.
-fn keep(shared: &Arc<Shared>, site: Arc<str>, standing: Standing) {
-    shared.reactions.put(Arc::clone(&site), standing.clone());
+fn keep(dispatch: &Arc<Dispatch>, site: Arc<str>, standing: Standing) {
+    dispatch.reactions.put(Arc::clone(&site), standing.clone());
     let op = Op::Control {
         name: format!("{PREFIX}{site}"),
         value: serde_json::to_string(&standing).ok(),
     };
-    let handles = Arc::clone(shared);
+    let handles = Arc::clone(dispatch);
     let told = move |result: Result<(), store::CommitError>| match result {
         Ok(()) => {
             let line = handles.node.journal.line(net::now(), "action");
@@ -362,17 +362,17 @@ fn keep(shared: &Arc<Shared>, site: Arc<str>, standing: Standing) {
         // It is in force until a restart; the full disk is told of by the outcome that follows.
         Err(error) => drop(handles.node.failed(&error)),
     };
-    shared.node.store.commit(vec![op], Box::new(told));
+    dispatch.node.store.commit(vec![op], Box::new(told));
 }
 
 /// Ends orders whose time is over, and, with `gone`, those of actions that are not in force any
 /// more. The sites that the schedule is to let go.
-pub(crate) fn over(shared: &Arc<Shared>, now: Timestamp, gone: bool) -> Vec<Arc<str>> {
-    let reactions = &shared.reactions;
+pub(crate) fn over(dispatch: &Arc<Dispatch>, now: Timestamp, gone: bool) -> Vec<Arc<str>> {
+    let reactions = &dispatch.reactions;
     if !gone && reactions.ends.load(Ordering::Relaxed) > now.as_millis() {
         return Vec::new();
     }
-    let settings = shared.node.settings();
+    let settings = dispatch.node.settings();
     let actions = &settings.config.replies.actions;
     let ended = reactions.take(|_, standing| {
         let in_force = actions.iter().any(|action| action.id == standing.action);
@@ -384,7 +384,7 @@ pub(crate) fn over(shared: &Arc<Shared>, now: Timestamp, gone: bool) -> Vec<Arc<
             name: format!("{PREFIX}{site}"),
             value: None,
         };
-        let handles = Arc::clone(shared);
+        let handles = Arc::clone(dispatch);
         let told = move |result: Result<(), store::CommitError>| match result {
             Ok(()) => {
                 let line = handles.node.journal.line(net::now(), "action");
@@ -396,22 +396,22 @@ pub(crate) fn over(shared: &Arc<Shared>, now: Timestamp, gone: bool) -> Vec<Arc<
             // A restart ends it anew.
             Err(error) => drop(handles.node.failed(&error)),
         };
-        shared.node.store.commit(vec![op], Box::new(told));
+        dispatch.node.store.commit(vec![op], Box::new(told));
     }
     sites
 }
 
 /// Takes back what was ordered for the site of a domain, or of a host. The sites, when that is
 /// durable; the caller tells the schedule and the log.
-pub(crate) fn undo(shared: &Shared, name: &str, site: Option<&str>) -> Vec<Arc<str>> {
+pub fn undo(dispatch: &Dispatch, name: &str, site: Option<&str>) -> Vec<Arc<str>> {
     let is_meant = |s: &str, standing: &Standing| {
         site.is_some_and(|site| site == s) || standing.is_meant(s, name)
     };
-    let gone = shared.reactions.take(is_meant);
+    let gone = dispatch.reactions.take(is_meant);
     gone.into_iter().map(|(site, _)| site).collect()
 }
 
 /// The setting of the log that an order is.
-pub(crate) fn control(site: &str) -> String {
+pub fn control(site: &str) -> String {
     format!("{PREFIX}{site}")
 }

@@ -186,7 +186,7 @@ pub(crate) async fn carry_out(
         Request::Webhooks => webhooks::list(&shared.webhooks).await,
         Request::Webhook { name, verb } => webhooks::act(&shared.webhooks, &name, verb, who).await,
         Request::Events(selection) => webhooks::events(node, selection).await,
-        Request::Listening => Ok(Answer::Listening(shared.listening.addresses())),
+        Request::Listening => Ok(Answer::Listening(shared.reception.listening.addresses())),
         Request::Reload => reload(shared, who).await,
         Request::Backup(directory) => back_up(node, directory, who).await,
         Request::Stats => stats(shared).await,

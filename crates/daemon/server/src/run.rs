@@ -16,6 +16,7 @@ use node::event::Event;
 use node::reloads::Reloads;
 use node::{Node, Settings, quotas, targets};
 use protection::tls_reports;
+use reception::{collect, floods, listening, user_sessions};
 use returns::suppression;
 use sending::token;
 use sources::warm_up;
@@ -29,10 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::service::{self, Manager};
 use crate::shared::Shared;
 use crate::started::Started;
-use crate::{
-    admin, collect, floods, forgetting, http, listening, own_mail, reload, unwritten,
-    user_sessions, welcome,
-};
+use crate::{admin, forgetting, http, own_mail, reload, unwritten, welcome};
 
 /// How often damage that was found on disk is told.
 const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
@@ -91,8 +89,8 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     let signals = Signals::listen().context("listening for signals")?;
     open_doors(&shared)?;
     collect::prepare(&shared.node);
-    tasks.spawn(collect::collect(Arc::clone(&shared)));
-    listening::begin(&shared, started.listeners, &tasks)?;
+    tasks.spawn(collect::collect(Arc::clone(&shared.reception)));
+    listening::begin(&shared.reception, started.listeners, &tasks)?;
     http::open(&shared, started.http, &tasks)?;
     tokio::spawn(look_at_dns(Arc::clone(&shared.node)));
     tokio::spawn(look_for_damage(Arc::clone(&shared.node)));
@@ -100,9 +98,9 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     tokio::spawn(unwritten::watch(Arc::clone(&shared.node)));
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared.node)));
-    tokio::spawn(floods::keep_telling(Arc::clone(&shared)));
+    tokio::spawn(floods::keep_telling(Arc::clone(&shared.reception)));
     tokio::spawn(tell_of_certificates(Arc::clone(&shared)));
-    tokio::spawn(user_sessions::keep(Arc::clone(&shared)));
+    tokio::spawn(user_sessions::keep(Arc::clone(&shared.reception)));
     tokio::spawn(quotas::keep(Arc::clone(&shared.node)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared.protection)));
     tokio::spawn(tls_reports::send(Arc::clone(&shared.protection)));
@@ -526,7 +524,7 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
         // Every outcome that was reported is on disk, and in the log, before the end.
         handles.node.store.drain();
         warm_up::end(&handles.sources);
-        user_sessions::write_origins(&handles);
+        user_sessions::write_origins(&handles.reception);
         quotas::end(&handles.node);
         handles.node.store.catch_up()
     })

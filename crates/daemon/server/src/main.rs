@@ -53,6 +53,7 @@ mod transaction;
 mod tried;
 mod unwritten;
 mod user_sessions;
+mod verbs;
 mod welcome;
 mod worker;
 

@@ -28,6 +28,7 @@ use doubts::Shown;
 use journal::Journal;
 use mail::{QueueId, Timestamp};
 use net::{ClientTls, Dns, Largest, ServerTls, Shares};
+use ops::VerbError;
 use store::{CommitError, Remedy, Store};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -185,12 +186,12 @@ pub fn cores() -> usize {
 /// Runs what blocks on the disk where it may, on a queue whose lists show all that was committed before.
 pub async fn blocking<T: Send + 'static>(
     node: &Arc<Node>,
-    work: impl FnOnce(&Node) -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
+    work: impl FnOnce(&Node) -> Result<T, VerbError> + Send + 'static,
+) -> Result<T, VerbError> {
     let node = Arc::clone(node);
     let task = tokio::task::spawn_blocking(move || {
-        node.store.catch_up().map_err(|e| e.to_string())?;
+        node.store.catch_up()?;
         work(&node)
     });
-    task.await.map_err(|e| e.to_string())?
+    task.await.map_err(VerbError::failed)?
 }

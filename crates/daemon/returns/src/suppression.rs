@@ -8,13 +8,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::paths::ScopeKind;
-use intake::{Cause, Scope, Suppressed, Suppression, SuppressionFilter};
+use intake::{Cause, ParseScopeError, Scope, Suppressed, Suppression, SuppressionFilter};
 use mail::{Address, Class, Destination, Envelope, Outcome, QueueId, Timestamp, Verdict};
 use node::figures::Figures;
 use node::{Node, blocking};
-use ops::{Answer, NewSuppression, SuppressionSelection, SuppressionView};
+use ops::{
+    Done, Malformed, NewSuppression, SuppressionSelection, SuppressionView, SuppressionsView,
+    VerbError, VerbErrorKind,
+};
 use serde::{Deserialize, Serialize};
-use store::{Note, Op, StoreError};
+use store::{CommitError, Note, Op, StoreError};
 
 use crate::Returns;
 
@@ -260,13 +263,12 @@ pub fn put(node: &Node, entry: Suppression) {
 ///
 /// # Errors
 /// When it cannot be made durable; they are over in any case.
-pub fn expire(returns: &Returns) -> Result<(), String> {
+pub fn expire(returns: &Returns) -> Result<(), CommitError> {
     let list = Arc::clone(&returns.node.settings().policy.suppressed);
     let _turn = returns.turn.take();
     for part in list.over(net::now()).chunks(AT_ONCE) {
         let ops = part.iter().map(|(address, scope)| forget(address, scope));
-        let kept = returns.node.store.commit_wait(ops.collect());
-        kept.map_err(|e| e.to_string())?;
+        returns.node.store.commit_wait(ops.collect())?;
         for (address, scope) in part {
             list.remove(address, scope);
         }
@@ -280,11 +282,11 @@ pub fn list(
     selection: &SuppressionSelection,
     offset: u64,
     limit: u64,
-) -> Result<Answer, String> {
+) -> Result<SuppressionsView, VerbError> {
     let filter = SuppressionFilter {
         text: selection.text.clone(),
         recipient: match &selection.recipient {
-            Some(text) => Some(Address::parse(text).map_err(|e| e.to_string())?),
+            Some(text) => Some(Address::parse(text).map_err(Malformed::from)?),
             None => None,
         },
         scope: match &selection.scope {
@@ -292,24 +294,25 @@ pub fn list(
             None => None,
         },
         cause: match &selection.cause {
-            Some(word) => Some(Cause::of_word(word).ok_or_else(|| {
-                format!("`{word}` is not a cause: use failure, complaint or administrator")
-            })?),
+            Some(word) => {
+                let cause = Cause::of_word(word);
+                Some(cause.ok_or_else(|| Malformed::Cause(word.clone()))?)
+            }
             None => None,
         },
     };
     let size = |n| usize::try_from(n).unwrap_or(usize::MAX);
     let list = Arc::clone(&node.settings().policy.suppressed);
     let (found, matching) = list.list(&filter, size(offset), size(limit));
-    Ok(Answer::Suppressions {
+    Ok(SuppressionsView {
         entries: found.into_iter().map(view).collect(),
         matching: matching as u64,
     })
 }
 
-fn scope(text: &str) -> Result<Scope, String> {
+fn scope(text: &str) -> Result<Scope, Malformed> {
     text.parse()
-        .map_err(|e: intake::ParseScopeError| e.to_string())
+        .map_err(|_: ParseScopeError| Malformed::Scope(text.to_owned()))
 }
 
 fn view(entry: Suppression) -> SuppressionView {
@@ -327,9 +330,12 @@ fn view(entry: Suppression) -> SuppressionView {
 }
 
 /// An administrator's entry.
-fn ordered(new: &NewSuppression, now: Timestamp) -> Result<Suppression, String> {
+fn ordered(new: &NewSuppression, now: Timestamp) -> Result<Suppression, Malformed> {
     let recipient = Address::parse(&new.recipient);
-    let recipient = recipient.map_err(|e| format!("{}: {e}", new.recipient))?;
+    let recipient = recipient.map_err(|why| Malformed::Recipient {
+        text: new.recipient.clone(),
+        why,
+    })?;
     let expires = match new.expires.as_deref() {
         None | Some("") => None,
         Some(text) => Some(until(text, now)?),
@@ -358,13 +364,15 @@ const fn whole_seconds(at: Timestamp) -> Timestamp {
 }
 
 /// A time (RFC 3339), or so long from now.
-fn until(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+fn until(text: &str, now: Timestamp) -> Result<Timestamp, Malformed> {
     if let Some(at) = Timestamp::parse_rfc3339(text) {
         return Ok(at);
     }
     let time = mail::parse_duration(text);
-    let time =
-        time.map_err(|e| format!("`{text}` is neither a time (RFC 3339) nor a duration: {e}"));
+    let time = time.map_err(|why| Malformed::Expires {
+        text: text.to_owned(),
+        why,
+    });
     time.map(|time| now + time)
 }
 
@@ -376,15 +384,16 @@ pub async fn add(
     returns: &Arc<Returns>,
     new: Vec<NewSuppression>,
     who: &str,
-) -> Result<Answer, String> {
+) -> Result<Done, VerbError> {
     let who = who.to_owned();
     let handles = Arc::clone(returns);
     blocking(&returns.node, move |_| added(&handles, &new, &who)).await
 }
 
-fn added(returns: &Returns, new: &[NewSuppression], who: &str) -> Result<Answer, String> {
+fn added(returns: &Returns, new: &[NewSuppression], who: &str) -> Result<Done, VerbError> {
     if new.len() > AT_ONCE {
-        return Err(format!("{AT_ONCE} entries at a time, not {}", new.len()));
+        let why = format!("{AT_ONCE} entries at a time, not {}", new.len());
+        return Err(VerbError::new(VerbErrorKind::Malformed, why));
     }
     let now = whole_seconds(net::now());
     let entries = new.iter().map(|entry| ordered(entry, now));
@@ -396,15 +405,12 @@ fn added(returns: &Returns, new: &[NewSuppression], who: &str) -> Result<Answer,
     let entries = entries.into_iter().zip(new).filter(is_new);
     let entries: Vec<Suppression> = entries.map(|(entry, _)| entry).collect();
     if entries.is_empty() {
-        return Ok(Answer::Done(format!(
-            "{asked} on the suppression list: unchanged."
-        )));
+        return Ok(Done(format!("{asked} on the suppression list: unchanged.")));
     }
-    let kept = returns
+    returns
         .node
         .store
-        .commit_wait(entries.iter().map(keep).collect());
-    kept.map_err(|e| e.to_string())?;
+        .commit_wait(entries.iter().map(keep).collect())?;
     let mut refused = 0;
     for entry in &entries {
         refused += u64::from(!list.put(entry.clone()));
@@ -422,12 +428,10 @@ fn added(returns: &Returns, new: &[NewSuppression], who: &str) -> Result<Answer,
         n => format!(", {n} of them unchanged"),
     };
     match refused {
-        0 => Ok(Answer::Done(format!(
-            "{asked} on the suppression list{unchanged}."
-        ))),
-        n => Err(format!(
+        0 => Ok(Done(format!("{asked} on the suppression list{unchanged}."))),
+        n => Err(VerbError::unavailable(format!(
             "the suppression list is full: {n} entries are not in force"
-        )),
+        ))),
     }
 }
 
@@ -454,7 +458,7 @@ pub async fn remove(
     recipient: String,
     scope: Option<String>,
     who: &str,
-) -> Result<Answer, String> {
+) -> Result<Done, VerbError> {
     let who = who.to_owned();
     let handles = Arc::clone(returns);
     let work = move |_: &Node| removed(&handles, &recipient, scope.as_deref(), &who);
@@ -466,8 +470,8 @@ fn removed(
     recipient: &str,
     of_scope: Option<&str>,
     who: &str,
-) -> Result<Answer, String> {
-    let address = Address::parse(recipient).map_err(|e| e.to_string())?;
+) -> Result<Done, VerbError> {
+    let address = Address::parse(recipient).map_err(Malformed::from)?;
     let filter = SuppressionFilter {
         recipient: Some(address),
         scope: match of_scope {
@@ -480,13 +484,12 @@ fn removed(
     let turn = returns.turn.take();
     let (found, _) = list.list(&filter, 0, usize::MAX);
     if found.is_empty() {
-        return Ok(Answer::Unknown(format!(
+        return Err(VerbError::not_found(format!(
             "{recipient} is not on the suppression list"
         )));
     }
     let ops = found.iter().map(|e| forget(&e.recipient, &e.scope));
-    let kept = returns.node.store.commit_wait(ops.collect());
-    kept.map_err(|e| e.to_string())?;
+    returns.node.store.commit_wait(ops.collect())?;
     for entry in &found {
         list.remove(&entry.recipient, &entry.scope);
     }
@@ -501,9 +504,7 @@ fn removed(
         .maybe("scope", of_scope)
         .field("entries", found.len())
         .send();
-    Ok(Answer::Done(format!(
-        "Mail to {recipient} is accepted again."
-    )))
+    Ok(Done(format!("Mail to {recipient} is accepted again.")))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use mail::RecipientKey;
 use node::Node;
 use node::event::Event;
-use ops::{Answer, Selection, Verb};
-use route::Target;
+use ops::{ActedView, Selection, Verb, VerbError};
+use route::{ParseTargetError, Target};
 use tokio::sync::oneshot;
 
 use crate::admin::{Progress, keys};
@@ -22,11 +22,8 @@ pub(crate) async fn act(
     selection: Selection,
     who: &str,
     progress: Option<&Progress>,
-) -> Result<Answer, String> {
-    let verb = match with_target(&shared.node, verb) {
-        Ok(verb) => verb,
-        Err(why) => return Ok(Answer::Refused(why)),
-    };
+) -> Result<ActedView, VerbError> {
+    let verb = with_target(&shared.node, verb).map_err(VerbError::conflict)?;
     let what = match &selection {
         Selection::Ids(ids) => format!("{} ids", ids.len()),
         Selection::Filter(text) => text.clone(),
@@ -42,9 +39,8 @@ pub(crate) async fn act(
         shared
             .node
             .tell(Event::Act(verb.clone(), part.to_vec(), ask));
-        let counts = told
-            .await
-            .map_err(|_| "the server is shutting down".to_owned())??;
+        let counts = told.await.map_err(|_| VerbError::stopping())?;
+        let counts = counts.map_err(VerbError::failed)?;
         changed += counts[0];
         unchanged += counts[1];
         in_flight += counts[2];
@@ -64,7 +60,7 @@ pub(crate) async fn act(
         .field("changed", changed)
         .field("unchanged", unchanged)
         .send();
-    Ok(Answer::Acted {
+    Ok(ActedView {
         changed,
         unchanged,
         in_flight,
@@ -91,11 +87,11 @@ fn parts(keys: &[RecipientKey]) -> Vec<&[RecipientKey]> {
 }
 
 /// A verb with the server that it names in its plain form.
-fn with_target(node: &Node, verb: Verb) -> Result<Verb, String> {
+fn with_target(node: &Node, verb: Verb) -> Result<Verb, ParseTargetError> {
     let Verb::Reroute(Some(to)) = &verb else {
         return Ok(verb);
     };
     let port = node.settings().config.routing.smtp_port;
-    let target = Target::parse(to, port).map_err(|e| e.to_string())?;
+    let target = Target::parse(to, port)?;
     Ok(Verb::Reroute(Some(target.to_string())))
 }

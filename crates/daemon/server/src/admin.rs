@@ -13,19 +13,18 @@ use mail::{Destination, QueueId, RecipientKey, Timestamp};
 use node::event::Event;
 use node::{Node, blocking, known, refused, signing};
 use ops::{
-    Answer, AttemptView, LaterView, MessageView, QueuedView, Request, Selection, TraceView,
-    report_of,
+    AttemptView, BackedUpView, Content, Detailed, Done, LaterView, Malformed, MessageView,
+    QueuedView, Selection, SitesView, TraceView, VerbError, VerbErrorKind, line, report_of,
 };
-use returns::suppression;
-use sources::leaving;
-use store::{HistoryFilter, HistoryRow, LaterRow, Page};
+use store::{HistoryFilter, HistoryRow, LaterRow, Page, StoreError};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::shared::Shared;
-use crate::{acts, backup, explain, http, orders, summary, unwritten};
+use crate::verbs::Carrier;
+use crate::{backup, unwritten};
 
 /// A request's line is no longer than this: ten thousand ids fit.
 const REQUEST_MAX: u64 = 1 << 20;
@@ -85,161 +84,80 @@ async fn converse(shared: Arc<Shared>, stream: UnixStream) {
         Ok(peer) => format!("uid={}", peer.uid()),
         Err(_) => "unknown".to_owned(),
     };
-    let (read, mut write) = stream.into_split();
+    let (read, mut write_to) = stream.into_split();
     let mut line = String::new();
     let mut read = BufReader::new(read.take(REQUEST_MAX));
     if read.read_line(&mut line).await.is_err() {
         return;
     }
-    let answer = match serde_json::from_str::<Request>(&line) {
+    let line = match line::read_request(&line) {
         Ok(request) => {
             let (progress, mut made) = mpsc::unbounded_channel();
-            let answer = carry_out(&shared, request, &who, Some(&progress));
+            let carrier = Carrier {
+                shared: &shared,
+                who: &who,
+                progress: Some(&progress),
+            };
+            let answer = ops::carry_out(&carrier, request);
             tokio::pin!(answer);
             loop {
                 tokio::select! {
-                    answer = &mut answer => break answer.unwrap_or_else(Answer::Error),
+                    answer = &mut answer => break line::answer_line(&answer),
                     Some((done, of)) = made.recv() => {
-                        write_line(&mut write, &Answer::Progress { done, of }).await;
+                        write(&mut write_to, &line::progress_line(done, of)).await;
                     }
                 }
             }
         }
-        Err(error) => Answer::Error(format!("the request is not valid: {error}")),
+        Err(why) => line::unreadable_line(&why),
     };
-    write_line(&mut write, &answer).await;
+    write(&mut write_to, &line).await;
 }
 
-pub(crate) async fn write_line(write: &mut OwnedWriteHalf, answer: &Answer) {
-    let mut text = serde_json::to_string(answer).unwrap_or_default();
-    text.push('\n');
+pub(crate) async fn write(to: &mut OwnedWriteHalf, line: &str) {
     // Whoever asked may have hung up.
-    drop(write.write_all(text.as_bytes()).await);
+    drop(to.write_all(line.as_bytes()).await);
 }
 
-/// What every way of asking ends in.
-pub(crate) async fn carry_out(
-    shared: &Arc<Shared>,
-    request: Request,
-    who: &str,
-    progress: Option<&Progress>,
-) -> Result<Answer, String> {
-    let node = &shared.node;
-    request.check()?;
-    match request {
-        Request::List {
-            selection,
-            order,
-            descending,
-            limit,
-            offset,
-        } => {
-            let page = Page {
-                sort: order.into(),
-                descending,
-                offset,
-                limit,
-            };
-            list(node, selection, page).await.map(Answer::Queue)
-        }
-        Request::Count(selection) => count(node, selection).await.map(Answer::Count),
-        Request::Summary(limit) => summary::summary(node, limit).await,
-        Request::Show(id) => {
-            let found = show(node, &id).await?;
-            Ok(found.map_or_else(|| unknown(&id), |m| Answer::Message(Box::new(m))))
-        }
-        Request::Trace(id) => trace(node, &id).await,
-        Request::Act { verb, selection } => acts::act(shared, verb, selection, who, progress).await,
-        Request::Export(id) => export(node, &id).await,
-        Request::Sites => sites(shared).await,
-        Request::Sources => Ok(Answer::Sources(leaving::views(&shared.sources))),
-        Request::Pause(domain, on) => orders::pause(shared, &domain, on, who).await,
-        Request::Site(domain) => orders::site(shared, &domain).await,
-        Request::Slow {
-            domain,
-            rate,
-            connections,
-        } => orders::slow(shared, &domain, rate.as_deref(), connections, who).await,
-        Request::HoldRules => Ok(orders::hold_rules(node)),
-        Request::HoldRule { name, filter } => orders::hold_rule(node, name, filter, who).await,
-        Request::Explain { address, probe } => explain::explain(shared, &address, probe)
-            .await
-            .map(|found| Answer::Explained(Box::new(found))),
-        Request::History {
-            selection,
-            limit,
-            offset,
-        } => orders::history(node, selection, offset, limit).await,
-        Request::HistoryCount(which, most) => orders::history_count(node, which, most).await,
-        Request::Suppressions {
-            selection,
-            limit,
-            offset,
-        } => suppression::list(node, &selection, offset, limit),
-        Request::Suppress(new) => suppression::add(&shared.returns, new, who).await,
-        Request::Unsuppress { recipient, scope } => {
-            suppression::remove(&shared.returns, recipient, scope, who).await
-        }
-        Request::Detailed { only, on, seconds } => {
-            Ok(Answer::Done(detailed(node, only, on, seconds, who)))
-        }
-        Request::Webhooks => webhooks::list(&shared.webhooks).await,
-        Request::Webhook { name, verb } => webhooks::act(&shared.webhooks, &name, verb, who).await,
-        Request::Events(selection) => webhooks::events(node, selection).await,
-        Request::Listening => Ok(Answer::Listening(shared.reception.listening.addresses())),
-        Request::Reload => reload(shared, who).await,
-        Request::Backup(directory) => back_up(node, directory, who).await,
-        Request::Stats => stats(shared).await,
-        Request::Health => http::health(shared).await,
-    }
-}
-
-async fn reload(shared: &Arc<Shared>, who: &str) -> Result<Answer, String> {
-    let warnings = shared
-        .node
-        .reloads
-        .reload(&format!("requested by {who}"))
-        .await?;
-    let line = shared
-        .node
-        .journal
-        .line(net::now(), "action")
-        .field("who", who);
+pub(crate) async fn reload(node: &Node, who: &str) -> Result<Done, VerbError> {
+    let made = node.reloads.reload(&format!("requested by {who}")).await;
+    let warnings = made.map_err(|why| VerbError::new(VerbErrorKind::NotReloaded, why))?;
+    let line = node.journal.line(net::now(), "action").field("who", who);
     line.field("verb", "reload").send();
-    Ok(Answer::Done(warnings))
+    Ok(Done(warnings))
 }
 
-async fn back_up(node: &Arc<Node>, directory: String, who: &str) -> Result<Answer, String> {
+pub(crate) async fn back_up(
+    node: &Arc<Node>,
+    directory: String,
+    who: &str,
+) -> Result<BackedUpView, VerbError> {
     let handles = Arc::clone(node);
     let to = directory.clone();
     let made = tokio::task::spawn_blocking(move || {
         let settings = handles.settings();
         backup::make(&settings.config, &*handles.store, Path::new(&to))
     });
-    let made = made.await.map_err(|e| e.to_string())?;
+    let made = made.await.map_err(VerbError::failed)?;
     let line = node.journal.line(net::now(), "action").field("who", who);
     let line = line.field("verb", "backup").field("directory", directory);
     match &made {
         Ok(_) => line.send(),
         Err(error) => line.field("why", format!("{error:#}")).send(),
     }
-    made.map_err(|error| format!("{error:#}"))
+    made.map_err(|error| VerbError::failed(format!("{error:#}")))
 }
 
-fn unknown(id: &str) -> Answer {
-    Answer::Unknown(format!(
+/// There is no message of this id.
+pub(crate) fn unknown(id: &str) -> VerbError {
+    VerbError::not_found(format!(
         "there is no message {id}: it is neither waiting nor in the history"
     ))
 }
 
 /// Switches the detailed log; says what is in force then.
-fn detailed(
-    node: &Node,
-    only: Option<String>,
-    on: bool,
-    seconds: Option<u64>,
-    who: &str,
-) -> String {
+pub(crate) fn detailed(node: &Node, ask: Detailed, who: &str) -> Done {
+    let Detailed { only, on, seconds } = ask;
     let now = net::now();
     let until = match (on, seconds) {
         (false, _) => None,
@@ -253,32 +171,32 @@ fn detailed(
         .maybe("until", until.filter(|at| *at != Timestamp::MAX))
         .send();
     let what = only.unwrap_or_else(|| "everything".to_owned());
-    match until {
+    Done(match until {
         None => format!("The detailed log for {what} is off."),
         Some(Timestamp::MAX) => format!("The detailed log for {what} is on."),
         Some(at) => format!("The detailed log for {what} is on until {at}."),
-    }
+    })
 }
 
 pub(crate) async fn keys(
     node: &Arc<Node>,
     selection: Selection,
-) -> Result<Vec<RecipientKey>, String> {
+) -> Result<Vec<RecipientKey>, VerbError> {
     blocking(node, move |node| {
         let kinds = known::kinds(&node.settings());
-        selection.keys(&*node.store, &kinds, net::now())
+        Ok(selection.keys(&*node.store, &kinds, net::now())?)
     })
     .await
 }
 
-async fn count(node: &Arc<Node>, selection: Selection) -> Result<u64, String> {
+/// How many waiting recipients are selected.
+pub(crate) async fn count(node: &Arc<Node>, selection: Selection) -> Result<u64, VerbError> {
     if matches!(selection, Selection::Ids(_)) {
         return Ok(keys(node, selection).await?.len() as u64);
     }
     blocking(node, move |node| {
         let filter = selection.filter(&known::kinds(&node.settings()))?;
-        let counted = node.store.count(&filter, net::now());
-        counted.map_err(|e| e.to_string())
+        Ok(node.store.count(&filter, net::now())?)
     })
     .await
 }
@@ -288,20 +206,16 @@ pub(crate) async fn list(
     node: &Arc<Node>,
     selection: Selection,
     page: Page,
-) -> Result<Vec<QueuedView>, String> {
+) -> Result<Vec<QueuedView>, VerbError> {
     let rows = blocking(node, move |node| {
         let filter = selection.filter(&known::kinds(&node.settings()))?;
-        node.store
-            .query(&filter, page, net::now())
-            .map_err(|e| e.to_string())
+        Ok(node.store.query(&filter, page, net::now())?)
     })
     .await?;
     let keys = rows.iter().map(|r| r.key).collect();
     let (ask, told) = oneshot::channel();
     node.tell(Event::Waits(keys, ask));
-    let waits = told
-        .await
-        .map_err(|_| "the server is shutting down".to_owned())?;
+    let waits = told.await.map_err(|_| VerbError::stopping())?;
     let settings = node.settings();
     Ok(rows
         .into_iter()
@@ -318,29 +232,28 @@ pub(crate) async fn list(
 }
 
 /// The recipients of a message that are finished, in their order. Blocks on the index.
-fn history(node: &Node, id: QueueId) -> Result<Vec<HistoryRow>, String> {
+fn history(node: &Node, id: QueueId) -> Result<Vec<HistoryRow>, StoreError> {
     let filter = HistoryFilter {
         id: Some(id),
         ..HistoryFilter::default()
     };
-    let found = node.store.history(&filter, 0, HISTORY_MAX);
-    let mut found = found.map_err(|e| e.to_string())?;
+    let mut found = node.store.history(&filter, 0, HISTORY_MAX)?;
     found.sort_by_key(|row| row.key);
     Ok(found)
 }
 
-fn parse_id(text: &str) -> Result<QueueId, String> {
-    text.parse()
-        .map_err(|e: mail::ParseQueueIdError| e.to_string())
+fn parse_id(text: &str) -> Result<QueueId, Malformed> {
+    Ok(text.parse()?)
 }
 
-async fn show(node: &Arc<Node>, id: &str) -> Result<Option<MessageView>, String> {
+/// One message with its recipients; `None` where there is none of this id.
+pub(crate) async fn show(node: &Arc<Node>, id: &str) -> Result<Option<MessageView>, VerbError> {
     let queue_id = parse_id(id)?;
     let waiting = list(node, Selection::Ids(vec![id.to_owned()]), Page::ALL).await?;
     let (message, history, mut later) = blocking(node, move |node| {
-        let message = node.store.read(queue_id).map_err(|e| e.to_string())?;
+        let message = node.store.read(queue_id)?;
         let history = history(node, queue_id)?;
-        let later = node.store.later(queue_id).map_err(|e| e.to_string())?;
+        let later = node.store.later(queue_id)?;
         Ok((message, history, later))
     })
     .await?;
@@ -417,7 +330,8 @@ fn named(later: Vec<LaterRow>, waiting: &[QueuedView], history: &[HistoryRow]) -
     later.into_iter().map(view).collect()
 }
 
-async fn trace(node: &Arc<Node>, id: &str) -> Result<Answer, String> {
+/// Everything that happened to one message.
+pub(crate) async fn trace(node: &Arc<Node>, id: &str) -> Result<TraceView, VerbError> {
     let queue_id = parse_id(id)?;
     let message = show(node, id).await?;
     let mut names: Vec<(u32, String)> = message
@@ -425,7 +339,7 @@ async fn trace(node: &Arc<Node>, id: &str) -> Result<Answer, String> {
         .flat_map(|m| m.waiting.iter().map(|w| (w.number, w.recipient.clone())))
         .collect();
     let (rows, history) = blocking(node, move |node| {
-        let rows = node.store.attempts(queue_id).map_err(|e| e.to_string())?;
+        let rows = node.store.attempts(queue_id)?;
         let history = history(node, queue_id)?;
         Ok((rows, history))
     })
@@ -454,45 +368,43 @@ async fn trace(node: &Arc<Node>, id: &str) -> Result<Answer, String> {
     );
     attempts.sort_by(|a, b| a.at.cmp(&b.at));
     if message.is_none() && attempts.is_empty() {
-        return Ok(unknown(id));
+        return Err(unknown(id));
     }
-    Ok(Answer::Trace(Box::new(TraceView { message, attempts })))
+    Ok(TraceView { message, attempts })
 }
 
-async fn export(node: &Arc<Node>, id: &str) -> Result<Answer, String> {
+/// The content of a message that waits.
+pub(crate) async fn export(node: &Arc<Node>, id: &str) -> Result<Content, VerbError> {
     let queue_id = parse_id(id)?;
-    let found = blocking(node, move |node| {
-        node.store.read(queue_id).map_err(|e| e.to_string())
-    })
-    .await?;
+    let found = blocking(node, move |node| Ok(node.store.read(queue_id)?)).await?;
     let Some(message) = found else {
         let why = format!("message {id} is not in the queue");
-        return Ok(Answer::Unknown(why));
+        return Err(VerbError::not_found(why));
     };
     use base64::Engine;
-    Ok(Answer::Content(
+    Ok(Content(
         base64::engine::general_purpose::STANDARD.encode(&message.content),
     ))
 }
 
-async fn sites(shared: &Arc<Shared>) -> Result<Answer, String> {
+/// The sites that mail goes to.
+pub(crate) async fn sites(shared: &Arc<Shared>) -> Result<SitesView, VerbError> {
     let (ask, told) = oneshot::channel();
     shared.node.tell(Event::Sites(ask));
-    let (sites, paused) = told
-        .await
-        .map_err(|_| "the server is shutting down".to_owned())?;
-    Ok(Answer::Sites {
+    let (sites, paused) = told.await.map_err(|_| VerbError::stopping())?;
+    Ok(SitesView {
         sites: shared.dispatch.reactions.views(sites),
         paused: paused.iter().map(ToString::to_string).collect(),
     })
 }
 
-async fn stats(shared: &Shared) -> Result<Answer, String> {
+/// Figures by name.
+pub(crate) async fn stats(
+    shared: &Shared,
+) -> Result<serde_json::Map<String, serde_json::Value>, VerbError> {
     let (ask, told) = oneshot::channel();
     shared.node.tell(Event::Gauges(ask));
-    let gauges = told
-        .await
-        .map_err(|_| "the server is shutting down".to_owned())?;
+    let gauges = told.await.map_err(|_| VerbError::stopping())?;
     let mut figures = serde_json::Map::new();
     for (name, value) in shared.node.figures.all() {
         figures.insert(name.to_owned(), value.into());
@@ -531,5 +443,5 @@ async fn stats(shared: &Shared) -> Result<Answer, String> {
     if let Some(behind) = shared.node.store.health().behind {
         figures.insert("trouble".to_owned(), unwritten::trouble(&behind).into());
     }
-    Ok(Answer::Stats(figures))
+    Ok(figures)
 }

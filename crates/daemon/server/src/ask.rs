@@ -6,11 +6,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use config::Config;
-use ops::{Answer, Request, Selection};
+use ops::line::{self, Heard};
+use ops::{
+    ActedView, Ask, BackedUpView, Content, DomainView, Done, EventsView, Explanation, FinishedView,
+    Healthy, HoldRuleView, MessageView, QueuedView, SitesView, SourceView, SummaryView,
+    SuppressionsView, TraceView, VerbError, VerbErrorKind, WebhookTested, WebhookView,
+};
+use serde::Serialize;
 use terminal::{print, print_cut};
 
 use crate::admin::socket_path;
-use crate::cli::lists;
 
 /// The server does not answer.
 #[derive(Debug, thiserror::Error)]
@@ -31,39 +36,48 @@ impl Unreachable {
     }
 }
 
-pub(crate) fn ask(config: &Config, request: &Request) -> Result<Answer> {
-    ask_at(&config.data_dir, request)
+/// Asks the server of this configuration.
+///
+/// # Errors
+/// [`Unreachable`] when no server answers, and a [`VerbError`] when it was not done.
+pub(crate) fn ask<A: Ask>(config: &Config, ask: A) -> Result<A::Answer> {
+    ask_at(&config.data_dir, ask)
 }
 
 /// Asks the server that has this data directory.
-pub(crate) fn ask_at(data_dir: &Path, request: &Request) -> Result<Answer> {
+pub(crate) fn ask_at<A: Ask>(data_dir: &Path, ask: A) -> Result<A::Answer> {
     let path = socket_path(data_dir);
     let unreachable = |why| Unreachable {
         path: path.clone(),
         why,
     };
     let mut stream = UnixStream::connect(&path).map_err(unreachable)?;
-    let mut line = serde_json::to_string(request)?;
-    line.push('\n');
+    let line = line::request_line(ask)?;
     stream.write_all(line.as_bytes()).map_err(unreachable)?;
     let mut stream = BufReader::new(stream);
-    let answer = loop {
-        let mut answer = String::new();
-        stream.read_line(&mut answer).map_err(unreachable)?;
-        let answer = serde_json::from_str(&answer)?;
-        if let Answer::Progress { done, of } = answer {
-            show_progress(done, of);
-        } else {
-            break answer;
+    loop {
+        let mut said = String::new();
+        stream.read_line(&mut said).map_err(unreachable)?;
+        match line::read_answer::<A>(&said)? {
+            Heard::Progress { done, of } => show_progress(done, of),
+            Heard::End(answer) => return answer.map_err(explained),
         }
-    };
-    if let Answer::Beyond { last } = answer {
-        return Err(anyhow!(beyond(last)));
     }
-    if let Answer::Error(why) | Answer::Refused(why) | Answer::Unknown(why) = answer {
-        return Err(anyhow!(why));
+}
+
+/// An error with what there is to do about it at the command line.
+fn explained(error: VerbError) -> anyhow::Error {
+    match error.kind() {
+        VerbErrorKind::Beyond { .. } => anyhow!(
+            "{error}; if the server's data was reset or restored, begin again with --after 0"
+        ),
+        VerbErrorKind::Malformed
+        | VerbErrorKind::NotFound
+        | VerbErrorKind::Conflict
+        | VerbErrorKind::NotReloaded
+        | VerbErrorKind::Unavailable
+        | VerbErrorKind::Failed => error.into(),
     }
-    Ok(answer)
 }
 
 /// Says how far a long order is, to a person who waits for it.
@@ -76,64 +90,231 @@ fn show_progress(done: u64, of: u64) {
     }
 }
 
-/// How many waiting recipients a selection means.
-pub(crate) fn count(config: &Config, selection: &Selection) -> Result<u64> {
-    number(config, &Request::Count(selection.clone()))
-}
-
-/// What is answered to a question for a number.
-pub(crate) fn number(config: &Config, request: &Request) -> Result<u64> {
-    let answer = ask(config, request)?;
-    let Answer::Count(n) = answer else {
-        return Err(anyhow!("internal error: unexpected answer of the server"));
-    };
-    Ok(n)
-}
-
 /// Asks, and prints the answer.
-pub(crate) fn show(config: &Config, request: &Request, json: bool) -> Result<()> {
-    print_answer(ask(config, request)?, json)
+pub(crate) fn show<A>(config: &Config, asked: A, json: bool) -> Result<()>
+where
+    A: Ask,
+    A::Answer: Shown,
+{
+    print_answer(&ask(config, asked)?, json)
 }
 
 /// Prints an answer.
-pub(crate) fn print_answer(answer: Answer, json: bool) -> Result<()> {
-    let text = match (json, answer) {
-        (false, answer) if lists::is_list(&answer) => {
-            print_cut(&as_text(answer));
-            return Ok(());
-        }
-        (_, Answer::Content(encoded)) => {
-            use base64::Engine;
-            let content = base64::engine::general_purpose::STANDARD.decode(encoded)?;
-            let mut out = std::io::stdout();
-            if out.is_terminal() {
-                print(&String::from_utf8_lossy(&content).replace("\r\n", "\n"));
-            } else {
-                out.write_all(&content)?;
-            }
-            return Ok(());
-        }
-        (true, answer) => as_json(&answer)?,
-        (false, answer) => as_text(answer),
-    };
-    print(&text);
+pub(crate) fn print_answer<T: Shown>(answer: &T, json: bool) -> Result<()> {
+    if let Some(octets) = answer.octets() {
+        return print_octets(&octets?);
+    }
+    match json {
+        true => print(&as_json(answer)?),
+        false if T::HAS_ROWS => print_cut(&answer.text()),
+        false => print(&answer.text()),
+    }
     Ok(())
 }
 
-/// The inside of an answer, without the name of its kind.
-fn as_json(answer: &Answer) -> Result<String> {
-    let value = serde_json::to_value(answer)?;
-    let inner = value
-        .as_object()
-        .filter(|map| map.len() == 1)
-        .and_then(|map| map.values().next());
-    Ok(format!(
-        "{}\n",
-        serde_json::to_string_pretty(inner.unwrap_or(&value))?
-    ))
+/// Prints octets as they are, or readable on a terminal.
+fn print_octets(octets: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout();
+    if out.is_terminal() {
+        print(&String::from_utf8_lossy(octets).replace("\r\n", "\n"));
+    } else {
+        out.write_all(octets)?;
+    }
+    Ok(())
 }
 
-fn backed_up(directory: &str, waiting: u64, bytes: u64, unreadable: &[String]) -> String {
+/// An answer for a program, with the names of its fields in their order.
+fn as_json<T: Serialize>(answer: &T) -> Result<String> {
+    let value = serde_json::to_value(answer)?;
+    Ok(format!("{}\n", serde_json::to_string_pretty(&value)?))
+}
+
+/// How an answer is shown to people.
+pub(crate) trait Shown: Serialize {
+    /// It has rows, which are cut to the terminal.
+    const HAS_ROWS: bool = false;
+
+    /// Its text, with its end.
+    fn text(&self) -> String;
+
+    /// What is printed instead, as it is, to programs too.
+    fn octets(&self) -> Option<Result<Vec<u8>>> {
+        None
+    }
+}
+
+impl Shown for Vec<QueuedView> {
+    const HAS_ROWS: bool = true;
+
+    fn text(&self) -> String {
+        ops::queue_table(self)
+    }
+}
+
+impl Shown for u64 {
+    fn text(&self) -> String {
+        format!("{self}\n")
+    }
+}
+
+impl Shown for SummaryView {
+    const HAS_ROWS: bool = true;
+
+    fn text(&self) -> String {
+        ops::summary_text(self)
+    }
+}
+
+impl Shown for MessageView {
+    fn text(&self) -> String {
+        message(self)
+    }
+}
+
+impl Shown for TraceView {
+    fn text(&self) -> String {
+        let later = self.message.as_ref().map(later).unwrap_or_default();
+        let head = self.message.as_ref().map(message_head).unwrap_or_default();
+        format!("{head}{}{later}", ops::attempts_table(&self.attempts))
+    }
+}
+
+impl Shown for ActedView {
+    fn text(&self) -> String {
+        acted(self.changed, self.unchanged, self.in_flight)
+    }
+}
+
+impl Shown for Content {
+    fn text(&self) -> String {
+        self.0.clone()
+    }
+
+    fn octets(&self) -> Option<Result<Vec<u8>>> {
+        use base64::Engine;
+        let octets = base64::engine::general_purpose::STANDARD.decode(&self.0);
+        Some(octets.map_err(anyhow::Error::from))
+    }
+}
+
+impl Shown for SitesView {
+    const HAS_ROWS: bool = true;
+
+    fn text(&self) -> String {
+        let mut text = ops::sites_table(&self.sites);
+        if !self.paused.is_empty() {
+            text.push_str(&format!("Paused: {}\n", self.paused.join(", ")));
+        }
+        text
+    }
+}
+
+impl Shown for Vec<SourceView> {
+    const HAS_ROWS: bool = true;
+
+    fn text(&self) -> String {
+        ops::sources_table(self)
+    }
+}
+
+impl Shown for Vec<HoldRuleView> {
+    fn text(&self) -> String {
+        if self.is_empty() {
+            return "No rule holds new mail.\n".to_owned();
+        }
+        self.iter()
+            .map(|rule| format!("{:<16} {}\n", rule.name, rule.filter))
+            .collect()
+    }
+}
+
+impl Shown for DomainView {
+    fn text(&self) -> String {
+        domain(self)
+    }
+}
+
+impl Shown for Explanation {
+    fn text(&self) -> String {
+        self.text()
+    }
+}
+
+impl Shown for Vec<FinishedView> {
+    const HAS_ROWS: bool = true;
+
+    fn text(&self) -> String {
+        finished(self)
+    }
+}
+
+impl Shown for SuppressionsView {
+    const HAS_ROWS: bool = true;
+
+    fn text(&self) -> String {
+        ops::suppressions_table(&self.entries)
+    }
+}
+
+impl Shown for Vec<WebhookView> {
+    const HAS_ROWS: bool = true;
+
+    fn text(&self) -> String {
+        ops::webhooks_table(self)
+    }
+}
+
+impl Shown for WebhookTested {
+    fn text(&self) -> String {
+        tested_text(self)
+    }
+}
+
+impl Shown for EventsView {
+    const HAS_ROWS: bool = true;
+
+    fn text(&self) -> String {
+        ops::events_table(&self.events)
+    }
+}
+
+impl Shown for BackedUpView {
+    fn text(&self) -> String {
+        backed_up(self)
+    }
+}
+
+impl Shown for serde_json::Map<String, serde_json::Value> {
+    fn text(&self) -> String {
+        self.iter()
+            .map(|(name, value)| format!("{name:<24} {value}\n"))
+            .collect()
+    }
+}
+
+impl Shown for Healthy {
+    fn text(&self) -> String {
+        let faults = self.0.iter().map(|fault| format!("fault: {fault}\n"));
+        format!(
+            "ok: the server accepts mail\n{}",
+            faults.collect::<String>()
+        )
+    }
+}
+
+impl Shown for Done {
+    fn text(&self) -> String {
+        format!("{}\n", self.0)
+    }
+}
+
+fn backed_up(made: &BackedUpView) -> String {
+    let BackedUpView {
+        directory,
+        waiting,
+        bytes,
+        unreadable,
+    } = made;
     let mut text =
         format!("{directory}: {waiting} waiting recipients, {bytes} octets of the queue.\n");
     for part in unreadable {
@@ -142,70 +323,6 @@ fn backed_up(directory: &str, waiting: u64, bytes: u64, unreadable: &[String]) -
         ));
     }
     text
-}
-
-pub(crate) fn as_text(answer: Answer) -> String {
-    match answer {
-        Answer::Beyond { last } => beyond(last),
-        Answer::Queue(rows) => ops::queue_table(&rows),
-        Answer::Count(n) => format!("{n}\n"),
-        Answer::Summary(view) => ops::summary_text(&view),
-        Answer::Message(m) => message(&m),
-        Answer::Trace(trace) => {
-            let later = trace.message.as_ref().map(later).unwrap_or_default();
-            let head = trace.message.map(|m| message_head(&m)).unwrap_or_default();
-            format!("{head}{}{later}", ops::attempts_table(&trace.attempts))
-        }
-        Answer::Acted {
-            changed,
-            unchanged,
-            in_flight,
-        } => acted(changed, unchanged, in_flight),
-        Answer::Sites { sites, paused } => {
-            let mut text = ops::sites_table(&sites);
-            if !paused.is_empty() {
-                text.push_str(&format!("Paused: {}\n", paused.join(", ")));
-            }
-            text
-        }
-        Answer::Sources(sources) => ops::sources_table(&sources),
-        Answer::HoldRules(rules) if rules.is_empty() => "No rule holds new mail.\n".to_owned(),
-        Answer::HoldRules(rules) => rules
-            .iter()
-            .map(|rule| format!("{:<16} {}\n", rule.name, rule.filter))
-            .collect(),
-        Answer::Site(view) => domain(&view),
-        Answer::Explained(explanation) => explanation.text(),
-        Answer::History(rows) => finished(&rows),
-        Answer::Suppressions { entries, .. } => ops::suppressions_table(&entries),
-        Answer::Webhooks(hooks) => ops::webhooks_table(&hooks),
-        Answer::WebhookTested(tested) => tested_text(&tested),
-        Answer::Events { events, .. } => ops::events_table(&events),
-        Answer::Progress { done, of } => format!("{done} of {of}\n"),
-        Answer::BackedUp {
-            directory,
-            waiting,
-            bytes,
-            unreadable,
-        } => backed_up(&directory, waiting, bytes, &unreadable),
-        Answer::Stats(figures) => figures
-            .iter()
-            .map(|(name, value)| format!("{name:<24} {value}\n"))
-            .collect(),
-        Answer::Healthy(faults) => {
-            let faults = faults.iter().map(|fault| format!("fault: {fault}\n"));
-            format!(
-                "ok: the server accepts mail\n{}",
-                faults.collect::<String>()
-            )
-        }
-        Answer::Listening(addresses) => addresses.iter().map(|a| format!("{a}\n")).collect(),
-        Answer::Done(text) => format!("{text}\n"),
-        Answer::Content(text)
-        | Answer::Unknown(text)
-        | Answer::Refused(text)
-        | Answer::Error(text) => text,
-    }
 }
 
 /// What a verb did.
@@ -231,7 +348,7 @@ fn acted(changed: u64, unchanged: u64, in_flight: u64) -> String {
     text
 }
 
-fn tested_text(tested: &ops::WebhookTested) -> String {
+fn tested_text(tested: &WebhookTested) -> String {
     let status = tested.status.map(|status| format!("{status}, "));
     let status = status.unwrap_or_default();
     let (ms, id) = (tested.milliseconds, &tested.webhook_id);
@@ -246,7 +363,7 @@ fn tested_text(tested: &ops::WebhookTested) -> String {
     )
 }
 
-fn domain(view: &ops::DomainView) -> String {
+fn domain(view: &DomainView) -> String {
     let mut text = format!("{}: {} recipients wait", view.domain, view.waiting);
     if view.paused {
         text.push_str("; it is paused");
@@ -265,11 +382,11 @@ fn domain(view: &ops::DomainView) -> String {
     text
 }
 
-fn finished(rows: &[ops::FinishedView]) -> String {
+fn finished(rows: &[FinishedView]) -> String {
     if rows.is_empty() {
         return "No finished recipients match.\n".to_owned();
     }
-    let line = |row: &ops::FinishedView| {
+    let line = |row: &FinishedView| {
         let sender = if row.sender.is_empty() {
             "<>"
         } else {
@@ -306,7 +423,7 @@ fn finished(rows: &[ops::FinishedView]) -> String {
     rows.iter().map(line).collect()
 }
 
-fn message_head(m: &ops::MessageView) -> String {
+fn message_head(m: &MessageView) -> String {
     let sender = if m.sender.is_empty() { "<>" } else { &m.sender };
     let signed = match m.signatures.is_empty() {
         true => String::new(),
@@ -327,14 +444,14 @@ fn message_head(m: &ops::MessageView) -> String {
 }
 
 /// What came to be known behind the end.
-fn later(m: &ops::MessageView) -> String {
+fn later(m: &MessageView) -> String {
     match m.later.is_empty() {
         true => String::new(),
         false => format!("\nReported later:\n{}", ops::later_table(&m.later)),
     }
 }
 
-fn message(m: &ops::MessageView) -> String {
+fn message(m: &MessageView) -> String {
     let mut text = message_head(m);
     if !m.waiting.is_empty() {
         text.push_str(&ops::queue_table(&m.waiting));
@@ -345,11 +462,4 @@ fn message(m: &ops::MessageView) -> String {
     }
     text.push_str(&later(m));
     text
-}
-
-fn beyond(last: u64) -> String {
-    format!(
-        "there is no such place: the last event has place {last}; if the server's data was reset or restored, begin \
-         again with --after 0"
-    )
 }

@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use config::Config;
 use mail::Status;
-use ops::Answer;
+use ops::BackedUpView;
 use serde::{Deserialize, Serialize};
 use store::{Filter, Op, Store};
 
@@ -44,7 +44,7 @@ struct Mark {
 }
 
 /// Makes a backup of the queue that `store` has open. Blocks.
-pub(crate) fn make(config: &Config, store: &dyn Store, to: &Path) -> Result<Answer> {
+pub(crate) fn make(config: &Config, store: &dyn Store, to: &Path) -> Result<BackedUpView> {
     let new = fs::DirBuilder::new().recursive(true).mode(0o700).create(to);
     new.with_context(|| format!("creating {} (is the server allowed to write there? In its sandbox, only in data_dir and sandbox.paths)", to.display()))?;
     if fs::read_dir(to)?.next().is_some() {
@@ -68,7 +68,7 @@ pub(crate) fn make(config: &Config, store: &dyn Store, to: &Path) -> Result<Answ
     };
     write_synced(&to.join(MARK), toml::to_string(&mark)?.as_bytes())?;
     sync_dir(to)?;
-    Ok(Answer::BackedUp {
+    Ok(BackedUpView {
         directory: to.display().to_string(),
         waiting: made.waiting,
         bytes: made.bytes,
@@ -77,7 +77,7 @@ pub(crate) fn make(config: &Config, store: &dyn Store, to: &Path) -> Result<Answ
 }
 
 /// Makes a backup while no server runs.
-pub(crate) fn make_alone(config: &Config, to: &Path) -> Result<Answer> {
+pub(crate) fn make_alone(config: &Config, to: &Path) -> Result<BackedUpView> {
     rights::take_on_for(&config.data_dir)?;
     let (spool, _) = run::open_spool(config)?;
     make(config, &spool, to)

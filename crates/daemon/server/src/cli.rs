@@ -21,7 +21,7 @@ use clap::Parser;
 use config::elsewhere::Needs;
 use config::{self, Config, ConfigError};
 use journal::logbook::{self, Wanted};
-use ops::{HistorySelection, Order, Request, Selection, Verb};
+use ops::{Act, Count, HistorySelection, List, Order, Selection, Verb};
 use terminal::{complain, print};
 use tokio_util::sync::CancellationToken;
 
@@ -175,11 +175,11 @@ fn carry_out(cli: Cli) -> Result<()> {
             result
         }
         Command::Queue(command) => queue(&config, command, json),
-        Command::Source(SourceCommand::List) => ask::show(&config, &Request::Sources, json),
+        Command::Source(SourceCommand::List) => ask::show(&config, ops::Sources, json),
         Command::Site(command) => site(&config, command, json),
         Command::Hold(command) => hold(&config, command, json),
         Command::Explain { address, probe } => {
-            ask::show(&config, &Request::Explain { address, probe }, json)
+            ask::show(&config, ops::Explain { address, probe }, json)
         }
         Command::Mx { domain } => runtime()?.block_on(tools::mx(&config, &domain, json)),
         Command::Dns(DnsCommand::List) => runtime()?.block_on(tools::dns_list(&config, json)),
@@ -194,8 +194,8 @@ fn carry_out(cli: Cli) -> Result<()> {
         Command::Suppression(command) => suppression::carry_out(&config, command, json),
         Command::Webhook(command) => webhook::carry_out(&config, command, json),
         Command::Events(asked) => webhook::events(&config, &asked, json),
-        Command::Stats => ask::show(&config, &Request::Stats, json),
-        Command::Health => ask::show(&config, &Request::Health, json),
+        Command::Stats => ask::show(&config, ops::Stats, json),
+        Command::Health => ask::show(&config, ops::Health, json),
         Command::Backup { directory } => back_up(&config, &directory, json),
         Command::Restore(asked) => restore(&config, &asked, json),
         // Carried out above, before a configuration is needed.
@@ -213,22 +213,22 @@ fn carry_out(cli: Cli) -> Result<()> {
 /// watches it.
 fn reload(path: Option<&PathBuf>, json: bool) -> Result<()> {
     let judged = check::read(configuration(path).as_deref(), false)?;
-    let answer = match ask::ask_at(&judged.data_dir, &Request::Reload) {
+    let answer = match ask::ask_at(&judged.data_dir, ops::Reload) {
         Ok(answer) => answer,
         Err(error) => {
             let wrong = judged.errors.into_iter().next();
             return Err(wrong.map_or(error, anyhow::Error::from));
         }
     };
-    ask::print_answer(answer, json)
+    ask::print_answer(&answer, json)
 }
 
 fn site(config: &Config, command: SiteCommand, json: bool) -> Result<()> {
-    let request = match command {
-        SiteCommand::List => return lists::show(config, &Request::Sites, json),
-        SiteCommand::Pause { domain } => Request::Pause(domain, true),
-        SiteCommand::Resume { domain } => Request::Pause(domain, false),
-        SiteCommand::Show { domain } => Request::Site(domain),
+    match command {
+        SiteCommand::List => lists::show(config, &ops::Sites, json),
+        SiteCommand::Pause { domain } => ask::show(config, ops::Pause { domain, on: true }, json),
+        SiteCommand::Resume { domain } => ask::show(config, ops::Pause { domain, on: false }, json),
+        SiteCommand::Show { domain } => ask::show(config, ops::Site(domain), json),
         SiteCommand::Slow {
             domain,
             rate,
@@ -238,14 +238,14 @@ fn site(config: &Config, command: SiteCommand, json: bool) -> Result<()> {
             if !off && rate.is_none() && connections.is_none() {
                 return Err(anyhow!("use --rate, --connections or --off"));
             }
-            Request::Slow {
+            let slow = ops::Slow {
                 domain,
                 rate,
                 connections,
-            }
+            };
+            ask::show(config, slow, json)
         }
-    };
-    ask::show(config, &request, json)
+    }
 }
 
 fn restore(config: &Config, asked: &Restore, json: bool) -> Result<()> {
@@ -260,38 +260,34 @@ fn restore(config: &Config, asked: &Restore, json: bool) -> Result<()> {
 
 fn back_up(config: &Config, to: &Path, json: bool) -> Result<()> {
     let to = std::path::absolute(to)?;
-    let request = Request::Backup(to.display().to_string());
-    let answer = match ask::ask(config, &request) {
+    let answer = match ask::ask(config, ops::Backup(to.display().to_string())) {
         // Without a server there is nobody in the way.
         Err(error) if error.downcast_ref::<ask::Unreachable>().is_some() => {
             backup::make_alone(config, &to).map_err(|alone| anyhow!("{alone:#}; and {error:#}"))?
         }
         answer => answer?,
     };
-    ask::print_answer(answer, json)
+    ask::print_answer(&answer, json)
 }
 
 fn hold(config: &Config, command: HoldCommand, json: bool) -> Result<()> {
-    let request = match command {
-        HoldCommand::List => Request::HoldRules,
-        HoldCommand::Add { name, filter } => Request::HoldRule {
-            name,
-            filter: Some(filter),
-        },
-        HoldCommand::Remove { name } => Request::HoldRule { name, filter: None },
+    let (name, filter) = match command {
+        HoldCommand::List => return ask::show(config, ops::HoldRules, json),
+        HoldCommand::Add { name, filter } => (name, Some(filter)),
+        HoldCommand::Remove { name } => (name, None),
     };
-    ask::show(config, &request, json)
+    ask::show(config, ops::HoldRule { name, filter }, json)
 }
 
 fn log(config: &Config, command: LogCommand, json: bool) -> Result<()> {
     match command {
         LogCommand::Detailed { state, only, time } => {
-            let request = Request::Detailed {
+            let detailed = ops::Detailed {
                 only,
                 on: state == "on",
                 seconds: time.map(|t| t.as_secs().max(1)),
             };
-            ask::show(config, &request, json)
+            ask::show(config, detailed, json)
         }
         LogCommand::Tail {
             words,
@@ -338,9 +334,9 @@ impl From<Sort> for Order {
     }
 }
 
-impl From<History> for Request {
+impl From<History> for ops::History {
     fn from(asked: History) -> Self {
-        Self::History {
+        Self {
             selection: HistorySelection {
                 outcome: asked.outcome,
                 domain: asked.domain,
@@ -376,33 +372,30 @@ fn queue(config: &Config, command: QueueCommand, json: bool) -> Result<()> {
             let selection = selected.selection(true)?;
             let usual = if future { Sort::Due } else { Sort::Id };
             let order = Order::from(sort.unwrap_or(usual));
-            let request = match count {
-                true => Request::Count(selection),
-                false => Request::List {
-                    selection,
-                    order,
-                    descending: reverse,
-                    limit,
-                    offset,
-                },
+            if count {
+                return ask::show(config, Count(selection), json);
+            }
+            let list = List {
+                selection,
+                order,
+                descending: reverse,
+                limit,
+                offset,
             };
-            return match count {
-                true => ask::show(config, &request, json),
-                false => lists::show(config, &request, json),
-            };
+            return lists::show(config, &list, json);
         }
         QueueCommand::Summary { limit } => {
-            return ask::show(config, &Request::Summary(limit), json);
+            return ask::show(config, ops::Summary(limit), json);
         }
-        QueueCommand::Show { id } => return ask::show(config, &Request::Show(id), json),
-        QueueCommand::Trace { id } => return ask::show(config, &Request::Trace(id), json),
-        QueueCommand::Export { id } => return ask::show(config, &Request::Export(id), json),
+        QueueCommand::Show { id } => return ask::show(config, ops::Show(id), json),
+        QueueCommand::Trace { id } => return ask::show(config, ops::Trace(id), json),
+        QueueCommand::Export { id } => return ask::show(config, ops::Export(id), json),
         QueueCommand::Hold(change) => (Verb::Hold, change),
         QueueCommand::Release(change) => (Verb::Release, change),
         QueueCommand::Retry { change, at } => (Verb::Retry(at), change),
         QueueCommand::Reroute { change, to, .. } => (Verb::Reroute(to), change),
         QueueCommand::History(asked) => {
-            return lists::show(config, &Request::from(asked), json);
+            return lists::show(config, &ops::History::from(asked), json);
         }
         QueueCommand::Fail(change) => (Verb::Fail, change),
         QueueCommand::Remove(change) => (Verb::Remove, change),
@@ -412,12 +405,12 @@ fn queue(config: &Config, command: QueueCommand, json: bool) -> Result<()> {
     if !change.yes && !by_name {
         confirm(config, &verb, &selection)?;
     }
-    ask::show(config, &Request::Act { verb, selection }, json)
+    ask::show(config, Act { verb, selection }, json)
 }
 
 /// Says how many are meant before a filter, or everything, is acted upon.
 fn confirm(config: &Config, verb: &Verb, selection: &Selection) -> Result<()> {
-    let count = ask::count(config, selection)?;
+    let count = ask::ask(config, Count(selection.clone()))?;
     complain(&format!("{} {count} waiting recipients?", verb.word()));
     if !std::io::stdin().is_terminal() {
         return Err(anyhow!(

@@ -16,7 +16,7 @@ use net::{Answer, DnsFinding};
 use node::Settings;
 use node::answers::answer;
 use node::event::Event;
-use ops::Explanation;
+use ops::{Explanation, Malformed, VerbError};
 use protection::Protection;
 use protection::tls_policy::{self, Context, Need, Wanted, wanted};
 use route::{Host, HostAddresses, Matcher, Mode, MxRecord, NextHop, Router, Step};
@@ -54,8 +54,8 @@ pub(crate) async fn explain(
     shared: &Arc<Shared>,
     text: &str,
     probe: bool,
-) -> Result<Explanation, String> {
-    let given = Address::parse(text).map_err(|e| e.to_string())?;
+) -> Result<Explanation, VerbError> {
+    let given = Address::parse(text).map_err(Malformed::from)?;
     let settings = shared.node.settings();
     let mut found = Explanation::new(text);
     let address = behind_alias(&settings, given, &mut found).await;

@@ -11,7 +11,7 @@ use intake::{Refusal, Submission};
 use mail::QueueId;
 use node::event::{Event, Gauges};
 use node::hand_in;
-use ops::{Answer, Request};
+use ops::{Answer, Healthy, Request, VerbError};
 use reception::sockets::HttpSocket;
 use reception::{floods, listening};
 use sources::leaving;
@@ -21,7 +21,8 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use crate::shared::Shared;
-use crate::{admin, process, unwritten};
+use crate::verbs::Carrier;
+use crate::{process, unwritten};
 
 /// The queue's owner answers within this time, or mail is not well taken in.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
@@ -257,12 +258,12 @@ impl Http {
 ///
 /// # Errors
 /// Why mail would be refused.
-pub(crate) async fn health(shared: &Arc<Shared>) -> Result<Answer, String> {
+pub(crate) async fn health(shared: &Arc<Shared>) -> Result<Healthy, VerbError> {
     let http = Http(Arc::clone(shared));
     let gauges = http.gauges().await;
     match http.trouble(gauges) {
-        Some(why) => Err(why),
-        None => Ok(Answer::Healthy(http.faults())),
+        Some(why) => Err(VerbError::unavailable(why)),
+        None => Ok(Healthy(http.faults())),
     }
 }
 
@@ -305,18 +306,24 @@ impl Backend for Http {
     fn token_beginning(
         &self,
         prefix: String,
-    ) -> Later<'_, Result<Option<(String, QueueId)>, String>> {
+    ) -> Later<'_, Result<Option<(String, QueueId)>, VerbError>> {
         Box::pin(async move {
             let handles = Arc::clone(&self.0);
             let look = move || handles.node.store.find_token_beginning(&prefix);
             let found = tokio::task::spawn_blocking(look).await;
-            let found = found.map_err(|e| e.to_string())?;
-            found.map_err(|e| e.to_string())
+            Ok(found.map_err(VerbError::failed)??)
         })
     }
 
-    fn carry_out(&self, request: Request, who: String) -> Later<'_, Result<Answer, String>> {
-        Box::pin(async move { admin::carry_out(&self.0, request, &who, None).await })
+    fn carry_out(&self, request: Request, who: String) -> Later<'_, Result<Answer, VerbError>> {
+        Box::pin(async move {
+            let carrier = Carrier {
+                shared: &self.0,
+                who: &who,
+                progress: None,
+            };
+            ops::carry_out(&carrier, request).await
+        })
     }
 
     fn figures(&self) -> Later<'_, Figures> {

@@ -24,6 +24,7 @@ mod started;
 mod summary;
 mod tools;
 mod unwritten;
+mod verbs;
 mod welcome;
 
 #[global_allocator]

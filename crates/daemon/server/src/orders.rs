@@ -10,7 +10,10 @@ use mail::{Address, Destination, Domain, QueueId, RecipientKey};
 use node::controls::{Controls, Slow};
 use node::event::Event;
 use node::{Node, Settings, blocking, known};
-use ops::{Answer, DomainView, FinishedView, HistorySelection, HoldRuleView, LaterView, report_of};
+use ops::{
+    DomainView, Done, FinishedView, HistorySelection, HoldRuleView, LaterView, Malformed,
+    VerbError, report_of,
+};
 use route::Mode;
 use schedule::Rate;
 use store::{Filter, HistoryRow, LaterRow, Op};
@@ -18,18 +21,20 @@ use tokio::sync::oneshot;
 
 use crate::shared::Shared;
 
-fn stopping<T>(_: T) -> String {
-    "the server is shutting down".to_owned()
+fn stopping<T>(_: T) -> VerbError {
+    VerbError::stopping()
+}
+
+fn parsed(domain: &str) -> Result<Domain, Malformed> {
+    Ok(Domain::parse(domain)?)
 }
 
 /// Makes a setting durable.
-async fn keep(node: &Arc<Node>, name: String, value: Option<String>) -> Result<(), String> {
+async fn keep(node: &Arc<Node>, name: String, value: Option<String>) -> Result<(), VerbError> {
     let handles = Arc::clone(node);
     let op = Op::Control { name, value };
     let committed = tokio::task::spawn_blocking(move || handles.store.commit_wait(vec![op])).await;
-    committed
-        .map_err(|e| e.to_string())?
-        .map_err(|e| e.to_string())
+    Ok(committed.map_err(VerbError::failed)??)
 }
 
 /// Stops a domain's mail, or lets it go.
@@ -38,8 +43,8 @@ pub(crate) async fn pause(
     domain: &str,
     on: bool,
     who: &str,
-) -> Result<Answer, String> {
-    let domain = Domain::parse(domain).map_err(|e| e.to_string())?;
+) -> Result<Done, VerbError> {
+    let domain = parsed(domain)?;
     keep(
         &shared.node,
         format!("pause:{domain}"),
@@ -64,27 +69,25 @@ pub(crate) async fn pause(
     } else {
         "is no longer paused"
     };
-    Ok(Answer::Done(format!("{domain} {state}.")))
+    Ok(Done(format!("{domain} {state}.")))
 }
 
 /// Limits a domain's mail, or lets it go.
 pub(crate) async fn slow(
     shared: &Arc<Shared>,
-    domain: &str,
-    rate: Option<&str>,
-    connections: Option<u32>,
+    ask: &ops::Slow,
     who: &str,
-) -> Result<Answer, String> {
-    let domain = Domain::parse(domain).map_err(|e| e.to_string())?;
-    let rate = rate.map(Rate::parse).transpose();
+) -> Result<Done, VerbError> {
+    let domain = parsed(&ask.domain)?;
+    let rate = ask.rate.as_deref().map(Rate::parse).transpose();
     let slow = Slow {
-        rate: rate.map_err(|e| e.to_string())?,
-        connections,
+        rate: rate.map_err(Malformed::from)?,
+        connections: ask.connections,
     };
     if matches!(shared.node.settings().config.routing.mode, Mode::Relay(_)) {
         let why = "in Relay Mode all mail goes to the relay, and limits of single domains have no \
                    effect: pause the domain, or hold its mail";
-        return Ok(Answer::Refused(why.to_owned()));
+        return Err(VerbError::conflict(why));
     }
     let slow = (slow != Slow::default()).then_some(slow);
     keep(
@@ -107,14 +110,14 @@ pub(crate) async fn slow(
         .field("domain", &domain)
         .maybe("limits", slow)
         .send();
-    Ok(Answer::Done(match slow {
+    Ok(Done(match slow {
         Some(slow) => format!("{domain} is slowed: {slow}."),
         None => format!("{domain} is no longer slowed."),
     }))
 }
 
 /// Takes back what a rule has ordered for the site of a domain, or of a host of this name.
-async fn take_back(shared: &Arc<Shared>, domain: &Domain, who: &str) -> Result<(), String> {
+async fn take_back(shared: &Arc<Shared>, domain: &Domain, who: &str) -> Result<(), VerbError> {
     let (ask, told) = oneshot::channel();
     shared.node.tell(Event::Domain(domain.clone(), ask));
     let (_, site) = told.await.map_err(stopping)?;
@@ -133,10 +136,10 @@ async fn take_back(shared: &Arc<Shared>, domain: &Domain, who: &str) -> Result<(
 }
 
 /// The rules that hold new mail.
-pub(crate) fn hold_rules(node: &Node) -> Answer {
+pub(crate) fn hold_rules(node: &Node) -> Vec<HoldRuleView> {
     let rules = node.controls.hold_rules().into_iter();
     let view = |(name, filter)| HoldRuleView { name, filter };
-    Answer::HoldRules(rules.map(view).collect())
+    rules.map(view).collect()
 }
 
 /// Sets a rule, or takes it away.
@@ -145,17 +148,17 @@ pub(crate) async fn hold_rule(
     name: String,
     filter: Option<String>,
     who: &str,
-) -> Result<Answer, String> {
+) -> Result<Done, VerbError> {
     let rule = match &filter {
         None => None,
         Some(text) => {
-            let parsed = Filter::parse(text).map_err(|e| e.to_string())?;
+            let parsed = Filter::parse(text).map_err(Malformed::from)?;
             Some((text.clone(), parsed))
         }
     };
     let known = node.controls.hold_rules().iter().any(|(n, _)| *n == name);
     if rule.is_none() && !known {
-        return Ok(Answer::Unknown(format!("there is no rule {name}")));
+        return Err(VerbError::not_found(format!("there is no rule {name}")));
     }
     keep(node, Controls::hold_name(&name), filter.clone()).await?;
     node.controls.set_hold(&name, rule);
@@ -168,7 +171,7 @@ pub(crate) async fn hold_rule(
         .field("rule", &name)
         .maybe("selection", filter.as_ref())
         .send();
-    Ok(Answer::Done(match filter {
+    Ok(Done(match filter {
         Some(filter) => format!("New mail that matches {filter} is held (rule {name})."),
         None => format!(
             "Rule {name} is removed; mail that it has held stays held until it is released."
@@ -177,18 +180,17 @@ pub(crate) async fn hold_rule(
 }
 
 /// What is known of a domain's mail.
-pub(crate) async fn site(shared: &Arc<Shared>, domain: &str) -> Result<Answer, String> {
-    let domain = Domain::parse(domain).map_err(|e| e.to_string())?;
+pub(crate) async fn site(shared: &Arc<Shared>, domain: &str) -> Result<DomainView, VerbError> {
+    let domain = parsed(domain)?;
     let (ask, told) = oneshot::channel();
     shared.node.tell(Event::Domain(domain.clone(), ask));
     let (paused, site) = told.await.map_err(stopping)?;
     let name = domain.to_string();
     let waiting = blocking(&shared.node, move |node| {
-        let filter = Filter::parse(&format!("domain:{name}")).map_err(|e| e.to_string())?;
-        let count = node.store.count(&filter, net::now());
-        count.map_err(|e| e.to_string())
+        let filter = Filter::parse(&format!("domain:{name}")).map_err(Malformed::from)?;
+        Ok(node.store.count(&filter, net::now())?)
     });
-    Ok(Answer::Site(Box::new(DomainView {
+    Ok(DomainView {
         waiting: waiting.await?,
         paused,
         slowed: shared
@@ -198,7 +200,7 @@ pub(crate) async fn site(shared: &Arc<Shared>, domain: &str) -> Result<Answer, S
             .map(|slow| slow.to_string()),
         site: site.map(|site| shared.dispatch.reactions.view(site)),
         domain: domain.to_string(),
-    })))
+    })
 }
 
 /// Finished recipients.
@@ -207,14 +209,12 @@ pub(crate) async fn history(
     selection: HistorySelection,
     offset: u64,
     limit: u64,
-) -> Result<Answer, String> {
+) -> Result<Vec<FinishedView>, VerbError> {
     let rows = blocking(node, move |node| {
-        let filter = selection.filter()?;
-        let found = node.store.history(&filter, offset, limit);
-        let found = found.map_err(|e| e.to_string())?;
+        let found = node.store.history(&selection.filter()?, offset, limit)?;
         let mut ids: Vec<QueueId> = found.iter().map(|row| row.key.id).collect();
         ids.dedup();
-        let later = node.store.later_of(&ids).map_err(|e| e.to_string())?;
+        let later = node.store.later_of(&ids)?;
         Ok((found, later))
     });
     let (rows, later) = rows.await?;
@@ -245,7 +245,7 @@ pub(crate) async fn history(
         ),
     };
     let mut view = view;
-    Ok(Answer::History(rows.into_iter().map(&mut view).collect()))
+    Ok(rows.into_iter().map(&mut view).collect())
 }
 
 /// How many finished recipients match, counted up to a bound.
@@ -253,12 +253,11 @@ pub(crate) async fn history_count(
     node: &Arc<Node>,
     selection: HistorySelection,
     most: u64,
-) -> Result<Answer, String> {
-    let count = blocking(node, move |node| {
-        let count = node.store.history_count(&selection.filter()?, most);
-        count.map_err(|e| e.to_string())
-    });
-    count.await.map(Answer::Count)
+) -> Result<u64, VerbError> {
+    blocking(node, move |node| {
+        Ok(node.store.history_count(&selection.filter()?, most)?)
+    })
+    .await
 }
 
 /// What is known of a recipient behind its end: what others reported, and whether its end or one of

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use mail::QueueId;
 use node::{Node, blocking};
-use ops::{Answer, QueuedView, Selection};
+use ops::line::{self, Heard};
+use ops::{List, QueuedView, Selection, VerbError};
 use store::Page;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -59,12 +60,12 @@ async fn converse(node: &Arc<Node>, stream: UnixStream) {
     // The user database may be a server's.
     let user = blocking(node, move |_| Ok(drops::name_of(peer.uid())));
     let rows = async { list(node, user.await?).await };
-    let answer = rows.await.map_or_else(Answer::Error, Answer::Queue);
-    let (_, mut write) = stream.into_split();
-    admin::write_line(&mut write, &answer).await;
+    let line = line::answer_line_of::<List>(&rows.await);
+    let (_, mut write_to) = stream.into_split();
+    admin::write(&mut write_to, &line).await;
 }
 
-async fn list(node: &Arc<Node>, user: String) -> Result<Vec<QueuedView>, String> {
+async fn list(node: &Arc<Node>, user: String) -> Result<Vec<QueuedView>, VerbError> {
     let selection = Selection::Filter(format!("user:{user}"));
     let page = Page {
         limit: ROWS_MAX,
@@ -76,14 +77,14 @@ async fn list(node: &Arc<Node>, user: String) -> Result<Vec<QueuedView>, String>
         let mut last: Option<(QueueId, bool)> = None;
         let mut own = Vec::new();
         for row in rows {
-            let id: QueueId = row.id.parse().map_err(|_| "a bad id".to_owned())?;
+            let id: QueueId = row.id.parse().map_err(VerbError::failed)?;
             let is_own = match last {
                 Some((known, is_own)) if known == id => is_own,
                 Some(_) | None if row.size > left => false,
                 Some(_) | None => {
                     left -= row.size;
                     // A login for mail clients may have the same name and be somebody else's.
-                    let read = node.store.read(id).map_err(|e| e.to_string())?;
+                    let read = node.store.read(id)?;
                     read.is_some_and(|message| {
                         let by = &message.envelope.submitter;
                         by.via == drops::VIA && by.user.as_deref() == Some(user.as_str())
@@ -104,9 +105,12 @@ async fn list(node: &Arc<Node>, user: String) -> Result<Vec<QueuedView>, String>
 ///
 /// # Errors
 /// When no server answers there.
-pub(crate) fn ask(data_dir: &Path) -> io::Result<Answer> {
+pub(crate) fn ask(data_dir: &Path) -> io::Result<Result<Vec<QueuedView>, VerbError>> {
     let stream = Blocking::connect(path(data_dir))?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
-    serde_json::from_str(&line).map_err(io::Error::other)
+    match line::read_answer::<List>(&line)? {
+        Heard::End(answer) => Ok(answer),
+        Heard::Progress { .. } => Err(io::Error::other("the answer is not a list")),
+    }
 }

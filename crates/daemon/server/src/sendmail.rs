@@ -18,11 +18,12 @@ use config::Config;
 use config::elsewhere::Needs;
 use drops::{self, Asked, DepositError, Drop, Sender, To};
 use mail::{Address, Domain};
-use ops::{Order, Request, Selection, Verb};
+use ops::{Act, Ask, List, Order, Selection, Verb};
 
 use options::{Mode, Options};
 
-use crate::{ask, own_mail};
+use crate::ask::{self, Shown};
+use crate::own_mail;
 
 /// Where the drop directory is unless something says otherwise.
 const DROP_DIR: &str = "/var/lib/sendoff/drop";
@@ -111,7 +112,7 @@ fn carry_out(options: &Options, config: Option<&Path>) -> Result<(), Failure> {
         Mode::Queue => queue(named),
         Mode::Retry => {
             let (verb, selection) = (Verb::Retry(None), Selection::All);
-            ask(named, &Request::Act { verb, selection })
+            ask(named, Act { verb, selection })
         }
         // There is no database of aliases to rebuild.
         Mode::Aliases => Ok(()),
@@ -120,7 +121,7 @@ fn carry_out(options: &Options, config: Option<&Path>) -> Result<(), Failure> {
 
 /// Shows the queue: to administrators all of it, to others what they have sent themselves.
 fn queue(named: Option<&Path>) -> Result<(), Failure> {
-    let request = Request::List {
+    let request = List {
         selection: Selection::All,
         order: Order::Id,
         descending: false,
@@ -136,21 +137,27 @@ fn queue(named: Option<&Path>) -> Result<(), Failure> {
         // The configuration is nothing that every user may read.
         (Err(_), None) => beside_drops().or_else(|| Some(config::DATA_DIR.into())),
     };
-    let all = ask(named, &request);
+    let all = ask(named, request);
     match (all, data_dir.map(|dir| own_mail::ask(&dir))) {
-        (Err(_), Some(Ok(answer))) => ask::print_answer(answer, false)
+        (Err(_), Some(Ok(own))) => own
+            .map_err(anyhow::Error::from)
+            .and_then(|rows| ask::print_answer(&rows, false))
             .map_err(|error| Failure::new(code::UNAVAILABLE, format!("{error:#}"))),
         (all, _) => all,
     }
 }
 
 /// Asks the running server.
-fn ask(config: Option<&Path>, request: &Request) -> Result<(), Failure> {
+fn ask<A>(config: Option<&Path>, asked: A) -> Result<(), Failure>
+where
+    A: Ask,
+    A::Answer: Shown,
+{
     let path = config.map(Path::to_owned);
     let config = crate::cli::load(path.as_ref(), Needs::Places)
         .map(|(config, _)| config)
         .map_err(|error| Failure::new(code::CONFIG, format!("{error:#}")))?;
-    ask::show(&config, request, false)
+    ask::show(&config, asked, false)
         .map_err(|error| Failure::new(code::UNAVAILABLE, format!("{error:#}")))
 }
 

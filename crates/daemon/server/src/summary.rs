@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use node::{Node, blocking};
-use ops::{Answer, Summarise};
+use ops::{Summarise, SummaryView, VerbError};
 
 /// Counts what waits in one pass over the index, with so many entries of each list.
 ///
 /// # Errors
 /// When the index cannot be read.
-pub(crate) async fn summary(node: &Arc<Node>, limit: u64) -> Result<Answer, String> {
-    let view = blocking(node, move |node| {
+pub(crate) async fn summary(node: &Arc<Node>, limit: u64) -> Result<SummaryView, VerbError> {
+    blocking(node, move |node| {
         let now = net::now();
         let settings = node.settings();
         let book = &settings.config.replies.book;
@@ -18,9 +18,8 @@ pub(crate) async fn summary(node: &Arc<Node>, limit: u64) -> Result<Answer, Stri
             book.classify_written(reply, host).kind.word().to_owned()
         };
         let mut count = Summarise::new(now, kind);
-        let read = node.store.each_waiting(now, &mut |row| count.add(row));
-        read.map_err(|e| e.to_string())?;
+        node.store.each_waiting(now, &mut |row| count.add(row))?;
         Ok(count.end(usize::try_from(limit).unwrap_or(usize::MAX)))
-    });
-    Ok(Answer::Summary(Box::new(view.await?)))
+    })
+    .await
 }

@@ -24,14 +24,15 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use mail::Timestamp;
 use node::{Node, Settings};
-use ops::{EventType, PutAsideView};
+use ops::{EventType, PutAsideView, VerbError};
 use returns::suppression;
 use serde::{Deserialize, Serialize};
-use store::{EventKinds, EventWish, Note, Op};
+use store::{CommitError, EventKinds, EventWish, Note, Op, StoreError};
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-pub use verbs::{act, events, list};
+pub use verbs::{act, events, list, test};
 
 /// What the names of the webhooks' entries in the history begin with.
 const PREFIX: &str = "webhook/";
@@ -184,11 +185,11 @@ impl Hook {
     }
 
     /// Changes what is kept; it is in force when it is durable.
-    async fn change(&self, node: &Node, f: impl FnOnce(&mut Kept)) -> Result<(), String> {
+    async fn change(&self, node: &Node, f: impl FnOnce(&mut Kept)) -> Result<(), WebhookError> {
         let _turn = self.turn.lock().await;
         let mut next = lock(&self.state).kept.clone();
         f(&mut next);
-        let value = serde_json::to_string(&next).map_err(|e| e.to_string())?;
+        let value = serde_json::to_string(&next)?;
         keep(node, format!("{PREFIX}{}", self.name), Some(value)).await?;
         let mut state = lock(&self.state);
         state.cursor = state.cursor.max(next.cursor);
@@ -203,13 +204,12 @@ impl Hook {
         node: &Node,
         expected: impl FnOnce(Option<&replay::Kept>) -> bool,
         replay: Option<replay::Kept>,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, WebhookError> {
         let _turn = self.turn.lock().await;
         if !expected(lock(&self.state).replay.as_ref()) {
             return Ok(false);
         }
-        let value = replay.as_ref().map(serde_json::to_string).transpose();
-        let value = value.map_err(|e| e.to_string())?;
+        let value = replay.as_ref().map(serde_json::to_string).transpose()?;
         keep(node, format!("{REPLAY_PREFIX}{}", self.name), value).await?;
         lock(&self.state).replay = replay;
         Ok(true)
@@ -221,8 +221,44 @@ impl Hook {
     }
 }
 
+/// What of ours keeps a webhook from being told.
+#[derive(Debug, thiserror::Error)]
+enum WebhookError {
+    /// Nobody answers any more.
+    #[error("the server is shutting down")]
+    Stopping,
+    /// What is remembered of it is not durable.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// What is remembered of it cannot be written down.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// Its events cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Work of ours ended too early.
+    #[error(transparent)]
+    Task(#[from] JoinError),
+    /// It has been taken out of the configuration.
+    #[error("it is no longer in the configuration")]
+    Gone,
+}
+
+impl From<WebhookError> for VerbError {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::Stopping => Self::stopping(),
+            WebhookError::Commit(error) => error.into(),
+            WebhookError::Store(error) => error.into(),
+            WebhookError::Json(_) | WebhookError::Task(_) | WebhookError::Gone => {
+                Self::failed(error)
+            }
+        }
+    }
+}
+
 /// Makes an entry of the history durable.
-async fn keep(node: &Node, name: String, value: Option<String>) -> Result<(), String> {
+async fn keep(node: &Node, name: String, value: Option<String>) -> Result<(), WebhookError> {
     let (tell, told) = oneshot::channel();
     let note = Note::Entry { name, value };
     node.store.commit(
@@ -230,8 +266,7 @@ async fn keep(node: &Node, name: String, value: Option<String>) -> Result<(), St
         // Whoever asked may be gone.
         Box::new(move |result| drop(tell.send(result))),
     );
-    let result = told.await.map_err(|_| "the server is shutting down")?;
-    result.map_err(|e| e.to_string())
+    Ok(told.await.map_err(|_| WebhookError::Stopping)??)
 }
 
 /// Which events the spool is to keep.
@@ -288,7 +323,7 @@ async fn run(webhooks: Arc<Webhooks>) {
         let done = tokio::select! {
             () = webhooks.node.stopping.cancelled() => return,
             () = webhooks.changed.notified() => apply(&webhooks).await,
-            () = tidied => tidy(&webhooks).await.map_err(|why| anyhow::anyhow!(why)),
+            () = tidied => tidy(&webhooks).await.map_err(anyhow::Error::from),
         };
         if let Err(error) = done {
             let line = webhooks.node.journal.line(net::now(), "error");
@@ -377,34 +412,29 @@ async fn apply(webhooks: &Arc<Webhooks>) -> Result<()> {
             gone.map_err(|why| anyhow::anyhow!(why))?;
         }
     }
-    match none {
-        true => forget(&webhooks.node, u64::MAX, Timestamp::MAX).await,
-        false => Ok(()),
+    if none {
+        forget(&webhooks.node, u64::MAX, Timestamp::MAX).await?;
     }
-    .map_err(|why| anyhow::anyhow!(why))
+    Ok(())
 }
 
-async fn forget(node: &Arc<Node>, upto: u64, before: Timestamp) -> Result<(), String> {
+async fn forget(node: &Arc<Node>, upto: u64, before: Timestamp) -> Result<(), WebhookError> {
     loop {
         let handles = Arc::clone(node);
-        let forgotten = tokio::task::spawn_blocking(move || {
-            let forgotten = handles.store.forget_events(upto, before, AT_ONCE);
-            forgotten.map_err(|e| e.to_string())
-        });
-        if forgotten.await.map_err(|e| e.to_string())?? < AT_ONCE {
+        let forget = move || handles.store.forget_events(upto, before, AT_ONCE);
+        if tokio::task::spawn_blocking(forget).await?? < AT_ONCE {
             return Ok(());
         }
     }
 }
 
 /// Puts aside what is too much, and forgets what everybody has.
-async fn tidy(webhooks: &Arc<Webhooks>) -> Result<(), String> {
+async fn tidy(webhooks: &Arc<Webhooks>) -> Result<(), WebhookError> {
     let settings = webhooks.node.settings();
     let config = &settings.config.events;
     let handles = Arc::clone(webhooks);
     let bounds = tokio::task::spawn_blocking(move || handles.node.store.event_bounds()).await;
-    let bounds = bounds.map_err(|e| e.to_string())?;
-    let bounds = bounds.map_err(|e| e.to_string())?;
+    let bounds = bounds??;
     let least = bounds.last.saturating_sub(config.waiting);
     let mut everybody = bounds.last;
     let mut unsent = 0;

@@ -9,7 +9,7 @@ use mail::{QueueId, Timestamp};
 use net::HttpAnswer;
 use node::targets::Target;
 use node::{Node, Settings};
-use ops::{EventType, EventView, Replay};
+use ops::{EventType, EventView, MalformedReplay, Replay};
 use returns::suppression;
 use serde::{Deserialize, Serialize};
 use store::{Event, Happened};
@@ -17,7 +17,7 @@ use store::{Event, Happened};
 use super::portion::Portion;
 use super::post::{Line, Prepared, post};
 use super::tell::{next_try, stop, words};
-use super::{Hook, lock, render};
+use super::{Hook, WebhookError, lock, render};
 use crate::Webhooks;
 
 /// Recipients whose events are read at once.
@@ -43,7 +43,7 @@ impl Kept {
     pub(super) fn new(
         asked: Replay,
         (since, until): (Timestamp, Timestamp),
-    ) -> Result<Self, String> {
+    ) -> Result<Self, MalformedReplay> {
         let [sender_domain, recipient_domain] = asked.domains()?;
         Ok(Self {
             since: since.as_millis(),
@@ -107,11 +107,11 @@ async fn part(
     hook: &Arc<Hook>,
     replay: Kept,
     way: &mut Way,
-) -> Result<(), String> {
+) -> Result<(), WebhookError> {
     let (handles, asked) = (Arc::clone(webhooks), replay.clone());
     let name = hook.name.clone();
     let read = tokio::task::spawn_blocking(move || read(&handles.node, &name, &asked));
-    let (events, next) = read.await.map_err(|e| e.to_string())??;
+    let (events, next) = read.await??;
     let sent = events.len() as u64;
     let mut events = VecDeque::from(events);
     while !events.is_empty() {
@@ -136,7 +136,7 @@ async fn part(
     }
 }
 
-async fn finish(node: &Node, hook: &Hook, replay: &Kept, told: u64) -> Result<(), String> {
+async fn finish(node: &Node, hook: &Hook, replay: &Kept, told: u64) -> Result<(), WebhookError> {
     let (since, until) = replay.span();
     let whole = replay.events.is_empty()
         && replay.sender_domain.is_none()
@@ -169,15 +169,14 @@ async fn finish(node: &Node, hook: &Hook, replay: &Kept, told: u64) -> Result<()
 type Part = (Vec<EventView>, Option<QueueId>);
 
 /// The next messages' events; behind the last of them the suppression list's.
-fn read(node: &Node, name: &str, replay: &Kept) -> Result<Part, String> {
+fn read(node: &Node, name: &str, replay: &Kept) -> Result<Part, WebhookError> {
     let settings = node.settings();
     let Some(target) = settings.webhook(name) else {
-        return Err("it is no longer in the configuration".to_owned());
+        return Err(WebhookError::Gone);
     };
     let (since, until) = replay.span();
     let after = QueueId::from_u64(replay.after);
-    let past = node.store.past_events((since, until), after, AT_ONCE);
-    let past = past.map_err(|e| e.to_string())?;
+    let past = node.store.past_events((since, until), after, AT_ONCE)?;
     let mut views: Vec<EventView> = Vec::new();
     let mut add = |event: &Event| {
         let view = render::event(&settings, event);
@@ -194,8 +193,7 @@ fn read(node: &Node, name: &str, replay: &Kept) -> Result<Part, String> {
                 what: Happened::Entry { name, value },
             });
         };
-        let read = node.store.entries(suppression::PREFIX, &mut entry);
-        read.map_err(|e| e.to_string())?;
+        node.store.entries(suppression::PREFIX, &mut entry)?;
     }
     Ok((views, past.next))
 }
@@ -208,7 +206,7 @@ async fn batch(
     replay: &Kept,
     events: &mut VecDeque<EventView>,
     way: &mut Way,
-) -> Result<bool, String> {
+) -> Result<bool, WebhookError> {
     loop {
         let settings = node.settings();
         let (idle, changed) = {

@@ -9,10 +9,11 @@ use net::HttpAnswer;
 use node::targets::Target;
 use node::{Node, Settings};
 use ops::EventView;
+use store::StoreError;
 
 use super::portion::Portion;
 use super::post::{Line, Prepared, post, retry_after};
-use super::{AT_ONCE, Hook, Trouble, lock, render};
+use super::{AT_ONCE, Hook, Trouble, WebhookError, lock, render};
 use crate::Webhooks;
 
 /// Places passed over without a commit: so many are looked at again behind a restart.
@@ -79,7 +80,7 @@ async fn step(
     target: &Arc<Target>,
     line: &mut Line,
     portion: &mut Portion,
-) -> Result<Next, String> {
+) -> Result<Next, WebhookError> {
     let now = net::now();
     let (idle, next_try, cursor) = {
         let state = lock(&hook.state);
@@ -146,7 +147,7 @@ async fn read(
     target: &Arc<Target>,
     after: u64,
     size: usize,
-) -> Result<Batch, String> {
+) -> Result<Batch, WebhookError> {
     let (handles, settings, target) = (
         Arc::clone(webhooks),
         Arc::clone(settings),
@@ -154,8 +155,7 @@ async fn read(
     );
     let read = tokio::task::spawn_blocking(move || {
         let limit = size as u64 + 100;
-        let stored = handles.node.store.events(after, limit);
-        let stored = stored.map_err(|e| e.to_string())?;
+        let stored = handles.node.store.events(after, limit)?;
         let mut batch = Batch {
             events: Vec::with_capacity(size),
             last: after,
@@ -173,11 +173,11 @@ async fn read(
         }
         Ok(batch)
     });
-    read.await.map_err(|e| e.to_string())?
+    read.await?
 }
 
 /// Nothing was for the webhook.
-async fn pass_over(node: &Node, hook: &Hook, batch: &Batch) -> Result<Next, String> {
+async fn pass_over(node: &Node, hook: &Hook, batch: &Batch) -> Result<Next, WebhookError> {
     let far = {
         let mut state = lock(&hook.state);
         state.cursor = state.cursor.max(batch.last);
@@ -193,7 +193,7 @@ async fn pass_over(node: &Node, hook: &Hook, batch: &Batch) -> Result<Next, Stri
     })
 }
 
-async fn taken(webhooks: &Webhooks, hook: &Hook, batch: &Batch) -> Result<Next, String> {
+async fn taken(webhooks: &Webhooks, hook: &Hook, batch: &Batch) -> Result<Next, WebhookError> {
     hook.change(&webhooks.node, |kept| {
         kept.cursor = kept.cursor.max(batch.last)
     })
@@ -216,7 +216,7 @@ async fn taken(webhooks: &Webhooks, hook: &Hook, batch: &Batch) -> Result<Next, 
 }
 
 /// The receiver wants no more, nothing new and nothing of the past.
-pub(super) async fn stop(node: &Node, hook: &Hook) -> Result<(), String> {
+pub(super) async fn stop(node: &Node, hook: &Hook) -> Result<(), WebhookError> {
     let mut first = false;
     let put = |kept: &mut super::Kept| {
         first = !kept.stopped;
@@ -273,7 +273,7 @@ async fn put_aside_old(
     settings: &Arc<Settings>,
     hook: &Arc<Hook>,
     target: &Arc<Target>,
-) -> Result<(), String> {
+) -> Result<(), WebhookError> {
     let oldest = net::now() - target.settings.give_up;
     let why = "they could not be sent within webhook.give_up";
     put_aside(webhooks, settings, hook, target, why, move |_, at| {
@@ -291,7 +291,7 @@ pub(super) async fn put_aside(
     target: &Arc<Target>,
     why: &str,
     chosen: impl Fn(u64, Timestamp) -> bool + Copy + Send + 'static,
-) -> Result<(), String> {
+) -> Result<(), WebhookError> {
     let from = lock(&hook.state).cursor;
     let mut cursor = from;
     let mut aside = Aside::default();
@@ -301,8 +301,7 @@ pub(super) async fn put_aside(
             (Arc::clone(settings), Arc::clone(target)),
         );
         let read = tokio::task::spawn_blocking(move || {
-            let stored = handles.node.store.events(cursor, AT_ONCE);
-            let stored = stored.map_err(|e| e.to_string())?;
+            let stored = handles.node.store.events(cursor, AT_ONCE)?;
             let mut aside = Aside::default();
             let (mut last, mut more) = (cursor, stored.len() as u64 == AT_ONCE);
             for event in stored {
@@ -317,9 +316,9 @@ pub(super) async fn put_aside(
                     aside.add(at);
                 }
             }
-            Ok::<_, String>((aside, last, more))
+            Ok::<_, StoreError>((aside, last, more))
         });
-        let (part, last, more) = read.await.map_err(|e| e.to_string())??;
+        let (part, last, more) = read.await??;
         aside.join(part);
         cursor = last;
         if !more {

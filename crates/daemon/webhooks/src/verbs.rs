@@ -7,8 +7,8 @@ use mail::Timestamp;
 use node::targets::Target;
 use node::{Node, Settings, blocking};
 use ops::{
-    Answer, EventSelection, EventType, ListedEvent, Replay, ReplayView, WebhookTested, WebhookVerb,
-    WebhookView,
+    Done, EventSelection, EventType, EventsView, ListedEvent, Replay, ReplayView, VerbError,
+    WebhookTested, WebhookVerb, WebhookView,
 };
 
 use super::example::example;
@@ -21,8 +21,8 @@ const SHOWN: usize = 500;
 /// Events in one answer.
 const LIMIT_MAX: u64 = 1000;
 
-fn unknown(name: &str) -> Answer {
-    Answer::Unknown(format!(
+fn unknown(name: &str) -> VerbError {
+    VerbError::not_found(format!(
         "there is no webhook {name} (sendoff webhook list; [[webhook]] in the configuration)"
     ))
 }
@@ -31,29 +31,34 @@ fn find<'a>(
     webhooks: &Webhooks,
     settings: &'a Settings,
     name: &str,
-) -> Option<(Arc<Hook>, &'a Arc<Target>)> {
-    Some((webhooks.find(name)?, settings.webhook(name)?))
+) -> Result<(Arc<Hook>, &'a Arc<Target>), VerbError> {
+    let hook = webhooks.find(name);
+    hook.zip(settings.webhook(name))
+        .ok_or_else(|| unknown(name))
 }
 
 /// The webhooks and how they fare.
-pub async fn list(webhooks: &Arc<Webhooks>) -> Result<Answer, String> {
+///
+/// # Errors
+/// When the history cannot be read.
+pub async fn list(webhooks: &Arc<Webhooks>) -> Result<Vec<WebhookView>, VerbError> {
     let handles = Arc::clone(webhooks);
-    let views = blocking(&webhooks.node, move |node| {
+    blocking(&webhooks.node, move |node| {
         let settings = node.settings();
-        let bounds = node.store.event_bounds().map_err(|e| e.to_string())?;
+        let bounds = node.store.event_bounds()?;
         let mut views = Vec::new();
         for target in &settings.webhooks {
             let Some(hook) = handles.find(&target.settings.name) else {
                 continue;
             };
             let cursor = lock(&hook.state).cursor;
-            let first = node.store.events(cursor, 1).map_err(|e| e.to_string())?;
+            let first = node.store.events(cursor, 1)?;
             let first = first.first().and_then(|stored| stored.event.at());
             views.push(view(&hook, target, bounds.last, first));
         }
         Ok(views)
-    });
-    Ok(Answer::Webhooks(views.await?))
+    })
+    .await
 }
 
 fn view(hook: &Hook, target: &Target, last: u64, oldest: Option<Timestamp>) -> WebhookView {
@@ -98,18 +103,18 @@ fn view(hook: &Hook, target: &Target, last: u64, oldest: Option<Timestamp>) -> W
 }
 
 /// Does what is asked with one webhook.
+///
+/// # Errors
+/// When there is none of this name, it cannot be done as things are, or is not durable.
 pub async fn act(
     webhooks: &Arc<Webhooks>,
     name: &str,
     verb: WebhookVerb,
     who: &str,
-) -> Result<Answer, String> {
+) -> Result<Done, VerbError> {
     let settings = webhooks.node.settings();
-    let Some((hook, target)) = find(webhooks, &settings, name) else {
-        return Ok(unknown(name));
-    };
-    let (word, span, answer) = match verb {
-        WebhookVerb::Test => ("webhook-test", None, test(&settings, target).await),
+    let (hook, _) = find(webhooks, &settings, name)?;
+    let (word, span, done) = match verb {
         WebhookVerb::Pause => (
             "webhook-pause",
             None,
@@ -120,40 +125,53 @@ pub async fn act(
             None,
             pause(&webhooks.node, &hook, false).await?,
         ),
-        WebhookVerb::Retry => ("webhook-retry", None, retry(&hook)),
+        WebhookVerb::Retry => ("webhook-retry", None, retry(&hook)?),
         WebhookVerb::Replay(asked) => {
-            let span = match asked.span(net::now()) {
-                Ok(span) => span,
-                // It begins in the future.
-                Err(why) => return Ok(Answer::Refused(why)),
-            };
-            let answer = replay(&webhooks.node, &hook, asked, span).await?;
-            ("webhook-replay", Some(span), answer)
+            // It can be meant, but begins in the future.
+            let span = asked.span(net::now()).map_err(VerbError::conflict)?;
+            let done = replay(&webhooks.node, &hook, asked, span).await?;
+            ("webhook-replay", Some(span), done)
         }
         WebhookVerb::EndReplay => {
             hook.set_replay(&webhooks.node, |_| true, None).await?;
             hook.replay_wake.notify_one();
-            let done = Answer::Done(format!("{name} gets no past events."));
+            let done = Done(format!("{name} gets no past events."));
             ("webhook-replay-ended", None, done)
         }
     };
-    if !matches!(answer, Answer::Refused(_)) {
-        let line = webhooks
-            .node
-            .journal
-            .line(net::now(), "action")
-            .field("who", who);
-        line.field("verb", word)
-            .field("name", name)
-            .maybe("since", span.map(|span| span.0))
-            .maybe("until", span.map(|span| span.1))
-            .send();
-    }
-    Ok(answer)
+    let line = webhooks
+        .node
+        .journal
+        .line(net::now(), "action")
+        .field("who", who);
+    line.field("verb", word)
+        .field("name", name)
+        .maybe("since", span.map(|span| span.0))
+        .maybe("until", span.map(|span| span.1))
+        .send();
+    Ok(done)
 }
 
 /// Sends an example, and shows what came back. Nothing else about the webhook changes.
-async fn test(settings: &Settings, target: &Arc<Target>) -> Answer {
+///
+/// # Errors
+/// When there is none of this name.
+pub async fn test(webhooks: &Webhooks, name: &str, who: &str) -> Result<WebhookTested, VerbError> {
+    let settings = webhooks.node.settings();
+    let (_, target) = find(webhooks, &settings, name)?;
+    let tested = tested(&settings, target).await;
+    let line = webhooks
+        .node
+        .journal
+        .line(net::now(), "action")
+        .field("who", who);
+    line.field("verb", "webhook-test")
+        .field("name", name)
+        .send();
+    Ok(tested)
+}
+
+async fn tested(settings: &Settings, target: &Arc<Target>) -> WebhookTested {
     let kinds = &target.settings.events;
     let kind = kinds.first().copied().unwrap_or(EventType::Delivered);
     let prepared = Prepared::new(target, &[example(kind, net::now())], false);
@@ -167,17 +185,17 @@ async fn test(settings: &Settings, target: &Arc<Target>) -> Answer {
         }
         Err(why) => (None, why),
     };
-    Answer::WebhookTested(WebhookTested {
+    WebhookTested {
         taken: status.is_some_and(|status| (200..=299).contains(&status)),
         status,
         text,
         milliseconds,
         webhook_id: prepared.id,
-    })
+    }
 }
 
 /// Pauses a webhook, or lets it go on; also one that the receiver has stopped.
-async fn pause(node: &Node, hook: &Hook, on: bool) -> Result<Answer, String> {
+async fn pause(node: &Node, hook: &Hook, on: bool) -> Result<Done, VerbError> {
     let set = |kept: &mut super::Kept| {
         kept.paused = on;
         kept.stopped = kept.stopped && on;
@@ -187,14 +205,14 @@ async fn pause(node: &Node, hook: &Hook, on: bool) -> Result<Answer, String> {
         wake(hook);
     }
     let name = &hook.name;
-    Ok(Answer::Done(match on {
+    Ok(Done(match on {
         true => format!("{name} is paused: its events wait."),
         false => format!("{name} gets events again, from where it stopped."),
     }))
 }
 
 /// Tries now.
-fn retry(hook: &Hook) -> Answer {
+fn retry(hook: &Hook) -> Result<Done, VerbError> {
     let name = &hook.name;
     let idle = {
         let state = lock(&hook.state);
@@ -202,10 +220,10 @@ fn retry(hook: &Hook) -> Answer {
     };
     if idle {
         let why = format!("{name} is paused or stopped: `sendoff webhook resume {name}`");
-        return Answer::Refused(why);
+        return Err(VerbError::conflict(why));
     }
     wake(hook);
-    Answer::Done(format!("{name} is being retried now."))
+    Ok(Done(format!("{name} is being retried now.")))
 }
 
 fn wake(hook: &Hook) {
@@ -224,23 +242,23 @@ async fn replay(
     hook: &Hook,
     asked: Replay,
     span: (Timestamp, Timestamp),
-) -> Result<Answer, String> {
+) -> Result<Done, VerbError> {
     let name = &hook.name;
     let kept = replay::Kept::new(asked, span)?;
     let begun = hook.set_replay(node, |now| now.is_none(), Some(kept));
     if !begun.await? {
         let why = format!("a replay is under way (sendoff webhook replay {name} --stop)");
-        return Ok(Answer::Refused(why));
+        return Err(VerbError::conflict(why));
     }
     hook.replay_wake.notify_one();
-    Ok(Answer::Done(format!(
+    Ok(Done(format!(
         "{name} gets the events from {} to {} again.",
         span.0, span.1
     )))
 }
 
 /// Events that are kept.
-pub async fn events(node: &Arc<Node>, selection: EventSelection) -> Result<Answer, String> {
+pub async fn events(node: &Arc<Node>, selection: EventSelection) -> Result<EventsView, VerbError> {
     let EventSelection {
         after,
         limit,
@@ -251,12 +269,12 @@ pub async fn events(node: &Arc<Node>, selection: EventSelection) -> Result<Answe
         let settings = node.settings();
         if super::wish(&settings).is_none() {
             let why = "no events are kept: set events.keep, or a [[webhook]]";
-            return Ok(Answer::Refused(why.to_owned()));
+            return Err(VerbError::conflict(why));
         }
         // Before the events: those up to this place are there, or gone, when it is read.
-        let given = node.store.event_bounds().map_err(|e| e.to_string())?.last;
+        let given = node.store.event_bounds()?.last;
         if after > given {
-            return Ok(Answer::Beyond { last: given });
+            return Err(VerbError::beyond(given));
         }
         let limit = usize::try_from(limit.min(LIMIT_MAX)).unwrap_or(usize::MAX);
         let mut found = Vec::new();
@@ -266,7 +284,7 @@ pub async fn events(node: &Arc<Node>, selection: EventSelection) -> Result<Answe
                 None => node.store.events(last, LIMIT_MAX),
                 Some(key) => node.store.events_of(key, last, LIMIT_MAX),
             };
-            let stored = stored.map_err(|e| e.to_string())?;
+            let stored = stored?;
             if stored.is_empty() {
                 // What this key does not see is passed over as well.
                 last = last.max(given);
@@ -288,7 +306,7 @@ pub async fn events(node: &Arc<Node>, selection: EventSelection) -> Result<Answe
             }
         }
         let events = found;
-        Ok(Answer::Events { events, last })
+        Ok(EventsView { events, last })
     })
     .await
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use intake::{Refusal, Submission};
 use ipnet::IpNet;
 use mail::QueueId;
-use ops::{Answer, Request};
+use ops::{Answer, Request, VerbError};
 
 use crate::metrics::Figures;
 
@@ -41,13 +41,13 @@ pub trait Backend: Send + Sync + 'static {
     fn token_beginning(
         &self,
         prefix: String,
-    ) -> Later<'_, Result<Option<(String, QueueId)>, String>>;
+    ) -> Later<'_, Result<Option<(String, QueueId)>, VerbError>>;
 
     /// Carries out an administrator's verb for `who`, and logs it.
     ///
     /// # Errors
     /// Why it was not done.
-    fn carry_out(&self, request: Request, who: String) -> Later<'_, Result<Answer, String>>;
+    fn carry_out(&self, request: Request, who: String) -> Later<'_, Result<Answer, VerbError>>;
 
     /// What is measured, now.
     fn figures(&self) -> Later<'_, Figures>;

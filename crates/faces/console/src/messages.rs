@@ -285,7 +285,7 @@ pub(crate) async fn hand_in(
         _alone = console.turns().take(&prefix).await;
         let own = format!("{prefix}{digest}");
         let found = backend.token_beginning(prefix).await;
-        let found = found.map_err(Problem::unavailable)?;
+        let found = found.map_err(|why| Problem::unavailable(why.to_string()))?;
         if found.is_some_and(|(token, _)| token != own) {
             let why = "this Idempotency-Key was used for another message";
             let code = Code::IdempotencyConflict;

@@ -5,7 +5,10 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use ops::{Answer, DomainView, Explanation, FinishedView, HistorySelection, HoldRuleView, Request};
+use ops::{
+    DomainView, Explain, Explanation, FinishedView, History, HistorySelection, HoldRuleView, Site,
+    Slow,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -31,13 +34,7 @@ pub(crate) async fn site(
     State(console): State<Console>,
     Part(domain): Part,
 ) -> Result<Json<DomainView>, Problem> {
-    let site = console.ask(&caller, "domain", Request::Site(domain), |answer| {
-        if let Answer::Site(view) = answer {
-            Some(*view)
-        } else {
-            None
-        }
-    });
+    let site = console.ask(&caller, "domain", Site(domain));
     site.await.map(Json)
 }
 
@@ -74,12 +71,12 @@ pub(crate) async fn slow(
     body: Body,
 ) -> Result<Json<Done>, Problem> {
     let limits: Limits = body::small_json(&headers, body).await?;
-    let request = Request::Slow {
+    let slow = Slow {
         domain,
         rate: limits.rate,
         connections: limits.connections,
     };
-    done(&console, &caller, "rate", request).await
+    done(&console, &caller, "rate", slow).await
 }
 
 /// Rules that hold new mail.
@@ -99,14 +96,8 @@ pub(crate) async fn hold_rules(
     Reader(caller): Reader,
     State(console): State<Console>,
 ) -> Result<Json<HoldRules>, Problem> {
-    let rules = console.ask(&caller, "", Request::HoldRules, |answer| {
-        if let Answer::HoldRules(rules) = answer {
-            Some(HoldRules { rules })
-        } else {
-            None
-        }
-    });
-    rules.await.map(Json)
+    let rules = console.ask(&caller, "", ops::HoldRules).await?;
+    Ok(Json(HoldRules { rules }))
 }
 
 /// Which new mail is held.
@@ -138,11 +129,11 @@ pub(crate) async fn set_hold_rule(
     body: Body,
 ) -> Result<Json<Done>, Problem> {
     let held: Held = body::small_json(&headers, body).await?;
-    let request = Request::HoldRule {
+    let rule = ops::HoldRule {
         name,
         filter: Some(held.filter),
     };
-    done(&console, &caller, "filter", request).await
+    done(&console, &caller, "filter", rule).await
 }
 
 /// Remove a rule; mail that it has held stays held
@@ -161,8 +152,8 @@ pub(crate) async fn remove_hold_rule(
     State(console): State<Console>,
     Part(name): Part,
 ) -> Result<Json<Done>, Problem> {
-    let request = Request::HoldRule { name, filter: None };
-    done(&console, &caller, "name", request).await
+    let rule = ops::HoldRule { name, filter: None };
+    done(&console, &caller, "name", rule).await
 }
 
 /// Which address is explained.
@@ -188,17 +179,11 @@ pub(crate) async fn explain(
     State(console): State<Console>,
     Params(asked): Params<Asked>,
 ) -> Result<Json<Explanation>, Problem> {
-    let request = Request::Explain {
+    let ask = Explain {
         address: asked.address,
         probe: asked.probe,
     };
-    let explained = console.ask(&caller, "address", request, |answer| {
-        if let Answer::Explained(found) = answer {
-            Some(*found)
-        } else {
-            None
-        }
-    });
+    let explained = console.ask(&caller, "address", ask);
     explained.await.map(Json)
 }
 
@@ -281,17 +266,11 @@ pub(crate) async fn history(
         metadata: asked.meta.into_iter().collect(),
         since,
     };
-    let request = Request::History {
+    let history = History {
         selection,
         limit: asked.limit,
         offset: asked.offset,
     };
-    let list = console.ask(&caller, "outcome", request, |answer| {
-        if let Answer::History(recipients) = answer {
-            Some(FinishedList { recipients })
-        } else {
-            None
-        }
-    });
-    list.await.map(Json)
+    let recipients = console.ask(&caller, "outcome", history).await?;
+    Ok(Json(FinishedList { recipients }))
 }

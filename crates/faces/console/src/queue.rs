@@ -9,7 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mail::Timestamp;
 use ops::{
-    Answer, MessageView, Order, QueuedView, Request, Selection, SummaryView, TraceView, Verb,
+    Act, Count, Export, List, MessageView, Order, QueuedView, Selection, Show, Summary,
+    SummaryView, Trace, TraceView, Verb,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -84,30 +85,16 @@ pub(crate) async fn list(
             Selection::Filter(format!("user:{own} {}", filter.unwrap_or_default()))
         }
     };
-    let request = Request::Count(selection.clone());
-    let count = console.ask(&caller, "filter", request, |answer| {
-        if let Answer::Count(count) = answer {
-            Some(count)
-        } else {
-            None
-        }
-    });
-    let count = count.await?;
-    let request = Request::List {
+    let count = Count(selection.clone());
+    let count = console.ask(&caller, "filter", count).await?;
+    let list = List {
         selection,
         order: asked.sort,
         descending: asked.reverse,
         limit: asked.limit,
         offset: asked.offset,
     };
-    let recipients = console.ask(&caller, "filter", request, |answer| {
-        if let Answer::Queue(list) = answer {
-            Some(list)
-        } else {
-            None
-        }
-    });
-    let recipients = recipients.await?;
+    let recipients = console.ask(&caller, "filter", list).await?;
     Ok(Json(QueueList { count, recipients }))
 }
 
@@ -136,15 +123,8 @@ pub(crate) async fn summary(
     Params(asked): Params<SummaryParams>,
 ) -> Result<Json<SummaryView>, Problem> {
     body::page(asked.limit, LIMIT_MAX, 0)?;
-    let request = Request::Summary(asked.limit);
-    let summary = console.ask(&caller, "limit", request, |answer| {
-        if let Answer::Summary(summary) = answer {
-            Some(summary)
-        } else {
-            None
-        }
-    });
-    Ok(Json(*summary.await?))
+    let summary = console.ask(&caller, "limit", Summary(asked.limit));
+    summary.await.map(Json)
 }
 
 /// Show one message with its recipients
@@ -168,15 +148,7 @@ pub(crate) async fn message(
     caller: &Caller,
     id: String,
 ) -> Result<MessageView, Problem> {
-    let request = Request::Show(id.clone());
-    let found = console.ask(caller, "id", request, |answer| {
-        if let Answer::Message(message) = answer {
-            Some(message)
-        } else {
-            None
-        }
-    });
-    let found = *found.await?;
+    let found = console.ask(caller, "id", Show(id.clone())).await?;
     match caller.sees(&found.submitter) {
         true => Ok(found),
         false => Err(unknown(&id)),
@@ -202,15 +174,7 @@ pub(crate) async fn trace(
     State(console): State<Console>,
     Part(id): Part,
 ) -> Result<Json<TraceView>, Problem> {
-    let request = Request::Trace(id.clone());
-    let trace = console.ask(&caller, "id", request, |answer| {
-        if let Answer::Trace(trace) = answer {
-            Some(trace)
-        } else {
-            None
-        }
-    });
-    let trace = *trace.await?;
+    let trace = console.ask(&caller, "id", Trace(id.clone())).await?;
     let submitter = trace.message.as_ref().map(|m| m.submitter.as_str());
     match caller.sees(submitter.unwrap_or_default()) {
         true => Ok(Json(trace)),
@@ -234,16 +198,9 @@ pub(crate) async fn content(
     State(console): State<Console>,
     Part(id): Part,
 ) -> Result<Response, Problem> {
-    let request = Request::Export(id.clone());
-    let encoded = console.ask(&caller, "id", request, |answer| {
-        if let Answer::Content(encoded) = answer {
-            Some(encoded)
-        } else {
-            None
-        }
-    });
+    let encoded = console.ask(&caller, "id", Export(id.clone())).await?;
     let content = STANDARD
-        .decode(encoded.await?)
+        .decode(encoded.0)
         .map_err(|e| Problem::unavailable(e.to_string()))?;
     let headers = [
         (header::CONTENT_TYPE, "message/rfc822".to_owned()),
@@ -333,27 +290,6 @@ pub(crate) enum ActionResult {
     },
 }
 
-impl ActionResult {
-    fn of(answer: Answer) -> Option<Self> {
-        if let Answer::Count(count) = answer {
-            return Some(Self::Preview { count });
-        }
-        let Answer::Acted {
-            changed,
-            unchanged,
-            in_flight,
-        } = answer
-        else {
-            return None;
-        };
-        Some(Self::Done {
-            changed,
-            unchanged,
-            in_flight,
-        })
-    }
-}
-
 /// Change waiting recipients
 ///
 /// `hold` keeps them back, `release` lets them go, `retry` tries them now or at a time, `fail` gives
@@ -392,10 +328,14 @@ pub(crate) async fn act(
         Selection::Ids(_) => "ids",
         Selection::Filter(_) | Selection::All => "filter",
     };
-    let request = match preview {
-        true => Request::Count(selection),
-        false => Request::Act { verb, selection },
-    };
-    let result = console.ask(&caller, field, request, ActionResult::of);
-    result.await.map(Json)
+    if preview {
+        let count = console.ask(&caller, field, Count(selection)).await?;
+        return Ok(Json(ActionResult::Preview { count }));
+    }
+    let acted = console.ask(&caller, field, Act { verb, selection }).await?;
+    Ok(Json(ActionResult::Done {
+        changed: acted.changed,
+        unchanged: acted.unchanged,
+        in_flight: acted.in_flight,
+    }))
 }

@@ -2,15 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use ops::{Answer, Request, SiteView, SourceView};
+use ops::{Ask, Pause, SiteView, SourceView};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::access::{Admin, Caller, Reader};
-use crate::ask::other_answer;
 use crate::body::Part;
-use crate::code::Code;
 use crate::openapi::Refusals;
 use crate::problem::Problem;
 use crate::state::Console;
@@ -31,15 +28,6 @@ pub(crate) struct Done {
     message: String,
 }
 
-impl Done {
-    fn of(answer: Answer) -> Option<Self> {
-        let Answer::Done(message) = answer else {
-            return None;
-        };
-        Some(Self { message })
-    }
-}
-
 /// List the sites that mail goes to
 #[utoipa::path(
     get, path = "/sites", tag = "sites", operation_id = "list_sites",
@@ -50,13 +38,9 @@ pub(crate) async fn sites(
     Reader(caller): Reader,
     State(console): State<Console>,
 ) -> Result<Json<Sites>, Problem> {
-    let sites = console.ask(&caller, "", Request::Sites, |answer| {
-        let Answer::Sites { sites, paused } = answer else {
-            return None;
-        };
-        Some(Sites { sites, paused })
-    });
-    sites.await.map(Json)
+    let found = console.ask(&caller, "", ops::Sites).await?;
+    let ops::SitesView { sites, paused } = found;
+    Ok(Json(Sites { sites, paused }))
 }
 
 /// The addresses that mail leaves from
@@ -76,13 +60,8 @@ pub(crate) async fn sources(
     Reader(caller): Reader,
     State(console): State<Console>,
 ) -> Result<Json<Sources>, Problem> {
-    let sources = console.ask(&caller, "", Request::Sources, |answer| {
-        let Answer::Sources(sources) = answer else {
-            return None;
-        };
-        Some(Sources { sources })
-    });
-    sources.await.map(Json)
+    let sources = console.ask(&caller, "", ops::Sources).await?;
+    Ok(Json(Sources { sources }))
 }
 
 /// Stop sending to a domain; its mail waits
@@ -97,7 +76,7 @@ pub(crate) async fn pause(
     State(console): State<Console>,
     Part(domain): Part,
 ) -> Result<Json<Done>, Problem> {
-    done(&console, &caller, "domain", Request::Pause(domain, true)).await
+    done(&console, &caller, "domain", Pause { domain, on: true }).await
 }
 
 /// Send to a paused domain again
@@ -112,7 +91,7 @@ pub(crate) async fn resume(
     State(console): State<Console>,
     Part(domain): Part,
 ) -> Result<Json<Done>, Problem> {
-    done(&console, &caller, "domain", Request::Pause(domain, false)).await
+    done(&console, &caller, "domain", Pause { domain, on: false }).await
 }
 
 /// Metrics by name, counted since the start
@@ -125,13 +104,7 @@ pub(crate) async fn stats(
     Reader(caller): Reader,
     State(console): State<Console>,
 ) -> Result<Json<serde_json::Map<String, serde_json::Value>>, Problem> {
-    let figures = console.ask(&caller, "", Request::Stats, |answer| {
-        if let Answer::Stats(figures) = answer {
-            Some(figures)
-        } else {
-            None
-        }
-    });
+    let figures = console.ask(&caller, "", ops::Stats);
     figures.await.map(Json)
 }
 
@@ -149,20 +122,15 @@ pub(crate) async fn reload(
     Admin(caller): Admin,
     State(console): State<Console>,
 ) -> Result<Json<Done>, Problem> {
-    let answer = console.backend().carry_out(Request::Reload, caller.name());
-    let answer = answer.await.map_err(|why| {
-        let problem = Problem::new(StatusCode::CONFLICT, Code::NotReloaded, why);
-        problem.remedy("`sendoff check` shows what is wrong, and where.")
-    })?;
-    Done::of(answer).map(Json).ok_or_else(other_answer)
+    done(&console, &caller, "", ops::Reload).await
 }
 
-pub(crate) async fn done(
+pub(crate) async fn done<A: Ask<Answer = ops::Done>>(
     console: &Console,
     caller: &Caller,
     field: &str,
-    request: Request,
+    ask: A,
 ) -> Result<Json<Done>, Problem> {
-    let done = console.ask(caller, field, request, Done::of);
-    done.await.map(Json)
+    let ops::Done(message) = console.ask(caller, field, ask).await?;
+    Ok(Json(Done { message }))
 }

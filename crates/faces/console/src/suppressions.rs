@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use ops::{Answer, NewSuppression, Request, SuppressionSelection, SuppressionView};
+use ops::{NewSuppression, Suppress, SuppressionSelection, SuppressionView, Unsuppress};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -66,7 +66,7 @@ pub(crate) async fn list(
     Params(asked): Params<Entries>,
 ) -> Result<Json<Suppressions>, Problem> {
     body::page(asked.limit, LIMIT_MAX, asked.offset)?;
-    let request = Request::Suppressions {
+    let list = ops::Suppressions {
         selection: SuppressionSelection {
             text: asked.text,
             recipient: asked.recipient,
@@ -76,17 +76,11 @@ pub(crate) async fn list(
         limit: asked.limit,
         offset: asked.offset,
     };
-    let list = console.ask(&caller, "recipient", request, |answer| {
-        if let Answer::Suppressions { entries, matching } = answer {
-            Some(Suppressions {
-                suppressions: entries,
-                matching,
-            })
-        } else {
-            None
-        }
-    });
-    list.await.map(Json)
+    let found = console.ask(&caller, "recipient", list).await?;
+    Ok(Json(Suppressions {
+        suppressions: found.entries,
+        matching: found.matching,
+    }))
 }
 
 /// Suppress a recipient: its mail is refused at submission. Mail already queued is still sent
@@ -107,7 +101,7 @@ pub(crate) async fn add(
     body: Body,
 ) -> Result<Json<Done>, Problem> {
     let new: NewSuppression = body::small_json(&headers, body).await?;
-    done(&console, &caller, "recipient", Request::Suppress(vec![new])).await
+    done(&console, &caller, "recipient", Suppress(vec![new])).await
 }
 
 /// From which scope a recipient is taken off.
@@ -137,9 +131,9 @@ pub(crate) async fn remove(
     Part(recipient): Part,
     Params(from): Params<OfScope>,
 ) -> Result<Json<Done>, Problem> {
-    let request = Request::Unsuppress {
+    let unsuppress = Unsuppress {
         recipient,
         scope: from.scope,
     };
-    done(&console, &caller, "recipient", request).await
+    done(&console, &caller, "recipient", unsuppress).await
 }

@@ -10,8 +10,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use ops::{
-    Answer, EventSelection, EventType, ListedEvent, Replay, Request, WebhookTested, WebhookVerb,
-    WebhookView,
+    EventSelection, EventType, ListedEvent, Replay, TestWebhook, Webhook, WebhookTested,
+    WebhookVerb, WebhookView,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -85,21 +85,16 @@ pub(crate) async fn events(
     }
     let words = asked.types.split(',').map(str::trim);
     let types = words.filter(|word| !word.is_empty());
-    let types: Result<Vec<EventType>, String> = types.map(EventType::of_word).collect();
-    let request = Request::Events(EventSelection {
+    let types: Result<Vec<EventType>, _> = types.map(EventType::of_word).collect();
+    let events = ops::Events(EventSelection {
         after: asked.after,
         limit: asked.limit,
-        types: types.map_err(|why| Problem::field("types", why))?,
+        types: types.map_err(|why| Problem::field("types", why.to_string()))?,
         key: caller.only(),
     });
-    let list = console.ask(&caller, "after", request, |answer| {
-        if let Answer::Events { events, last } = answer {
-            Some(Events { events, last })
-        } else {
-            None
-        }
-    });
-    list.await.map(Json)
+    let found = console.ask(&caller, "after", events).await?;
+    let ops::EventsView { events, last } = found;
+    Ok(Json(Events { events, last }))
 }
 
 /// The webhooks.
@@ -119,18 +114,12 @@ pub(crate) async fn list(
     Reader(caller): Reader,
     State(console): State<Console>,
 ) -> Result<Json<Webhooks>, Problem> {
-    let list = console.ask(&caller, "name", Request::Webhooks, |answer| {
-        if let Answer::Webhooks(webhooks) = answer {
-            Some(Webhooks { webhooks })
-        } else {
-            None
-        }
-    });
-    list.await.map(Json)
+    let webhooks = console.ask(&caller, "name", ops::Webhooks).await?;
+    Ok(Json(Webhooks { webhooks }))
 }
 
-const fn of(name: String, verb: WebhookVerb) -> Request {
-    Request::Webhook { name, verb }
+const fn of(name: String, verb: WebhookVerb) -> Webhook {
+    Webhook { name, verb }
 }
 
 /// Send an example to a webhook now
@@ -149,13 +138,7 @@ pub(crate) async fn test(
     State(console): State<Console>,
     Part(name): Part,
 ) -> Result<Json<WebhookTested>, Problem> {
-    let tested = console.ask(&caller, "name", of(name, WebhookVerb::Test), |answer| {
-        if let Answer::WebhookTested(tested) = answer {
-            Some(tested)
-        } else {
-            None
-        }
-    });
+    let tested = console.ask(&caller, "name", TestWebhook(name));
     tested.await.map(Json)
 }
 

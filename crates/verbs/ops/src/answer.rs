@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::Row;
 use utoipa::ToSchema;
 
-use crate::event::{ListedEvent, WebhookTested, WebhookView};
-use crate::explain::Explanation;
-use crate::summary::SummaryView;
+use crate::event::ListedEvent;
 
 /// One waiting recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -444,101 +442,65 @@ pub struct LaterView {
     pub text: String,
 }
 
-/// An answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// Waiting recipients.
-    Queue(Vec<QueuedView>),
-    /// A number of recipients.
-    Count(u64),
-    /// What waits, in numbers.
-    Summary(Box<SummaryView>),
-    /// One message.
-    Message(Box<MessageView>),
-    /// The life of one message.
-    Trace(Box<TraceView>),
-    /// What a verb did.
-    Acted {
-        /// Recipients changed.
-        changed: u64,
-        /// Recipients that were already in that state, or are no longer in the queue.
-        unchanged: u64,
-        /// Recipients being sent right now: the action applies to them unless they are delivered.
-        in_flight: u64,
-    },
-    /// A message's content.
-    Content(String),
-    /// The sites.
-    Sites {
-        /// Every site, those with the most waiting first.
-        sites: Vec<SiteView>,
-        /// Domains that are paused.
-        paused: Vec<String>,
-    },
-    /// The addresses that mail leaves from.
-    Sources(Vec<SourceView>),
-    /// The rules that hold new mail: name and filter.
-    HoldRules(Vec<HoldRuleView>),
-    /// What is known of where a domain's mail goes.
-    Site(Box<DomainView>),
-    /// Where the mail for an address would go.
-    Explained(Box<Explanation>),
-    /// Finished recipients.
-    History(Vec<FinishedView>),
-    /// Events after a place that was never given.
-    Beyond {
-        /// The last place that was.
-        last: u64,
-    },
-    /// The webhooks.
-    Webhooks(Vec<WebhookView>),
-    /// What came of a test.
-    WebhookTested(WebhookTested),
-    /// Events that are kept.
-    Events {
-        /// The events, in their order.
-        events: Vec<ListedEvent>,
-        /// The last place that was looked at: what comes after it is not told here.
-        last: u64,
-    },
-    /// A part of the suppression list.
-    Suppressions {
-        /// A page of them, by recipient.
-        entries: Vec<SuppressionView>,
-        /// How many match in all.
-        matching: u64,
-    },
-    /// The addresses that are listened at, each with its port.
-    Listening(Vec<String>),
-    /// A backup is whole.
-    BackedUp {
-        /// Where it is.
-        directory: String,
-        /// Recipients that wait in it.
-        waiting: u64,
-        /// Octets of the queue in it.
-        bytes: u64,
-        /// What the disk could not read.
-        unreadable: Vec<String>,
-    },
-    /// So many of so many are done; another answer follows.
-    Progress {
-        /// Done.
-        done: u64,
-        /// Of so many.
-        of: u64,
-    },
-    /// Mail can be accepted; what keeps mail from leaving, by faults on this side.
-    Healthy(Vec<String>),
-    /// Figures by name.
-    Stats(serde_json::Map<String, serde_json::Value>),
-    /// Done, with a word on it.
-    Done(String),
-    /// There is no such message; says which.
-    Unknown(String),
-    /// It can not be done as it was asked, and why.
-    Refused(String),
-    /// It was not done, and why.
-    Error(String),
+/// What a verb did with waiting recipients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActedView {
+    /// Recipients changed.
+    pub changed: u64,
+    /// Recipients that were already in that state, or are no longer in the queue.
+    pub unchanged: u64,
+    /// Recipients being sent right now: the action applies to them unless they are delivered.
+    pub in_flight: u64,
 }
+
+/// A message's content, in base64.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content(pub String);
+
+/// The sites.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SitesView {
+    /// Every site, those with the most waiting first.
+    pub sites: Vec<SiteView>,
+    /// Domains that are paused.
+    pub paused: Vec<String>,
+}
+
+/// Events that are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsView {
+    /// The events, in their order.
+    pub events: Vec<ListedEvent>,
+    /// The last place that was looked at: what comes after it is not told here.
+    pub last: u64,
+}
+
+/// A part of the suppression list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuppressionsView {
+    /// A page of them, by recipient.
+    pub entries: Vec<SuppressionView>,
+    /// How many match in all.
+    pub matching: u64,
+}
+
+/// A backup that is whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUpView {
+    /// Where it is.
+    pub directory: String,
+    /// Recipients that wait in it.
+    pub waiting: u64,
+    /// Octets of the queue in it.
+    pub bytes: u64,
+    /// What the disk could not read.
+    pub unreadable: Vec<String>,
+}
+
+/// Mail can be accepted; what keeps mail from leaving, by faults on this side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healthy(pub Vec<String>);
+
+/// It is done; a sentence about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done(pub String);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use mail::{ParseDomainError, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -61,15 +62,17 @@ impl EventType {
     /// The type of this word.
     ///
     /// # Errors
-    /// What may be written instead.
-    pub fn of_word(word: &str) -> Result<Self, String> {
+    /// When there is none.
+    pub fn of_word(word: &str) -> Result<Self, UnknownEventType> {
         let found = Self::ALL.into_iter().find(|kind| kind.word() == word);
-        found.ok_or_else(|| {
-            let all: Vec<&str> = Self::ALL.iter().map(|kind| kind.word()).collect();
-            format!("`{word}` is not an event type: use {}", all.join(", "))
-        })
+        found.ok_or_else(|| UnknownEventType(word.to_owned()))
     }
 }
+
+/// A word that is no event type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an event type: use {all}", all = EventType::ALL.map(EventType::word).join(", "))]
+pub struct UnknownEventType(String);
 
 /// An event. A field that has no meaning for its type, or is not known, is null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -304,6 +307,35 @@ pub struct WebhookTested {
     pub webhook_id: String,
 }
 
+/// What is wrong with the events that are to be sent again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedReplay {
+    /// One end of the period is no time.
+    #[error("{field}: `{text}` is not a time: write it as 2026-01-31T08:00:00Z")]
+    Time {
+        /// `since` or `until`.
+        field: &'static str,
+        /// What was written.
+        text: String,
+    },
+    /// The period has no length.
+    #[error("since ({since}) is not before until ({until})")]
+    Empty {
+        /// Its beginning.
+        since: Timestamp,
+        /// Its end.
+        until: Timestamp,
+    },
+    /// A domain is none.
+    #[error("{field}: {why}")]
+    Domain {
+        /// `sender_domain` or `recipient_domain`.
+        field: &'static str,
+        /// Why not.
+        why: ParseDomainError,
+    },
+}
+
 /// Which events are to be sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -331,11 +363,13 @@ impl Replay {
     /// The time that is meant.
     ///
     /// # Errors
-    /// What is wrong, in words for its author.
-    pub fn span(&self, now: mail::Timestamp) -> Result<(mail::Timestamp, mail::Timestamp), String> {
-        let time = |field: &str, text: &str| {
-            mail::Timestamp::parse_rfc3339(text).ok_or_else(|| {
-                format!("{field}: `{text}` is not a time: write it as 2026-01-31T08:00:00Z")
+    /// When one end of it is no time, or it has no length.
+    pub fn span(&self, now: Timestamp) -> Result<(Timestamp, Timestamp), MalformedReplay> {
+        let time = |field: &'static str, text: &str| {
+            let at = Timestamp::parse_rfc3339(text);
+            at.ok_or_else(|| MalformedReplay::Time {
+                field,
+                text: text.to_owned(),
             })
         };
         let since = time("since", &self.since)?;
@@ -345,23 +379,23 @@ impl Replay {
         };
         match since < until {
             true => Ok((since, until)),
-            false => Err(format!("since ({since}) is not before until ({until})")),
+            false => Err(MalformedReplay::Empty { since, until }),
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), String> {
-        self.span(mail::Timestamp::MAX)?;
+    pub(crate) fn check(&self) -> Result<(), MalformedReplay> {
+        self.span(Timestamp::MAX)?;
         self.domains().map(drop)
     }
 
     /// The sender's and the recipient's domain in the form that addresses are compared with.
     ///
     /// # Errors
-    /// When one of them is no domain, in words for its author.
-    pub fn domains(&self) -> Result<[Option<String>; 2], String> {
-        let one = |field: &str, text: &Option<String>| {
+    /// When one of them is no domain.
+    pub fn domains(&self) -> Result<[Option<String>; 2], MalformedReplay> {
+        let one = |field: &'static str, text: &Option<String>| {
             let pattern = text.as_deref().map(domain_pattern).transpose();
-            pattern.map_err(|e| format!("{field}: {e}"))
+            pattern.map_err(|why| MalformedReplay::Domain { field, why })
         };
         Ok([
             one("sender_domain", &self.sender_domain)?,
@@ -374,7 +408,7 @@ impl Replay {
 ///
 /// # Errors
 /// When it is no domain.
-pub fn domain_pattern(text: &str) -> Result<String, mail::ParseDomainError> {
+pub fn domain_pattern(text: &str) -> Result<String, ParseDomainError> {
     let (dot, name) = match text.strip_prefix('.') {
         Some(name) => (".", name),
         None => ("", text),
@@ -386,8 +420,6 @@ pub fn domain_pattern(text: &str) -> Result<String, mail::ParseDomainError> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WebhookVerb {
-    /// Send it an example now.
-    Test,
     /// Tell it nothing more.
     Pause,
     /// Tell it again, from where it was.
@@ -401,10 +433,10 @@ pub enum WebhookVerb {
 }
 
 impl WebhookVerb {
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), MalformedReplay> {
         match self {
             Self::Replay(replay) => replay.check(),
-            Self::Test | Self::Pause | Self::Resume | Self::Retry | Self::EndReplay => Ok(()),
+            Self::Pause | Self::Resume | Self::Retry | Self::EndReplay => Ok(()),
         }
     }
 }

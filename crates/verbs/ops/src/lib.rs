@@ -1,39 +1,50 @@
-//! The administrator's verbs and their typed answers: one vocabulary for the CLI, the admin socket
-//! and, later, HTTP and console.
+//! The administrator's verbs and their typed answers: one vocabulary for the command line, the admin socket
+//! and HTTP.
 //!
-//! A [`Request`] crosses the admin socket as one line of JSON and is answered by one
-//! [`Answer`]. The verbs that change a recipient are carried out by [`act`] on store and scheduler
-//! together; it returns what must be committed before the administrator is answered.
+//! Each verb is a type with the type of its answer ([`Ask`]). Whoever carries verbs out implements [`Carry`] for each
+//! of them; [`carry_out`] finds the right one for a [`Request`], which is any verb on its way, by HTTP or as a
+//! [line] of JSON over the admin socket. The verbs that change a recipient are carried out by [`act`] on store
+//! and scheduler together; it returns what must be committed before the administrator is answered.
 
 mod act;
 mod answer;
 mod columns;
+mod error;
 mod event;
 mod explain;
 mod figures;
+pub mod line;
+mod malformed;
 mod request;
 mod summary;
 mod table;
+mod verbs;
 
 pub use act::{Acted, act, ended_by_admin, verdict_of_admin};
 pub use answer::{
-    Answer, AttemptView, DomainView, FinishedView, HoldRuleView, LaterView, MessageView,
-    QueuedView, RefusedView, SiteView, SourceView, SuppressionView, TraceView, WarmSiteView,
-    WarmUpView, report_of,
+    ActedView, AttemptView, BackedUpView, Content, DomainView, Done, EventsView, FinishedView,
+    Healthy, HoldRuleView, LaterView, MessageView, QueuedView, RefusedView, SiteView, SitesView,
+    SourceView, SuppressionView, SuppressionsView, TraceView, WarmSiteView, WarmUpView, report_of,
 };
+pub use error::{VerbError, VerbErrorKind};
 pub use event::{
-    EventReply, EventSelection, EventType, EventView, ListedEvent, PutAsideView, Replay,
-    ReplayView, WebhookTested, WebhookVerb, WebhookView, domain_pattern,
+    EventReply, EventSelection, EventType, EventView, ListedEvent, MalformedReplay, PutAsideView,
+    Replay, ReplayView, UnknownEventType, WebhookTested, WebhookVerb, WebhookView, domain_pattern,
 };
 pub use explain::{Explanation, Step};
 pub use figures::DELAY_BOUNDS;
-pub use request::{
-    HistorySelection, NewSuppression, Order, Request, Selection, SuppressionSelection, Verb,
-};
+pub use malformed::{Malformed, SelectError};
+pub use request::{HistorySelection, NewSuppression, Order, Selection, SuppressionSelection, Verb};
 pub use summary::{
     Ages, AnswerCount, DomainCount, SubmitterCount, Summarise, SummaryView, grouped, summary_text,
 };
 pub use table::{
     attempts_table, events_table, labels_lines, later_table, queue_table, sites_table,
     sources_table, suppressions_table, webhooks_table,
+};
+pub use verbs::{
+    Act, Answer, Ask, Backup, Carry, CarryAll, Count, Crosses, Detailed, Events, Explain, Export,
+    Health, History, HistoryCount, HoldRule, HoldRules, List, Listening, Pause, Reload, Request,
+    Show, Site, Sites, Slow, Sources, Stats, Summary, Suppress, Suppressions, TestWebhook, Trace,
+    Unsuppress, Webhook, Webhooks, carry_out,
 };

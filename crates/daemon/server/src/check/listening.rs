@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use config::Config;
 use doubts::Doubt;
-use ops::{Answer, Request};
+use ops::Listening;
 
 use super::finding::Severity;
 use crate::ask;
@@ -21,12 +21,11 @@ enum Own {
 
 impl Own {
     fn ask(config: &Config) -> Self {
-        match ask::ask(config, &Request::Listening) {
-            Ok(Answer::Listening(list)) => {
+        match ask::ask(config, Listening) {
+            Ok(list) => {
                 let parsed = list.iter().filter_map(|text| text.parse().ok());
                 Self::Addresses(parsed.collect())
             }
-            Ok(_) => Self::Unknown,
             Err(error) => match error.downcast_ref::<ask::Unreachable>() {
                 Some(unreachable) if !unreachable.is_forbidden() => Self::Nothing,
                 Some(_) | None => Self::Unknown,

@@ -11,7 +11,7 @@ use mail::{Timestamp, format_duration};
 use net::Dns;
 use oauth::flows::{self, Web};
 use oauth::kept::{self, Kept};
-use ops::Request;
+use ops::Reload;
 use serde_json::json;
 use terminal::{complain, print};
 
@@ -170,7 +170,7 @@ async fn login(config: &Config) -> Result<()> {
         .with_context(|| format!("writing {}", file.display()))?;
     print("Logged in. Tokens are renewed automatically from now on.\n");
     // What waits for it is sent now.
-    match ask::ask(config, &Request::Reload) {
+    match ask::ask(config, Reload) {
         Err(error) if error.downcast_ref::<ask::Unreachable>().is_some() => Ok(()),
         Err(error) => Err(error.context("notifying the running server")),
         Ok(_) => Ok(()),

@@ -3,10 +3,10 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::Subcommand;
 use config::Config;
-use ops::{Answer, NewSuppression, Request, SuppressionSelection};
+use ops::{Ask, NewSuppression, Suppress, SuppressionSelection, Suppressions, Unsuppress};
 use terminal::print;
 
 use super::done;
@@ -76,31 +76,37 @@ pub(crate) enum SuppressionCommand {
 }
 
 pub(super) fn carry_out(config: &Config, command: SuppressionCommand, json: bool) -> Result<()> {
-    let request = match command {
+    match command {
         SuppressionCommand::List {
             text,
             cause,
             scope,
             limit,
             offset,
-        } => Request::Suppressions {
-            selection: SuppressionSelection {
-                text,
-                cause,
-                scope,
-                recipient: None,
-            },
-            limit,
-            offset,
-        },
-        SuppressionCommand::Show { recipient } => Request::Suppressions {
-            selection: SuppressionSelection {
-                recipient: Some(recipient),
-                ..SuppressionSelection::default()
-            },
-            limit: 1000,
-            offset: 0,
-        },
+        } => {
+            let list = Suppressions {
+                selection: SuppressionSelection {
+                    text,
+                    cause,
+                    scope,
+                    recipient: None,
+                },
+                limit,
+                offset,
+            };
+            super::lists::show(config, &list, json)
+        }
+        SuppressionCommand::Show { recipient } => {
+            let list = Suppressions {
+                selection: SuppressionSelection {
+                    recipient: Some(recipient),
+                    ..SuppressionSelection::default()
+                },
+                limit: 1000,
+                offset: 0,
+            };
+            super::lists::show(config, &list, json)
+        }
         SuppressionCommand::Add {
             recipients,
             scope,
@@ -114,31 +120,26 @@ pub(super) fn carry_out(config: &Config, command: SuppressionCommand, json: bool
                 expires: expires.clone(),
                 ..NewSuppression::default()
             };
-            Request::Suppress(recipients.into_iter().map(entry).collect())
+            let entries = recipients.into_iter().map(entry).collect();
+            ask::show(config, Suppress(entries), json)
         }
-        SuppressionCommand::Remove { recipient, scope } => Request::Unsuppress { recipient, scope },
-        SuppressionCommand::Export => return export(config),
-        SuppressionCommand::Import { file, scope } => {
-            return import(config, &file, &scope, json);
+        SuppressionCommand::Remove { recipient, scope } => {
+            ask::show(config, Unsuppress { recipient, scope }, json)
         }
-    };
-    match matches!(request, Request::Suppressions { .. }) {
-        true => super::lists::show(config, &request, json),
-        false => ask::show(config, &request, json),
+        SuppressionCommand::Export => export(config),
+        SuppressionCommand::Import { file, scope } => import(config, &file, &scope, json),
     }
 }
 
 fn export(config: &Config) -> Result<()> {
     let mut offset = 0;
     loop {
-        let request = Request::Suppressions {
+        let page = Suppressions {
             selection: SuppressionSelection::default(),
             limit: PAGE as u64,
             offset,
         };
-        let Answer::Suppressions { entries, .. } = ask::ask(config, &request)? else {
-            return Err(anyhow!("internal error: unexpected answer of the server"));
-        };
+        let entries = ask::ask(config, page)?.entries;
         for entry in &entries {
             print(&format!("{}\n", serde_json::to_string(entry)?));
         }
@@ -175,10 +176,9 @@ fn import(config: &Config, file: &std::path::Path, scope: &str, json: bool) -> R
         });
     }
     // Looked at as a whole first, so that a mistake in it changes nothing.
-    let whole = Request::Suppress(entries.clone());
-    whole.check().map_err(|why| anyhow!(why))?;
+    Suppress(entries.clone()).check()?;
     for part in entries.chunks(PAGE) {
-        ask::ask(config, &Request::Suppress(part.to_vec()))?;
+        ask::ask(config, Suppress(part.to_vec()))?;
     }
     done(json, &format!("{} on the suppression list.", entries.len()));
     Ok(())

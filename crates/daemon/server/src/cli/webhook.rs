@@ -6,7 +6,7 @@ use base64::Engine;
 use clap::Subcommand;
 use config::Config;
 use config::webhooks::SECRET;
-use ops::{Answer, EventSelection, EventType, Replay, Request, WebhookVerb};
+use ops::{Ask, EventSelection, EventType, Replay, TestWebhook, Webhook, WebhookVerb, Webhooks};
 
 use super::{Ends, done};
 use crate::ask;
@@ -64,14 +64,14 @@ pub(crate) enum WebhookCommand {
 
 fn types(words: &[String]) -> Result<Vec<EventType>> {
     let parsed = words.iter().map(|word| EventType::of_word(word));
-    parsed.collect::<Result<_, _>>().map_err(|why| anyhow!(why))
+    Ok(parsed.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn carry_out(config: &Config, command: WebhookCommand, json: bool) -> Result<()> {
     let (name, verb) = match command {
-        WebhookCommand::List => return ask::show(config, &Request::Webhooks, json),
+        WebhookCommand::List => return ask::show(config, Webhooks, json),
         WebhookCommand::Secret => return secret(json),
-        WebhookCommand::Test { name } => (name, WebhookVerb::Test),
+        WebhookCommand::Test { name } => return test(config, name, json),
         WebhookCommand::Pause { name } => (name, WebhookVerb::Pause),
         WebhookCommand::Resume { name } => (name, WebhookVerb::Resume),
         WebhookCommand::Retry { name } => (name, WebhookVerb::Retry),
@@ -96,14 +96,17 @@ pub(super) fn carry_out(config: &Config, command: WebhookCommand, json: bool) ->
             (name, verb)
         }
     };
-    let request = Request::Webhook { name, verb };
-    request.check().map_err(|why| anyhow!(why))?;
-    let answer = ask::ask(config, &request)?;
-    let is_refused = matches!(&answer, Answer::WebhookTested(tested) if !tested.taken);
-    ask::print_answer(answer, json)?;
-    match is_refused {
-        true => Err(Ends(1).into()),
-        false => Ok(()),
+    let webhook = Webhook { name, verb };
+    webhook.check()?;
+    ask::show(config, webhook, json)
+}
+
+fn test(config: &Config, name: String, json: bool) -> Result<()> {
+    let tested = ask::ask(config, TestWebhook(name))?;
+    ask::print_answer(&tested, json)?;
+    match tested.taken {
+        true => Ok(()),
+        false => Err(Ends(1).into()),
     }
 }
 
@@ -133,11 +136,11 @@ pub(crate) struct Events {
 }
 
 pub(super) fn events(config: &Config, asked: &Events, json: bool) -> Result<()> {
-    let request = Request::Events(EventSelection {
+    let events = ops::Events(EventSelection {
         after: asked.after,
         limit: asked.limit,
         types: types(&asked.types)?,
         key: None,
     });
-    super::lists::show(config, &request, json)
+    super::lists::show(config, &events, json)
 }

@@ -12,6 +12,7 @@ mod explain;
 mod forgetting;
 mod http;
 mod keys;
+mod opening;
 mod orders;
 mod own_mail;
 mod process;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use config::Config;
 use mail::Timestamp;
 use node::event::Event;
+use node::loading::settings;
 use node::reloads::Wanted;
 use reception::listening;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::run::{settings, warn};
+use crate::run::warn;
 use crate::shared::Shared;
 
 /// Reads the configuration again as often as somebody wants it, one time after another.

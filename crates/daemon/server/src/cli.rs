@@ -31,7 +31,7 @@ use arguments::{
 };
 
 use crate::started::Started;
-use crate::{ask, backup, check, demo, dkim, keys, run, sendmail, tools};
+use crate::{ask, check, demo, dkim, keys, run, sendmail, tools};
 
 /// Where the configuration is looked for when none is named.
 pub(crate) const CONFIG: &str = "/etc/sendoff/sendoff.toml";

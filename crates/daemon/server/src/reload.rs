@@ -31,6 +31,7 @@ async fn reload(shared: &Arc<Shared>, because: &str) -> Result<String, String> {
     shared.manager.ready();
     let now = net::now();
     let line = shared
+        .operating
         .node
         .journal
         .line(now, "reload")
@@ -40,12 +41,12 @@ async fn reload(shared: &Arc<Shared>, because: &str) -> Result<String, String> {
         Err(why) => line.field("result", "refused").field("why", why).send(),
     }
     let came = result.as_ref().map(|_| ()).map_err(Clone::clone);
-    shared.node.reloads.came(came, now);
+    shared.operating.node.reloads.came(came, now);
     result
 }
 
 async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
-    let old = shared.node.settings();
+    let old = shared.operating.node.settings();
     let path = old.config.path.clone();
     let path = path.ok_or("this server runs without a configuration file")?;
     let sandbox = old.config.sandbox.in_force.clone();
@@ -78,7 +79,11 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
         return Err(format!("{why}; nothing was changed"));
     }
     // Dropped, and closed again, where something else is wrong.
-    let prepared = shared.reception.listening.prepare(&config.listeners);
+    let prepared = shared
+        .operating
+        .reception
+        .listening
+        .prepare(&config.listeners);
     let prepared = prepared.map_err(|why| format!("{why}; nothing was changed"))?;
     let mut config = config;
     config.sandbox.in_force = sandbox.clone();
@@ -88,19 +93,19 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
     let settings = settings(config).await;
     let settings = settings.map_err(|e| rights::explain(&sandbox, &format!("{e:#}")))?;
     rights::set_umask(&settings.config);
-    words.extend(warn(&shared.node.journal, &settings.config));
+    words.extend(warn(&shared.operating.node.journal, &settings.config));
     if settings.config.log.detailed != old.config.log.detailed {
         // Otherwise what an administrator switched by hand stays.
         let until = settings.config.log.detailed.then_some(Timestamp::MAX);
-        shared.node.journal.set_detailed(None, until);
+        shared.operating.node.journal.set_detailed(None, until);
     }
-    shared.node.replace_settings(settings);
-    listening::change(&shared.reception, prepared);
-    shared.sources.states.forget_troubles();
-    shared.sending.faults.forget();
-    shared.sending.oauth.begin_anew().await;
-    shared.protection.policies.forget_failures();
-    shared.webhooks.reload();
-    shared.node.tell(Event::Reloaded);
+    shared.operating.node.replace_settings(settings);
+    listening::change(&shared.operating.reception, prepared);
+    shared.operating.sources.states.forget_troubles();
+    shared.operating.sending.faults.forget();
+    shared.operating.sending.oauth.begin_anew().await;
+    shared.operating.protection.policies.forget_failures();
+    shared.operating.webhooks.reload();
+    shared.operating.node.tell(Event::Reloaded);
     Ok(words.join("\n"))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use backup::opening;
 use config::Config;
 use dispatch::queue::{Ended, Owner};
 use journal::Journal;
@@ -11,6 +12,7 @@ use node::clock::{self, Clock};
 use node::event::Event;
 use node::reloads::Reloads;
 use node::{Node, loading, quotas};
+use operating::{Operating, http, own_mail, socket, unwritten};
 use protection::tls_reports;
 use reception::{collect, floods, listening, user_sessions};
 use returns::suppression;
@@ -26,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::service::{self, Manager};
 use crate::shared::Shared;
 use crate::started::Started;
-use crate::{admin, forgetting, http, opening, own_mail, reload, unwritten, welcome};
+use crate::{forgetting, reload, welcome};
 
 /// How often damage that was found on disk is told.
 const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
@@ -74,48 +76,55 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
         console::COPIES,
         reloads,
     );
-    let shared = Arc::new(Shared::new(Arc::new(node), manager));
-    warm_up::begin(&shared.sources);
+    let operating = Arc::new(Operating::new(Arc::new(node)));
+    let shared = Arc::new(Shared { operating, manager });
+    warm_up::begin(&shared.operating.sources);
     let tasks = TaskTracker::new();
     let owner = restore(&shared, &recovered, &tasks).await?;
-    webhooks::begin(&shared.webhooks)
+    webhooks::begin(&shared.operating.webhooks)
         .await
         .context("webhooks")?;
     // Whoever has been answered may stop it at once: a signal that nobody listens for would kill it.
     let signals = Signals::listen().context("listening for signals")?;
     open_doors(&shared)?;
-    collect::prepare(&shared.node);
-    tasks.spawn(collect::collect(Arc::clone(&shared.reception)));
-    listening::begin(&shared.reception, started.listeners, &tasks)?;
-    http::open(&shared, started.http, &tasks)?;
-    tokio::spawn(look_at_dns(Arc::clone(&shared.node)));
-    tokio::spawn(look_for_damage(Arc::clone(&shared.node)));
-    tokio::spawn(token::keep(Arc::clone(&shared.sending)));
-    tokio::spawn(unwritten::watch(Arc::clone(&shared.node)));
-    tokio::spawn(forget_history(Arc::clone(&shared)));
-    tokio::spawn(end_details(Arc::clone(&shared.node)));
-    tokio::spawn(floods::keep_telling(Arc::clone(&shared.reception)));
-    tokio::spawn(tell_of_certificates(Arc::clone(&shared)));
-    tokio::spawn(user_sessions::keep(Arc::clone(&shared.reception)));
-    tokio::spawn(quotas::keep(Arc::clone(&shared.node)));
-    tasks.spawn(tls_reports::keep(Arc::clone(&shared.protection)));
-    tokio::spawn(tls_reports::send(Arc::clone(&shared.protection)));
+    collect::prepare(&shared.operating.node);
+    tasks.spawn(collect::collect(Arc::clone(&shared.operating.reception)));
+    listening::begin(&shared.operating.reception, started.listeners, &tasks)?;
+    http::open(&shared.operating, started.http, &tasks)?;
+    watch(&shared, &tasks);
     tokio::spawn(reload::serve(Arc::clone(&shared), wanted));
     tokio::spawn(obey(signals, Arc::clone(&shared), stop));
-    welcome::show(&shared.node.settings().config, &warnings);
+    welcome::show(&shared.operating.node.settings().config, &warnings);
     shared.manager.ready();
     tokio::spawn(service::keep_telling(Arc::clone(&shared)));
     let ended = owner.run(received).await;
     finish(&shared, &tasks, ended).await
 }
 
+/// Begins what goes on beside the mail: watching, telling, forgetting.
+fn watch(shared: &Arc<Shared>, tasks: &TaskTracker) {
+    let operating = &shared.operating;
+    tokio::spawn(look_at_dns(Arc::clone(&operating.node)));
+    tokio::spawn(look_for_damage(Arc::clone(&operating.node)));
+    tokio::spawn(token::keep(Arc::clone(&operating.sending)));
+    tokio::spawn(unwritten::watch(Arc::clone(&operating.node)));
+    tokio::spawn(forget_history(Arc::clone(shared)));
+    tokio::spawn(end_details(Arc::clone(&operating.node)));
+    tokio::spawn(floods::keep_telling(Arc::clone(&operating.reception)));
+    tokio::spawn(tell_of_certificates(Arc::clone(shared)));
+    tokio::spawn(user_sessions::keep(Arc::clone(&operating.reception)));
+    tokio::spawn(quotas::keep(Arc::clone(&operating.node)));
+    tasks.spawn(tls_reports::keep(Arc::clone(&operating.protection)));
+    tokio::spawn(tls_reports::send(Arc::clone(&operating.protection)));
+}
+
 /// Opens the sockets of the data directory: for administrators, and for every user.
 fn open_doors(shared: &Arc<Shared>) -> Result<()> {
-    let data_dir = &shared.node.settings().config.data_dir;
-    let door = admin::open(data_dir).context("opening the admin socket")?;
-    tokio::spawn(admin::serve(Arc::clone(shared), door));
+    let data_dir = &shared.operating.node.settings().config.data_dir;
+    let door = socket::open(data_dir).context("opening the admin socket")?;
+    tokio::spawn(socket::serve(Arc::clone(&shared.operating), door));
     let door = own_mail::open(data_dir).context("opening the socket of mailq")?;
-    tokio::spawn(own_mail::serve(Arc::clone(&shared.node), door));
+    tokio::spawn(own_mail::serve(Arc::clone(&shared.operating.node), door));
     Ok(())
 }
 
@@ -213,14 +222,14 @@ async fn restore(
     tasks: &TaskTracker,
 ) -> Result<Owner> {
     for (name, value) in &recovered.controls {
-        shared.node.controls.restore(name, value);
-        shared.dispatch.reactions.restore(name, value);
+        shared.operating.node.controls.restore(name, value);
+        shared.operating.dispatch.reactions.restore(name, value);
     }
     let handles = Arc::clone(shared);
-    tokio::task::spawn_blocking(move || suppression::restore(&handles.node))
+    tokio::task::spawn_blocking(move || suppression::restore(&handles.operating.node))
         .await?
         .context("loading the suppression list")?;
-    let mut owner = Owner::new(Arc::clone(&shared.dispatch), tasks.clone());
+    let mut owner = Owner::new(Arc::clone(&shared.operating.dispatch), tasks.clone());
     for name in recovered.controls.keys() {
         if let Some(domain) = name
             .strip_prefix("pause:")
@@ -229,19 +238,19 @@ async fn restore(
             owner.restore_pause(net::now(), &domain);
         }
     }
-    let behind = clock::behind(&shared.node, recovered.highest);
+    let behind = clock::behind(&shared.operating.node, recovered.highest);
     let (owner, result) = tokio::task::spawn_blocking(move || {
         let result = owner.restore(net::now(), behind.unwrap_or_default());
         (owner, result)
     })
     .await?;
     if let Some(by) = behind {
-        clock::tell_behind(&shared.node, by);
+        clock::tell_behind(&shared.operating.node, by);
     }
     result
         .map_err(|e| anyhow!(e))
         .context("loading waiting mail")?;
-    let line = shared.node.journal.line(net::now(), "restored");
+    let line = shared.operating.node.journal.line(net::now(), "restored");
     line.field("recipients", owner.recipients()).send();
     Ok(owner)
 }
@@ -270,12 +279,12 @@ async fn tell_of_certificates(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(CERTIFICATES_LOOKED_AT) => {}
-            () = shared.node.stopping.cancelled() => return,
+            () = shared.operating.node.stopping.cancelled() => return,
         }
-        let settings = shared.node.settings();
+        let settings = shared.operating.node.settings();
         let now = net::now();
         for doubt in settings.certificates.iter().filter_map(|c| c.ends(now)) {
-            let line = shared.node.journal.line(now, "warning");
+            let line = shared.operating.node.journal.line(now, "warning");
             line.field("what", doubt.what).send();
         }
     }
@@ -294,10 +303,11 @@ async fn end_details(node: Arc<Node>) {
 /// Forgets what finished long ago, so that the history does not grow for ever.
 async fn forget_history(shared: Arc<Shared>) {
     loop {
-        if !shared.node.clock.is_believed() {
+        if !shared.operating.node.clock.is_believed() {
             let what = "the system clock is far ahead of the times in the queue: nothing is deleted because of its \
                         age until the clock has run for a day without being changed";
             shared
+                .operating
                 .node
                 .journal
                 .line(net::now(), "warning")
@@ -306,22 +316,23 @@ async fn forget_history(shared: Arc<Shared>) {
             tokio::time::sleep(HISTORY_LOOKED_AT).await;
             continue;
         }
-        let before = net::now() - shared.node.settings().config.queue.history;
-        let done = forgetting::forget(&shared.node, before).await;
+        let before = net::now() - shared.operating.node.settings().config.queue.history;
+        let done = forgetting::forget(&shared.operating.node, before).await;
         let handles = Arc::clone(&shared);
         let over = tokio::task::spawn_blocking(move || {
-            handles.protection.sts.sweep(net::now());
-            suppression::expire(&handles.returns)
+            handles.operating.protection.sts.sweep(net::now());
+            suppression::expire(&handles.operating.returns)
         });
         let over = over.await;
         if let Ok(Err(why)) = over {
-            let line = shared.node.journal.line(net::now(), "error");
+            let line = shared.operating.node.journal.line(net::now(), "error");
             line.field("what", "suppression list")
                 .field("why", why)
                 .send();
         }
         if let Err(error) = done {
             let line = shared
+                .operating
                 .node
                 .journal
                 .line(net::now(), "error")
@@ -392,24 +403,26 @@ async fn obey(signals: Signals, shared: Arc<Shared>, stop: CancellationToken) {
             () = stop.cancelled() => break,
             _ = hup.recv() => {
                 // It is logged, and shown to those who watch.
-                drop(shared.node.reloads.reload("SIGHUP").await);
+                drop(shared.operating.node.reloads.reload("SIGHUP").await);
             }
         }
     }
     shared
+        .operating
         .node
         .journal
         .line(net::now(), "stopping")
         .field("why", "signal")
         .send();
     shared.manager.stopping();
-    shared.node.stopping.cancel();
-    shared.node.tell(Event::Stop);
+    shared.operating.node.stopping.cancel();
+    shared.operating.node.tell(Event::Stop);
 }
 
 async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Result<()> {
     if let Ended::Fatal(why) = ended {
         let line = shared
+            .operating
             .node
             .journal
             .line(net::now(), "fatal")
@@ -419,7 +432,7 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
             "check the disk, then start again: nothing accepted is lost",
         )
         .send();
-        shared.node.journal.close();
+        shared.operating.node.journal.close();
         return Err(anyhow!("{why}"));
     }
     tasks.close();
@@ -428,15 +441,16 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
     let handles = Arc::clone(shared);
     let flushed = tokio::task::spawn_blocking(move || {
         // Every outcome that was reported is on disk, and in the log, before the end.
-        handles.node.store.drain();
-        warm_up::end(&handles.sources);
-        user_sessions::write_origins(&handles.reception);
-        quotas::end(&handles.node);
-        handles.node.store.catch_up()
+        handles.operating.node.store.drain();
+        warm_up::end(&handles.operating.sources);
+        user_sessions::write_origins(&handles.operating.reception);
+        quotas::end(&handles.operating.node);
+        handles.operating.node.store.catch_up()
     })
     .await;
     if let Ok(Err(error)) = flushed {
         shared
+            .operating
             .node
             .journal
             .line(net::now(), "error")
@@ -444,7 +458,12 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
             .field("why", error)
             .send();
     }
-    shared.node.journal.line(net::now(), "stopped").send();
-    shared.node.journal.close();
+    shared
+        .operating
+        .node
+        .journal
+        .line(net::now(), "stopped")
+        .send();
+    shared.operating.node.journal.close();
     Ok(())
 }

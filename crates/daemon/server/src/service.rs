@@ -87,7 +87,7 @@ pub(crate) async fn keep_telling(shared: Arc<Shared>) {
     let every = watchdog.map_or(TOLD_EVERY, |limit| TOLD_EVERY.min(limit / 3));
     loop {
         let (answer, waiting) = oneshot::channel();
-        shared.node.tell(Event::Alive(answer));
+        shared.operating.node.tell(Event::Alive(answer));
         if let Ok(Ok(waiting)) = timeout(every, waiting).await {
             let status = format!("STATUS=Mail for {waiting} recipients is in the queue");
             shared.manager.tell(&match watchdog {
@@ -97,7 +97,7 @@ pub(crate) async fn keep_telling(shared: Arc<Shared>) {
         }
         tokio::select! {
             () = sleep(every) => {}
-            () = shared.node.stopping.cancelled() => return,
+            () = shared.operating.node.stopping.cancelled() => return,
         }
     }
 }

@@ -8,7 +8,7 @@ use config::Config;
 use spool::{Options, Recovered, Spool};
 
 /// Opens the queue in its place.
-pub(crate) fn open_spool(config: &Config) -> Result<(Spool, Recovered)> {
+pub fn open_spool(config: &Config) -> Result<(Spool, Recovered)> {
     open_spool_in(config, &config.data_dir.join("spool"))
 }
 

@@ -5,6 +5,8 @@
 //! what it includes, and last of all `backup.toml`, without which it is not whole. **Invariant:** what is restored is sent only when
 //! an administrator says so, for some of it may have been delivered since the backup was made.
 
+pub mod opening;
+
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -16,8 +18,6 @@ use mail::Status;
 use ops::BackedUpView;
 use serde::{Deserialize, Serialize};
 use store::{Filter, Op, Store};
-
-use crate::opening;
 
 /// Says that a backup is whole, and of when.
 const MARK: &str = "backup.toml";
@@ -44,7 +44,7 @@ struct Mark {
 }
 
 /// Makes a backup of the queue that `store` has open. Blocks.
-pub(crate) fn make(config: &Config, store: &dyn Store, to: &Path) -> Result<BackedUpView> {
+pub fn make(config: &Config, store: &dyn Store, to: &Path) -> Result<BackedUpView> {
     let new = fs::DirBuilder::new().recursive(true).mode(0o700).create(to);
     new.with_context(|| format!("creating {} (is the server allowed to write there? In its sandbox, only in data_dir and sandbox.paths)", to.display()))?;
     if fs::read_dir(to)?.next().is_some() {
@@ -77,7 +77,7 @@ pub(crate) fn make(config: &Config, store: &dyn Store, to: &Path) -> Result<Back
 }
 
 /// Makes a backup while no server runs.
-pub(crate) fn make_alone(config: &Config, to: &Path) -> Result<BackedUpView> {
+pub fn make_alone(config: &Config, to: &Path) -> Result<BackedUpView> {
     rights::take_on_for(&config.data_dir)?;
     let (spool, _) = opening::open_spool(config)?;
     make(config, &spool, to)
@@ -209,16 +209,16 @@ fn sync_dir(path: &Path) -> Result<()> {
 
 /// How a backup is restored.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted {
+pub struct Wanted {
     /// What waits is sent, not held.
-    pub(crate) send: bool,
+    pub send: bool,
     /// What is whole of a damaged backup is taken.
-    pub(crate) damaged: bool,
+    pub damaged: bool,
 }
 
 /// Puts the queue of a backup in the place of one that is not there; says what was done. No server may
 /// run with this data directory.
-pub(crate) fn restore(config: &Config, from: &Path, wanted: Wanted) -> Result<String> {
+pub fn restore(config: &Config, from: &Path, wanted: Wanted) -> Result<String> {
     rights::take_on_for(&config.data_dir)?;
     let mark = read_mark(from)?;
     let place = config.data_dir.join(SPOOL);

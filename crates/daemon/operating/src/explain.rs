@@ -25,7 +25,7 @@ use sources::leaving;
 use tokio::sync::oneshot;
 
 use self::probe::run_probe;
-use crate::shared::Shared;
+use crate::Operating;
 
 /// Hosts whose addresses are looked up; no attempt tries more.
 const HOSTS_MAX: usize = 5;
@@ -51,12 +51,12 @@ fn tests(address: &Address, found: &mut Explanation) {
 /// # Errors
 /// When it is none.
 pub(crate) async fn explain(
-    shared: &Arc<Shared>,
+    operating: &Arc<Operating>,
     text: &str,
     probe: bool,
 ) -> Result<Explanation, VerbError> {
     let given = Address::parse(text).map_err(Malformed::from)?;
-    let settings = shared.node.settings();
+    let settings = operating.node.settings();
     let mut found = Explanation::new(text);
     let address = behind_alias(&settings, given, &mut found).await;
     if settings.policy.local.contains(address.domain()) {
@@ -79,15 +79,15 @@ pub(crate) async fn explain(
         }
     };
     let mode = tls(&settings, address.domain(), &next);
-    let (protection, domain) = (&shared.protection, address.domain());
+    let (protection, domain) = (&operating.protection, address.domain());
     let context = wishes(protection, &settings, domain, &next, &mut found).await;
     let hosts = hosts(&settings, &next, mode, &context, &mut found).await;
-    limits(shared, &settings, address.domain(), &next, &mut found);
+    limits(operating, &settings, address.domain(), &next, &mut found);
     found.step(
         "source",
-        leaving::explained(&shared.sources, &settings.config, address.domain()),
+        leaving::explained(&operating.sources, &settings.config, address.domain()),
     );
-    let obstacle = standing(shared, &settings, address.domain(), &mut found).await;
+    let obstacle = standing(operating, &settings, address.domain(), &mut found).await;
     found.verdict = match (obstacle, hosts.first()) {
         (Some(why), _) => format!("it would wait: {why}"),
         (None, None) => {
@@ -114,7 +114,7 @@ pub(crate) async fn explain(
                     .as_ref()
                     .filter(|_| next.relay);
                 let login = relay.and_then(|relay| relay.credentials.clone());
-                run_probe(shared, &settings, &host, login, &address, &mut found).await;
+                run_probe(operating, &settings, &host, login, &address, &mut found).await;
             }
             None => found.step("probe", "there is no host to probe"),
         }
@@ -405,7 +405,7 @@ fn tls(settings: &Settings, domain: &Domain, next: &NextHop) -> TlsMode {
 }
 
 fn limits(
-    shared: &Shared,
+    operating: &Operating,
     settings: &Settings,
     domain: &Domain,
     next: &NextHop,
@@ -413,17 +413,17 @@ fn limits(
 ) {
     let relay = settings.config.outgoing.relay.as_ref();
     if let Some(preset) = relay.filter(|_| next.relay).and_then(|r| r.preset)
-        && let Some(words) = shared.sending.relayed.explained(preset)
+        && let Some(words) = operating.sending.relayed.explained(preset)
     {
         found.step("provider", words);
     }
-    let policy_of = policy::policy_of(&settings.config, shared.node.controls.slowed());
+    let policy_of = policy::policy_of(&settings.config, operating.node.controls.slowed());
     let policy = policy_of(domain, mail::Destination::Outgoing);
     let rate = policy.rate.map_or_else(
         || "no rate limit".to_owned(),
         |rate| format!("{} messages in {}", rate.count, format_duration(rate.per)),
     );
-    let slowed = match shared.node.controls.slow(domain) {
+    let slowed = match operating.node.controls.slow(domain) {
         Some(slow) => format!("; slowed by an administrator ({slow})"),
         None => String::new(),
     };
@@ -449,15 +449,15 @@ fn limits(
 
 /// What stands in the way at this moment, if anything does.
 async fn standing(
-    shared: &Arc<Shared>,
+    operating: &Arc<Operating>,
     settings: &Settings,
     domain: &Domain,
     found: &mut Explanation,
 ) -> Option<String> {
     let (ask, told) = oneshot::channel();
-    shared.node.tell(Event::Domain(domain.clone(), ask));
+    operating.node.tell(Event::Domain(domain.clone(), ask));
     let (paused, site) = told.await.unwrap_or((false, None));
-    let site = site.map(|site| shared.dispatch.reactions.view(site));
+    let site = site.map(|site| operating.dispatch.reactions.view(site));
     match &site {
         Some(site) => {
             let failure = reactions::said(site);

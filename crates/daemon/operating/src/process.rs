@@ -9,7 +9,7 @@ use procfs::process::{LimitValue, Process};
 use procfs::{page_size, ticks_per_second};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::shared::Shared;
+use crate::Operating;
 
 /// A scrape waits no longer for the index than this.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -100,12 +100,12 @@ impl OldestDue {
 }
 
 /// How long the most overdue recipient has been due that waits and is not held, in seconds; 0 if none is.
-pub(crate) async fn oldest_due(shared: &Arc<Shared>) -> u64 {
-    let handles = Arc::clone(shared);
+pub(crate) async fn oldest_due(operating: &Arc<Operating>) -> u64 {
+    let handles = Arc::clone(operating);
     let look = tokio::task::spawn_blocking(move || handles.oldest_due.look(&handles.node));
     // What was known before is told where it takes long.
     drop(tokio::time::timeout(PATIENCE, look).await);
-    let last = shared.oldest_due.last.lock();
+    let last = operating.oldest_due.last.lock();
     let due = last.unwrap_or_else(PoisonError::into_inner).due;
     due.map_or(0, |due| net::now().since(due).as_secs())
 }

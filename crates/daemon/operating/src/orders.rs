@@ -19,7 +19,7 @@ use schedule::Rate;
 use store::{Filter, HistoryRow, LaterRow, Op};
 use tokio::sync::oneshot;
 
-use crate::shared::Shared;
+use crate::Operating;
 
 fn stopping<T>(_: T) -> VerbError {
     VerbError::stopping()
@@ -39,26 +39,26 @@ async fn keep(node: &Arc<Node>, name: String, value: Option<String>) -> Result<(
 
 /// Stops a domain's mail, or lets it go.
 pub(crate) async fn pause(
-    shared: &Arc<Shared>,
+    operating: &Arc<Operating>,
     domain: &str,
     on: bool,
     who: &str,
 ) -> Result<Done, VerbError> {
     let domain = parsed(domain)?;
     keep(
-        &shared.node,
+        &operating.node,
         format!("pause:{domain}"),
         on.then(|| who.to_owned()),
     )
     .await?;
     let (ask, told) = oneshot::channel();
-    shared.node.tell(Event::Pause(domain.clone(), on, ask));
+    operating.node.tell(Event::Pause(domain.clone(), on, ask));
     told.await.map_err(stopping)?;
     if !on {
-        take_back(shared, &domain, who).await?;
+        take_back(operating, &domain, who).await?;
     }
     let verb = if on { "pause" } else { "resume" };
-    let line = shared
+    let line = operating
         .node
         .journal
         .line(net::now(), "action")
@@ -74,7 +74,7 @@ pub(crate) async fn pause(
 
 /// Limits a domain's mail, or lets it go.
 pub(crate) async fn slow(
-    shared: &Arc<Shared>,
+    operating: &Arc<Operating>,
     ask: &ops::Slow,
     who: &str,
 ) -> Result<Done, VerbError> {
@@ -84,24 +84,27 @@ pub(crate) async fn slow(
         rate: rate.map_err(Malformed::from)?,
         connections: ask.connections,
     };
-    if matches!(shared.node.settings().config.routing.mode, Mode::Relay(_)) {
+    if matches!(
+        operating.node.settings().config.routing.mode,
+        Mode::Relay(_)
+    ) {
         let why = "in Relay Mode all mail goes to the relay, and limits of single domains have no \
                    effect: pause the domain, or hold its mail";
         return Err(VerbError::conflict(why));
     }
     let slow = (slow != Slow::default()).then_some(slow);
     keep(
-        &shared.node,
+        &operating.node,
         Controls::slow_name(&domain),
         slow.map(|s| s.to_string()),
     )
     .await?;
-    shared.node.controls.set_slow(domain.clone(), slow);
-    shared.node.tell(Event::Reloaded);
+    operating.node.controls.set_slow(domain.clone(), slow);
+    operating.node.tell(Event::Reloaded);
     if slow.is_none() {
-        take_back(shared, &domain, who).await?;
+        take_back(operating, &domain, who).await?;
     }
-    let line = shared
+    let line = operating
         .node
         .journal
         .line(net::now(), "action")
@@ -117,15 +120,19 @@ pub(crate) async fn slow(
 }
 
 /// Takes back what a rule has ordered for the site of a domain, or of a host of this name.
-async fn take_back(shared: &Arc<Shared>, domain: &Domain, who: &str) -> Result<(), VerbError> {
+async fn take_back(
+    operating: &Arc<Operating>,
+    domain: &Domain,
+    who: &str,
+) -> Result<(), VerbError> {
     let (ask, told) = oneshot::channel();
-    shared.node.tell(Event::Domain(domain.clone(), ask));
+    operating.node.tell(Event::Domain(domain.clone(), ask));
     let (_, site) = told.await.map_err(stopping)?;
     let site = site.map(|site| site.key);
-    for site in reactions::undo(&shared.dispatch, domain.as_str(), site.as_deref()) {
-        keep(&shared.node, reactions::control(&site), None).await?;
-        shared.node.tell(Event::Order(Arc::clone(&site), None));
-        let line = shared
+    for site in reactions::undo(&operating.dispatch, domain.as_str(), site.as_deref()) {
+        keep(&operating.node, reactions::control(&site), None).await?;
+        operating.node.tell(Event::Order(Arc::clone(&site), None));
+        let line = operating
             .node
             .journal
             .line(net::now(), "action")
@@ -180,25 +187,28 @@ pub(crate) async fn hold_rule(
 }
 
 /// What is known of a domain's mail.
-pub(crate) async fn site(shared: &Arc<Shared>, domain: &str) -> Result<DomainView, VerbError> {
+pub(crate) async fn site(
+    operating: &Arc<Operating>,
+    domain: &str,
+) -> Result<DomainView, VerbError> {
     let domain = parsed(domain)?;
     let (ask, told) = oneshot::channel();
-    shared.node.tell(Event::Domain(domain.clone(), ask));
+    operating.node.tell(Event::Domain(domain.clone(), ask));
     let (paused, site) = told.await.map_err(stopping)?;
     let name = domain.to_string();
-    let waiting = blocking(&shared.node, move |node| {
+    let waiting = blocking(&operating.node, move |node| {
         let filter = Filter::parse(&format!("domain:{name}")).map_err(Malformed::from)?;
         Ok(node.store.count(&filter, net::now())?)
     });
     Ok(DomainView {
         waiting: waiting.await?,
         paused,
-        slowed: shared
+        slowed: operating
             .node
             .controls
             .slow(&domain)
             .map(|slow| slow.to_string()),
-        site: site.map(|site| shared.dispatch.reactions.view(site)),
+        site: site.map(|site| operating.dispatch.reactions.view(site)),
         domain: domain.to_string(),
     })
 }

@@ -15,27 +15,27 @@ use sources::{Sources, leaving};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Reachable;
-use crate::shared::Shared;
+use crate::Operating;
 
 /// Each step of a probe is waited for this long.
 const PROBE_WAIT: Duration = Duration::from_secs(30);
 
 /// Talks to the host up to RCPT, and says goodbye.
 pub(super) async fn run_probe(
-    shared: &Shared,
+    operating: &Operating,
     settings: &Settings,
     reachable: &Reachable,
     mut login: Option<Credentials>,
     recipient: &Address,
     found: &mut Explanation,
 ) {
-    if let Err(failure) = token::fill(&shared.sending, settings, login.as_mut()).await {
+    if let Err(failure) = token::fill(&operating.sending, settings, login.as_mut()).await {
         return found.step("probe", failure.reply.to_string());
     }
     let mut said = Vec::new();
     let login = login.as_ref();
     let result = probe(
-        &shared.sources,
+        &operating.sources,
         settings,
         reachable,
         login,

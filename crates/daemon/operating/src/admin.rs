@@ -1,9 +1,6 @@
-//! The administrator's door: requests over a socket in the data directory, one line of JSON each.
-//!
-//! Who may connect is a matter of the socket's mode (0660); who did is logged with every change.
+//! What is asked of the queue: lists, counts, one message and its course, figures; and what an administrator says beyond
+//! single mails.
 
-use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,105 +11,18 @@ use node::event::Event;
 use node::{Node, blocking, known, refused, signing};
 use ops::{
     AttemptView, BackedUpView, Content, Detailed, Done, LaterView, Malformed, MessageView,
-    QueuedView, Selection, SitesView, TraceView, VerbError, VerbErrorKind, line, report_of,
+    QueuedView, Selection, SitesView, TraceView, VerbError, VerbErrorKind, report_of,
 };
 use store::{HistoryFilter, HistoryRow, LaterRow, Page, StoreError};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::unix::OwnedWriteHalf;
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::shared::Shared;
-use crate::verbs::Carrier;
-use crate::{backup, unwritten};
+use crate::{Operating, unwritten};
 
-/// A request's line is no longer than this: ten thousand ids fit.
-const REQUEST_MAX: u64 = 1 << 20;
 /// Finished recipients of one message that are shown.
 const HISTORY_MAX: u64 = 100_000;
 
 /// How far a long order is: so many of so many.
 pub(crate) type Progress = mpsc::UnboundedSender<(u64, u64)>;
-
-/// Opens the socket. A socket left by a server that was killed is replaced: the lock on the data
-/// directory, which is held by now, says that no other server lives.
-pub(crate) fn open(data_dir: &Path) -> io::Result<UnixListener> {
-    open_socket(&ops::admin_socket(data_dir), 0o660)
-}
-
-/// Opens a socket of this mode in the data directory.
-pub(crate) fn open_socket(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    Ok(listener)
-}
-
-/// Answers until the server stops.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
-    while let Some(stream) = accepted(&shared.node, &listener).await {
-        tokio::spawn(converse(Arc::clone(&shared), stream));
-    }
-}
-
-/// The next connection; `None` when the server stops.
-pub(crate) async fn accepted(node: &Node, listener: &UnixListener) -> Option<UnixStream> {
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => return Some(stream),
-                // No file descriptor is free, perhaps; that passes.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            },
-            () = node.stopping.cancelled() => return None,
-        }
-    }
-}
-
-async fn converse(shared: Arc<Shared>, stream: UnixStream) {
-    use tokio::io::AsyncReadExt;
-    let who = match stream.peer_cred() {
-        Ok(peer) => format!("uid={}", peer.uid()),
-        Err(_) => "unknown".to_owned(),
-    };
-    let (read, mut write_to) = stream.into_split();
-    let mut line = String::new();
-    let mut read = BufReader::new(read.take(REQUEST_MAX));
-    if read.read_line(&mut line).await.is_err() {
-        return;
-    }
-    let line = match line::read_request(&line) {
-        Ok(request) => {
-            let (progress, mut made) = mpsc::unbounded_channel();
-            let carrier = Carrier {
-                shared: &shared,
-                who: &who,
-                progress: Some(&progress),
-            };
-            let answer = ops::carry_out(&carrier, request);
-            tokio::pin!(answer);
-            loop {
-                tokio::select! {
-                    answer = &mut answer => break line::answer_line(&answer),
-                    Some((done, of)) = made.recv() => {
-                        write(&mut write_to, &line::progress_line(done, of)).await;
-                    }
-                }
-            }
-        }
-        Err(why) => line::unreadable_line(&why),
-    };
-    write(&mut write_to, &line).await;
-}
-
-pub(crate) async fn write(to: &mut OwnedWriteHalf, line: &str) {
-    // Whoever asked may have hung up.
-    drop(to.write_all(line.as_bytes()).await);
-}
 
 pub(crate) async fn reload(node: &Node, who: &str) -> Result<Done, VerbError> {
     let made = node.reloads.reload(&format!("requested by {who}")).await;
@@ -383,30 +293,30 @@ pub(crate) async fn export(node: &Arc<Node>, id: &str) -> Result<Content, VerbEr
 }
 
 /// The sites that mail goes to.
-pub(crate) async fn sites(shared: &Arc<Shared>) -> Result<SitesView, VerbError> {
+pub(crate) async fn sites(operating: &Arc<Operating>) -> Result<SitesView, VerbError> {
     let (ask, told) = oneshot::channel();
-    shared.node.tell(Event::Sites(ask));
+    operating.node.tell(Event::Sites(ask));
     let (sites, paused) = told.await.map_err(|_| VerbError::stopping())?;
     Ok(SitesView {
-        sites: shared.dispatch.reactions.views(sites),
+        sites: operating.dispatch.reactions.views(sites),
         paused: paused.iter().map(ToString::to_string).collect(),
     })
 }
 
 /// Figures by name.
 pub(crate) async fn stats(
-    shared: &Shared,
+    operating: &Operating,
 ) -> Result<serde_json::Map<String, serde_json::Value>, VerbError> {
     let (ask, told) = oneshot::channel();
-    shared.node.tell(Event::Gauges(ask));
+    operating.node.tell(Event::Gauges(ask));
     let gauges = told.await.map_err(|_| VerbError::stopping())?;
     let mut figures = serde_json::Map::new();
-    for (name, value) in shared.node.figures.all() {
+    for (name, value) in operating.node.figures.all() {
         figures.insert(name.to_owned(), value.into());
     }
-    let listed = shared.node.settings().policy.suppressed.len() as u64;
+    let listed = operating.node.settings().policy.suppressed.len() as u64;
     figures.insert("suppressed_recipients".to_owned(), listed.into());
-    let s = shared.node.store.figures();
+    let s = operating.node.store.figures();
     let log = s.log.unwrap_or_default();
     let spool = [
         ("waiting", s.waiting),
@@ -420,22 +330,22 @@ pub(crate) async fn stats(
         ("spool_cold_segments", log.cold_segments),
         ("spool_reclaimed", log.reclaimed),
         ("spool_index_backlog", s.index_backlog),
-        ("log_lines_lost", shared.node.journal.lost()),
-        ("own_faults", shared.sending.faults.count()),
+        ("log_lines_lost", operating.node.journal.lost()),
+        ("own_faults", operating.sending.faults.count()),
     ];
     for (name, value) in spool {
         figures.insert(name.to_owned(), value.into());
     }
-    for shown in &shared.node.settings().certificates {
+    for shown in &operating.node.settings().certificates {
         figures.insert(
             shown.figure().to_owned(),
             shown.days_left(net::now()).into(),
         );
     }
-    if let Some(why) = shared.node.reloads.refused() {
+    if let Some(why) = operating.node.reloads.refused() {
         figures.insert("reload_refused".to_owned(), why.into());
     }
-    if let Some(behind) = shared.node.store.health().behind {
+    if let Some(behind) = operating.node.store.health().behind {
         figures.insert("trouble".to_owned(), unwritten::trouble(&behind).into());
     }
     Ok(figures)

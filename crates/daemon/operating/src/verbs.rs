@@ -15,14 +15,13 @@ use sources::leaving;
 use store::Page;
 
 use crate::admin::{self, Progress};
-use crate::shared::Shared;
-use crate::{acts, explain, http, orders, summary};
+use crate::{Operating, acts, explain, health, orders, summary};
 
 type Result<T> = std::result::Result<T, VerbError>;
 
 /// Carries verbs out for somebody.
 pub(crate) struct Carrier<'a> {
-    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) operating: &'a Arc<Operating>,
     /// Who asks, for the log.
     pub(crate) who: &'a str,
     /// Hears how far a long order is.
@@ -37,39 +36,39 @@ impl Carry<List> for Carrier<'_> {
             offset: ask.offset,
             limit: ask.limit,
         };
-        admin::list(&self.shared.node, ask.selection, page).await
+        admin::list(&self.operating.node, ask.selection, page).await
     }
 }
 
 impl Carry<Count> for Carrier<'_> {
     async fn carry(&self, Count(selection): Count) -> Result<u64> {
-        admin::count(&self.shared.node, selection).await
+        admin::count(&self.operating.node, selection).await
     }
 }
 
 impl Carry<Summary> for Carrier<'_> {
     async fn carry(&self, Summary(limit): Summary) -> Result<SummaryView> {
-        summary::summary(&self.shared.node, limit).await
+        summary::summary(&self.operating.node, limit).await
     }
 }
 
 impl Carry<Show> for Carrier<'_> {
     async fn carry(&self, Show(id): Show) -> Result<MessageView> {
-        let found = admin::show(&self.shared.node, &id).await?;
+        let found = admin::show(&self.operating.node, &id).await?;
         found.ok_or_else(|| admin::unknown(&id))
     }
 }
 
 impl Carry<Trace> for Carrier<'_> {
     async fn carry(&self, Trace(id): Trace) -> Result<TraceView> {
-        admin::trace(&self.shared.node, &id).await
+        admin::trace(&self.operating.node, &id).await
     }
 }
 
 impl Carry<Act> for Carrier<'_> {
     async fn carry(&self, ask: Act) -> Result<ActedView> {
         acts::act(
-            self.shared,
+            self.operating,
             ask.verb,
             ask.selection,
             self.who,
@@ -81,144 +80,144 @@ impl Carry<Act> for Carrier<'_> {
 
 impl Carry<Export> for Carrier<'_> {
     async fn carry(&self, Export(id): Export) -> Result<Content> {
-        admin::export(&self.shared.node, &id).await
+        admin::export(&self.operating.node, &id).await
     }
 }
 
 impl Carry<Sites> for Carrier<'_> {
     async fn carry(&self, Sites: Sites) -> Result<SitesView> {
-        admin::sites(self.shared).await
+        admin::sites(self.operating).await
     }
 }
 
 impl Carry<Sources> for Carrier<'_> {
     async fn carry(&self, Sources: Sources) -> Result<Vec<SourceView>> {
-        Ok(leaving::views(&self.shared.sources))
+        Ok(leaving::views(&self.operating.sources))
     }
 }
 
 impl Carry<Site> for Carrier<'_> {
     async fn carry(&self, Site(domain): Site) -> Result<DomainView> {
-        orders::site(self.shared, &domain).await
+        orders::site(self.operating, &domain).await
     }
 }
 
 impl Carry<Pause> for Carrier<'_> {
     async fn carry(&self, ask: Pause) -> Result<Done> {
-        orders::pause(self.shared, &ask.domain, ask.on, self.who).await
+        orders::pause(self.operating, &ask.domain, ask.on, self.who).await
     }
 }
 
 impl Carry<Slow> for Carrier<'_> {
     async fn carry(&self, ask: Slow) -> Result<Done> {
-        orders::slow(self.shared, &ask, self.who).await
+        orders::slow(self.operating, &ask, self.who).await
     }
 }
 
 impl Carry<HoldRules> for Carrier<'_> {
     async fn carry(&self, HoldRules: HoldRules) -> Result<Vec<HoldRuleView>> {
-        Ok(orders::hold_rules(&self.shared.node))
+        Ok(orders::hold_rules(&self.operating.node))
     }
 }
 
 impl Carry<HoldRule> for Carrier<'_> {
     async fn carry(&self, ask: HoldRule) -> Result<Done> {
-        orders::hold_rule(&self.shared.node, ask.name, ask.filter, self.who).await
+        orders::hold_rule(&self.operating.node, ask.name, ask.filter, self.who).await
     }
 }
 
 impl Carry<Explain> for Carrier<'_> {
     async fn carry(&self, ask: Explain) -> Result<Explanation> {
-        explain::explain(self.shared, &ask.address, ask.probe).await
+        explain::explain(self.operating, &ask.address, ask.probe).await
     }
 }
 
 impl Carry<History> for Carrier<'_> {
     async fn carry(&self, ask: History) -> Result<Vec<FinishedView>> {
-        orders::history(&self.shared.node, ask.selection, ask.offset, ask.limit).await
+        orders::history(&self.operating.node, ask.selection, ask.offset, ask.limit).await
     }
 }
 
 impl Carry<HistoryCount> for Carrier<'_> {
     async fn carry(&self, ask: HistoryCount) -> Result<u64> {
-        orders::history_count(&self.shared.node, ask.selection, ask.most).await
+        orders::history_count(&self.operating.node, ask.selection, ask.most).await
     }
 }
 
 impl Carry<Detailed> for Carrier<'_> {
     async fn carry(&self, ask: Detailed) -> Result<Done> {
-        Ok(admin::detailed(&self.shared.node, ask, self.who))
+        Ok(admin::detailed(&self.operating.node, ask, self.who))
     }
 }
 
 impl Carry<Suppressions> for Carrier<'_> {
     async fn carry(&self, ask: Suppressions) -> Result<SuppressionsView> {
-        suppression::list(&self.shared.node, &ask.selection, ask.offset, ask.limit)
+        suppression::list(&self.operating.node, &ask.selection, ask.offset, ask.limit)
     }
 }
 
 impl Carry<Suppress> for Carrier<'_> {
     async fn carry(&self, Suppress(new): Suppress) -> Result<Done> {
-        suppression::add(&self.shared.returns, new, self.who).await
+        suppression::add(&self.operating.returns, new, self.who).await
     }
 }
 
 impl Carry<Unsuppress> for Carrier<'_> {
     async fn carry(&self, ask: Unsuppress) -> Result<Done> {
-        suppression::remove(&self.shared.returns, ask.recipient, ask.scope, self.who).await
+        suppression::remove(&self.operating.returns, ask.recipient, ask.scope, self.who).await
     }
 }
 
 impl Carry<Webhooks> for Carrier<'_> {
     async fn carry(&self, Webhooks: Webhooks) -> Result<Vec<WebhookView>> {
-        webhooks::list(&self.shared.webhooks).await
+        webhooks::list(&self.operating.webhooks).await
     }
 }
 
 impl Carry<Webhook> for Carrier<'_> {
     async fn carry(&self, ask: Webhook) -> Result<Done> {
-        webhooks::act(&self.shared.webhooks, &ask.name, ask.verb, self.who).await
+        webhooks::act(&self.operating.webhooks, &ask.name, ask.verb, self.who).await
     }
 }
 
 impl Carry<TestWebhook> for Carrier<'_> {
     async fn carry(&self, TestWebhook(name): TestWebhook) -> Result<WebhookTested> {
-        webhooks::test(&self.shared.webhooks, &name, self.who).await
+        webhooks::test(&self.operating.webhooks, &name, self.who).await
     }
 }
 
 impl Carry<Events> for Carrier<'_> {
     async fn carry(&self, Events(selection): Events) -> Result<EventsView> {
-        webhooks::events(&self.shared.node, selection).await
+        webhooks::events(&self.operating.node, selection).await
     }
 }
 
 impl Carry<Backup> for Carrier<'_> {
     async fn carry(&self, Backup(directory): Backup) -> Result<BackedUpView> {
-        admin::back_up(&self.shared.node, directory, self.who).await
+        admin::back_up(&self.operating.node, directory, self.who).await
     }
 }
 
 impl Carry<Listening> for Carrier<'_> {
     async fn carry(&self, Listening: Listening) -> Result<Vec<String>> {
-        Ok(self.shared.reception.listening.addresses())
+        Ok(self.operating.reception.listening.addresses())
     }
 }
 
 impl Carry<Reload> for Carrier<'_> {
     async fn carry(&self, Reload: Reload) -> Result<Done> {
-        admin::reload(&self.shared.node, self.who).await
+        admin::reload(&self.operating.node, self.who).await
     }
 }
 
 impl Carry<Stats> for Carrier<'_> {
     async fn carry(&self, Stats: Stats) -> Result<serde_json::Map<String, serde_json::Value>> {
-        admin::stats(self.shared).await
+        admin::stats(self.operating).await
     }
 }
 
 impl Carry<Health> for Carrier<'_> {
     async fn carry(&self, Health: Health) -> Result<Healthy> {
-        http::health(self.shared).await
+        health::health(self.operating).await
     }
 }

@@ -10,7 +10,7 @@ use store::Behind;
 const LOOKED_AT: Duration = Duration::from_secs(2);
 
 /// Logs when it begins, when mail begins to be refused for it, and when it ends.
-pub(crate) async fn watch(node: Arc<Node>) {
+pub async fn watch(node: Arc<Node>) {
     let mut before = None;
     loop {
         let now = node.store.health().behind;

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use mail::QueueId;
 use node::{Node, blocking};
-use ops::line;
-use ops::{List, QueuedView, Selection, VerbError};
+use ops::{List, QueuedView, Selection, VerbError, line};
 use store::Page;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::admin;
+use crate::{admin, socket};
 
 /// Recipients that are shown.
 const ROWS_MAX: u64 = 200;
@@ -27,18 +26,18 @@ const AT_ONCE: usize = 4;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Opens the socket, for everybody.
-pub(crate) fn open(data_dir: &Path) -> io::Result<UnixListener> {
-    admin::open_socket(&ops::own_mail_socket(data_dir), 0o666)
+pub fn open(data_dir: &Path) -> io::Result<UnixListener> {
+    socket::open_socket(&ops::own_mail_socket(data_dir), 0o666)
 }
 
 /// Answers until the server stops.
-pub(crate) async fn serve(node: Arc<Node>, listener: UnixListener) {
+pub async fn serve(node: Arc<Node>, listener: UnixListener) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
-        let Some(stream) = admin::accepted(&node, &listener).await else {
+        let Some(stream) = socket::accepted(&node, &listener).await else {
             return;
         };
         let node = Arc::clone(&node);
@@ -57,7 +56,7 @@ async fn converse(node: &Arc<Node>, stream: UnixStream) {
     let rows = async { list(node, user.await?).await };
     let line = line::answer_line_of::<List>(&rows.await);
     let (_, mut write_to) = stream.into_split();
-    admin::write(&mut write_to, &line).await;
+    socket::write(&mut write_to, &line).await;
 }
 
 async fn list(node: &Arc<Node>, user: String) -> Result<Vec<QueuedView>, VerbError> {

@@ -9,34 +9,34 @@ use ops::{ActedView, Selection, Verb, VerbError};
 use route::{ParseTargetError, Target};
 use tokio::sync::oneshot;
 
+use crate::Operating;
 use crate::admin::{Progress, keys};
-use crate::shared::Shared;
 
 /// Recipients changed before the queue's owner turns to other work.
 const ACT_AT_ONCE: usize = 500;
 
 /// Changes what is selected; `progress` hears how far that is.
 pub(crate) async fn act(
-    shared: &Arc<Shared>,
+    operating: &Arc<Operating>,
     verb: Verb,
     selection: Selection,
     who: &str,
     progress: Option<&Progress>,
 ) -> Result<ActedView, VerbError> {
-    let verb = with_target(&shared.node, verb).map_err(VerbError::conflict)?;
+    let verb = with_target(&operating.node, verb).map_err(VerbError::conflict)?;
     let what = match &selection {
         Selection::Ids(ids) => format!("{} ids", ids.len()),
         Selection::Filter(text) => text.clone(),
         Selection::All => "all".to_owned(),
     };
     if matches!(verb, Verb::Retry(_)) {
-        shared.protection.policies.forget_failures();
+        operating.protection.policies.forget_failures();
     }
-    let keys = keys(&shared.node, selection).await?;
+    let keys = keys(&operating.node, selection).await?;
     let (mut changed, mut unchanged, mut in_flight) = (0, 0, 0);
     for part in parts(&keys) {
         let (ask, told) = oneshot::channel();
-        shared
+        operating
             .node
             .tell(Event::Act(verb.clone(), part.to_vec(), ask));
         let counts = told.await.map_err(|_| VerbError::stopping())?;
@@ -50,7 +50,7 @@ pub(crate) async fn act(
             progress.send((done, keys.len() as u64)).unwrap_or_default();
         }
     }
-    let line = shared
+    let line = operating
         .node
         .journal
         .line(net::now(), "action")

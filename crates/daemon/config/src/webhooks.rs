@@ -231,7 +231,7 @@ fn url(
 ) -> Result<WebUrl> {
     let wrong = |why: String| place.key(text.span(), "webhook.url", why);
     let given = text.get_ref();
-    let mut url = WebUrl::parse(given).map_err(wrong)?;
+    let mut url = WebUrl::parse(given).map_err(|e| wrong(e.to_string()))?;
     if given.contains('@') || given.contains('?') {
         let why = "no user, password or query: the signature proves who sends";
         return Err(wrong(why.to_owned()));

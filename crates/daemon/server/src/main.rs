@@ -38,6 +38,7 @@ mod relayed;
 mod reload;
 mod reports;
 mod run;
+mod securing;
 mod senders;
 mod sendmail;
 mod service;

@@ -247,10 +247,7 @@ pub(crate) fn client_tls(config: &Config) -> Result<ClientTls> {
 /// Loads everything that the configuration names.
 pub(crate) async fn settings(config: Config) -> Result<Settings> {
     config.check_keys()?;
-    let dns = Dns::new(&config.dns)
-        .await
-        .map_err(|e| anyhow!(e))
-        .context("dns.servers")?;
+    let dns = Dns::new(&config.dns).await.context("dns.servers")?;
     let client_tls = client_tls(&config)?;
     let server_tls = match &config.tls.certificate {
         Some((certificate, key)) => {

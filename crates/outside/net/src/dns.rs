@@ -67,7 +67,7 @@ pub enum LookupError {
     },
     /// The servers that were given fail, and others, which may not know the name, deny it.
     #[error("{0} (the DNS servers of this computer answer that this name does not exist)")]
-    Denied(Box<LookupError>),
+    Denied(Box<Self>),
     /// Something else.
     #[error(transparent)]
     Other(ResolverError),

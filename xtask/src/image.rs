@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::dist::Release;
+use crate::release::Release;
 use crate::shell::{install, run, say_step, target_directory};
 
 /// The user in the image; a number, so that `runAsNonRoot` can be seen to hold.

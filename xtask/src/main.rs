@@ -20,6 +20,7 @@ mod judges;
 mod licences;
 mod log_events;
 mod needs;
+mod release;
 mod sbom;
 mod shell;
 mod sizes;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::dist::Release;
+use crate::release::Release;
 use crate::shell::{run, target_directory};
 
 /// The tool, and the version of it.

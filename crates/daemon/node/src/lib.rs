@@ -15,9 +15,10 @@ pub mod known;
 pub mod quotas;
 pub mod refused;
 pub mod reloads;
+pub mod reporting;
 pub mod signing;
 pub mod targets;
-pub mod tokens;
+mod tokens;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

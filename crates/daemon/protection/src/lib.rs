@@ -1,9 +1,9 @@
 //! Where a domain's mail goes, and how it is protected on the way: DANE, MTA-STS, reports on TLS. One domain's policy is
 //! never another's.
 
-pub mod domain_tls;
+mod domain_tls;
 pub mod resolve;
-pub mod sts;
+mod sts;
 pub mod tls_policy;
 pub mod tls_reports;
 

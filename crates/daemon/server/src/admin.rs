@@ -393,7 +393,7 @@ pub(crate) async fn sites(shared: &Arc<Shared>) -> Result<SitesView, VerbError> 
     shared.node.tell(Event::Sites(ask));
     let (sites, paused) = told.await.map_err(|_| VerbError::stopping())?;
     Ok(SitesView {
-        sites: shared.reactions.views(sites),
+        sites: shared.dispatch.reactions.views(sites),
         paused: paused.iter().map(ToString::to_string).collect(),
     })
 }
@@ -426,7 +426,7 @@ pub(crate) async fn stats(
         ("spool_reclaimed", log.reclaimed),
         ("spool_index_backlog", s.index_backlog),
         ("log_lines_lost", shared.node.journal.lost()),
-        ("own_faults", shared.faults.count()),
+        ("own_faults", shared.sending.faults.count()),
     ];
     for (name, value) in spool {
         figures.insert(name.to_owned(), value.into());

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use config::RuleKeys;
 use deliver::TlsMode;
+use dispatch::{policy, reactions};
 use local::storing;
 use mail::{Address, Domain, Outcome, format_duration};
 use net::{Answer, DnsFinding};
@@ -19,13 +20,12 @@ use ops::{Explanation, Malformed, VerbError};
 use protection::Protection;
 use protection::tls_policy::{self, Context, Need, Wanted, wanted};
 use route::{Host, HostAddresses, Matcher, Mode, MxRecord, NextHop, Router, Step};
+use sending::reach::named_in_dns;
 use sources::leaving;
 use tokio::sync::oneshot;
 
 use self::probe::run_probe;
-use crate::reach::named_in_dns;
 use crate::shared::Shared;
-use crate::{policy, reactions};
 
 /// Hosts whose addresses are looked up; no attempt tries more.
 const HOSTS_MAX: usize = 5;
@@ -418,7 +418,7 @@ fn limits(
 ) {
     let relay = settings.config.outgoing.relay.as_ref();
     if let Some(preset) = relay.filter(|_| next.relay).and_then(|r| r.preset)
-        && let Some(words) = shared.relayed.explained(preset)
+        && let Some(words) = shared.sending.relayed.explained(preset)
     {
         found.step("provider", words);
     }
@@ -462,7 +462,7 @@ async fn standing(
     let (ask, told) = oneshot::channel();
     shared.node.tell(Event::Domain(domain.clone(), ask));
     let (paused, site) = told.await.unwrap_or((false, None));
-    let site = site.map(|site| shared.reactions.view(site));
+    let site = site.map(|site| shared.dispatch.reactions.view(site));
     match &site {
         Some(site) => {
             let failure = reactions::said(site);

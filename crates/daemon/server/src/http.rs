@@ -112,7 +112,7 @@ impl Http {
     fn faults(&self) -> Vec<String> {
         let shared = &self.0;
         let config = &shared.node.settings().config;
-        let mut words = shared.faults.words();
+        let mut words = shared.sending.faults.words();
         words.extend(leaving::faults(&shared.sources, config));
         words
     }
@@ -161,7 +161,7 @@ impl Http {
             ("webhook_events", told.to_vec()),
             ("webhook_unsent_events", vec![unsent]),
             ("webhooks", states.to_vec()),
-            ("own_faults", vec![self.0.faults.count()]),
+            ("own_faults", vec![self.0.sending.faults.count()]),
             ("own_faults_standing", vec![self.faults().len() as u64]),
         ]
     }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use dispatch::reactions;
 use intake::Suppression;
 use mail::{Address, Destination, Domain, QueueId, RecipientKey};
 use node::controls::{Controls, Slow};
@@ -18,7 +19,6 @@ use schedule::Rate;
 use store::{Filter, HistoryRow, LaterRow, Op};
 use tokio::sync::oneshot;
 
-use crate::reactions;
 use crate::shared::Shared;
 
 fn stopping<T>(_: T) -> VerbError {
@@ -122,7 +122,7 @@ async fn take_back(shared: &Arc<Shared>, domain: &Domain, who: &str) -> Result<(
     shared.node.tell(Event::Domain(domain.clone(), ask));
     let (_, site) = told.await.map_err(stopping)?;
     let site = site.map(|site| site.key);
-    for site in reactions::undo(shared, domain.as_str(), site.as_deref()) {
+    for site in reactions::undo(&shared.dispatch, domain.as_str(), site.as_deref()) {
         keep(&shared.node, reactions::control(&site), None).await?;
         shared.node.tell(Event::Order(Arc::clone(&site), None));
         let line = shared
@@ -198,7 +198,7 @@ pub(crate) async fn site(shared: &Arc<Shared>, domain: &str) -> Result<DomainVie
             .controls
             .slow(&domain)
             .map(|slow| slow.to_string()),
-        site: site.map(|site| shared.reactions.view(site)),
+        site: site.map(|site| shared.dispatch.reactions.view(site)),
         domain: domain.to_string(),
     })
 }

@@ -96,8 +96,8 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
     shared.node.replace_settings(settings);
     listening::change(shared, prepared);
     shared.sources.states.forget_troubles();
-    shared.faults.forget();
-    shared.oauth.begin_anew().await;
+    shared.sending.faults.forget();
+    shared.sending.oauth.begin_anew().await;
     shared.protection.policies.forget_failures();
     shared.webhooks.reload();
     shared.node.tell(Event::Reloaded);

@@ -7,6 +7,7 @@ use accounts::Logins;
 use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use config::Config;
+use dispatch::queue::{Ended, Owner};
 use journal::Journal;
 use mail::Domain;
 use net::{ClientTls, Dns, ServerTls};
@@ -16,6 +17,7 @@ use node::reloads::Reloads;
 use node::{Node, Settings, quotas, targets};
 use protection::tls_reports;
 use returns::suppression;
+use sending::token;
 use sources::warm_up;
 use spool::{HistoryFound, Options, Recovered, Spool};
 use store::{Standing, Store};
@@ -24,12 +26,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::queue::{Ended, Owner};
 use crate::service::{self, Manager};
 use crate::shared::Shared;
 use crate::started::Started;
 use crate::{
-    admin, collect, floods, forgetting, http, listening, oauth, own_mail, reload, unwritten,
+    admin, collect, floods, forgetting, http, listening, own_mail, reload, unwritten,
     user_sessions, welcome,
 };
 
@@ -95,7 +96,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     http::open(&shared, started.http, &tasks)?;
     tokio::spawn(look_at_dns(Arc::clone(&shared.node)));
     tokio::spawn(look_for_damage(Arc::clone(&shared.node)));
-    tokio::spawn(oauth::keep(Arc::clone(&shared)));
+    tokio::spawn(token::keep(Arc::clone(&shared.sending)));
     tokio::spawn(unwritten::watch(Arc::clone(&shared.node)));
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared.node)));
@@ -306,13 +307,13 @@ async fn restore(
 ) -> Result<Owner> {
     for (name, value) in &recovered.controls {
         shared.node.controls.restore(name, value);
-        shared.reactions.restore(name, value);
+        shared.dispatch.reactions.restore(name, value);
     }
     let handles = Arc::clone(shared);
     tokio::task::spawn_blocking(move || suppression::restore(&handles.node))
         .await?
         .context("loading the suppression list")?;
-    let mut owner = Owner::new(Arc::clone(shared), tasks.clone());
+    let mut owner = Owner::new(Arc::clone(&shared.dispatch), tasks.clone());
     for name in recovered.controls.keys() {
         if let Some(domain) = name
             .strip_prefix("pause:")
@@ -334,7 +335,7 @@ async fn restore(
         .map_err(|e| anyhow!(e))
         .context("loading waiting mail")?;
     let line = shared.node.journal.line(net::now(), "restored");
-    line.field("recipients", owner.len()).send();
+    line.field("recipients", owner.recipients()).send();
     Ok(owner)
 }
 

@@ -4,24 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use accounts::LoginGuard;
+use dispatch::Dispatch;
 use local::Local;
 use net::Places;
 use node::{self, Node};
 use protection::Protection;
 use returns::Returns;
+use sending::Sending;
 use sources::Sources;
 use tokio::sync::Semaphore;
 use webhooks::Webhooks;
 
-use crate::faults::Faults;
 use crate::floods::Floods;
 use crate::harvest::Harvest;
 use crate::listening::Listening;
-use crate::marks::Marks;
-use crate::oauth::Oauth;
 use crate::process::OldestDue;
-use crate::reactions::Reactions;
-use crate::relayed::Relayed;
 use crate::service::Manager;
 
 /// The handles.
@@ -31,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) sources: Arc<Sources>,
     pub(crate) returns: Arc<Returns>,
     pub(crate) local: Arc<Local>,
+    pub(crate) sending: Arc<Sending>,
+    pub(crate) dispatch: Arc<Dispatch>,
     /// The places of clients by SMTP.
     pub(crate) places: Arc<Places>,
     /// Those who are being told that there is no place.
@@ -39,18 +38,6 @@ pub(crate) struct Shared {
     pub(crate) harvest: Harvest,
     /// How much clients have written into the log.
     pub(crate) floods: Floods,
-    /// What was ordered by itself for sites.
-    pub(crate) reactions: Reactions,
-    /// Hosts that did not serve a moment ago.
-    pub(crate) down: Marks,
-    /// Hosts that offer CHUNKING and do not know BDAT.
-    pub(crate) no_chunking: Marks,
-    /// What is wrong on our side, so that mail waits.
-    pub(crate) faults: Faults,
-    /// The token that the relay is logged in to by.
-    pub(crate) oauth: Oauth,
-    /// What the relay has taken today.
-    pub(crate) relayed: Relayed,
     /// Who is told what happened.
     pub(crate) webhooks: Arc<Webhooks>,
     /// Attempts to log in.
@@ -65,25 +52,24 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(node: Arc<Node>, manager: Manager) -> Self {
-        let data_dir = node.settings().config.data_dir.clone();
+        let protection = Arc::new(Protection::new(&node));
+        let sources = Arc::new(Sources::new(&node));
         let returns = Arc::new(Returns::new(&node));
+        let local = Arc::new(Local::new(&node, &returns));
+        let sending = Arc::new(Sending::new(&node, &protection, &sources, &local));
         Self {
-            protection: Arc::new(Protection::new(&node)),
-            sources: Arc::new(Sources::new(&node)),
-            local: Arc::new(Local::new(&node, &returns)),
+            dispatch: Arc::new(Dispatch::new(&node, &protection, &returns, &sending)),
+            sending,
+            protection,
+            sources,
+            local,
             returns,
             places: Arc::default(),
             turned_away: AtomicUsize::new(0),
             harvest: Harvest::default(),
             floods: Floods::default(),
-            reactions: Reactions::default(),
-            down: Marks::down(),
-            no_chunking: Marks::without_chunking(),
-            faults: Faults::default(),
-            oauth: Oauth::new(&data_dir),
-            relayed: Relayed::default(),
             webhooks: Arc::new(Webhooks::new(&node)),
-            guard: LoginGuard::new(accounts::origins(&data_dir)),
+            guard: LoginGuard::new(accounts::origins(&node.settings().config.data_dir)),
             hashing: Semaphore::new(node::cores()),
             listening: Listening::default(),
             oldest_due: OldestDue::default(),

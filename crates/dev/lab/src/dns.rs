@@ -11,8 +11,9 @@ use hickory_proto::rr::{Name, RData};
 use tokio::task::AbortHandle;
 
 use crate::dns_server;
+use crate::entry::Trouble;
 use crate::signed::{Chain, Tree};
-use crate::zone::{EdnsTrouble, Trouble, Zone};
+use crate::zone::{EdnsTrouble, Zone};
 
 /// A DNS server over UDP and TCP on one port. Unknown names do not exist (with an SOA), known
 /// ones without a record of the type have no data.

@@ -9,9 +9,9 @@ use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
 
 use crate::behaviour::{Behaviour, Stage, StartTls, Verb};
-use crate::host::Shared;
 use crate::params::{path, refusal};
 use crate::record::{Connection, Received, Recipient};
+use crate::shared::Shared;
 use crate::wire::Wire;
 
 /// Octets that go into one packet, about.

@@ -13,7 +13,7 @@ use hickory_proto::dnssec::{Algorithm, DnssecSigner, PublicKey, SigningKey, TBS}
 use hickory_proto::rr::rdata::{NS, SOA};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, SerialNumber};
 
-use crate::zone::Entry;
+use crate::entry::Entry;
 
 /// Signatures begin to hold this long before they are made, for clocks that differ.
 const EARLIER: Duration = Duration::from_secs(3600);

@@ -13,8 +13,8 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::ca::Ca;
-use crate::host::lock;
 use crate::runtime::runtime;
+use crate::shared::lock;
 
 /// Octets of a request at the most.
 const REQUEST_MAX: usize = 16 << 20;

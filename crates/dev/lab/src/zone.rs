@@ -7,6 +7,7 @@ use hickory_proto::op::{Edns, Message, Query, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+use crate::entry::{Entry, Trouble};
 use crate::signed::Tree;
 
 /// Longest chain of CNAMEs that is followed within one answer.
@@ -15,22 +16,6 @@ const CNAMES_MAX: usize = 16;
 const UDP_MAX: u16 = 1232;
 /// Largest answer by UDP to a client without EDNS (RFC 1035 §4.2.1).
 const UDP_PLAIN_MAX: u16 = 512;
-
-/// What happens to questions for a name, besides its records.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    #[default]
-    None,
-    ServFail,
-    NoAnswer,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Entry {
-    pub(crate) records: Vec<RData>,
-    pub(crate) trouble: Trouble,
-    pub(crate) delay: Duration,
-}
 
 #[derive(Debug)]
 pub(crate) struct Zone {

@@ -13,23 +13,14 @@ use axum::response::{IntoResponse, Response};
 
 use crate::backend::Settings;
 use crate::code::Code;
+use crate::connection::Connection;
 use crate::problem::Problem;
 use crate::proxies::{Client, client};
-use crate::router::Console;
-use crate::serve::Serves;
+use crate::state::Console;
 use accounts::{Key, Scope};
 
 /// How long a request with a wrong key waits for its answer.
 const WRONG_KEY_WAIT: Duration = Duration::from_millis(500);
-
-/// What a request came by.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Connection {
-    /// Its other end; 127.0.0.1 for a unix socket.
-    pub(crate) peer: IpAddr,
-    pub(crate) is_unix: bool,
-    pub(crate) serves: Serves,
-}
 
 /// The client's address, which a reverse proxy may have told.
 #[derive(Debug, Clone, Copy)]

@@ -20,7 +20,7 @@ use crate::messages::{
 };
 use crate::openapi::{BodyRefusals, Refusals};
 use crate::problem::Problem;
-use crate::router::Console;
+use crate::state::Console;
 
 /// Mails in one request.
 const BATCH_MAX: usize = 500;

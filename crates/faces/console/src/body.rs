@@ -22,7 +22,7 @@ use serde::{Deserialize, Deserializer};
 use crate::access::Caller;
 use crate::code::Code;
 use crate::problem::Problem;
-use crate::router::Console;
+use crate::state::Console;
 use crate::words;
 
 /// A body is here within this time.

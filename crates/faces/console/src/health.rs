@@ -11,7 +11,7 @@ use crate::access::Watcher;
 use crate::code::Code;
 use crate::metrics;
 use crate::problem::Problem;
-use crate::router::Console;
+use crate::state::Console;
 
 /// How the server is.
 #[derive(Debug, Serialize, ToSchema)]

@@ -8,11 +8,13 @@
 //! handlers.
 
 mod access;
+mod ask;
 mod backend;
 mod batch;
 mod body;
 mod code;
 mod compose;
+mod connection;
 mod given;
 mod health;
 mod messages;
@@ -31,9 +33,11 @@ mod proxies;
 )]
 mod queue;
 mod raw;
+mod recipient;
 mod router;
 mod serve;
 mod server;
+mod state;
 mod status;
 #[expect(
     unused_qualifications,
@@ -41,11 +45,13 @@ mod status;
 )]
 mod suppressions;
 mod turned_away;
+mod turns;
 mod webhooks;
 mod words;
 
 pub use backend::{Backend, HandedIn, Later, Settings};
 pub use body::COPIES;
+pub use connection::Serves;
 pub use metrics::Figures;
 pub use router::openapi;
-pub use serve::{Listener, Serves, Socket, serve};
+pub use serve::{Listener, Socket, serve};

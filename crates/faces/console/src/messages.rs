@@ -1,8 +1,5 @@
 //! `POST /api/v1/messages`: mail from programs, as JSON or whole.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
-
 use aws_lc_rs::digest::{self, SHA256};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use axum::Json;
@@ -15,7 +12,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use intake::{Reason, Refusal, Submission};
 use mail::{Address, BodyType, Reply, Submitter};
 use serde::Serialize;
-use tokio::sync::{Mutex, OwnedMutexGuard};
 use utoipa::ToSchema;
 
 use crate::access::{Caller, Sender};
@@ -26,7 +22,8 @@ use crate::compose::{Composed, NewMessage, compose};
 use crate::openapi::{BodyRefusals, Refusals, WholeMail};
 use crate::problem::Problem;
 use crate::raw;
-use crate::router::Console;
+use crate::recipient::RecipientResult;
+use crate::state::Console;
 
 /// The header that makes a request safe to repeat.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -36,9 +33,6 @@ const IDEMPOTENCY_KEY_MAX: usize = 255;
 const BODY_TYPE: &str = "body_type";
 /// Its first name. It is not in the document: clients made from it name the request's own body so.
 const OLD_BODY_TYPE: &str = "body";
-/// Requests with the same key wait for each other; so many locks are shared by all keys.
-const TURNS: usize = 64;
-
 /// The result of a submitted message.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Accepted {
@@ -59,66 +53,6 @@ impl Accepted {
             true => StatusCode::OK,
             false => StatusCode::ACCEPTED,
         }
-    }
-}
-
-/// The result for a recipient.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(crate) struct RecipientResult {
-    /// The address.
-    address: String,
-    /// Whether the mail is in the queue for it.
-    accepted: bool,
-    /// The code that refuses it, as SMTP has it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<u16>,
-    /// Why it is refused, in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    /// Why it is refused, for programs: `suppressed`, `bad-address`, `no-mailboxes`, `too-many`, … or `refused`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    refusal: Option<&'static str>,
-}
-
-impl RecipientResult {
-    fn new(address: &Address, result: &Result<(), Refusal>) -> Self {
-        let refused = result.as_ref().err();
-        Self::of(address, refused)
-    }
-
-    fn of(address: &Address, refused: Option<&Refusal>) -> Self {
-        Self {
-            address: address.to_string(),
-            accepted: refused.is_none(),
-            code: refused.map(|r| r.reply.code),
-            reason: refused.map(|r| r.text().to_owned()),
-            refusal: refused.map(|r| r.reason.word()),
-        }
-    }
-}
-
-/// Locks by which requests with the same `Idempotency-Key` take turns.
-#[derive(Debug)]
-pub(crate) struct Turns {
-    locks: Vec<Arc<Mutex<()>>>,
-    hasher: RandomState,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self {
-            locks: (0..TURNS).map(|_| Arc::default()).collect(),
-            hasher: RandomState::new(),
-        }
-    }
-}
-
-impl Turns {
-    async fn take(&self, key: &str) -> Option<OwnedMutexGuard<()>> {
-        let n = usize::try_from(self.hasher.hash_one(key) % TURNS as u64).unwrap_or_default();
-        let lock = self.locks.get(n)?;
-        Some(Arc::clone(lock).lock_owned().await)
     }
 }
 

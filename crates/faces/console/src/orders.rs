@@ -16,8 +16,8 @@ use crate::access::{Admin, OwnReader, Reader};
 use crate::body::{self, Params, Part};
 use crate::openapi::{BodyRefusals, NotFound, Refusals};
 use crate::problem::Problem;
-use crate::router::Console;
 use crate::server::{Done, done};
+use crate::state::Console;
 
 /// Finished recipients in one answer.
 const LIMIT_MAX: u64 = 1000;

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::code::Code;
-use crate::messages::RecipientResult;
+use crate::recipient::RecipientResult;
 
 /// An error.
 #[derive(Debug, Clone, Serialize, ToSchema)]

@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderValue};
 
-use crate::access::Connection;
 use crate::backend::Settings;
+use crate::connection::Connection;
 use crate::problem::Problem;
 
 const FORWARDED_FOR: &str = "X-Forwarded-For";

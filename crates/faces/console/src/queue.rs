@@ -20,7 +20,7 @@ use crate::body::{self, Params, Part};
 use crate::code::Code;
 use crate::openapi::{BodyRefusals, NotFound, Refusals, VerbParam, WholeMail};
 use crate::problem::Problem;
-use crate::router::Console;
+use crate::state::Console;
 
 /// Recipients of a list at the most.
 const LIMIT_MAX: u64 = 10_000;

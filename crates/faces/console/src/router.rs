@@ -2,100 +2,25 @@
 
 use std::sync::Arc;
 
-use accounts::Keys;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use net::{Largest, Shares};
-use ops::{Ask, VerbError, VerbErrorKind};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::{Caller, admit};
+use crate::access::admit;
 use crate::backend::Backend;
 use crate::body;
 use crate::code::Code;
-use crate::messages::Turns;
 use crate::openapi::Document;
 use crate::problem::Problem;
+use crate::state::{Console, Inner};
+use crate::turns::Turns;
 use crate::{batch, health, messages, orders, queue, server, status, suppressions, webhooks};
-
-/// What every handler may use.
-#[derive(Clone)]
-pub(crate) struct Console {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    backend: Arc<dyn Backend>,
-    keys: Arc<Keys>,
-    turns: Turns,
-    bodies: Arc<Shares>,
-    document: String,
-}
-
-impl Console {
-    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
-        &self.inner.backend
-    }
-
-    pub(crate) fn keys(&self) -> &Arc<Keys> {
-        &self.inner.keys
-    }
-
-    pub(crate) fn turns(&self) -> &Turns {
-        &self.inner.turns
-    }
-
-    /// Requests whose mails are being read: some places are left for others.
-    pub(crate) fn bodies(&self) -> &Arc<Shares> {
-        &self.inner.bodies
-    }
-
-    /// Megabytes for the bodies of large mails.
-    pub(crate) fn memory(&self) -> &Arc<Shares> {
-        self.inner.backend.memory()
-    }
-
-    /// Asks a verb of the server; `field` is what the request is wrong in, if it cannot be meant.
-    pub(crate) async fn ask<A: Ask>(
-        &self,
-        caller: &Caller,
-        field: &str,
-        ask: A,
-    ) -> Result<A::Answer, Problem> {
-        let meant = ask.check();
-        meant.map_err(|why| Problem::field(field, why.to_string()))?;
-        let answer = self.backend().carry_out(ask.into(), caller.name()).await;
-        let answer = answer.map_err(|why| not_done(&why, field))?;
-        A::answer_of(answer).ok_or_else(other_answer)
-    }
-}
-
-/// Why a verb was not carried out, by its kind.
-fn not_done(error: &VerbError, field: &str) -> Problem {
-    let why = error.to_string();
-    match error.kind() {
-        VerbErrorKind::Malformed => Problem::field(field, why),
-        VerbErrorKind::NotFound => Problem::new(StatusCode::NOT_FOUND, Code::Unknown, why),
-        VerbErrorKind::Conflict => Problem::new(StatusCode::CONFLICT, Code::Refused, why),
-        VerbErrorKind::Beyond { .. } => Problem::new(StatusCode::CONFLICT, Code::UnknownPlace, why)
-            .about(field)
-            .remedy("The server's data was reset or restored: begin again with after=0."),
-        VerbErrorKind::NotReloaded => Problem::new(StatusCode::CONFLICT, Code::NotReloaded, why)
-            .remedy("`sendoff check` shows what is wrong, and where."),
-        VerbErrorKind::Unavailable | VerbErrorKind::Failed => Problem::unavailable(why),
-    }
-}
-
-/// The server has answered what was not asked.
-fn other_answer() -> Problem {
-    let why = "internal error: unexpected answer of the server";
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, why)
-}
 
 fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
     let api = OpenApiRouter::new()

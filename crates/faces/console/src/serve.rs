@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Connection;
 use crate::backend::Backend;
+use crate::connection::{Connection, Serves};
 use crate::router::router;
 use crate::turned_away::TurnedAway;
 
@@ -59,15 +59,6 @@ pub enum Socket {
     Tcp(TcpListener),
     /// At a unix socket.
     Unix(UnixListener),
-}
-
-/// What an address answers, besides health.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Serves {
-    /// Everything under `/api/v1`.
-    pub api: bool,
-    /// `/metrics`.
-    pub metrics: bool,
 }
 
 /// A connection that was accepted.

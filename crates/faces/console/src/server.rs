@@ -10,7 +10,7 @@ use crate::access::{Admin, Caller, Reader};
 use crate::body::Part;
 use crate::openapi::Refusals;
 use crate::problem::Problem;
-use crate::router::Console;
+use crate::state::Console;
 
 /// Where mail goes.
 #[derive(Debug, Serialize, ToSchema)]

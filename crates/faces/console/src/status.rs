@@ -13,7 +13,7 @@ use crate::body::Part;
 use crate::openapi::{NotFound, Refusals};
 use crate::problem::Problem;
 use crate::queue;
-use crate::router::Console;
+use crate::state::Console;
 
 /// The result of a submitted message.
 #[derive(Debug, Serialize, ToSchema)]

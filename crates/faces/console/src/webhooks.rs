@@ -20,8 +20,8 @@ use crate::access::{Admin, OwnReader, Reader};
 use crate::body::{self, Params, Part};
 use crate::openapi::{BodyRefusals, Conflict, NotFound, Refusals};
 use crate::problem::Problem;
-use crate::router::Console;
 use crate::server::{Done, done};
+use crate::state::Console;
 
 /// Events in one answer.
 const LIMIT_MAX: u64 = 1000;

@@ -6,7 +6,8 @@ use mail::{Class, EnhancedCode, Outcome, PeerHost, Reply, Timestamp, TlsUsed, Ve
 
 use crate::failure::Failure;
 use crate::judge::{Fate, Judgement};
-use crate::transaction::Ended;
+use crate::running::Ended;
+use crate::way::Way;
 
 /// Octets of a reply's text that are kept.
 const REPLY_MAX: usize = 2048;
@@ -25,18 +26,6 @@ pub enum Family {
     V4,
     /// IPv6 only.
     V6,
-}
-
-/// How a connection is protected; each way is tried when the one before it has failed, and no policy
-/// forbids it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Way {
-    /// As TLS is best.
-    Usual,
-    /// With a handshake that begins with a single packet: the usual one was met with silence.
-    SmallHello,
-    /// Without TLS: the handshake has just failed.
-    Clear,
 }
 
 /// What is tried next: a host and which of its addresses.
@@ -80,7 +69,7 @@ pub enum Next {
 pub struct AttemptSettings {
     /// How many hosts the next hop has.
     pub hosts: usize,
-    /// How many of them are connected to at the most.
+    /// At most so many of them are connected to.
     pub hosts_max: usize,
     /// The first host that accepts the connection is the only one (`first_mx_only`).
     pub first_only: bool,
@@ -328,7 +317,7 @@ impl Attempt {
         self.failed(&failure, host, false, at);
     }
 
-    /// The host is this server: it is cut off with all behind it (RFC 5321 §5.1). Who was not
+    /// The host is this server: it is cut off with all after it (RFC 5321 §5.1). Who was not
     /// deferred by a better host is in a loop.
     pub fn ourselves(&mut self, reply: &Reply, host: PeerHost, at: Timestamp) {
         let verdict = Verdict {

@@ -364,7 +364,7 @@ impl LogIn {
     }
 }
 
-/// The account of a relay with which there is no logging in.
+/// The account of a relay that offers no way to log in.
 #[must_use]
 pub fn nothing_in_common(offered: &Extensions) -> Reply {
     let names = match offered.auth.as_slice() {

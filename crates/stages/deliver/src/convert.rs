@@ -30,6 +30,7 @@ pub use authors::{Rewritten, has_sender, rewrite_senders};
 use entity::{Goal, Place, Walk};
 pub use short::is_about_line_length;
 
+use crate::obstacle::Obstacle;
 use crate::protocol::Protocol;
 use crate::transaction::Transaction;
 
@@ -70,7 +71,7 @@ impl Conversion {
     }
 }
 
-/// Whether a content may be changed that bears a DKIM signature, which does not hold behind it.
+/// Whether a content may be changed that bears a DKIM signature, which does not hold after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signatures {
     /// The mail arrives, its signature does not hold.
@@ -134,16 +135,6 @@ impl fmt::Display for Converted {
             true => f.write_str("; its DKIM signature may no longer be valid"),
             false => Ok(()),
         }
-    }
-}
-
-/// Why a content cannot be converted: a clause that goes on from "it cannot be converted:".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Obstacle(&'static str);
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use mail::{Reply, TlsUsed};
 
-use crate::attempt::Way;
 use crate::judge::{Stage, judge};
+use crate::way::Way;
 
 /// Why a session is of no use.
 #[derive(Debug, Clone, PartialEq, Eq)]

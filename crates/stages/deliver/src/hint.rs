@@ -1,6 +1,6 @@
 //! Servers that say when to come back: "try again in 300 seconds".
 //!
-//! A length of time is a wait only where the text ties it to coming back: behind "again", "retry",
+//! A length of time is a wait only where the text ties it to coming back: after "again", "retry",
 //! "wait" or their like with nothing but small words between, before "again" where it begins its clause
 //! ("in 5 minutes, try again"), or as what is "remaining". All others say how fast was too fast ("100
 //! messages in 24 hours") or how long was too long ("idle for 300 seconds"). Texts are read in English,
@@ -15,14 +15,14 @@ const LONGEST: Duration = Duration::from_secs(4 * 3600);
 /// How many characters of a text are read.
 const TEXT_MAX: usize = 4096;
 
-/// Words about coming back: a length behind one is the wait.
+/// Words about coming back: a length after one of them is the wait.
 const CUES: &str = "again retry retries retrying try trying back backoff wait waiting later resend \
     reconnect return attempt resubmit resending reconnecting \
     erneut nochmal nochmals einmal wieder warten warte versuchen versuche spater spaeter wiederholen \
     wiederkommen \
     reessayer reessayez attendre attendez patienter patientez revenir revenez renvoyer renvoyez \
     tentative nouveau tard";
-/// States that last: a length behind one is the wait where the text says nothing better.
+/// States that last: a length after one of them is the wait where the text says nothing better.
 const STATES: &str = "greylisted graylisted greylisting graylisting greylist graylist delayed deferred \
     blocked banned throttled suspended blacklisted rejected \
     gesperrt blockiert verzogert verzoegert grise bloquee bloque differe";
@@ -215,7 +215,7 @@ impl Text<'_> {
         found
     }
 
-    /// A length, with smaller ones behind it: `1 hour and 30 minutes`.
+    /// A length, with smaller ones after it: `1 hour and 30 minutes`.
     fn sum(&self, begin: usize) -> Option<Length> {
         let word = self.word(begin)?;
         if let Some(seconds) = clock(word) {

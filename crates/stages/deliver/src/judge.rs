@@ -10,13 +10,13 @@
 //! | MAIL | message, next host | message, final | host, next host |
 //! | RCPT | recipient, next host | recipient, final | host, next host |
 //! | DATA | message, next host | message, final | host, next host |
-//! | behind the content | message, next host | message, final | message, unknown: no other host |
+//! | after the content | message, next host | message, final | message, unknown: no other host |
 //!
 //! By LMTP the answer to the content is about one recipient, and means what it would by SMTP (RFC 2033 §4).
 //!
 //! Exceptions: a refusal for reputation is tried from elsewhere first (another address family, another
 //! address of ours); "too many
-//! recipients" behind accepted ones opens a further transaction and charges nothing; a content or
+//! recipients" after accepted ones opens a further transaction and charges nothing; a content or
 //! an address that this host cannot take is tried at the next host, which may.
 //!
 //! What the book of rules knows of a reply comes on top ([`known`]):
@@ -148,7 +148,7 @@ pub fn judge(stage: Stage, reply: &Reply) -> Judgement {
 }
 
 /// A judgement about a message or a recipient, with what the book of rules knows of the reply.
-/// Whatever is no refusal by a host (a success, a lost connection, what was not even tried), and what
+/// Whatever is not a refusal by a host (a success, a lost connection, what was not even tried), and what
 /// opens a further transaction, stays as it is.
 #[must_use]
 pub fn known(before: Judgement, reply: &Reply, known: Known<'_>) -> Judgement {

@@ -63,7 +63,7 @@ impl SenderRule {
         replacement: &str,
         reply_to: bool,
     ) -> Result<Self, SenderRuleError> {
-        let domain = |text: &str| Domain::parse(text).map(|d| a_label(&d)).ok();
+        let domain = |text: &str| Domain::parse(text).map(|d| d.a_label()).ok();
         let found = match matching.split_once('@') {
             Some(("", rest)) => match rest.strip_prefix('.') {
                 Some(below) => domain(below).map(Matching::Below),
@@ -71,7 +71,7 @@ impl SenderRule {
             },
             Some(_) => Address::parse(matching)
                 .ok()
-                .map(|a| Matching::Address(folded(a.local()), a_label(a.domain()))),
+                .map(|a| Matching::Address(folded(a.local()), a.domain().a_label())),
             None if matching.is_empty() => None,
             None => Address::new(
                 matching,
@@ -114,7 +114,7 @@ impl SenderRules {
         hostname: &'a Domain,
         local: impl IntoIterator<Item = &'a Domain>,
     ) -> Self {
-        let names = std::iter::once(hostname).chain(local).map(a_label);
+        let names = std::iter::once(hostname).chain(local).map(Domain::a_label);
         Self {
             rules,
             names: names.collect(),
@@ -136,7 +136,7 @@ impl SenderRules {
     /// Whether everybody at a domain becomes somebody else.
     #[must_use]
     pub fn cover(&self, domain: &Domain) -> bool {
-        let domain = a_label(domain);
+        let domain = domain.a_label();
         let mut rules = self.rules.iter();
         rules.any(|rule| match &rule.matching {
             Matching::Domain(own) => *own == domain,
@@ -148,7 +148,7 @@ impl SenderRules {
     /// Whether a rule is about an address of this domain, or of any of this server's names.
     #[must_use]
     pub fn name_any(&self, domain: &Domain) -> bool {
-        let domain = a_label(domain);
+        let domain = domain.a_label();
         self.rules.iter().any(|rule| match &rule.matching {
             Matching::Address(_, own) | Matching::Domain(own) => *own == domain,
             Matching::Below(parent) => below(&domain, parent),
@@ -166,7 +166,7 @@ impl SenderRules {
         if self.rules.is_empty() {
             return None;
         }
-        let (local, domain) = (folded(address.local()), a_label(address.domain()));
+        let (local, domain) = (folded(address.local()), address.domain().a_label());
         let closeness = |rule: &SenderRule| match &rule.matching {
             Matching::Address(l, d) => (*l == local && *d == domain).then_some(usize::MAX),
             Matching::Local(l) => {
@@ -201,10 +201,6 @@ fn below(domain: &Domain, parent: &Domain) -> bool {
 /// Local parts are told apart without regard to case, as the maps of other servers do.
 fn folded(local: &str) -> String {
     local.to_lowercase()
-}
-
-fn a_label(domain: &Domain) -> Domain {
-    domain.to_ascii().unwrap_or_else(|| domain.clone())
 }
 
 #[cfg(test)]

@@ -26,9 +26,10 @@ use crate::convert::{Conversion, needed};
 use crate::failure::Failure;
 use crate::judge::{LOST, Stage};
 use crate::protocol::Protocol;
+use crate::running::Ended;
 use crate::timeouts::Timeouts;
 use crate::tls_mode::TlsMode;
-use crate::transaction::{Ended, Transaction};
+use crate::transaction::Transaction;
 use crate::transcript::Transcript;
 
 /// How to talk to this host.

@@ -427,7 +427,7 @@ fn a_session_waits_for_the_key_of_its_login() {
         said(&mut s),
         "AUTH SCRAM-SHA-256 biwsbj11c2VyLHI9YWJjMQ==\r\n"
     );
-    // r=abc1x,s=AAAA,i=4096; what comes behind it is left for later.
+    // r=abc1x,s=AAAA,i=4096; what comes after it is left for later.
     let mut input = BytesMut::from("334 cj1hYmMxeCxzPUFBQUEsaT00MDk2\r\n535 5.7.8 no\r\n");
     s.receive(NOW, &mut input);
     assert_eq!(&input[..], b"535 5.7.8 no\r\n");

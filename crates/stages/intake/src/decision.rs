@@ -15,7 +15,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::{FixUps, Rights, labels};
 
 impl Policy {
-    /// The recipient that an address means, behind the rules that rewrite. An address of ours that
+    /// The recipient that an address means, after the rules that rewrite. An address of ours that
     /// stands for somebody else's is told apart by its signature.
     pub(crate) fn addressed(&self, given: &Address, now: Timestamp) -> Result<Recipient, Refusal> {
         if self.paths.contains(given.domain()) {

@@ -110,7 +110,7 @@ pub enum Event {
         /// What was waited for.
         reason: &'static str,
     },
-    /// The session was ended because something was sent behind STARTTLS in clear text: somebody
+    /// The session was ended because something was sent after STARTTLS in clear text: somebody
     /// between client and server may have put it there.
     InjectedBehindStartTls,
     /// A quota is nearly used up.

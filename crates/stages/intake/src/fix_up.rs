@@ -33,7 +33,7 @@ impl FixUps {
         remove_return_path: false,
     };
 
-    /// The mended content; `None` when nothing was wrong with it. What is added stands behind the
+    /// The mended content; `None` when nothing was wrong with it. What is added stands after the
     /// Received field that is in front.
     pub(crate) fn apply(
         self,

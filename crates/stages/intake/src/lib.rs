@@ -1,17 +1,19 @@
 //! What this server accepts by SMTP, from whom, and within which limits.
 //!
 //! A [`Session`] is one connection of a client, as a machine without sockets. It decides every
-//! reply by the [`Policy`]; what it can not do itself, it asks of the shell by a [`Request`]:
+//! reply by the [`Policy`]; what it cannot do itself, it asks of the shell by a [`Request`]:
 //! begin TLS, check a password, save a message. A mail is accepted, with its 250, only after the
 //! shell has answered that it is saved for good.
 //!
 //! Nothing here reads configuration, hashes passwords, knows the queue or a clock.
 
 mod aliases;
+mod aliasing;
 mod decision;
 mod event;
 mod fix_up;
 mod labels;
+mod local_domains;
 mod paths;
 mod policy;
 mod quota;
@@ -30,8 +32,9 @@ mod user;
 pub use aliases::{Alias, Aliases};
 pub use event::{AcceptFailure, Event, LoginVerdict, NoKeys, Request};
 pub use fix_up::FixUps;
+pub use local_domains::LocalDomains;
 pub use paths::{Keys, ParseKeyError, Paths, ReturnPaths, Srs, Stands};
-pub use policy::{Auth, Limits, Listener, LocalDomains, Policy, PolicyError, Timeouts, Tls};
+pub use policy::{Auth, Limits, Listener, Policy, PolicyError, Timeouts, Tls};
 pub use quota::{Charged, ParseQuotaError, Quota, Quotas};
 pub use refusal::{Reason, Refusal};
 pub use relaying::Near;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mail::{Address, Domain, EnhancedCode, Message, QueueId, Reply, Timestamp};
 
-use crate::policy::{LocalDomains, a_label};
+use crate::local_domains::LocalDomains;
 use crate::user::Senders;
 
 pub use key::{Keys, ParseKeyError};
@@ -40,7 +40,7 @@ pub struct ReturnPaths {
     pub senders: Senders,
     /// Users whose mail gets one, whatever its sender is.
     pub users: Vec<String>,
-    /// How long behind its acceptance a message's return path is answered to.
+    /// How long after its acceptance a message's return path is answered to.
     pub valid: Duration,
     /// The local part that takes complaints of feedback loops; no signature is asked of it.
     pub feedback: Option<String>,
@@ -81,11 +81,11 @@ impl Paths {
         if self.is_empty() {
             return false;
         }
-        let domain = a_label(domain);
+        let domain = domain.a_label();
         let paths = self.return_paths.iter().map(|p| &p.domain);
         paths
             .chain(self.srs.iter().map(|s| &s.domain))
-            .any(|own| a_label(own) == domain)
+            .any(|own| own.a_label() == domain)
     }
 
     /// What an address of ours stands for at this time.
@@ -93,7 +93,7 @@ impl Paths {
     /// # Errors
     /// The refusal, when it was not made here or its time is over.
     pub fn read(&self, address: &Address, now: Timestamp) -> Result<Stands, Reply> {
-        let at = |own: &Domain| a_label(own) == a_label(address.domain());
+        let at = |own: &Domain| own.a_label() == address.domain().a_label();
         let local = address.local();
         if let Some(paths) = self.return_paths.as_ref().filter(|p| at(&p.domain)) {
             let feedback = paths.feedback.as_deref();

@@ -1,15 +1,15 @@
 //! The settings of intake, as validated values.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use mail::{Address, BodyType, Domain};
+use mail::{Address, BodyType};
 use smtp::data::{BareNewline, ContentRules, Nul};
 use smtp::extension::{Extension, Extensions};
 
+use crate::local_domains::LocalDomains;
 use crate::{Aliases, CheckFrom, FixUps, Paths, Quotas, Rewriting, Suppressed, Usage};
 
 /// Everything that decides what is accepted.
@@ -95,16 +95,6 @@ pub enum Auth {
     None,
 }
 
-/// The domains that are delivered to here and never enter the outgoing queue.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LocalDomains {
-    domains: BTreeSet<Domain>,
-    /// Whether a Maildir or LMTP server is configured for them.
-    pub has_store: bool,
-    /// Whether that store can say which recipients it knows.
-    pub store_knows: bool,
-}
-
 /// The limits of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -115,7 +105,7 @@ pub struct Limits {
     /// Octets of a line of content. Default 100 KiB: programs send HTML without line ends, and
     /// refusing that is seldom what their users want.
     pub line_length: usize,
-    /// Commands that are no commands, have no place, or are refused relaying. Default 20.
+    /// Commands that are not commands, have no place, or are refused relaying. Default 20.
     pub bad_commands: u32,
     /// Failed logins. Default 3.
     pub login_failures: u32,
@@ -144,7 +134,7 @@ pub struct Timeouts {
     pub handshake: Duration,
 }
 
-/// Why settings can not be used.
+/// Why settings cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
@@ -214,7 +204,7 @@ impl Policy {
         }
     }
 
-    /// Refuses settings that would make an open relay or that can not work.
+    /// Refuses settings that would make an open relay or that cannot work.
     ///
     /// # Errors
     /// The first such setting.
@@ -275,46 +265,12 @@ impl Listener {
         }
     }
 
-    /// Whether this peer may send without logging in.
-    #[must_use]
-    pub fn trusts(&self, peer: IpAddr) -> bool {
-        crate::relaying::standing(self, peer, false, false) == crate::relaying::Standing::Trusted
-    }
-
     /// Whether this peer is a proxy that speaks for its clients.
     #[must_use]
     pub fn is_proxy(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.proxies.iter().any(|net| net.contains(&peer))
     }
-}
-
-impl LocalDomains {
-    /// These domains, with or without a place to deliver their mail to.
-    #[must_use]
-    pub fn new(domains: impl IntoIterator<Item = Domain>, has_store: bool) -> Self {
-        Self {
-            domains: domains.into_iter().map(|d| a_label(&d)).collect(),
-            has_store,
-            store_knows: false,
-        }
-    }
-
-    /// All of them.
-    pub fn domains(&self) -> impl Iterator<Item = &Domain> {
-        self.domains.iter()
-    }
-
-    /// Whether mail to this domain stays here.
-    #[must_use]
-    pub fn contains(&self, domain: &Domain) -> bool {
-        !self.domains.is_empty() && self.domains.contains(&a_label(domain))
-    }
-}
-
-/// The one form in which domains are compared.
-pub(crate) fn a_label(domain: &Domain) -> Domain {
-    domain.to_ascii().unwrap_or_else(|| domain.clone())
 }
 
 impl Default for Limits {
@@ -389,14 +345,5 @@ mod tests {
         assert_eq!(policy.check(), missing);
         policy.tls_available = true;
         assert_eq!(policy.check(), Ok(()));
-    }
-
-    #[test]
-    fn local_domains_are_known_in_both_forms() {
-        let domain = |text: &str| Domain::parse(text).unwrap();
-        let local = LocalDomains::new([domain("b\u{fc}cher.example")], true);
-        assert!(local.contains(&domain("xn--bcher-kva.example")));
-        assert!(local.contains(&domain("B\u{dc}CHER.example")));
-        assert!(!local.contains(&domain("sub.b\u{fc}cher.example")));
     }
 }

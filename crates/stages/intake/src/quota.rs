@@ -9,7 +9,13 @@ use std::time::Duration;
 
 use mail::Address;
 
-use crate::usage::Key;
+/// What is counted by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+    pub(crate) per: Duration,
+}
 
 /// So many recipients in a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +26,7 @@ pub struct Quota {
     pub per: Duration,
 }
 
-/// Why a text is no quota.
+/// Why a text is not a quota.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a quota: write recipients and a time, such as \"500/hour\" or \"2000/day\"")]
 pub struct ParseQuotaError(String);

@@ -46,6 +46,14 @@ pub(crate) fn standing(
     }
 }
 
+impl Listener {
+    /// Whether this peer may send without logging in.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        standing(self, peer, false, false) == Standing::Trusted
+    }
+}
+
 fn is_in(networks: &[ipnet::IpNet], peer: IpAddr) -> bool {
     let peer = peer.to_canonical();
     networks.iter().any(|net| net.contains(&peer))

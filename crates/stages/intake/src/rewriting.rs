@@ -4,8 +4,6 @@ use std::str::FromStr;
 
 use mail::{Address, Domain, ParseDomainError};
 
-use crate::policy::a_label;
-
 /// Which domains a rule speaks of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DomainMatch {
@@ -28,8 +26,8 @@ impl FromStr for DomainMatch {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(match (text, text.strip_prefix('.')) {
             ("*", _) => Self::All,
-            (_, Some(parent)) => Self::Subdomains(a_label(&Domain::parse(parent)?)),
-            (_, None) => Self::Exact(a_label(&Domain::parse(text)?)),
+            (_, Some(parent)) => Self::Subdomains(Domain::parse(parent)?.a_label()),
+            (_, None) => Self::Exact(Domain::parse(text)?.a_label()),
         })
     }
 }
@@ -74,13 +72,13 @@ impl Rewriting {
     }
 
     /// What the address becomes; `None` when it stays. The result is not rewritten again, so that
-    /// rules can not chase each other.
+    /// rules cannot chase each other.
     #[must_use]
     pub fn apply(&self, address: &Address) -> Option<Address> {
         if self.rules.is_empty() {
             return None;
         }
-        let domain = a_label(address.domain());
+        let domain = address.domain().a_label();
         let to = self
             .closest(&domain, |rule| rule.convert_address.as_ref())
             .cloned()

@@ -41,7 +41,7 @@ impl Rights {
     }
 
     /// Whether a mail with this header is taken from this user. From is read as it goes out: what a
-    /// reader could take for another author is no header of a user's.
+    /// reader could take for another author is not a header of a user's.
     pub(crate) fn check(
         &self,
         check: CheckFrom,

@@ -176,7 +176,7 @@ impl Session {
         self.detailed = detailed;
     }
 
-    /// What the shell must do; one request at a time is open, but for `Close` behind another.
+    /// What the shell must do; one request at a time is open, but for `Close` after another.
     pub fn poll_request(&mut self) -> Option<Request> {
         self.requests.pop_front()
     }
@@ -334,7 +334,7 @@ impl Session {
     }
 
     /// Does what a step says; `false` when nothing more can be done for now. `behind` says whether
-    /// input lies behind the command that the step took.
+    /// input follows the command that the step took.
     fn follow(&mut self, now: Timestamp, step: Step, behind: bool) -> bool {
         match step {
             Step::Wait(state) => {

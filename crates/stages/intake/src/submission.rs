@@ -113,7 +113,7 @@ impl Policy {
         self.check_suppressed(&recipient, sender, user, now)
     }
 
-    /// A mail that [`compose`](Self::compose) made is not saved: its recipients count no more.
+    /// A mail that [`compose`](Self::compose) made is not saved: its recipients no longer count.
     pub fn give_back(&self, envelope: &Envelope, now: Timestamp) {
         let more = outgoing(envelope);
         let charged = charged(envelope);
@@ -200,7 +200,7 @@ impl Policy {
         };
         self.expand(&mut envelope);
         if submission.is_test {
-            // Behind every decision about them: nothing that follows may take them for others.
+            // After every decision about them: nothing that follows may take them for others.
             for recipient in &mut envelope.recipients {
                 recipient.destination = Destination::Test;
             }
@@ -212,7 +212,7 @@ impl Policy {
         let field = received::handed_in(&self.hostname, &envelope, id, now);
         let reader = self.read(submission.content, submission.body_type, field);
         if reader.has_nul() {
-            // What is no text is binary, though nobody has said so.
+            // What is not text is binary, though nobody has said so.
             envelope.body_type = BodyType::BinaryMime;
         }
         let scale = Scale {

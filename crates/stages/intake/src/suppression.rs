@@ -12,7 +12,6 @@ use std::sync::{PoisonError, RwLock};
 
 use mail::{Address, Domain, EnhancedCode, QueueId, Reply, Timestamp};
 
-use crate::policy::a_label;
 use crate::refusal::{Reason, Refusal};
 
 /// Whose mail an entry keeps from its recipient.
@@ -28,7 +27,7 @@ pub enum Scope {
     User(String),
 }
 
-/// Why a text is no scope.
+/// Why a text is not a scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a scope: write `all`, `@domain` for a domain's senders, a sender's address, or `user:NAME`"
@@ -49,7 +48,7 @@ impl FromStr for Scope {
         }
         if let Some(domain) = text.strip_prefix('@') {
             let domain = Domain::parse(domain).map_err(|_| wrong())?;
-            return Ok(Self::Domain(a_label(&domain)));
+            return Ok(Self::Domain(domain.a_label()));
         }
         let address = Address::parse(text).map_err(|_| wrong())?;
         Ok(Self::Sender(normal(&address)))
@@ -72,7 +71,7 @@ impl Scope {
     fn covers(&self, sender: Option<&Address>, user: Option<&str>) -> bool {
         match self {
             Self::All => true,
-            Self::Domain(domain) => sender.is_some_and(|s| a_label(s.domain()) == *domain),
+            Self::Domain(domain) => sender.is_some_and(|s| s.domain().a_label() == *domain),
             Self::Sender(address) => sender.is_some_and(|s| normal(s) == *address),
             Self::User(name) => user == Some(name.as_str()),
         }
@@ -212,7 +211,7 @@ pub struct Suppressed {
     count: AtomicUsize,
 }
 
-/// Entries at the most: with more, some 250 MB of memory are used.
+/// The most entries: with more, some 250 MB of memory are used.
 const ENTRIES_MAX: usize = 1_000_000;
 
 impl Suppressed {
@@ -331,7 +330,7 @@ impl Suppressed {
 }
 
 fn normal(address: &Address) -> Address {
-    let domain = a_label(address.domain());
+    let domain = address.domain().a_label();
     let local = address.local().to_ascii_lowercase();
     Address::new(&local, domain).unwrap_or_else(|_| address.clone())
 }

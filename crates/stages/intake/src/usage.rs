@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use mail::{EnhancedCode, Reply, Timestamp, format_duration};
 
-use crate::quota::{Charged, Quota, Quotas};
+use crate::quota::{Charged, Key, Quota, Quotas};
 use crate::refusal::{Reason, Refusal};
 
 pub use kept::KeptCount;
@@ -23,14 +23,6 @@ const STEPS: u32 = 12;
 const WARN_AT_PERCENT: u64 = 80;
 /// Counts are looked through for those that are over when there are so many.
 const COUNTS_MAX: usize = 50_000;
-
-/// What is counted by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    pub(crate) kind: &'static str,
-    pub(crate) name: String,
-    pub(crate) per: Duration,
-}
 
 /// What was sent lately: the beginning of each step and its count.
 #[derive(Debug, Default)]

@@ -5,8 +5,6 @@ use std::str::FromStr;
 
 use mail::{Address, Domain, EnhancedCode, Reply};
 
-use crate::policy::a_label;
-
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
@@ -31,7 +29,7 @@ pub enum SenderMatch {
     Address(Address),
 }
 
-/// Why a text is no match of senders.
+/// Why a text is not a match of senders.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a sender: write an address, a domain for all of its addresses (`example.com` or `@example.com`), or \
@@ -47,7 +45,7 @@ impl FromStr for SenderMatch {
         match (text, text.strip_prefix('@')) {
             ("*", _) => Ok(Self::Any),
             (_, Some(domain)) => match Domain::parse(domain) {
-                Ok(domain) => Ok(Self::Domain(a_label(&domain))),
+                Ok(domain) => Ok(Self::Domain(domain.a_label())),
                 Err(_) => Err(wrong()),
             },
             (address, None) if address.contains('@') => Address::parse(address)
@@ -56,7 +54,7 @@ impl FromStr for SenderMatch {
             // A single word is rather a name that lacks its domain.
             (domain, None) if !domain.contains('.') => Err(wrong()),
             (domain, None) => match Domain::parse(domain) {
-                Ok(domain) => Ok(Self::Domain(a_label(&domain))),
+                Ok(domain) => Ok(Self::Domain(domain.a_label())),
                 Err(_) => Err(wrong()),
             },
         }
@@ -77,11 +75,11 @@ impl SenderMatch {
     fn matches(&self, sender: &Address) -> bool {
         match self {
             Self::Any => true,
-            Self::Domain(domain) => a_label(sender.domain()) == *domain,
+            Self::Domain(domain) => sender.domain().a_label() == *domain,
             // Local parts are compared without regard to case: nobody owns `Anna` beside `anna`.
             Self::Address(address) => {
                 sender.local().eq_ignore_ascii_case(address.local())
-                    && a_label(sender.domain()) == a_label(address.domain())
+                    && sender.domain().a_label() == address.domain().a_label()
             }
         }
     }

@@ -153,7 +153,7 @@ fn decoded(part: &[u8]) -> Cow<'_, [u8]> {
         "base64" => {
             let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
             let text: Vec<u8> = body.iter().copied().filter(is_base64).collect();
-            // What is no base64 is read as it stands.
+            // What is not base64 is read as it stands.
             let octets = STANDARD_NO_PAD.decode(&text);
             octets.map_or(Cow::Borrowed(body), Cow::Owned)
         }
@@ -223,7 +223,7 @@ fn parameter(field: &str, name: &str) -> Option<String> {
     }
 }
 
-/// A quoted string behind its first quote, and what follows it.
+/// A quoted string after its first quote, and what follows it.
 fn unquoted(text: &str) -> (String, &str) {
     let mut value = String::new();
     let mut chars = text.char_indices();
@@ -237,7 +237,7 @@ fn unquoted(text: &str) -> (String, &str) {
     (value, "")
 }
 
-/// The fields about each recipient: blocks behind the first, which is about the message.
+/// The fields about each recipient: blocks after the first, which is about the message.
 fn fates(fields: &[u8]) -> Vec<Fate> {
     let mut blocks = blocks(fields).into_iter();
     let about = blocks.next().unwrap_or_default();
@@ -283,7 +283,7 @@ fn fate(block: &[u8], reporting: &str) -> Option<Fate> {
     })
 }
 
-/// What stands behind `type;`.
+/// What stands after `type;`.
 fn typed(text: String) -> String {
     match text.split_once(';') {
         Some((_, behind)) => behind.trim().to_owned(),

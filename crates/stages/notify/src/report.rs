@@ -50,7 +50,7 @@ pub struct Reported<'a> {
     pub recipient: &'a Recipient,
     /// The last verdict.
     pub verdict: &'a Verdict,
-    /// Behind how many attempts.
+    /// After how many attempts.
     pub attempts: u32,
     /// Until when it is tried, where it is.
     pub retry_until: Option<Timestamp>,

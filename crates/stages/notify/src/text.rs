@@ -1,6 +1,6 @@
 //! Text made safe for headers and reports: ASCII, no forged lines, folded.
 
-/// Field values are folded behind this many octets where there is a space.
+/// Field values are folded after this many octets where there is a space.
 const FOLD_AT: usize = 76;
 
 /// A field `name: value`, folded (RFC 5322 §2.2.3); what is not printable ASCII becomes `?`.
@@ -40,7 +40,7 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(safe).collect()
 }
 
-/// A paragraph of the human part, wrapped, each line behind `indent`.
+/// A paragraph of the human part, wrapped, each line after `indent`.
 pub(crate) fn paragraph(out: &mut String, indent: &str, text: &str) {
     let mut column = 0;
     for word in text.split_whitespace() {
@@ -60,7 +60,7 @@ pub(crate) fn paragraph(out: &mut String, indent: &str, text: &str) {
             out.push_str(part);
             column += part.len();
             if parts.peek().is_some() {
-                // Behind the indent here too: no word of a stranger begins a line, as a boundary does.
+                // After the indent here too: no word of a stranger begins a line, as a boundary does.
                 out.push_str(&format!("\r\n{indent}"));
             }
         }
@@ -68,7 +68,7 @@ pub(crate) fn paragraph(out: &mut String, indent: &str, text: &str) {
     out.push_str("\r\n");
 }
 
-/// Decodes xtext (RFC 3461 §4); what is no xtext is taken as it is.
+/// Decodes xtext (RFC 3461 §4); what is not xtext is taken as it is.
 pub(crate) fn from_xtext(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

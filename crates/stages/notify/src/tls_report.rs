@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mail::{Address, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Addresses that a report goes to at the most.
+/// The most addresses that a report goes to.
 const RUA_MAX: usize = 10;
 
 /// What protects a domain's mail (RFC 8460 §4.4, `policy-type`).
@@ -40,7 +40,7 @@ pub enum TlsResult {
     DnssecInvalid,
     /// The policy cannot be fetched.
     StsPolicyFetchError,
-    /// What was fetched is no policy.
+    /// What was fetched is not a policy.
     StsPolicyInvalid,
     /// The policy's host does not prove its name.
     StsWebpkiInvalid,

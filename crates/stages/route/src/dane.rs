@@ -2,7 +2,7 @@
 
 use mail::Tlsa;
 
-/// Octets of a whole certificate or key in a record at the most; more are not believed to be one.
+/// The most octets of a whole certificate or key in a record; more are not believed to be one.
 const DATA_MAX: usize = 64 * 1024;
 
 /// What the TLSA records of a host come to.

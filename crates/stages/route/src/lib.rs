@@ -3,7 +3,7 @@
 //! [`Router::begin`] says what to ask, or where to go without asking. The shell asks DNS and hands
 //! the answers to [`Router::mx_answer`] and [`Router::address_answer`] until there is a
 //! [`NextHop`] or a verdict. Nothing is asked here, and nothing is remembered: the decision is
-//! made anew at every attempt.
+//! made again at every attempt.
 
 mod dane;
 mod decide;

@@ -16,7 +16,7 @@ pub enum Matcher {
     All,
 }
 
-/// Why a text is no match.
+/// Why a text is not a match.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` matches nothing: write a domain, \".domain\" for its subdomains, or \"*\"")]
 pub struct ParseMatchError(String);

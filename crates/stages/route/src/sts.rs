@@ -6,9 +6,9 @@ use mail::Domain;
 
 /// The longest life of a policy (RFC 8461 §3.2).
 const MAX_AGE: Duration = Duration::from_secs(31_557_600);
-/// Octets of a policy at the most (RFC 8461 §3.3).
+/// The most octets of a policy (RFC 8461 §3.3).
 pub const STS_POLICY_MAX: usize = 64 * 1024;
-/// Patterns for mail hosts at the most; no domain has as many hosts.
+/// The most patterns for mail hosts; no domain has as many hosts.
 const MX_MAX: usize = 500;
 
 /// How seriously a policy is meant.
@@ -45,7 +45,7 @@ pub struct StsPolicy {
     pub max_age: Duration,
 }
 
-/// Why a text is no policy.
+/// Why a text is not a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseStsError {

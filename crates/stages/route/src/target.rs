@@ -18,10 +18,10 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseTargetError {
-    /// The part behind the colon is no port.
+    /// The part after the colon is not a port.
     #[error("`{0}` is not a port: a port is a number from 1 to 65535")]
     Port(String),
-    /// The part before it is no host.
+    /// The part before it is not a host.
     #[error(
         "`{0}` is not a server: write \"host\", \"host:port\", \"[address]\" or \"[address]:port\""
     )]

@@ -58,9 +58,9 @@ impl Default for Settings {
 /// What holds for one domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Its re-send plan.
+    /// Its plan of retries.
     pub plan: Arc<Plan>,
-    /// Ends the re-sends earlier.
+    /// Ends the retries earlier.
     pub lifetime: Option<Duration>,
     /// The most connections to its site.
     pub connections_max: u32,
@@ -70,7 +70,7 @@ pub struct Policy {
     pub rate: Option<Rate>,
 }
 
-/// Gives the policy of a domain; asked once for each, and again behind
+/// Gives the policy of a domain; asked once for each, and again after
 /// [`Scheduler::policies_changed`].
 pub type PolicyOf = Box<dyn Fn(&Domain, Destination) -> Policy + Send>;
 
@@ -120,7 +120,7 @@ pub enum Settled {
         key: RecipientKey,
         /// With what.
         verdict: Verdict,
-        /// Behind how many attempts.
+        /// After how many attempts.
         attempts: u32,
         /// An administrator removed it: its sender is not to hear of it.
         silent: bool,

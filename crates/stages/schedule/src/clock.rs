@@ -17,7 +17,7 @@ const LEAST: Duration = Duration::from_secs(3600);
 impl Scheduler {
     /// The clock is `by` behind what it was when some due times were set. Those that lie further ahead than
     /// the longest wait of their plan come as much earlier, and within that wait; those that a submitter or
-    /// an administrator has set for a first attempt stay. Cool-offs end, rates begin anew, domains are looked
+    /// an administrator has set for a first attempt stay. Cool-offs end, rates begin again, domains are looked
     /// up again.
     pub fn clock_set_back(&mut self, now: Timestamp, by: Duration) {
         if by.is_zero() {

@@ -14,7 +14,7 @@ pub(crate) enum Lookup {
     Unknown,
     Queued,
     Asked,
-    /// Asked under settings that hold no more: the answer does not count.
+    /// Asked under settings that no longer hold: the answer does not count.
     AskedBefore,
     Known {
         site: u32,

@@ -176,7 +176,10 @@ impl Entries {
                 self.chunks.push((0..CHUNK).map(|_| None).collect());
             }
         }
-        *self.place(index)? = Some(entry);
+        let place = self.place(index)?;
+        // Who stood here would be forgotten until the next start, which hands everybody in again.
+        assert!(place.is_none(), "a free slot of the schedule is in use");
+        *place = Some(entry);
         let chunks = &self.chunks;
         let rehash = |index: &u32| at(chunks, *index).map_or(0, |e| hash(e.key()));
         self.by_key.insert_unique(hash(new.key), index, rehash);

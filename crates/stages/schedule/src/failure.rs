@@ -6,20 +6,8 @@ use std::time::Duration;
 use mail::{Class, Outcome, Timestamp, Verdict};
 
 use crate::entry::{Entry, HELD, KEPT, Phase, Slot};
+use crate::report::{OurWait, SiteFailure};
 use crate::scheduler::Scheduler;
-use crate::settle::OurWait;
-
-/// No host of a site could be used.
-#[derive(Debug, Clone)]
-pub struct SiteFailure {
-    /// The verdict for every recipient of the batch that has none of its own.
-    pub verdict: Verdict,
-    /// The hosts named a time to come back after.
-    pub retry_after: Option<Duration>,
-    /// The fault is ours and not the hosts' (a login, a name): everybody waits until then, and nobody is
-    /// charged.
-    pub ours_until: Option<Timestamp>,
-}
 
 /// The longest cool-off, unless the hosts ask for more. It is not longer than the first wait of the plan, so
 /// that new mail never waits for an old mail's long wait.

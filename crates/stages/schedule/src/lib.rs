@@ -20,6 +20,8 @@
 //! anyone hears of it, and a restart hands everything in again by [`Scheduler::insert`].
 
 mod action;
+#[cfg(test)]
+mod check;
 mod clock;
 mod domain;
 mod entry;
@@ -28,6 +30,7 @@ mod group;
 mod plan;
 mod rate;
 mod ready;
+mod report;
 mod scheduler;
 mod settle;
 mod site;
@@ -40,11 +43,10 @@ pub use action::{
     WorkerId,
 };
 pub use entry::NewRecipient;
-pub use failure::SiteFailure;
 pub use plan::{ParsePlanError, Plan};
 pub use rate::{ParseRateError, Rate};
+pub use report::{Attempted, OurWait, Report, SiteFailure};
 pub use scheduler::Scheduler;
-pub use settle::{Attempted, OurWait, Report};
 pub use site::{SiteOrder, SiteView, StandingView};
 pub use verbs::Cancelled;
 pub use wait::{Reason, Wait};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mail::{ParseDurationError, parse_duration};
 
-/// The waits between attempts. A recipient gets one first attempt and one more behind each wait.
+/// The waits between attempts. A recipient gets one first attempt and one more after each wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     steps: Vec<Step>,
@@ -18,14 +18,14 @@ struct Step {
     times: u32,
 }
 
-/// Why a list of waits is no plan.
+/// Why a list of waits is not a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParsePlanError {
     /// A wait is not a length of time.
     #[error(transparent)]
     Wait(#[from] ParseDurationError),
-    /// The number behind `*` is not one.
+    /// The number after `*` is not one.
     #[error("`{0}`: after `*`, write how often the wait is repeated, such as \"1h*4\"")]
     Times(String),
     /// Shorter than a second, which would hammer the other side.
@@ -34,7 +34,7 @@ pub enum ParsePlanError {
 }
 
 impl Plan {
-    /// `attempts` re-sends, each `wait` behind the end of the attempt before it.
+    /// `attempts` retries, each `wait` after the end of the attempt before it.
     #[must_use]
     pub fn fixed(attempts: u32, wait: Duration) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl Plan {
         step.map(|step| step.wait)
     }
 
-    /// How many attempts there are behind the first.
+    /// How many attempts there are after the first.
     #[must_use]
     pub fn resends(&self) -> u32 {
         self.steps
@@ -139,7 +139,7 @@ impl Plan {
         longest + longest.mul_f64(f64::from(self.jitter_percent) / 100.0)
     }
 
-    /// The wait behind attempt number `attempts` (the first is 1); `None` when it was the last.
+    /// The wait after attempt number `attempts` (the first is 1); `None` when it was the last.
     ///
     /// `seed` spreads the waits of a plan with jitter: equal seeds give equal waits. The first wait is
     /// never shortened by it.

@@ -52,7 +52,7 @@ impl Rate {
     }
 }
 
-/// Counts messages against a rate (a leaky bucket that holds one span's worth at the most a tenth
+/// Counts messages against a rate (a leaky bucket that holds one span's worth at most a tenth
 /// of it at once, so that a burst is smoothed and a trickle never waits).
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Meter {

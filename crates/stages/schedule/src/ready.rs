@@ -1,6 +1,6 @@
 //! The recipients of a site that are due: round robin over submitters, then over messages.
 //!
-//! A mail to one recipient that comes behind five thousand of a bulk mailing thus waits for a few
+//! A mail to one recipient that comes after five thousand of a bulk mailing thus waits for a few
 //! transactions, not for five thousand.
 //!
 //! Messages of one submitter and one priority (MT-PRIORITY, RFC 6710) are a lane. A lane of
@@ -73,7 +73,7 @@ impl Ready {
                 self.turn.push_back(name);
             }
         }
-        // Recipients of one message become ready one behind the other, so its group is the last.
+        // Recipients of one message become ready one after the other, so its group is the last.
         match lane.groups.back_mut() {
             Some(group) if group.id == id => group.slots.push_back(slot),
             Some(_) | None => {

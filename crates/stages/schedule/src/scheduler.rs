@@ -527,7 +527,10 @@ impl Scheduler {
             .group
             .and_then(|group| self.groups.get_mut(group as usize));
         site.count(now, group.map(|group| &mut group.meter));
-        self.workers.get_mut(worker as usize)?.batch = slots;
+        let given = self.workers.get_mut(worker as usize)?;
+        // Nobody would answer for the other batch: its recipients would be with a worker for ever.
+        assert!(given.batch.is_empty(), "a worker has two batches");
+        given.batch = slots;
         Some(Action::Run {
             worker: WorkerId(worker),
             site: SiteId(id),
@@ -566,6 +569,8 @@ impl Scheduler {
         let Some(w) = self.workers.try_remove(worker as usize) else {
             return;
         };
+        // Its recipients would be with a worker for ever.
+        assert!(w.batch.is_empty(), "a worker is forgotten with its batch");
         if let Some(site) = self.sites.get_mut(w.site as usize) {
             site.idle.retain(|idle| *idle != worker);
             if w.established {

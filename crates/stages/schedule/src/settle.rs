@@ -10,51 +10,11 @@ use mail::{
 
 use crate::action::{Action, Settled, WorkerId};
 use crate::entry::{CANCELLED, Entry, HELD, KEPT, NOTIFIED, Phase, SILENT, Slot, TERMS};
-use crate::failure::SiteFailure;
 use crate::plan::{Plan, mix};
+use crate::report::{OurWait, Report};
 use crate::scheduler::Scheduler;
 
-/// One recipient's end of an attempt.
-#[derive(Debug, Clone)]
-pub struct Attempted {
-    /// Which one.
-    pub key: RecipientKey,
-    /// What came of it.
-    pub verdict: Verdict,
-    /// The server named a time to come back after.
-    pub retry_after: Option<Duration>,
-    /// The plan that such an answer is re-sent by, instead of its domain's.
-    pub plan: Option<Arc<Plan>>,
-    /// It waits because of us: nothing was tried, and no attempt is charged.
-    pub ours: Option<OurWait>,
-}
-
-/// A wait that costs no attempt, because the reason lies with us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OurWait {
-    /// For a limit of our own, until then.
-    Limit(Timestamp),
-    /// For a fault of ours to be mended; tried again then.
-    Fault(Timestamp),
-}
-
-/// What a worker reports of a batch.
-#[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// Recipients with a verdict of their own.
-    pub attempted: Vec<Attempted>,
-    /// No host of the site could be used: that counts for every recipient of the batch that is not in
-    /// `attempted`.
-    pub site_failure: Option<SiteFailure>,
-    /// How long connecting took, where this batch connected.
-    pub setup: Duration,
-    /// How long the transaction took.
-    pub service: Duration,
-    /// The session stays open for more.
-    pub open: bool,
-}
-
-/// Batches behind which a session makes way for a site that waits for a connection.
+/// Batches after which a session makes way for a site that waits for a connection.
 const TENURE: u32 = 20;
 /// The longest that a server's wish to be left alone is obeyed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
@@ -203,7 +163,7 @@ impl Scheduler {
         self.wait_until(now, slot, verdict, until, is_fault.then_some(old))
     }
 
-    /// It is tried again at `next`, and so it is kept: or as `due` before, so that a restart finds out anew.
+    /// It is tried again at `next`, and so it is kept: or as `due` before, so that a restart finds out again.
     fn wait_until(
         &mut self,
         now: Timestamp,
@@ -286,7 +246,7 @@ impl Scheduler {
             false => None,
         };
         let domain = self.domains.get(entry.domain as usize)?;
-        // The first attempt is always made: a lifetime ends re-sends.
+        // The first attempt is always made: a lifetime ends retries.
         let lifetime = domain.policy.lifetime.filter(|_| entry.attempts > 0);
         let own = lifetime.map(|lifetime| entry.accepted + lifetime);
         own.into_iter().chain(asked).min()

@@ -1,5 +1,7 @@
 //! The scheduler under virtual time, with a world of sites that behave as the test says.
 
+mod at_random;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +42,7 @@ struct World {
     next_id: u64,
     /// The group of all sites.
     group: Option<Arc<str>>,
+    calls: usize,
 }
 
 fn minutes(n: u64) -> Duration {
@@ -80,6 +83,7 @@ impl World {
             service: Duration::from_millis(100),
             next_id: 0,
             group: None,
+            calls: 0,
         }
     }
 
@@ -145,6 +149,7 @@ impl World {
                 Action::Notice(key) => self.notices.push((self.now, key)),
             }
         }
+        self.check();
     }
 
     fn end_batch(&mut self, n: usize) {
@@ -192,6 +197,16 @@ impl World {
             }
         }
         self.scheduler.finished(self.now, worker, report);
+        self.check();
+    }
+
+    /// With many recipients now and then only: it looks at all of them.
+    fn check(&mut self) {
+        self.calls += 1;
+        let every = (self.scheduler.len() / 100).max(1);
+        if self.calls.is_multiple_of(every) {
+            self.scheduler.check();
+        }
     }
 
     /// Lets time pass, jumping from event to event.

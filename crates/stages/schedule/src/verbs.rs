@@ -20,7 +20,7 @@ use crate::site::{SiteOrder, SiteView};
 pub enum Cancelled {
     /// It is out of the queue; the caller commits its end.
     Now {
-        /// Behind how many attempts.
+        /// After how many attempts.
         attempts: u32,
     },
     /// It is being sent right now; unless that succeeds it ends with this attempt.
@@ -42,7 +42,7 @@ impl Scheduler {
         let state = self.state_of(slot);
         if !in_flight && let Some(entry) = self.entries.get_mut(slot) {
             entry.phase = Phase::Waiting;
-            // It stands in a list or behind a timer still, which must not take it for its own when
+            // It still stands in a list, or a timer names it, which must not take it for its own when
             // it is released.
             self.entries.renew(slot);
         }
@@ -214,7 +214,7 @@ impl Scheduler {
             .collect()
     }
 
-    /// The configuration changed: policies are asked anew, and every domain is looked up again.
+    /// The configuration changed: policies are asked again, and every domain is looked up again.
     pub fn policies_changed(&mut self, now: Timestamp, settings: crate::Settings) {
         self.settings = settings;
         for (_, domain) in &mut self.domains {
@@ -256,8 +256,8 @@ impl Scheduler {
         Some(Arc::clone(&site.key))
     }
 
-    /// Limits a site for a time, or lets it go; whether it is known. Who makes a site known anew
-    /// orders it anew: the schedule forgets sites that nothing waits for.
+    /// Limits a site for a time, or lets it go; whether it is known. Who makes a site known again
+    /// orders it again: the schedule forgets sites that nothing waits for.
     pub fn order_site(&mut self, site: &str, order: Option<SiteOrder>) -> bool {
         let is_it = |(_, s): &(usize, &mut crate::site::Site)| &*s.key == site;
         let Some((id, found)) = self.sites.iter_mut().find(is_it) else {

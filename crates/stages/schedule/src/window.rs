@@ -1,6 +1,6 @@
 //! How many connections a site is given: grown by working sessions, shrunk by failing ones.
 //!
-//! Growth comes behind a window's worth of good events, shrinking at the first bad one, so that
+//! Growth comes after a window's worth of good events, shrinking at the first bad one, so that
 //! a peer that limits connections is overshot rarely and left at once. Only what concerns the host
 //! counts: a refused recipient is a working host. Each time that growth ends in a failure, the next
 //! step up comes twice as late, so that a peer with a limit is not asked again and again.

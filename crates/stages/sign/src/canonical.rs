@@ -62,9 +62,9 @@ pub fn header_field(how: Canonicalization, field: &Header<'_>, out: &mut Vec<u8>
 #[derive(Debug, Clone)]
 pub struct BodyCanonicalizer {
     how: Canonicalization,
-    /// Line ends behind the last octet that was given.
+    /// Line ends after the last octet that was given.
     ends: usize,
-    /// A blank behind them.
+    /// A blank after them.
     blank: bool,
     /// The last piece ended in a CR.
     cr: bool,

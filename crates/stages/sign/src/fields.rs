@@ -16,7 +16,7 @@ const SEALED: [&str; 12] = [
     "Content-Transfer-Encoding",
 ];
 /// Covered where they are. Mailing lists add a Sender and their List- fields, and who sends a mail
-/// on adds a block of Resent- fields, so that more of them are no forgery; RFC 8058 §4 wants the two
+/// on adds a block of Resent- fields, so that more of them are not a forgery; RFC 8058 §4 wants the two
 /// of unsubscribing covered.
 const COVERED: [&str; 17] = [
     "Sender",
@@ -60,7 +60,7 @@ pub struct Fields {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FieldError {
-    /// It is no name of a field.
+    /// It is not a name of a field.
     #[error("`{0}` is not the name of a header field")]
     Name(String),
     /// Its signatures would not hold.
@@ -87,7 +87,7 @@ impl Fields {
     /// are covered where they are. Without a list, the usual one.
     ///
     /// # Errors
-    /// A name that is none or can not be covered, or From missing in the list of those sealed.
+    /// A name that is not one or cannot be covered, or From missing in the list of those sealed.
     pub fn new(
         sealed: Option<Vec<String>>,
         covered: Option<Vec<String>>,

@@ -42,7 +42,7 @@ impl Algorithm {
     }
 }
 
-/// Why a text is no key to sign with.
+/// Why a text is not a key to sign with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -90,7 +90,7 @@ impl PrivateKey {
         match label {
             "ENCRYPTED PRIVATE KEY" => Err(KeyError::Encrypted),
             "RSA PRIVATE KEY" => {
-                // In that form, encryption is told within the block, which is no base64 then.
+                // In that form, encryption is told within the block, which is not base64 then.
                 let der = der.ok_or(KeyError::Encrypted)?;
                 let pair = rsa::KeyPair::from_der(&der).map_err(|e| rejected_rsa(&e))?;
                 Self::from_rsa(pair)
@@ -226,7 +226,7 @@ fn rejected_rsa(rejected: &KeyRejected) -> KeyError {
 }
 
 /// The label and the octets of the first private key in a text; the octets are missing where they
-/// are no base64.
+/// are not base64.
 fn pem(text: &str) -> Result<(&str, Option<Vec<u8>>), KeyError> {
     let mut rest = text;
     while let Some((_, behind)) = rest.split_once("-----BEGIN ") {

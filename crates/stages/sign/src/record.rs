@@ -28,7 +28,7 @@ pub enum Finding {
     WrongHash(String),
     /// It is for these services (`s=`), and not for mail.
     WrongService(String),
-    /// It is no record of a key.
+    /// It is not a record of a key.
     Unreadable(Unreadable),
 }
 

@@ -13,7 +13,7 @@ use crate::key::PrivateKey;
 use crate::selector::Selector;
 
 const NAME: &str = "DKIM-Signature";
-/// Columns that a line of the field fills at the most, where its words allow it.
+/// Columns that a line of the field fills at most, where its words allow it.
 const COLUMNS: usize = 76;
 
 /// A key with all that its signatures say.
@@ -168,7 +168,7 @@ impl Folded {
         }
     }
 
-    /// A word behind a blank or a fold.
+    /// A word after a blank or a fold.
     fn word(&mut self, word: &str) {
         match self.column + 1 + word.len() > COLUMNS {
             true => self.line(word),

@@ -43,7 +43,7 @@ pub struct MailParams {
 /// The value of BY: a time from now, and what happens then (RFC 2852 §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByTime {
-    /// Seconds from now; at the most nine digits, and above 0 where the mail is to be returned.
+    /// Seconds from now; at most nine digits, and above 0 where the mail is to be returned.
     pub seconds: i64,
     /// What happens then.
     pub mode: ByMode,
@@ -65,7 +65,7 @@ impl fmt::Display for ByTime {
 /// When a mail is to be released (RFC 4865 §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// HOLDFOR: behind so many seconds.
+    /// HOLDFOR: after so many seconds.
     For(u64),
     /// HOLDUNTIL: at this time.
     Until(Timestamp),
@@ -146,7 +146,7 @@ pub fn data(out: &mut BytesMut) {
     out.extend_from_slice(b"DATA\r\n");
 }
 
-/// Appends `BDAT size`, with `LAST` behind it for the last chunk; the chunk's octets follow at
+/// Appends `BDAT size`, with `LAST` after it for the last chunk; the chunk's octets follow at
 /// once (RFC 3030 §2).
 pub fn bdat(out: &mut BytesMut, size: usize, last: bool) {
     let last = if last { " LAST" } else { "" };

@@ -4,7 +4,7 @@
 //! that `.CRLF` at once is an empty mail. A bare CR or LF never counts as a line's end: it is
 //! refused once the content has been read to its end, or made CRLF, by the rules. What comes out
 //! has lines that end in CRLF throughout. A content that broke a rule is read on and thrown away,
-//! because the reply has its place only behind the end. A binary content comes in chunks, and none of
+//! because the reply has its place only after the end. A binary content comes in chunks, and none of
 //! its octets is looked at.
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -83,7 +83,7 @@ pub enum ContentError {
 }
 
 impl ContentError {
-    /// The reply to send behind the end of the content.
+    /// The reply to send after the end of the content.
     #[must_use]
     pub fn reply(&self) -> Reply {
         let (code, enhanced) = match self {
@@ -188,17 +188,17 @@ impl Content {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Behind CRLF, or at the very beginning.
+    /// After CRLF, or at the very beginning.
     LineStart,
     /// Within a line.
     Line,
-    /// Behind a CR that may be the first half of CRLF.
+    /// After a CR that may be the first half of CRLF.
     Cr,
-    /// Behind a dot that began a line.
+    /// After a dot that began a line.
     Dot,
-    /// Behind such a dot and a CR.
+    /// After such a dot and a CR.
     DotCr,
-    /// Behind CRLF.CRLF.
+    /// After CRLF.CRLF.
     End,
 }
 
@@ -281,7 +281,7 @@ impl DataReader {
                 self.go(Place::Line, 0)
             }
             (Place::Dot, b'\r') => self.go(Place::DotCr, 1),
-            // A dot before a bare LF is no stuffing: the line has not ended there.
+            // A dot before a bare LF is not stuffing: the line has not ended there.
             (Place::Dot, b'\n') => {
                 self.content.push(b".");
                 self.go(Place::Line, 0)

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `set NAME VALUE` | a setting of the server for this dialogue, before the first step |
 //! | `c -> TEXT` | send the text and CRLF |
-//! | `c => TEXT` | send the text, and nothing behind it |
+//! | `c => TEXT` | send the text, and nothing after it |
 //! | `c <- TEXT` | the next line is this |
 //! | `c <~ TEXT` | the next line begins with this; `*` stands for any octets |
 //! | `c <+ TEXT` | the next reply, of any number of lines, has a last line like that of `<~` |

@@ -64,7 +64,7 @@ pub fn stuff(content: &Bytes) -> Vec<Bytes> {
     let mut slices = Vec::with_capacity(2 * dots.len() + 2);
     let mut from = 0;
     for dot in dots {
-        // Both slices hold the dot: the one before ends with it, the one behind begins with it.
+        // Both slices hold the dot: the one before ends with it, the one after begins with it.
         slices.push(content.slice(from..=dot));
         from = dot;
     }

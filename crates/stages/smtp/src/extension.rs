@@ -110,7 +110,7 @@ pub struct Extensions {
     pub limits: Limits,
     /// The shortest time in seconds that DELIVERBY accepts, where stated.
     pub deliver_by_min_secs: Option<u64>,
-    /// The name of the priority profile behind MT-PRIORITY, where stated.
+    /// The name of the priority profile after MT-PRIORITY, where stated.
     pub priority_profile: Option<String>,
     /// The longest hold in seconds that FUTURERELEASE accepts, where stated.
     pub future_release_max_secs: Option<u64>,
@@ -259,7 +259,7 @@ fn write_number(f: &mut fmt::Formatter<'_>, number: Option<u64>) -> fmt::Result 
     number.map_or(Ok(()), |n| write!(f, " {n}"))
 }
 
-/// The lines of an answer to EHLO behind its first, joined by `\n`.
+/// The lines of an answer to EHLO after its first, joined by `\n`.
 impl fmt::Display for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut gap = "";

@@ -21,7 +21,7 @@ pub struct Deadline {
 /// A protocol machine: everything about a connection but the connection.
 pub trait Machine {
     /// Bytes have arrived. The machine removes from the front of `input` what it can use; what it
-    /// leaves must be handed in again, with what arrives later behind it.
+    /// leaves must be handed in again, followed by what arrives later.
     fn receive(&mut self, now: Timestamp, input: &mut BytesMut);
 
     /// The peer has closed the connection, or reading or writing failed.

@@ -2,7 +2,7 @@
 //! (RFC 5321 §4.2, RFC 2034).
 //!
 //! The parser is tolerant: bare LF ends a line, the text may be missing, lines that are too long
-//! are cut. It fails only when what arrives is no reply at all or does not end.
+//! are cut. It fails only when what arrives is not a reply at all or does not end.
 
 use bytes::{Buf, BytesMut};
 use mail::{EnhancedCode, Reply};
@@ -54,7 +54,7 @@ impl ReplyParser {
     /// and then `input` is empty.
     ///
     /// # Errors
-    /// When what arrives is no reply, or does not end. The connection is of no use then.
+    /// When what arrives is not a reply, or does not end. The connection is of no use then.
     pub fn feed(&mut self, input: &mut BytesMut) -> Result<Option<Reply>, ReplySyntaxError> {
         while !input.is_empty() {
             let newline = memchr(b'\n', input);
@@ -157,7 +157,7 @@ pub fn write(reply: &Reply, out: &mut BytesMut) {
     }
 }
 
-/// Appends formatted text; a `BytesMut` grows as needed, so this can not fail.
+/// Appends formatted text; a `BytesMut` grows as needed, so this cannot fail.
 pub(crate) fn append(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
     struct Sink<'a>(&'a mut BytesMut);
     impl std::fmt::Write for Sink<'_> {

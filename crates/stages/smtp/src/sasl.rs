@@ -32,7 +32,7 @@ pub fn mechanisms(binding: Option<&Binding>) -> Vec<String> {
     all.map(str::to_owned).collect()
 }
 
-/// Whether a word names a mechanism, one of ours or another that is well known: it is no secret.
+/// Whether a word names a mechanism, one of ours or another that is well known: it is not a secret.
 pub(crate) fn is_mechanism(word: &str) -> bool {
     let others = [
         "CRAM-MD5",

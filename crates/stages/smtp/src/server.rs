@@ -59,7 +59,7 @@ pub enum Step {
     Wait(State),
     /// Nothing to say; there may be more to do.
     Go(State),
-    /// The reply to send, and the state behind it.
+    /// The reply to send, and the state after it.
     Reply(State, Reply),
     /// A question; the session goes on with its answer.
     Ask(Ask),
@@ -67,7 +67,7 @@ pub enum Step {
     Close(Reply),
 }
 
-/// A question that the protocol can not answer.
+/// A question that the protocol cannot answer.
 #[derive(Debug)]
 pub enum Ask {
     /// May this reverse-path send?
@@ -106,7 +106,7 @@ pub struct Wire<'a> {
 }
 
 impl State {
-    /// The state behind the greeting, and once more behind a TLS handshake: nothing that the
+    /// The state after the greeting, and once more after a TLS handshake: nothing that the
     /// client said before counts (RFC 3207 §4.2).
     #[must_use]
     pub const fn start() -> Self {
@@ -215,7 +215,7 @@ const VERBS: [&str; 13] = [
 ];
 
 /// A command line for the log. What AUTH says beyond a mechanism that is known may be a password; so may a line
-/// that is no command, such as the response of a client that has not heard its AUTH being refused.
+/// that is not a command, such as the response of a client that has not heard its AUTH being refused.
 fn shown(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let mut words = text.split_ascii_whitespace();

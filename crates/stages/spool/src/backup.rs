@@ -2,7 +2,7 @@
 //!
 //! Reclaiming rests meanwhile, so that no file is given away or removed: what is committed below the end
 //! that was seen at one instant is never written again, and is copied as it stands. The history is copied
-//! before that instant: what it lacks then is in the log. The index is not copied; it is made anew.
+//! before that instant: what it lacks then is in the log. The index is not copied; it is rebuilt.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use mail::QueueId;
+use store::Op;
 
 use crate::quarantine::QUARANTINE_DIR;
 use crate::storage::{File, Storage, read_range};
@@ -13,6 +14,21 @@ use crate::storage::{File, Storage, read_range};
 pub(crate) const DIR: &str = "bodies";
 
 const BUFFER: usize = 256 << 10;
+
+/// Octets of the content that goes to a file of its own, and whose it is.
+pub(crate) fn large_body(op: &Op, limit: usize) -> Option<(QueueId, u64)> {
+    match op {
+        Op::Accept { message, .. } if message.content.len() > limit => {
+            Some((message.id, message.content.len() as u64))
+        }
+        Op::Accept { .. }
+        | Op::State { .. }
+        | Op::Change { .. }
+        | Op::Done { .. }
+        | Op::Control { .. }
+        | Op::Note(_) => None,
+    }
+}
 
 pub(crate) fn file_name(id: QueueId) -> String {
     format!("{DIR}/{id}.body")

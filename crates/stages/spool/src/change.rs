@@ -9,7 +9,7 @@ use store::Note;
 /// Where a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Place {
-    /// The segment's number; 0 is no place.
+    /// The segment's number; 0 is not a place.
     pub segment: u32,
     /// The record's first octet in it.
     pub offset: u32,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use mail::{Message, QueueId, RecipientKey, RecipientState};
 use store::{Callback, CommitError, Op};
 
-use crate::body::{self, StoredBody};
+use crate::body::{self, StoredBody, large_body};
 use crate::change::{Change, MessageMeta, Place};
 use crate::lane::{LaneWriter, Need, WriteError};
 use crate::options::Options;
@@ -18,7 +18,6 @@ use crate::record::{
 };
 use crate::segment::FRAME_HEADER;
 use crate::shared::{Pending, Shared, lock, wait};
-use crate::spool::threads::large_body;
 use crate::table::Effect;
 
 /// Bytes that one write takes at most, unless a single commit is larger.
@@ -96,7 +95,7 @@ impl Committer {
         true
     }
 
-    /// Encodes a commit behind the group's; when the segment is full, the group is written first.
+    /// Encodes a commit after the group's; when the segment is full, the group is written first.
     fn add(&mut self, pending: Pending, group: &mut Vec<Encoded>) {
         let bodies = pending.body_files(self.shared.options.inline_limit());
         let Pending {
@@ -239,6 +238,8 @@ impl Committer {
         let last = first + group.len() as u64 - 1;
         {
             let mut table = lock(&self.shared.table);
+            // After a gap the next start would stop, and miss what follows. Nobody has been told yet.
+            assert_eq!(table.hot_sequence + 1, first, "a gap in the log");
             for (sequence, commit) in (first..).zip(group) {
                 callbacks.push(commit.done);
                 for mut change in commit.changes {

@@ -7,7 +7,55 @@
 use hashbrown::HashTable;
 use mail::QueueId;
 
-use crate::table::Entry;
+use crate::change::Place;
+
+/// One recipient: where its last state or outcome is, if not in the message's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Slot {
+    pub(crate) place: Place,
+    pub(crate) done: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Slots {
+    One(Slot),
+    Many(Box<[Slot]>),
+}
+
+impl Slots {
+    pub(crate) fn new(slots: Vec<Slot>) -> Self {
+        match slots.as_slice() {
+            [slot] => Self::One(*slot),
+            _ => Self::Many(slots.into()),
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Slot] {
+        match self {
+            Self::One(slot) => std::slice::from_ref(slot),
+            Self::Many(slots) => slots,
+        }
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [Slot] {
+        match self {
+            Self::One(slot) => std::slice::from_mut(slot),
+            Self::Many(slots) => slots,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) place: Place,
+    pub(crate) slots: Slots,
+}
+
+impl Entry {
+    pub(crate) fn is_finished(&self) -> bool {
+        self.slots.as_slice().iter().all(|s| s.done)
+    }
+}
 
 /// One chunk, free places among them.
 type Chunk = Box<[Option<(QueueId, Entry)>]>;

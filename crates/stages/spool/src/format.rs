@@ -101,7 +101,7 @@ impl Segment {
         }
     }
 
-    /// Appends a frame of one record that holds `content`, directly behind the last or at the next
+    /// Appends a frame of one record that holds `content`, directly after the last or at the next
     /// page.
     pub fn append(&mut self, content: &[u8], at_page: bool) {
         if at_page {

@@ -6,69 +6,29 @@
 //! finished within one batch never touches the table of the waiting.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use mail::{QueueId, RecipientKey, RecipientState, Status, Timestamp, Verdict};
 use store::{
     AttemptRow, EventBounds, EventWish, Filter, HistoryFilter, HistoryRow, LaterRow, Page,
-    PastEvents, Row, StoreError, StoredEvent, Waiting,
+    PastEvents, Row, StoredEvent, Waiting,
 };
 
 use crate::change::{Applied, Change, MessageMeta, Place};
 
+mod error;
 mod events;
 mod memory;
 mod net;
 mod sqlite;
 
+pub use error::IndexError;
 pub use memory::MemoryIndex;
 pub(crate) use net::net_effect;
 pub use net::{Attempt, Batch, Finished, Happening, Kind, NetMessage, NetRecipient};
 pub use sqlite::SqliteIndex;
 pub(crate) use sqlite::{set_history_aside, set_index_aside};
-
-/// Why the index did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum IndexError {
-    /// The library that keeps it refused.
-    #[error("the queue's index cannot be used: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// Its directory cannot be used.
-    #[error("the queue's index cannot be used: {0}")]
-    Io(#[from] std::io::Error),
-    /// It did not take in the latest changes, and says why.
-    #[error("the queue's index is out of date: {0}")]
-    Behind(String),
-    /// What it holds is not what was written.
-    #[error("the queue's index is damaged: {0}")]
-    Damaged(String),
-    /// It is about the history, which cannot be rebuilt.
-    #[error(
-        "the queue's history ({file}) cannot be used: {}. Check its permissions and the disk; the server does not \
-         start without it, because it would not know what was delivered", source.reason()
-    )]
-    History {
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        source: Box<Self>,
-    },
-    /// A later release wrote it.
-    #[error(
-        "{file} has version {version}, this release supports {known}: run the release that wrote it, or a later \
-         one"
-    )]
-    Newer {
-        /// The file.
-        file: PathBuf,
-        /// Its version.
-        version: i64,
-        /// The newest known.
-        known: usize,
-    },
-}
 
 /// What became of the history when it was opened.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -80,56 +40,6 @@ pub enum HistoryFound {
     New,
     /// It was damaged, and is kept under this name, relative to the spool's directory; a new one was begun.
     SetAside(String),
-}
-
-impl IndexError {
-    /// Without what it is about.
-    fn reason(&self) -> String {
-        match self {
-            Self::Sqlite(error) => error.to_string(),
-            Self::Damaged(what) => what.clone(),
-            Self::Io(_) | Self::Behind(_) | Self::History { .. } | Self::Newer { .. } => {
-                self.to_string()
-            }
-        }
-    }
-
-    /// Whether it says that a file is not what was written, so that another try will not be better.
-    #[must_use]
-    pub fn is_damage(&self) -> bool {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
-        match self {
-            Self::Damaged(_) => true,
-            Self::Sqlite(error) => match error.sqlite_error() {
-                Some(e) if e.code == SystemIoFailure => is_bad_sector(e.extended_code),
-                // "no such table": the file is not one of ours.
-                Some(e) => matches!(e.code, DatabaseCorrupt | NotADatabase) || e.extended_code == 1,
-                // A column holds what none of ours does.
-                None => true,
-            },
-            Self::Io(_) | Self::Behind(_) | Self::History { .. } | Self::Newer { .. } => false,
-        }
-    }
-}
-
-impl From<IndexError> for StoreError {
-    fn from(error: IndexError) -> Self {
-        match error {
-            IndexError::Behind(why) => Self::Behind(why),
-            IndexError::Damaged(what) => Self::Damaged(what),
-            IndexError::Sqlite(_)
-            | IndexError::Io(_)
-            | IndexError::History { .. }
-            | IndexError::Newer { .. } => Self::Engine(error.to_string()),
-        }
-    }
-}
-
-/// Whether an I/O error of SQLite came from reading: everything else may be better next time.
-fn is_bad_sector(extended: i32) -> bool {
-    const READ: i32 = rusqlite::ffi::SQLITE_IOERR_READ;
-    const CORRUPT: i32 = rusqlite::ffi::SQLITE_IOERR_CORRUPTFS;
-    [READ, CORRUPT].contains(&extended)
 }
 
 /// A message as the index remembers it for the table in memory.
@@ -222,7 +132,7 @@ pub trait Index: Send + Sync {
     /// When it cannot be read.
     fn scan(&self, f: &mut dyn FnMut(Waiting<'_>)) -> Result<(), IndexError>;
 
-    /// Hands over a page of the waiting recipients that match, one behind the other: no more is
+    /// Hands over a page of the waiting recipients that match, one after the other: no more is
     /// held in memory at once.
     ///
     /// # Errors
@@ -332,7 +242,7 @@ pub trait Index: Send + Sync {
     /// When it cannot be written.
     fn keep_events(&self, wish: &EventWish, from: Applied) -> Result<(), IndexError>;
 
-    /// Events behind a place, in their order.
+    /// Events after a place, in their order.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -356,14 +266,14 @@ pub trait Index: Send + Sync {
     fn event_bounds(&self) -> Result<EventBounds, IndexError>;
 
     /// Removes events up to a place, of these the ones in front of the first that is not older than
-    /// `before`, and so many at the most; returns how many.
+    /// `before`, and so many at most; returns how many.
     ///
     /// # Errors
     /// When it cannot be written.
     fn forget_events(&self, upto: u64, before: Timestamp, limit: u64) -> Result<u64, IndexError>;
 
     /// What is known of the time from `since` to `until`, as events: those of about `limit` recipients
-    /// of the messages behind `after`.
+    /// of the messages after `after`.
     ///
     /// # Errors
     /// When it cannot be read.

@@ -18,6 +18,7 @@ use mail::{QueueId, RecipientKey};
 use crate::ballast;
 use crate::body;
 use crate::change::{Change, Place};
+use crate::entries::Slot;
 use crate::lane::{LaneWriter, Need, WriteError, lengthen, refill};
 use crate::list::SegmentList;
 use crate::record::{
@@ -26,7 +27,7 @@ use crate::record::{
 use crate::segment::{FRAME_HEADER, Found, Lane, Sealed, SegmentHeader, walk};
 use crate::shared::{Shared, lock};
 use crate::storage::{File, read_around};
-use crate::table::{Effect, Slot};
+use crate::table::Effect;
 
 mod rescue;
 mod upkeep;
@@ -152,7 +153,7 @@ impl Keeper {
         {
             return true;
         }
-        // A segment that the index holds back comes cheaper than one written anew.
+        // A segment that the index holds back comes cheaper than one written again.
         if self.runs_short()
             && self.index_holds_back()
             && self.shared.sync_index()

@@ -10,8 +10,6 @@ use crate::shared::{Pool, Ready, Shared, lock, wait};
 use crate::storage::File;
 use crate::table::Segment;
 
-/// Octets that a new segment's file is written ahead: an idle queue takes a few of these.
-pub(crate) const STEP: usize = 2 << 20;
 /// Octets that a segment is written ahead at once, while it grows.
 const STEP_MAX: usize = 8 << 20;
 
@@ -153,6 +151,7 @@ impl LaneWriter {
             used: SEGMENT_HEADER as u32,
             last: self.next.saturating_sub(1),
             unreadable: false,
+            miscounted: false,
         };
         lock(&shared.table).segments.insert(number, segment);
         if self.lane == Lane::Hot && ready.len > shared.options.first_step() {
@@ -185,6 +184,12 @@ impl LaneWriter {
         let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
         for (n, (start, end)) in (0..).zip(starts.iter().copied().zip(ends)) {
             let sequence = self.next + n;
+            // What is sealed otherwise is not a frame: the next start would not find the mail in it.
+            assert!(
+                start + FRAME_HEADER <= end && end <= bytes.len(),
+                "a frame of the log from {start} to {end} of {} bytes",
+                bytes.len()
+            );
             let (as_of, head) = as_of.unwrap_or((sequence, (active.number, active.offset)));
             let header = FrameHeader {
                 nonce: active.nonce,
@@ -290,7 +295,7 @@ fn roll_back(
     let zeros = [0; PAGE];
     let mut pages: Vec<usize> = starts.iter().map(|s| s / PAGE).collect();
     pages.dedup();
-    // A frame's header may straddle two pages; without its first page it is no frame.
+    // A frame's header may straddle two pages; without its first page it is not a frame.
     for page in pages.into_iter().filter(|page| page * PAGE < len) {
         let at = u64::from(active.offset) + (page * PAGE) as u64;
         if let Err(e) = active.file.write_at(&zeros, at) {

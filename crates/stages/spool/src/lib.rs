@@ -12,10 +12,10 @@
 //! | `cold-N.seg` | segment of the cold lane: what outlived its hot segment | until less than half of it lives |
 //! | `free-N.seg` | a segment ready for use; its content means nothing | until it is renamed |
 //! | `segments` | which segments there must be | for ever; without it, less that is missing is noticed |
-//! | `ballast` | room that is given up when the disk is full | made anew when there is room |
+//! | `ballast` | room that is given up when the disk is full | made again when there is room |
 //! | `bodies/ID.body` | the content of mail ID, larger than [`Options::inline_max`] | until all its recipients are done |
 //! | `quarantine/…` | damaged parts of the log, copied, and contents of mail that may be in them | until the administrator removes them |
-//! | `index.db` | waiting recipients, in SQLite; derived from the log | deleted at will, made anew |
+//! | `index.db` | waiting recipients, in SQLite; derived from the log | deleted at will, rebuilt |
 //! | `history.db` | finished recipients, attempts, tokens, what came to be known later, entries, events for others, in SQLite; primary | for ever; rows expire, entries do not, events go when all have them |
 //! | `lock` | held by the one process that uses the directory | |
 //!
@@ -30,7 +30,7 @@
 //!
 //! Integers are little-endian; a *varint* is LEB128; *bytes* are a varint length and octets.
 //!
-//! A **segment** is one page of header and frames behind it. Frames of one write follow each other
+//! A **segment** is one page of header and frames after it. Frames of one write follow each other
 //! directly; every write begins at a multiple of 4096, the rest of its last page is zeros.
 //!
 //! | segment header | octets | | frame header | octets |
@@ -49,7 +49,7 @@
 //! A **record** is kind (1), version (1), zeros (2), length (4), CRC32C of the payload (4), payload.
 //! A frame is whole when its checksum and those of its records hold: so a commit is there as a
 //! whole or not at all, and each octet of a body is summed once. Readers ignore kinds that they do
-//! not know and octets behind the fields that they know.
+//! not know and octets after the fields that they know.
 //!
 //! | kind | payload |
 //! |---|---|
@@ -90,7 +90,7 @@
 //! - **A write is cut off.** Its frames name the offset known to be synced, which is where the
 //!   write begins. A bad frame at or above that offset (the highest that any whole frame of the
 //!   segment names, or the end that the next segment names) is a torn tail and ends the log:
-//!   nothing in it was acknowledged. Whole frames behind the tear are overwritten with zeros before
+//!   nothing in it was acknowledged. Whole frames after the tear are overwritten with zeros before
 //!   the log is written to again, so that they are not found later. What was read above the offset
 //!   is written once more and synced, for it may have been in the system's memory only.
 //! - **A record is damaged below that offset.** The damaged range is copied to `quarantine/` and
@@ -104,18 +104,18 @@
 //!   stand in it is lost like a survivor that cannot be read: each mail is told, is listed, and waits for
 //!   its outcome. Without an index the commits that are missing are told by their sequences.
 //! - **The end of the last segment is missing or damaged** although the index has seen it: what the index
-//!   knows was durable, so it is no torn tail. It is told, and a new segment begins.
+//!   knows was durable, so it is not a torn tail. It is told, and a new segment begins.
 //! - **The log is read without an index.** What the history knows as finished is left out: its outcome may
 //!   have stood in what is missing. Mails that an index of no use knew, and that neither the log nor the
 //!   history has, are named, and that index is kept in `quarantine/`.
 //! - **A survivor cannot be read** when its segment is reclaimed. Each record has a checksum of its
 //!   own, so its neighbours in the frame are copied all the same; an outcome or a setting is written
-//!   anew from memory. What is lost is copied to `quarantine/` before the segment goes, and is told
+//!   again from memory. What is lost is copied to `quarantine/` before the segment goes, and is told
 //!   by [`store::Store::take_damaged`]. A mail whose state is lost goes on with the state in its message's
 //!   record. A mail whose message is lost stays known, without a place: it is listed, reading it
 //!   says [`store::ReadError::Damaged`], and it waits until the caller commits its outcome, so that it
 //!   ends in the history and not in nothing. Its events are sent again at every start until then. Only the
-//!   index remembers it; an index made anew does not know it.
+//!   index remembers it; a rebuilt index does not know it.
 //! - **A write fails.** The pages where its frames begin are overwritten with zeros and synced
 //!   before the clients hear of it. If that fails too, as when any sync fails, nothing is known
 //!   about the disk: everything is refused from then on ([`store::CommitError::Poisoned`]).
@@ -139,7 +139,7 @@
 //! - **The index cannot be written.** The log goes on and keeps what the index and the history lack, so nothing
 //!   is reclaimed. Mail is refused from a bound on ([`store::CommitError::Behind`]); outcomes are taken up to a
 //!   higher one, at which all commits wait. It is tried again every second.
-//! - **The index lags.** It knows the sequences that it has applied; the frames behind them are
+//! - **The index lags.** It knows the sequences that it has applied; the frames after them are
 //!   replayed. What the history has already is not entered twice.
 //! - **Events** ([`store::EventWish`]) are written in the transaction of the history that takes in what they are
 //!   about, together with the sequence up to which that was done. A replay of frames below it makes no

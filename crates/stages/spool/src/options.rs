@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lane::STEP;
-use crate::segment::SEGMENT_HEADER;
+use crate::segment::{SEGMENT_HEADER, STEP};
 
 /// How a spool is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Opening: what the disk holds becomes the table again.
 //!
-//! The index gives what it knows as of its position, the frames behind that position give the
+//! The index gives what it knows as of its position, the frames after that position give the
 //! rest; without an index every frame of the log is read. Hot frames are taken in their order,
-//! each cold frame directly behind the hot frame that it is true as of.
+//! each cold frame directly after the hot frame that it is true as of.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -490,7 +490,7 @@ impl Replay<'_> {
             // An outcome that a copy has told already is still news to the history.
             let tells = matches!(&change, Change::Done { key, .. } if known(&key.id));
             if self.table.apply(&change, sequence) != Effect::Ignored || tells {
-                // A copy is no new attempt.
+                // A copy is not a new attempt.
                 let sequence = if cold_head.is_some() { 0 } else { sequence };
                 self.pending.push((sequence, change));
             }
@@ -569,7 +569,7 @@ impl Replay<'_> {
         let file = Arc::clone(&segment.file);
         writer.previous = (tail.number, tail.end);
         writer.next = applied.max(tail.last) + 1;
-        // After a gap in the sequence a new segment begins, so that the gap is no damage.
+        // After a gap in the sequence a new segment begins, so that the gap is not damage.
         if tail.last + 1 == writer.next && tail.goes_on {
             let len = file.len().unwrap_or_default();
             writer.active = Some(Active {

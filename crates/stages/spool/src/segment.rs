@@ -10,6 +10,8 @@ use crate::record::RECORD_HEADER;
 pub(crate) const PAGE: usize = 4096;
 /// Bytes of a segment's header: one page.
 pub(crate) const SEGMENT_HEADER: usize = PAGE;
+/// Octets that a new segment's file is written ahead: an idle queue takes a few of these.
+pub(crate) const STEP: usize = 2 << 20;
 /// Bytes of a frame's header.
 pub(crate) const FRAME_HEADER: usize = 48;
 /// The format that this release writes, and the newest that it reads.
@@ -136,7 +138,7 @@ pub(crate) struct FrameHeader {
     pub(crate) head: (u32, u32),
     /// All of this segment below this offset was synced when the frame was written.
     pub(crate) synced: u32,
-    /// Bytes of the records behind the header.
+    /// Bytes of the records after the header.
     pub(crate) len: u32,
 }
 
@@ -227,7 +229,7 @@ pub(crate) struct Walk {
     pub(crate) content_end: usize,
     /// Where the next frame may be written: a multiple of the page size.
     pub(crate) end: usize,
-    /// Frames behind the end: parts of a write that was cut off. They must be overwritten.
+    /// Frames after the end: parts of a write that was cut off. They must be overwritten.
     pub(crate) stale: Vec<usize>,
     /// The offset that the last frame knew to be synced.
     pub(crate) synced: usize,
@@ -247,7 +249,7 @@ impl Walk {
 /// Where a segment is known to end, told by its successor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sealed {
-    /// Behind its last write: a multiple of the page size.
+    /// After its last write: a multiple of the page size.
     pub(crate) end: usize,
     /// The sequence of the frame that follows its last one.
     pub(crate) next: u64,

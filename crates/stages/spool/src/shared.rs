@@ -45,7 +45,7 @@ pub(crate) struct Ready {
 
 impl Ready {
     pub(crate) fn new(name: String, file: Arc<dyn File>) -> Self {
-        // One that does not say how long it is, is written ahead anew.
+        // One that does not say how long it is, is written ahead again.
         let len = file
             .len()
             .map_or(0, |len| usize::try_from(len).unwrap_or(0));

@@ -158,7 +158,7 @@ impl Spool {
     pub fn drain(&self) {
         let (tell, told) = mpsc::sync_channel(1);
         // It goes the longest way that a commit can go, through the contents, and all keep their
-        // order; a commit of nothing is answered behind those before it.
+        // order; a commit of nothing is answered after those before it.
         let pending = Pending {
             ops: Vec::new(),
             stored: Vec::new(),

@@ -10,57 +10,9 @@ use std::sync::Arc;
 use mail::{QueueId, RecipientKey};
 
 use crate::change::{Change, Place};
-use crate::entries::Entries;
+use crate::entries::{Entries, Entry, Slot, Slots};
 use crate::segment::{Lane, SegmentHeader};
 use crate::storage::File;
-
-/// One recipient: where its last state or outcome is, if not in the message's record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Slot {
-    pub(crate) place: Place,
-    pub(crate) done: bool,
-}
-
-#[derive(Debug)]
-pub(crate) enum Slots {
-    One(Slot),
-    Many(Box<[Slot]>),
-}
-
-impl Slots {
-    fn new(slots: Vec<Slot>) -> Self {
-        match slots.as_slice() {
-            [slot] => Self::One(*slot),
-            _ => Self::Many(slots.into()),
-        }
-    }
-
-    pub(crate) fn as_slice(&self) -> &[Slot] {
-        match self {
-            Self::One(slot) => std::slice::from_ref(slot),
-            Self::Many(slots) => slots,
-        }
-    }
-
-    fn as_mut_slice(&mut self) -> &mut [Slot] {
-        match self {
-            Self::One(slot) => std::slice::from_mut(slot),
-            Self::Many(slots) => slots,
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) place: Place,
-    pub(crate) slots: Slots,
-}
-
-impl Entry {
-    pub(crate) fn is_finished(&self) -> bool {
-        self.slots.as_slice().iter().all(|s| s.done)
-    }
-}
 
 /// A segment in use.
 pub(crate) struct Segment {
@@ -74,6 +26,8 @@ pub(crate) struct Segment {
     pub(crate) last: u64,
     /// The disk did not give all of it: its file is not used again.
     pub(crate) unreadable: bool,
+    /// More was let go than lived in it: what lives is looked for before its file goes.
+    pub(crate) miscounted: bool,
 }
 
 /// A segment of whose bytes less than one in so many lives is given back early.
@@ -150,6 +104,7 @@ impl Table {
         let mut segments = std::mem::take(&mut self.segments);
         for segment in segments.values_mut() {
             (segment.live_records, segment.live_bytes) = (0, 0);
+            segment.miscounted = false;
         }
         *self = Self {
             segments,
@@ -167,8 +122,14 @@ impl Table {
 
     fn release(&mut self, place: Place) {
         if let Some(segment) = self.segments.get_mut(&place.segment) {
-            segment.live_records = segment.live_records.saturating_sub(1);
-            segment.live_bytes = segment.live_bytes.saturating_sub(u64::from(place.len));
+            let records = segment.live_records.checked_sub(1);
+            let bytes = segment.live_bytes.checked_sub(u64::from(place.len));
+            let is_counted = records.is_some() && bytes.is_some();
+            debug_assert!(is_counted, "{place:?} is let go and was not held");
+            // A slip here must not cost the mail that still lives there, nor the service.
+            segment.miscounted |= !is_counted;
+            segment.live_records = records.unwrap_or_default();
+            segment.live_bytes = bytes.unwrap_or_default();
         }
     }
 
@@ -271,7 +232,7 @@ impl Table {
         forgotten
     }
 
-    /// A segment's file bears its name no more: what was remembered because of it is forgotten.
+    /// A segment's file no longer bears its name: what was remembered because of it is forgotten.
     pub(crate) fn remove_segment(&mut self, number: u32) -> Vec<QueueId> {
         let buried = self.tombstones.remove(&number).unwrap_or_default();
         self.segments.remove(&number);
@@ -436,7 +397,7 @@ impl Table {
     pub(crate) fn lives(&self, number: u32) -> bool {
         self.segments
             .get(&number)
-            .is_some_and(|s| s.live_records > 0)
+            .is_some_and(|s| s.live_records > 0 || s.miscounted && !self.holders(number).is_empty())
     }
 
     /// Every place that points into a segment, those of messages first. Looks at all entries: for

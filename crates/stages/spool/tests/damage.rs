@@ -75,7 +75,7 @@ fn tried(key: RecipientKey, attempts: u32) -> Op {
     }
 }
 
-/// Overwrites one octet behind `mark` in the log; returns the segment's name.
+/// Overwrites one octet after `mark` in the log; returns the segment's name.
 fn rot(disk: &SimDisk, mark: &[u8]) -> String {
     for name in disk.names().into_iter().filter(|n| n.contains("-0000")) {
         let bytes = disk.contents(&name).unwrap();
@@ -159,7 +159,7 @@ fn the_neighbours_of_a_damaged_mail_survive_and_it_is_told_and_kept() {
     let ended = history.iter().find(|row| row.key == key(3, 0)).unwrap();
     assert_eq!(ended.verdict.outcome, Outcome::Failed);
     drop(spool);
-    // An index made anew knows the other four.
+    // A rebuilt index knows the other four.
     for (index, waiting) in [(index, 4), (Arc::new(MemoryIndex::new()), 4)] {
         let (spool, recovered) = open(&disk, &index);
         assert_eq!(recovered.waiting, waiting);
@@ -275,7 +275,7 @@ fn the_content_of_a_mail_in_a_damaged_part_of_the_log_is_kept() {
     assert_eq!(kept, large);
     assert_eq!(spool.read(id(1)).unwrap().unwrap().content, large);
     drop(spool);
-    // Later starts keep it as well, and tell nothing anew.
+    // Later starts keep it as well, and tell nothing again.
     disk.restart();
     let (_, recovered) = open(&disk, &Arc::new(MemoryIndex::new()));
     assert_eq!(recovered.quarantined, []);

@@ -569,7 +569,7 @@ fn spools_of_format_2_are_read_with_their_labels() {
 
 #[test]
 fn the_format_is_still_the_one_that_the_fixture_was_written_in() {
-    // The nonce comes from a hash that is no part of the format.
+    // The nonce comes from a hash that is not a part of the format.
     let now = make_fixture();
     assert_eq!(now.len(), FIXTURE_2.len());
     assert_eq!(now[..16], FIXTURE_2[..16]);

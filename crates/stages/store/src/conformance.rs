@@ -166,7 +166,7 @@ fn events(store: &dyn Store) -> Vec<String> {
     found.iter().map(|stored| words(&stored.event)).collect()
 }
 
-/// What the history can tell anew of what happened so far.
+/// What the history can tell again of what happened so far.
 fn check_past(store: &dyn Store) {
     let all = (Timestamp::ZERO, Timestamp::MAX);
     let mut told: Vec<Event> = Vec::new();

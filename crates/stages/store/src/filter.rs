@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mail::{Destination, QueueId, ReplyKind, Status, Timestamp, parse_duration};
 
-use crate::row::Row;
+use crate::row::{Row, domain_matches};
 
 /// Which waiting recipients; the default is all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -247,16 +247,6 @@ fn term_matches(term: &Term, row: &Row, now: Timestamp) -> bool {
 fn contains(text: &str, part: &str) -> bool {
     text.to_ascii_lowercase()
         .contains(&part.to_ascii_lowercase())
-}
-
-/// Whether `domain` is `pattern`, or below it when the pattern begins with a dot.
-pub(crate) fn domain_matches(pattern: &str, domain: &str) -> bool {
-    let (domain, pattern) = (domain.to_ascii_lowercase(), pattern.to_ascii_lowercase());
-    if pattern.starts_with('.') {
-        domain.ends_with(&pattern)
-    } else {
-        domain == pattern
-    }
 }
 
 /// Splits at spaces outside quotation marks, which are dropped.

@@ -4,8 +4,6 @@ use mail::{
     Destination, Labels, Notify, Outcome, QueueId, RecipientKey, Status, Terms, Timestamp, Verdict,
 };
 
-use crate::filter::domain_matches;
-
 /// One waiting recipient, as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -196,4 +194,14 @@ impl Page {
         offset: 0,
         limit: i64::MAX as u64,
     };
+}
+
+/// Whether `domain` is `pattern`, or below it when the pattern begins with a dot.
+pub(crate) fn domain_matches(pattern: &str, domain: &str) -> bool {
+    let (domain, pattern) = (domain.to_ascii_lowercase(), pattern.to_ascii_lowercase());
+    if pattern.starts_with('.') {
+        domain.ends_with(&pattern)
+    } else {
+        domain == pattern
+    }
 }

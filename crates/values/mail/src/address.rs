@@ -17,7 +17,7 @@ pub struct Address {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseAddressError {
-    /// There is no `@` with something before and behind it.
+    /// There is no `@` with something before and after it.
     #[error("an address has the form local@domain")]
     NoAt,
     /// The local part is longer than [`Address::LOCAL_MAX`].

@@ -14,7 +14,7 @@ pub enum Unclear {
     /// Several Sender fields.
     #[error("the header has several Sender fields")]
     Sender,
-    /// A line of the header is no field, so that others may see the header end elsewhere.
+    /// A line of the header is not a field, so that others may see the header end elsewhere.
     #[error("a line of the header is not a header field")]
     Header,
     /// From or Sender cannot be read.

@@ -1,4 +1,4 @@
-//! Domains: the part of an address behind the `@`, names of hosts, and address literals.
+//! Domains: the part of an address after the `@`, names of hosts, and address literals.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -101,6 +101,12 @@ impl Domain {
         is_name.then(|| Self(ascii.into()))
     }
 
+    /// The one form in which domains are compared: the A-label form, or the name as it is where it has none.
+    #[must_use]
+    pub fn a_label(&self) -> Self {
+        self.to_ascii().unwrap_or_else(|| self.clone())
+    }
+
     /// The domain one label up, if there is one.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
@@ -197,6 +203,7 @@ mod tests {
         let domain = Domain::parse("BÜCHER.example").unwrap();
         assert_eq!(domain.as_str(), "bücher.example");
         assert_eq!(domain.to_ascii().unwrap().as_str(), "xn--bcher-kva.example");
+        assert_eq!(domain.a_label().as_str(), "xn--bcher-kva.example");
     }
 
     #[test]

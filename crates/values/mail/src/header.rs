@@ -11,7 +11,7 @@ use memchr::{memchr, memchr2};
 pub struct Header<'a> {
     /// The field's name as written.
     pub name: &'a [u8],
-    /// All behind the colon, folds included, without the last line's end.
+    /// All after the colon, folds included, without the last line's end.
     pub value: &'a [u8],
     /// The whole field, with its line's end.
     pub raw: &'a [u8],
@@ -63,7 +63,7 @@ pub enum HeaderEnd {
     EmptyLine,
     /// With the message: there is no empty line, and no body.
     Missing,
-    /// At a line that is no field: others may look for fields after it.
+    /// At a line that is not a field: others may look for fields after it.
     Broken,
 }
 
@@ -107,7 +107,7 @@ pub fn received_count(message: &[u8]) -> usize {
     Headers::new(message).filter(|h| h.is("Received")).count()
 }
 
-/// Where the body begins: behind the empty line, or the end of a message that has none.
+/// Where the body begins: after the empty line, or the end of a message that has none.
 #[must_use]
 pub fn body_offset(message: &[u8]) -> usize {
     let mut at = 0;

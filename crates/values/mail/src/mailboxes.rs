@@ -4,7 +4,7 @@
 //!
 //! Comments and folds are passed over, groups give their members, and a route of the obsolete form is
 //! dropped. Nothing is decoded: names are for reading only. What others may read otherwise is an error:
-//! text after an address, a blank within one, a line's end that is no fold.
+//! text after an address, a blank within one, a line's end that is not a fold.
 
 use std::str::Chars;
 
@@ -33,7 +33,7 @@ pub struct Listed {
     pub address: String,
 }
 
-/// Why a text is no list of mailboxes.
+/// Why a text is not a list of mailboxes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MailboxError {

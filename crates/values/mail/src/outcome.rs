@@ -13,7 +13,7 @@ pub enum Outcome {
     Delivered,
     /// Not now; it will be re-sent.
     Deferred,
-    /// Refused for good, or the re-sends ran out.
+    /// Refused for good, or the retries ran out.
     Failed,
     /// The lifetime ended it.
     Expired,
@@ -151,7 +151,7 @@ pub struct Verdict {
     pub tls: TlsUsed,
     /// Where the time went.
     pub timing: Timing,
-    /// The content was handed over and no reply came: the peer may have it, so a re-send may make
+    /// The content was handed over and no reply came: the peer may have it, so a retry may make
     /// a duplicate.
     pub unknown_outcome: bool,
 }

@@ -21,7 +21,7 @@ pub fn quoted_printable(text: &[u8]) -> Vec<u8> {
 }
 
 /// The octets of a text in quoted-printable, read as far as it goes (RFC 2045 §6.7): blanks at the end
-/// of a line are dropped, and what is no code stands for itself.
+/// of a line are dropped, and what is not a code stands for itself.
 #[must_use]
 pub fn from_quoted_printable(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());

@@ -196,7 +196,7 @@ impl Timestamp {
         }
         let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
         let (h, m, s) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
-        // A leap second counts as the second behind it.
+        // A leap second counts as the second after it.
         if h > 23 || m > 59 || s > 60 || year < 1970 {
             return None;
         }

@@ -8,6 +8,7 @@
 
 mod act;
 mod answer;
+mod columns;
 mod error;
 mod event;
 mod explain;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use store::Row;
 use utoipa::ToSchema;
 
-use crate::table::{short_time, table};
+use crate::columns::{short_time, table};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 3600;

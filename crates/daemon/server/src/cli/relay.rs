@@ -9,12 +9,12 @@ use config::oauth::{Flow, OauthSettings};
 use config::{Config, Preset, presets};
 use mail::{Timestamp, format_duration};
 use net::Dns;
+use oauth::flows::{self, Web};
+use oauth::kept::{self, Kept};
 use ops::Reload;
 use serde_json::json;
 use terminal::{complain, print};
 
-use crate::oauth::flows::{self, Web};
-use crate::oauth::kept::{self, Kept};
 use crate::{ask, run};
 
 #[derive(Debug, Subcommand)]

@@ -7,11 +7,10 @@ use intake::{Submission, Wanted};
 use mail::{Class, Envelope, Message, Outcome, Recipient, Reply, Timestamp, Verdict};
 use node::event::Event;
 use node::hand_in::log_report;
+use node::reporting::reporter;
 use node::{Node, signing};
 use notify::{Kind, Reported};
 use store::{Op, Remedy};
-
-use crate::reports::reporter;
 
 /// What became of the attempt to tell the sender.
 #[derive(Debug)]

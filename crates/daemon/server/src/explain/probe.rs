@@ -8,6 +8,7 @@ use mail::{Address, Reply};
 use net::{Hello, Stream};
 use node::Settings;
 use ops::Explanation;
+use sending::{opened, token};
 use smtp::extension::{Extension, Extensions};
 use smtp::reply::ReplyParser;
 use sources::{Sources, leaving};
@@ -15,7 +16,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Reachable;
 use crate::shared::Shared;
-use crate::{oauth, opened};
 
 /// Each step of a probe is waited for this long.
 const PROBE_WAIT: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ pub(super) async fn run_probe(
     recipient: &Address,
     found: &mut Explanation,
 ) {
-    if let Err(failure) = oauth::fill(shared, settings, login.as_mut()).await {
+    if let Err(failure) = token::fill(&shared.sending, settings, login.as_mut()).await {
         return found.step("probe", failure.reply.to_string());
     }
     let mut said = Vec::new();

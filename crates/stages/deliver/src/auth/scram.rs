@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use smtp::sasl::{Binding, ScramHash, is_same, prepare, xor};
 
 /// Rounds that a relay may ask for. Fewer make guessing too easy for whoever gets hold of what was said
-/// (RFC 7677 §4); more are no protection, but a way to keep us busy.
+/// (RFC 7677 §4); more are not protection, but a way to keep us busy.
 const ROUNDS: std::ops::RangeInclusive<u32> = 4096..=1_000_000;
 
 /// What is said of channel binding (RFC 5802 §6).
@@ -261,7 +261,7 @@ mod tests {
         };
         for (flag, header, repeated) in [
             (Flag::NotOffered, "y,,n=a=2C=3D,r=x", "c=eSws,r=xy,p="),
-            // `p=tls-exporter,,` with the octets 1 and 2 behind.
+            // `p=tls-exporter,,` followed by the octets 1 and 2.
             (
                 Flag::Bound(binding),
                 "p=tls-exporter,,n=a=2C=3D,r=x",

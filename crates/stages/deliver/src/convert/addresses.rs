@@ -17,7 +17,7 @@ use super::lexer::{Token, tokens};
 struct Segment<'a> {
     raw: &'a [u8],
     tokens: Vec<Token<'a>>,
-    /// The separator behind it.
+    /// The separator after it.
     end: Option<Token<'a>>,
 }
 
@@ -240,7 +240,7 @@ fn group(out: &mut Folded, name: &Segment<'_>, members: &[&Segment<'_>]) {
     out.word(b"", b";");
 }
 
-/// `local@domain` in ASCII; `None` when its local part is outside, or it is no address.
+/// `local@domain` in ASCII; `None` when its local part is outside, or it is not an address.
 pub(super) fn ascii_address(text: &[u8]) -> Option<Vec<u8>> {
     if text.is_ascii() {
         return Some(text.to_vec());

@@ -62,7 +62,7 @@ enum Treatment {
     MendBase64,
 }
 
-/// What must hold behind the conversion.
+/// What must hold after the conversion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Goal {
     /// The first header is in ASCII.
@@ -220,7 +220,7 @@ impl Walk {
         {
             return Err(Obstacle("its header has a line that is not a header field"));
         }
-        // What is added stands before the empty line, behind which only a broken header goes on.
+        // What is added stands before the empty line, after which only a broken header goes on.
         if *treatment != Treatment::Keep {
             if place == Place::Message && !has_version {
                 self.line("MIME-Version", "1.0");
@@ -383,7 +383,7 @@ impl Walk {
         }
     }
 
-    /// A part and the line's end behind it, which belongs to the delimiter.
+    /// A part and the line's end after it, which belongs to the delimiter.
     fn part(&mut self, piece: &[u8], place: Place, depth: usize) -> Result<(), Obstacle> {
         let content = piece.strip_suffix(b"\n").unwrap_or(piece);
         let content = content.strip_suffix(b"\r").unwrap_or(content);
@@ -396,7 +396,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Before the first delimiter and behind the last stands what readers ignore (RFC 2046
+    /// Before the first delimiter and after the last stands what readers ignore (RFC 2046
     /// §5.1.1).
     fn outside(&mut self, text: &[u8]) {
         let mended;
@@ -562,7 +562,7 @@ impl Walk {
     }
 
     /// Text stays readable where it is mostly ASCII; everything else takes less room in base64.
-    /// Where lines are made, text with a NUL is no text, and neither is text in which a mended line
+    /// Where lines are made, text with a NUL is not text, and neither is text in which a mended line
     /// end could make a delimiter.
     fn leaf(&self, kind: &ContentType, body: &[u8]) -> Treatment {
         let is_text = matches!(kind.main.as_str(), "text" | "message") && memchr(0, body).is_none();

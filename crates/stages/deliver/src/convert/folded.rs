@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// A line with an encoded word has 76 octets at the most (RFC 2047 §2); two are left for what
+/// A line with an encoded word has 76 octets at most (RFC 2047 §2); two are left for what
 /// may follow without a blank, such as `)` and `,`.
 const LINE_MAX: usize = 74;
 /// An encoded word begins on this line when it can hold so much.
@@ -15,7 +15,7 @@ pub(super) struct Folded {
     out: Vec<u8>,
     /// Octets of the line so far.
     column: usize,
-    /// Nothing stands behind the colon yet, so a fold would leave an empty line.
+    /// Nothing stands after the colon yet, so a fold would leave an empty line.
     fresh: bool,
 }
 
@@ -30,7 +30,7 @@ impl Folded {
         }
     }
 
-    /// A word in ASCII behind white space, on a new line where this one is full.
+    /// A word in ASCII after white space, on a new line where this one is full.
     pub(super) fn word(&mut self, space: &[u8], word: &[u8]) {
         if !space.is_empty() && !self.fresh && self.column + space.len() + word.len() > LINE_MAX {
             self.fold();
@@ -39,7 +39,7 @@ impl Folded {
         self.put(word);
     }
 
-    /// ASCII as it is, but folded anew where it has white space.
+    /// ASCII as it is, but folded again where it has white space.
     pub(super) fn verbatim(&mut self, text: &[u8]) {
         for (space, word) in words(text).filter(|(_, word)| !word.is_empty()) {
             self.word(space, word);

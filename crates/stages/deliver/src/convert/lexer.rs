@@ -92,7 +92,7 @@ fn atom_end(text: &[u8]) -> Option<usize> {
     text.iter().position(ends)
 }
 
-/// Behind the closing octet, which quotes and a backslash hide.
+/// After the closing octet, which quotes and a backslash hide.
 fn end_behind(text: &[u8], close: u8) -> Option<usize> {
     let (mut escaped, mut quoted) = (false, false);
     for (at, b) in text.iter().copied().enumerate().skip(1) {

@@ -158,7 +158,7 @@ pub(super) fn mend_quoted_printable(out: &mut Vec<u8>, body: &[u8], lines: bool)
     }
 }
 
-/// Takes out what is no base64, and with `lines` breaks it into lines anew.
+/// Takes out what is not base64, and with `lines` breaks it into lines again.
 pub(super) fn mend_base64(out: &mut Vec<u8>, body: &[u8], lines: bool) {
     if !lines {
         out.extend(body.iter().filter(|b| b.is_ascii()));

@@ -198,7 +198,7 @@ fn what_must_not_or_cannot_be_changed_is_refused() {
         let refused = converted(content.clone(), Conversion::Whole).unwrap_err();
         assert!(refused.to_string().contains(why), "{refused}: {content}");
     }
-    // A signed part that is ASCII is no obstacle.
+    // A signed part that is ASCII is not an obstacle.
     let text = whole(format!(
         "Subject: \u{fc}\r\n{}",
         mime(

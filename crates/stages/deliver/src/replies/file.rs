@@ -12,7 +12,7 @@ use super::{ReplyBook, read_reply};
 
 /// The longest wait that a rule may ask for.
 const WAIT_MAX: Duration = Duration::from_secs(86_400);
-/// Rules, and actions, of a file at the most.
+/// The most rules, and the most actions, of a file.
 const ENTRIES_MAX: usize = 1000;
 
 /// What is wrong with a file of rules.
@@ -48,7 +48,7 @@ pub struct ActionText {
     /// The recipients' domains that it is about; none: all.
     #[serde(default)]
     pub domain: Vec<Spanned<String>>,
-    /// Behind so many replies.
+    /// After so many replies.
     pub after: Option<Spanned<u32>>,
     /// In this time.
     pub within: Option<Spanned<String>>,
@@ -247,7 +247,7 @@ impl ActionText {
     /// The hosts that it is about, in lower case.
     ///
     /// # Errors
-    /// When one of them is no name.
+    /// When one of them is not a name.
     pub fn hosts(&self) -> Result<Vec<String>, RuleError> {
         list(
             &self.host,
@@ -260,7 +260,7 @@ impl ActionText {
     /// The recipients' domains that it is about, in lower case.
     ///
     /// # Errors
-    /// When one of them is no name.
+    /// When one of them is not a name.
     pub fn domains(&self) -> Result<Vec<String>, RuleError> {
         list(
             &self.domain,

@@ -37,7 +37,7 @@ pub struct ReplyRule {
     pub kind: ReplyKind,
     /// How they are taken, if not as their code says.
     pub treat_as: Option<TreatAs>,
-    /// The least wait behind such a reply.
+    /// The least wait after such a reply.
     pub wait: Option<Duration>,
     /// Where it is written that they mean this.
     pub source: String,
@@ -142,7 +142,7 @@ impl EnhancedPattern {
     }
 }
 
-/// Words that stand in a text one behind the other; `*` stands for anything between.
+/// Words that stand in a text one after the other; `*` stands for anything between.
 #[derive(Debug, Clone)]
 pub(super) struct Phrase(Vec<Finder<'static>>);
 
@@ -156,7 +156,7 @@ impl Phrase {
         good.then(|| Self(parts.into_iter().map(finder).collect()))
     }
 
-    /// Each part is looked for behind the one before it: one pass over the text in all.
+    /// Each part is looked for after the one before it: one pass over the text in all.
     fn stands_in(&self, text: &Text) -> bool {
         let mut rest = text.0.as_bytes();
         for part in &self.0 {

@@ -68,7 +68,7 @@ impl Machine for Session {
                 }
             }
         }
-        // Octets behind the answer to STARTTLS could be injected by anyone on the way.
+        // Octets after the answer to STARTTLS could be injected by anyone on the way.
         if matches!(self.state, State::Handshake(_)) && !input.is_empty() {
             self.wire.events.retain(|e| *e != Event::StartTls);
             self.tls_failed(

@@ -9,7 +9,8 @@ use super::wire::Wire;
 use super::{End, Event, State};
 use crate::judge::LOST;
 use crate::question::{Asked, Question};
-use crate::transaction::{Progress, Running, Transaction};
+use crate::running::{Progress, Running};
+use crate::transaction::Transaction;
 
 /// A transaction can begin.
 #[derive(Debug)]

@@ -8,12 +8,12 @@ use smtp::command;
 use smtp::extension::Extensions;
 
 use super::{End, Event, SessionSettings, State};
-use crate::attempt::Way;
 use crate::auth::{self, Masked};
 use crate::failure::Failure;
 use crate::judge::Stage;
 use crate::tls_mode::TlsMode;
 use crate::transcript::Transcript;
+use crate::way::Way;
 
 /// What every state works on.
 #[derive(Debug)]

@@ -4,13 +4,13 @@
 //!
 //! `SRS0=hash=day=domain=local@ours` means `local@domain`. `SRS1=hash=first==rest@ours` means
 //! `SRS0=rest@first`: a bounce goes to the first forwarder at once, and an address grows no further
-//! behind the second.
+//! after the second.
 
 use ipnet::IpNet;
 use mail::{Address, Domain, Envelope, Recipient, Reply, Timestamp};
 
 use super::{Keys, LOCAL_MAX, refusal};
-use crate::policy::{LocalDomains, a_label};
+use crate::local_domains::LocalDomains;
 
 /// Digits of a hash: 40 bits.
 const DIGITS: usize = 8;
@@ -52,8 +52,8 @@ impl Srs {
         let Some(author) = &envelope.reverse_path else {
             return false;
         };
-        let domain = a_label(author.domain());
-        if local.contains(&domain) || self.own_domains.iter().any(|own| a_label(own) == domain) {
+        let domain = author.domain().a_label();
+        if local.contains(&domain) || self.own_domains.iter().any(|own| own.a_label() == domain) {
             return false;
         }
         let was_here = recipient.given.as_ref();
@@ -89,7 +89,7 @@ impl Srs {
         Some(address)
     }
 
-    /// SRS1 of an address that `first` made; `rest` begins with the character behind its SRS0.
+    /// SRS1 of an address that `first` made; `rest` begins with the character after its SRS0.
     fn second(&self, keys: &Keys, first: &str, rest: &str) -> Option<String> {
         let hash = keys.sign(&signed(&["1", first, rest]), DIGITS)?;
         Some(format!("SRS1={hash}={first}={rest}"))

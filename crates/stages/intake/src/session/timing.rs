@@ -10,7 +10,7 @@ use super::Phase;
 use crate::policy::Limits;
 
 /// How far ahead of the minimum rate a client can be: so long it may be silent, at the beginning and later.
-/// What it sent faster before that is no credit, or one fast megabyte would pay for hours of an octet a minute.
+/// What it sent faster before that is not a credit, or one fast megabyte would pay for hours of an octet a minute.
 const CREDIT: Duration = Duration::from_secs(110);
 
 /// A command is waited for no longer than this where places are scarce.
@@ -83,7 +83,7 @@ impl Clock {
         });
     }
 
-    /// The session has kept its client waiting: the minimum rate counts anew.
+    /// The session has kept its client waiting: the minimum rate counts again.
     pub(super) fn kept_waiting(&mut self, now: Timestamp) {
         if let Some(pace) = &mut self.content {
             pace.enough_until = now + CREDIT;

@@ -193,7 +193,7 @@ impl Shell {
     }
 }
 
-/// The content of a message behind our Received field.
+/// The content of a message after our Received field.
 pub(crate) fn without_received(message: &Message) -> &[u8] {
     let first = mail::Headers::new(&message.content).next().unwrap();
     assert!(first.is("Received"));

@@ -1,8 +1,8 @@
 //! Reading commands on the server's side (RFC 5321 §4.1, §4.5.3.1).
 //!
-//! What is no command is an error that says what was expected and carries the reply to send. A
+//! What is not a command is an error that says what was expected and carries the reply to send. A
 //! parameter is known only when its extension is offered. Source routes are read and ignored
-//! (RFC 5321 §3.3); a space behind the colon, which the RFC forbids and clients send, is taken.
+//! (RFC 5321 §3.3); a space after the colon, which the RFC forbids and clients send, is taken.
 
 use mail::{
     Address, BodyType, ByMode, EnhancedCode, Notify, ParseAddressError, Reply, Ret, Timestamp,
@@ -15,7 +15,7 @@ use crate::extension::{Extension, Extensions};
 const ENVID_MAX: usize = 100;
 /// Octets of an ORCPT in xtext (RFC 3461 §4.2).
 const ORCPT_MAX: usize = 500;
-/// Octets of the name behind EHLO and HELO (RFC 5321 §4.5.3.1.2).
+/// Octets of the name after EHLO and HELO (RFC 5321 §4.5.3.1.2).
 const HELO_NAME_MAX: usize = 255;
 /// Octets of the text of a reply that repeats what a client sent (RFC 5321 §4.5.3.1.5).
 const TEXT_MAX: usize = 400;
@@ -109,10 +109,10 @@ pub enum ParseCommandError {
         /// The form that was expected.
         expected: &'static str,
     },
-    /// The reverse-path is no address.
+    /// The reverse-path is not an address.
     #[error("Sender address not valid: {0}")]
     ReversePath(#[source] ParseAddressError),
-    /// The forward-path is no address.
+    /// The forward-path is not an address.
     #[error("Recipient address not valid: {0}")]
     ForwardPath(#[source] ParseAddressError),
     /// An address outside ASCII, and SMTPUTF8 was not asked for (RFC 6531 §3.5).
@@ -132,7 +132,7 @@ pub enum ParseCommandError {
         /// The values it takes.
         expected: &'static str,
     },
-    /// BDAT without a size that can be read: what follows can not be told from commands.
+    /// BDAT without a size that can be read: what follows cannot be told from commands.
     #[error("Syntax: BDAT size [LAST]; closing the connection, because the chunk has no known end")]
     Chunk,
     /// BDAT, and CHUNKING is not offered.
@@ -161,7 +161,7 @@ impl ParseCommandError {
         Reply::new(code, Some(enhanced), plain(&self.to_string(), TEXT_MAX))
     }
 
-    /// Whether the session can not go on, because it is unknown what the next octets are.
+    /// Whether the session cannot go on, because it is unknown what the next octets are.
     #[must_use]
     pub const fn ends_session(&self) -> bool {
         matches!(
@@ -184,7 +184,7 @@ impl Command {
     /// Reads one line, its CRLF taken off, from a client to whom `offered` was offered.
     ///
     /// # Errors
-    /// When the line is no command, or a command in a form that it does not have.
+    /// When the line is not a command, or a command in a form that it does not have.
     pub fn parse(line: &[u8], offered: &Extensions) -> Result<Self, ParseCommandError> {
         let text = std::str::from_utf8(line).map_err(|_| ParseCommandError::NotText)?;
         if text.contains(|c: char| c.is_control() && c != '\t') {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The text in its prepared form. One that has none stays as it is: it holds characters that came into
-/// Unicode behind version 3.2, such as most emoji, or such that a password should not have; whoever set it
+/// Unicode later than version 3.2, such as most emoji, or such that a password should not have; whoever set it
 /// wants to log in with it nevertheless, and both sides take it octet by octet then.
 #[must_use]
 pub fn prepare(text: &str) -> Cow<'_, str> {

@@ -1,7 +1,7 @@
 //! SCRAM-SHA-256 on the server's side (RFC 5802, RFC 7677), bound to its TLS connection where the client
 //! wants that (SCRAM-SHA-256-PLUS, RFC 9266).
 //!
-//! The server keeps keys from which the password can not be had; the client proves that it knows
+//! The server keeps keys from which the password cannot be had; the client proves that it knows
 //! the password, and the server that it knows the keys.
 
 use base64::Engine;
@@ -25,7 +25,7 @@ pub enum Channel {
 pub struct ClientFirst {
     /// Who it claims to be.
     pub user: String,
-    /// The part in front that says whether channels are bound, with the binding behind it: what the client
+    /// The part in front that says whether channels are bound, with the binding after it: what the client
     /// repeats in its final message.
     bound: Vec<u8>,
     /// The message without that part.

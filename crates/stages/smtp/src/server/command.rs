@@ -278,8 +278,8 @@ pub struct AskStartTls {
 }
 
 impl AskStartTls {
-    /// TLS begins behind the reply, and then the session is at [`State::start`]: what the client
-    /// said so far counts no more, and nothing that it says before the handshake may be taken.
+    /// TLS begins after the reply, and then the session is at [`State::start`]: what the client
+    /// said so far no longer counts, and nothing that it says before the handshake may be taken.
     #[must_use]
     pub fn accept(self) -> Reply {
         Reply::new(220, Some(ok()), "Ready to start TLS")

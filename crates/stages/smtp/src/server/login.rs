@@ -59,7 +59,7 @@ impl AskAuth {
         proceed(self.helo, begun)
     }
 
-    /// There is no logging in here and now.
+    /// Logging in is not possible here and now.
     #[must_use]
     pub fn refuse(self, reply: Reply) -> Step {
         Step::Reply(ExpectMail { helo: self.helo }.into(), reply)
@@ -86,7 +86,7 @@ impl AskKeys {
         proceed(self.helo, Ok(sasl::challenge(*self.first, keys)))
     }
 
-    /// They can not be had.
+    /// They are not available.
     #[must_use]
     pub fn refuse(self, reply: Reply) -> Step {
         Step::Reply(ExpectMail { helo: self.helo }.into(), reply)
@@ -113,7 +113,7 @@ impl AskLogin {
         Step::Reply(ExpectMail { helo: self.helo }.into(), reply)
     }
 
-    /// It is not, or that can not be known.
+    /// It is not, or nobody can say.
     #[must_use]
     pub fn refuse(self, reply: Reply) -> Step {
         Step::Reply(ExpectMail { helo: self.helo }.into(), reply)

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use store::{Event, EventAbout, EventKinds, EventWish, Happened, Note};
+use store::{Event, EventAbout, EventWish, Happened, Note};
 
 use super::net::{Batch, Happening};
 use super::{IndexError, RecipientKey, Timestamp};
@@ -18,7 +18,7 @@ pub(super) trait Lookup {
     fn attempted(&mut self, key: RecipientKey, at: Timestamp) -> Result<bool, IndexError>;
 }
 
-/// The events of a batch in the order of its changes, from those behind the frame `seen`.
+/// The events of a batch in the order of its changes, from those after the frame `seen`.
 pub(super) fn gather(
     batch: &Batch,
     seen: u64,
@@ -93,12 +93,4 @@ pub(super) fn gather(
         }
     }
     Ok(events)
-}
-
-/// The kind of an event, for those who wish some only.
-pub(super) const fn kind_of_note(note: &Note) -> EventKinds {
-    match note {
-        Note::Entry { .. } => EventKinds::ENTRY,
-        Note::Later(_) => EventKinds::LATER,
-    }
 }

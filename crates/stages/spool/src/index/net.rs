@@ -2,7 +2,6 @@
 
 use store::{EventKinds, LaterRow, Note};
 
-use super::events::kind_of_note;
 use super::{
     Applied, Arc, BTreeMap, Change, MessageMeta, Place, QueueId, RecipientKey, RecipientState,
     Timestamp, Verdict,
@@ -235,7 +234,7 @@ impl Batch {
         }
     }
 
-    /// Remembers what an event is made from; what a copy in the cold lane says is no news.
+    /// Remembers what an event is made from; what a copy in the cold lane says is not news.
     fn happened(&mut self, sequence: u64, of: EventKinds, key: RecipientKey, kind: Kind) {
         if sequence > 0 && self.kinds.has(of) {
             let meta = self.messages.get(&key.id).and_then(|m| m.meta.clone());
@@ -316,5 +315,13 @@ impl Batch {
     fn recipient(&mut self, key: RecipientKey) -> &mut NetRecipient {
         let message = self.messages.entry(key.id).or_default();
         message.recipients.entry(key.recipient).or_default()
+    }
+}
+
+/// The kind of an event, for those who wish some only.
+pub(super) const fn kind_of_note(note: &Note) -> EventKinds {
+    match note {
+        Note::Entry { .. } => EventKinds::ENTRY,
+        Note::Later(_) => EventKinds::LATER,
     }
 }

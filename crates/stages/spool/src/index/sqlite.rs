@@ -1,6 +1,6 @@
 //! The index and the history in two SQLite files.
 //!
-//! `index.db` is derived: deleted or damaged, it is made anew from the log. `history.db` is
+//! `index.db` is derived: deleted or damaged, it is rebuilt from the log. `history.db` is
 //! primary: it is written first, and a segment of the log goes only after its records are in it.
 //! Both sync at the end of every batch.
 
@@ -103,8 +103,8 @@ fn small(n: i64) -> u32 {
 }
 
 impl SqliteIndex {
-    /// Opens the two files in `dir`, making what is not there. An index that is no file of SQLite, or of
-    /// another release, is made anew; other damage is found by [`Index::load`].
+    /// Opens the two files in `dir`, making what is not there. An index that is not a file of SQLite, or of
+    /// another release, is rebuilt; other damage is found by [`Index::load`].
     ///
     /// # Errors
     /// When the files cannot be used, or the history is damaged or of a later release.

@@ -15,13 +15,14 @@ use store::{Damage, Damaged};
 use super::{Expected, Keeper, Load, StateFiles, Victim};
 use crate::body;
 use crate::change::{Change, Place};
+use crate::entries::Slot;
 use crate::lane::{WriteError, segment_name};
 use crate::quarantine::{self, QUARANTINE_DIR};
 use crate::record::{MessageRecord, Record, put_control, put_done, single};
 use crate::segment::PAGE;
 use crate::shared::{Shared, lock};
 use crate::storage::read_around;
-use crate::table::{Holder, Slot};
+use crate::table::Holder;
 
 type Held = (Place, Holder);
 
@@ -31,7 +32,7 @@ fn refused(e: io::Error) -> WriteError {
 
 impl Keeper {
     /// Copies what can still be read and restores what memory has; the rest is kept in the
-    /// quarantine, told, and pointed to no more.
+    /// quarantine, told, and no longer pointed to.
     pub(super) fn rescue(&mut self, victim: &Victim) -> Result<(), WriteError> {
         let held = lock(&self.shared.table).holders(victim.header.number);
         let bytes = self.read_victim(victim).map_err(refused)?;
@@ -74,7 +75,7 @@ impl Keeper {
         Ok(lost)
     }
 
-    /// Writes anew what the table has in full: settings and that a recipient has its outcome.
+    /// Writes again what the table has in full: settings and that a recipient has its outcome.
     fn restore(&self, load: &mut Load, place: Place, holder: &Holder) -> bool {
         match holder {
             Holder::Message(_) => false,

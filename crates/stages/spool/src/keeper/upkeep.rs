@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 use super::{Keeper, Load, Victim};
 use crate::ballast;
 use crate::change::Change;
-use crate::lane::{STEP, poison, segment_name};
+use crate::lane::{poison, segment_name};
 use crate::list::{self, Listed, SegmentList};
+use crate::segment::STEP;
 use crate::shared::{Ready, Shared, lock};
 
 /// Looks around without anything to do before room is given back: a minute.
@@ -63,10 +64,20 @@ impl Keeper {
         if self.shared.poisoned().is_some() {
             return Err(io::ErrorKind::Other.into());
         }
-        let unreadable = lock(&self.shared.table)
-            .segments
-            .get(&victim.header.number)
-            .is_some_and(|segment| segment.unreadable);
+        let unreadable = {
+            let table = lock(&self.shared.table);
+            let number = victim.header.number;
+            // The last look before the file goes, and with it all that stands in it.
+            assert!(
+                !table.lives(number),
+                "segment {number} goes and something lives in it"
+            );
+            debug_assert!(
+                table.holders(number).is_empty(),
+                "segment {number} is miscounted"
+            );
+            table.segments.get(&number).is_some_and(|s| s.unreadable)
+        };
         let free = {
             let mut pool = lock(&self.shared.pool);
             pool.last_free += 1;

@@ -106,6 +106,7 @@ impl Replay<'_> {
             used: u32::try_from(used).unwrap_or(u32::MAX),
             last: header.first.saturating_sub(1),
             unreadable,
+            miscounted: false,
         };
         self.table.segments.insert(number, segment);
         Ok(())

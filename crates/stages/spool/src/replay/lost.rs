@@ -113,7 +113,7 @@ impl Replay<'_> {
         }
     }
 
-    /// A log that was read anew may lack the outcomes of mail that it has. The history knows them.
+    /// A log that was read again may lack the outcomes of mail that it has. The history knows them.
     pub(super) fn leave_out_finished(&mut self) -> Result<(), OpenError> {
         let ids: Vec<QueueId> = self.table.unfinished().map(|(id, _)| id).collect();
         let reply = Reply::own(EnhancedCode::new(5, 3, 0), "this outcome is in the history");
@@ -204,7 +204,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Mails that the index knew before it was made anew, and that are neither here nor finished.
+    /// Mails that the index knew before it was rebuilt, and that are neither here nor finished.
     pub(super) fn name_lost(&mut self) -> Result<(), OpenError> {
         for id in std::mem::take(&mut self.known_before) {
             if !self.table.entries.contains_key(&id) && self.index.finished(id)?.is_empty() {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use mail::QueueId;
 
 use crate::change::{Change, MessageMeta, Place};
+use crate::entries::Slot;
 use crate::index::Known;
 use crate::record::Record;
 use crate::segment::Lane;
-use crate::table::{Slot, Table};
+use crate::table::Table;
 
 pub(super) fn hot_change(record: Record<'_>, place: Place) -> Option<Change> {
     Some(match record {

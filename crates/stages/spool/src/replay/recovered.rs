@@ -35,11 +35,11 @@ pub struct Recovered {
     pub waiting: u64,
     /// Bytes of a write that a crash cut off; nothing in them was acknowledged.
     pub torn_bytes: u64,
-    /// The index was of no use and was made anew from the log.
+    /// The index was of no use and was rebuilt from the log.
     pub index_rebuilt: bool,
     /// Segments that should be there and are not. Mail in them is lost, but for what the index knows: shout.
     pub missing: Vec<Missing>,
-    /// Mails that waited, as the index knew before it was made anew, and that neither the log nor the history
+    /// Mails that waited, as the index knew before it was rebuilt, and that neither the log nor the history
     /// has: shout.
     pub lost: Vec<QueueId>,
     /// Where the index of before is kept, relative to the spool's directory, when mails are lost.

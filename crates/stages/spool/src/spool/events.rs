@@ -29,7 +29,7 @@ impl Spool {
         *lock(&self.shared.event_listener) = Some(listener);
     }
 
-    /// Events behind a place, in their order, so many at the most. What became durable within the last
+    /// Events after a place, in their order, so many at most. What became durable within the last
     /// second may not be among them yet. Blocks.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Spool {
     }
 
     /// Removes events up to a place, of these the ones in front of the first that is not older than
-    /// `before`, and so many at the most; returns how many. Blocks.
+    /// `before`, and so many at most; returns how many. Blocks.
     ///
     /// # Errors
     /// When the history cannot be written.
@@ -74,7 +74,7 @@ impl Spool {
     }
 
     /// What is known of the time from `since` (included) to `until` (not), as the events that it made
-    /// or would have made, message by message: those of about `limit` recipients of the messages behind
+    /// or would have made, message by message: those of about `limit` recipients of the messages after
     /// `after`. Entries are not among them. Blocks.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use super::Spool;
 use crate::index::IndexError;
 
 impl Spool {
-    /// What came to be known of a message's recipients behind their outcomes, in the order of time.
+    /// What came to be known of a message's recipients after their outcomes, in the order of time.
     /// Blocks.
     ///
     /// # Errors

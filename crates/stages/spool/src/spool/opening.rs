@@ -25,7 +25,7 @@ impl Spool {
             Self::open(options.clone(), Arc::clone(&storage), index)
         };
         let opened = match open() {
-            // Found while it was read: it is derived from the log, and made anew.
+            // Found while it was read: it is derived from the log, and rebuilt.
             Err(OpenError::Index(error)) if error.is_damage() => {
                 set_index_aside(dir)?;
                 open()

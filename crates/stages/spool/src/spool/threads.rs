@@ -10,7 +10,7 @@ use mail::QueueId;
 use store::{CommitError, Op};
 
 use super::Work;
-use crate::body;
+use crate::body::{self, large_body};
 use crate::committer::{Committer, is_intake};
 use crate::indexer;
 use crate::keeper::Keeper;
@@ -82,21 +82,6 @@ pub(super) fn enqueue(shared: &Shared, pending: Pending) {
     queue.pending.push_back(pending);
     drop(queue);
     shared.queue_changed.notify_one();
-}
-
-/// Octets of the content that goes to a file of its own, and whose it is.
-pub(crate) fn large_body(op: &Op, limit: usize) -> Option<(QueueId, u64)> {
-    match op {
-        Op::Accept { message, .. } if message.content.len() > limit => {
-            Some((message.id, message.content.len() as u64))
-        }
-        Op::Accept { .. }
-        | Op::State { .. }
-        | Op::Change { .. }
-        | Op::Done { .. }
-        | Op::Control { .. }
-        | Op::Note(_) => None,
-    }
 }
 
 impl Pending {

@@ -4,8 +4,9 @@ use std::sync::mpsc;
 
 use store::{Callback, CommitError, Op, Withdrawal};
 
-use super::threads::{enqueue, large_body};
+use super::threads::enqueue;
 use super::{Spool, Work};
+use crate::body::large_body;
 use crate::shared::{Pending, lock};
 
 impl Spool {

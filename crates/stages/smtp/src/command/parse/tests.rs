@@ -1,4 +1,4 @@
-//! Commands as clients send them, and what is no command.
+//! Commands as clients send them, and what is not a command.
 
 use super::*;
 use proptest::prelude::*;

@@ -45,7 +45,7 @@ pub(super) fn wish(history: &Connection) -> Result<EventWish, IndexError> {
     Ok(history.query_row("SELECT kinds, entries FROM event_state", [], row)?)
 }
 
-/// What is durable already is no event of the new wish, though the log may be read again.
+/// What is durable already is not an event of the new wish, though the log may be read again.
 pub(super) fn keep(
     history: &Connection,
     wish: &EventWish,
@@ -116,7 +116,7 @@ impl Lookup for Tables<'_> {
     }
 }
 
-/// Keeps the events of a batch. Comes behind its outcomes, and before its attempts.
+/// Keeps the events of a batch. Comes after its outcomes, and before its attempts.
 pub(super) fn insert(
     index: &Connection,
     transaction: &Transaction<'_>,
@@ -226,7 +226,7 @@ pub(super) fn forget(
     Ok(removed as u64)
 }
 
-/// The messages that a part of the past is about: behind the first, up to the second.
+/// The messages that a part of the past is about: after the first, up to the second.
 type Window = (i64, i64);
 
 /// How far about `limit` recipients reach, in either file.

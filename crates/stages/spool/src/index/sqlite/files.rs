@@ -11,7 +11,7 @@ use crate::quarantine::QUARANTINE_DIR;
 
 pub(super) const INDEX_FILE: &str = "index.db";
 pub(super) const HISTORY_FILE: &str = "history.db";
-/// Raised when the tables change: an index of an unknown version is made anew.
+/// Raised when the tables change: an index of an unknown version is rebuilt.
 const INDEX_VERSION: i64 = 5;
 
 const INDEX_TABLES: &str = "

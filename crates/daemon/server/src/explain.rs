@@ -482,6 +482,6 @@ async fn standing(
     if paused {
         return Some(format!("{domain} is paused (sendoff site resume {domain})"));
     }
-    site.filter(reactions::is_shut)
+    site.filter(|site| site.is_shut)
         .map(|site| format!("its site is {}", site.standing))
 }

@@ -12,6 +12,7 @@ pub mod figures;
 pub mod hand_in;
 pub mod hop;
 pub mod known;
+pub mod loading;
 pub mod quotas;
 pub mod refused;
 pub mod reloads;

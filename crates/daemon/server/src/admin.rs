@@ -34,15 +34,10 @@ const HISTORY_MAX: u64 = 100_000;
 /// How far a long order is: so many of so many.
 pub(crate) type Progress = mpsc::UnboundedSender<(u64, u64)>;
 
-/// Where the socket is.
-pub(crate) fn socket_path(data_dir: &Path) -> std::path::PathBuf {
-    data_dir.join("admin.sock")
-}
-
 /// Opens the socket. A socket left by a server that was killed is replaced: the lock on the data
 /// directory, which is held by now, says that no other server lives.
 pub(crate) fn open(data_dir: &Path) -> io::Result<UnixListener> {
-    open_socket(&socket_path(data_dir), 0o660)
+    open_socket(&ops::admin_socket(data_dir), 0o660)
 }
 
 /// Opens a socket of this mode in the data directory.

@@ -15,8 +15,6 @@ use ops::{
 use serde::Serialize;
 use terminal::{print, print_cut};
 
-use crate::admin::socket_path;
-
 /// The server does not answer.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -46,7 +44,7 @@ pub(crate) fn ask<A: Ask>(config: &Config, ask: A) -> Result<A::Answer> {
 
 /// Asks the server that has this data directory.
 pub(crate) fn ask_at<A: Ask>(data_dir: &Path, ask: A) -> Result<A::Answer> {
-    let path = socket_path(data_dir);
+    let path = ops::admin_socket(data_dir);
     let unreachable = |why| Unreachable {
         path: path.clone(),
         why,
@@ -462,4 +460,18 @@ fn message(m: &MessageView) -> String {
     }
     text.push_str(&later(m));
     text
+}
+
+/// Asks for the mail of whoever runs this program.
+///
+/// # Errors
+/// When no server answers there.
+pub(crate) fn own_mail(data_dir: &Path) -> std::io::Result<Result<Vec<QueuedView>, VerbError>> {
+    let stream = UnixStream::connect(ops::own_mail_socket(data_dir))?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    match line::read_answer::<ops::List>(&line)? {
+        Heard::End(answer) => Ok(answer),
+        Heard::Progress { .. } => Err(std::io::Error::other("the answer is not a list")),
+    }
 }

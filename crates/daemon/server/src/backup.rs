@@ -17,7 +17,7 @@ use ops::BackedUpView;
 use serde::{Deserialize, Serialize};
 use store::{Filter, Op, Store};
 
-use crate::run;
+use crate::opening;
 
 /// Says that a backup is whole, and of when.
 const MARK: &str = "backup.toml";
@@ -79,7 +79,7 @@ pub(crate) fn make(config: &Config, store: &dyn Store, to: &Path) -> Result<Back
 /// Makes a backup while no server runs.
 pub(crate) fn make_alone(config: &Config, to: &Path) -> Result<BackedUpView> {
     rights::take_on_for(&config.data_dir)?;
-    let (spool, _) = run::open_spool(config)?;
+    let (spool, _) = opening::open_spool(config)?;
     make(config, &spool, to)
 }
 
@@ -233,7 +233,7 @@ pub(crate) fn restore(config: &Config, from: &Path, wanted: Wanted) -> Result<St
     let unfinished = config.data_dir.join(UNFINISHED);
     remove_tree(&unfinished)?;
     copy_tree(&from.join(SPOOL), &unfinished, &|_| false)?;
-    let (spool, recovered) = run::open_spool_in(config, &unfinished)?;
+    let (spool, recovered) = opening::open_spool_in(config, &unfinished)?;
     let faults = faults_of(&recovered, &spool, &mark);
     if !faults.is_empty() && !wanted.damaged {
         drop(spool);

@@ -15,13 +15,12 @@ use clap::Args;
 use config::judged::{Judged, judge, judge_texts};
 use config::{Config, ConfigError, Texts};
 use doubts::{self, Doubt};
-use node::targets;
+use node::{loading, targets};
 use terminal::print;
 
 use finding::{Finding, Severity, Source};
 
 use crate::cli::{self, Ends};
-use crate::run;
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
@@ -194,7 +193,7 @@ fn loads(config: &Config, without_secrets: bool) -> Vec<Doubt> {
     {
         of_tls(error, doubts::certificates::SERVER);
     }
-    if let Err(error) = run::load_client_tls(config) {
+    if let Err(error) = loading::load_client_tls(config) {
         of_tls(error, "tls.extra_roots");
     }
     if let Err(why) = config.dns.check() {

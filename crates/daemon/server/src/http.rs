@@ -12,6 +12,8 @@ use mail::QueueId;
 use node::event::{Event, Gauges};
 use node::hand_in;
 use ops::{Answer, Healthy, Request, VerbError};
+use reception::sockets::HttpSocket;
+use reception::{floods, listening};
 use sources::leaving;
 use store::Standing;
 use tokio::net::{TcpListener, UnixListener};
@@ -19,9 +21,8 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use crate::shared::Shared;
-use crate::sockets::HttpSocket;
 use crate::verbs::Carrier;
-use crate::{floods, listening, process, unwritten};
+use crate::{process, unwritten};
 
 /// The queue's owner answers within this time, or mail is not well taken in.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
@@ -42,8 +43,10 @@ pub(crate) fn open(
         };
         let what = if listener.tls { "https" } else { "http" };
         match &socket {
-            Socket::Tcp(tcp) => listening::announce(shared, tcp.local_addr()?, Some(what), None),
-            Socket::Unix(_) => listening::announce_unix(shared, &listener.address, what),
+            Socket::Tcp(tcp) => {
+                listening::announce(&shared.reception, tcp.local_addr()?, Some(what), None)
+            }
+            Socket::Unix(_) => listening::announce_unix(&shared.reception, &listener.address, what),
         }
         listeners.push(console::Listener {
             socket,
@@ -348,6 +351,6 @@ impl Backend for Http {
 
     fn log_refused(&self, client: IpAddr, key: Option<&str>, why: &str) {
         let fields = [("key", key), ("what", Some(why))];
-        floods::tell(&self.0, client, "http", &fields);
+        floods::tell(&self.0.reception, client, "http", &fields);
     }
 }

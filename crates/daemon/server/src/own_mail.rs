@@ -1,15 +1,14 @@
 //! What `mailq` shows to users of this computer who may not use the administrator's socket: the mail that they have
 //! sent by `sendmail` and that waits. Who asks is what the system says of the socket's other end.
 
-use std::io::{self, BufRead, BufReader};
-use std::os::unix::net::UnixStream as Blocking;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mail::QueueId;
 use node::{Node, blocking};
-use ops::line::{self, Heard};
+use ops::line;
 use ops::{List, QueuedView, Selection, VerbError};
 use store::Page;
 use tokio::net::{UnixListener, UnixStream};
@@ -29,11 +28,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Opens the socket, for everybody.
 pub(crate) fn open(data_dir: &Path) -> io::Result<UnixListener> {
-    admin::open_socket(&path(data_dir), 0o666)
-}
-
-fn path(data_dir: &Path) -> std::path::PathBuf {
-    data_dir.join("mailq.sock")
+    admin::open_socket(&ops::own_mail_socket(data_dir), 0o666)
 }
 
 /// Answers until the server stops.
@@ -99,18 +94,4 @@ async fn list(node: &Arc<Node>, user: String) -> Result<Vec<QueuedView>, VerbErr
         Ok(own)
     })
     .await
-}
-
-/// Asks for the mail of whoever runs this program.
-///
-/// # Errors
-/// When no server answers there.
-pub(crate) fn ask(data_dir: &Path) -> io::Result<Result<Vec<QueuedView>, VerbError>> {
-    let stream = Blocking::connect(path(data_dir))?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    match line::read_answer::<List>(&line)? {
-        Heard::End(answer) => Ok(answer),
-        Heard::Progress { .. } => Err(io::Error::other("the answer is not a list")),
-    }
 }

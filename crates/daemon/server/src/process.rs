@@ -18,7 +18,7 @@ const SHARE: u32 = 20;
 
 /// The commit of release builds, and the version before it.
 pub(crate) fn version() -> (&'static str, &'static str) {
-    let told = env!("SENDOFF_VERSION");
+    let told = version::VERSION;
     match told.split_once(" (") {
         Some((version, commit)) => (version, commit.trim_end_matches(')')),
         None => (told, ""),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use config::Config;
 use mail::Timestamp;
 use node::event::Event;
+use node::loading::settings;
 use node::reloads::Wanted;
+use reception::listening;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::listening;
-use crate::run::{settings, warn};
+use crate::run::warn;
 use crate::shared::Shared;
 
 /// Reads the configuration again as often as somebody wants it, one time after another.
@@ -77,7 +78,7 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
         return Err(format!("{why}; nothing was changed"));
     }
     // Dropped, and closed again, where something else is wrong.
-    let prepared = shared.listening.prepare(&config.listeners);
+    let prepared = shared.reception.listening.prepare(&config.listeners);
     let prepared = prepared.map_err(|why| format!("{why}; nothing was changed"))?;
     let mut config = config;
     config.sandbox.in_force = sandbox.clone();
@@ -94,7 +95,7 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
         shared.node.journal.set_detailed(None, until);
     }
     shared.node.replace_settings(settings);
-    listening::change(shared, prepared);
+    listening::change(&shared.reception, prepared);
     shared.sources.states.forget_troubles();
     shared.sending.faults.forget();
     shared.sending.oauth.begin_anew().await;

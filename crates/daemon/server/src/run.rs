@@ -1,25 +1,22 @@
 //! Starting, reloading and stopping the server.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use accounts::Logins;
 use anyhow::{Context, Result, anyhow};
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use config::Config;
 use dispatch::queue::{Ended, Owner};
 use journal::Journal;
 use mail::Domain;
-use net::{ClientTls, Dns, ServerTls};
 use node::clock::{self, Clock};
 use node::event::Event;
 use node::reloads::Reloads;
-use node::{Node, Settings, quotas, targets};
+use node::{Node, loading, quotas};
 use protection::tls_reports;
+use reception::{collect, floods, listening, user_sessions};
 use returns::suppression;
 use sending::token;
 use sources::warm_up;
-use spool::{HistoryFound, Options, Recovered, Spool};
+use spool::{HistoryFound, Recovered};
 use store::{Standing, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -29,10 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::service::{self, Manager};
 use crate::shared::Shared;
 use crate::started::Started;
-use crate::{
-    admin, collect, floods, forgetting, http, listening, own_mail, reload, unwritten,
-    user_sessions, welcome,
-};
+use crate::{admin, forgetting, http, opening, own_mail, reload, unwritten, welcome};
 
 /// How often damage that was found on disk is told.
 const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
@@ -53,11 +47,11 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
         let file = file.unwrap_or_else(|| "standard output".to_owned());
         format!("opening the log {file} (log.file): is this user allowed to write there")
     })?;
-    let (spool, recovered) = open_spool(&config)?;
+    let (spool, recovered) = opening::open_spool(&config)?;
     let start = net::now();
     let line = journal
         .line(start, "start")
-        .field("version", env!("SENDOFF_VERSION"));
+        .field("version", version::VERSION);
     line.field("hostname", &config.hostname)
         .field("waiting", recovered.waiting)
         .send();
@@ -66,7 +60,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     let warnings = warn(&journal, &config);
     let mut config = config;
     config.intake.usage = quotas::restore(&config.data_dir, &journal);
-    let settings = settings(config).await?;
+    let settings = loading::settings(config).await?;
     let (events, received) = mpsc::unbounded_channel();
     let clock = Clock::new(&recovered.controls);
     let (reloads, wanted) = Reloads::new(net::now());
@@ -91,8 +85,8 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     let signals = Signals::listen().context("listening for signals")?;
     open_doors(&shared)?;
     collect::prepare(&shared.node);
-    tasks.spawn(collect::collect(Arc::clone(&shared)));
-    listening::begin(&shared, started.listeners, &tasks)?;
+    tasks.spawn(collect::collect(Arc::clone(&shared.reception)));
+    listening::begin(&shared.reception, started.listeners, &tasks)?;
     http::open(&shared, started.http, &tasks)?;
     tokio::spawn(look_at_dns(Arc::clone(&shared.node)));
     tokio::spawn(look_for_damage(Arc::clone(&shared.node)));
@@ -100,9 +94,9 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     tokio::spawn(unwritten::watch(Arc::clone(&shared.node)));
     tokio::spawn(forget_history(Arc::clone(&shared)));
     tokio::spawn(end_details(Arc::clone(&shared.node)));
-    tokio::spawn(floods::keep_telling(Arc::clone(&shared)));
+    tokio::spawn(floods::keep_telling(Arc::clone(&shared.reception)));
     tokio::spawn(tell_of_certificates(Arc::clone(&shared)));
-    tokio::spawn(user_sessions::keep(Arc::clone(&shared)));
+    tokio::spawn(user_sessions::keep(Arc::clone(&shared.reception)));
     tokio::spawn(quotas::keep(Arc::clone(&shared.node)));
     tasks.spawn(tls_reports::keep(Arc::clone(&shared.protection)));
     tokio::spawn(tls_reports::send(Arc::clone(&shared.protection)));
@@ -135,26 +129,6 @@ pub(crate) fn warn(journal: &Journal, config: &Config) -> Vec<String> {
         format!("warning: {what}.")
     };
     all.map(log).collect()
-}
-
-/// Opens the queue in its place.
-pub(crate) fn open_spool(config: &Config) -> Result<(Spool, Recovered)> {
-    open_spool_in(config, &config.data_dir.join("spool"))
-}
-
-/// Opens a queue as the configuration wants it.
-pub(crate) fn open_spool_in(config: &Config, dir: &Path) -> Result<(Spool, Recovered)> {
-    let mut seed = [0u8; 8];
-    SystemRandom::new()
-        .fill(&mut seed)
-        .map_err(|_| anyhow!("the system has no random numbers"))?;
-    let options = Options {
-        nonce_seed: u64::from_ne_bytes(seed),
-        segment_bytes: config.queue.segment_bytes,
-        reserve_bytes: config.queue.reserve_bytes,
-        ..Options::default()
-    };
-    Spool::open_dir(dir, options).with_context(|| format!("opening the queue in {}", dir.display()))
 }
 
 fn log_recovery(journal: &Journal, recovered: &Recovered) {
@@ -230,73 +204,6 @@ fn log_space(journal: &Journal, store: &dyn Store, config: &Config) {
         let line = journal.line(net::now(), "warning").field("what", what);
         line.field("reserve", config.queue.reserve_bytes).send();
     }
-}
-
-/// TLS towards other servers, as the configuration has it.
-pub(crate) fn load_client_tls(config: &Config) -> Result<ClientTls, net::TlsLoadError> {
-    let identity = config.outgoing.client_identity.as_ref();
-    let identity = identity.map(|(c, k)| (c.as_path(), k.as_path()));
-    ClientTls::new(&config.tls.extra_roots, identity)
-}
-
-/// The same, with an error that names the keys.
-pub(crate) fn client_tls(config: &Config) -> Result<ClientTls> {
-    load_client_tls(config)
-        .context("tls.extra_roots, outgoing.client_certificate and outgoing.client_key")
-}
-
-/// Loads everything that the configuration names.
-pub(crate) async fn settings(config: Config) -> Result<Settings> {
-    config.check_keys()?;
-    let dns = Dns::new(&config.dns).await.context("dns.servers")?;
-    let client_tls = client_tls(&config)?;
-    let server_tls = match &config.tls.certificate {
-        Some((certificate, key)) => {
-            Some(ServerTls::load(certificate, key).context("tls.certificate and tls.private_key")?)
-        }
-        None => None,
-    };
-    let secret = accounts::secret(&config.data_dir).context("data_dir: login-secret")?;
-    let logins = Logins::new(config.users_file.clone(), own_domains(&config), &secret);
-    let mut policy = config.intake.clone();
-    if !policy.paths.is_empty() {
-        let text = accounts::kept(&config.paths.secrets).map_err(anyhow::Error::from);
-        policy.paths.keys = text.and_then(|text| Ok(text.parse()?)).with_context(|| {
-            format!(
-                "return_path.secrets_file {}",
-                config.paths.secrets.display()
-            )
-        })?;
-    }
-    let policy = Arc::new(policy);
-    let webhooks = targets::load(&config.events)?;
-    let certificates = doubts::certificates::read(&config);
-    Ok(Settings {
-        config,
-        certificates,
-        webhooks,
-        policy,
-        dns,
-        client_tls,
-        server_tls,
-        logins,
-    })
-}
-
-/// Where users whose names have no domain may send from: the domains that are delivered to here,
-/// the postmaster's, this server's own name and the domain above that.
-pub(crate) fn own_domains(config: &Config) -> Vec<Domain> {
-    let hostname = &config.hostname;
-    let above = hostname
-        .as_str()
-        .split_once('.')
-        .filter(|(_, above)| psl::domain_str(above).is_some());
-    let above = above.and_then(|(_, above)| Domain::parse(above).ok());
-    let mut all: Vec<Domain> = config.intake.local.domains().cloned().collect();
-    all.extend([config.postmaster.domain().clone(), hostname.clone()]);
-    all.extend(above);
-    all.dedup();
-    all
 }
 
 /// What waits, as it waited before the restart.
@@ -521,7 +428,7 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
         // Every outcome that was reported is on disk, and in the log, before the end.
         handles.node.store.drain();
         warm_up::end(&handles.sources);
-        user_sessions::write_origins(&handles);
+        user_sessions::write_origins(&handles.reception);
         quotas::end(&handles.node);
         handles.node.store.catch_up()
     })

@@ -23,7 +23,6 @@ use ops::{Act, Ask, List, Order, Selection, Verb};
 use options::{Mode, Options};
 
 use crate::ask::{self, Shown};
-use crate::own_mail;
 
 /// Where the drop directory is unless something says otherwise.
 const DROP_DIR: &str = "/var/lib/sendoff/drop";
@@ -138,7 +137,7 @@ fn queue(named: Option<&Path>) -> Result<(), Failure> {
         (Err(_), None) => beside_drops().or_else(|| Some(config::DATA_DIR.into())),
     };
     let all = ask(named, request);
-    match (all, data_dir.map(|dir| own_mail::ask(&dir))) {
+    match (all, data_dir.map(|dir| ask::own_mail(&dir))) {
         (Err(_), Some(Ok(own))) => own
             .map_err(anyhow::Error::from)
             .and_then(|rows| ask::print_answer(&rows, false))

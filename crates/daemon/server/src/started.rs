@@ -5,9 +5,8 @@ use std::net::TcpListener;
 
 use anyhow::Result;
 use config::Config;
-
-use crate::sockets;
-use crate::sockets::{Given, HttpSocket};
+use reception::sockets;
+use reception::sockets::{Given, HttpSocket};
 
 /// A server about to serve.
 pub(crate) struct Started {

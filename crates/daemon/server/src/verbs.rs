@@ -201,7 +201,7 @@ impl Carry<Backup> for Carrier<'_> {
 
 impl Carry<Listening> for Carrier<'_> {
     async fn carry(&self, Listening: Listening) -> Result<Vec<String>> {
-        Ok(self.shared.listening.addresses())
+        Ok(self.shared.reception.listening.addresses())
     }
 }
 

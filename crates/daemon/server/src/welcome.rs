@@ -15,11 +15,7 @@ pub(crate) fn show(config: &Config, warnings: &[String]) {
 }
 
 fn text(config: &Config, warnings: &[String]) -> String {
-    let mut text = format!(
-        "Sendoff {}, {}\n\n",
-        env!("SENDOFF_VERSION"),
-        config.hostname
-    );
+    let mut text = format!("Sendoff {}, {}\n\n", version::VERSION, config.hostname);
     let mut row = |name: &str, value: String| {
         text += &format!("  {name:<15} {value}\n");
     };

@@ -16,6 +16,7 @@ mod figures;
 pub mod line;
 mod malformed;
 mod request;
+mod sockets;
 mod summary;
 mod table;
 mod verbs;
@@ -35,6 +36,7 @@ pub use explain::{Explanation, Step};
 pub use figures::DELAY_BOUNDS;
 pub use malformed::{Malformed, SelectError};
 pub use request::{HistorySelection, NewSuppression, Order, Selection, SuppressionSelection, Verb};
+pub use sockets::{admin_socket, own_mail_socket};
 pub use summary::{
     Ages, AnswerCount, DomainCount, SubmitterCount, Summarise, SummaryView, grouped, summary_text,
 };

@@ -10,7 +10,7 @@ use crate::{demo, dkim, keys};
 
 /// Sendoff sends mail: it accepts mail, stores it safely, and delivers it.
 #[derive(Debug, Parser)]
-#[command(name = "sendoff", version = env!("SENDOFF_VERSION"), max_term_width = 100)]
+#[command(name = "sendoff", version = version::VERSION, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done; 1 it failed, for the reason given; 2 the command line or \
                         the configuration is wrong; 3 the server cannot be reached."

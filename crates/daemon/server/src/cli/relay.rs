@@ -9,13 +9,14 @@ use config::oauth::{Flow, OauthSettings};
 use config::{Config, Preset, presets};
 use mail::{Timestamp, format_duration};
 use net::Dns;
+use node::loading;
 use oauth::flows::{self, Web};
 use oauth::kept::{self, Kept};
 use ops::Reload;
 use serde_json::json;
 use terminal::{complain, print};
 
-use crate::{ask, run};
+use crate::ask;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RelayCommand {
@@ -130,7 +131,7 @@ fn as_text(oauth: &OauthSettings, kept: &Kept, now: Timestamp) -> String {
 async fn login(config: &Config) -> Result<()> {
     let oauth = oauth(config).ok_or_else(|| anyhow!("[outgoing.relay.oauth] is not configured"))?;
     let dns = Dns::new(&config.dns).await.context("dns.servers")?;
-    let tls = run::client_tls(config)?;
+    let tls = loading::client_tls(config)?;
     let (tls, dns) = (&tls, &dns);
     let web = Web { tls, dns };
     let show = |url: &str, code: &str| {

@@ -5,11 +5,11 @@ use std::io::{IsTerminal, Read};
 use accounts::{self, Kept, Users};
 use anyhow::Result;
 use config::Config;
+use node::loading;
 use terminal::{complain, print};
 
 use super::arguments::{Hashed, UserCommand};
 use super::done;
-use crate::run;
 
 pub(super) fn user(config: &Config, command: UserCommand, json: bool) -> Result<()> {
     rights::take_on_for_file(&config.users_file)?;
@@ -98,7 +98,7 @@ fn listed_senders(users: &Users, name: &str) -> Result<String> {
 /// From where a user may send.
 fn show_senders(config: &Config, users: &Users, name: &str, json: bool) -> Result<()> {
     let given = users.senders(name)?;
-    let own = accounts::own_domains(name, &run::own_domains(config));
+    let own = accounts::own_domains(name, &loading::own_domains(config));
     let own: Vec<String> = own.iter().map(|domain| format!("@{domain}")).collect();
     let senders = given.unwrap_or(&own);
     print(&match (json, given) {

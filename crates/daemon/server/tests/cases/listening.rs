@@ -52,8 +52,10 @@ fn a_reload_opens_and_closes_listeners_and_sessions_go_on() {
     server.run(&["reload"]);
     assert!(relays(stays) && !relays(comes) && relays(first));
     eventually("it is closed", SOON, || refuses(goes));
-    let said = log_lines(&server, &[" listening ", &goes.to_string(), "what=closed"]);
-    assert_eq!(said.len(), 1);
+    let goes = goes.to_string();
+    let said = || log_lines(&server, &[" listening ", &goes, "what=closed"]).len();
+    eventually("it is said", SOON, || said() > 0);
+    assert_eq!(said(), 1);
     let reply = session.send_mail(SENDER, &["bob@there.example"], mail("late").as_bytes());
     assert_eq!(reply.expect("the session goes on").code, 250);
     assert_eq!(host.wait_for(1, SOON).len(), 1);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mail::Timestamp;
 use net::Origin;
 
-use crate::shared::Shared;
+use crate::Reception;
 
 /// Octets of lines that one network may cause at once, ...
 const BURST: u64 = 256 << 10;
@@ -109,21 +109,25 @@ impl Floods {
 
 /// Writes a line about what a client did, unless its network has written too many; with these fields
 /// after the client's address.
-pub(crate) fn tell(
-    shared: &Shared,
+pub fn tell(
+    reception: &Reception,
     client: IpAddr,
     event: &'static str,
     fields: &[(&str, Option<&str>)],
 ) {
     let now = net::now();
     let octets = fields.iter().filter_map(|(_, value)| *value).map(cut);
-    if !shared
+    if !reception
         .floods
         .allow(client, now, event, octets.map(str::len).sum())
     {
         return;
     }
-    let line = shared.node.journal.line(now, event).field("client", client);
+    let line = reception
+        .node
+        .journal
+        .line(now, event)
+        .field("client", client);
     let line = fields
         .iter()
         .fold(line, |line, (name, value)| line.maybe(name, value.map(cut)));
@@ -136,15 +140,15 @@ fn cut(value: &str) -> &str {
 }
 
 /// Tells what was left out, as long as the server runs.
-pub(crate) async fn keep_telling(shared: Arc<Shared>) {
+pub async fn keep_telling(reception: Arc<Reception>) {
     loop {
         tokio::time::sleep(TOLD_EVERY).await;
-        for out in shared.floods.left_out() {
+        for out in reception.floods.left_out() {
             let what = format!(
                 "{} more lines about clients of this network were left out, to protect the log from flooding: {}",
                 out.lines, out.what
             );
-            let line = shared.node.journal.line(net::now(), "client");
+            let line = reception.node.journal.line(net::now(), "client");
             line.field("client", Origin::named(out.network))
                 .field("what", what)
                 .send();

@@ -19,21 +19,23 @@ pub(crate) fn cannot_listen(address: SocketAddr, key: &str) -> String {
 
 /// A socket for HTTP.
 #[derive(Debug)]
-pub(crate) enum HttpSocket {
+pub enum HttpSocket {
+    /// At an IP address.
     Tcp(TcpListener),
+    /// At a path.
     Unix(UnixListener),
     /// The server opens it as the user that it becomes: the file is that user's.
     Later(PathBuf),
 }
 
 /// The sockets that the service manager has opened.
-pub(crate) struct Given {
+pub struct Given {
     tcp: Vec<(SocketAddr, TcpListener)>,
     unix: Vec<(PathBuf, UnixListener)>,
 }
 
 /// The sockets of these addresses, in their order, those of the service manager among them.
-pub(crate) fn open(addresses: &[SocketAddr], given: &mut Given) -> Result<Vec<TcpListener>> {
+pub fn open(addresses: &[SocketAddr], given: &mut Given) -> Result<Vec<TcpListener>> {
     let mut sockets = Vec::with_capacity(addresses.len());
     for address in addresses {
         sockets.push(match given.tcp(*address) {
@@ -49,7 +51,7 @@ pub(crate) fn open(addresses: &[SocketAddr], given: &mut Given) -> Result<Vec<Tc
 }
 
 /// The sockets for HTTP, in the order of these addresses. `beside` is listened at already.
-pub(crate) fn open_http(
+pub fn open_http(
     listeners: &[HttpListener],
     given: &mut Given,
     beside: &[SocketAddr],
@@ -77,7 +79,7 @@ pub(crate) fn open_http(
 
 impl Given {
     /// Asks for them.
-    pub(crate) fn take() -> Result<Self> {
+    pub fn take() -> Result<Self> {
         let mut listed = ListenFd::from_env();
         let mut given = Self {
             tcp: Vec::new(),
@@ -114,7 +116,7 @@ impl Given {
     ///
     /// # Errors
     /// Which one the configuration has nothing for.
-    pub(crate) fn is_used_up(&self) -> Result<()> {
+    pub fn is_used_up(&self) -> Result<()> {
         let tcp = self.tcp.iter().map(|(address, _)| address.to_string());
         let unix = self
             .unix

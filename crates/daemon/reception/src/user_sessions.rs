@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::shared::Shared;
+use crate::Reception;
 
 /// How often the users' file is looked at for changes.
 const LOOKED_AT: Duration = Duration::from_secs(2);
@@ -11,10 +11,10 @@ const LOOKED_AT: Duration = Duration::from_secs(2);
 const WRITTEN: Duration = Duration::from_secs(60);
 
 /// Writes down from where users have logged in, where that has changed.
-pub(crate) fn write_origins(shared: &Shared) {
-    let data_dir = &shared.node.settings().config.data_dir;
-    if let Err(error) = accounts::write_origins(&shared.guard, data_dir) {
-        let line = shared.node.journal.line(net::now(), "error");
+pub fn write_origins(reception: &Reception) {
+    let data_dir = &reception.node.settings().config.data_dir;
+    if let Err(error) = accounts::write_origins(&reception.guard, data_dir) {
+        let line = reception.node.journal.line(net::now(), "error");
         line.field("what", error.path.display())
             .field("why", error.source)
             .send();
@@ -22,11 +22,11 @@ pub(crate) fn write_origins(shared: &Shared) {
 }
 
 /// Tells sessions of users when the users' file has changed, and keeps origins, as long as the server runs.
-pub(crate) async fn keep(shared: Arc<Shared>) {
+pub async fn keep(reception: Arc<Reception>) {
     let mut version = None;
     let mut looks = 0u64;
     loop {
-        let handles = Arc::clone(&shared);
+        let handles = Arc::clone(&reception);
         looks += 1;
         let writes = looks.is_multiple_of(WRITTEN.as_secs() / LOOKED_AT.as_secs());
         let looked = tokio::task::spawn_blocking(move || {
@@ -39,7 +39,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
             && now != version
         {
             version = now;
-            shared.node.users_changed.send_replace(());
+            reception.node.users_changed.send_replace(());
         }
         tokio::time::sleep(LOOKED_AT).await;
     }

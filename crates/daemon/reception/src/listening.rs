@@ -9,48 +9,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Result;
 use config::console::HttpAddress;
-use node::Settings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::shared::Shared;
-use crate::{front, sockets};
-
-/// Which listener of a configuration it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Spot {
-    address: SocketAddr,
-    /// Of several with this address: port 0 is any that is free.
-    nth: usize,
-}
-
-impl Spot {
-    /// The listeners of a configuration, in their order.
-    fn all(listeners: &[SocketAddr]) -> Vec<Self> {
-        let spot = |(place, address): (usize, &SocketAddr)| {
-            let before = listeners.iter().take(place);
-            Self {
-                address: *address,
-                nth: before.filter(|other| *other == address).count(),
-            }
-        };
-        listeners.iter().enumerate().map(spot).collect()
-    }
-
-    /// Its place among the listeners of a configuration; `None`: it is not there.
-    pub(crate) fn place(self, listeners: &[SocketAddr]) -> Option<usize> {
-        let same = listeners.iter().enumerate();
-        let mut same = same.filter(|(_, address)| **address == self.address);
-        same.nth(self.nth).map(|(place, _)| place)
-    }
-
-    /// The listener here, and its place among all.
-    pub(crate) fn listener(self, settings: &Settings) -> Option<(usize, &intake::Listener)> {
-        let place = self.place(&settings.config.listeners)?;
-        Some((place, settings.policy.listeners.get(place)?))
-    }
-}
+use crate::spot::Spot;
+use crate::{Reception, smtp_in, sockets};
 
 /// An open listener.
 #[derive(Debug)]
@@ -63,14 +27,14 @@ struct Open {
 
 /// The listeners that are open.
 #[derive(Debug, Default)]
-pub(crate) struct Listening {
+pub struct Listening {
     open: Mutex<Vec<Open>>,
     tasks: OnceLock<TaskTracker>,
 }
 
 /// What a reload will open.
 #[derive(Debug, Default)]
-pub(crate) struct Prepared(Vec<(Spot, std::net::TcpListener)>);
+pub struct Prepared(Vec<(Spot, std::net::TcpListener)>);
 
 impl Listening {
     fn with<T>(&self, work: impl FnOnce(&mut Vec<Open>) -> T) -> T {
@@ -79,7 +43,7 @@ impl Listening {
     }
 
     /// The addresses that are listened at, that of HTTP among them.
-    pub(crate) fn addresses(&self) -> Vec<String> {
+    pub fn addresses(&self) -> Vec<String> {
         self.with(|open| open.iter().map(|open| open.local.to_string()).collect())
     }
 
@@ -87,7 +51,7 @@ impl Listening {
     ///
     /// # Errors
     /// Why one cannot be opened: then none is.
-    pub(crate) fn prepare(&self, listeners: &[SocketAddr]) -> Result<Prepared, String> {
+    pub fn prepare(&self, listeners: &[SocketAddr]) -> Result<Prepared, String> {
         let is_open = |spot: &Spot| self.with(|all| all.iter().any(|o| o.spot == Some(*spot)));
         let new = Spot::all(listeners).into_iter();
         let new = new.filter(|spot| !is_open(spot));
@@ -130,39 +94,39 @@ impl Listening {
 }
 
 /// Begins to take connections.
-pub(crate) fn begin(
-    shared: &Arc<Shared>,
+pub fn begin(
+    reception: &Arc<Reception>,
     listeners: Vec<std::net::TcpListener>,
     tasks: &TaskTracker,
 ) -> Result<()> {
-    let tasks = shared.listening.tasks.get_or_init(|| tasks.clone());
-    let spots = Spot::all(&shared.node.settings().config.listeners);
+    let tasks = reception.listening.tasks.get_or_init(|| tasks.clone());
+    let spots = Spot::all(&reception.node.settings().config.listeners);
     for (spot, listener) in spots.into_iter().zip(listeners) {
-        take(shared, spot, listener, tasks)?;
+        take(reception, spot, listener, tasks)?;
     }
     Ok(())
 }
 
 /// Takes connections at what was prepared, and ends what the configuration in force has no more; sessions go on.
-pub(crate) fn change(shared: &Arc<Shared>, prepared: Prepared) {
-    let listeners = &shared.node.settings().config.listeners;
-    let closed: Vec<Open> = shared.listening.with(|open| {
+pub fn change(reception: &Arc<Reception>, prepared: Prepared) {
+    let listeners = &reception.node.settings().config.listeners;
+    let closed: Vec<Open> = reception.listening.with(|open| {
         let is_gone = |open: &mut Open| open.spot.is_some_and(|s| s.place(listeners).is_none());
         open.extract_if(.., is_gone).collect()
     });
     for open in closed {
         open.close.cancel();
-        let line = shared.node.journal.line(net::now(), "listening");
+        let line = reception.node.journal.line(net::now(), "listening");
         line.field("address", &open.local)
             .field("what", "closed")
             .send();
     }
-    let Some(tasks) = shared.listening.tasks.get() else {
+    let Some(tasks) = reception.listening.tasks.get() else {
         return;
     };
     for (spot, listener) in prepared.0 {
-        if let Err(error) = take(shared, spot, listener, tasks) {
-            let line = shared.node.journal.line(net::now(), "error");
+        if let Err(error) = take(reception, spot, listener, tasks) {
+            let line = reception.node.journal.line(net::now(), "error");
             line.field("what", "a new listener")
                 .field("why", format!("{error:#}"))
                 .send();
@@ -171,68 +135,57 @@ pub(crate) fn change(shared: &Arc<Shared>, prepared: Prepared) {
 }
 
 fn take(
-    shared: &Arc<Shared>,
+    reception: &Arc<Reception>,
     spot: Spot,
     listener: std::net::TcpListener,
     tasks: &TaskTracker,
 ) -> Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let close = CancellationToken::new();
-    announce(shared, listener.local_addr()?, None, Some((spot, &close)));
-    let way_in = front::WayIn {
+    announce(
+        reception,
+        listener.local_addr()?,
+        None,
+        Some((spot, &close)),
+    );
+    let way_in = smtp_in::WayIn {
         listener,
         spot,
         close,
     };
-    tokio::spawn(front::listen(Arc::clone(shared), way_in, tasks.clone()));
+    tokio::spawn(smtp_in::listen(
+        Arc::clone(reception),
+        way_in,
+        tasks.clone(),
+    ));
     Ok(())
 }
 
 /// Says that an address is listened at, and what for where that is not SMTP.
-pub(crate) fn announce(
-    shared: &Shared,
+pub fn announce(
+    reception: &Reception,
     local: SocketAddr,
     what: Option<&str>,
     of_smtp: Option<(Spot, &CancellationToken)>,
 ) {
-    let line = shared.node.journal.line(net::now(), "listening");
+    let line = reception.node.journal.line(net::now(), "listening");
     line.field("address", local).maybe("for", what).send();
     let (spot, close) = of_smtp.unzip();
     let close = close.cloned().unwrap_or_default();
     let local = HttpAddress::Tcp(local);
-    shared
+    reception
         .listening
         .with(|open| open.push(Open { spot, local, close }));
 }
 
 /// Says that a unix socket is listened at, and what for.
-pub(crate) fn announce_unix(shared: &Shared, local: &HttpAddress, what: &str) {
-    let line = shared.node.journal.line(net::now(), "listening");
+pub fn announce_unix(reception: &Reception, local: &HttpAddress, what: &str) {
+    let line = reception.node.journal.line(net::now(), "listening");
     line.field("address", local).field("for", what).send();
     let open = Open {
         spot: None,
         local: local.clone(),
         close: CancellationToken::new(),
     };
-    shared.listening.with(|all| all.push(open));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_is_found_wherever_it_stands() {
-        let addresses = |texts: &[&str]| -> Vec<SocketAddr> {
-            texts.iter().map(|text| text.parse().unwrap()).collect()
-        };
-        let before = addresses(&["127.0.0.1:25", "127.0.0.1:0", "127.0.0.1:0"]);
-        let after = addresses(&["127.0.0.1:0", "[::1]:25", "127.0.0.1:25"]);
-        let places = |listeners: &[SocketAddr]| -> Vec<_> {
-            let spots = Spot::all(&before).into_iter();
-            spots.map(|spot| spot.place(listeners)).collect()
-        };
-        assert_eq!(places(&before), [Some(0), Some(1), Some(2)]);
-        assert_eq!(places(&after), [Some(2), Some(0), None]);
-    }
+    reception.listening.with(|all| all.push(open));
 }

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 
 use returned::{Told, give_back};
 
-use crate::shared::Shared;
+use crate::Reception;
 
 /// The directory is opened and looked through anew this often: should it have been replaced, or a
 /// change have gone unseen.
@@ -46,7 +46,7 @@ const STRANGE: &str = "/strange";
 const STRANGE_TOLD: usize = 10;
 
 /// Makes the directory where it is not there, so that programs find it from the start on.
-pub(crate) fn prepare(node: &Node) {
+pub fn prepare(node: &Node) {
     if let Some(path) = &node.settings().config.sendmail.drop_dir {
         // What is wrong with it is told when it is looked into.
         drop(Directory::open(path));
@@ -54,12 +54,12 @@ pub(crate) fn prepare(node: &Node) {
 }
 
 /// Takes drops until the server stops.
-pub(crate) async fn collect(shared: Arc<Shared>) {
+pub async fn collect(reception: Arc<Reception>) {
     let mut told = HashMap::new();
     let watch = Watch::start();
-    while !shared.node.stopping.is_cancelled() {
+    while !reception.node.stopping.is_cancelled() {
         let until = Instant::now() + RENEWED;
-        let path = shared.node.settings().config.sendmail.drop_dir.clone();
+        let path = reception.node.settings().config.sendmail.drop_dir.clone();
         if let Some(path) = path {
             match Directory::open(&path) {
                 Ok(directory) => {
@@ -67,17 +67,17 @@ pub(crate) async fn collect(shared: Arc<Shared>) {
                         Ok(watch) => watch.add(&path).map(|()| &*watch.seen),
                         Err(error) => Err(error.kind().into()),
                     };
-                    look_after(&shared, Arc::new(directory), watched, &mut told, until).await;
+                    look_after(&reception, Arc::new(directory), watched, &mut told, until).await;
                 }
                 Err(error) => {
                     let why = format!("opening the drop directory {}: {error}", path.display());
-                    complain(&shared.node, &mut told, DIRECTORY, &why);
+                    complain(&reception.node, &mut told, DIRECTORY, &why);
                 }
             }
         }
         tokio::select! {
             () = sleep_until(until) => {}
-            () = shared.node.stopping.cancelled() => {}
+            () = reception.node.stopping.cancelled() => {}
         }
     }
 }
@@ -92,21 +92,21 @@ fn complain(node: &Node, told: &mut HashMap<String, String>, about: &str, why: &
 
 /// Takes what is in the directory and what comes, for a while.
 async fn look_after(
-    shared: &Arc<Shared>,
+    reception: &Arc<Reception>,
     directory: Arc<Directory>,
     watched: io::Result<&Seen>,
     told: &mut HashMap<String, String>,
     until: Instant,
 ) {
     match directory.trouble() {
-        Ok(Some(why)) => complain(&shared.node, told, DIRECTORY, &why),
+        Ok(Some(why)) => complain(&reception.node, told, DIRECTORY, &why),
         Ok(None) => drop(told.remove(DIRECTORY)),
-        Err(error) => complain(&shared.node, told, DIRECTORY, &error.to_string()),
+        Err(error) => complain(&reception.node, told, DIRECTORY, &error.to_string()),
     }
     if let Err(error) = &watched {
         let why =
             format!("the drop directory cannot be watched, so it is checked at intervals: {error}");
-        complain(&shared.node, told, WATCH, &why);
+        complain(&reception.node, told, WATCH, &why);
     }
     let mut line = Line::default();
     let mut taking = JoinSet::new();
@@ -114,12 +114,12 @@ async fn look_after(
     let mut later: HashMap<String, String> = HashMap::new();
     let mut list_at = Instant::now();
     loop {
-        let is_over = shared.node.stopping.is_cancelled() || Instant::now() >= until;
+        let is_over = reception.node.stopping.is_cancelled() || Instant::now() >= until;
         if is_over && taking.is_empty() {
             return;
         }
         if !is_over && Instant::now() >= list_at {
-            list(&shared.node, &directory, told, &mut line).await;
+            list(&reception.node, &directory, told, &mut line).await;
             later.clear();
             list_at = match &watched {
                 Ok(_) => until,
@@ -127,9 +127,9 @@ async fn look_after(
             };
         }
         while !is_over && let Some(waiting) = line.take_next() {
-            let (shared, directory) = (Arc::clone(shared), Arc::clone(&directory));
+            let (reception, directory) = (Arc::clone(reception), Arc::clone(&directory));
             taking.spawn(async move {
-                let came = take(&shared.node, &directory, &waiting.name).await;
+                let came = take(&reception.node, &directory, &waiting.name).await;
                 (waiting, came)
             });
         }
@@ -142,7 +142,7 @@ async fn look_after(
                 Ok((waiting, Came::Done)) => line.done(&waiting),
                 Ok((waiting, Came::Later(why))) => {
                     line.done(&waiting);
-                    wait(&shared.node, told, waiting.name.clone(), why);
+                    wait(&reception.node, told, waiting.name.clone(), why);
                     later.insert(plain(&waiting.name).to_owned(), waiting.name);
                 }
                 // Which one it was is not known; a look at all finds it.
@@ -161,7 +161,7 @@ async fn look_after(
             () = sleep_until(again), if !is_over => {
                 line_up(&directory, &mut line, later.drain().map(|(_, name)| name).collect());
             }
-            () = shared.node.stopping.cancelled(), if !is_over => {}
+            () = reception.node.stopping.cancelled(), if !is_over => {}
         }
     }
 }

@@ -6,8 +6,8 @@ use net::{HandshakeError, Link, Place, Stream};
 use node::Node;
 use tokio::net::TcpStream;
 
-use crate::front::MADE_ROOM;
-
+/// Said to who is sent away for another.
+pub(crate) const MADE_ROOM: &str = "there are too many connections, and yours was idle";
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
 

@@ -21,10 +21,10 @@ use tokio_util::task::TaskTracker;
 
 use logins::{begin, check_login, fetch_keys};
 
-use crate::listening::Spot;
-use crate::securing::{handshake, start_tls};
-use crate::shared::Shared;
-use crate::{busy, floods};
+use crate::busy::LAST_WORDS_MAX;
+use crate::securing::{MADE_ROOM, handshake, start_tls};
+use crate::spot::Spot;
+use crate::{Reception, busy, floods};
 
 /// How long a proxy may take to name its client.
 const PROXY_WAIT: Duration = Duration::from_secs(10);
@@ -34,12 +34,8 @@ const MEMORY_WAIT: Duration = Duration::from_secs(60);
 const WAIT_NOTICED: Duration = Duration::from_millis(100);
 /// Where places are scarce, who comes has so long to log in.
 const KNOWN_WITHIN: Duration = Duration::from_secs(20);
-/// How long who is sent away for another may take to hear it, ...
-pub(crate) const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 /// ... and who is told the end of its session for another reason.
 const CLOSING_MAX: Duration = Duration::from_secs(30);
-/// Said to who is sent away for another.
-pub(crate) const MADE_ROOM: &str = "there are too many connections, and yours was idle";
 /// Clients that are told at once that there are too many.
 const TURNED_AWAY_MAX: usize = 16;
 /// Connections of a listener that were accepted and have neither a place nor been turned away: each has a descriptor.
@@ -94,7 +90,7 @@ pub(crate) struct WayIn {
 }
 
 /// Takes connections of one listener until the server stops.
-pub(crate) async fn listen(shared: Arc<Shared>, way_in: WayIn, tasks: TaskTracker) {
+pub(crate) async fn listen(reception: Arc<Reception>, way_in: WayIn, tasks: TaskTracker) {
     let WayIn {
         listener,
         spot,
@@ -110,19 +106,19 @@ pub(crate) async fn listen(shared: Arc<Shared>, way_in: WayIn, tasks: TaskTracke
                 Err(error) => {
                     if told.is_none_or(|told| told.elapsed() > TROUBLE_TOLD) {
                         told = Some(Instant::now());
-                        let line = shared.node.journal.line(net::now(), "error");
+                        let line = reception.node.journal.line(net::now(), "error");
                         line.field("what", "accepting a connection").field("why", error).send();
                     }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             },
-            () = shared.node.stopping.cancelled() => return,
+            () = reception.node.stopping.cancelled() => return,
             () = close.cancelled() => return,
         };
-        Figures::count(&shared.node.figures.connections_in);
-        let shared = Arc::clone(&shared);
-        tasks.spawn(async move { admit(&shared, stream, peer, spot, turn.ok()).await });
+        Figures::count(&reception.node.figures.connections_in);
+        let reception = Arc::clone(&reception);
+        tasks.spawn(async move { admit(&reception, stream, peer, spot, turn.ok()).await });
     }
 }
 
@@ -137,13 +133,13 @@ async fn named(
 
 /// Lets a client in, or turns it away. One that comes by a proxy counts under its own address.
 async fn admit(
-    shared: &Arc<Shared>,
+    reception: &Arc<Reception>,
     mut stream: TcpStream,
     peer: SocketAddr,
     spot: Spot,
     mut turn: Option<OwnedSemaphorePermit>,
 ) {
-    let settings = shared.node.settings();
+    let settings = reception.node.settings();
     let listener = spot.listener(&settings).map(|(_, listener)| listener);
     let by_proxy = listener.is_some_and(|l| l.is_proxy(peer.ip()));
     let near = match settings.policy.locals_log_in && is_here(peer) {
@@ -157,7 +153,7 @@ async fn admit(
             // A client that its proxy does not name is nobody: not the proxy, which may be in a
             // trusted network.
             Ok(client) => client.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
-            Err(why) => return log_trouble(shared, peer, &why.to_string()),
+            Err(why) => return log_trouble(reception, peer, &why.to_string()),
         },
     };
     let standing = match listener.is_some_and(|l| near == Near::Elsewhere && l.trusts(peer.ip())) {
@@ -167,7 +163,7 @@ async fn admit(
     let room = settings.config.connections.room();
     let age_max = settings.config.connections.age_max;
     drop(settings);
-    match shared.places.enter(peer.ip(), standing, &room) {
+    match reception.places.enter(peer.ip(), standing, &room) {
         Ok(place) => {
             drop(turn);
             let must_hurry = place.is_crowded() && standing == Standing::Stranger;
@@ -181,15 +177,15 @@ async fn admit(
                 since: Instant::now(),
                 age_max,
             };
-            serve(shared, stream, &guest, spot).await;
+            serve(reception, stream, &guest, spot).await;
         }
         Err(full) => {
             drop(turn);
             // To be told takes a descriptor: beyond some, the connection only ends.
-            if shared.turned_away.fetch_add(1, Ordering::Relaxed) < TURNED_AWAY_MAX {
-                busy::turn_away(shared, stream, peer, full).await;
+            if reception.turned_away.fetch_add(1, Ordering::Relaxed) < TURNED_AWAY_MAX {
+                busy::turn_away(reception, stream, peer, full).await;
             }
-            shared.turned_away.fetch_sub(1, Ordering::Relaxed);
+            reception.turned_away.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -202,9 +198,9 @@ fn is_here(peer: SocketAddr) -> bool {
     peer.ip().to_canonical().is_loopback() || UdpSocket::bind(own).is_ok()
 }
 
-async fn serve(shared: &Arc<Shared>, tcp: TcpStream, guest: &Guest, spot: Spot) {
+async fn serve(reception: &Arc<Reception>, tcp: TcpStream, guest: &Guest, spot: Spot) {
     let peer = guest.peer;
-    let settings = shared.node.settings();
+    let settings = reception.node.settings();
     let policy = Arc::clone(&settings.policy);
     // A reload may have closed the listener meanwhile.
     let Some((number, listener)) = spot.listener(&settings) else {
@@ -212,35 +208,40 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, guest: &Guest, spot: Spot) 
     };
     let implicit = listener.tls == Tls::Implicit;
     if let Err(error) = tcp.set_nodelay(true) {
-        log_trouble(shared, peer, &error.to_string());
+        log_trouble(reception, peer, &error.to_string());
         return;
     }
     let stream = match (implicit, &settings.server_tls) {
         (true, Some(tls)) => match handshake(tls, tcp, &guest.place).await {
             Ok(stream) => stream,
-            Err(why) => return log_trouble(shared, peer, &why.to_string()),
+            Err(why) => return log_trouble(reception, peer, &why.to_string()),
         },
         (true, None) => return,
         (false, _) => Stream::Plain(tcp),
     };
     drop(settings);
-    let ids = Arc::clone(shared);
+    let ids = Arc::clone(reception);
     let next_id = Box::new(move |now| ids.node.next_id(now));
     let mut session = Session::new(policy, number, peer, implicit, next_id, net::now());
     session.set_near(guest.near);
-    session.set_detailed(shared.node.journal.is_detailed(&[]));
+    session.set_detailed(reception.node.journal.is_detailed(&[]));
     session.bind(stream.bindings().into_iter().next());
     session.pause_at_refusals();
-    converse(shared, &mut session, Link::new(stream), guest).await;
+    converse(reception, &mut session, Link::new(stream), guest).await;
 }
 
-fn log_trouble(shared: &Shared, peer: SocketAddr, why: &str) {
-    floods::tell(shared, peer.ip(), "client", &[("what", Some(why))]);
+fn log_trouble(reception: &Reception, peer: SocketAddr, why: &str) {
+    floods::tell(reception, peer.ip(), "client", &[("what", Some(why))]);
 }
 
 /// Has memory for the content that is being received, or the content is given up. The first megabyte of each
 /// connection is free.
-async fn remember(shared: &Shared, session: &mut Session, memory: &mut Hold, peer: SocketAddr) {
+async fn remember(
+    reception: &Reception,
+    session: &mut Session,
+    memory: &mut Hold,
+    peer: SocketAddr,
+) {
     let megabytes = session.content_held() as u64 >> 20;
     if memory.is(megabytes) {
         return;
@@ -250,7 +251,7 @@ async fn remember(shared: &Shared, session: &mut Session, memory: &mut Hold, pee
     if !there {
         let why = "too much mail is being received at the same time: this message is not accepted, its client is \
                    asked to try again";
-        log_trouble(shared, peer, why);
+        log_trouble(reception, peer, why);
         session.give_up_content();
         memory.resize(0, MEMORY_WAIT).await;
     }
@@ -262,15 +263,15 @@ async fn remember(shared: &Shared, session: &mut Session, memory: &mut Hold, pee
 
 /// Has a client wait whose recipients are refused; whether it may go on. Who has lost its place by then is told no
 /// more: otherwise places that are taken anew would buy answers without a wait.
-async fn slow_down(shared: &Shared, guest: &Guest) -> bool {
-    let wait = shared.harvest.refused(guest.peer.ip(), net::now());
+async fn slow_down(reception: &Reception, guest: &Guest) -> bool {
+    let wait = reception.harvest.refused(guest.peer.ip(), net::now());
     if wait.is_zero() {
         return true;
     }
     guest.place.idle();
     tokio::select! {
         () = tokio::time::sleep(wait) => true,
-        () = shared.node.stopping.cancelled() => true,
+        () = reception.node.stopping.cancelled() => true,
         () = guest.place.lost() => false,
     }
 }
@@ -299,7 +300,12 @@ async fn part(session: &mut Session, mut link: Link, guest: &Guest) {
     link.shutdown().await;
 }
 
-async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, guest: &Guest) {
+async fn converse(
+    reception: &Arc<Reception>,
+    session: &mut Session,
+    mut link: Link,
+    guest: &Guest,
+) {
     let peer = guest.peer;
     let mut told_to_stop = false;
     let origin = Origin::of(peer.ip());
@@ -307,21 +313,21 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
         Holder::Source(origin.source),
         Holder::Network(origin.network),
     ];
-    let mut memory = shared.node.memory.hold(holders.into());
+    let mut memory = reception.node.memory.hold(holders.into());
     let mut account = Account {
         attempt: None,
         user: None,
-        changes: shared.node.users_changed.subscribe(),
+        changes: reception.node.users_changed.subscribe(),
     };
     loop {
         // What a refused recipient is answered waits for its time, and so does what was sent after it.
         let paused = session.take_pause();
-        if paused && !slow_down(shared, guest).await {
+        if paused && !slow_down(reception, guest).await {
             session.send_away(MADE_ROOM);
         }
         let full = session.is_full();
         let gone = say(session, &mut link, guest).await == Turn::Gone;
-        log_events(shared, session, peer);
+        log_events(reception, session, peer);
         if (paused || full) && !gone {
             link.again(session);
             if session.is_paused() || session.is_full() {
@@ -335,9 +341,9 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
                     link.again(session);
                     continue;
                 }
-                match start_tls(&shared.node, link, &guest.place).await {
+                match start_tls(&reception.node, link, &guest.place).await {
                     Ok(secured) => link = secured,
-                    Err(why) => return log_trouble(shared, peer, &why.to_string()),
+                    Err(why) => return log_trouble(reception, peer, &why.to_string()),
                 }
                 session.bind(link.bindings().into_iter().next());
                 session.tls_started(net::now());
@@ -345,7 +351,7 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
             Some(request) => {
                 guest.place.busy();
                 let was_known = session.user().is_some();
-                answer(shared, session, request, peer, &mut account).await;
+                answer(reception, session, request, peer, &mut account).await;
                 if let Some(user) = session.user().filter(|_| !was_known) {
                     guest.place.stands(Standing::Known);
                     memory.belongs_to(Holder::User(user.to_owned()));
@@ -354,9 +360,9 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
             }
             None if gone || session.is_closed() => return link.shutdown().await,
             None => {
-                remember(shared, session, &mut memory, peer).await;
+                remember(reception, session, &mut memory, peer).await;
                 hear(
-                    shared,
+                    reception,
                     session,
                     &mut link,
                     guest,
@@ -371,14 +377,14 @@ async fn converse(shared: &Arc<Shared>, session: &mut Session, mut link: Link, g
 
 /// Waits for what the client says next, or for what ends the wait.
 async fn hear(
-    shared: &Shared,
+    reception: &Reception,
     session: &mut Session,
     link: &mut Link,
     guest: &Guest,
     account: &mut Account,
     told_to_stop: &mut bool,
 ) {
-    session.hurry(shared.places.is_crowded(&guest.room));
+    session.hurry(reception.places.is_crowded(&guest.room));
     if guest.since.elapsed() > guest.age_max {
         session.end_soon("the session has reached its maximum duration: connect again");
     }
@@ -388,13 +394,13 @@ async fn hear(
     let known_by = guest.known_by.unwrap_or(guest.since);
     tokio::select! {
         _ = link.turn(session) => {}
-        () = shared.node.stopping.cancelled(), if !*told_to_stop => {
+        () = reception.node.stopping.cancelled(), if !*told_to_stop => {
             *told_to_stop = true;
             session.shutdown();
         }
         () = guest.place.lost() => session.send_away(MADE_ROOM),
         _ = account.changes.changed(), if is_user => {
-            if !account.stands(&shared.node) {
+            if !account.stands(&reception.node) {
                 session.send_away("your account has been changed: log in again");
             }
         }
@@ -406,7 +412,7 @@ async fn hear(
 
 /// Does what a session asks for that needs no other connection.
 async fn answer(
-    shared: &Arc<Shared>,
+    reception: &Arc<Reception>,
     session: &mut Session,
     request: Request,
     peer: SocketAddr,
@@ -414,18 +420,25 @@ async fn answer(
 ) {
     match request {
         Request::Accept(message) => {
-            let result = accept(&shared.node, *message, session.rights(), None, Vec::new()).await;
+            let result = accept(
+                &reception.node,
+                *message,
+                session.rights(),
+                None,
+                Vec::new(),
+            )
+            .await;
             let now = net::now();
             if result.is_ok() {
                 let may_send = session.is_trusted();
-                shared.harvest.taken(peer.ip(), may_send, now);
+                reception.harvest.taken(peer.ip(), may_send, now);
             }
             session.accepted(now, result);
         }
         Request::FetchKeys(user) => {
-            account.attempt = begin(shared, peer.ip(), &user).await;
+            account.attempt = begin(reception, peer.ip(), &user).await;
             let keys = match &account.attempt {
-                Some(_) => fetch_keys(shared, user, peer.ip())
+                Some(_) => fetch_keys(reception, user, peer.ip())
                     .await
                     .ok_or(NoKeys::Unavailable),
                 None => Err(NoKeys::TooMany),
@@ -433,27 +446,27 @@ async fn answer(
             session.keys_fetched(net::now(), keys);
         }
         Request::CheckLogin(login) => {
-            let verdict = check_login(shared, login, peer.ip(), account).await;
+            let verdict = check_login(reception, login, peer.ip(), account).await;
             session.login_checked(net::now(), verdict);
         }
         Request::CheckRecipient(address) => {
-            let verdict = storing::knows(&shared.local, &address).await;
+            let verdict = storing::knows(&reception.local, &address).await;
             session.recipient_checked(net::now(), verdict);
         }
         Request::Close | Request::StartTls => {}
     }
 }
 
-fn log_events(shared: &Shared, session: &mut Session, peer: SocketAddr) {
+fn log_events(reception: &Reception, session: &mut Session, peer: SocketAddr) {
     while let Some(event) = session.poll_event() {
         if let intake::Event::QuotaNear { id, what } = &event {
-            quotas::near(&shared.node, *id, what);
+            quotas::near(&reception.node, *id, what);
             continue;
         }
         let is_detail = matches!(event, intake::Event::Command(_) | intake::Event::Reply(_));
         // Who may send is no stranger, and what was asked for in detail is told in full.
         if is_detail && session.is_trusted() {
-            let line = shared.node.journal.line(net::now(), "client");
+            let line = reception.node.journal.line(net::now(), "client");
             line.field("client", peer.ip())
                 .maybe("user", session.user())
                 .field("what", event)
@@ -462,6 +475,6 @@ fn log_events(shared: &Shared, session: &mut Session, peer: SocketAddr) {
         }
         let what = event.to_string();
         let fields = [("user", session.user()), ("what", Some(what.as_str()))];
-        floods::tell(shared, peer.ip(), "client", &fields);
+        floods::tell(reception, peer.ip(), "client", &fields);
     }
 }

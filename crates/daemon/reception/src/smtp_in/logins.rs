@@ -9,27 +9,30 @@ use node::Node;
 use smtp::sasl::{Evidence, Keys, Login};
 
 use super::{Account, RestsOn};
-use crate::floods;
-use crate::shared::Shared;
+use crate::{Reception, floods};
 
 /// The keys that a client must prove to know; `None` when the users' file cannot be read.
-pub(super) async fn fetch_keys(shared: &Arc<Shared>, user: String, peer: IpAddr) -> Option<Keys> {
-    let settings = shared.node.settings();
+pub(super) async fn fetch_keys(
+    reception: &Arc<Reception>,
+    user: String,
+    peer: IpAddr,
+) -> Option<Keys> {
+    let settings = reception.node.settings();
     let fetched = tokio::task::spawn_blocking(move || settings.logins.keys(&user)).await;
     match fetched {
         Ok(Ok(keys)) => Some(keys),
         Ok(Err(error)) => {
-            log_users_trouble(shared, peer, &error);
+            log_users_trouble(reception, peer, &error);
             None
         }
         Err(_) => None,
     }
 }
 
-fn log_users_trouble(shared: &Shared, peer: IpAddr, why: &UsersError) {
+fn log_users_trouble(reception: &Reception, peer: IpAddr, why: &UsersError) {
     let why = why.to_string();
     let fields = [("what", Some("users")), ("why", Some(why.as_str()))];
-    floods::tell(shared, peer, "error", &fields);
+    floods::tell(reception, peer, "error", &fields);
 }
 
 impl Account {
@@ -45,16 +48,26 @@ impl Account {
 }
 
 /// Begins an attempt to log in; `None`: too many have failed.
-pub(super) async fn begin(shared: &Shared, peer: IpAddr, user: &str) -> Option<(Try, RestsOn)> {
-    let attempt = shared.guard.begin(peer, user).await?;
+pub(super) async fn begin(
+    reception: &Reception,
+    peer: IpAddr,
+    user: &str,
+) -> Option<(Try, RestsOn)> {
+    let attempt = reception.guard.begin(peer, user).await?;
     // A file that cannot be read is told of when the login is looked at.
-    let rests_on = shared.node.settings().logins.standing(user).ok().flatten();
+    let rests_on = reception
+        .node
+        .settings()
+        .logins
+        .standing(user)
+        .ok()
+        .flatten();
     Some((attempt, rests_on))
 }
 
 /// Checks a login. A wrong one is answered the later the more have failed from its address.
 pub(super) async fn check_login(
-    shared: &Arc<Shared>,
+    reception: &Arc<Reception>,
     login: Login,
     peer: IpAddr,
     account: &mut Account,
@@ -66,19 +79,19 @@ pub(super) async fn check_login(
     });
     let begun = match begun {
         Some(begun) => Some(begun),
-        None => begin(shared, peer, &login.user).await,
+        None => begin(reception, peer, &login.user).await,
     };
     let Some((attempt, rests_on)) = begun else {
         return LoginVerdict::TooMany;
     };
-    let settings = shared.node.settings();
+    let settings = reception.node.settings();
     let user = login.user;
     let right = match login.evidence {
         Evidence::Proof(right) => right,
         Evidence::Password(password) => {
             match settings.logins.is_remembered(&user, &password, net::now()) {
                 true => true,
-                false => match check_password(shared, user.clone(), password, peer).await {
+                false => match check_password(reception, user.clone(), password, peer).await {
                     Some(right) => right,
                     None => return LoginVerdict::Unavailable,
                 },
@@ -104,7 +117,7 @@ pub(super) async fn check_login(
         // Taken out, or changed, meanwhile.
         Ok(Ok(_)) => LoginVerdict::Wrong,
         Ok(Err(error)) => {
-            log_users_trouble(shared, peer, &error);
+            log_users_trouble(reception, peer, &error);
             LoginVerdict::Unavailable
         }
         Err(_) => LoginVerdict::Unavailable,
@@ -112,19 +125,19 @@ pub(super) async fn check_login(
 }
 
 async fn check_password(
-    shared: &Arc<Shared>,
+    reception: &Arc<Reception>,
     user: String,
     password: String,
     peer: IpAddr,
 ) -> Option<bool> {
-    let settings = shared.node.settings();
-    let _permit = shared.hashing.acquire().await.ok()?;
+    let settings = reception.node.settings();
+    let _permit = reception.hashing.acquire().await.ok()?;
     let checked =
         tokio::task::spawn_blocking(move || settings.logins.check(&user, &password, net::now()));
     match checked.await {
         Ok(Ok(right)) => Some(right),
         Ok(Err(error)) => {
-            log_users_trouble(shared, peer, &error);
+            log_users_trouble(reception, peer, &error);
             None
         }
         Err(_) => None,

@@ -76,8 +76,8 @@ impl Harvest {
         let origin = Origin::of(client);
         let mut owed = self.owed();
         let own = owed.by_source.more(origin.source, FREE, now);
-        let shared = owed.by_network.more(origin.network, FREE_OF_MANY, now);
-        own.max(shared)
+        let reception = owed.by_network.more(origin.network, FREE_OF_MANY, now);
+        own.max(reception)
     }
 
     /// A mail of this client was taken: half of what it and its network owe is forgiven where it may send

@@ -12,6 +12,7 @@ mod configuration;
 mod deb;
 mod dependencies;
 mod dist;
+mod errors;
 mod events;
 mod image;
 mod imports;
@@ -146,6 +147,7 @@ fn findings() -> Result<Vec<String>> {
     found.extend(sources::check(&files));
     found.extend(sizes::check(&files, &root)?);
     found.extend(circles::check(&files, &root)?);
+    found.extend(errors::check(&files, &root)?);
     found.extend(architecture::check(&root)?);
     found.extend(dependencies::check(&root)?);
     found.extend(configuration::check(&root)?);

@@ -76,7 +76,7 @@ impl Kept {
 
     /// What was made elsewhere.
     pub fn given(hash: String, scram: Option<String>) -> Result<Self, UsersError> {
-        check_kept(&hash, scram.as_deref()).map_err(UsersError::Password)?;
+        check_kept(&hash, scram.as_deref()).map_err(|why| UsersError::Password(why.to_string()))?;
         Ok(Self {
             password_hash: hash,
             scram_sha_256: scram,
@@ -85,18 +85,24 @@ impl Kept {
 }
 
 /// What is wrong with what is kept of a password; it is not shown.
-fn check_kept(hash: &str, scram: Option<&str>) -> Result<(), String> {
+#[derive(Debug, thiserror::Error)]
+enum WrongKept {
+    #[error(
+        "the password's hash is not an Argon2 hash ($argon2id$…): make it with `sendoff user hash`, and put it in \
+         single quotation marks, because a shell replaces $"
+    )]
+    Hash,
+    #[error("the SCRAM keys are damaged (SCRAM-SHA-256$…): make them with `sendoff user hash`")]
+    Scram,
+}
+
+fn check_kept(hash: &str, scram: Option<&str>) -> Result<(), WrongKept> {
     let is_argon2 = |parsed: &PasswordHash| parsed.algorithm.as_str().starts_with("argon2");
     if !PasswordHash::new(hash).is_ok_and(|parsed| is_argon2(&parsed)) {
-        return Err("the password's hash is not an Argon2 hash ($argon2id$…): make it with `sendoff user hash`, and \
-                    put it in single quotation marks, because a shell replaces $"
-            .to_owned());
+        return Err(WrongKept::Hash);
     }
     if scram.is_some_and(|keys| parse_keys(keys, String::new()).is_none()) {
-        return Err(
-            "the SCRAM keys are damaged (SCRAM-SHA-256$…): make them with `sendoff user hash`"
-                .to_owned(),
-        );
+        return Err(WrongKept::Scram);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use intake::{Alias, Aliases, LocalDomains};
-use mail::{Address, Domain};
+use mail::{Address, Domain, ParseAddressError};
 
 use super::error::{ConfigError, Place};
 use super::raw::{OneOrMany, Raw};
@@ -47,10 +47,10 @@ pub(super) fn aliases(
         let mut targets = Vec::new();
         let mut seen = BTreeSet::from([name.clone()]);
         let end = resolve(&table, name, &is_here, &mut seen, &mut targets);
-        let end = end.and_then(|()| match targets.is_empty() {
-            true => Err("it points to itself only: name an address".to_owned()),
-            false => Ok(()),
-        });
+        let end = match targets.is_empty() {
+            true => end.and(Err(WrongAlias::Itself)),
+            false => end,
+        };
         let end = end.and_then(|()| left_side(name));
         match (
             end,
@@ -71,13 +71,26 @@ pub(super) fn aliases(
     Ok(found)
 }
 
-fn left_side(name: &str) -> std::result::Result<Alias, String> {
+/// What is wrong with an alias.
+#[derive(Debug, thiserror::Error)]
+enum WrongAlias {
+    #[error(transparent)]
+    Name(#[from] ParseAddressError),
+    #[error("{0}: {1}")]
+    Target(String, ParseAddressError),
+    #[error("`{0}` is neither an address, such as you@example.com, nor another alias")]
+    Unknown(String),
+    #[error("it points to itself only: name an address")]
+    Itself,
+}
+
+fn left_side(name: &str) -> std::result::Result<Alias, WrongAlias> {
     if name.contains('@') {
-        let address = Address::parse(name).map_err(|e| e.to_string())?;
+        let address = Address::parse(name)?;
         return Ok(Alias::Address(address));
     }
     // Whatever can stand before an @.
-    Address::parse(&format!("{name}@localhost")).map_err(|e| e.to_string())?;
+    Address::parse(&format!("{name}@localhost"))?;
     Ok(Alias::Name(name.to_owned()))
 }
 
@@ -88,10 +101,13 @@ fn resolve(
     is_here: &dyn Fn(&Domain) -> bool,
     seen: &mut BTreeSet<String>,
     found: &mut Vec<Address>,
-) -> std::result::Result<(), String> {
+) -> std::result::Result<(), WrongAlias> {
     for target in table.get(name).into_iter().flatten() {
         let address = match target.contains('@') {
-            true => Some(Address::parse(target).map_err(|e| format!("{target}: {e}"))?),
+            true => {
+                let parsed = Address::parse(target);
+                Some(parsed.map_err(|why| WrongAlias::Target(target.clone(), why))?)
+            }
             false => None,
         };
         let lower = target.to_lowercase();
@@ -109,9 +125,7 @@ fn resolve(
             (None, Some(address)) if !found.contains(&address) => found.push(address),
             (None, Some(_)) => {}
             (None, None) => {
-                return Err(format!(
-                    "`{target}` is neither an address, such as you@example.com, nor another alias"
-                ));
+                return Err(WrongAlias::Unknown(target.clone()));
             }
         }
     }

@@ -130,12 +130,21 @@ fn signer(
     }))
 }
 
-fn key(path: &PathBuf, warnings: &mut Vec<String>) -> std::result::Result<PrivateKey, String> {
+/// Why a file is no key to sign with.
+#[derive(Debug, thiserror::Error)]
+enum UnusableKey {
+    #[error(
+        "{path} cannot be read: {1}; it must exist, and be readable by the user that the server runs as",
+        path = .0.display()
+    )]
+    Unread(PathBuf, std::io::Error),
+    #[error("{path}: {1}", path = .0.display())]
+    Wrong(PathBuf, sign::KeyError),
+}
+
+fn key(path: &PathBuf, warnings: &mut Vec<String>) -> std::result::Result<PrivateKey, UnusableKey> {
     let name = path.display();
-    let unread = |error: std::io::Error| {
-        let remedy = "it must exist, and be readable by the user that the server runs as";
-        format!("{name} cannot be read: {error}; {remedy}")
-    };
+    let unread = |why| UnusableKey::Unread(path.clone(), why);
     let file = std::fs::File::open(path).map_err(unread)?;
     let mode = file.metadata().map_err(unread)?.mode();
     let mut text = String::new();
@@ -147,7 +156,7 @@ fn key(path: &PathBuf, warnings: &mut Vec<String>) -> std::result::Result<Privat
             "every user of this computer can read the key {name}: chmod 600 {name}"
         ));
     }
-    PrivateKey::from_pem(&text).map_err(|e| format!("{name}: {e}"))
+    PrivateKey::from_pem(&text).map_err(|why| UnusableKey::Wrong(path.clone(), why))
 }
 
 fn canonicalization(

@@ -210,7 +210,7 @@ fn endpoints(provider: Option<Provider>, tenant: &str, flow: Flow) -> Endpoints 
 fn url(text: &Text, place: &Place<'_>, name: &str) -> Result<Option<String>> {
     let Some(text) = text else { return Ok(None) };
     let wrong = |why: String| place.key(text.span(), &format!("{KEY}.{name}"), why);
-    let parsed = WebUrl::parse(text.get_ref()).map_err(wrong)?;
+    let parsed = WebUrl::parse(text.get_ref()).map_err(|e| wrong(e.to_string()))?;
     if !parsed.tls && !matches!(parsed.host.as_str(), "127.0.0.1" | "[::1]" | "localhost") {
         return Err(wrong(
             "https:// is required, because secrets are sent there".to_owned(),

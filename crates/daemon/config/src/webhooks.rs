@@ -62,20 +62,49 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl std::str::FromStr for Secret {
-    type Err = String;
+/// A text that is no secret. It is not in the error: logs are read by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a secret is `whsec_` and the base64 of 24 to 64 octets; `sendoff webhook secret` makes one"
+)]
+pub struct ParseSecretError;
 
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        // The text itself is in no error: logs are read by others.
-        let wrong = || {
-            "a secret is `whsec_` and the base64 of 24 to 64 octets; `sendoff webhook secret` makes one"
-                .to_owned()
-        };
-        let encoded = text.trim().strip_prefix(SECRET).ok_or_else(wrong)?;
-        let octets = STANDARD.decode(encoded).map_err(|_| wrong())?;
+/// Why the secrets of a webhook cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// Their file cannot be read.
+    #[error("{path}: {why}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: std::io::Error,
+    },
+    /// A line of their file is none.
+    #[error("{path}: {why}", path = path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: ParseSecretError,
+    },
+    /// There is none in their file.
+    #[error("{path}: it contains no secret", path = .0.display())]
+    None(PathBuf),
+    /// There are too many.
+    #[error("at most {SECRETS_MAX} secrets can be in use at the same time")]
+    Many,
+}
+
+impl std::str::FromStr for Secret {
+    type Err = ParseSecretError;
+
+    fn from_str(text: &str) -> std::result::Result<Self, ParseSecretError> {
+        let encoded = text.trim().strip_prefix(SECRET).ok_or(ParseSecretError)?;
+        let octets = STANDARD.decode(encoded).map_err(|_| ParseSecretError)?;
         match octets.len() {
             24..=64 => Ok(Self(octets)),
-            _ => Err(wrong()),
+            _ => Err(ParseSecretError),
         }
     }
 }
@@ -120,24 +149,24 @@ impl WebhookSettings {
     ///
     /// # Errors
     /// When there is none, or one cannot be used.
-    pub fn secrets(&self) -> std::result::Result<Vec<Secret>, String> {
+    pub fn secrets(&self) -> std::result::Result<Vec<Secret>, SecretsError> {
         let mut secrets: Vec<Secret> = self.secret.iter().cloned().collect();
         if let Some(path) = &self.secret_file {
-            let wrong = |why: String| format!("{}: {why}", path.display());
-            let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+            let path = || path.clone();
+            let wrong = |why| SecretsError::Wrong { path: path(), why };
+            let text = std::fs::read_to_string(path());
+            let text = text.map_err(|why| SecretsError::Io { path: path(), why })?;
             let lines = text.lines().map(str::trim);
             for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
                 secrets.push(line.parse().map_err(wrong)?);
             }
             if secrets.is_empty() {
-                return Err(wrong("it contains no secret".to_owned()));
+                return Err(SecretsError::None(path()));
             }
         }
         match secrets.len() <= SECRETS_MAX {
             true => Ok(secrets),
-            false => Err(format!(
-                "at most {SECRETS_MAX} secrets can be in use at the same time"
-            )),
+            false => Err(SecretsError::Many),
         }
     }
 }
@@ -231,7 +260,7 @@ fn url(
 ) -> Result<WebUrl> {
     let wrong = |why: String| place.key(text.span(), "webhook.url", why);
     let given = text.get_ref();
-    let mut url = WebUrl::parse(given).map_err(wrong)?;
+    let mut url = WebUrl::parse(given).map_err(|e| wrong(e.to_string()))?;
     if given.contains('@') || given.contains('?') {
         let why = "no user, password or query: the signature proves who sends";
         return Err(wrong(why.to_owned()));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail::{RecipientKey, Verdict};
+use ops::VerbError;
 use tokio::sync::oneshot;
 
 /// The pause before what the full disk refused is written again.
@@ -34,4 +35,4 @@ pub(crate) struct Spoken {
 }
 
 /// An administrator who waits for it, and the counts to answer with.
-pub(crate) type Waiting = (oneshot::Sender<Result<[u64; 3], String>>, [u64; 3]);
+pub(crate) type Waiting = (oneshot::Sender<Result<[u64; 3], VerbError>>, [u64; 3]);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use local::simulated;
 use mail::{Message, Notify, Outcome, QueueId, Recipient, RecipientKey};
+use ops::VerbError;
 use schedule::Settled;
 use store::{CommitError, Op, Remedy};
 use tokio_util::task::TaskTracker;
@@ -241,11 +242,11 @@ fn commit_and_tell(
                     Ok(())
                 }
                 Err(error) => {
-                    let why = handles.node.failed(&error);
+                    handles.node.failed(&error);
                     if error.remedy() == Remedy::TryAgain {
                         try_again(&handles, told, known);
                     }
-                    Err(why)
+                    Err(VerbError::from(error))
                 }
             };
             if let Some((answer, counts)) = answer {

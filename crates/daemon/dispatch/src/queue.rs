@@ -16,13 +16,13 @@ use node::figures::Figures;
 use node::hand_in::{accept_op, log_report};
 use node::hop::Hop;
 use node::signing;
-use ops::Verb;
+use ops::{Verb, VerbError};
 use protection::resolve;
 use schedule::{
     Action, Batch, DomainId, NewRecipient, Resolution, Scheduler, SiteId, SiteView, WorkerId,
 };
 use sending::worker;
-use store::Op;
+use store::{Op, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,17 @@ pub struct Owner {
     abandon: CancellationToken,
 }
 
+/// Why not all that waits could be taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// So many recipients have a domain that is none.
+    #[error("{0} waiting recipients have a domain that cannot be read")]
+    Domains(u64),
+}
+
 impl Owner {
     /// Of an empty queue.
     pub fn new(dispatch: Arc<Dispatch>, tasks: TaskTracker) -> Self {
@@ -85,42 +96,38 @@ impl Owner {
     }
 
     /// Takes in what waits, as the store knows it; the clock may be behind what it was. Blocks on the index.
-    pub fn restore(&mut self, now: Timestamp, behind: Duration) -> Result<(), String> {
+    pub fn restore(&mut self, now: Timestamp, behind: Duration) -> Result<(), RestoreError> {
         let scheduler = &mut self.scheduler;
         scheduler.reserve(self.dispatch.node.store.figures().waiting as usize);
         let mut bad = 0u64;
         let store = &self.dispatch.node.store;
-        store
-            .scan(&store.lots(), &mut |waiting| {
-                let Ok(domain) = Domain::parse(waiting.domain) else {
-                    bad += 1;
-                    return;
-                };
-                let state = RecipientState {
-                    status: waiting.status,
-                    attempts: waiting.attempts,
-                    due: waiting.due,
-                    delay_notified: waiting.delay_notified || waiting.null_sender,
-                    route: waiting.route.map(str::to_owned),
-                    last: None,
-                };
-                let new = NewRecipient {
-                    key: waiting.key,
-                    domain,
-                    destination: waiting.destination,
-                    submitter: waiting.submitter.to_owned(),
-                    accepted: waiting.accepted,
-                    terms: waiting.terms,
-                    state,
-                };
-                scheduler.insert(now, &new);
-            })
-            .map_err(|e| e.to_string())?;
+        store.scan(&store.lots(), &mut |waiting| {
+            let Ok(domain) = Domain::parse(waiting.domain) else {
+                bad += 1;
+                return;
+            };
+            let state = RecipientState {
+                status: waiting.status,
+                attempts: waiting.attempts,
+                due: waiting.due,
+                delay_notified: waiting.delay_notified || waiting.null_sender,
+                route: waiting.route.map(str::to_owned),
+                last: None,
+            };
+            let new = NewRecipient {
+                key: waiting.key,
+                domain,
+                destination: waiting.destination,
+                submitter: waiting.submitter.to_owned(),
+                accepted: waiting.accepted,
+                terms: waiting.terms,
+                state,
+            };
+            scheduler.insert(now, &new);
+        })?;
         scheduler.clock_set_back(now, behind);
         if bad > 0 {
-            return Err(format!(
-                "{bad} waiting recipients have a domain that cannot be read"
-            ));
+            return Err(RestoreError::Domains(bad));
         }
         Ok(())
     }
@@ -471,7 +478,7 @@ impl Owner {
         now: Timestamp,
         verb: &Verb,
         keys: &[RecipientKey],
-        answer: oneshot::Sender<Result<[u64; 3], String>>,
+        answer: oneshot::Sender<Result<[u64; 3], VerbError>>,
     ) {
         let acted = ops::act(verb, keys, &mut self.scheduler, now);
         let counts = [acted.changed, acted.unchanged, acted.in_flight];

@@ -160,6 +160,7 @@ impl Reactions {
                 due: 0,
                 last_failure: None,
                 action: None,
+                is_shut: false,
             };
             show(&mut view, standing);
             views.push(view);
@@ -215,6 +216,7 @@ fn show(view: &mut SiteView, standing: &Standing) {
             limits.unwrap_or_default()
         ),
     };
+    view.is_shut |= standing.paused;
     view.action = Some(format!(
         "rule:{} since {}: {}",
         standing.action,
@@ -230,12 +232,6 @@ pub fn said(site: &SiteView) -> String {
     cause
         .chain(failure.map(|failure| format!("; last failure: {failure}")))
         .collect()
-}
-
-/// Whether nothing goes to a site at present.
-pub fn is_shut(site: &SiteView) -> bool {
-    let words = ["cooling", "paused"];
-    words.iter().any(|word| site.standing.starts_with(word))
 }
 
 /// Looks at what a batch was answered, and orders what the actions want. What the schedule is to be

@@ -15,9 +15,10 @@ use node::hand_in::{accept_op, log_report};
 use node::reporting::reporter;
 use node::{binary, signing};
 use notify::{Kind, Reported, Reporter};
+use ops::VerbError;
 use returns::bounces;
 use returns::suppression::{self, About};
-use store::{Filter, Op, Page, Remedy};
+use store::{CommitError, Filter, Op, Page, Remedy};
 
 use crate::Dispatch;
 use crate::ended::{AGAIN_AFTER, End, Waiting};
@@ -36,7 +37,7 @@ enum Failure {
     /// They are tried again soon.
     Passing,
     /// Said and logged.
-    Final(String),
+    Final(CommitError),
 }
 
 impl Reports {
@@ -57,7 +58,7 @@ impl Reports {
         }
         if !again.is_empty() {
             let why = "the disk cannot be written at present: this is done as soon as it can";
-            result = Err(why.to_owned());
+            result = Err(VerbError::unavailable(why));
             self.try_again(again);
         }
         if let Some((answer, counts)) = answer {
@@ -71,7 +72,7 @@ impl Reports {
     fn all_ended(
         &self,
         reported: BTreeMap<QueueId, Vec<End>>,
-    ) -> (BTreeMap<QueueId, Vec<End>>, Result<(), String>) {
+    ) -> (BTreeMap<QueueId, Vec<End>>, Result<(), VerbError>) {
         let all: Vec<(QueueId, Vec<End>)> = reported.into_iter().collect();
         let share = all.len().div_ceil(AT_ONCE).max(1);
         let one_share = |part: &[(QueueId, Vec<End>)]| {
@@ -95,7 +96,7 @@ impl Reports {
                 Err(Failure::Passing) => {}
                 Err(Failure::Final(why)) => {
                     passing.remove(&id);
-                    result = Err(why);
+                    result = Err(why.into());
                 }
             }
         }
@@ -312,10 +313,10 @@ impl Reports {
 
     fn commit(&self, ops: Vec<Op>) -> Result<(), Failure> {
         self.dispatch.node.store.commit_wait(ops).map_err(|error| {
-            let why = self.dispatch.node.failed(&error);
+            self.dispatch.node.failed(&error);
             match error.remedy() {
                 Remedy::TryAgain => Failure::Passing,
-                Remedy::GiveUp | Remedy::Closing | Remedy::Stop => Failure::Final(why),
+                Remedy::GiveUp | Remedy::Closing | Remedy::Stop => Failure::Final(error),
             }
         })
     }

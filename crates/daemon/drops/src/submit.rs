@@ -8,8 +8,8 @@ use bytes::Bytes;
 use config::Config;
 use intake::{FUTURE_MAX, Rights, SenderMatch, Senders, Submission, Wanted};
 use mail::{
-    Address, Domain, EnhancedCode, Headers, Notify, Reply, Ret, Submitter, Terms, Timestamp,
-    find_header,
+    Address, Domain, EnhancedCode, Headers, Notify, ParseAddressError, Reply, Ret, Submitter,
+    Terms, Timestamp, find_header,
 };
 use smtp::command::{is_env_id, is_orcpt};
 
@@ -31,18 +31,50 @@ pub struct Submit {
     pub refusal: Option<Reply>,
 }
 
+/// What in a drop is no mail.
+#[derive(Debug, thiserror::Error)]
+pub enum NoMail {
+    /// Whoever wrote it cannot be answered.
+    #[error("its owner has no address: {0}")]
+    Owner(ParseAddressError),
+    /// It names a sender that cannot be one.
+    #[error("its sender `{0}`: {1}")]
+    Sender(String, ParseAddressError),
+    /// It names a recipient that cannot be one.
+    #[error("its recipient `{0}`: {1}")]
+    Recipient(String, ParseAddressError),
+    /// It is for nobody.
+    #[error("it has no recipients")]
+    NoRecipients,
+    /// Its name is too long, or could not be shown.
+    #[error("its id is not up to {ID_MAX} visible ASCII characters")]
+    Id,
+    /// Its envelope identifier is none.
+    #[error("its ENVID is not up to 100 characters of xtext")]
+    EnvId,
+    /// An original recipient is none.
+    #[error("an ORCPT of it is not an address type and up to 500 characters of xtext")]
+    Orcpt,
+    /// It is to wait for too long.
+    #[error("it is to be sent more than 60 days from now")]
+    Future,
+    /// Its deadline is out of reach.
+    #[error("its deadline for delivery is more than 999999999 seconds away")]
+    DeliverBy,
+}
+
 /// Reads a drop under these settings; an error says what in it is no mail.
-pub fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
+pub fn submit(config: &Config, taken: &Taken) -> Result<Submit, NoMail> {
     let (drop, here) = (&taken.drop, &config.hostname);
     let user = owner::name_of(taken.owner);
     let own = Address::new(&user, here.clone())
         .or_else(|_| Address::new(&format!("uid{}", taken.owner), here.clone()))
-        .map_err(|e| format!("its owner has no address: {e}"))?;
+        .map_err(NoMail::Owner)?;
     let reverse_path = match &drop.sender {
         Sender::Owner => Some(own.clone()),
         Sender::Null => None,
         Sender::Address(text) => {
-            Some(qualified(text, here).map_err(|e| format!("its sender `{text}`: {e}"))?)
+            Some(qualified(text, here).map_err(|why| NoMail::Sender(text.clone(), why))?)
         }
     };
     let ours = rustix::process::geteuid().as_raw();
@@ -59,13 +91,13 @@ pub fn submit(config: &Config, taken: &Taken) -> Result<Submit, String> {
     for to in &drop.recipients {
         let given = &to.address;
         recipients.push(Wanted {
-            address: qualified(given, here).map_err(|e| format!("its recipient `{given}`: {e}"))?,
+            address: qualified(given, here).map_err(|why| NoMail::Recipient(given.clone(), why))?,
             notify: Notify::from_bits(to.notify),
             orcpt: to.orcpt.clone(),
         });
     }
     if recipients.is_empty() {
-        return Err("it has no recipients".to_owned());
+        return Err(NoMail::NoRecipients);
     }
     let content = match find_header(&taken.content, "From") {
         Some(_) => with_domains(&taken.content, here),
@@ -114,29 +146,25 @@ fn rights(may_choose: bool, own: Address) -> Rights {
 }
 
 /// Whoever writes a drop is bound as a client of SMTP is: what comes of it is said to other servers.
-pub fn check(drop: &Drop) -> Result<(), String> {
+pub fn check(drop: &Drop) -> Result<(), NoMail> {
     if drop.id.len() > ID_MAX || !drop.id.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(format!(
-            "its id is not up to {ID_MAX} visible ASCII characters"
-        ));
+        return Err(NoMail::Id);
     }
     if drop.env_id.as_ref().is_some_and(|id| !is_env_id(id)) {
-        return Err("its ENVID is not up to 100 characters of xtext".to_owned());
+        return Err(NoMail::EnvId);
     }
     let mut orcpt = drop.recipients.iter().filter_map(|to| to.orcpt.as_ref());
     if orcpt.any(|orcpt| !is_orcpt(orcpt)) {
-        return Err(
-            "an ORCPT of it is not an address type and up to 500 characters of xtext".to_owned(),
-        );
+        return Err(NoMail::Orcpt);
     }
     let written = Timestamp::from_millis(drop.written).min(net::now());
     let terms = Terms::from(&drop.asked);
     if terms.not_before.is_some_and(|at| at > written + FUTURE_MAX) {
-        return Err("it is to be sent more than 60 days from now".to_owned());
+        return Err(NoMail::Future);
     }
     let by = terms.deliver_by.map(|by| by.by);
     if by.is_some_and(|by| by.since(written).max(written.since(by)) > BY_MAX) {
-        return Err("its deadline for delivery is more than 999999999 seconds away".to_owned());
+        return Err(NoMail::DeliverBy);
     }
     Ok(())
 }
@@ -151,7 +179,7 @@ fn too_large(config: &Config) -> Reply {
 }
 
 /// An address; a name alone is one at this server.
-fn qualified(text: &str, here: &Domain) -> Result<Address, mail::ParseAddressError> {
+fn qualified(text: &str, here: &Domain) -> Result<Address, ParseAddressError> {
     match Address::parse(text) {
         Ok(address) => Ok(address),
         Err(error) => Address::new(text, here.clone()).map_err(|_| error),

@@ -9,6 +9,6 @@ pub fn answer<T, U>(found: Answer<T>, convert: impl Fn(T) -> U) -> DnsAnswer<U> 
         Answer::Found(list) => DnsAnswer::Found(list.into_iter().map(convert).collect()),
         Answer::NoData => DnsAnswer::NoData,
         Answer::NxDomain => DnsAnswer::NxDomain,
-        Answer::Failed(why) => DnsAnswer::Failed(why),
+        Answer::Failed(why) => DnsAnswer::Failed(why.to_string()),
     }
 }

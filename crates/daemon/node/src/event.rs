@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mail::{Class, Domain, EnhancedCode, Message, Outcome, QueueId, RecipientKey, Reply, Verdict};
-use ops::Verb;
+use ops::{Verb, VerbError};
 use schedule::{
     Attempted, Batch, DomainId, Report, Resolution, SiteOrder, SiteView, Wait, WorkerId,
 };
@@ -28,7 +28,7 @@ pub enum Event {
     Act(
         Verb,
         Vec<RecipientKey>,
-        oneshot::Sender<Result<[u64; 3], String>>,
+        oneshot::Sender<Result<[u64; 3], VerbError>>,
     ),
     /// Why these recipients wait.
     Waits(Vec<RecipientKey>, oneshot::Sender<Vec<Option<Wait>>>),

@@ -26,7 +26,7 @@ impl std::fmt::Debug for Target {
 /// When one cannot be used.
 pub fn load(settings: &EventSettings) -> Result<Vec<Arc<Target>>> {
     let load = |hook: &WebhookSettings| {
-        let secrets = hook.secrets().map_err(|why| anyhow::anyhow!(why));
+        let secrets = hook.secrets();
         let secrets = secrets.with_context(|| format!("webhook.secret_file of {}", hook.name))?;
         let key = |secret: &Secret| {
             aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.octets())

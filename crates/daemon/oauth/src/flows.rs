@@ -74,7 +74,13 @@ impl Trouble {
 /// There was no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Unanswered(String);
+pub struct Unanswered(Box<dyn std::error::Error + Send + Sync>);
+
+impl Unanswered {
+    fn new(why: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(why.into())
+    }
+}
 
 type Client =
     BasicClient<EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
@@ -92,7 +98,7 @@ impl<'c> AsyncHttpClient<'c> for Web<'_> {
 
 impl Web<'_> {
     async fn ask(&self, request: oauth2::HttpRequest) -> Result<HttpResponse, Unanswered> {
-        let url = WebUrl::parse(&request.uri().to_string()).map_err(Unanswered)?;
+        let url = WebUrl::parse(&request.uri().to_string()).map_err(Unanswered::new)?;
         let (parts, body) = request.into_parts();
         let given = |name: &str| {
             parts
@@ -114,15 +120,15 @@ impl Web<'_> {
         };
         let found: Vec<IpAddr> = net::addresses_of(self.dns, &url.host)
             .await
-            .map_err(Unanswered)?;
+            .map_err(Unanswered::new)?;
         let answer = http(self.tls, &found, asked, LIMIT)
             .await
-            .map_err(Unanswered)?;
+            .map_err(Unanswered::new)?;
         oauth2::http::Response::builder()
             .status(answer.status)
             .header("content-type", answer.content_type)
             .body(answer.content.to_vec())
-            .map_err(|e| Unanswered(e.to_string()))
+            .map_err(Unanswered::new)
     }
 }
 

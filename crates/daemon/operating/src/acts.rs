@@ -39,8 +39,7 @@ pub(crate) async fn act(
         operating
             .node
             .tell(Event::Act(verb.clone(), part.to_vec(), ask));
-        let counts = told.await.map_err(|_| VerbError::stopping())?;
-        let counts = counts.map_err(VerbError::failed)?;
+        let counts = told.await.map_err(|_| VerbError::stopping())??;
         changed += counts[0];
         unchanged += counts[1];
         in_flight += counts[2];

@@ -353,9 +353,14 @@ async fn hosts(
                         );
                         break;
                     }
-                    Answer::Found(list) => settings.config.routing.usable(next, host, &list),
-                    Answer::NoData | Answer::NxDomain => by_system(next, host).await,
-                    Answer::Failed(why) => by_system(next, host).await.map_err(|_| why),
+                    Answer::Found(list) => {
+                        let usable = settings.config.routing.usable(next, host, &list);
+                        usable.map_err(|why| why.to_string())
+                    }
+                    Answer::NoData | Answer::NxDomain => {
+                        by_system(next, host).await.map_err(|why| why.to_string())
+                    }
+                    Answer::Failed(why) => by_system(next, host).await.map_err(|_| why.to_string()),
                 }
             }
         };
@@ -383,14 +388,14 @@ async fn hosts(
 }
 
 /// A server that the administrator named is found by the hosts file as well.
-async fn by_system(next: &NextHop, host: &Host) -> Result<Vec<IpAddr>, String> {
+async fn by_system(next: &NextHop, host: &Host) -> std::io::Result<Vec<IpAddr>> {
+    let none = || std::io::Error::other("it has no address");
     if !next.configured {
-        return Err("it has no address".to_owned());
+        return Err(none());
     }
-    let looked_up = net::addresses_by_system(host.name.as_str()).await;
-    let found = looked_up.map_err(|e| e.to_string())?;
+    let found = net::addresses_by_system(host.name.as_str()).await?;
     match found.is_empty() {
-        true => Err("it has no address".to_owned()),
+        true => Err(none()),
         false => Ok(found),
     }
 }
@@ -477,6 +482,6 @@ async fn standing(
     if paused {
         return Some(format!("{domain} is paused (sendoff site resume {domain})"));
     }
-    site.filter(reactions::is_shut)
+    site.filter(|site| site.is_shut)
         .map(|site| format!("its site is {}", site.standing))
 }

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mail::{Domain, Timestamp};
-use net::{Answer, HttpRequest, http};
+use net::{Answer, HttpError, HttpRequest, NoAddresses, http};
 use node::{Node, Settings};
 use notify::{TlsFailed, TlsPolicyKind, TlsResult, TlsSession};
-use route::{STS_POLICY_MAX, StsMode, StsPolicy, sts_id};
+use route::{STS_POLICY_MAX, StsMode, StsPolicy, Unusable, sts_id};
 
 use crate::Protection;
 
@@ -267,7 +267,8 @@ fn parse(text: &[u8]) -> Option<Kept> {
 async fn fetch(settings: &Settings, domain: &Domain) -> Result<StsPolicy, (TlsResult, String)> {
     let host = format!("mta-sts.{domain}");
     let not_had = |why: String| (TlsResult::StsPolicyFetchError, why);
-    let addresses = web_addresses(settings, &host).await.map_err(not_had)?;
+    let addresses = web_addresses(settings, &host).await;
+    let addresses = addresses.map_err(|why| not_had(why.to_string()))?;
     let request = HttpRequest {
         host: &host,
         port: settings.config.outgoing.published.mta_sts_port,
@@ -278,9 +279,9 @@ async fn fetch(settings: &Settings, domain: &Domain) -> Result<StsPolicy, (TlsRe
         answer_max: STS_POLICY_MAX,
     };
     let answer = http(&settings.client_tls, &addresses, request, FETCH_WAIT).await;
-    let answer = answer.map_err(|why| match why.starts_with("TLS") {
-        true => (TlsResult::StsWebpkiInvalid, why),
-        false => not_had(why),
+    let answer = answer.map_err(|why| match matches!(why, HttpError::Tls(_)) {
+        true => (TlsResult::StsWebpkiInvalid, why.to_string()),
+        false => not_had(why.to_string()),
     })?;
     if answer.status != 200 {
         return Err(not_had(format!("{host} answered {}", answer.status)));
@@ -319,15 +320,35 @@ fn report(
     }
 }
 
+/// Why a web server that a stranger names is not asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoWebServer {
+    /// It has no address.
+    #[error(transparent)]
+    NoAddresses(#[from] NoAddresses),
+    /// It leads where names of strangers must not.
+    #[error("{host}: {why}")]
+    Unusable { host: String, why: Unusable },
+}
+
 /// The addresses of a web server whose name a stranger publishes, but for those that it may not lead to.
-pub(crate) async fn web_addresses(settings: &Settings, host: &str) -> Result<Vec<IpAddr>, String> {
+pub(crate) async fn web_addresses(
+    settings: &Settings,
+    host: &str,
+) -> Result<Vec<IpAddr>, NoWebServer> {
     match settings.dns.addresses(host).await.answer {
         Answer::Found(list) => {
             let allowed = settings.config.routing.fetchable(&list);
-            allowed.map_err(|why| format!("{host}: {why}"))
+            allowed.map_err(|why| NoWebServer::Unusable {
+                host: host.to_owned(),
+                why,
+            })
         }
-        Answer::NoData | Answer::NxDomain => Err(format!("{host} has no address")),
-        Answer::Failed(why) => Err(format!("the address lookup of {host} failed: {why}")),
+        Answer::NoData | Answer::NxDomain => Err(NoAddresses::None(host.to_owned()).into()),
+        Answer::Failed(why) => Err(NoWebServer::NoAddresses(NoAddresses::LookUp {
+            host: host.to_owned(),
+            why,
+        })),
     }
 }
 

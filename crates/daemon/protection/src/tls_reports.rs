@@ -16,15 +16,15 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use intake::{Rights, Submission, Wanted};
-use mail::{Address, Notify, Submitter, Terms, Timestamp};
-use net::{Answer, HttpRequest, WebUrl, http};
+use mail::{Address, Notify, Reply, Submitter, Terms, Timestamp};
+use net::{Answer, HttpError, HttpRequest, ParseUrlError, WebUrl, http};
 use node::hand_in::hand_in;
 use node::{Node, Settings};
 use notify::{ReportTo, TlsReporter, TlsSession, report_to, tls_report};
 use serde::{Deserialize, Serialize};
 
 use crate::Protection;
-use crate::sts::web_addresses;
+use crate::sts::{NoWebServer, web_addresses};
 
 /// Counts are written after this time.
 const WRITTEN_EVERY: Duration = Duration::from_secs(5);
@@ -321,7 +321,7 @@ impl Report {
         settings: &Settings,
         begin: Timestamp,
         counts: &BTreeMap<TlsSession, u64>,
-    ) -> Result<String, String> {
+    ) -> Result<String, ReportError> {
         let own = &settings.config.tls_reports;
         let reporter = TlsReporter {
             organization: own.organization.clone(),
@@ -330,10 +330,10 @@ impl Report {
         let end = begin + (DAY - Duration::from_secs(1));
         let (id, counts) = (self.id.clone(), counts.clone());
         let made = tokio::task::spawn_blocking(move || {
-            let text = tls_report(&reporter, &id, (begin, end), &counts);
-            gzip(text.map_err(|e| e.to_string())?.as_bytes()).map_err(|e| e.to_string())
+            let text = tls_report(&reporter, &id, (begin, end), &counts)?;
+            Ok::<_, ReportError>(gzip(text.as_bytes())?)
         });
-        let content = made.await.map_err(|e| e.to_string())??;
+        let content = made.await??;
         match &self.target {
             ReportTo::Mail(address) => {
                 let mail = self.mail(settings, address, &content);
@@ -362,9 +362,9 @@ impl Report {
                 };
                 let token = format!("tls-report {} {}", self.id, self.what);
                 let taken = hand_in(node, submission, Some(token)).await;
-                let taken = taken.map_err(|refusal| refusal.reply.to_string())?;
+                let taken = taken.map_err(|refusal| ReportError::Refused(refusal.reply))?;
                 match taken.recipients.into_iter().next() {
-                    Some(Err(refusal)) => Err(refusal.reply.to_string()),
+                    Some(Err(refusal)) => Err(ReportError::Refused(refusal.reply)),
                     Some(Ok(())) | None => Ok(format!("to {address}, as {}", taken.id)),
                 }
             }
@@ -422,8 +422,37 @@ fn gzip(content: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
+/// Why a report was not handed over.
+#[derive(Debug, thiserror::Error)]
+enum ReportError {
+    /// It cannot be written.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// It cannot be compressed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// Work of ours ended too early.
+    #[error(transparent)]
+    Task(#[from] tokio::task::JoinError),
+    /// The queue has not taken it.
+    #[error("{0}")]
+    Refused(Reply),
+    /// The domain names no URL of the web.
+    #[error(transparent)]
+    Url(#[from] ParseUrlError),
+    /// Its server cannot be asked.
+    #[error(transparent)]
+    Server(#[from] NoWebServer),
+    /// Its server gave no answer.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Its server has not taken it.
+    #[error("the server answered {0}")]
+    Status(u16),
+}
+
 /// Hands a report over by HTTPS (RFC 8460 §5.4). The certificate counts: the URL says who is meant.
-async fn post(settings: &Settings, url: &str, content: Vec<u8>) -> Result<(), String> {
+async fn post(settings: &Settings, url: &str, content: Vec<u8>) -> Result<(), ReportError> {
     let url = WebUrl::parse(url)?;
     let addresses = web_addresses(settings, &url.host).await?;
     let request = HttpRequest {
@@ -438,7 +467,7 @@ async fn post(settings: &Settings, url: &str, content: Vec<u8>) -> Result<(), St
     let answer = http(&settings.client_tls, &addresses, request, WEB_WAIT).await?;
     match answer.status {
         200..=299 => Ok(()),
-        status => Err(format!("the server answered {status}")),
+        status => Err(ReportError::Status(status)),
     }
 }
 

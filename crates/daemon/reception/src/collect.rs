@@ -342,7 +342,7 @@ async fn take_claimed(node: &Arc<Node>, directory: &Arc<Directory>, name: &str) 
     };
     match check(&taken.drop).and_then(|()| submit(&settings.config, &taken)) {
         Ok(ready) => queue(node, directory, name, &taken, ready).await,
-        Err(why) => put_aside(node, directory, name, &why),
+        Err(why) => put_aside(node, directory, name, &why.to_string()),
     }
 }
 

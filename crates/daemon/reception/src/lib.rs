@@ -5,6 +5,7 @@ pub mod collect;
 pub mod floods;
 mod harvest;
 pub mod listening;
+mod securing;
 mod smtp_in;
 pub mod sockets;
 mod spot;

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use accounts::Try;
 use intake::{Near, NoKeys, Request, Session, Tls};
 use local::storing;
-use net::{Hold, Holder, Link, Origin, Place, Room, Standing, Stream, Turn};
+use net::{Hold, Holder, Link, NotProxied, Origin, Place, Room, Standing, Stream, Turn};
 use node::figures::Figures;
 use node::hand_in::accept;
-use node::{Node, quotas};
+use node::quotas;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -22,13 +22,12 @@ use tokio_util::task::TaskTracker;
 use logins::{begin, check_login, fetch_keys};
 
 use crate::busy::LAST_WORDS_MAX;
+use crate::securing::{MADE_ROOM, handshake, start_tls};
 use crate::spot::Spot;
 use crate::{Reception, busy, floods};
 
 /// How long a proxy may take to name its client.
 const PROXY_WAIT: Duration = Duration::from_secs(10);
-/// How long a handshake may take.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
 /// How long a large message waits for memory before it is thrown away.
 const MEMORY_WAIT: Duration = Duration::from_secs(60);
 /// A wait of ours below this is nothing to a client.
@@ -37,8 +36,6 @@ const WAIT_NOTICED: Duration = Duration::from_millis(100);
 const KNOWN_WITHIN: Duration = Duration::from_secs(20);
 /// ... and who is told the end of its session for another reason.
 const CLOSING_MAX: Duration = Duration::from_secs(30);
-/// Said to who is sent away for another.
-const MADE_ROOM: &str = "there are too many connections, and yours was idle";
 /// Clients that are told at once that there are too many.
 const TURNED_AWAY_MAX: usize = 16;
 /// Connections of a listener that were accepted and have neither a place nor been turned away: each has a descriptor.
@@ -129,7 +126,7 @@ pub(crate) async fn listen(reception: Arc<Reception>, way_in: WayIn, tasks: Task
 async fn named(
     stream: &mut TcpStream,
     turn: Option<OwnedSemaphorePermit>,
-) -> Result<Option<SocketAddr>, String> {
+) -> Result<Option<SocketAddr>, NotProxied> {
     drop(turn);
     net::proxied(stream, PROXY_WAIT).await
 }
@@ -156,7 +153,7 @@ async fn admit(
             // A client that its proxy does not name is nobody: not the proxy, which may be in a
             // trusted network.
             Ok(client) => client.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
-            Err(why) => return log_trouble(reception, peer, &why),
+            Err(why) => return log_trouble(reception, peer, &why.to_string()),
         },
     };
     let standing = match listener.is_some_and(|l| near == Near::Elsewhere && l.trusts(peer.ip())) {
@@ -215,9 +212,9 @@ async fn serve(reception: &Arc<Reception>, tcp: TcpStream, guest: &Guest, spot: 
         return;
     }
     let stream = match (implicit, &settings.server_tls) {
-        (true, Some(tls)) => match handshake(tls, tcp, guest).await {
+        (true, Some(tls)) => match handshake(tls, tcp, &guest.place).await {
             Ok(stream) => stream,
-            Err(why) => return log_trouble(reception, peer, &why),
+            Err(why) => return log_trouble(reception, peer, &why.to_string()),
         },
         (true, None) => return,
         (false, _) => Stream::Plain(tcp),
@@ -231,15 +228,6 @@ async fn serve(reception: &Arc<Reception>, tcp: TcpStream, guest: &Guest, spot: 
     session.bind(stream.bindings().into_iter().next());
     session.pause_at_refusals();
     converse(reception, &mut session, Link::new(stream), guest).await;
-}
-
-async fn handshake(tls: &net::ServerTls, tcp: TcpStream, guest: &Guest) -> Result<Stream, String> {
-    tokio::select! {
-        shaken = tls.handshake(tcp, HANDSHAKE_MAX) => {
-            shaken.map_err(|why| format!("TLS handshake failed: {why}"))
-        }
-        () = guest.place.lost() => Err(MADE_ROOM.to_owned()),
-    }
 }
 
 fn log_trouble(reception: &Reception, peer: SocketAddr, why: &str) {
@@ -353,9 +341,9 @@ async fn converse(
                     link.again(session);
                     continue;
                 }
-                match start_tls(&reception.node, link, guest).await {
+                match start_tls(&reception.node, link, &guest.place).await {
                     Ok(secured) => link = secured,
-                    Err(why) => return log_trouble(reception, peer, &why),
+                    Err(why) => return log_trouble(reception, peer, &why.to_string()),
                 }
                 session.bind(link.bindings().into_iter().next());
                 session.tls_started(net::now());
@@ -466,14 +454,6 @@ async fn answer(
             session.recipient_checked(net::now(), verdict);
         }
         Request::Close | Request::StartTls => {}
-    }
-}
-
-async fn start_tls(node: &Node, link: Link, guest: &Guest) -> Result<Link, String> {
-    let settings = node.settings();
-    match (link.into_stream(), &settings.server_tls) {
-        (Some(Stream::Plain(tcp)), Some(tls)) => handshake(tls, tcp, guest).await.map(Link::new),
-        _ => Err("TLS is not available".to_owned()),
     }
 }
 

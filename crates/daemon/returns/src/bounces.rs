@@ -116,7 +116,7 @@ fn taken(returns: &Arc<Returns>, report: &Message, number: u32) -> Reply {
     let original = match about {
         Some((id, _)) => match original(&returns.node, id) {
             Ok(found) => Some(found),
-            Err(why) => return later(&why),
+            Err(why) => return later(&why.to_string()),
         },
         None => None,
     };
@@ -133,15 +133,23 @@ fn done(text: &str) -> Reply {
     Reply::new(250, Some(EnhancedCode::new(2, 0, 0)), text)
 }
 
+/// Why it cannot be said at present what a message was.
+#[derive(Debug, thiserror::Error)]
+enum OriginalError {
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    #[error(transparent)]
+    Read(#[from] store::ReadError),
+}
+
 /// What is known of a message: by the history, and by the queue for recipients that still wait.
-fn original(node: &Node, id: QueueId) -> Result<Original, String> {
+fn original(node: &Node, id: QueueId) -> Result<Original, OriginalError> {
     let filter = HistoryFilter {
         id: Some(id),
         ..HistoryFilter::default()
     };
-    node.store.catch_up().map_err(|e| e.to_string())?;
-    let rows = node.store.history(&filter, 0, ROWS_MAX);
-    let rows = rows.map_err(|e| e.to_string())?;
+    node.store.catch_up()?;
+    let rows = node.store.history(&filter, 0, ROWS_MAX)?;
     let named = |row: &store::HistoryRow| {
         let address = Address::parse(&row.recipient).ok()?;
         Some((row.key.recipient, address))
@@ -154,7 +162,7 @@ fn original(node: &Node, id: QueueId) -> Result<Original, String> {
         user: rows.first().map(|row| row.submitter.clone()),
         recipients: rows.iter().filter_map(named).collect(),
     };
-    if let Some(waiting) = node.store.read(id).map_err(|e| e.to_string())? {
+    if let Some(waiting) = node.store.read(id)? {
         let envelope = waiting.envelope;
         let all = (0..).zip(&envelope.recipients);
         found.recipients = all.map(|(n, r)| (n, r.address.clone())).collect();

@@ -197,7 +197,7 @@ fn loads(config: &Config, without_secrets: bool) -> Vec<Doubt> {
         of_tls(error, "tls.extra_roots");
     }
     if let Err(why) = config.dns.check() {
-        add("dns.trust_anchor", why);
+        add("dns.trust_anchor", why.to_string());
     }
     if let Err(error) = targets::load(&config.events)
         && !without_secrets

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Subcommand, ValueEnum};
 use config::Config;
 use mail::Domain;
-use net::{Answer, Dns};
+use net::{Answer, Dns, LookupError};
 use serde_json::{Value, json};
 use sign::{Finding, PrivateKey, PublicKey, Selector, Signer, judge};
 use terminal::print;
@@ -294,7 +294,7 @@ async fn look_up([dns, plain]: [&Dns; 2], signer: &Signer) -> Published {
     let name = signer.record_name();
     let mut answer = dns.txt(&name).await.answer;
     if let Answer::Failed(why) = &answer
-        && !why.contains("bogus")
+        && *why != LookupError::Bogus
     {
         let unvalidated = plain.txt(&name).await.answer;
         if let Answer::Found(_) | Answer::NoData | Answer::NxDomain = unvalidated {
@@ -304,7 +304,7 @@ async fn look_up([dns, plain]: [&Dns; 2], signer: &Signer) -> Published {
     let records = match answer {
         Answer::Found(records) => records,
         Answer::NoData | Answer::NxDomain => Vec::new(),
-        Answer::Failed(why) => return Published::Unknown(why),
+        Answer::Failed(why) => return Published::Unknown(why.to_string()),
     };
     match signer.key.public() {
         Some(public) => Published::Found(judge(&records, &public)),
@@ -323,12 +323,12 @@ async fn check(config: &Config, domain: Option<&str>, json: bool) -> Result<()> 
             "there is no key{of} in the configuration: `sendoff dkim generate` makes one"
         ));
     }
-    let dns = Dns::new(&config.dns).await.map_err(|e| anyhow!(e))?;
+    let dns = Dns::new(&config.dns).await?;
     let plain = net::DnsSettings {
         dnssec: false,
         ..config.dns.clone()
     };
-    let plain = Dns::new(&plain).await.map_err(|e| anyhow!(e))?;
+    let plain = Dns::new(&plain).await?;
     let (mut text, mut values) = (String::new(), Vec::new());
     let mut bad = 0;
     for signer in signers {

@@ -247,9 +247,7 @@ async fn restore(
     if let Some(by) = behind {
         clock::tell_behind(&shared.operating.node, by);
     }
-    result
-        .map_err(|e| anyhow!(e))
-        .context("loading waiting mail")?;
+    result.context("loading waiting mail")?;
     let line = shared.operating.node.journal.line(net::now(), "restored");
     line.field("recipients", owner.recipients()).send();
     Ok(owner)

@@ -25,7 +25,7 @@ const WAIT: Duration = Duration::from_secs(30);
 const DNS_TRIED: Duration = Duration::from_secs(10);
 
 async fn dns(config: &Config) -> Result<Dns> {
-    Dns::new(&config.dns).await.map_err(|e| anyhow!(e))
+    Ok(Dns::new(&config.dns).await?)
 }
 
 fn show(json: bool, value: &serde_json::Value, text: &str) -> Result<()> {
@@ -75,9 +75,12 @@ pub(crate) async fn mx(config: &Config, domain: &str, json: bool) -> Result<()> 
         let found = match host.addresses {
             route::HostAddresses::Literal(ip) => Ok(vec![ip]),
             route::HostAddresses::LookUp => match dns.addresses(host.name.as_str()).await.answer {
-                Answer::Found(list) => config.routing.usable(&next, host, &list),
+                Answer::Found(list) => {
+                    let usable = config.routing.usable(&next, host, &list);
+                    usable.map_err(|why| why.to_string())
+                }
                 Answer::NoData | Answer::NxDomain => Err("it has no address".to_owned()),
-                Answer::Failed(why) => Err(why),
+                Answer::Failed(why) => Err(why.to_string()),
             },
         };
         let shown = match &found {
@@ -186,7 +189,7 @@ pub(crate) async fn dns_test(config: &Config, json: bool) -> Result<()> {
 }
 
 async fn try_server(settings: net::DnsSettings) -> Result<Tried> {
-    let one = Dns::new(&settings).await.map_err(|e| anyhow!(e))?;
+    let one = Dns::new(&settings).await?;
     let began = Instant::now();
     // A name that no one can own (RFC 6761 §6.5): an honest server says that it is not there. Not one
     // under .invalid, which the resolver answers by itself.

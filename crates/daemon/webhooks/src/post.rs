@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mail::Timestamp;
-use net::{HttpAnswer, HttpRequest, KeptHttp};
+use net::{HttpAnswer, HttpError, HttpRequest, KeptHttp, NoAddresses};
 use node::Settings;
 use node::targets::Target;
 use ops::EventView;
@@ -80,13 +80,24 @@ fn signatures(keys: &[hmac::Key], id: &str, seconds: u64, body: &[u8]) -> String
     keys.iter().map(sign).collect::<Vec<_>>().join(" ")
 }
 
+/// Why a receiver gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotPosted {
+    /// It has no address.
+    #[error(transparent)]
+    NoAddresses(#[from] NoAddresses),
+    /// It does not answer.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+}
+
 /// Sends it. Any answer is one; an error says that there was none.
 pub(super) async fn post(
     settings: &Settings,
     target: &std::sync::Arc<Target>,
     line: &mut Line,
     prepared: &Prepared,
-) -> Result<HttpAnswer, String> {
+) -> Result<HttpAnswer, NotPosted> {
     let same = |to: &std::sync::Arc<Target>| std::sync::Arc::ptr_eq(to, target);
     if !line.to.as_ref().is_some_and(same) {
         *line = Line {
@@ -113,15 +124,15 @@ pub(super) async fn post(
             answer_max: ANSWER_MAX,
         };
         let limit = target.settings.timeout;
-        line.http
-            .ask(&settings.client_tls, &addresses, request, limit)
-            .await
+        let asked = line
+            .http
+            .ask(&settings.client_tls, &addresses, request, limit);
+        Ok(asked.await?)
     };
     let limit = target.settings.timeout;
-    let late = |_| Err(format!("no answer within {} s", limit.as_secs()));
     tokio::time::timeout(limit, asked)
         .await
-        .unwrap_or_else(late)
+        .unwrap_or(Err(NotPosted::Http(HttpError::Late(limit))))
 }
 
 /// When the receiver wants to be asked again: seconds, or a time (RFC 9110 §10.2.3).

@@ -12,7 +12,7 @@ use ops::EventView;
 use store::StoreError;
 
 use super::portion::Portion;
-use super::post::{Line, Prepared, post, retry_after};
+use super::post::{Line, NotPosted, Prepared, post, retry_after};
 use super::{AT_ONCE, Hook, Trouble, WebhookError, lock, render};
 use crate::Webhooks;
 
@@ -231,14 +231,14 @@ pub(super) async fn stop(node: &Node, hook: &Hook) -> Result<(), WebhookError> {
     Ok(())
 }
 
-fn note(hook: &Hook, answer: &Result<HttpAnswer, String>) {
+fn note(hook: &Hook, answer: &Result<HttpAnswer, NotPosted>) {
     lock(&hook.state).last = Some((net::now(), words(answer)));
 }
 
-pub(super) fn words(answer: &Result<HttpAnswer, String>) -> String {
+pub(super) fn words(answer: &Result<HttpAnswer, NotPosted>) -> String {
     match answer {
         Ok(answer) => format!("answered {}", answer.status),
-        Err(why) => why.clone(),
+        Err(why) => why.to_string(),
     }
 }
 
@@ -246,7 +246,7 @@ pub(super) fn words(answer: &Result<HttpAnswer, String>) -> String {
 pub(super) fn next_try(
     target: &Target,
     failures: u32,
-    answer: &Result<HttpAnswer, String>,
+    answer: &Result<HttpAnswer, NotPosted>,
 ) -> Timestamp {
     let now = net::now();
     let planned = now + target.settings.wait(failures);
@@ -257,7 +257,11 @@ pub(super) fn next_try(
 }
 
 /// Counts a failure; when the next try is, and whether it is the first in a row.
-fn failed(hook: &Hook, target: &Target, answer: &Result<HttpAnswer, String>) -> (Timestamp, bool) {
+fn failed(
+    hook: &Hook,
+    target: &Target,
+    answer: &Result<HttpAnswer, NotPosted>,
+) -> (Timestamp, bool) {
     let mut state = lock(&hook.state);
     let failures = state.trouble.failures.saturating_add(1);
     let at = next_try(target, failures, answer);

@@ -183,7 +183,7 @@ async fn tested(settings: &Settings, target: &Arc<Target>) -> WebhookTested {
             let text = String::from_utf8_lossy(&answer.content);
             (Some(answer.status), text.chars().take(SHOWN).collect())
         }
-        Err(why) => (None, why),
+        Err(why) => (None, why.to_string()),
     };
     WebhookTested {
         taken: status.is_some_and(|status| (200..=299).contains(&status)),

@@ -506,7 +506,7 @@ fn part(field: &str, attachment: Attachment, is_shown: bool) -> Result<MimePart<
     plain(&format!("{field}.filename"), &attachment.filename)?;
     let kind = attachment.content_type.as_deref();
     let kind = content_type(kind.unwrap_or("application/octet-stream"))
-        .map_err(|why| Problem::field(format!("{field}.content_type"), why))?;
+        .map_err(|why| Problem::field(format!("{field}.content_type"), why.to_string()))?;
     let content = STANDARD
         .decode(&attachment.content)
         .map_err(|why| Problem::field(format!("{field}.content"), words::not_base64(why)))?;
@@ -524,8 +524,19 @@ fn part(field: &str, attachment: Attachment, is_shown: bool) -> Result<MimePart<
     Ok(part)
 }
 
+/// What is wrong with the type of an attachment.
+#[derive(Debug, thiserror::Error)]
+enum WrongType {
+    #[error("`{0}` is not a media type such as image/png")]
+    NoType(String),
+    #[error("a file of the type {0} cannot be attached, because MIME forbids base64 for this type")]
+    Forbidden(String),
+    #[error("`{0}` is not a parameter such as charset=utf-8")]
+    Parameter(String),
+}
+
 /// `type/subtype` with parameters of the simple form.
-fn content_type(text: &str) -> Result<ContentType<'static>, String> {
+fn content_type(text: &str) -> Result<ContentType<'static>, WrongType> {
     let token = |text: &str| {
         let special = |b: u8| b"()<>@,;:\\\"/[]?=".contains(&b);
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !special(b))
@@ -536,22 +547,18 @@ fn content_type(text: &str) -> Result<ContentType<'static>, String> {
         .split_once('/')
         .is_some_and(|(kind, sub)| token(kind) && token(sub));
     if !is_type {
-        return Err(format!("`{text}` is not a media type such as image/png"));
+        return Err(WrongType::NoType(text.to_owned()));
     }
     let kind = name.to_ascii_lowercase();
     if kind.starts_with("multipart/") || kind.starts_with("message/") {
-        return Err(format!(
-            "a file of the type {kind} cannot be attached, because MIME forbids base64 for this \
-                            type"
-        ));
+        return Err(WrongType::Forbidden(kind));
     }
     let mut found = ContentType::new(name.to_owned());
     for piece in pieces {
         let parameter = piece
             .split_once('=')
             .filter(|(n, v)| token(n) && token(v.trim_matches('"')));
-        let (name, value) = parameter
-            .ok_or_else(|| format!("`{piece}` is not a parameter such as charset=utf-8"))?;
+        let (name, value) = parameter.ok_or_else(|| WrongType::Parameter(piece.to_owned()))?;
         found = found.attribute(name.to_owned(), value.trim_matches('"').to_owned());
     }
     Ok(found)

@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use net::{Place, Places, Room, Standing, Stream};
+use net::{HandshakeError, Place, Places, Room, Standing, Stream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -162,7 +162,7 @@ fn take(server: &Arc<Server>, listener: &Listener, accepted: Accepted) {
     server.tasks.spawn(async move {
         let conversation = async {
             match (accepted, tls) {
-                (Accepted::Tcp(_, _), None) if needs_tls => Err("no TLS certificate is configured".to_owned()),
+                (Accepted::Tcp(_, _), None) if needs_tls => Err(NotBegun::NoCertificate),
                 (Accepted::Tcp(tcp, _), tls) => conversation.begin(tcp, tls).await,
                 (Accepted::Unix(stream), _) => {
                     conversation.go_on(stream).await;
@@ -171,7 +171,7 @@ fn take(server: &Arc<Server>, listener: &Listener, accepted: Accepted) {
             }
         };
         let why = tokio::select! {
-            done = conversation => done.err(),
+            done = conversation => done.err().map(|why| why.to_string()),
             () = place.lost() => Some("too many connections (console.max_connections), and it was idle".to_owned()),
         };
         if let Some(why) = why {
@@ -199,16 +199,27 @@ struct Conversation {
     header_wait: Duration,
 }
 
+/// Why nothing was asked over a connection.
+#[derive(Debug, thiserror::Error)]
+enum NotBegun {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("TLS handshake failed: {0}")]
+    Tls(HandshakeError),
+    #[error("no TLS certificate is configured")]
+    NoCertificate,
+}
+
 impl Conversation {
-    async fn begin(self, tcp: TcpStream, tls: Option<net::ServerTls>) -> Result<(), String> {
+    async fn begin(self, tcp: TcpStream, tls: Option<net::ServerTls>) -> Result<(), NotBegun> {
         // Without it an answer in two writes waits for an acknowledgement.
-        tcp.set_nodelay(true).map_err(|e| e.to_string())?;
+        tcp.set_nodelay(true)?;
         let stream = match tls {
             None => Stream::Plain(tcp),
             Some(tls) => tls
                 .handshake(tcp, HANDSHAKE_MAX)
                 .await
-                .map_err(|why| format!("TLS handshake failed: {why}"))?,
+                .map_err(NotBegun::Tls)?,
         };
         self.go_on(stream).await;
         Ok(())

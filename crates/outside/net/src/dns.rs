@@ -4,12 +4,15 @@
 mod chain;
 mod upstream;
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hickory_resolver::net::NetError;
 use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use mail::{Timestamp, Tlsa};
@@ -28,7 +31,78 @@ pub enum Answer<T> {
     /// The name does not exist.
     NxDomain,
     /// No usable answer.
-    Failed(String),
+    Failed(LookupError),
+}
+
+/// Why DNS gave no usable answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// Signed wrongly, or not where it must be.
+    #[error("DNSSEC validation failed (the answer is bogus)")]
+    Bogus,
+    /// Validation itself broke on it.
+    #[error("DNSSEC validation of the answer failed because of an internal error")]
+    Broken,
+    /// A server has answered with this code.
+    #[error("the DNS server answered {0}")]
+    Code(String),
+    /// No server has answered in time.
+    #[error("no answer in time")]
+    Late,
+    /// No server could be reached.
+    #[error("no DNS server could be reached")]
+    Unreachable,
+    /// There is no server to ask.
+    #[error("no DNS server is configured or found on this computer")]
+    NoServer,
+    /// There is an answer, which is not used before it is known whether it can be validated.
+    #[error(
+        "the DNS server gives no usable answer about the root's keys (DNSSEC). If this continues, its answers are \
+         used without validation in {seconds} s; dns.dnssec = false does that at once"
+    )]
+    Withheld {
+        /// In so many seconds it is used.
+        seconds: u64,
+    },
+    /// The servers that were given fail, and others, which may not know the name, deny it.
+    #[error("{0} (the DNS servers of this computer answer that this name does not exist)")]
+    Denied(Box<Self>),
+    /// Something else.
+    #[error(transparent)]
+    Other(ResolverError),
+}
+
+/// What the resolver says, in its words. Two are the same that read the same.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct ResolverError(Arc<NetError>);
+
+impl PartialEq for ResolverError {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for ResolverError {}
+
+/// Why DNS cannot be asked by these settings.
+#[derive(Debug, thiserror::Error)]
+pub enum DnsSetUpError {
+    /// The trust anchor cannot be read.
+    #[error(
+        "the trust anchor {path} cannot be used: {why} (it must contain the root's DNSKEY records)",
+        path = path.display()
+    )]
+    TrustAnchor {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        why: Box<dyn Error + Send + Sync>,
+    },
+    /// The resolver refuses them.
+    #[error(transparent)]
+    Resolver(#[from] LookupError),
 }
 
 /// What DNSSEC says of an answer. A bogus one is no answer ([`Answer::Failed`]).
@@ -181,13 +255,13 @@ impl Dns {
     /// # Errors
     /// When the resolver refuses the settings, or the trust anchor cannot be read. A given server that cannot be found is no error:
     /// it is passed over, and named by [`Dns::trouble`].
-    pub async fn new(settings: &DnsSettings) -> Result<Self, String> {
+    pub async fn new(settings: &DnsSettings) -> Result<Self, DnsSetUpError> {
         let mut given = Vec::new();
         let mut trouble = Vec::new();
         for server in &settings.servers {
             match server_addresses(server).await {
                 Ok(found) => given.extend(found),
-                Err(why) => trouble.push(why),
+                Err(why) => trouble.push(why.to_string()),
             }
         }
         let use_detected = settings.servers.is_empty() || settings.detect_if_given_fail;
@@ -317,7 +391,7 @@ impl Dns {
                 // The servers that were given may know names that others do not.
                 (Outcome::NxDomain, Some(failed)) => {
                     if let Outcome::Failed(why) = &mut failed.outcome {
-                        why.push_str(" (the DNS servers of this computer answer that this name does not exist)");
+                        *why = LookupError::Denied(Box::new(why.clone()));
                     }
                 }
                 _ => return said,
@@ -325,9 +399,7 @@ impl Dns {
         }
         failure.unwrap_or_else(|| Said {
             records: Vec::new(),
-            outcome: Outcome::Failed(
-                "no DNS server is configured or found on this computer".to_owned(),
-            ),
+            outcome: Outcome::Failed(LookupError::NoServer),
             security: Security::Unchecked,
             valid_until: Instant::now(),
         })
@@ -339,7 +411,7 @@ impl DnsSettings {
     ///
     /// # Errors
     /// What is wrong with the trust anchor.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), DnsSetUpError> {
         match self.dnssec {
             true => anchors(self).map(drop),
             false => Ok(()),
@@ -347,24 +419,31 @@ impl DnsSettings {
     }
 }
 
-fn anchors(settings: &DnsSettings) -> Result<Arc<TrustAnchors>, String> {
+fn anchors(settings: &DnsSettings) -> Result<Arc<TrustAnchors>, DnsSetUpError> {
     let Some(path) = &settings.trust_anchor else {
         return Ok(Arc::new(TrustAnchors::default()));
     };
-    let wrong = |why: String| {
-        format!(
-            "the trust anchor {} cannot be used: {why} (it must contain the root's DNSKEY records)",
-            path.display()
-        )
+    let wrong = |why| DnsSetUpError::TrustAnchor {
+        path: path.clone(),
+        why,
     };
-    let anchors = TrustAnchors::from_file(path).map_err(|e| wrong(e.to_string()))?;
+    let anchors = TrustAnchors::from_file(path).map_err(|e| wrong(e.into()))?;
     match anchors.is_empty() {
-        true => Err(wrong("it contains no key of the root".to_owned())),
+        true => Err(wrong("it contains no key of the root".into())),
         false => Ok(Arc::new(anchors)),
     }
 }
 
-async fn server_addresses(server: &str) -> Result<Vec<SocketAddr>, String> {
+/// Why a server that is named in the configuration is passed over.
+#[derive(Debug, thiserror::Error)]
+enum ServerError {
+    #[error("the DNS server `{server}`: `{port}` is not a port")]
+    Port { server: String, port: String },
+    #[error("the DNS server `{server}` cannot be found: {why}")]
+    NotFound { server: String, why: io::Error },
+}
+
+async fn server_addresses(server: &str) -> Result<Vec<SocketAddr>, ServerError> {
     if let Ok(ip) = server.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, 53)]);
     }
@@ -374,7 +453,10 @@ async fn server_addresses(server: &str) -> Result<Vec<SocketAddr>, String> {
     let (host, port) = match server.rsplit_once(':') {
         Some((host, port)) => {
             let number = port.parse();
-            let wrong = |_| format!("the DNS server `{server}`: `{port}` is not a port");
+            let wrong = |_| ServerError::Port {
+                server: server.to_owned(),
+                port: port.to_owned(),
+            };
             (host, number.map_err(wrong)?)
         }
         None => (server, 53),
@@ -384,9 +466,10 @@ async fn server_addresses(server: &str) -> Result<Vec<SocketAddr>, String> {
             .into_iter()
             .map(|ip| SocketAddr::new(ip, port))
             .collect()),
-        Err(error) => Err(format!(
-            "the DNS server `{server}` cannot be found: {error}"
-        )),
+        Err(why) => Err(ServerError::NotFound {
+            server: server.to_owned(),
+            why,
+        }),
     }
 }
 
@@ -398,7 +481,8 @@ fn finding<T>(name: &str, said: Said, pick: impl Fn(&RData) -> Option<T>) -> Dns
         Outcome::Found => Answer::Found(records),
         Outcome::NoData => Answer::NoData,
         Outcome::NxDomain => Answer::NxDomain,
-        Outcome::Failed(why) | Outcome::Withheld(why) => Answer::Failed(why),
+        Outcome::Failed(why) => Answer::Failed(why),
+        Outcome::Withheld { seconds } => Answer::Failed(LookupError::Withheld { seconds }),
     };
     DnsFinding {
         answer,
@@ -467,7 +551,7 @@ mod tests {
         let answer = asked(&given, false).await;
         let expected = "answer that this name does not exist";
         assert!(
-            matches!(&answer, Answer::Failed(why) if why.contains(expected)),
+            matches!(&answer, Answer::Failed(why) if why.to_string().contains(expected)),
             "{answer:?}"
         );
     }
@@ -481,7 +565,7 @@ mod tests {
         let answer = asked(&given, true).await;
         let expected = "used without validation in";
         assert!(
-            matches!(&answer, Answer::Failed(why) if why.contains(expected)),
+            matches!(&answer, Answer::Failed(why) if why.to_string().contains(expected)),
             "{answer:?}"
         );
     }

@@ -1,6 +1,7 @@
 //! HTTP requests to servers elsewhere: policies are fetched, reports and events handed over by them.
 //! Nothing is followed, and an answer has a bound.
 
+use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use crate::connect::connect;
-use crate::tls::{ClientTls, Hello, Trust};
+use crate::connect::{ConnectError, connect};
+use crate::tls::{ClientTls, Hello, TlsFailure, Trust};
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -54,24 +55,69 @@ impl WebUrl {
     ///
     /// # Errors
     /// When it is none.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("`{text}` is not a web URL: {why}");
-        let uri: Uri = text
-            .parse()
-            .map_err(|e: InvalidUri| wrong(&e.to_string()))?;
+    pub fn parse(text: &str) -> Result<Self, ParseUrlError> {
+        let wrong = |why| ParseUrlError {
+            text: text.to_owned(),
+            why,
+        };
+        let uri: Result<Uri, _> = text.parse();
+        let uri = uri.map_err(|e| wrong(WrongUrl::Syntax(e)))?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
-            Some(_) | None => return Err(wrong("it must begin with https:// or http://")),
+            Some(_) | None => return Err(wrong(WrongUrl::Scheme)),
         };
         let host = uri.host().filter(|host| !host.is_empty());
         Ok(Self {
             tls,
-            host: host.ok_or_else(|| wrong("it has no host name"))?.to_owned(),
+            host: host.ok_or_else(|| wrong(WrongUrl::NoHost))?.to_owned(),
             port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
             path: uri.path_and_query().map_or("/", |p| p.as_str()).to_owned(),
         })
     }
+}
+
+/// A text that is no URL of the web.
+#[derive(Debug, thiserror::Error)]
+#[error("`{text}` is not a web URL: {why}")]
+pub struct ParseUrlError {
+    text: String,
+    why: WrongUrl,
+}
+
+/// What is wrong with it.
+#[derive(Debug, thiserror::Error)]
+enum WrongUrl {
+    #[error(transparent)]
+    Syntax(InvalidUri),
+    #[error("it must begin with https:// or http://")]
+    Scheme,
+    #[error("it has no host name")]
+    NoHost,
+}
+
+/// Why a server gave no answer of use. An answer with any status is none of these.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// It took longer than this.
+    #[error("no answer within {} s", .0.as_secs())]
+    Late(Duration),
+    /// No connection was made.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection could not be secured.
+    #[error("TLS handshake failed: {0}")]
+    Tls(TlsFailure),
+    /// The request cannot be written.
+    #[error("HTTP: {0}")]
+    Request(hyper::http::Error),
+    /// What came is not HTTP, or the connection ended.
+    #[error("HTTP: {0}")]
+    Protocol(hyper::Error),
+    /// The content is cut off, or larger than its bound.
+    #[error("HTTP: {0}")]
+    Content(Box<dyn Error + Send + Sync>),
 }
 
 /// What came back, whatever its status.
@@ -90,16 +136,16 @@ pub struct HttpAnswer {
 /// Asks. `addresses` are those of the host; `limit` is for all of it.
 ///
 /// # Errors
-/// What went wrong, in words: an answer with any status is none.
+/// What went wrong: an answer with any status is none.
 pub async fn http(
     tls: &ClientTls,
     addresses: &[IpAddr],
     request: HttpRequest<'_>,
     limit: Duration,
-) -> Result<HttpAnswer, String> {
+) -> Result<HttpAnswer, HttpError> {
     timeout(limit, ask(tls, addresses, request, limit))
         .await
-        .unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
+        .unwrap_or(Err(HttpError::Late(limit)))
 }
 
 async fn ask(
@@ -107,7 +153,7 @@ async fn ask(
     addresses: &[IpAddr],
     request: HttpRequest<'_>,
     limit: Duration,
-) -> Result<HttpAnswer, String> {
+) -> Result<HttpAnswer, HttpError> {
     let mut sender = open(tls, addresses, &request, limit).await?;
     let (answer, whole) = exchange(&mut sender, request).await?;
     whole.map(|()| answer)
@@ -133,11 +179,11 @@ impl KeptHttp {
         addresses: &[IpAddr],
         request: HttpRequest<'_>,
         limit: Duration,
-    ) -> Result<HttpAnswer, String> {
+    ) -> Result<HttpAnswer, HttpError> {
         let asked = self.ask_at_leisure(tls, addresses, request, limit);
         timeout(limit, asked)
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
+            .unwrap_or(Err(HttpError::Late(limit)))
     }
 
     async fn ask_at_leisure(
@@ -146,7 +192,7 @@ impl KeptHttp {
         addresses: &[IpAddr],
         request: HttpRequest<'_>,
         limit: Duration,
-    ) -> Result<HttpAnswer, String> {
+    ) -> Result<HttpAnswer, HttpError> {
         if let Some(mut sender) = self.sender.take()
             && sender.ready().await.is_ok()
             && let Ok((answer, whole)) = exchange(&mut sender, request.clone()).await
@@ -167,38 +213,36 @@ async fn open(
     addresses: &[IpAddr],
     request: &HttpRequest<'_>,
     limit: Duration,
-) -> Result<SendRequest<Full<Bytes>>, String> {
-    let tcp = connect(addresses, request.port, limit)
-        .await
-        .map_err(|e| e.to_string())?;
+) -> Result<SendRequest<Full<Bytes>>, HttpError> {
+    let tcp = connect(addresses, request.port, limit).await?;
     if !request.tls {
         return begin(tcp).await;
     }
     let shaken = tls
         .handshake(tcp, request.host, &Trust::Roots, Hello::Full, limit)
         .await
-        .map_err(|e| format!("TLS handshake failed: {e}"))?;
+        .map_err(HttpError::Tls)?;
     begin(shaken.stream).await
 }
 
 async fn begin(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Result<SendRequest<Full<Bytes>>, String> {
+) -> Result<SendRequest<Full<Bytes>>, HttpError> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|e| format!("HTTP: {e}"))?;
+        .map_err(HttpError::Protocol)?;
     // It ends with its sender; what it has to say about an error, the answer says too.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
 }
 
 /// An answer, and whether its content is whole.
-type Exchanged = (HttpAnswer, Result<(), String>);
+type Exchanged = (HttpAnswer, Result<(), HttpError>);
 
 async fn exchange(
     sender: &mut SendRequest<Full<Bytes>>,
     request: HttpRequest<'_>,
-) -> Result<Exchanged, String> {
+) -> Result<Exchanged, HttpError> {
     let default = if request.tls { 443 } else { 80 };
     // RFC 3986 §3.2.2: an address of IPv6 stands in brackets.
     let name = match request.host.contains(':') && !request.host.starts_with('[') {
@@ -223,9 +267,9 @@ async fn exchange(
             .body(Full::new(content)),
         None => builder.body(Full::new(Bytes::new())),
     };
-    let message = message.map_err(|e| format!("HTTP: {e}"))?;
+    let message = message.map_err(HttpError::Request)?;
     let answer = sender.send_request(message).await;
-    let answer = answer.map_err(|e| format!("HTTP: {e}"))?;
+    let answer = answer.map_err(HttpError::Protocol)?;
     let status = answer.status().as_u16();
     let field = |name| {
         let value = answer.headers().get(name);
@@ -238,7 +282,7 @@ async fn exchange(
     let content = Limited::new(answer.into_body(), request.answer_max).collect();
     let (content, whole) = match content.await {
         Ok(content) => (content.to_bytes(), Ok(())),
-        Err(error) => (Bytes::new(), Err(format!("HTTP: {error}"))),
+        Err(error) => (Bytes::new(), Err(HttpError::Content(error))),
     };
     let answer = HttpAnswer {
         status,

@@ -29,23 +29,24 @@ pub use certificate_file::CertificateFile;
 pub use clock::now;
 pub use connect::{ConnectError, Connected, connect, connect_by};
 pub use dns::{
-    Alias, Answer, Dns, DnsFinding, DnsServer, DnsSettings, Dnssec, MxFound, Security,
-    detect_servers,
+    Alias, Answer, Dns, DnsFinding, DnsServer, DnsSetUpError, DnsSettings, Dnssec, LookupError,
+    MxFound, ResolverError, Security, detect_servers,
 };
 pub use egress::{Path, Proxy, ProxyProtocol};
 pub use files::{Fresh, create_private, make_dir, open_appending, write_private};
-pub use http::{HttpAnswer, HttpRequest, KeptHttp, WebUrl, http};
+pub use http::{HttpAnswer, HttpError, HttpRequest, KeptHttp, ParseUrlError, WebUrl, http};
 pub use link::{Link, Turn};
 pub use listen::{bind, bind_unix};
-pub use named::addresses_of;
+pub use named::{NoAddresses, addresses_of};
 pub use people::Person;
 pub use places::{Full, Place, Places, Room, Standing};
-pub use proxied::proxied;
+pub use proxied::{NotProxied, proxied};
 pub use shares::{Hold, Holder, Largest, Origin, Shares};
 pub use stream::Stream;
 pub use system::addresses_by_system;
 pub use tls::{
-    ClientTls, Hello, ServerTls, Shaken, TlsFailure, TlsFailureKind, TlsLoadError, Trust,
+    ClientTls, HandshakeError, Hello, ServerTls, Shaken, TlsFailure, TlsFailureKind, TlsLoadError,
+    Trust,
 };
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The client behind a proxy, as the proxy names it (the PROXY protocol, versions 1 and 2).
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,27 +11,44 @@ use tokio::net::TcpStream;
 /// The longest header that is read: version 1 has 107 octets, version 2 may carry more.
 const HEADER_MAX: usize = 2048;
 
+/// Why nobody knows for whom a proxy has connected.
+#[derive(Debug, thiserror::Error)]
+pub enum NotProxied {
+    /// It says nothing in time.
+    #[error("no PROXY protocol header arrived")]
+    Late,
+    /// It says something else.
+    #[error("it sent no PROXY protocol header")]
+    NoHeader,
+    /// The connection has ended.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
 /// Reads the header that a proxy puts in front of a connection, and no octet more. The address of
 /// the client; `None` when the proxy speaks for itself, as in a check of health.
 ///
 /// # Errors
 /// When no header comes within `wait`, or what comes is none.
-pub async fn proxied(tcp: &mut TcpStream, wait: Duration) -> Result<Option<SocketAddr>, String> {
+pub async fn proxied(
+    tcp: &mut TcpStream,
+    wait: Duration,
+) -> Result<Option<SocketAddr>, NotProxied> {
     tokio::time::timeout(wait, read(tcp))
         .await
-        .unwrap_or_else(|_| Err("no PROXY protocol header arrived".to_owned()))
+        .unwrap_or(Err(NotProxied::Late))
 }
 
-async fn read(tcp: &mut TcpStream) -> Result<Option<SocketAddr>, String> {
+async fn read(tcp: &mut TcpStream) -> Result<Option<SocketAddr>, NotProxied> {
     let mut header = Vec::with_capacity(128);
     loop {
         // One octet at a time keeps whatever follows the header, perhaps a TLS handshake, in the
         // socket. It happens once a connection, for a few dozen octets.
-        header.push(tcp.read_u8().await.map_err(|e| e.to_string())?);
+        header.push(tcp.read_u8().await?);
         match ProxyHeader::parse(&header, ParseConfig::default()) {
             Ok((found, _)) => return Ok(found.proxied_address().map(|a| a.source)),
             Err(Error::BufferTooShort) if header.len() < HEADER_MAX => {}
-            Err(_) => return Err("it sent no PROXY protocol header".to_owned()),
+            Err(_) => return Err(NotProxied::NoHeader),
         }
     }
 }
@@ -50,6 +68,7 @@ mod tests {
         client.write_all(sent).await.unwrap();
         drop(client);
         let found = proxied(&mut server, Duration::from_secs(60)).await;
+        let found = found.map_err(|e| e.to_string());
         let mut rest = Vec::new();
         server.read_to_end(&mut rest).await.unwrap();
         (found, rest)

@@ -446,17 +446,29 @@ impl ServerTls {
     /// Shakes hands with a client.
     ///
     /// # Errors
-    /// What went wrong, in words.
-    pub async fn handshake(&self, tcp: TcpStream, limit: Duration) -> Result<Stream, String> {
+    /// When it failed, or took longer than `limit`.
+    pub async fn handshake(
+        &self,
+        tcp: TcpStream,
+        limit: Duration,
+    ) -> Result<Stream, HandshakeError> {
         match timeout(limit, self.acceptor.accept(tcp)).await {
             Ok(Ok(stream)) => Ok(Stream::Server(Box::new(stream))),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!(
-                "the handshake timed out after {} s",
-                limit.as_secs()
-            )),
+            Ok(Err(error)) => Err(HandshakeError::Failed(error)),
+            Err(_) => Err(HandshakeError::Late(limit)),
         }
     }
+}
+
+/// Why a client's connection is not secured.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The two do not agree, or the connection has ended.
+    #[error(transparent)]
+    Failed(io::Error),
+    /// It took longer than this.
+    #[error("the handshake timed out after {} s", .0.as_secs())]
+    Late(Duration),
 }
 
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsLoadError> {

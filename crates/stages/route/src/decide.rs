@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use mail::{Class, Domain, EnhancedCode, Outcome, Reply, Timestamp, Verdict};
 
-use crate::hop::{Host, HostAddresses, NextHop, fetchable, is_own, usable};
+use crate::hop::{Host, HostAddresses, NextHop, Unusable, fetchable, is_own, usable};
 use crate::target::Target;
 
 /// One MX record.
@@ -144,7 +144,12 @@ impl<'a> Router<'a> {
                 configured: false,
                 relay: false,
             }),
-            Err(reason) => self.no(Outcome::Failed, Class::Policy, (5, 4, 4), &reason),
+            Err(reason) => self.no(
+                Outcome::Failed,
+                Class::Policy,
+                (5, 4, 4),
+                &reason.to_string(),
+            ),
         }
     }
 
@@ -295,7 +300,7 @@ impl RouteSettings {
         hop: &NextHop,
         host: &Host,
         found: &[IpAddr],
-    ) -> Result<Vec<IpAddr>, String> {
+    ) -> Result<Vec<IpAddr>, Unusable> {
         let refused: &[IpNet] = if hop.configured {
             &[]
         } else {
@@ -308,7 +313,7 @@ impl RouteSettings {
     ///
     /// # Errors
     /// The reason, when none may.
-    pub fn fetchable(&self, found: &[IpAddr]) -> Result<Vec<IpAddr>, String> {
+    pub fn fetchable(&self, found: &[IpAddr]) -> Result<Vec<IpAddr>, Unusable> {
         fetchable(found, &self.refuse_networks)
     }
 

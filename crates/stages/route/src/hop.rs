@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use mail::Domain;
 
 use crate::refused::{NOWHERE, PRIVATE, refused_by};
@@ -79,6 +80,23 @@ const fn mix(n: u64) -> u64 {
     n ^ (n >> 31)
 }
 
+/// Why none of a host's addresses may be connected to. One reason, of the address that was looked at last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// There is none.
+    #[error("it has no address")]
+    NoAddress,
+    /// We listen there.
+    #[error("{0} is this server itself")]
+    Ourselves(IpAddr),
+    /// The administrator refuses the network that it is in.
+    #[error("{0} is in the refused network {1} (outgoing.refuse_networks)")]
+    Refused(IpAddr, IpNet),
+    /// A stranger's name leads into a private network.
+    #[error("{0} is in the private network {1}, where names published by others must not point to")]
+    Private(IpAddr, IpNet),
+}
+
 /// Which addresses of a host may be connected to.
 ///
 /// # Errors
@@ -86,18 +104,18 @@ const fn mix(n: u64) -> u64 {
 pub(crate) fn usable(
     addresses: &[IpAddr],
     port: u16,
-    refused: &[ipnet::IpNet],
+    refused: &[IpNet],
     own: &[SocketAddr],
-) -> Result<Vec<IpAddr>, String> {
-    let mut reason = "it has no address".to_owned();
+) -> Result<Vec<IpAddr>, Unusable> {
+    let mut reason = Unusable::NoAddress;
     let may = |ip: &&IpAddr| {
         let plain = ip.to_canonical();
         if is_own(plain, port, own) {
-            reason = format!("{ip} is this server itself");
+            reason = Unusable::Ourselves(**ip);
             return false;
         }
         if let Some(net) = refused_by(**ip, refused) {
-            reason = format!("{ip} is in the refused network {net} (outgoing.refuse_networks)");
+            reason = Unusable::Refused(**ip, net);
             return false;
         }
         true
@@ -115,21 +133,16 @@ pub(crate) fn usable(
 ///
 /// # Errors
 /// The reason, when none may.
-pub(crate) fn fetchable(
-    addresses: &[IpAddr],
-    refused: &[ipnet::IpNet],
-) -> Result<Vec<IpAddr>, String> {
+pub(crate) fn fetchable(addresses: &[IpAddr], refused: &[IpNet]) -> Result<Vec<IpAddr>, Unusable> {
     // Our own listeners take mail, and a web server may stand beside them.
     let allowed = usable(addresses, 0, refused, &[])?;
-    let mut reason = String::new();
+    let mut reason = Unusable::NoAddress;
     let may = |ip: &IpAddr| {
         let within = |networks| refused_by(*ip, networks);
         let Some(net) = within(&NOWHERE).or_else(|| within(&PRIVATE)) else {
             return true;
         };
-        reason = format!(
-            "{ip} is in the private network {net}, where names published by others must not point to"
-        );
+        reason = Unusable::Private(*ip, net);
         false
     };
     let left: Vec<IpAddr> = allowed.into_iter().filter(may).collect();

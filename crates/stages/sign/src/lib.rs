@@ -23,6 +23,6 @@ pub use canonical::{BodyCanonicalizer, Canonicalization, header_field};
 pub use fields::{FieldError, Fields};
 pub use key::{Algorithm, KeyError, PrivateKey, PublicKey, RSA_BITS_MIN};
 pub use keyring::{Gap, Keyring};
-pub use record::{Finding, judge};
+pub use record::{Finding, Unreadable, judge};
 pub use selector::{ParseSelectorError, Selector};
 pub use signature::{InFront, SignError, Signer, in_front, sign};

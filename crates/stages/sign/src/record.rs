@@ -29,7 +29,7 @@ pub enum Finding {
     /// It is for these services (`s=`), and not for mail.
     WrongService(String),
     /// It is not a record of a key.
-    Unreadable(String),
+    Unreadable(Unreadable),
 }
 
 impl Finding {
@@ -106,6 +106,29 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Why a record cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// A part of it has no name; its first characters.
+    #[error("`{0}` is not a tag")]
+    NoTag(String),
+    /// A tag stands there more than once; the first characters of its name.
+    #[error("`{0}=` appears twice")]
+    Twice(String),
+    /// Its version is not where readers look for it.
+    #[error("`v=` is not its first tag")]
+    LateVersion,
+    /// It is of another version than the one that there is.
+    #[error("its version (v=) is not DKIM1")]
+    Version,
+    /// It has no key.
+    #[error("it has no key (p=)")]
+    NoKey,
+    /// Its key is not in base64.
+    #[error("its key (p=) is not valid base64")]
+    Key,
+}
+
 /// Compares the TXT records at a key's name with the key. At least one finding; those that make
 /// signatures fail come first.
 #[must_use]
@@ -132,8 +155,7 @@ fn judge_one(record: &str, key: &PublicKey) -> Vec<Finding> {
     let tag = |name: &str| tags.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
     let has = |value: &str, word: &str| value.split(':').any(|part| part.trim() == word);
     if tag("v").is_some_and(|v| v != "DKIM1") {
-        let why = "its version (v=) is not DKIM1".to_owned();
-        return vec![Finding::Unreadable(why)];
+        return vec![Finding::Unreadable(Unreadable::Version)];
     }
     let mut found = Vec::new();
     let kind = tag("k").unwrap_or("rsa");
@@ -147,17 +169,14 @@ fn judge_one(record: &str, key: &PublicKey) -> Vec<Finding> {
         found.push(Finding::WrongService(services.to_owned()));
     }
     let Some(p) = tag("p") else {
-        let why = "it has no key (p=)".to_owned();
-        return vec![Finding::Unreadable(why)];
+        return vec![Finding::Unreadable(Unreadable::NoKey)];
     };
     let base64: String = p.split_ascii_whitespace().collect();
     match STANDARD.decode(&base64) {
         Ok(octets) if octets.is_empty() => found.push(Finding::Revoked),
         Ok(octets) if key.is(&octets) => {}
         Ok(_) => found.push(Finding::Differs),
-        Err(_) => found.push(Finding::Unreadable(
-            "its key (p=) is not valid base64".to_owned(),
-        )),
+        Err(_) => found.push(Finding::Unreadable(Unreadable::Key)),
     }
     if tag("t").is_some_and(|flags| has(flags, "y")) {
         found.push(Finding::Testing);
@@ -169,21 +188,21 @@ fn judge_one(record: &str, key: &PublicKey) -> Vec<Finding> {
 }
 
 /// The tags of a list (RFC 6376 §3.2).
-fn tags(text: &str) -> Result<Vec<(&str, &str)>, String> {
+fn tags(text: &str) -> Result<Vec<(&str, &str)>, Unreadable> {
     let mut tags: Vec<(&str, &str)> = Vec::new();
     for tag in text.split(';').map(str::trim).filter(|t| !t.is_empty()) {
         let Some((name, value)) = tag.split_once('=') else {
-            return Err(format!("`{}` is not a tag", shortened(tag)));
+            return Err(Unreadable::NoTag(shortened(tag)));
         };
         let name = name.trim();
         if tags.iter().any(|(n, _)| *n == name) {
-            return Err(format!("`{}=` appears twice", shortened(name)));
+            return Err(Unreadable::Twice(shortened(name)));
         }
         tags.push((name, value.trim()));
     }
     match tags.iter().position(|(name, _)| *name == "v") {
         Some(0) | None => Ok(tags),
-        Some(_) => Err("`v=` is not its first tag".to_owned()),
+        Some(_) => Err(Unreadable::LateVersion),
     }
 }
 

@@ -284,10 +284,7 @@ fn parse_term(word: &str) -> Result<Term, ParseFilterError> {
     let than = match operator {
         Some('<') => Comparison::Less,
         Some('>') => Comparison::Greater,
-        _ => {
-            return parse_text_term(name, value)
-                .map_or_else(|| Err(unknown()), |t| t.map_err(|e| wrong(&e)));
-        }
+        _ => return parse_text_term(word, name, value),
     };
     let time = || parse_duration(value).map_err(|e| wrong(&e.to_string()));
     match name {
@@ -313,16 +310,16 @@ pub fn parse_metadata(text: &str) -> Option<(String, String)> {
     Some((name.to_owned(), value.to_owned()))
 }
 
-fn parse_text_term(name: &str, value: &str) -> Option<Result<Term, String>> {
+fn parse_text_term(word: &str, name: &str, value: &str) -> Result<Term, ParseFilterError> {
     let text = value.to_owned();
-    Some(Ok(match name {
+    let wrong = |expected: String| ParseFilterError::Value {
+        term: word.to_owned(),
+        expected,
+    };
+    Ok(match name {
         "id" => {
-            return Some(
-                value
-                    .parse()
-                    .map(Term::Id)
-                    .map_err(|e: mail::ParseQueueIdError| e.to_string()),
-            );
+            let id: Result<QueueId, _> = value.parse();
+            return id.map(Term::Id).map_err(|e| wrong(e.to_string()));
         }
         "from" | "sender" => Term::Sender(text),
         "to" | "recipient" => Term::Recipient(text),
@@ -335,7 +332,7 @@ fn parse_text_term(name: &str, value: &str) -> Option<Result<Term, String>> {
         "tag" => Term::Tag(text),
         "meta" => match parse_metadata(value) {
             Some((name, value)) => Term::Metadata(name, value),
-            None => return Some(Err(METADATA.to_owned())),
+            None => return Err(wrong(METADATA.to_owned())),
         },
         "reply" => Term::Reply(text),
         "user" => Term::Submitter(text),
@@ -348,18 +345,18 @@ fn parse_text_term(name: &str, value: &str) -> Option<Result<Term, String>> {
             "future" => Term::Future,
             _ => {
                 let words = "a state is waiting, held, local, outgoing, test or future";
-                return Some(Err(words.to_owned()));
+                return Err(wrong(words.to_owned()));
             }
         },
         "kind" => match ReplyKind::of_word(value) {
             Some(kind) => Term::Kind(kind),
             None => {
                 let words = ReplyKind::WORDS.join(", ");
-                return Some(Err(format!("a kind is one of {words}")));
+                return Err(wrong(format!("a kind is one of {words}")));
             }
         },
-        _ => return None,
-    }))
+        _ => return Err(ParseFilterError::Term(word.to_owned())),
+    })
 }
 
 fn parse_size(text: &str) -> Option<u64> {

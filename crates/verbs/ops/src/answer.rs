@@ -316,11 +316,15 @@ pub struct SiteView {
     /// The rule by which it is slowed or paused for a time, and the cause.
     #[serde(default)]
     pub action: Option<String>,
+    /// Nothing goes there at present. For the server itself: people read it in `standing`.
+    #[serde(skip)]
+    pub is_shut: bool,
 }
 
 impl From<schedule::SiteView> for SiteView {
     fn from(site: schedule::SiteView) -> Self {
         Self {
+            is_shut: matches!(site.standing, schedule::StandingView::CoolingOff(_)),
             site: site.key,
             standing: match site.standing {
                 schedule::StandingView::Probing => "probing".to_owned(),

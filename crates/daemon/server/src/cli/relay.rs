@@ -130,10 +130,7 @@ fn as_text(oauth: &OauthSettings, kept: &Kept, now: Timestamp) -> String {
 
 async fn login(config: &Config) -> Result<()> {
     let oauth = oauth(config).ok_or_else(|| anyhow!("[outgoing.relay.oauth] is not configured"))?;
-    let dns = Dns::new(&config.dns)
-        .await
-        .map_err(|e| anyhow!(e))
-        .context("dns.servers")?;
+    let dns = Dns::new(&config.dns).await.context("dns.servers")?;
     let tls = loading::client_tls(config)?;
     let (tls, dns) = (&tls, &dns);
     let web = Web { tls, dns };

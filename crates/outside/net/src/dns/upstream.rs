@@ -20,7 +20,7 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
 
 use super::chain::{Chain, Provider};
-use super::{DnsSettings, Dnssec, Security};
+use super::{DnsSettings, Dnssec, LookupError, ResolverError, Security};
 
 /// Answers kept in memory.
 const CACHE_ENTRIES: u64 = 20_000;
@@ -54,9 +54,11 @@ pub(super) enum Outcome {
     Found,
     NoData,
     NxDomain,
-    Failed(String),
-    /// There is an answer, which is not used yet: nobody else is asked instead.
-    Withheld(String),
+    Failed(LookupError),
+    /// There is an answer, which is not used yet: nobody else is asked instead. In so many seconds it is.
+    Withheld {
+        seconds: u64,
+    },
 }
 
 /// Whether the servers pass signatures on.
@@ -108,7 +110,7 @@ impl Upstream {
         servers: &[SocketAddr],
         settings: &DnsSettings,
         anchors: Option<&Arc<TrustAnchors>>,
-    ) -> Result<Option<Self>, String> {
+    ) -> Result<Option<Self>, LookupError> {
         if servers.is_empty() {
             return Ok(None);
         }
@@ -206,11 +208,9 @@ impl Upstream {
         if !left.is_zero() {
             return Some(Said {
                 records: Vec::new(),
-                outcome: Outcome::Withheld(format!(
-                    "the DNS server gives no usable answer about the root's keys (DNSSEC). If this continues, its \
-                     answers are used without validation in {} s; dns.dnssec = false does that at once",
-                    left.as_secs() + 1
-                )),
+                outcome: Outcome::Withheld {
+                    seconds: left.as_secs() + 1,
+                },
                 security: Security::Unchecked,
                 valid_until: Instant::now(),
             });
@@ -368,9 +368,7 @@ async fn contained<T>(lookup: impl Future<Output = T>) -> Option<T> {
 fn broken() -> Said {
     Said {
         records: Vec::new(),
-        outcome: Outcome::Failed(
-            "DNSSEC validation of the answer failed because of an internal error".to_owned(),
-        ),
+        outcome: Outcome::Failed(LookupError::Broken),
         security: Security::Unchecked,
         valid_until: Instant::now() + NEGATIVE_TTL,
     }
@@ -428,7 +426,7 @@ fn said(result: Result<Lookup, NetError>, validated: bool) -> Said {
         }
         Err(error) => Said {
             records: Vec::new(),
-            outcome: Outcome::Failed(words(&error)),
+            outcome: Outcome::Failed(judged(error)),
             security: Security::Unchecked,
             valid_until: Instant::now() + NEGATIVE_TTL,
         },
@@ -468,7 +466,7 @@ fn build(
     options: ResolverOpts,
     anchors: Option<Arc<TrustAnchors>>,
     chain: &Chain,
-) -> Result<Resolver<Provider>, String> {
+) -> Result<Resolver<Provider>, LookupError> {
     let name_server = |address: &SocketAddr| {
         let connection = |protocol| {
             let mut connection = ConnectionConfig::new(protocol);
@@ -488,24 +486,24 @@ fn build(
     if let Some(anchors) = anchors {
         builder = builder.with_trust_anchor(anchors);
     }
-    builder.build().map_err(|e| words(&e))
+    builder.build().map_err(judged)
 }
 
-/// An error of the resolver in the words of the field.
-fn words(error: &NetError) -> String {
+/// What an error of the resolver means.
+fn judged(error: NetError) -> LookupError {
     if let NetError::Dns(DnsError::ResponseCode(code)) = error {
-        return format!("the DNS server answered {code}");
+        return LookupError::Code(code.to_string());
     }
     if matches!(error, NetError::Dns(DnsError::DnssecBogus)) {
-        return "DNSSEC validation failed (the answer is bogus)".to_owned();
+        return LookupError::Bogus;
     }
     if matches!(error, NetError::Timeout) {
-        return "no answer in time".to_owned();
+        return LookupError::Late;
     }
     if matches!(error, NetError::NoConnections) {
-        return "no DNS server could be reached".to_owned();
+        return LookupError::Unreachable;
     }
-    error.to_string()
+    LookupError::Other(ResolverError(Arc::new(error)))
 }
 
 #[cfg(test)]
@@ -528,9 +526,8 @@ mod tests {
         let upstream = Upstream::new(&[server.address()], &settings, Some(&anchors));
         let upstream = upstream.unwrap().unwrap();
         let early = upstream.ask("office.example.", RecordType::MX).await;
-        let expected = "about the root's keys (DNSSEC). If this continues, its answers are used without validation in";
         assert!(
-            matches!(&early.outcome, Outcome::Withheld(why) if why.contains(expected)),
+            matches!(early.outcome, Outcome::Withheld { .. }),
             "{early:?}"
         );
         let long_ago = Instant::now().checked_sub(SILENT_MAX).unwrap();

@@ -20,6 +20,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use config::elsewhere::Needs;
 use config::{self, Config, ConfigError};
+use daemon::{self, Started};
 use journal::logbook::{self, Wanted};
 use ops::{Act, Count, HistorySelection, List, Order, Selection, Verb};
 use terminal::{complain, print};
@@ -30,8 +31,7 @@ use arguments::{
     SiteCommand, Sort, SourceCommand, UserCommand,
 };
 
-use crate::started::Started;
-use crate::{ask, check, demo, dkim, keys, run, sendmail, tools};
+use crate::{ask, check, demo, dkim, keys, sendmail, tools};
 
 /// Where the configuration is looked for when none is named.
 pub(crate) const CONFIG: &str = "/etc/sendoff/sendoff.toml";
@@ -170,7 +170,7 @@ fn carry_out(cli: Cli) -> Result<()> {
             // Before there are threads: each has rights of its own.
             let started = Started::confined(config)?;
             let runtime = runtime()?;
-            let result = runtime.block_on(run::serve(started, CancellationToken::new()));
+            let result = runtime.block_on(daemon::serve(started, CancellationToken::new()));
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             result
         }

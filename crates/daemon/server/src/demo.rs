@@ -15,13 +15,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use config::Config;
+use daemon::{self, Started};
 use lab::{Client, DemoMail, DemoWorld, demo_world};
 use serde_json::Value;
 use terminal::print;
 use tokio_util::sync::CancellationToken;
-
-use crate::run;
-use crate::started::Started;
 
 /// The demonstration's options.
 #[derive(Debug, Args)]
@@ -51,7 +49,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
         .first()
         .ok_or_else(|| anyhow!("no listener"))?;
     let stop = CancellationToken::new();
-    let mut server = tokio::spawn(run::serve(Started::open(config)?, stop.clone()));
+    let mut server = tokio::spawn(daemon::serve(Started::open(config)?, stop.clone()));
     introduce(&path, address, &world);
     tokio::select! {
         ended = &mut server => return ended?,

@@ -9,7 +9,7 @@ use reception::sockets;
 use reception::sockets::{Given, HttpSocket};
 
 /// A server about to serve.
-pub(crate) struct Started {
+pub struct Started {
     pub(crate) config: Config,
     pub(crate) listeners: Vec<TcpListener>,
     /// For HTTP, in the order of the configuration.
@@ -18,7 +18,7 @@ pub(crate) struct Started {
 
 impl Started {
     /// Opens the sockets, and keeps all rights.
-    pub(crate) fn open(config: Config) -> Result<Self> {
+    pub fn open(config: Config) -> Result<Self> {
         let mut given = Given::take()?;
         let listeners = sockets::open(&config.listeners, &mut given)?;
         let http = &config.console.listeners;
@@ -32,7 +32,7 @@ impl Started {
     }
 
     /// Opens the sockets, becomes the server's user, and confines itself. No other thread may run.
-    pub(crate) fn confined(config: Config) -> Result<Self> {
+    pub fn confined(config: Config) -> Result<Self> {
         let mut started = Self::open(config)?;
         started.config = rights::give_up(started.config)?;
         Ok(started)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use config::Config;
+use journal::Journal;
 use mail::Timestamp;
 use node::event::Event;
 use node::loading::settings;
@@ -10,7 +11,6 @@ use node::reloads::Wanted;
 use reception::listening;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::run::warn;
 use crate::shared::Shared;
 
 /// Reads the configuration again as often as somebody wants it, one time after another.
@@ -108,4 +108,16 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
     shared.operating.webhooks.reload();
     shared.operating.node.tell(Event::Reloaded);
     Ok(words.join("\n"))
+}
+
+/// Logs what works and will hurt; as lines for whoever asked for a reload.
+pub(crate) fn warn(journal: &Journal, config: &Config) -> Vec<String> {
+    let now = net::now();
+    let doubts = doubts::of(config, now).into_iter().map(|doubt| doubt.what);
+    let all = config.warnings.iter().cloned().chain(doubts);
+    let log = |what: String| {
+        journal.line(now, "warning").field("what", &what).send();
+        format!("warning: {what}.")
+    };
+    all.map(log).collect()
 }

@@ -25,10 +25,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::service::{self, Manager};
+use crate::service::Manager;
 use crate::shared::Shared;
 use crate::started::Started;
-use crate::{forgetting, reload, welcome};
+use crate::{alive, forgetting, reload, welcome};
 
 /// How often damage that was found on disk is told.
 const DAMAGE_LOOKED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
@@ -40,7 +40,7 @@ const CERTIFICATES_LOOKED_AT: std::time::Duration = std::time::Duration::from_se
 const HISTORY_LOOKED_AT: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Opens everything, serves until a signal or until `stop`, and ends in order.
-pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<()> {
+pub async fn serve(started: Started, stop: CancellationToken) -> Result<()> {
     let manager = Manager::find().context("the service manager (NOTIFY_SOCKET)")?;
     let Started { config, .. } = started;
     rights::close_to_others(&config)?;
@@ -59,7 +59,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
         .send();
     log_recovery(&journal, &recovered);
     log_space(&journal, &spool, &config);
-    let warnings = warn(&journal, &config);
+    let warnings = reload::warn(&journal, &config);
     let mut config = config;
     config.intake.usage = quotas::restore(&config.data_dir, &journal);
     let settings = loading::settings(config).await?;
@@ -96,7 +96,7 @@ pub(crate) async fn serve(started: Started, stop: CancellationToken) -> Result<(
     tokio::spawn(obey(signals, Arc::clone(&shared), stop));
     welcome::show(&shared.operating.node.settings().config, &warnings);
     shared.manager.ready();
-    tokio::spawn(service::keep_telling(Arc::clone(&shared)));
+    tokio::spawn(alive::keep_telling(Arc::clone(&shared)));
     let ended = owner.run(received).await;
     finish(&shared, &tasks, ended).await
 }
@@ -126,18 +126,6 @@ fn open_doors(shared: &Arc<Shared>) -> Result<()> {
     let door = own_mail::open(data_dir).context("opening the socket of mailq")?;
     tokio::spawn(own_mail::serve(Arc::clone(&shared.operating.node), door));
     Ok(())
-}
-
-/// Logs what works and will hurt; as lines for whoever asked for a reload.
-pub(crate) fn warn(journal: &Journal, config: &Config) -> Vec<String> {
-    let now = net::now();
-    let doubts = doubts::of(config, now).into_iter().map(|doubt| doubt.what);
-    let all = config.warnings.iter().cloned().chain(doubts);
-    let log = |what: String| {
-        journal.line(now, "warning").field("what", &what).send();
-        format!("warning: {what}.")
-    };
-    all.map(log).collect()
 }
 
 fn log_recovery(journal: &Journal, recovered: &Recovered) {

@@ -9,25 +9,16 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
 use std::time::Duration;
 
-use node::event::Event;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
-
-use crate::shared::Shared;
-
-/// How often the state is told where nobody watches.
-const TOLD_EVERY: Duration = Duration::from_secs(30);
 
 /// The service manager, if there is one.
 #[derive(Debug, Default)]
 pub(crate) struct Manager {
-    socket: Option<(UnixDatagram, SocketAddr)>,
+    pub(crate) socket: Option<(UnixDatagram, SocketAddr)>,
     /// It restarts a server that is silent for so long.
-    watchdog: Option<Duration>,
+    pub(crate) watchdog: Option<Duration>,
 }
 
 impl Manager {
@@ -52,7 +43,7 @@ impl Manager {
         })
     }
 
-    fn tell(&self, state: &str) {
+    pub(crate) fn tell(&self, state: &str) {
         if let Some((socket, address)) = &self.socket {
             // It is the manager's affair to listen; mail does not depend on it.
             drop(socket.send_to_addr(state.as_bytes(), address));
@@ -75,29 +66,5 @@ impl Manager {
     /// The server is about to end.
     pub(crate) fn stopping(&self) {
         self.tell("STOPPING=1\nSTATUS=Finishing deliveries in progress");
-    }
-}
-
-/// Tells the manager that the server lives, as long as its queue's owner answers.
-pub(crate) async fn keep_telling(shared: Arc<Shared>) {
-    if shared.manager.socket.is_none() {
-        return;
-    }
-    let watchdog = shared.manager.watchdog;
-    let every = watchdog.map_or(TOLD_EVERY, |limit| TOLD_EVERY.min(limit / 3));
-    loop {
-        let (answer, waiting) = oneshot::channel();
-        shared.operating.node.tell(Event::Alive(answer));
-        if let Ok(Ok(waiting)) = timeout(every, waiting).await {
-            let status = format!("STATUS=Mail for {waiting} recipients is in the queue");
-            shared.manager.tell(&match watchdog {
-                Some(_) => format!("WATCHDOG=1\n{status}"),
-                None => status,
-            });
-        }
-        tokio::select! {
-            () = sleep(every) => {}
-            () = shared.operating.node.stopping.cancelled() => return,
-        }
     }
 }

@@ -24,6 +24,7 @@
 //! the message's record as its token, in the same commit as the message: a crash between that and
 //! the removal of the file makes no second message.
 
+pub mod content;
 mod deposit;
 mod directory;
 mod form;

@@ -5,7 +5,6 @@
 //! not be able to read: what depends on settings, such as the domain of a name alone, is done by
 //! the server when it takes the drop. Exit codes are those of `sysexits.h`.
 
-mod content;
 mod options;
 mod smtp;
 
@@ -16,7 +15,7 @@ use std::process::ExitCode;
 
 use config::Config;
 use config::elsewhere::Needs;
-use drops::{self, Asked, DepositError, Drop, Sender, To};
+use drops::{self, Asked, DepositError, Drop, Sender, To, content};
 use mail::{Address, Domain};
 use ops::{Act, Ask, List, Order, Selection, Verb};
 

@@ -2,10 +2,8 @@
 //! mails.
 
 use bytes::Bytes;
-use drops::Drop;
+use drops::{Drop, content as sendmail};
 use mail::{Address, Headers, Timestamp, body_offset};
-
-use crate::server::sendmail;
 
 /// A drop is whole or refused; what is read is written as the same file, and any other content
 /// under the same first line is refused.
@@ -49,7 +47,7 @@ fn again(drop: &Drop, content: &Bytes) {
 /// Addresses of a list have no space outside of quotes and read alike when they stand alone.
 pub(crate) fn address_list(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
-    let Ok(found) = sendmail::list(&text) else {
+    let Ok(found) = sendmail::addresses(&text) else {
         return;
     };
     let total: usize = found.iter().map(String::len).sum();
@@ -57,7 +55,7 @@ pub(crate) fn address_list(input: &[u8]) {
     for address in found {
         assert!(!address.is_empty());
         if let Ok(parsed) = Address::parse(&address) {
-            let alone = sendmail::list(&parsed.to_string());
+            let alone = sendmail::addresses(&parsed.to_string());
             assert_eq!(alone, Ok(vec![parsed.to_string()]));
         }
     }

@@ -21,30 +21,6 @@ mod report;
 mod settings;
 mod text;
 
-/// The parsers that are private to the server, which is a binary: its own files.
-#[path = "../../../daemon/server/src"]
-mod server {
-    pub(crate) mod sendmail {
-        mod content;
-
-        pub(crate) fn list(text: &str) -> Result<Vec<String>, String> {
-            content::addresses(text)
-        }
-
-        pub(crate) fn lines(input: &[u8], dot_ends: bool) -> Vec<u8> {
-            content::lines(input, dot_ends)
-        }
-
-        pub(crate) fn recipients(text: &[u8]) -> Result<Vec<String>, (String, String)> {
-            content::recipients(text)
-        }
-
-        pub(crate) fn complete(text: &[u8], now: mail::Timestamp) -> Vec<u8> {
-            content::complete(text, now)
-        }
-    }
-}
-
 /// A target: its name, which is that of its directory of seeds and of its binary, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
 

@@ -14,7 +14,7 @@ const LEFT_OUT: [&str; 3] = ["Bcc", "Resent-Bcc", "Return-Path"];
 /// The lines with CRLF behind each. Every CR in front of an LF goes, one elsewhere becomes a space:
 /// alone on the wire it would be refused. With `dot_ends`, a line that is a dot ends the mail. A
 /// first line `From NAME DATE` is a mailbox's, not the mail's.
-pub(super) fn lines(input: &[u8], dot_ends: bool) -> Vec<u8> {
+pub fn lines(input: &[u8], dot_ends: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(input.len() + input.len() / 32 + 2);
     let text = input.strip_suffix(b"\n").unwrap_or(input);
     if text.is_empty() && input.is_empty() {
@@ -39,7 +39,7 @@ pub(super) fn lines(input: &[u8], dot_ends: bool) -> Vec<u8> {
 }
 
 /// The recipients that the header names; an error is the field that is none, and why.
-pub(super) fn recipients(text: &[u8]) -> Result<Vec<String>, (String, String)> {
+pub fn recipients(text: &[u8]) -> Result<Vec<String>, (String, String)> {
     let names = |names: &[&str]| Headers::new(text).any(|h| names.iter().any(|n| h.is(n)));
     let fields = match names(&NAMING_AGAIN) {
         true => NAMING_AGAIN,
@@ -59,13 +59,13 @@ pub(super) fn recipients(text: &[u8]) -> Result<Vec<String>, (String, String)> {
 }
 
 /// The addresses in a list, some perhaps without a domain; an error says what is wrong.
-pub(super) fn addresses(text: &str) -> Result<Vec<String>, String> {
+pub fn addresses(text: &str) -> Result<Vec<String>, String> {
     let listed = mail::listed(text).map_err(|why| why.to_string())?;
     Ok(listed.into_iter().map(|one| one.address).collect())
 }
 
 /// The mail as it is dropped. What it still lacks, the server adds, which knows its own name.
-pub(super) fn complete(text: &[u8], now: Timestamp) -> Vec<u8> {
+pub fn complete(text: &[u8], now: Timestamp) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 64);
     let mut at = 0;
     let mut has_date = false;

@@ -152,7 +152,7 @@ const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 /// Asks the code for the document, and writes it and the page.
 pub(crate) fn write(root: &Path) -> Result<()> {
     let output = Command::new("cargo")
-        .args(["run", "--quiet", "--package", "server", "--", "openapi"])
+        .args(["run", "--quiet", "--package", "sendoff", "--", "openapi"])
         .current_dir(root)
         .output()
         .context("sendoff openapi")?;

@@ -16,7 +16,7 @@ const MARKER: &str =
 /// Asks the code for the commands, and writes them behind the marker.
 pub(crate) fn write(root: &Path) -> Result<()> {
     let output = Command::new("cargo")
-        .args(["run", "--quiet", "--package", "server"])
+        .args(["run", "--quiet", "--package", "sendoff"])
         .args(["--", "man", "--markdown"])
         .current_dir(root)
         .output()

@@ -60,7 +60,7 @@ const SHELLS: [(&str, &str); 3] = [
 
 /// Builds the package, of the release build or of the debug build; returns its place.
 pub(crate) fn build(root: &Path, release: bool) -> Result<PathBuf> {
-    let mut words = vec!["build", "--locked", "--package", "server"];
+    let mut words = vec!["build", "--locked", "--package", "sendoff"];
     words.extend(release.then_some("--release"));
     crate::cargo(&words)?;
     let built = target_directory(root)?.join(if release { "release" } else { "debug" });

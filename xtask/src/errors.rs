@@ -56,6 +56,8 @@ fn is_looked_at(file: &TextFile, root: &Path) -> bool {
         && !file.is_test()
         && file.path.starts_with("crates")
         && !file.path.starts_with(TOOLS)
+        // The command line ends in words.
+        && !file.path.starts_with("crates/faces/cli")
         && source.is_some_and(|source| root.join(source).join("lib.rs").exists())
 }
 

@@ -102,7 +102,7 @@ fn test() -> Result<()> {
     let lints = ["clippy", "--workspace", "--all-targets", "--locked"];
     cargo(&[&lints[..], &["--", "-D", "warnings"]].concat())?;
     // The servers under test are this binary.
-    cargo(&["build", "--locked", "--package", "server"])?;
+    cargo(&["build", "--locked", "--package", "sendoff"])?;
     if judges == Judges::PassedOver {
         return needs::test_without();
     }

@@ -81,7 +81,7 @@ impl Release {
         let (flags, c_flags) = self.flags(&target, linking)?;
         let mut cargo = Command::new("cargo");
         cargo
-            .args(["build", "--locked", "--package", "server"])
+            .args(["build", "--locked", "--package", "sendoff"])
             .args(["--profile", "dist", "--target", &triple])
             .current_dir(&self.root)
             .env("CARGO_TARGET_DIR", &target)

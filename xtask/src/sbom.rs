@@ -29,12 +29,12 @@ pub(crate) fn write(release: &Release, to: &Path) -> Result<()> {
         .args(["--target", &triple, "--no-build-deps"])
         .args(["--override-filename", "sendoff.cdx"])
         .arg("--manifest-path")
-        .arg(release.root.join("crates/daemon/server/Cargo.toml"))
+        .arg(release.root.join("crates/faces/sendoff/Cargo.toml"))
         .current_dir(&release.root)
         .env("SOURCE_DATE_EPOCH", &release.epoch);
     run(&mut command)?;
     // One is written beside each crate of the workspace; the server's has all that it consists of.
-    let written = release.root.join("crates/daemon/server/sendoff.cdx.json");
+    let written = release.root.join("crates/faces/sendoff/sendoff.cdx.json");
     let list = fs::read_to_string(&written).context("the list of contents")?;
     for entry in fs::read_dir(release.root.join("crates")).context("crates")? {
         let other = entry?.path().join("sendoff.cdx.json");

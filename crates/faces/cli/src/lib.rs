@@ -4,11 +4,18 @@
 //! cannot be reached.
 
 mod arguments;
+mod ask;
+mod check;
+mod dkim;
+mod keys;
 pub(crate) mod lists;
+mod prompt;
 mod reference;
 mod relay;
 mod replies;
+mod sendmail;
 pub(crate) mod suppression;
+mod tools;
 pub(crate) mod user;
 mod webhook;
 
@@ -20,24 +27,29 @@ use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use config::elsewhere::Needs;
 use config::{self, Config, ConfigError};
-use daemon::{self, Started};
 use journal::logbook::{self, Wanted};
 use ops::{Act, Count, HistorySelection, List, Order, Selection, Verb};
 use terminal::{complain, print};
-use tokio_util::sync::CancellationToken;
 
+pub use arguments::DemoArgs;
 use arguments::{
     Cli, Command, DnsCommand, History, HoldCommand, LogCommand, QueueCommand, Restore, Selected,
     SiteCommand, Sort, SourceCommand, UserCommand,
 };
 
-use crate::{ask, check, demo, dkim, keys, sendmail, tools};
-
 /// Where the configuration is looked for when none is named.
 pub(crate) const CONFIG: &str = "/etc/sendoff/sendoff.toml";
 
+/// What the command line begins and is not itself: it knows no room of the server.
+pub struct Programs {
+    /// Serves until it is told to stop. Begun before there is a second thread.
+    pub serve: fn(Config) -> Result<()>,
+    /// Shows the server in a world of its own.
+    pub demo: fn(DemoArgs) -> Result<()>,
+}
+
 /// Runs the command line.
-pub(crate) fn main() -> ExitCode {
+pub fn main(programs: &Programs) -> ExitCode {
     if let Some(arguments) = sendmail::called_as() {
         let config = std::env::var_os("SENDOFF_CONFIG").map(PathBuf::from);
         return sendmail::run(arguments, config.as_deref());
@@ -49,7 +61,7 @@ pub(crate) fn main() -> ExitCode {
     // Before the configuration is read, which is bounded by it.
     config::descriptors::raise_limit();
     let json = cli.json;
-    let result = carry_out(cli);
+    let result = carry_out(cli, programs);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -143,10 +155,10 @@ fn without_configuration(command: &Command, json: bool) -> Result<bool> {
     Ok(true)
 }
 
-fn carry_out(cli: Cli) -> Result<()> {
+fn carry_out(cli: Cli, programs: &Programs) -> Result<()> {
     let json = cli.json;
     if let Command::Demo(args) = cli.command {
-        return runtime()?.block_on(demo::run(args));
+        return (programs.demo)(args);
     }
     if without_configuration(&cli.command, json)? {
         return Ok(());
@@ -166,14 +178,7 @@ fn carry_out(cli: Cli) -> Result<()> {
         ));
     }
     match cli.command {
-        Command::Serve => {
-            // Before there are threads: each has rights of its own.
-            let started = Started::confined(config)?;
-            let runtime = runtime()?;
-            let result = runtime.block_on(daemon::serve(started, CancellationToken::new()));
-            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-            result
-        }
+        Command::Serve => (programs.serve)(config),
         Command::Queue(command) => queue(&config, command, json),
         Command::Source(SourceCommand::List) => ask::show(&config, ops::Sources, json),
         Command::Site(command) => site(&config, command, json),

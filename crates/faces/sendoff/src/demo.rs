@@ -13,21 +13,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use clap::Args;
+use cli::DemoArgs;
 use config::Config;
 use daemon::{self, Started};
 use lab::{Client, DemoMail, DemoWorld, demo_world};
 use serde_json::Value;
 use terminal::print;
 use tokio_util::sync::CancellationToken;
-
-/// The demonstration's options.
-#[derive(Debug, Args)]
-pub(crate) struct DemoArgs {
-    /// Keep running until Ctrl-C, so that you can send your own mail and try the other commands.
-    #[arg(long)]
-    keep: bool,
-}
 
 /// How often the log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -17,7 +17,7 @@ use terminal::print;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::cli::Ends;
+use crate::Ends;
 
 /// How long a server is waited for.
 const WAIT: Duration = Duration::from_secs(30);

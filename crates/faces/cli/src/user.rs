@@ -1,12 +1,10 @@
 //! `sendoff user`: users who may log in.
 
-use std::io::{IsTerminal, Read};
-
 use accounts::{self, Kept, Users};
 use anyhow::Result;
 use config::Config;
 use node::loading;
-use terminal::{complain, print};
+use terminal::print;
 
 use super::arguments::{Hashed, UserCommand};
 use super::done;
@@ -71,14 +69,14 @@ pub(super) fn user(config: &Config, command: UserCommand, json: bool) -> Result<
 fn kept(hashed: Hashed) -> Result<Kept> {
     let kept = match hashed.hash {
         Some(hash) => Kept::given(hash, hashed.scram)?,
-        None => Kept::of(&password("Password")?)?,
+        None => Kept::of(&crate::prompt::password("Password")?)?,
     };
     Ok(kept)
 }
 
 /// What the users' file keeps of a password.
 pub(super) fn print_hash(json: bool) -> Result<()> {
-    let kept = Kept::of(&password("Password")?)?;
+    let kept = Kept::of(&crate::prompt::password("Password")?)?;
     print(&match json {
         true => format!("{}\n", serde_json::to_string(&kept)?),
         false => toml::to_string(&kept)?,
@@ -116,24 +114,4 @@ fn show_senders(config: &Config, users: &Users, name: &str, json: bool) -> Resul
         (false, Some(list)) => format!("{name} may send from: {}.\n", list.join(", ")),
     });
     Ok(())
-}
-
-/// A password from the terminal, unseen, or the first line of standard input.
-pub(crate) fn password(what: &str) -> Result<String> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        let mut text = String::new();
-        stdin.lock().take(4096).read_to_string(&mut text)?;
-        return Ok(text.lines().next().unwrap_or_default().to_owned());
-    }
-    complain(&format!("{what} (it is not shown):"));
-    let before = rustix::termios::tcgetattr(&stdin)?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(rustix::termios::LocalModes::ECHO);
-    rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Now, &silent)?;
-    let mut line = String::new();
-    let read = stdin.read_line(&mut line);
-    rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Now, &before)?;
-    read?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::elsewhere::Needs;
 
 use crate::check::CheckArgs;
-use crate::{demo, dkim, keys};
+use crate::{dkim, keys};
 
 /// Sendoff sends mail: it accepts mail, stores it safely, and delivers it.
 #[derive(Debug, Parser)]
@@ -32,7 +32,7 @@ pub(super) enum Command {
     /// Run the server until it is stopped.
     Serve,
     /// Run the real server in a simulated world on this computer, and watch what happens.
-    Demo(demo::DemoArgs),
+    Demo(DemoArgs),
     /// Check the configuration, and report everything that is wrong, with file and line.
     ///
     /// Errors are what `serve` refuses; warnings are what will hurt. Exit code 2 where there are errors. With `--json`
@@ -505,4 +505,12 @@ fn later(text: &str) -> Result<u64, String> {
         }
     };
     Ok(at.as_millis())
+}
+
+/// The demonstration's options.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Keep running until Ctrl-C, so that you can send your own mail and try the other commands.
+    #[arg(long)]
+    pub keep: bool,
 }

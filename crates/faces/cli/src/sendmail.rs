@@ -127,7 +127,7 @@ fn queue(named: Option<&Path>) -> Result<(), Failure> {
         offset: 0,
     };
     let path = named.map(Path::to_owned);
-    let config = crate::cli::load(path.as_ref(), Needs::Places).map(|(config, _)| config);
+    let config = crate::load(path.as_ref(), Needs::Places).map(|(config, _)| config);
     let beside_drops = || Some(drop_dir_of_environment()?.parent()?.to_owned());
     let data_dir = match (&config, named) {
         (_, Some(_)) => None,
@@ -152,7 +152,7 @@ where
     A::Answer: Shown,
 {
     let path = config.map(Path::to_owned);
-    let config = crate::cli::load(path.as_ref(), Needs::Places)
+    let config = crate::load(path.as_ref(), Needs::Places)
         .map(|(config, _)| config)
         .map_err(|error| Failure::new(code::CONFIG, format!("{error:#}")))?;
     ask::show(&config, asked, false)
@@ -175,7 +175,7 @@ impl Settings {
     fn find(options: &Options, named: Option<&Path>) -> Result<Self, Failure> {
         let path = named.map(Path::to_owned);
         let config = match (
-            crate::cli::load(path.as_ref(), Needs::Places).map(|(config, _)| config),
+            crate::load(path.as_ref(), Needs::Places).map(|(config, _)| config),
             named,
         ) {
             (Ok(config), _) => Some(config),

@@ -20,7 +20,7 @@ use terminal::print;
 
 use finding::{Finding, Severity, Source};
 
-use crate::cli::{self, Ends};
+use crate::Ends;
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
@@ -38,7 +38,7 @@ pub(crate) struct CheckArgs {
 
 /// Checks the configuration, and says what is wrong.
 pub(crate) fn carry_out(path: Option<&PathBuf>, asked: &CheckArgs, json: bool) -> Result<()> {
-    let path = cli::configuration(path);
+    let path = crate::configuration(path);
     let (source, findings) = look(path.as_deref(), asked)?;
     let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -123,7 +123,7 @@ fn look(path: Option<&Path>, asked: &CheckArgs) -> Result<(Source, Vec<Finding>)
 /// Reads the configuration, and judges it.
 pub(crate) fn read(path: Option<&Path>, without_secrets: bool) -> Result<Judged, ConfigError> {
     let Some(path) = path else {
-        let (path, base) = (Path::new(cli::CONFIG), Path::new("/etc/sendoff"));
+        let (path, base) = (Path::new(crate::CONFIG), Path::new("/etc/sendoff"));
         return Ok(judge("", path, base, without_secrets));
     };
     let base = path.parent().map(Path::to_owned).unwrap_or_default();

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use config::Config;
 use terminal::{complain, print};
 
-use crate::cli::{self, done};
+use crate::done;
 
 /// What is done with keys.
 #[derive(Debug, Subcommand)]
@@ -144,7 +144,7 @@ fn show_secret(name: &str, secret: &str, json: bool) {
 
 /// Prints the hash of a secret.
 pub(crate) fn print_hash(json: bool) -> Result<()> {
-    let hash = accounts::hash_secret(&cli::user::password("Secret")?)?;
+    let hash = accounts::hash_secret(&crate::prompt::password("Secret")?)?;
     print(&match json {
         true => format!("{}\n", serde_json::json!({ "digest": hash })),
         false => format!("{hash}\n"),

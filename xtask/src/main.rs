@@ -27,6 +27,7 @@ mod sizes;
 mod sources;
 mod tree;
 mod words;
+mod workspace;
 
 use std::io::Write;
 use std::path::PathBuf;

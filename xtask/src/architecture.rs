@@ -18,7 +18,10 @@ type Edges = BTreeMap<String, [BTreeSet<String>; 2]>;
 /// Differences between the table and the manifests.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let page = fs::read_to_string(root.join(PAGE)).context(PAGE)?;
-    Ok(compare(&table(&page)?, &edges(&workspace::metadata(root)?)?))
+    Ok(compare(
+        &table(&page)?,
+        &edges(&workspace::metadata(root)?)?,
+    ))
 }
 
 fn compare(table: &Edges, manifests: &Edges) -> Vec<String> {

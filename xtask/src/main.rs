@@ -17,6 +17,7 @@ mod events;
 mod image;
 mod imports;
 mod judges;
+mod layers;
 mod licences;
 mod log_events;
 mod needs;
@@ -55,7 +56,8 @@ fn main() -> ExitCode {
     let result = match task.as_str() {
         "test" => test(),
         "tidy" => tidy(),
-        "docs" => configuration::write(&root())
+        "docs" => layers::write(&root())
+            .and_then(|()| configuration::write(&root()))
             .and_then(|()| api::write(&root()))
             .and_then(|()| commands::write(&root()))
             .and_then(|()| events::write(&root())),
@@ -150,6 +152,7 @@ fn findings() -> Result<Vec<String>> {
     found.extend(circles::check(&files, &root)?);
     found.extend(errors::check(&files, &root)?);
     found.extend(architecture::check(&root)?);
+    found.extend(layers::check(&root)?);
     found.extend(dependencies::check(&root)?);
     found.extend(configuration::check(&root)?);
     found.extend(commands::check(&root)?);

@@ -20,6 +20,7 @@ mod judges;
 mod layers;
 mod licences;
 mod log_events;
+mod named_paths;
 mod needs;
 mod release;
 mod sbom;
@@ -159,6 +160,7 @@ fn findings() -> Result<Vec<String>> {
     found.extend(api::check(&root)?);
     found.extend(events::check(&root)?);
     found.extend(log_events::check(&files, &root)?);
+    found.extend(named_paths::check(&files, &root)?);
     found.extend(words::check(&files, &root)?);
     Ok(found)
 }

@@ -40,7 +40,7 @@ use anyhow::{Context, Result, bail};
 use needs::Judges;
 
 const USAGE: &str = "\
-cargo xtask test    everything that must hold: format, tidy, lints, tests
+cargo xtask test    everything that must hold: format, tidy, lints, links, tests
 cargo xtask tidy    what the compiler does not check
 cargo xtask docs    write the pages that are generated from the code
 cargo xtask judges  fetch what tests judge by from PyPI, into the target directory
@@ -105,6 +105,7 @@ fn test() -> Result<()> {
     tidy()?;
     let lints = ["clippy", "--workspace", "--all-targets", "--locked"];
     cargo(&[&lints[..], &["--", "-D", "warnings"]].concat())?;
+    document()?;
     // The servers under test are this binary.
     cargo(&["build", "--locked", "--package", "server"])?;
     if judges == Judges::PassedOver {
@@ -120,11 +121,22 @@ fn test() -> Result<()> {
     }
 }
 
+/// The pages of the code, for links that lead nowhere.
+fn document() -> Result<()> {
+    let strict = [("RUSTDOCFLAGS", "-D warnings")];
+    cargo_with(&["doc", "--workspace", "--no-deps", "--locked"], &strict)
+}
+
 fn cargo(arguments: &[&str]) -> Result<()> {
+    cargo_with(arguments, &[])
+}
+
+fn cargo_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
     let name = format!("cargo {}", arguments.join(" "));
     say(&format!("== {name}\n"));
     let status = Command::new("cargo")
         .args(arguments)
+        .envs(environment.iter().copied())
         .current_dir(root())
         .status()
         .with_context(|| name.clone())?;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+
+use crate::workspace;
 
 const PAGE: &str = "ARCHITECTURE.md";
 const HEAD: &str = "| crate | may use | in tests also |";
@@ -17,7 +18,10 @@ type Edges = BTreeMap<String, [BTreeSet<String>; 2]>;
 /// Differences between the table and the manifests.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let page = fs::read_to_string(root.join(PAGE)).context(PAGE)?;
-    Ok(compare(&table(&page)?, &manifests(root)?))
+    Ok(compare(
+        &table(&page)?,
+        &edges(&workspace::metadata(root)?)?,
+    ))
 }
 
 fn compare(table: &Edges, manifests: &Edges) -> Vec<String> {
@@ -55,21 +59,6 @@ fn table(page: &str) -> Result<Edges> {
         edges.insert(name, [set(cell()), set(cell())]);
     }
     Ok(edges)
-}
-
-fn manifests(root: &Path) -> Result<Edges> {
-    let output = Command::new("cargo")
-        .args(["metadata", "--format-version", "1", "--no-deps", "--locked"])
-        .current_dir(root)
-        .output()
-        .context("cargo metadata")?;
-    if !output.status.success() {
-        bail!(
-            "cargo metadata: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    edges(&serde_json::from_slice(&output.stdout)?)
 }
 
 fn edges(metadata: &Value) -> Result<Edges> {

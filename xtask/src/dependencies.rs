@@ -1,5 +1,5 @@
-//! What is built into the server: its licences, one crate for each job, and stages that have
-//! neither sockets nor a runtime.
+//! What is built into the server: its licences, one crate for each job, which crates name the libraries of the outside,
+//! and stages that have neither sockets nor a runtime.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,14 +7,25 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::licences;
+use crate::layers::{self, Member};
+use crate::{licences, workspace};
 
-/// The stages, and what lies below them.
-const STAGES: [&str; 10] = [
-    "mail", "smtp", "intake", "sign", "store", "spool", "schedule", "route", "deliver", "notify",
-];
-/// What no stage may reach, by the beginnings of names.
+/// The layers that must run without the outside.
+const SANS_IO: [&str; 3] = ["values", "stages", "verbs"];
+/// What none of their crates may reach, by the beginnings of names.
 const SHELL: [&str; 4] = ["tokio", "hickory", "rustls", "socket2"];
+/// Libraries, by the beginnings of their names, and the crates that alone may name them in their manifests.
+const ALONE: [(&str, &[&str]); 5] = [
+    ("rusqlite", &["spool"]),
+    ("hickory", &["net", "lab"]),
+    ("rustls", &["net", "lab"]),
+    ("tokio-rustls", &["net", "lab"]),
+    ("socket2", &["net"]),
+];
+/// Crates beside the outside that only say, read or write something: they name no runtime, and nobody waits in them.
+const WITHOUT_RUNTIME: [&str; 6] = [
+    "backup", "config", "doubts", "journal", "rights", "terminal",
+];
 /// One crate for each job; these do a job that another one has.
 const BANNED: [(&str, &str); 13] = [
     ("openssl", "TLS is done by rustls"),
@@ -71,15 +82,42 @@ const OF_OAUTH2: &str =
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let all = tree(root, &["--workspace", "--edges", "normal,build,dev"])?;
     let mut found = judge(&all);
-    for stage in STAGES {
-        let reached = tree(root, &["--package", stage, "--edges", "normal"])?;
+    let members = layers::members(&workspace::metadata(root)?)?;
+    found.extend(named(&members));
+    let sans_io = members.iter().filter(|m| SANS_IO.contains(&m.folder()));
+    for Member { name: of, .. } in sans_io {
+        let reached = tree(root, &["--package", of, "--edges", "normal"])?;
         for name in reached.keys() {
             if SHELL.iter().any(|s| name.starts_with(s)) {
-                found.push(format!("{stage}: reaches {name}; only the shell may"));
+                found.push(format!("{of}: reaches {name}; only the shell may"));
             }
         }
     }
     Ok(found)
+}
+
+/// Libraries that are named by a crate that must ask another one.
+fn named(members: &[Member]) -> Vec<String> {
+    let mut found = Vec::new();
+    for Member {
+        name, libraries, ..
+    } in members
+    {
+        for library in libraries {
+            for (_, may) in ALONE.iter().filter(|(l, _)| library.starts_with(l)) {
+                if !may.contains(&name.as_str()) {
+                    found.push(format!("{name}: names {library}; only {may:?} may"));
+                }
+            }
+        }
+        let has_runtime = libraries.iter().any(|l| l.starts_with("tokio"));
+        if WITHOUT_RUNTIME.contains(&name.as_str()) && has_runtime {
+            found.push(format!(
+                "{name}: names tokio; it is to do nothing that waits"
+            ));
+        }
+    }
+    found
 }
 
 /// The versions of each crate, each with its licence.
@@ -141,7 +179,30 @@ fn crates(text: &str) -> Crates {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn faults(name: &str, library: &str) -> usize {
+        let package = json!({
+            "name": name,
+            "manifest_path": format!("/x/crates/daemon/{name}/Cargo.toml"),
+            "dependencies": [{ "name": library, "kind": null, "path": null }],
+        });
+        let members = layers::members(&json!({ "packages": [package] }));
+        named(&members.expect("a workspace")).len()
+    }
+
+    #[test]
+    fn libraries_of_the_outside_are_named_where_they_may_be() {
+        assert_eq!(faults("spool", "rusqlite"), 0);
+        assert_eq!(faults("node", "rusqlite"), 1);
+        assert_eq!(faults("net", "hickory-resolver"), 0);
+        assert_eq!(faults("sending", "hickory-resolver"), 1);
+        assert_eq!(faults("sending", "rustls"), 1);
+        assert_eq!(faults("sending", "tokio"), 0);
+        assert_eq!(faults("config", "tokio-util"), 1);
+    }
 
     #[test]
     fn each_fault_is_found() {

@@ -17,8 +17,10 @@ mod events;
 mod image;
 mod imports;
 mod judges;
+mod layers;
 mod licences;
 mod log_events;
+mod named_paths;
 mod needs;
 mod release;
 mod sbom;
@@ -27,6 +29,7 @@ mod sizes;
 mod sources;
 mod tree;
 mod words;
+mod workspace;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -37,7 +40,7 @@ use anyhow::{Context, Result, bail};
 use needs::Judges;
 
 const USAGE: &str = "\
-cargo xtask test    everything that must hold: format, tidy, lints, tests
+cargo xtask test    everything that must hold: format, tidy, lints, links, tests
 cargo xtask tidy    what the compiler does not check
 cargo xtask docs    write the pages that are generated from the code
 cargo xtask judges  fetch what tests judge by from PyPI, into the target directory
@@ -54,7 +57,8 @@ fn main() -> ExitCode {
     let result = match task.as_str() {
         "test" => test(),
         "tidy" => tidy(),
-        "docs" => configuration::write(&root())
+        "docs" => layers::write(&root())
+            .and_then(|()| configuration::write(&root()))
             .and_then(|()| api::write(&root()))
             .and_then(|()| commands::write(&root()))
             .and_then(|()| events::write(&root())),
@@ -101,6 +105,7 @@ fn test() -> Result<()> {
     tidy()?;
     let lints = ["clippy", "--workspace", "--all-targets", "--locked"];
     cargo(&[&lints[..], &["--", "-D", "warnings"]].concat())?;
+    document()?;
     // The servers under test are this binary.
     cargo(&["build", "--locked", "--package", "sendoff"])?;
     if judges == Judges::PassedOver {
@@ -116,11 +121,22 @@ fn test() -> Result<()> {
     }
 }
 
+/// The pages of the code, for links that lead nowhere.
+fn document() -> Result<()> {
+    let strict = [("RUSTDOCFLAGS", "-D warnings")];
+    cargo_with(&["doc", "--workspace", "--no-deps", "--locked"], &strict)
+}
+
 fn cargo(arguments: &[&str]) -> Result<()> {
+    cargo_with(arguments, &[])
+}
+
+fn cargo_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
     let name = format!("cargo {}", arguments.join(" "));
     say(&format!("== {name}\n"));
     let status = Command::new("cargo")
         .args(arguments)
+        .envs(environment.iter().copied())
         .current_dir(root())
         .status()
         .with_context(|| name.clone())?;
@@ -149,12 +165,14 @@ fn findings() -> Result<Vec<String>> {
     found.extend(circles::check(&files, &root)?);
     found.extend(errors::check(&files, &root)?);
     found.extend(architecture::check(&root)?);
+    found.extend(layers::check(&root)?);
     found.extend(dependencies::check(&root)?);
     found.extend(configuration::check(&root)?);
     found.extend(commands::check(&root)?);
     found.extend(api::check(&root)?);
     found.extend(events::check(&root)?);
     found.extend(log_events::check(&files, &root)?);
+    found.extend(named_paths::check(&files, &root)?);
     found.extend(words::check(&files, &root)?);
     Ok(found)
 }

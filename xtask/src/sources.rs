@@ -9,6 +9,8 @@ use crate::tree::TextFile;
 const NO_NAMES: [&str; 6] = ["utils", "util", "helpers", "helper", "common", "misc"];
 /// Beginnings of paths that exist on one machine only.
 const HOMES: [&str; 2] = ["/home/", "/Users/"];
+/// How a crate takes in a file of another one, past its manifest.
+const BY_PATH: &str = "#[path = \"..";
 /// The layers that must run under virtual time.
 const TIMELESS: [&str; 2] = ["crates/values", "crates/stages"];
 /// Ways to learn what time it is. Sleeping and waiting are not among them: the spool's threads
@@ -43,6 +45,9 @@ pub(crate) fn check(files: &[TextFile]) -> Vec<String> {
             say("a TODO without its issue: write TODO(issue N): and what is missing");
         }
         if file.is_rust() {
+            if file.text.contains(BY_PATH) {
+                say("takes in a file of another crate; use it by its manifest");
+            }
             if !file.text.starts_with("//!") {
                 say("does not open with //! and what it is");
             }
@@ -108,6 +113,10 @@ mod tests {
                 "//! It.\nfn f() { Instant::now(); }\n",
             ),
             ("crates/values/mail/Cargo.toml", "[package]\n"),
+            (
+                "crates/dev/bench/src/a.rs",
+                "//! It.\n#[path = \"../../lab/src/dns.rs\"]\nmod dns;\n",
+            ),
         ] {
             assert_eq!(findings(path, text).len(), 1, "{path}: {text}");
         }

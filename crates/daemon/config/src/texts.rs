@@ -66,7 +66,7 @@ impl Texts {
     /// Reads a file and those that it includes.
     ///
     /// # Errors
-    /// When the file itself cannot be read. What is wrong with others is found in [`Texts::parsed`].
+    /// When the file itself cannot be read. What is wrong with others is found when it is parsed.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let mut texts = Self::of(&Config::read(path)?, path);
         let found = include::find(&texts.place());

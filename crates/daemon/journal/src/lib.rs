@@ -4,7 +4,7 @@
 //! is sent only once it is durable; that is its sender's part.
 //!
 //! Mail never waits for the log: where lines cannot be written as fast as they are made (a pipe
-//! that nobody reads, a disk that hangs), [`WAITING_MAX`] octets of them wait, and what comes on
+//! that nobody reads, a disk that hangs), `WAITING_MAX` octets of them wait, and what comes on
 //! top is left out, counted, and said in the log as soon as it can be written again.
 //!
 //! [`logbook`] reads what was written: no other crate knows the form of a line.

@@ -244,8 +244,13 @@ pub(super) enum QueueCommand {
     Reroute {
         #[command(flatten)]
         change: Change,
-        /// The server: host, host:port, [address] or [address]:port.
-        #[arg(long, required_unless_present = "by_rules")]
+        /// The server that takes them.
+        // As a comment, the brackets would be a link.
+        #[arg(
+            long,
+            required_unless_present = "by_rules",
+            help = "The server: host, host:port, [address] or [address]:port"
+        )]
         to: Option<String>,
         /// Undo a reroute: follow the rules again.
         #[arg(long, conflicts_with = "to")]

@@ -250,7 +250,7 @@ pub(crate) const BUILD_HELP: &str =
 /// What is measured, now.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
-    /// The values of each metric of [`METRICS`] by its name: one, or one for each value of its
+    /// The values of each metric of `METRICS` by its name: one, or one for each value of its
     /// label.
     pub values: Vec<(&'static str, Vec<u64>)>,
     /// The version, and the commit; empty where that is not known.

@@ -71,7 +71,7 @@ pub struct Policy {
 }
 
 /// Gives the policy of a domain; asked once for each, and again after
-/// [`Scheduler::policies_changed`].
+/// [`Scheduler::policies_changed`](crate::Scheduler::policies_changed).
 pub type PolicyOf = Box<dyn Fn(&Domain, Destination) -> Policy + Send>;
 
 /// What the lookup of a domain came to.
@@ -139,7 +139,7 @@ pub enum Settled {
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Find out where a domain's mail goes, and answer with [`Scheduler::resolved`].
+    /// Find out where a domain's mail goes, and answer with [`Scheduler::resolved`](crate::Scheduler::resolved).
     Resolve {
         /// To name in the answer.
         domain: DomainId,
@@ -150,7 +150,7 @@ pub enum Action {
         /// Where an administrator sends this mail, instead of where the rules would.
         route: Option<Arc<str>>,
     },
-    /// Send a batch, and answer with [`Scheduler::finished`].
+    /// Send a batch, and answer with [`Scheduler::finished`](crate::Scheduler::finished).
     Run {
         /// Who sends it; a new one when `fresh`.
         worker: WorkerId,

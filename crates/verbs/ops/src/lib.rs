@@ -3,7 +3,7 @@
 //!
 //! Each verb is a type with the type of its answer ([`Ask`]). Whoever carries verbs out implements [`Carry`] for each
 //! of them; [`carry_out`] finds the right one for a [`Request`], which is any verb on its way, by HTTP or as a
-//! [line] of JSON over the admin socket. The verbs that change a recipient are carried out by [`act`] on store
+//! [line](mod@line) of JSON over the admin socket. The verbs that change a recipient are carried out by [`act`] on store
 //! and scheduler together; it returns what must be committed before the administrator is answered.
 
 mod act;

@@ -33,7 +33,7 @@ impl Session {
         self.offer();
     }
 
-    /// The answer to [`Request::FetchKeys`].
+    /// The answer to [`Request::FetchKeys`](crate::Request::FetchKeys).
     pub fn keys_fetched(&mut self, now: Timestamp, keys: Result<Keys, NoKeys>) {
         if !matches!(self.phase, Phase::Fetching(_)) {
             return;
@@ -52,7 +52,7 @@ impl Session {
         self.follow_login(now, step);
     }
 
-    /// The answer to [`Request::CheckLogin`].
+    /// The answer to [`Request::CheckLogin`](crate::Request::CheckLogin).
     pub fn login_checked(&mut self, now: Timestamp, verdict: LoginVerdict) {
         if !matches!(self.phase, Phase::Checking(_)) {
             return;
@@ -106,7 +106,7 @@ impl Session {
         self.stop_where_convenient();
     }
 
-    /// The answer to [`Request::CheckRecipient`]: whether the store takes mail for it.
+    /// The answer to [`Request::CheckRecipient`](crate::Request::CheckRecipient): whether the store takes mail for it.
     pub fn recipient_checked(&mut self, now: Timestamp, verdict: Result<(), Reply>) {
         if !matches!(self.phase, Phase::Asking(_)) {
             return;
@@ -126,7 +126,7 @@ impl Session {
         self.stop_where_convenient();
     }
 
-    /// The answer to [`Request::Accept`].
+    /// The answer to [`Request::Accept`](crate::Request::Accept).
     pub fn accepted(&mut self, now: Timestamp, result: Result<(), AcceptFailure>) {
         if !matches!(self.phase, Phase::Saving(..)) {
             return;

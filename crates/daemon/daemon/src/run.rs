@@ -8,7 +8,7 @@ use config::Config;
 use dispatch::queue::{Ended, Owner};
 use journal::Journal;
 use mail::Domain;
-use node::clock::{self, Clock};
+use node::clock::{self, JudgedClock};
 use node::event::Event;
 use node::reloads::Reloads;
 use node::{Node, loading, quotas};
@@ -61,10 +61,10 @@ pub async fn serve(started: Started, stop: CancellationToken) -> Result<()> {
     log_space(&journal, &spool, &config);
     let warnings = reload::warn(&journal, &config);
     let mut config = config;
-    config.intake.usage = quotas::restore(&config.data_dir, &journal);
+    config.intake.usage = quotas::restore(&config.data_dir, &journal, start);
     let settings = loading::settings(config).await?;
     let (events, received) = mpsc::unbounded_channel();
-    let clock = Clock::new(&recovered.controls);
+    let clock = JudgedClock::new(net::system_clock(), &recovered.controls);
     let (reloads, wanted) = Reloads::new(net::now());
     let queue = Arc::new(spool);
     let node = Node::new(

@@ -7,6 +7,7 @@ mod advisories;
 mod api;
 mod architecture;
 mod circles;
+mod clocks;
 mod commands;
 mod configuration;
 mod deb;
@@ -163,6 +164,7 @@ fn findings() -> Result<Vec<String>> {
     found.extend(sources::check(&files));
     found.extend(sizes::check(&files, &root)?);
     found.extend(circles::check(&files, &root)?);
+    found.extend(clocks::check(&files, &root)?);
     found.extend(errors::check(&files, &root)?);
     found.extend(architecture::check(&root)?);
     found.extend(layers::check(&root)?);

@@ -1,7 +1,7 @@
 //! Removing what is old from the history, in steps so small that no outcome waits long for its place.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mail::Timestamp;
 use node::Node;
@@ -25,11 +25,11 @@ const PAUSE: u32 = 4;
 /// Removes what is older than `before`, until nothing of it is left.
 pub(crate) async fn forget(node: &Arc<Node>, before: Timestamp) -> Result<(), StoreError> {
     // Whoever hands mail in under a token may repeat that for so long, whatever is set.
-    let tokens = before.min(net::now() - TOKENS_LIVE);
+    let tokens = before.min(node.now() - TOKENS_LIVE);
     let mut rows = FIRST;
     loop {
         let handles = Arc::clone(node);
-        let began = Instant::now();
+        let began = node.instant();
         let step = spawn_blocking(move || handles.store.expire_history(before, tokens, rows));
         let removed = match step.await {
             Ok(removed) => removed?,
@@ -38,7 +38,7 @@ pub(crate) async fn forget(node: &Arc<Node>, before: Timestamp) -> Result<(), St
         if removed < rows {
             return Ok(());
         }
-        let took = began.elapsed();
+        let took = node.instant().since(began);
         rows = next(rows, took);
         sleep(took * PAUSE).await;
     }

@@ -29,7 +29,7 @@ async fn reload(shared: &Arc<Shared>, because: &str) -> Result<String, String> {
     let result = Box::pin(read_again(shared)).await;
     // The old settings are in force where the new ones were refused: ready in either case.
     shared.manager.ready();
-    let now = net::now();
+    let now = shared.operating.node.now();
     let line = shared
         .operating
         .node
@@ -93,7 +93,8 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
     let settings = settings(config).await;
     let settings = settings.map_err(|e| rights::explain(&sandbox, &format!("{e:#}")))?;
     rights::set_umask(&settings.config);
-    words.extend(warn(&shared.operating.node.journal, &settings.config));
+    let node = &shared.operating.node;
+    words.extend(warn(&node.journal, &settings.config, node.now()));
     if settings.config.log.detailed != old.config.log.detailed {
         // Otherwise what an administrator switched by hand stays.
         let until = settings.config.log.detailed.then_some(Timestamp::MAX);
@@ -111,8 +112,7 @@ async fn read_again(shared: &Arc<Shared>) -> Result<String, String> {
 }
 
 /// Logs what works and will hurt; as lines for whoever asked for a reload.
-pub(crate) fn warn(journal: &Journal, config: &Config) -> Vec<String> {
-    let now = net::now();
+pub(crate) fn warn(journal: &Journal, config: &Config, now: Timestamp) -> Vec<String> {
     let doubts = doubts::of(config, now).into_iter().map(|doubt| doubt.what);
     let all = config.warnings.iter().cloned().chain(doubts);
     let log = |what: String| {

@@ -7,8 +7,8 @@ use backup::opening;
 use config::Config;
 use dispatch::queue::{Ended, Owner};
 use journal::Journal;
-use mail::Domain;
-use node::clock::{self, Clock};
+use mail::{Domain, Timestamp};
+use node::clock::{self, JudgedClock};
 use node::event::Event;
 use node::reloads::Reloads;
 use node::{Node, loading, quotas};
@@ -50,22 +50,23 @@ pub async fn serve(started: Started, stop: CancellationToken) -> Result<()> {
         format!("opening the log {file} (log.file): is this user allowed to write there")
     })?;
     let (spool, recovered) = opening::open_spool(&config)?;
-    let start = net::now();
+    let clock = net::system_clock();
+    let start = clock.now();
     let line = journal
         .line(start, "start")
         .field("version", version::VERSION);
     line.field("hostname", &config.hostname)
         .field("waiting", recovered.waiting)
         .send();
-    log_recovery(&journal, &recovered);
-    log_space(&journal, &spool, &config);
-    let warnings = reload::warn(&journal, &config);
+    log_recovery(&journal, &recovered, start);
+    log_space(&journal, &spool, &config, start);
+    let warnings = reload::warn(&journal, &config, start);
     let mut config = config;
-    config.intake.usage = quotas::restore(&config.data_dir, &journal);
+    config.intake.usage = quotas::restore(&config.data_dir, &journal, start);
     let settings = loading::settings(config).await?;
     let (events, received) = mpsc::unbounded_channel();
-    let clock = Clock::new(&recovered.controls);
-    let (reloads, wanted) = Reloads::new(net::now());
+    let clock = JudgedClock::new(clock, &recovered.controls);
+    let (reloads, wanted) = Reloads::new(clock.handle().now());
     let queue = Arc::new(spool);
     let node = Node::new(
         settings,
@@ -128,8 +129,7 @@ fn open_doors(shared: &Arc<Shared>) -> Result<()> {
     Ok(())
 }
 
-fn log_recovery(journal: &Journal, recovered: &Recovered) {
-    let now = net::now();
+fn log_recovery(journal: &Journal, recovered: &Recovered, now: Timestamp) {
     for damaged in &recovered.quarantined {
         let what = match damaged.unreadable {
             true => {
@@ -195,10 +195,10 @@ fn log_recovery(journal: &Journal, recovered: &Recovered) {
 }
 
 /// Says when there is less room than the reserve: mail is refused then.
-fn log_space(journal: &Journal, store: &dyn Store, config: &Config) {
+fn log_space(journal: &Journal, store: &dyn Store, config: &Config, now: Timestamp) {
     if matches!(store.health().standing, Standing::Low | Standing::Exhausted) {
         let what = "the queue's disk has less free space than queue.reserve: mail is refused until there is more";
-        let line = journal.line(net::now(), "warning").field("what", what);
+        let line = journal.line(now, "warning").field("what", what);
         line.field("reserve", config.queue.reserve_bytes).send();
     }
 }
@@ -223,12 +223,13 @@ async fn restore(
             .strip_prefix("pause:")
             .and_then(|d| Domain::parse(d).ok())
         {
-            owner.restore_pause(net::now(), &domain);
+            owner.restore_pause(shared.operating.node.now(), &domain);
         }
     }
     let behind = clock::behind(&shared.operating.node, recovered.highest);
+    let now = shared.operating.node.now();
     let (owner, result) = tokio::task::spawn_blocking(move || {
-        let result = owner.restore(net::now(), behind.unwrap_or_default());
+        let result = owner.restore(now, behind.unwrap_or_default());
         (owner, result)
     })
     .await?;
@@ -236,7 +237,11 @@ async fn restore(
         clock::tell_behind(&shared.operating.node, by);
     }
     result.context("loading waiting mail")?;
-    let line = shared.operating.node.journal.line(net::now(), "restored");
+    let line = shared
+        .operating
+        .node
+        .journal
+        .line(shared.operating.node.now(), "restored");
     line.field("recipients", owner.recipients()).send();
     Ok(owner)
 }
@@ -252,7 +257,7 @@ async fn look_for_damage(node: Arc<Node>) {
         for damaged in node.store.take_damaged() {
             let line = node
                 .journal
-                .line(net::now(), "error")
+                .line(node.now(), "error")
                 .field("what", "damage on disk");
             line.field("why", damaged).send();
         }
@@ -268,7 +273,7 @@ async fn tell_of_certificates(shared: Arc<Shared>) {
             () = shared.operating.node.stopping.cancelled() => return,
         }
         let settings = shared.operating.node.settings();
-        let now = net::now();
+        let now = shared.operating.node.now();
         for doubt in settings.certificates.iter().filter_map(|c| c.ends(now)) {
             let line = shared.operating.node.journal.line(now, "warning");
             line.field("what", doubt.what).send();
@@ -281,7 +286,7 @@ async fn end_details(node: Arc<Node>) {
     loop {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         if node.journal.has_detail() {
-            node.journal.expire_detail(net::now());
+            node.journal.expire_detail(node.now());
         }
     }
 }
@@ -296,22 +301,28 @@ async fn forget_history(shared: Arc<Shared>) {
                 .operating
                 .node
                 .journal
-                .line(net::now(), "warning")
+                .line(shared.operating.node.now(), "warning")
                 .field("what", what)
                 .send();
             tokio::time::sleep(HISTORY_LOOKED_AT).await;
             continue;
         }
-        let before = net::now() - shared.operating.node.settings().config.queue.history;
+        let before =
+            shared.operating.node.now() - shared.operating.node.settings().config.queue.history;
         let done = forgetting::forget(&shared.operating.node, before).await;
         let handles = Arc::clone(&shared);
         let over = tokio::task::spawn_blocking(move || {
-            handles.operating.protection.sts.sweep(net::now());
+            let now = handles.operating.node.now();
+            handles.operating.protection.sts.sweep(now);
             suppression::expire(&handles.operating.returns)
         });
         let over = over.await;
         if let Ok(Err(why)) = over {
-            let line = shared.operating.node.journal.line(net::now(), "error");
+            let line = shared
+                .operating
+                .node
+                .journal
+                .line(shared.operating.node.now(), "error");
             line.field("what", "suppression list")
                 .field("why", why)
                 .send();
@@ -321,7 +332,7 @@ async fn forget_history(shared: Arc<Shared>) {
                 .operating
                 .node
                 .journal
-                .line(net::now(), "error")
+                .line(shared.operating.node.now(), "error")
                 .field("what", "history");
             line.field("why", error).send();
         }
@@ -343,11 +354,11 @@ async fn look_at_dns(node: Arc<Node>) {
     }
     for why in settings.dns.trouble() {
         node.journal
-            .line(net::now(), "dns")
+            .line(node.now(), "dns")
             .field("what", why)
             .send();
     }
-    let line = node.journal.line(net::now(), "dns");
+    let line = node.journal.line(node.now(), "dns");
     if servers.is_empty() {
         let what =
             "no DNS server is configured or found: mail waits until there is one (dns.servers)";
@@ -397,7 +408,7 @@ async fn obey(signals: Signals, shared: Arc<Shared>, stop: CancellationToken) {
         .operating
         .node
         .journal
-        .line(net::now(), "stopping")
+        .line(shared.operating.node.now(), "stopping")
         .field("why", "signal")
         .send();
     shared.manager.stopping();
@@ -411,7 +422,7 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
             .operating
             .node
             .journal
-            .line(net::now(), "fatal")
+            .line(shared.operating.node.now(), "fatal")
             .field("what", &why);
         line.field(
             "remedy",
@@ -439,7 +450,7 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
             .operating
             .node
             .journal
-            .line(net::now(), "error")
+            .line(shared.operating.node.now(), "error")
             .field("what", "index")
             .field("why", error)
             .send();
@@ -448,7 +459,7 @@ async fn finish(shared: &Arc<Shared>, tasks: &TaskTracker, ended: Ended) -> Resu
         .operating
         .node
         .journal
-        .line(net::now(), "stopped")
+        .line(shared.operating.node.now(), "stopped")
         .send();
     shared.operating.node.journal.close();
     Ok(())

@@ -43,7 +43,7 @@ impl Dispatch {
             protection: Arc::clone(protection),
             returns: Arc::clone(returns),
             sending: Arc::clone(sending),
-            reactions: Reactions::default(),
+            reactions: Reactions::new(node.clock.handle()),
         }
     }
 }

@@ -150,7 +150,7 @@ impl Owner {
             if let Some(why) = self.fatal.take() {
                 return Ended::Fatal(why);
             }
-            let now = net::now();
+            let now = self.dispatch.node.now();
             if let Some(until) = self.stopping_until
                 && (self.scheduler.busy_workers() == 0 || until <= now)
             {
@@ -169,7 +169,7 @@ impl Owner {
                 },
                 () = sleep(wait) => {}
             }
-            let now = net::now();
+            let now = self.dispatch.node.now();
             let mut outcomes = Outcomes::default();
             for event in taken.drain(..) {
                 self.handle(now, event, &mut outcomes);
@@ -180,7 +180,7 @@ impl Owner {
 
     /// Outcomes that have been reported already must not be forgotten.
     fn take_the_last(&mut self, events: &mut mpsc::UnboundedReceiver<Event>) {
-        let now = net::now();
+        let now = self.dispatch.node.now();
         let mut outcomes = Outcomes::default();
         while let Ok(event) = events.try_recv() {
             self.handle(now, event, &mut outcomes);
@@ -400,7 +400,7 @@ impl Owner {
                             &name,
                             destination,
                             route.as_deref(),
-                            net::now(),
+                            dispatch.node.now(),
                         )
                         .await;
                         answer.give(resolution, hop);
@@ -423,8 +423,8 @@ impl Owner {
     }
 
     fn pump(&mut self) {
-        self.end_orders(net::now(), false);
-        self.collect(net::now(), Outcomes::default());
+        self.end_orders(self.dispatch.node.now(), false);
+        self.collect(self.dispatch.node.now(), Outcomes::default());
     }
 
     fn run_batch(&mut self, worker: WorkerId, site: SiteId, fresh: bool, batch: Batch) {
@@ -461,16 +461,17 @@ impl Owner {
 
     /// A batch that nobody can send: a fault of ours, which must not leave it in flight for ever.
     fn hand_back(&mut self, worker: WorkerId, batch: &Batch, why: &str) {
+        let now = self.dispatch.node.now();
         let line = self
             .dispatch
             .node
             .journal
-            .line(net::now(), "error")
+            .line(now, "error")
             .field("what", "delivery");
         line.field("id", batch.id).field("why", why).send();
         self.workers.remove(&worker);
         self.scheduler
-            .finished(net::now(), worker, internal_error(batch, why));
+            .finished(now, worker, internal_error(batch, why, now));
     }
 
     fn act(
@@ -558,7 +559,12 @@ impl Drop for LookupGuard {
     fn drop(&mut self) {
         if self.domain.is_some() {
             let reply = Reply::own(EnhancedCode::new(4, 3, 0), "internal error: the lookup");
-            let verdict = Verdict::own(Outcome::Deferred, Class::Policy, reply, net::now());
+            let verdict = Verdict::own(
+                Outcome::Deferred,
+                Class::Policy,
+                reply,
+                self.dispatch.node.now(),
+            );
             self.give(Resolution::Unroutable(verdict), None);
         }
     }

@@ -15,6 +15,7 @@ use ops::SiteView;
 use schedule::{Rate, Report, SiteOrder};
 use serde::{Deserialize, Serialize};
 use store::Op;
+use world::Clock;
 
 use crate::Dispatch;
 
@@ -86,23 +87,24 @@ type Counts = HashMap<(String, Arc<str>), VecDeque<Timestamp>>;
 /// The orders in force.
 #[derive(Debug)]
 pub struct Reactions {
+    clock: Clock,
     standing: RwLock<BTreeMap<Arc<str>, Standing>>,
     counts: Mutex<Counts>,
     /// When the first of them ends, in milliseconds since 1970.
     ends: AtomicU64,
 }
 
-impl Default for Reactions {
-    fn default() -> Self {
+impl Reactions {
+    /// Nothing is ordered.
+    pub(crate) fn new(clock: &Clock) -> Self {
         Self {
+            clock: clock.clone(),
             standing: RwLock::default(),
             counts: Mutex::default(),
             ends: AtomicU64::new(u64::MAX),
         }
     }
-}
 
-impl Reactions {
     /// What the log remembers.
     pub fn restore(&self, name: &str, value: &str) {
         if let Some(site) = name.strip_prefix(PREFIX)
@@ -124,7 +126,7 @@ impl Reactions {
     fn get(&self, site: &str) -> Option<Standing> {
         let all = self.standing.read().unwrap_or_else(PoisonError::into_inner);
         let found = all.get(site)?;
-        (found.until > net::now().as_millis()).then(|| found.clone())
+        (found.until > self.clock.now().as_millis()).then(|| found.clone())
     }
 
     /// What is ordered for a site.
@@ -145,7 +147,7 @@ impl Reactions {
     pub fn views(&self, sites: Vec<schedule::SiteView>) -> Vec<SiteView> {
         let mut views: Vec<SiteView> = sites.into_iter().map(|site| self.view(site)).collect();
         let all = self.standing.read().unwrap_or_else(PoisonError::into_inner);
-        let now = net::now().as_millis();
+        let now = self.clock.now().as_millis();
         for (site, standing) in all.iter().filter(|(_, s)| s.until > now) {
             if views.iter().any(|view| *view.site == **site) {
                 continue;
@@ -345,7 +347,7 @@ fn keep(dispatch: &Arc<Dispatch>, site: Arc<str>, standing: Standing) {
     let handles = Arc::clone(dispatch);
     let told = move |result: Result<(), store::CommitError>| match result {
         Ok(()) => {
-            let line = handles.node.journal.line(net::now(), "action");
+            let line = handles.node.journal.line(handles.node.now(), "action");
             line.field("who", format_args!("rule:{}", standing.action))
                 .field("verb", standing.verb())
                 .field("site", &site)
@@ -383,7 +385,7 @@ pub(crate) fn over(dispatch: &Arc<Dispatch>, now: Timestamp, gone: bool) -> Vec<
         let handles = Arc::clone(dispatch);
         let told = move |result: Result<(), store::CommitError>| match result {
             Ok(()) => {
-                let line = handles.node.journal.line(net::now(), "action");
+                let line = handles.node.journal.line(handles.node.now(), "action");
                 line.field("who", format_args!("rule:{}", standing.action))
                     .field("verb", format_args!("{}-ended", standing.verb()))
                     .field("site", &site)

@@ -126,7 +126,7 @@ impl Reports {
                     .dispatch
                     .node
                     .journal
-                    .line(net::now(), "error")
+                    .line(self.dispatch.node.now(), "error")
                     .field("what", "report");
                 line.field("id", id).field("why", &error).send();
                 // Its attempts are used up, or an administrator has ended it: it was tried often enough.
@@ -144,7 +144,7 @@ impl Reports {
             .dispatch
             .node
             .store
-            .query(&Filter::id(id), Page::ALL, net::now())
+            .query(&Filter::id(id), Page::ALL, self.dispatch.node.now())
             .ok()?;
         let first = rows.first()?;
         let last = rows.iter().map(|r| r.key.recipient).max()?;
@@ -220,7 +220,11 @@ impl Reports {
             .is_some_and(|m| m.envelope.reverse_path.is_none());
         if failed && reports.is_empty() && (null || message.is_none()) {
             let why = self.unreportable(message.as_deref(), ends);
-            let line = self.dispatch.node.journal.line(net::now(), "unreportable");
+            let line = self
+                .dispatch
+                .node
+                .journal
+                .line(self.dispatch.node.now(), "unreportable");
             line.field("id", id).field("why", why).send();
         }
         self.enqueue(id, reports);
@@ -303,7 +307,8 @@ impl Reports {
             drop(turn);
             return self.commit(ops);
         }
-        ops.extend(entries.iter().map(suppression::keep));
+        let now = self.dispatch.node.now();
+        ops.extend(entries.iter().map(|entry| suppression::keep(entry, now)));
         self.commit(ops)?;
         for entry in entries {
             suppression::put(&self.dispatch.node, entry);
@@ -358,7 +363,7 @@ impl Reports {
         message: &Arc<Message>,
         reported: &[Reported<'_>],
     ) -> Option<Message> {
-        let now = net::now();
+        let now = self.dispatch.node.now();
         let message = &*binary::to_return(message);
         let mut report = reporter.report(
             kind,
@@ -380,7 +385,12 @@ impl Reports {
         };
         let untried = || {
             let reply = Reply::own(EnhancedCode::new(4, 0, 0), "it has not been tried yet");
-            Verdict::own(Outcome::Deferred, Class::Policy, reply, net::now())
+            Verdict::own(
+                Outcome::Deferred,
+                Class::Policy,
+                reply,
+                self.dispatch.node.now(),
+            )
         };
         let states: Vec<(RecipientKey, RecipientState)> = keys
             .iter()

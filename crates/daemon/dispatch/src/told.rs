@@ -56,7 +56,7 @@ pub(crate) fn tell(node: &Arc<Node>, told: Vec<Told>, known: &Known) {
             }
         });
     if let Err(error) = spawned {
-        let line = node.journal.line(net::now(), "error").field("what", "log");
+        let line = node.journal.line(node.now(), "error").field("what", "log");
         line.field("why", error).send();
     }
 }

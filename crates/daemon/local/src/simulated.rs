@@ -6,7 +6,6 @@
 //! becomes of the key.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use mail::{
     Address, Class, Destination, EnhancedCode, Message, Outcome, RecipientKey, Reply, Timestamp,
@@ -85,7 +84,7 @@ impl Fate {
 
 /// Plays a batch.
 pub async fn run(node: &Arc<Node>, job: Job) -> Finished {
-    let began = Instant::now();
+    let began = node.instant();
     // A test is a test: its content takes memory as another's would.
     let (message, lent) = match job.message {
         Some(message) => (Some(message), Ok(None)),
@@ -100,15 +99,15 @@ pub async fn run(node: &Arc<Node>, job: Job) -> Finished {
             .as_ref()
             .and_then(|m| m.envelope.recipients.get(*number as usize));
         let verdict = match (recipient, &lent) {
-            (Some(recipient), _) => Fate::of(&recipient.address).verdict(*attempts, net::now()),
+            (Some(recipient), _) => Fate::of(&recipient.address).verdict(*attempts, node.now()),
             (None, Err(why)) if why.is_damage() => {
                 let reply = contents::damaged_reply();
-                Verdict::own(Outcome::Failed, Class::Recipient, reply, net::now())
+                Verdict::own(Outcome::Failed, Class::Recipient, reply, node.now())
             }
             (None, _) => {
                 let why = "the message cannot be read from the queue";
                 let reply = Reply::own(EnhancedCode::new(4, 3, 0), why);
-                Verdict::own(Outcome::Deferred, Class::Recipient, reply, net::now())
+                Verdict::own(Outcome::Deferred, Class::Recipient, reply, node.now())
             }
         };
         let key = RecipientKey {
@@ -118,7 +117,7 @@ pub async fn run(node: &Arc<Node>, job: Job) -> Finished {
         known::attempted_of(&settings, message.as_deref(), key, verdict)
     });
     let attempted = attempted.collect();
-    Finished::here(message, attempted, began)
+    Finished::here(message, attempted, node.instant().since(began))
 }
 
 /// Whether a recipient of a message is a test: its sender is sent no report.

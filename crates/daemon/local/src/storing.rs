@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use config::LocalStore;
 use deliver::{Ended, Judgement};
 use mail::{
-    Address, Class, EnhancedCode, Message, Outcome, PeerHost, RecipientKey, Reply, Timing, Verdict,
+    Address, Class, EnhancedCode, Message, Outcome, PeerHost, RecipientKey, Reply, Timestamp,
+    Timing, Verdict,
 };
 use node::event::{Finished, Job};
 use node::{Node, Settings, binary, contents, known};
@@ -111,7 +112,7 @@ pub async fn explained(settings: &Settings, address: &Address) -> String {
 }
 
 fn log_store(node: &Node, why: &str) {
-    let line = node.journal.line(net::now(), "error");
+    let line = node.journal.line(node.now(), "error");
     line.field(
         "what",
         "the local store did not answer whether a recipient exists",
@@ -122,7 +123,7 @@ fn log_store(node: &Node, why: &str) {
 
 /// Stores a batch.
 pub async fn store(local: &Arc<Local>, job: Job) -> Finished {
-    let began = Instant::now();
+    let began = local.node.instant();
     // What is read back keeps its memory until it is stored.
     let (message, lent) = match job.message {
         Some(message) => (Some(message), Ok(None)),
@@ -141,14 +142,15 @@ pub async fn store(local: &Arc<Local>, job: Job) -> Finished {
     };
     drop(lent);
     let settings = local.node.settings();
+    let (now, wire) = (local.node.now(), local.node.instant().since(began));
     let attempted = |(key, answer): (&RecipientKey, Answer)| {
-        let verdict = verdict(&settings, answer, began.elapsed());
+        let verdict = verdict(&settings, answer, wire, now);
         known::attempted_of(&settings, message.as_deref(), *key, verdict)
     };
     let attempted = keys.iter().zip(stored.answers).map(attempted).collect();
     Finished {
         transcript: stored.transcript,
-        ..Finished::here(message, attempted, began)
+        ..Finished::here(message, attempted, local.node.instant().since(began))
     }
 }
 
@@ -223,7 +225,7 @@ impl Answer {
 }
 
 /// The answer of an LMTP server means what it would by SMTP (RFC 2033 §4).
-fn verdict(settings: &Settings, answer: Answer, wire: Duration) -> Verdict {
+fn verdict(settings: &Settings, answer: Answer, wire: Duration, now: Timestamp) -> Verdict {
     let Answer {
         reply,
         by,
@@ -250,7 +252,7 @@ fn verdict(settings: &Settings, answer: Answer, wire: Duration) -> Verdict {
             wire,
             ..Timing::default()
         },
-        ..Verdict::own(outcome, class, reply, net::now())
+        ..Verdict::own(outcome, class, reply, now)
     }
 }
 
@@ -282,10 +284,11 @@ async fn store_message(
             let (template, message) = (template.clone(), Arc::clone(message));
             let count = keys.len();
             let handles = Arc::clone(&settings);
+            let now = local.node.now();
             let only_existing = settings.policy.local.store_knows;
             let stored = tokio::task::spawn_blocking(move || {
                 // What cannot be made lines is kept as it is: a file takes everything.
-                let lines = binary::in_lines(&handles.config, &message);
+                let lines = binary::in_lines(&handles.config, &message, now);
                 let content = lines.unwrap_or_else(|_| message.content.clone());
                 let one = |address: &Option<Address>| match address {
                     Some(address) if only_existing => {

@@ -6,19 +6,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use config::Config;
 use deliver::{Conversion, Obstacle, Signatures};
-use mail::{BodyType, Message, Ret};
+use mail::{BodyType, Message, Ret, Timestamp};
 
 use crate::signing;
 
-/// The content in lines, where it has a binary body.
+/// The content in lines, where it has a binary body; what is signed is signed as of `now`.
 ///
 /// # Errors
 /// What stands in the way.
-pub fn in_lines(config: &Config, message: &Message) -> Result<Bytes, Obstacle> {
+pub fn in_lines(config: &Config, message: &Message, now: Timestamp) -> Result<Bytes, Obstacle> {
     match message.envelope.body_type {
         BodyType::SevenBit | BodyType::EightBitMime => Ok(message.content.clone()),
         BodyType::BinaryMime => {
-            signing::converted(config, &message.content, Conversion::Lines).map(|c| c.content)
+            signing::converted(config, &message.content, Conversion::Lines, now).map(|c| c.content)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The system's clock, which may be wrong: it may be set, jump, or have been ahead before a restart.
+//! The clock of the server, which may be wrong: it may be set, jump, or have been ahead before a restart.
 //!
 //! **Invariant:** nothing is deleted on the word of a clock that is far ahead of all that is known, until it has
 //! stood for a day; nothing waits for a time that was reckoned by a clock that was ahead.
@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mail::{QueueId, Timestamp};
-use rustix::time::{ClockId, clock_gettime};
 use store::Op;
+use world::{Clock, Instant};
 
 use crate::Node;
 use crate::event::Event;
@@ -25,9 +25,10 @@ const STAND: Duration = Duration::from_secs(86_400);
 /// How often what was seen is written down.
 const KEPT_EVERY: Duration = Duration::from_secs(3600);
 
-/// What is known of the clock.
+/// The clock that came with the composition, and what is known of it.
 #[derive(Debug)]
-pub struct Clock {
+pub struct JudgedClock {
+    clock: Clock,
     state: Mutex<State>,
 }
 
@@ -37,10 +38,10 @@ struct State {
     seen: Timestamp,
     /// What is written down of it.
     kept: Timestamp,
-    /// The clock, and the time since the machine started, at the last look.
-    last: (Timestamp, Duration),
-    /// Since when it stands without having been set, in time since the machine started.
-    since: Duration,
+    /// What it showed, and when that was, at the last look.
+    last: (Timestamp, Instant),
+    /// Since when it stands without having been set.
+    since: Instant,
 }
 
 /// How a clock was set.
@@ -50,32 +51,28 @@ pub(crate) enum Set {
     Back(Duration),
 }
 
-/// The time since the machine started, sleep included.
-fn uptime() -> Duration {
-    let time = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
-}
-
-impl Clock {
-    /// As the controls of a queue that was just opened say it.
-    pub fn new(controls: &BTreeMap<String, String>) -> Self {
+impl JudgedClock {
+    /// A clock, judged by the controls of a queue that was just opened.
+    pub fn new(clock: Clock, controls: &BTreeMap<String, String>) -> Self {
         let seen = controls.get(SEEN);
         let seen = seen
             .and_then(|text| text.parse().ok())
             .map(Timestamp::from_millis);
-        Self::at(seen, net::now(), uptime())
-    }
-
-    fn at(seen: Option<Timestamp>, now: Timestamp, uptime: Duration) -> Self {
+        let (now, instant) = (clock.now(), clock.instant());
         Self {
+            clock,
             state: Mutex::new(State {
                 seen: seen.unwrap_or(now),
                 kept: Timestamp::ZERO,
-                last: (now, uptime),
-                since: uptime,
+                last: (now, instant),
+                since: instant,
             }),
         }
+    }
+
+    /// The handle to the clock, to be given on.
+    pub const fn handle(&self) -> &Clock {
+        &self.clock
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,30 +80,28 @@ impl Clock {
     }
 
     /// Looks at the clock; whether it was set since the last look.
-    fn look(&self, now: Timestamp, uptime: Duration) -> Option<Set> {
+    fn look(&self) -> Option<Set> {
+        let (now, instant) = (self.clock.now(), self.clock.instant());
         let mut state = self.state();
         let (then, was) = state.last;
-        state.last = (now, uptime);
-        let expected = then + uptime.saturating_sub(was);
+        state.last = (now, instant);
+        let expected = then + instant.since(was);
         let set = match (now.since(expected), expected.since(now)) {
             (forward, _) if forward > JUMP => Some(Set::Forward(forward)),
             (_, back) if back > JUMP => Some(Set::Back(back)),
             _ => None,
         };
         if set.is_some() {
-            state.since = uptime;
+            state.since = instant;
         }
         set
     }
 
     /// Whether what is older than a time before `now` may be deleted.
     pub fn is_believed(&self) -> bool {
-        self.believes(net::now(), uptime())
-    }
-
-    fn believes(&self, now: Timestamp, uptime: Duration) -> bool {
+        let (now, instant) = (self.clock.now(), self.clock.instant());
         let mut state = self.state();
-        let believed = now <= state.seen + AHEAD || uptime.saturating_sub(state.since) >= STAND;
+        let believed = now <= state.seen + AHEAD || instant.since(state.since) >= STAND;
         if believed {
             state.seen = state.seen.max(now);
         }
@@ -127,7 +122,7 @@ impl Clock {
 /// How far the clock is behind what a queue that was just opened knows: the time that was seen, and that of its
 /// latest mail.
 pub fn behind(node: &Node, highest: Option<QueueId>) -> Option<Duration> {
-    let now = net::now();
+    let now = node.now();
     let latest = highest.map_or(Timestamp::ZERO, QueueId::time);
     let seen = node.clock.state().seen.max(latest);
     Some(seen.since(now)).filter(|behind| *behind > JUMP)
@@ -137,19 +132,19 @@ pub fn behind(node: &Node, highest: Option<QueueId>) -> Option<Duration> {
 pub fn tell_behind(node: &Node, by: Duration) {
     let what = "the system clock is earlier than the latest mail in the queue: it was fast before, or it is slow \
                 now. The server uses the clock as it is";
-    let line = node.journal.line(net::now(), "warning").field("what", what);
+    let line = node.journal.line(node.now(), "warning").field("what", what);
     line.field("by", mail::format_duration(by)).send();
 }
 
 /// Looks whether the clock was set, says so, and writes down what was seen.
 pub fn watch(node: &Arc<Node>) {
-    let set = node.clock.look(net::now(), uptime());
+    let set = node.clock.look();
     if let Some(set) = set {
         let (way, by) = match set {
             Set::Forward(by) => ("forward", by),
             Set::Back(by) => ("back", by),
         };
-        let line = node.journal.line(net::now(), "warning");
+        let line = node.journal.line(node.now(), "warning");
         let line = line.field("what", format_args!("the system clock was set {way}"));
         line.field("by", mail::format_duration(by)).send();
     }
@@ -169,50 +164,54 @@ pub fn watch(node: &Arc<Node>) {
 
 #[cfg(test)]
 mod tests {
+    use world::Scripted;
+
     use super::*;
 
+    const HOUR: Duration = Duration::from_secs(3600);
     const DAY: Duration = Duration::from_secs(86_400);
 
-    fn clock(seen: Option<u64>, now: u64) -> Clock {
-        let seen = seen.map(Timestamp::from_secs);
-        Clock::at(seen, Timestamp::from_secs(now), Duration::ZERO)
+    fn clock(seen: Option<u64>, now: u64) -> (JudgedClock, Scripted) {
+        let script = Scripted::at(Timestamp::from_secs(now));
+        let seen = seen.map(|seconds| (SEEN.to_owned(), (seconds * 1000).to_string()));
+        let controls = seen.into_iter().collect();
+        (JudgedClock::new(script.clock(), &controls), script)
     }
 
     #[test]
     fn a_clock_that_is_set_is_noticed_and_one_that_runs_is_not() {
-        let clock = clock(None, 1_000_000);
-        let look = |now, up| clock.look(Timestamp::from_secs(now), Duration::from_secs(up));
-        assert_eq!(look(1_000_010, 10), None);
-        assert_eq!(
-            look(1_003_620, 20),
-            Some(Set::Forward(Duration::from_secs(3600)))
-        );
-        assert_eq!(
-            look(1_000_030, 30),
-            Some(Set::Back(Duration::from_secs(3600)))
-        );
+        let (clock, script) = clock(None, 1_000_000);
+        script.advance(Duration::from_secs(10));
+        assert_eq!(clock.look(), None);
+        script.set(clock.clock.now() + HOUR);
+        assert_eq!(clock.look(), Some(Set::Forward(HOUR)));
+        script.set(clock.clock.now() - HOUR);
+        assert_eq!(clock.look(), Some(Set::Back(HOUR)));
         // The machine slept: as much has passed by either clock.
-        assert_eq!(look(1_900_030, 900_030), None);
+        script.advance(10 * DAY);
+        assert_eq!(clock.look(), None);
     }
 
     #[test]
     fn a_clock_far_ahead_is_believed_after_a_day_only() {
         let year = 365 * 86_400;
-        let clock = clock(Some(1_000_000), 1_000_000 + year);
-        let now = Timestamp::from_secs(1_000_000 + year);
-        assert!(!clock.believes(now, Duration::ZERO));
-        assert!(!clock.believes(now + DAY / 2, DAY / 2));
-        assert!(clock.believes(now + DAY, DAY));
+        let (clock, script) = clock(Some(1_000_000), 1_000_000 + year);
+        assert!(!clock.is_believed());
+        script.advance(DAY / 2);
+        assert!(!clock.is_believed());
+        script.advance(DAY / 2);
+        assert!(clock.is_believed());
         // Set once more, it stands anew.
-        clock.look(now + DAY, DAY);
-        clock.look(now + 365 * DAY, DAY);
-        assert!(!clock.believes(now + 365 * DAY, DAY + DAY / 2));
+        script.set(clock.clock.now() + 365 * DAY);
+        clock.look();
+        script.advance(DAY / 2);
+        assert!(!clock.is_believed());
     }
 
     #[test]
     fn a_usual_clock_is_believed_at_once() {
-        assert!(clock(None, 1_000_000).believes(Timestamp::from_secs(1_000_000), Duration::ZERO));
-        let weekend = Timestamp::from_secs(1_000_000 + 3 * 86_400);
-        assert!(clock(Some(1_000_000), 1_259_200).believes(weekend, Duration::ZERO));
+        assert!(clock(None, 1_000_000).0.is_believed());
+        // After a weekend's rest.
+        assert!(clock(Some(1_000_000), 1_259_200).0.is_believed());
     }
 }

@@ -22,7 +22,7 @@ pub fn is_detailed(node: &Node, message: &Message) -> bool {
 pub fn log_said(node: &Node, message: &Message, host: &PeerHost, ours: bool, line: &str) {
     let entry = node
         .journal
-        .line(net::now(), "smtp")
+        .line(node.now(), "smtp")
         .field("id", message.id);
     let entry = entry.field("host", host);
     entry
@@ -49,7 +49,7 @@ pub fn log_addresses(
 ) {
     if node.journal.is_detailed(&[domain.as_str()]) {
         let addresses = words(&found.answer, ToString::to_string);
-        let line = node.journal.line(net::now(), "dns").field("domain", domain);
+        let line = node.journal.line(node.now(), "dns").field("domain", domain);
         line.field("name", name)
             .field("addresses", addresses)
             .send();

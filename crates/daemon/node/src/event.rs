@@ -1,9 +1,11 @@
 //! What happens to the queue, and what its owner and the workers tell each other.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use mail::{Class, Domain, EnhancedCode, Message, Outcome, QueueId, RecipientKey, Reply, Verdict};
+use mail::{
+    Class, Domain, EnhancedCode, Message, Outcome, QueueId, RecipientKey, Reply, Timestamp, Verdict,
+};
 use ops::{Verb, VerbError};
 use schedule::{
     Attempted, Batch, DomainId, Report, Resolution, SiteOrder, SiteView, Wait, WorkerId,
@@ -49,7 +51,7 @@ pub enum Event {
     /// The settings have changed.
     Reloaded,
     /// The system's clock was set back by so much.
-    ClockSetBack(std::time::Duration),
+    ClockSetBack(Duration),
     /// The queue's disk failed.
     Fatal(String),
     /// End in order.
@@ -92,13 +94,17 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// A batch that was not sent to another server, with how its recipients ended.
-    pub fn here(message: Option<Arc<Message>>, attempted: Vec<Attempted>, began: Instant) -> Self {
+    /// A batch that was not sent to another server, with how its recipients ended and how long it took.
+    pub fn here(
+        message: Option<Arc<Message>>,
+        attempted: Vec<Attempted>,
+        service: Duration,
+    ) -> Self {
         Self {
             message,
             report: Report {
                 attempted,
-                service: began.elapsed(),
+                service,
                 ..Report::default()
             },
             transcript: None,
@@ -119,10 +125,10 @@ pub struct Job {
     pub hops: SiteHops,
 }
 
-/// The report of a worker that could do nothing.
-pub fn internal_error(batch: &Batch, why: &str) -> Report {
+/// The report, at `now`, of a worker that could do nothing.
+pub fn internal_error(batch: &Batch, why: &str, now: Timestamp) -> Report {
     let reply = Reply::own(EnhancedCode::new(4, 3, 0), format!("internal error: {why}"));
-    let verdict = Verdict::own(Outcome::Deferred, Class::Policy, reply, net::now());
+    let verdict = Verdict::own(Outcome::Deferred, Class::Policy, reply, now);
     let attempted = |key| Attempted {
         key,
         verdict: verdict.clone(),

@@ -59,19 +59,19 @@ pub async fn hand_in(
                 return Ok(HandedIn {
                     id,
                     recipients: asked
-                        .map(|r| policy.takes(&r.address, sender, user, net::now()))
+                        .map(|r| policy.takes(&r.address, sender, user, node.now()))
                         .collect(),
                     duplicate: true,
                 });
             }
             Err(why) => {
-                let line = node.journal.line(net::now(), "not-accepted");
+                let line = node.journal.line(node.now(), "not-accepted");
                 line.field("why", why).send();
                 return Err(AcceptFailure::Failed.reply().into());
             }
         }
     }
-    let now = net::now();
+    let now = node.now();
     let policy = Arc::clone(&node.settings().policy);
     let rights = submission.rights.clone();
     let declared = submission.body_type;
@@ -115,7 +115,7 @@ pub async fn hand_in(
 async fn turn(node: &Node, token: &str) -> Result<TokenTurn, Reply> {
     let turn = tokio::time::timeout(COMMIT_MAX, node.tokens.enter(token));
     turn.await.map_err(|_| {
-        let line = node.journal.line(net::now(), "not-accepted");
+        let line = node.journal.line(node.now(), "not-accepted");
         let why = "a message with the same token is still being written: its client was asked to try again, and so \
                    is this one. Check the disk";
         line.field("why", why).send();
@@ -138,9 +138,9 @@ pub async fn accept(
     node.quotas.wake();
     let (told, answer) = oneshot::channel();
     let message = Arc::new(signing::accepted(node, message, &rights).await);
-    let (held, rule) = node.controls.held(&message, net::now());
+    let (held, rule) = node.controls.held(&message, node.now());
     if let Some(rule) = rule {
-        let line = node.journal.line(net::now(), "hold-rule");
+        let line = node.journal.line(node.now(), "hold-rule");
         line.field("id", message.id)
             .field("rule", rule)
             .field("recipients", held.len())
@@ -186,7 +186,7 @@ pub async fn accept(
         }),
     );
     let Some(result) = decided(answer, &withdrawal, &refused, COMMIT_MAX).await else {
-        let line = node.journal.line(net::now(), "not-accepted");
+        let line = node.journal.line(node.now(), "not-accepted");
         let why = "the queue's disk has not stored it in time; its client was asked to try again, but it is still \
                    being written: the result follows. Check the disk";
         line.field("id", id).field("why", why).send();
@@ -197,7 +197,7 @@ pub async fn accept(
 
 /// Says why a mail is not in the queue.
 fn not_accepted(node: &Node, id: QueueId, error: &CommitError) -> AcceptFailure {
-    let line = node.journal.line(net::now(), "not-accepted");
+    let line = node.journal.line(node.now(), "not-accepted");
     let line = line.field("id", id);
     if matches!(error, CommitError::Withdrawn) {
         line.field("why", TAKEN_BACK).send();
@@ -243,7 +243,7 @@ async fn decided(
 
 /// Says what became of a mail whose client was told to try again before that was known.
 fn became_of(node: &Arc<Node>, message: &Message, result: &Result<(), CommitError>) {
-    let now = net::now();
+    let now = node.now();
     let line = node.journal.line(now, "accepted-late");
     let line = line.field("id", message.id);
     if let Err(error) = result {
@@ -279,7 +279,7 @@ pub fn log_report(node: &Node, about: QueueId, report: &Message) {
         .map(|r| format!("<{}>", r.address));
     let line = node
         .journal
-        .line(net::now(), "report")
+        .line(node.now(), "report")
         .field("id", report.id);
     line.field("about", about).maybe("to", to).send();
 }

@@ -33,8 +33,9 @@ use ops::VerbError;
 use store::{CommitError, Remedy, Store};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use world::Instant;
 
-use crate::clock::Clock;
+use crate::clock::JudgedClock;
 use crate::contents::Contents;
 use crate::controls::Controls;
 use crate::event::Event;
@@ -87,8 +88,8 @@ pub struct Node {
     pub(crate) quotas: QuotaFile,
     /// Contents that are read back to be sent.
     pub contents: Contents,
-    /// What is known of the system's clock.
-    pub clock: Clock,
+    /// The clock, and what is known of it.
+    pub clock: JudgedClock,
     /// What an administrator has ordered beyond single mails.
     pub controls: Controls,
     /// Told when users were changed: their sessions look whether they still stand.
@@ -114,7 +115,7 @@ impl Node {
         store: Arc<dyn Store>,
         journal: Journal,
         events: mpsc::UnboundedSender<Event>,
-        clock: Clock,
+        clock: JudgedClock,
         copies: u64,
         reloads: Reloads,
     ) -> Self {
@@ -158,6 +159,16 @@ impl Node {
         self.users_changed.send_replace(());
     }
 
+    /// The wall clock, to the millisecond; it may jump when somebody sets it.
+    pub fn now(&self) -> Timestamp {
+        self.clock.handle().now()
+    }
+
+    /// A reading to measure with, which never goes back.
+    pub fn instant(&self) -> Instant {
+        self.clock.handle().instant()
+    }
+
     /// The next queue id.
     pub fn next_id(&self, now: Timestamp) -> QueueId {
         self.store.next_id(now)
@@ -173,7 +184,7 @@ impl Node {
         if error.remedy() == Remedy::Stop {
             self.tell(Event::Fatal(error.to_string()));
         }
-        let line = self.journal.line(net::now(), "error");
+        let line = self.journal.line(self.now(), "error");
         line.field("what", "queue").field("why", error).send();
         error.to_string()
     }

@@ -56,14 +56,14 @@ impl QuotaFile {
         }
     }
 
-    /// Blocks.
-    fn write(&self, is_end: bool) -> std::io::Result<()> {
+    /// Blocks. Writes what was used as of `now`.
+    fn write(&self, is_end: bool, now: Timestamp) -> std::io::Result<()> {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if *ended {
             return Ok(());
         }
         *ended = is_end;
-        let counts = self.usage.kept(net::now(), is_end);
+        let counts = self.usage.kept(now, is_end);
         let file = File {
             counts: counts.into_iter().map(Row::of).collect(),
         };
@@ -109,9 +109,9 @@ impl Row {
     }
 }
 
-/// What was used when the server ended. A file that cannot be read is said, and replaced.
-pub fn restore(data_dir: &Path, journal: &Journal) -> Arc<Usage> {
-    let (path, now) = (data_dir.join(FILE), net::now());
+/// What was used when the server ended, as of `now`. A file that cannot be read is said, and replaced.
+pub fn restore(data_dir: &Path, journal: &Journal, now: Timestamp) -> Arc<Usage> {
+    let path = data_dir.join(FILE);
     let why = match std::fs::read(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Arc::default(),
         Err(error) => error.to_string(),
@@ -135,7 +135,8 @@ pub async fn keep(node: Arc<Node>) {
         node.quotas.due.notified().await;
         let began = Instant::now();
         let handles = Arc::clone(&node);
-        let written = tokio::task::spawn_blocking(move || handles.quotas.write(false)).await;
+        let written =
+            tokio::task::spawn_blocking(move || handles.quotas.write(false, handles.now())).await;
         match written {
             Ok(Ok(())) => {
                 tokio::time::sleep((began.elapsed() * PAUSE).max(PAUSE_MIN)).await;
@@ -154,13 +155,13 @@ pub async fn keep(node: Arc<Node>) {
 
 /// Writes what was used exactly, at the end. Blocks.
 pub fn end(node: &Node) {
-    if let Err(error) = node.quotas.write(true) {
+    if let Err(error) = node.quotas.write(true, node.now()) {
         trouble(node, &error);
     }
 }
 
 fn trouble(node: &Node, error: &std::io::Error) {
-    let line = node.journal.line(net::now(), "error");
+    let line = node.journal.line(node.now(), "error");
     line.field("what", node.quotas.path.display())
         .field("why", error)
         .send();
@@ -169,7 +170,7 @@ fn trouble(node: &Node, error: &std::io::Error) {
 /// Tells that a quota is nearly used up, in the log and of the mail that was taken last, with which those hear
 /// it who are told of events.
 pub fn near(node: &Node, id: QueueId, what: &str) {
-    let now = net::now();
+    let now = node.now();
     let line = node.journal.line(now, "quota");
     line.field("id", id).field("what", what).send();
     let key = RecipientKey { id, recipient: 0 };

@@ -28,11 +28,11 @@ pub(crate) async fn accepted(node: &Arc<Node>, message: Message, rights: &Rights
     if keyring.is_empty() {
         return message;
     }
-    let signers = match signers(keyring, &message.content, rights, net::now()) {
+    let signers = match signers(keyring, &message.content, rights, node.now()) {
         Ok(signers) if signers.is_empty() => return message,
         Ok(signers) => signers,
         Err(why) => {
-            let line = node.journal.line(net::now(), "unsigned");
+            let line = node.journal.line(node.now(), "unsigned");
             line.field("id", message.id).field("why", why).send();
             return message;
         }
@@ -42,7 +42,8 @@ pub(crate) async fn accepted(node: &Arc<Node>, message: Message, rights: &Rights
         return message;
     };
     let content = message.content.clone();
-    let work = move || with_signatures(&content, &signers, net::now());
+    let now = node.now();
+    let work = move || with_signatures(&content, &signers, now);
     let signed = match tokio::task::spawn_blocking(work).await {
         Ok(signed) => signed.map_err(|e| e.to_string()),
         Err(error) => Err(error.to_string()),
@@ -78,7 +79,7 @@ async fn changed(node: &Arc<Node>, mut message: Message, conversion: Conversion)
         return message;
     };
     if converted.parts + converted.fields > 0 {
-        let line = node.journal.line(net::now(), "converted");
+        let line = node.journal.line(node.now(), "converted");
         line.field("id", message.id)
             .field("what", &converted)
             .send();
@@ -96,9 +97,9 @@ pub fn own(node: &Node, message: Message) -> Message {
     if keyring.is_empty() {
         return message;
     }
-    match signers(keyring, &message.content, &Rights::Any, net::now()) {
+    match signers(keyring, &message.content, &Rights::Any, node.now()) {
         Ok(signers) if !signers.is_empty() => {
-            let signed = with_signatures(&message.content, &signers, net::now());
+            let signed = with_signatures(&message.content, &signers, node.now());
             put(node, message, signed.map_err(|e| e.to_string()))
         }
         Ok(_) | Err(_) => message,
@@ -112,7 +113,7 @@ fn put(node: &Node, message: Message, signed: Result<Bytes, String>) -> Message 
             Message { content, ..message }
         }
         Err(why) => {
-            let line = node.journal.line(net::now(), "error");
+            let line = node.journal.line(node.now(), "error");
             line.field("what", "DKIM: the message is sent unsigned")
                 .field("id", message.id)
                 .field("why", why)
@@ -166,17 +167,18 @@ pub fn names(content: &[u8]) -> Option<String> {
 }
 
 /// Converts a content for a host. Signatures of ours do not stand in the way: they are taken off,
-/// and what was converted is signed anew.
+/// and what was converted is signed anew, as of `now`.
 pub fn converted(
     config: &Config,
     content: &Bytes,
     conversion: Conversion,
+    now: Timestamp,
 ) -> Result<Converted, Obstacle> {
     let signatures = config.outgoing.convert_signed;
-    let (bare, signers) = taken_off(&config.dkim, content, net::now());
+    let (bare, signers) = taken_off(&config.dkim, content, now);
     let mut converted = deliver::convert(&bare, conversion, signatures)?;
     if !signers.is_empty() {
-        match with_signatures(&converted.content, &signers, net::now()) {
+        match with_signatures(&converted.content, &signers, now) {
             Ok(content) => converted.content = content,
             Err(_) => converted.signed = true,
         }
@@ -185,27 +187,29 @@ pub fn converted(
 }
 
 /// Puts other senders into a content for a relay. Signatures of ours do not stand in the way: they are taken
-/// off, and the keys of the new author's domain sign, where `vouched` says that this server stands for the mail.
+/// off, and the keys of the new author's domain sign, where `vouched` says that this server stands for the mail,
+/// as of `now`.
 pub fn rewritten(
     config: &Config,
     content: &Bytes,
     answered: bool,
     vouched: bool,
+    now: Timestamp,
 ) -> Result<Option<deliver::Rewritten>, Obstacle> {
     let signatures = config.outgoing.convert_signed;
-    let (bare, were) = taken_off(&config.dkim, content, net::now());
+    let (bare, were) = taken_off(&config.dkim, content, now);
     let found = deliver::rewrite_senders(&bare, &config.senders, answered, signatures)?;
     let Some(mut made) = found else {
         return Ok(None);
     };
     let keys = match vouched || !were.is_empty() {
-        true => signers(&config.dkim, &made.content, &Rights::Any, net::now()),
+        true => signers(&config.dkim, &made.content, &Rights::Any, now),
         false => Ok(Vec::new()),
     };
     // Without a key the relay's own signature has to do.
     if let Ok(keys) = keys
         && !keys.is_empty()
-        && let Ok(content) = with_signatures(&made.content, &keys, net::now())
+        && let Ok(content) = with_signatures(&made.content, &keys, now)
     {
         made.content = content;
     }

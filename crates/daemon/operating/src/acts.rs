@@ -52,7 +52,7 @@ pub(crate) async fn act(
     let line = operating
         .node
         .journal
-        .line(net::now(), "action")
+        .line(operating.node.now(), "action")
         .field("who", who)
         .field("verb", verb.word());
     line.field("selection", what)

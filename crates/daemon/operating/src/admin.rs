@@ -27,7 +27,7 @@ pub(crate) type Progress = mpsc::UnboundedSender<(u64, u64)>;
 pub(crate) async fn reload(node: &Node, who: &str) -> Result<Done, VerbError> {
     let made = node.reloads.reload(&format!("requested by {who}")).await;
     let warnings = made.map_err(|why| VerbError::new(VerbErrorKind::NotReloaded, why))?;
-    let line = node.journal.line(net::now(), "action").field("who", who);
+    let line = node.journal.line(node.now(), "action").field("who", who);
     line.field("verb", "reload").send();
     Ok(Done(warnings))
 }
@@ -44,7 +44,7 @@ pub(crate) async fn back_up(
         backup::make(&settings.config, &*handles.store, Path::new(&to))
     });
     let made = made.await.map_err(VerbError::failed)?;
-    let line = node.journal.line(net::now(), "action").field("who", who);
+    let line = node.journal.line(node.now(), "action").field("who", who);
     let line = line.field("verb", "backup").field("directory", directory);
     match &made {
         Ok(_) => line.send(),
@@ -63,7 +63,7 @@ pub(crate) fn unknown(id: &str) -> VerbError {
 /// Switches the detailed log; says what is in force then.
 pub(crate) fn detailed(node: &Node, ask: Detailed, who: &str) -> Done {
     let Detailed { only, on, seconds } = ask;
-    let now = net::now();
+    let now = node.now();
     let until = match (on, seconds) {
         (false, _) => None,
         (true, None) => Some(Timestamp::MAX),
@@ -89,7 +89,7 @@ pub(crate) async fn keys(
 ) -> Result<Vec<RecipientKey>, VerbError> {
     blocking(node, move |node| {
         let kinds = known::kinds(&node.settings());
-        Ok(selection.keys(&*node.store, &kinds, net::now())?)
+        Ok(selection.keys(&*node.store, &kinds, node.now())?)
     })
     .await
 }
@@ -101,7 +101,7 @@ pub(crate) async fn count(node: &Arc<Node>, selection: Selection) -> Result<u64,
     }
     blocking(node, move |node| {
         let filter = selection.filter(&known::kinds(&node.settings()))?;
-        Ok(node.store.count(&filter, net::now())?)
+        Ok(node.store.count(&filter, node.now())?)
     })
     .await
 }
@@ -114,7 +114,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<QueuedView>, VerbError> {
     let rows = blocking(node, move |node| {
         let filter = selection.filter(&known::kinds(&node.settings()))?;
-        Ok(node.store.query(&filter, page, net::now())?)
+        Ok(node.store.query(&filter, page, node.now())?)
     })
     .await?;
     let keys = rows.iter().map(|r| r.key).collect();
@@ -339,7 +339,7 @@ pub(crate) async fn stats(
     for shown in &operating.node.settings().certificates {
         figures.insert(
             shown.figure().to_owned(),
-            shown.days_left(net::now()).into(),
+            shown.days_left(operating.node.now()).into(),
         );
     }
     if let Some(why) = operating.node.reloads.refused() {

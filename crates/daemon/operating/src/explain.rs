@@ -11,7 +11,7 @@ use config::RuleKeys;
 use deliver::TlsMode;
 use dispatch::{policy, reactions};
 use local::storing;
-use mail::{Address, Domain, Outcome, format_duration};
+use mail::{Address, Domain, Outcome, Timestamp, format_duration};
 use net::{Answer, DnsFinding};
 use node::Settings;
 use node::answers::answer;
@@ -23,6 +23,7 @@ use route::{Host, HostAddresses, Matcher, Mode, MxRecord, NextHop, Router, Step}
 use sending::reach::named_in_dns;
 use sources::leaving;
 use tokio::sync::oneshot;
+use world::Clock;
 
 use self::probe::run_probe;
 use crate::Operating;
@@ -71,7 +72,8 @@ pub(crate) async fn explain(
     tests(&address, &mut found);
     suppressions(&settings, &address, &mut found);
     rules(&settings, address.domain(), &mut found);
-    let next = match next_hop(&settings, address.domain(), &mut found).await {
+    let (clock, domain) = (operating.node.clock.handle(), address.domain());
+    let next = match next_hop(clock, &settings, domain, &mut found).await {
         Ok(next) => next,
         Err(why) => {
             found.verdict = why;
@@ -79,15 +81,14 @@ pub(crate) async fn explain(
         }
     };
     let mode = tls(&settings, address.domain(), &next);
-    let (protection, domain) = (&operating.protection, address.domain());
-    let context = wishes(protection, &settings, domain, &next, &mut found).await;
-    let hosts = hosts(&settings, &next, mode, &context, &mut found).await;
+    let context = wishes(&operating.protection, &settings, domain, &next, &mut found).await;
+    let hosts = hosts(clock, &settings, &next, mode, &context, &mut found).await;
     limits(operating, &settings, address.domain(), &next, &mut found);
     found.step(
         "source",
         leaving::explained(&operating.sources, &settings.config, address.domain()),
     );
-    let obstacle = standing(operating, &settings, address.domain(), &mut found).await;
+    let obstacle = standing(operating, &settings, domain, &mut found).await;
     found.verdict = match (obstacle, hosts.first()) {
         (Some(why), _) => format!("it would wait: {why}"),
         (None, None) => {
@@ -107,12 +108,8 @@ pub(crate) async fn explain(
     if probe {
         match hosts.into_iter().next() {
             Some(host) => {
-                let relay = settings
-                    .config
-                    .outgoing
-                    .relay
-                    .as_ref()
-                    .filter(|_| next.relay);
+                let relay = settings.config.outgoing.relay.as_ref();
+                let relay = relay.filter(|_| next.relay);
                 let login = relay.and_then(|relay| relay.credentials.clone());
                 run_probe(operating, &settings, &host, login, &address, &mut found).await;
             }
@@ -251,6 +248,7 @@ fn keys_set(keys: &RuleKeys) -> String {
 
 /// The decision where it goes, with every question to DNS and its answer.
 async fn next_hop(
+    clock: &Clock,
     settings: &Settings,
     domain: &Domain,
     found: &mut Explanation,
@@ -268,7 +266,7 @@ async fn next_hop(
             Mode::Independent => "Independent Mode: the MX records decide",
         },
     );
-    let (mut router, mut step) = Router::begin(&config.routing, domain, via.as_ref(), net::now());
+    let (mut router, mut step) = Router::begin(&config.routing, domain, via.as_ref(), clock.now());
     loop {
         step = match step {
             Step::Go(next) => return Ok(next),
@@ -281,7 +279,9 @@ async fn next_hop(
             }
             Step::AskMx(name) => {
                 let said = settings.dns.mx(name.as_str()).await;
-                let shown = words(&said, |mx| format!("{} {}", mx.preference, mx.exchange));
+                let shown = words(&said, clock.now(), |mx| {
+                    format!("{} {}", mx.preference, mx.exchange)
+                });
                 found.step("dns", format!("{name} MX: {shown}"));
                 router.mx_answer(answer(said.answer, |mx| MxRecord {
                     preference: mx.preference,
@@ -290,7 +290,7 @@ async fn next_hop(
             }
             Step::AskAddress(name) => {
                 let said = settings.dns.addresses(name.as_str()).await;
-                let shown = words(&said, ToString::to_string);
+                let shown = words(&said, clock.now(), ToString::to_string);
                 found.step("dns", format!("{name} A and AAAA: {shown}"));
                 router.address_answer(answer(said.answer, |ip| ip))
             }
@@ -299,14 +299,14 @@ async fn next_hop(
 }
 
 /// An answer of DNS in words, with what DNSSEC says of it.
-fn words<T>(finding: &DnsFinding<T>, show: impl Fn(&T) -> String) -> String {
+fn words<T>(finding: &DnsFinding<T>, now: Timestamp, show: impl Fn(&T) -> String) -> String {
     let shown = match &finding.answer {
         Answer::Found(list) => list.iter().map(show).collect::<Vec<_>>().join(", "),
         Answer::NoData => "none".to_owned(),
         Answer::NxDomain => "no such name".to_owned(),
         Answer::Failed(why) => return format!("failed: {why}"),
     };
-    let life = finding.valid_until.since(net::now());
+    let life = finding.valid_until.since(now);
     let alias = match &finding.alias {
         Some(alias) => format!(", by its alias {}", alias.target),
         None => String::new(),
@@ -320,6 +320,7 @@ fn words<T>(finding: &DnsFinding<T>, show: impl Fn(&T) -> String) -> String {
 
 /// The hosts in their order, with the addresses that may be connected to.
 async fn hosts(
+    clock: &Clock,
     settings: &Settings,
     next: &NextHop,
     mode: TlsMode,
@@ -341,7 +342,7 @@ async fn hosts(
             HostAddresses::Literal(ip) => Ok(vec![ip]),
             HostAddresses::LookUp => {
                 let answer = settings.dns.addresses(host.name.as_str()).await;
-                let shown = words(&answer, ToString::to_string);
+                let shown = words(&answer, clock.now(), ToString::to_string);
                 found.step("dns", format!("{} A and AAAA: {shown}", host.name));
                 match finding.insert(answer).answer.clone() {
                     Answer::Found(list) if settings.config.routing.is_ourselves(host, &list) => {

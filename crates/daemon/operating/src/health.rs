@@ -65,7 +65,7 @@ impl Operating {
     /// What does not keep mail back, and needs somebody.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let operating = self;
-        let now = net::now();
+        let now = operating.node.now();
         let settings = operating.node.settings();
         let certificates = &settings.certificates;
         let ending = certificates.iter().filter_map(|c| c.ends(now));
@@ -174,7 +174,7 @@ impl Operating {
             ("oldest_due_seconds", vec![oldest_due]),
         ];
         values.extend(self.of_spool());
-        values.extend(process::figures(net::now()));
+        values.extend(process::figures(self.node.now()));
         values.extend(self.of_lists().into_iter().chain(self.of_settings()));
         if let Some(g) = gauges {
             values.extend([

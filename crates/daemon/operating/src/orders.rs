@@ -61,7 +61,7 @@ pub(crate) async fn pause(
     let line = operating
         .node
         .journal
-        .line(net::now(), "action")
+        .line(operating.node.now(), "action")
         .field("who", who);
     line.field("verb", verb).field("domain", &domain).send();
     let state = if on {
@@ -107,7 +107,7 @@ pub(crate) async fn slow(
     let line = operating
         .node
         .journal
-        .line(net::now(), "action")
+        .line(operating.node.now(), "action")
         .field("who", who);
     line.field("verb", "slow")
         .field("domain", &domain)
@@ -135,7 +135,7 @@ async fn take_back(
         let line = operating
             .node
             .journal
-            .line(net::now(), "action")
+            .line(operating.node.now(), "action")
             .field("who", who);
         line.field("verb", "resume").field("site", &site).send();
     }
@@ -169,7 +169,7 @@ pub(crate) async fn hold_rule(
     }
     keep(node, Controls::hold_name(&name), filter.clone()).await?;
     node.controls.set_hold(&name, rule);
-    let line = node.journal.line(net::now(), "action").field("who", who);
+    let line = node.journal.line(node.now(), "action").field("who", who);
     let verb = match filter {
         Some(_) => "hold-rule",
         None => "hold-rule-removed",
@@ -198,7 +198,7 @@ pub(crate) async fn site(
     let name = domain.to_string();
     let waiting = blocking(&operating.node, move |node| {
         let filter = Filter::parse(&format!("domain:{name}")).map_err(Malformed::from)?;
-        Ok(node.store.count(&filter, net::now())?)
+        Ok(node.store.count(&filter, node.now())?)
     });
     Ok(DomainView {
         waiting: waiting.await?,

@@ -1,7 +1,7 @@
 //! Figures of the process, and how long mail has been due: for `/metrics`.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mail::Timestamp;
 use node::Node;
@@ -76,7 +76,7 @@ pub(crate) struct OldestDue {
 struct Looked {
     due: Option<Timestamp>,
     /// Not before then again.
-    again: Option<Instant>,
+    again: Option<world::Instant>,
 }
 
 impl OldestDue {
@@ -84,18 +84,19 @@ impl OldestDue {
         let Ok(_turn) = self.turn.try_lock() else {
             return;
         };
-        let begun = Instant::now();
+        let begun = node.instant();
         let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last().again.is_some_and(|at| at > begun) {
             return;
         }
-        let found = node.store.oldest_due(net::now());
+        let found = node.store.oldest_due(node.now());
         let mut last = last();
         // An index that cannot be read is told elsewhere.
         if let Ok(due) = found {
             last.due = due;
         }
-        last.again = Some(Instant::now() + begun.elapsed() * SHARE);
+        let ended = node.instant();
+        last.again = Some(ended + ended.since(begun) * SHARE);
     }
 }
 
@@ -107,5 +108,5 @@ pub(crate) async fn oldest_due(operating: &Arc<Operating>) -> u64 {
     drop(tokio::time::timeout(PATIENCE, look).await);
     let last = operating.oldest_due.last.lock();
     let due = last.unwrap_or_else(PoisonError::into_inner).due;
-    due.map_or(0, |due| net::now().since(due).as_secs())
+    due.map_or(0, |due| operating.node.now().since(due).as_secs())
 }

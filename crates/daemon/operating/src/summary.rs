@@ -11,7 +11,7 @@ use ops::{Summarise, SummaryView, VerbError};
 /// When the index cannot be read.
 pub(crate) async fn summary(node: &Arc<Node>, limit: u64) -> Result<SummaryView, VerbError> {
     blocking(node, move |node| {
-        let now = net::now();
+        let now = node.now();
         let settings = node.settings();
         let book = &settings.config.replies.book;
         let kind = |reply: &str, host: Option<&str>| {

@@ -29,7 +29,7 @@ fn log(node: &Node, before: Option<&Behind>, now: Option<&Behind>) {
                         until too many changes are unwritten. Check whether another program has history.db or \
                         index.db in data_dir/spool open (sqlite3, a backup program), whether the disk has free \
                         space, and whether Sendoff is allowed to write there";
-            let line = journal.line(net::now(), "error").field("what", what);
+            let line = journal.line(node.now(), "error").field("what", what);
             line.field("why", &now.why).send();
         }
         (Some(_), None) => {
@@ -37,14 +37,14 @@ fn log(node: &Node, before: Option<&Behind>, now: Option<&Behind>) {
                 true => "the queue's history and index are written again: mail is accepted again",
                 false => "the queue's history and index are written again",
             };
-            let line = journal.line(net::now(), "written-again");
+            let line = journal.line(node.now(), "written-again");
             line.field("what", what).send();
         }
         (Some(_), Some(_)) | (None, None) => {}
     }
     if let Some(now) = now.filter(|now| now.refuses_mail && !refused) {
         let what = "mail is refused (452 4.3.1) until the queue's history and index can be written";
-        let line = journal.line(net::now(), "error").field("what", what);
+        let line = journal.line(node.now(), "error").field("what", what);
         line.field("why", &now.why).send();
     }
 }

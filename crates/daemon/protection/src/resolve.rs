@@ -152,7 +152,7 @@ async fn steps(
             Step::Go(next) => return Ok((next, expires, security)),
             Step::No(mut verdict) => {
                 // An answer that did not come was waited for.
-                verdict.at = net::now();
+                verdict.at = node.now();
                 verdict.timing.connecting = verdict.at.since(now);
                 return Err(verdict);
             }
@@ -186,7 +186,7 @@ fn log_mx(node: &Node, domain: &Domain, name: &Domain, found: &DnsFinding<net::M
         }
     });
     let parent = (name != domain).then_some(name);
-    let line = node.journal.line(net::now(), "mx").field("domain", domain);
+    let line = node.journal.line(node.now(), "mx").field("domain", domain);
     line.maybe("asked", parent).field("hosts", hosts).send();
 }
 

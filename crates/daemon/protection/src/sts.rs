@@ -353,7 +353,7 @@ pub(crate) async fn web_addresses(
 }
 
 fn log(node: &Node, domain: &Domain, what: &str) {
-    let line = node.journal.line(net::now(), "mta-sts");
+    let line = node.journal.line(node.now(), "mta-sts");
     line.field("domain", domain).field("what", what).send();
 }
 

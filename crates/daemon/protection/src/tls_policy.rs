@@ -153,7 +153,8 @@ pub async fn of_domain(
         Some(known) => known,
         None => {
             // Its look-up was long ago, or the memory was full: DNS still has the answer.
-            let decided = resolve::decide(protection, settings, domain, None, net::now()).await;
+            let decided =
+                resolve::decide(protection, settings, domain, None, protection.node.now()).await;
             decided.map_err(|verdict| verdict.reply.text.clone())?;
             match protection.policies.get(domain) {
                 Some(known) => known,

@@ -173,7 +173,7 @@ pub async fn send(protection: Arc<Protection>) {
     let mut done: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     loop {
         let settings = protection.node.settings();
-        let now = net::now();
+        let now = protection.node.now();
         let days = protection.reports.over(now);
         done.retain(|day, _| days.contains(day));
         for day in days {
@@ -226,7 +226,7 @@ async fn report_day(
         reports.counts(&name).map(|c| (c, reports.sent(&name)))
     });
     let (domains, sent) = read.await.map_err(std::io::Error::other)??;
-    let too_late = net::now().since(begin + DAY) > GIVEN_UP;
+    let too_late = protection.node.now().since(begin + DAY) > GIVEN_UP;
     let mut open = false;
     for (domain, counts) in domains {
         if done.contains(&domain) {
@@ -250,7 +250,10 @@ async fn report_day(
             if sent.contains(&report.what) {
                 continue;
             }
-            let line = protection.node.journal.line(net::now(), "tls-report");
+            let line = protection
+                .node
+                .journal
+                .line(protection.node.now(), "tls-report");
             let line = line.field("domain", &domain).field("day", day);
             match report
                 .send(&protection.node, settings, begin, &counts)
@@ -472,7 +475,7 @@ async fn post(settings: &Settings, url: &str, content: Vec<u8>) -> Result<(), Re
 }
 
 fn trouble(node: &Node, what: &str, why: &str) {
-    let line = node.journal.line(net::now(), "error");
+    let line = node.journal.line(node.now(), "error");
     line.field("what", format!("TLS reports: {what}"))
         .field("why", why)
         .send();

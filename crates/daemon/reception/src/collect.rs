@@ -85,7 +85,7 @@ pub async fn collect(reception: Arc<Reception>) {
 /// Says what is wrong with the directory, once as long as it stays so.
 fn complain(node: &Node, told: &mut HashMap<String, String>, about: &str, why: &str) {
     if told.insert(about.to_owned(), why.to_owned()).as_deref() != Some(why) {
-        let line = node.journal.line(net::now(), "warning");
+        let line = node.journal.line(node.now(), "warning");
         line.field("what", why).send();
     }
 }
@@ -209,8 +209,9 @@ async fn list(
 ) {
     let handle = Arc::clone(directory);
     // It may be large.
+    let now = node.now();
     let looked = tokio::task::spawn_blocking(move || {
-        let (names, strange) = handle.list(net::now())?;
+        let (names, strange) = handle.list(now)?;
         let aside: Vec<_> = strange
             .into_iter()
             .map(|s| (handle.refuse(&s), s))
@@ -276,7 +277,7 @@ fn id_of(name: &str) -> &str {
 }
 
 fn log(node: &Node, name: &str, what: &str) {
-    let line = node.journal.line(net::now(), "drop");
+    let line = node.journal.line(node.now(), "drop");
     line.field("drop", id_of(name)).field("what", what).send();
 }
 
@@ -429,7 +430,7 @@ impl Part {
                 true => "was in the queue already",
                 false => "taken",
             };
-            let line = node.journal.line(net::now(), "drop");
+            let line = node.journal.line(node.now(), "drop");
             let line = line.field("drop", id_of(name)).field("id", id);
             line.field("what", what).send();
         }

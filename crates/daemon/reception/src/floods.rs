@@ -115,7 +115,7 @@ pub fn tell(
     event: &'static str,
     fields: &[(&str, Option<&str>)],
 ) {
-    let now = net::now();
+    let now = reception.node.now();
     let octets = fields.iter().filter_map(|(_, value)| *value).map(cut);
     if !reception
         .floods
@@ -148,7 +148,7 @@ pub async fn keep_telling(reception: Arc<Reception>) {
                 "{} more lines about clients of this network were left out, to protect the log from flooding: {}",
                 out.lines, out.what
             );
-            let line = reception.node.journal.line(net::now(), "client");
+            let line = reception.node.journal.line(reception.node.now(), "client");
             line.field("client", Origin::named(out.network))
                 .field("what", what)
                 .send();

@@ -116,7 +116,10 @@ pub fn change(reception: &Arc<Reception>, prepared: Prepared) {
     });
     for open in closed {
         open.close.cancel();
-        let line = reception.node.journal.line(net::now(), "listening");
+        let line = reception
+            .node
+            .journal
+            .line(reception.node.now(), "listening");
         line.field("address", &open.local)
             .field("what", "closed")
             .send();
@@ -126,7 +129,7 @@ pub fn change(reception: &Arc<Reception>, prepared: Prepared) {
     };
     for (spot, listener) in prepared.0 {
         if let Err(error) = take(reception, spot, listener, tasks) {
-            let line = reception.node.journal.line(net::now(), "error");
+            let line = reception.node.journal.line(reception.node.now(), "error");
             line.field("what", "a new listener")
                 .field("why", format!("{error:#}"))
                 .send();
@@ -168,7 +171,10 @@ pub fn announce(
     what: Option<&str>,
     of_smtp: Option<(Spot, &CancellationToken)>,
 ) {
-    let line = reception.node.journal.line(net::now(), "listening");
+    let line = reception
+        .node
+        .journal
+        .line(reception.node.now(), "listening");
     line.field("address", local).maybe("for", what).send();
     let (spot, close) = of_smtp.unzip();
     let close = close.cloned().unwrap_or_default();
@@ -180,7 +186,10 @@ pub fn announce(
 
 /// Says that a unix socket is listened at, and what for.
 pub fn announce_unix(reception: &Reception, local: &HttpAddress, what: &str) {
-    let line = reception.node.journal.line(net::now(), "listening");
+    let line = reception
+        .node
+        .journal
+        .line(reception.node.now(), "listening");
     line.field("address", local).field("for", what).send();
     let open = Open {
         spot: None,

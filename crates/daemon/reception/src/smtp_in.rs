@@ -5,7 +5,7 @@ mod logins;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use accounts::Try;
 use intake::{Near, NoKeys, Request, Session, Tls};
@@ -53,8 +53,8 @@ struct Guest {
     /// As it was when the client came.
     room: Room,
     /// By then it has logged in, where places are scarce.
-    known_by: Option<Instant>,
-    since: Instant,
+    known_by: Option<tokio::time::Instant>,
+    since: world::Instant,
     age_max: Duration,
 }
 
@@ -96,7 +96,7 @@ pub(crate) async fn listen(reception: Arc<Reception>, way_in: WayIn, tasks: Task
         spot,
         close,
     } = way_in;
-    let mut told: Option<Instant> = None;
+    let mut told: Option<world::Instant> = None;
     let undecided = Arc::new(Semaphore::new(UNDECIDED_MAX));
     loop {
         let turn = Arc::clone(&undecided).acquire_owned().await;
@@ -104,9 +104,9 @@ pub(crate) async fn listen(reception: Arc<Reception>, way_in: WayIn, tasks: Task
             accepted = listener.accept() => match accepted {
                 Ok(connection) => connection,
                 Err(error) => {
-                    if told.is_none_or(|told| told.elapsed() > TROUBLE_TOLD) {
-                        told = Some(Instant::now());
-                        let line = reception.node.journal.line(net::now(), "error");
+                    if told.is_none_or(|told| reception.node.instant().since(told) > TROUBLE_TOLD) {
+                        told = Some(reception.node.instant());
+                        let line = reception.node.journal.line(reception.node.now(), "error");
                         line.field("what", "accepting a connection").field("why", error).send();
                     }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -167,14 +167,14 @@ async fn admit(
         Ok(place) => {
             drop(turn);
             let must_hurry = place.is_crowded() && standing == Standing::Stranger;
-            let known_by = must_hurry.then(|| Instant::now() + KNOWN_WITHIN);
+            let known_by = must_hurry.then(|| tokio::time::Instant::now() + KNOWN_WITHIN);
             let guest = Guest {
                 peer,
                 near,
                 place,
                 room,
                 known_by,
-                since: Instant::now(),
+                since: reception.node.instant(),
                 age_max,
             };
             serve(reception, stream, &guest, spot).await;
@@ -222,7 +222,14 @@ async fn serve(reception: &Arc<Reception>, tcp: TcpStream, guest: &Guest, spot: 
     drop(settings);
     let ids = Arc::clone(reception);
     let next_id = Box::new(move |now| ids.node.next_id(now));
-    let mut session = Session::new(policy, number, peer, implicit, next_id, net::now());
+    let mut session = Session::new(
+        policy,
+        number,
+        peer,
+        implicit,
+        next_id,
+        reception.node.now(),
+    );
     session.set_near(guest.near);
     session.set_detailed(reception.node.journal.is_detailed(&[]));
     session.bind(stream.bindings().into_iter().next());
@@ -246,7 +253,7 @@ async fn remember(
     if memory.is(megabytes) {
         return;
     }
-    let began = net::now();
+    let began = reception.node.now();
     let there = memory.resize(megabytes, MEMORY_WAIT).await;
     if !there {
         let why = "too much mail is being received at the same time: this message is not accepted, its client is \
@@ -255,7 +262,7 @@ async fn remember(
         session.give_up_content();
         memory.resize(0, MEMORY_WAIT).await;
     }
-    let now = net::now();
+    let now = reception.node.now();
     if now.since(began) > WAIT_NOTICED {
         session.kept_waiting(now);
     }
@@ -264,7 +271,9 @@ async fn remember(
 /// Has a client wait whose recipients are refused; whether it may go on. Who has lost its place by then is told no
 /// more: otherwise places that are taken anew would buy answers without a wait.
 async fn slow_down(reception: &Reception, guest: &Guest) -> bool {
-    let wait = reception.harvest.refused(guest.peer.ip(), net::now());
+    let wait = reception
+        .harvest
+        .refused(guest.peer.ip(), reception.node.now());
     if wait.is_zero() {
         return true;
     }
@@ -346,7 +355,7 @@ async fn converse(
                     Err(why) => return log_trouble(reception, peer, &why.to_string()),
                 }
                 session.bind(link.bindings().into_iter().next());
-                session.tls_started(net::now());
+                session.tls_started(reception.node.now());
             }
             Some(request) => {
                 guest.place.busy();
@@ -385,13 +394,18 @@ async fn hear(
     told_to_stop: &mut bool,
 ) {
     session.hurry(reception.places.is_crowded(&guest.room));
-    if guest.since.elapsed() > guest.age_max {
+    if reception.node.instant().since(guest.since) > guest.age_max {
         session.end_soon("the session has reached its maximum duration: connect again");
     }
     // Whose content is coming in is not idle: it may be another server's mail to a local domain.
     let is_user = session.user().is_some();
-    let must_hurry = guest.known_by.is_some() && !is_user && session.is_idle();
-    let known_by = guest.known_by.unwrap_or(guest.since);
+    let known_by = guest.known_by.filter(|_| !is_user && session.is_idle());
+    let too_late = async {
+        match known_by {
+            Some(known_by) => tokio::time::sleep_until(known_by).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = link.turn(session) => {}
         () = reception.node.stopping.cancelled(), if !*told_to_stop => {
@@ -404,7 +418,7 @@ async fn hear(
                 session.send_away("your account has been changed: log in again");
             }
         }
-        () = tokio::time::sleep_until(known_by.into()), if must_hurry => {
+        () = too_late => {
             session.send_away("there are too many connections, and you have not logged in");
         }
     }
@@ -428,7 +442,7 @@ async fn answer(
                 Vec::new(),
             )
             .await;
-            let now = net::now();
+            let now = reception.node.now();
             if result.is_ok() {
                 let may_send = session.is_trusted();
                 reception.harvest.taken(peer.ip(), may_send, now);
@@ -443,15 +457,15 @@ async fn answer(
                     .ok_or(NoKeys::Unavailable),
                 None => Err(NoKeys::TooMany),
             };
-            session.keys_fetched(net::now(), keys);
+            session.keys_fetched(reception.node.now(), keys);
         }
         Request::CheckLogin(login) => {
             let verdict = check_login(reception, login, peer.ip(), account).await;
-            session.login_checked(net::now(), verdict);
+            session.login_checked(reception.node.now(), verdict);
         }
         Request::CheckRecipient(address) => {
             let verdict = storing::knows(&reception.local, &address).await;
-            session.recipient_checked(net::now(), verdict);
+            session.recipient_checked(reception.node.now(), verdict);
         }
         Request::Close | Request::StartTls => {}
     }
@@ -466,7 +480,7 @@ fn log_events(reception: &Reception, session: &mut Session, peer: SocketAddr) {
         let is_detail = matches!(event, intake::Event::Command(_) | intake::Event::Reply(_));
         // Who may send is no stranger, and what was asked for in detail is told in full.
         if is_detail && session.is_trusted() {
-            let line = reception.node.journal.line(net::now(), "client");
+            let line = reception.node.journal.line(reception.node.now(), "client");
             line.field("client", peer.ip())
                 .maybe("user", session.user())
                 .field("what", event)

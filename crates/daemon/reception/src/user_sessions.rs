@@ -14,7 +14,7 @@ const WRITTEN: Duration = Duration::from_secs(60);
 pub fn write_origins(reception: &Reception) {
     let data_dir = &reception.node.settings().config.data_dir;
     if let Err(error) = accounts::write_origins(&reception.guard, data_dir) {
-        let line = reception.node.journal.line(net::now(), "error");
+        let line = reception.node.journal.line(reception.node.now(), "error");
         line.field("what", error.path.display())
             .field("why", error.source)
             .send();

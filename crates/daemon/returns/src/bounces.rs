@@ -294,7 +294,8 @@ fn settle(
         let entry = |f| suppressed(&returns.node, original, f, returned);
         findings.iter().filter_map(entry).collect()
     });
-    ops.extend(entries.iter().map(suppression::keep));
+    let now = returns.node.now();
+    ops.extend(entries.iter().map(|entry| suppression::keep(entry, now)));
     let forward =
         receiver(&returns.node, returned, original).map(|to| forwarded(&returns.node, report, to));
     ops.extend(forward.iter().map(accept_op));
@@ -320,7 +321,7 @@ fn settle(
             .recipients
             .first()
             .map(|r| r.address.clone());
-        let line = returns.node.journal.line(net::now(), "passed-on");
+        let line = returns.node.journal.line(returns.node.now(), "passed-on");
         line.field("id", forward.id)
             .field("report", report.id)
             .maybe("about", original.map(|o| o.id))
@@ -406,7 +407,7 @@ fn receiver(node: &Node, returned: &Returned, original: Option<&Original>) -> Op
 
 /// The same report to another.
 pub fn forwarded(node: &Node, report: &Message, to: Address) -> Message {
-    let now = net::now();
+    let now = node.now();
     let recipient = Recipient {
         notify: Notify::NEVER,
         ..Recipient::new(to)
@@ -438,7 +439,7 @@ fn tell(node: &Node, report: &Message, original: Option<&Original>, finding: &Fi
         all.find(|(n, _)| Some(*n) == finding.number)
     });
     let named = ours.map(|(_, address)| address).or(finding.named.as_ref());
-    let (figures, journal, now) = (&node.figures, &node.journal, net::now());
+    let (figures, journal, now) = (&node.figures, &node.journal, node.now());
     let line = match finding.kind {
         Kind::Bounced => {
             Figures::count(&figures.bounced);

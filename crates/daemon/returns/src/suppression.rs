@@ -83,8 +83,8 @@ fn name(recipient: &Address, scope: &Scope) -> String {
     format!("{PREFIX}{recipient}\t{scope}")
 }
 
-/// The commit that puts an entry on the list.
-pub fn keep(entry: &Suppression) -> Op {
+/// The commit that puts an entry on the list, at `now`.
+pub fn keep(entry: &Suppression, now: Timestamp) -> Op {
     let kept = Kept {
         cause: entry.cause.word().to_owned(),
         reason: entry.reason.clone(),
@@ -93,7 +93,7 @@ pub fn keep(entry: &Suppression) -> Op {
         message: entry.message.map(|id| id.to_string()),
         count: entry.count,
         in_force: entry.in_force,
-        changed: Some(net::now().as_millis()),
+        changed: Some(now.as_millis()),
     };
     Op::Note(Note::Entry {
         name: name(&entry.recipient, &entry.scope),
@@ -142,7 +142,7 @@ pub fn restore(node: &Node) -> Result<(), StoreError> {
     node.store.entries(PREFIX, &mut |name, value| {
         let put = read(&name, &value).is_some_and(|entry| list.put(entry));
         if !put {
-            let line = node.journal.line(net::now(), "error");
+            let line = node.journal.line(node.now(), "error");
             line.field("what", "an entry of the suppression list is not in force")
                 .field("why", format_args!("{name} {value}"))
                 .send();
@@ -160,7 +160,7 @@ fn by_rule(node: &Node, about: About<'_>, cause: Cause, reason: &str) -> Option<
         ScopeKind::Sender => Scope::Sender(Suppressed::normal(about.sender?)),
         ScopeKind::User => Scope::User(about.user?.to_owned()),
     };
-    let now = whole_seconds(net::now());
+    let now = whole_seconds(node.now());
     let recipient = Suppressed::normal(about.recipient);
     let before = settings.policy.suppressed.get(&recipient, &scope);
     let before = before.filter(|entry| entry.expires.is_none_or(|at| at > now));
@@ -235,7 +235,7 @@ pub(crate) fn of_complaint(node: &Node, about: About<'_>, kind: &str) -> Option<
 /// Puts an entry that is durable in force, and logs it.
 pub fn put(node: &Node, entry: Suppression) {
     if !node.settings().policy.suppressed.put(entry.clone()) {
-        let line = node.journal.line(net::now(), "error");
+        let line = node.journal.line(node.now(), "error");
         line.field(
             "what",
             "the suppression list is full: an entry is not in force",
@@ -248,7 +248,7 @@ pub fn put(node: &Node, entry: Suppression) {
         return;
     }
     Figures::count(&node.figures.suppressed);
-    let line = node.journal.line(net::now(), "suppressed");
+    let line = node.journal.line(node.now(), "suppressed");
     line.field("recipient", format_args!("<{}>", entry.recipient))
         .field("scope", &entry.scope)
         .field("cause", entry.cause.word())
@@ -266,7 +266,7 @@ pub fn put(node: &Node, entry: Suppression) {
 pub fn expire(returns: &Returns) -> Result<(), CommitError> {
     let list = Arc::clone(&returns.node.settings().policy.suppressed);
     let _turn = returns.turn.take();
-    for part in list.over(net::now()).chunks(AT_ONCE) {
+    for part in list.over(returns.node.now()).chunks(AT_ONCE) {
         let ops = part.iter().map(|(address, scope)| forget(address, scope));
         returns.node.store.commit_wait(ops.collect())?;
         for (address, scope) in part {
@@ -395,7 +395,7 @@ fn added(returns: &Returns, new: &[NewSuppression], who: &str) -> Result<Done, V
         let why = format!("{AT_ONCE} entries at a time, not {}", new.len());
         return Err(VerbError::new(VerbErrorKind::Malformed, why));
     }
-    let now = whole_seconds(net::now());
+    let now = whole_seconds(returns.node.now());
     let entries = new.iter().map(|entry| ordered(entry, now));
     let entries = entries.collect::<Result<Vec<_>, _>>()?;
     let list = Arc::clone(&returns.node.settings().policy.suppressed);
@@ -407,10 +407,11 @@ fn added(returns: &Returns, new: &[NewSuppression], who: &str) -> Result<Done, V
     if entries.is_empty() {
         return Ok(Done(format!("{asked} on the suppression list: unchanged.")));
     }
+    let changed = returns.node.now();
     returns
         .node
         .store
-        .commit_wait(entries.iter().map(keep).collect())?;
+        .commit_wait(entries.iter().map(|entry| keep(entry, changed)).collect())?;
     let mut refused = 0;
     for entry in &entries {
         refused += u64::from(!list.put(entry.clone()));
@@ -497,7 +498,7 @@ fn removed(
     let line = returns
         .node
         .journal
-        .line(net::now(), "action")
+        .line(returns.node.now(), "action")
         .field("who", who);
     line.field("verb", "unsuppress")
         .field("recipient", recipient)
@@ -525,7 +526,8 @@ mod tests {
                 count: 2,
                 in_force: true,
             };
-            let Op::Note(Note::Entry { name, value }) = keep(&entry) else {
+            let Op::Note(Note::Entry { name, value }) = keep(&entry, Timestamp::from_secs(1))
+            else {
                 panic!("an entry of the history");
             };
             assert_eq!(read(&name, &value.unwrap()), Some(entry));

@@ -36,7 +36,8 @@ impl Drop for BatchGuard {
         if let Some(batch) = self.batch.take()
             && std::thread::panicking()
         {
-            let report = internal_error(&batch, "sending it failed unexpectedly");
+            let now = self.sending.node.now();
+            let report = internal_error(&batch, "sending it failed unexpectedly", now);
             self.finish(Finished {
                 message: None,
                 report,

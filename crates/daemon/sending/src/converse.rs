@@ -30,7 +30,8 @@ async fn fitted(
     }
     let settings = node.settings();
     let content = transaction.content.clone();
-    let work = move || signing::converted(&settings.config, &content, conversion);
+    let now = node.now();
+    let work = move || signing::converted(&settings.config, &content, conversion, now);
     let outcome = match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         // As if it had happened here: the batch is deferred, and it is logged.
@@ -127,7 +128,8 @@ async fn shortened(
     content: Bytes,
 ) -> Option<Converted> {
     let settings = node.settings();
-    let work = move || signing::converted(&settings.config, &content, Conversion::Short);
+    let now = node.now();
+    let work = move || signing::converted(&settings.config, &content, Conversion::Short, now);
     let outcome = match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         // As if it had happened here: the batch is deferred, and it is logged.
@@ -143,14 +145,14 @@ async fn shortened(
             .to_owned(),
         Err(obstacle) => obstacle.to_string(),
     };
-    let line = node.journal.line(net::now(), "not-converted");
+    let line = node.journal.line(node.now(), "not-converted");
     let line = line.field("id", message.id).field("host", &open.host);
     line.field("why", why).send();
     None
 }
 
 fn log_converted(node: &Node, open: &Open, message: &Message, converted: &Converted) {
-    let line = node.journal.line(net::now(), "converted");
+    let line = node.journal.line(node.now(), "converted");
     let line = line.field("id", message.id).field("host", &open.host);
     line.field("what", converted)
         .maybe("dkim", signing::names(&converted.content))
@@ -165,7 +167,7 @@ async fn one(
     has_turn: bool,
 ) -> Option<Vec<Ended>> {
     let transaction = fitted(&sending.node, open, message, transaction).await;
-    open.session.start(net::now(), transaction);
+    open.session.start(sending.node.now(), transaction);
     let ended = until_ended(sending, open, message).await;
     if has_turn {
         open.fitted = None;

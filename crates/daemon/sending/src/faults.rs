@@ -120,7 +120,7 @@ pub(crate) fn mended(sending: &Sending, hop: &Hop) {
     }
     let site = hop.next.site_key();
     if faults.with(|known| known.remove(&site)).is_some() {
-        let line = sending.node.journal.line(net::now(), "our-fault");
+        let line = sending.node.journal.line(sending.node.now(), "our-fault");
         line.field("host", &site).field("what", "mended").send();
     }
 }

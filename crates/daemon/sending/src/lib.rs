@@ -55,17 +55,18 @@ impl Sending {
         sources: &Arc<Sources>,
         local: &Arc<Local>,
     ) -> Self {
+        let clock = node.clock.handle();
         let oauth = Oauth::new(&node.settings().config.data_dir);
         Self {
             node: Arc::clone(node),
             protection: Arc::clone(protection),
             sources: Arc::clone(sources),
             local: Arc::clone(local),
-            down: Marks::down(),
-            no_chunking: Marks::without_chunking(),
+            down: Marks::down(clock),
+            no_chunking: Marks::without_chunking(clock),
             faults: Faults::default(),
             oauth,
-            relayed: Relayed::default(),
+            relayed: Relayed::new(clock),
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use route::{Host, order_hosts};
+use world::{Clock, Instant};
 
 /// How long a host that did not serve does not keep mail from an open session with another.
 const DOWN_FOR: Duration = Duration::from_secs(60);
@@ -21,24 +22,26 @@ pub(crate) struct Marks {
     /// Where there are none, nobody takes the lock.
     any: AtomicBool,
     lasts: Duration,
+    clock: Clock,
 }
 
 impl Marks {
     /// Hosts that did not serve a moment ago.
-    pub(crate) fn down() -> Self {
-        Self::lasting(DOWN_FOR)
+    pub(crate) fn down(clock: &Clock) -> Self {
+        Self::lasting(DOWN_FOR, clock)
     }
 
     /// Hosts that offer CHUNKING and do not know BDAT.
-    pub(crate) fn without_chunking() -> Self {
-        Self::lasting(WITHOUT_CHUNKING_FOR)
+    pub(crate) fn without_chunking(clock: &Clock) -> Self {
+        Self::lasting(WITHOUT_CHUNKING_FOR, clock)
     }
 
-    fn lasting(lasts: Duration) -> Self {
+    fn lasting(lasts: Duration, clock: &Clock) -> Self {
         Self {
             hosts: Mutex::default(),
             any: AtomicBool::new(false),
             lasts,
+            clock: clock.clone(),
         }
     }
 
@@ -54,10 +57,10 @@ impl Marks {
         if names.is_empty() {
             return;
         }
-        let now = Instant::now();
+        let now = self.clock.instant();
         self.with(|hosts| {
             if hosts.len() >= MARKED_MAX {
-                hosts.retain(|_, since| since.elapsed() < self.lasts);
+                hosts.retain(|_, since| now.since(*since) < self.lasts);
             }
             hosts.extend(names.into_iter().map(|name| (name, now)));
         });
@@ -74,7 +77,7 @@ impl Marks {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.any.load(Ordering::Relaxed)
             && self.with(|hosts| match hosts.get(name) {
-                Some(since) if since.elapsed() < self.lasts => true,
+                Some(since) if self.clock.instant().since(*since) < self.lasts => true,
                 Some(_) => {
                     hosts.remove(name);
                     false
@@ -108,8 +111,9 @@ mod tests {
     use deliver::TlsMode;
     use std::sync::Arc;
 
-    use mail::Domain;
+    use mail::{Domain, Timestamp};
     use route::{HostAddresses, NextHop};
+    use world::Scripted;
 
     use super::*;
     use node::hop::Hop;
@@ -146,7 +150,7 @@ mod tests {
             "x.example",
             &[(5, "a.example"), (10, "b.example"), (10, "c.example")],
         );
-        let down = Marks::down();
+        let down = Marks::down(&Scripted::at(Timestamp::ZERO).clock());
         for seed in 0..20 {
             let order = in_order(&hop.next.hosts, seed, Some("c.example"), &down);
             assert_eq!(names(&order), ["a.example", "c.example", "b.example"]);

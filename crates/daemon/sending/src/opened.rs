@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
@@ -12,7 +12,7 @@ use deliver::{
     Candidate, Derivation, Event as SessionEvent, Failure, Session, SessionSettings, Stage,
     TlsMode, Way,
 };
-use mail::{EnhancedCode, Message, PeerHost, Reply, TlsUsed};
+use mail::{EnhancedCode, Message, PeerHost, Reply, Timestamp, TlsUsed};
 use net::{Hello, Link, Shaken, Stream, TlsFailure, TlsFailureKind, Trust};
 use node::Settings;
 use node::detail::log_said;
@@ -37,7 +37,7 @@ pub(crate) struct Open {
     pub(crate) link: Link,
     pub(crate) host: PeerHost,
     pub(crate) name: String,
-    pub(crate) since: Instant,
+    pub(crate) since: world::Instant,
     /// What the site's settings said of TLS when it was opened.
     pub(crate) mode: TlsMode,
     /// The administrator named the host.
@@ -193,7 +193,7 @@ pub(crate) async fn begin(
         tls = TlsUsed::Verified;
         stream = shaken.stream;
     }
-    let mut session = Session::new(session, tls, net::now());
+    let mut session = Session::new(session, tls, sending.node.now());
     if tls == TlsUsed::Verified {
         let nonce = nonce().map_err(|error| Failure {
             tls: TlsUsed::None,
@@ -209,7 +209,7 @@ pub(crate) async fn begin(
         link: Link::new(stream),
         host: opening.peer,
         name: opening.name,
-        since: Instant::now(),
+        since: sending.node.instant(),
         mode: opening.mode,
         configured: opening.configured,
         relay: opening.relay,
@@ -252,7 +252,10 @@ async fn handshake(
     wanted: &Wanted,
     way: Way,
 ) -> Result<Shaken, TlsFailure> {
-    let known = sending.protection.policies.hello(&wanted.name, net::now());
+    let known = sending
+        .protection
+        .policies
+        .hello(&wanted.name, sending.node.now());
     let hello = match way {
         Way::SmallHello => Hello::Small,
         Way::Usual | Way::Clear => known,
@@ -277,7 +280,7 @@ async fn handshake(
         sending
             .protection
             .policies
-            .needs_small_hello(&wanted.name, net::now());
+            .needs_small_hello(&wanted.name, sending.node.now());
     }
     Ok(shaken)
 }
@@ -303,7 +306,7 @@ pub(crate) async fn greet(
                 SessionEvent::StartTls => start_tls(sending, settings, open).await,
                 SessionEvent::Derive(derivation) => {
                     let key = derive(derivation).await;
-                    open.session.derived(net::now(), &key);
+                    open.session.derived(sending.node.now(), &key);
                     open.link.again(&mut open.session);
                 }
                 SessionEvent::Said(ours, line) => {
@@ -370,7 +373,7 @@ async fn start_tls(sending: &Sending, settings: &Settings, open: &mut Open) {
                 Trust::Roots => TlsUsed::Verified,
                 Trust::Dane { .. } => TlsUsed::Dane,
             };
-            open.session.tls_established(net::now(), tls);
+            open.session.tls_established(sending.node.now(), tls);
         }
         Err(error) => {
             open.session.tls_failed(&error.why);
@@ -379,8 +382,8 @@ async fn start_tls(sending: &Sending, settings: &Settings, open: &mut Open) {
     }
 }
 
-/// Says goodbye, without making anybody wait for it.
-pub(crate) async fn quit(mut open: Open) {
-    open.session.quit(net::now());
+/// Says goodbye at `now`, without making anybody wait for it.
+pub(crate) async fn quit(mut open: Open, now: Timestamp) {
+    open.session.quit(now);
     open.link.flush(&mut open.session).await;
 }

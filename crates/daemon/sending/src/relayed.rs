@@ -8,12 +8,14 @@ use std::sync::{Mutex, PoisonError};
 use config::Preset;
 use deliver::Ended;
 use mail::{Outcome, Timestamp};
+use world::Clock;
 
 use crate::Sending;
 
 /// Taken by the relay, today.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Relayed {
+    clock: Clock,
     today: Mutex<Today>,
 }
 
@@ -73,6 +75,14 @@ impl Today {
 }
 
 impl Relayed {
+    /// Nothing yet.
+    pub(crate) fn new(clock: &Clock) -> Self {
+        Self {
+            clock: clock.clone(),
+            today: Mutex::default(),
+        }
+    }
+
     /// The provider's limits, and what the relay has taken of them.
     pub fn explained(&self, preset: &Preset) -> Option<String> {
         let limits = preset.limits();
@@ -80,7 +90,7 @@ impl Relayed {
             return None;
         }
         let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = today.at(net::now()).words();
+        let taken = today.at(self.clock.now()).words();
         Some(format!(
             "the provider accepts {limits} a day; it has accepted {taken} today, counted since this server was \
              started"
@@ -107,7 +117,7 @@ pub(crate) fn count(sending: &Sending, is_relay: bool, ended: &[Ended]) {
     else {
         return;
     };
-    let now = net::now();
+    let now = sending.node.now();
     let mut today = sending
         .relayed
         .today

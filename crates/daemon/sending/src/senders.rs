@@ -67,7 +67,8 @@ async fn made(
     let content = message.content.clone();
     let answered = message.envelope.reverse_path.is_some();
     let vouched = is_vouched(settings, message);
-    let work = move || signing::rewritten(&kept.config, &content, answered, vouched);
+    let now = node.now();
+    let work = move || signing::rewritten(&kept.config, &content, answered, vouched, now);
     let outcome = match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         // As if it had happened here: the batch is deferred, and it is logged.
@@ -75,7 +76,7 @@ async fn made(
     };
     match outcome {
         Ok(Some(made)) => {
-            let line = node.journal.line(net::now(), "sender-rewritten");
+            let line = node.journal.line(node.now(), "sender-rewritten");
             let line = line.field("id", message.id).field("host", &open.host);
             let broken = made
                 .signed
@@ -95,7 +96,7 @@ async fn made(
 }
 
 fn log_kept(node: &Node, open: &Open, message: &Message, why: Obstacle) {
-    let line = node.journal.line(net::now(), "sender-kept");
+    let line = node.journal.line(node.now(), "sender-kept");
     let line = line.field("id", message.id).field("host", &open.host);
     line.field("why", why).send();
 }

@@ -1,7 +1,9 @@
 //! The open sessions of a worker: the one in use, and those from other addresses of ours that the next
 //! mail may leave from.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use world::{Clock, Instant};
 
 use crate::opened::Open;
 
@@ -12,14 +14,23 @@ const ASIDE_FOR: Duration = Duration::from_secs(30);
 
 /// At most one from each address of ours: so each address has no more connections with a site than
 /// the site has workers, and a host counts by address.
-#[derive(Default)]
 pub(crate) struct Sessions {
     /// The one in use.
     pub(crate) open: Option<Open>,
     aside: Vec<(Instant, Open)>,
+    clock: Clock,
 }
 
 impl Sessions {
+    /// None yet.
+    pub(crate) fn new(clock: &Clock) -> Self {
+        Self {
+            open: None,
+            aside: Vec::new(),
+            clock: clock.clone(),
+        }
+    }
+
     /// Puts the session in use aside, if another address of ours is wanted while its own may be wanted
     /// again; what has to go instead is returned.
     pub(crate) fn put_aside(&mut self) -> Option<Open> {
@@ -34,7 +45,7 @@ impl Sessions {
             None => None,
         };
         let gone = place.map(|place| self.aside.remove(place).1);
-        self.aside.push((Instant::now(), open));
+        self.aside.push((self.clock.instant(), open));
         gone
     }
 
@@ -89,7 +100,8 @@ impl Sessions {
 
     /// Those that were aside for too long.
     pub(crate) fn old(&mut self) -> Vec<Open> {
-        let old = |(since, _): &mut (Instant, Open)| since.elapsed() > ASIDE_FOR;
+        let now = self.clock.instant();
+        let old = |(since, _): &mut (Instant, Open)| now.since(*since) > ASIDE_FOR;
         self.aside
             .extract_if(.., old)
             .map(|(_, open)| open)

@@ -68,7 +68,7 @@ impl Seen<'_> {
         if let (Stage::Policy, true, Some(domain)) =
             (failure.stage, by_domain, &self.context.domain)
         {
-            let until = net::now() + failed_for(&self.sending.node.settings());
+            let until = self.sending.node.now() + failed_for(&self.sending.node.settings());
             let tls = &self.sending.protection.policies;
             tls.failed(&domain.domain, &open.name, &failure.reply, until);
         }
@@ -133,7 +133,10 @@ impl Seen<'_> {
                 mx: mx.clone(),
                 failed: failed.clone(),
             };
-            self.sending.protection.reports.count(session, net::now());
+            self.sending
+                .protection
+                .reports
+                .count(session, self.sending.node.now());
         }
     }
 

@@ -93,7 +93,7 @@ impl State {
         if let Err(error) = self.kept.write(file) {
             let line = node
                 .journal
-                .line(net::now(), "oauth")
+                .line(node.now(), "oauth")
                 .field("what", "the token cannot be stored");
             line.field("why", error).send();
         }
@@ -137,7 +137,7 @@ impl Oauth {
     ) -> Result<String, String> {
         let mut state = self.state.lock().await;
         state.look(&self.file, &oauth.subject());
-        if state.is_due(net::now()) {
+        if state.is_due(node.now()) {
             let web = Web {
                 tls: &settings.client_tls,
                 dns: &settings.dns,
@@ -145,7 +145,7 @@ impl Oauth {
             let got = flows::get(&web, oauth, state.kept.refresh.as_deref()).await;
             self.settle(node, oauth, &mut state, got);
         }
-        match (state.in_hand(net::now()), &state.failed) {
+        match (state.in_hand(node.now()), &state.failed) {
             (Some(access), _) => Ok(access.token.clone()),
             (None, Some(failed)) => Err(failed.why.clone()),
             (None, None) => Err("the token is no longer valid".to_owned()),
@@ -169,7 +169,7 @@ impl Oauth {
             // Somebody has logged in meanwhile, which is newer than what was asked by.
             return state.look(&self.file, &oauth.subject());
         }
-        let now = net::now();
+        let now = node.now();
         let line = node
             .journal
             .line(now, "oauth")
@@ -214,7 +214,7 @@ impl Oauth {
             .as_ref()
             .is_some_and(|access| access.token == token)
         {
-            let now = net::now();
+            let now = node.now();
             state.kept.access = None;
             state.kept.refused = Some(Refused::new(now, why));
             state.refused = Some((state.refused.map_or(1, |(count, _)| count + 1), now));
@@ -224,7 +224,7 @@ impl Oauth {
 
     /// Gets what is due, so that no mail waits for it; and lets mail go that has waited for it.
     async fn tend(&self, sending: &Sending, settings: &Settings, oauth: &OauthSettings) {
-        let now = net::now();
+        let now = sending.node.now();
         let (waited, is_early) = {
             let mut state = self.state.lock().await;
             state.look(&self.file, &oauth.subject());
@@ -310,7 +310,7 @@ pub async fn keep(sending: Arc<Sending>) {
     while !sending.node.stopping.is_cancelled() {
         let settings = sending.node.settings();
         if let Some(oauth) = wanted(&settings) {
-            let now = net::now();
+            let now = sending.node.now();
             let notice = oauth.secret_ends.and_then(|ends| {
                 let left = ends.since(now).as_secs();
                 NOTICES

@@ -10,7 +10,7 @@ use deliver::{
 };
 use mail::{
     ByMode, DeliverBy, EnhancedCode, Message, Outcome, PeerHost, QueueId, RecipientKey, Reply,
-    TlsUsed, Verdict,
+    Timestamp, TlsUsed, Verdict,
 };
 use net::DnsFinding;
 use node::Settings;
@@ -21,6 +21,7 @@ use route::Host;
 use schedule::{Attempted, OurWait};
 use smtp::extension::{Extension, Extensions};
 use sources::leaving::{Later, Leaving, Reached, Unreached};
+use world::Clock;
 
 use crate::reach::{a_loop, is_own};
 
@@ -29,6 +30,7 @@ const HOSTS_MAX: usize = 5;
 
 /// One attempt under way.
 pub(crate) struct Tried {
+    clock: Clock,
     pub(crate) attempt: Attempt,
     pub(crate) hosts: Vec<Host>,
     pub(crate) context: Context,
@@ -61,10 +63,10 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
-    /// Of a host that offers this.
-    pub(crate) fn of(offered: &Extensions, message: &Message) -> Self {
+    /// Of a host that offers this, as of `now`.
+    pub(crate) fn of(offered: &Extensions, message: &Message, now: Timestamp) -> Self {
         let is_told = |by: DeliverBy| {
-            let promised = deliver::promises(offered, by.by.since(net::now()));
+            let promised = deliver::promises(offered, by.by.since(now));
             by.trace || by.mode == ByMode::Notify && !promised
         };
         Self {
@@ -124,7 +126,7 @@ pub(crate) struct Came {
 
 impl Came {
     pub(crate) fn add(&mut self, tried: Tried) {
-        let (mut ends, mut site_failure) = tried.attempt.into_ends(net::now());
+        let (mut ends, mut site_failure) = tried.attempt.into_ends(tried.clock.now());
         if let Some(kept) = tried.kept {
             // Who has an answer of a host has it; the others were kept here.
             let is_kept = |verdict: &Verdict| verdict.reply == kept.reply;
@@ -177,6 +179,7 @@ impl Came {
 
 impl Tried {
     pub(crate) fn new(
+        clock: &Clock,
         settings: &Settings,
         hosts: Vec<Host>,
         context: Context,
@@ -189,6 +192,7 @@ impl Tried {
             fail_on_5xx_greeting: settings.config.outgoing.fail_on_5xx_greeting,
         };
         Self {
+            clock: clock.clone(),
             attempt: Attempt::new(attempt, numbers.iter().copied()),
             hosts,
             context,
@@ -256,7 +260,7 @@ impl Tried {
         if !more && failure.stage != Stage::Policy && failure.retry.is_none() {
             self.down.push(peer.name.clone());
         }
-        self.attempt.failed(failure, peer, more, net::now());
+        self.attempt.failed(failure, peer, more, self.clock.now());
     }
 
     /// A host has answered for these recipients.
@@ -281,7 +285,7 @@ impl Tried {
         tls: TlsUsed,
         elsewhere: Elsewhere,
     ) {
-        let now = net::now();
+        let now = self.clock.now();
         self.attempt.transacted(ended, host, tls, elsewhere, now);
     }
 
@@ -314,7 +318,7 @@ impl Tried {
         };
         let failed = domain.and_then(|domain| {
             let tls = &protection.policies;
-            tls.just_failed(&domain.domain, host.name.as_str(), net::now())
+            tls.just_failed(&domain.domain, host.name.as_str(), self.clock.now())
         });
         match failed {
             Some(reply) => Err(RuledOut {
@@ -349,7 +353,8 @@ impl Tried {
             Err(Unreached::Ours(why, until)) => {
                 let reply = Reply::own(EnhancedCode::new(4, 3, 5), why);
                 self.note(peer, &reply);
-                self.attempt.withheld(&reply, peer.clone(), net::now());
+                self.attempt
+                    .withheld(&reply, peer.clone(), self.clock.now());
                 let wait = until.map(OurWait::Fault);
                 self.kept = wait
                     .map(|wait| Kept { reply, wait })
@@ -357,7 +362,8 @@ impl Tried {
             }
             Err(Unreached::Later(later)) => {
                 let kept = Kept::from(later);
-                self.attempt.withheld(&kept.reply, peer.clone(), net::now());
+                self.attempt
+                    .withheld(&kept.reply, peer.clone(), self.clock.now());
                 self.kept = Some(kept);
             }
         }
@@ -368,7 +374,7 @@ impl Tried {
     pub(crate) fn led_here(&mut self, host: &Host, peer: PeerHost) {
         let reply = a_loop(host);
         self.note(&peer, &reply);
-        self.attempt.ourselves(&reply, peer, net::now());
+        self.attempt.ourselves(&reply, peer, self.clock.now());
     }
 
     pub(crate) fn unreachable(&mut self, peer: PeerHost, why: String) {
@@ -383,7 +389,7 @@ impl Tried {
         };
         self.down.push(peer.name.clone());
         // All of its addresses were tried.
-        self.attempt.failed(&failure, peer, false, net::now());
+        self.attempt.failed(&failure, peer, false, self.clock.now());
     }
 
     pub(crate) fn note(&mut self, peer: &PeerHost, reply: &Reply) {
@@ -391,11 +397,15 @@ impl Tried {
     }
 }
 
-/// Those who wait for us.
-pub(crate) fn waits(id: QueueId, kept: Vec<(Vec<u32>, Kept)>) -> impl Iterator<Item = Attempted> {
+/// Those who wait for us, as of `now`.
+pub(crate) fn waits(
+    id: QueueId,
+    kept: Vec<(Vec<u32>, Kept)>,
+    now: Timestamp,
+) -> impl Iterator<Item = Attempted> {
     kept.into_iter().flat_map(move |(numbers, kept)| {
         let class = mail::Class::Policy;
-        let verdict = Verdict::own(Outcome::Deferred, class, kept.reply, net::now());
+        let verdict = Verdict::own(Outcome::Deferred, class, kept.reply, now);
         let attempted = move |recipient| Attempted {
             key: RecipientKey { id, recipient },
             verdict: verdict.clone(),

@@ -5,7 +5,7 @@ mod session;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use deliver::{Candidate, Next, NoHost, RecipientEnd};
 use local::{simulated, storing};
@@ -42,10 +42,11 @@ const RATE_MIN: u32 = 500;
 
 /// Works until its jobs end.
 pub async fn run(sending: Arc<Sending>, id: WorkerId, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    let sessions = Sessions::new(sending.node.clock.handle());
     let mut worker = Worker {
         sending,
         id,
-        sessions: Sessions::default(),
+        sessions,
     };
     loop {
         let job = match &mut worker.sessions.open {
@@ -69,7 +70,7 @@ pub async fn run(sending: Arc<Sending>, id: WorkerId, mut jobs: mpsc::UnboundedR
         guard.finish(finished);
     }
     for open in worker.sessions.drain() {
-        quit(open).await;
+        quit(open, worker.sending.node.now()).await;
     }
 }
 
@@ -92,7 +93,7 @@ struct Worker {
 
 impl Worker {
     async fn send(&mut self, job: Job) -> Finished {
-        let began = Instant::now();
+        let began = self.sending.node.instant();
         let Job {
             batch,
             message,
@@ -107,7 +108,7 @@ impl Worker {
             },
         };
         for old in self.sessions.old() {
-            quit(old).await;
+            quit(old, self.sending.node.now()).await;
         }
         self.sessions.look().await;
         let mut came = Came::default();
@@ -151,7 +152,8 @@ impl Worker {
                     }
                 };
                 let order = self.order(hop, batch, choice.as_ref());
-                let mut tried = Tried::new(&settings, order, context.clone(), numbers);
+                let clock = self.sending.node.clock.handle();
+                let mut tried = Tried::new(clock, &settings, order, context.clone(), numbers);
                 tried.leaving.choice = choice;
                 while let Next::Try(candidate, numbers) = tried.attempt.next() {
                     self.try_candidate(&settings, hop, message, candidate, &numbers, &mut tried)
@@ -203,7 +205,7 @@ impl Worker {
             .sending
             .node
             .journal
-            .line(net::now(), "error")
+            .line(self.sending.node.now(), "error")
             .field("what", "reading a message");
         line.field("id", batch.id).field("why", &why).send();
         let (outcome, reply) = match why.is_damage() {
@@ -214,7 +216,7 @@ impl Worker {
                 (Outcome::Deferred, reply)
             }
         };
-        let verdict = Verdict::own(outcome, mail::Class::Policy, reply, net::now());
+        let verdict = Verdict::own(outcome, mail::Class::Policy, reply, self.sending.node.now());
         let attempted = |key| Attempted {
             key,
             verdict: verdict.clone(),
@@ -235,10 +237,13 @@ impl Worker {
         batch: &schedule::Batch,
         message: Arc<Message>,
         mut came: Came,
-        began: Instant,
+        began: world::Instant,
     ) -> Finished {
-        let now = net::now();
-        let wire = began.elapsed().saturating_sub(came.connecting);
+        let (now, service) = (
+            self.sending.node.now(),
+            self.sending.node.instant().since(began),
+        );
+        let wire = service.saturating_sub(came.connecting);
         let kept = came.kept();
         let (ends, site_failure) = came.settled();
         let due: HashMap<u32, mail::Timestamp> = batch
@@ -246,7 +251,7 @@ impl Worker {
             .iter()
             .map(|(number, _, due)| (*number, *due))
             .collect();
-        let started = now - began.elapsed();
+        let started = now - service;
         let timed = |number: Option<u32>, mut verdict: Verdict| {
             let due = number.and_then(|n| due.get(&n)).copied().unwrap_or(started);
             verdict.timing = mail::Timing {
@@ -262,7 +267,7 @@ impl Worker {
             known::attempted(&settings, &message, end.number, verdict)
         };
         let attempted = ends.into_iter().map(attempted);
-        let attempted = attempted.chain(waits(message.id, kept)).collect();
+        let attempted = attempted.chain(waits(message.id, kept, now)).collect();
         let site_failure = site_failure.map(|NoHost { verdict, ours }| {
             let until = ours.then(|| faults::stands(&self.sending, hop, &verdict.reply, now));
             known::no_host(timed(None, verdict), until)
@@ -300,10 +305,10 @@ impl Worker {
         };
         if !self.resume(settings, hop, &host, candidate, tried).await {
             self.make_way(hop).await;
-            let before = Instant::now();
+            let before = self.sending.node.instant();
             let opened = self.open_session(settings, hop, &host, candidate, message, tried);
             let opened = opened.await;
-            tried.connecting += before.elapsed();
+            tried.connecting += self.sending.node.instant().since(before);
             match opened {
                 Some(open) => self.sessions.open = Some(open),
                 None => return tried.leaving.gave_up(numbers),
@@ -319,7 +324,7 @@ impl Worker {
         open.session
             .set_detailed(is_detailed(&self.sending.node, message));
         let reused = open.session.transactions() > 0;
-        let transaction = transaction(&settings.policy, message, numbers, net::now());
+        let transaction = transaction(&settings.policy, message, numbers, self.sending.node.now());
         let ended = converse(&self.sending, open, message, transaction).await;
         tried.transcript += &open.session.take_transcript();
         let (closed, no_chunking) = (!open.session.is_idle(), open.session.chunking_refused());
@@ -334,16 +339,16 @@ impl Worker {
         let addresses = open.addresses_after();
         elsewhere.address = tried.has_other(candidate, &addresses, ip_of(&host));
         let offered = open.session.host();
-        let reports = Reports::of(offered, message);
+        let reports = Reports::of(offered, message, self.sending.node.now());
         let transactions_max = (offered.limits.mails_max)
             .unwrap_or(TRANSACTIONS_MAX)
             .clamp(1, TRANSACTIONS_MAX);
-        let is_old = open.since.elapsed() > AGE_MAX;
+        let is_old = self.sending.node.instant().since(open.since) > AGE_MAX;
         let used_up = is_old || open.session.transactions() >= transactions_max;
         if (closed || used_up)
             && let Some(open) = self.sessions.open.take()
         {
-            quit(open).await;
+            quit(open, self.sending.node.now()).await;
         }
         let Some(ended) = ended else {
             return tried.failed(&lost(), candidate, host, &addresses);

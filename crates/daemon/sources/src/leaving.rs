@@ -206,8 +206,13 @@ impl Choice {
     }
 
     /// Whether a session from `source` is one that a candidate would be tried from.
-    fn uses(&self, states: &SourceStates, turn: u8, source: Option<&Arc<Source>>) -> bool {
-        let now = net::now();
+    fn uses(
+        &self,
+        states: &SourceStates,
+        turn: u8,
+        source: Option<&Arc<Source>>,
+        now: Timestamp,
+    ) -> bool {
         source.is_some() && self.turn(states, turn, now).contains(&source)
     }
 
@@ -342,7 +347,12 @@ impl Leaving {
     ) -> bool {
         match &self.choice {
             None => source.is_none(),
-            Some(choice) => choice.uses(&sources.states, candidate.source, source),
+            Some(choice) => choice.uses(
+                &sources.states,
+                candidate.source,
+                source,
+                sources.node.now(),
+            ),
         }
     }
 
@@ -403,7 +413,7 @@ impl Leaving {
                 address: false,
             };
         };
-        let now = net::now();
+        let now = sources.node.now();
         let in_turn = |turn: u8| {
             let [v4, v6] = choice.turn(&sources.states, turn, now);
             // Of the family that was used, and of the other one.
@@ -447,7 +457,7 @@ async fn connect(
     let mut failure = None;
     // Each round takes a source out of service, so there is an end.
     for _ in 0..=choice.order.len() {
-        let now = net::now();
+        let now = sources.node.now();
         let [v4, v6] = choice.turn(states, turn, now);
         let from = |ip: &IpAddr| if ip.is_ipv6() { v6 } else { v4 };
         let ways: Vec<(&Arc<Source>, Path)> = to
@@ -499,7 +509,7 @@ async fn connect(
             Err(_) => {}
         }
     }
-    Err(failure.unwrap_or_else(|| choice.none_left(states, to, turn, net::now())))
+    Err(failure.unwrap_or_else(|| choice.none_left(states, to, turn, sources.node.now())))
 }
 
 fn way(source: &Source, to: IpAddr) -> Path {
@@ -511,7 +521,7 @@ fn way(source: &Source, to: IpAddr) -> Path {
 }
 
 fn out_of_service(sources: &Sources, source: &Source, why: &str) {
-    let now = net::now();
+    let now = sources.node.now();
     if let Some(wait) = sources.states.failed(source, why, now) {
         let line = sources.node.journal.line(now, "source");
         line.field("name", &source.name)
@@ -525,7 +535,7 @@ fn out_of_service(sources: &Sources, source: &Source, why: &str) {
 
 fn in_service(sources: &Sources, source: &Source) {
     if sources.states.worked(source) {
-        let line = sources.node.journal.line(net::now(), "source");
+        let line = sources.node.journal.line(sources.node.now(), "source");
         line.field("name", &source.name)
             .field("address", source.address)
             .field("what", "back in service")

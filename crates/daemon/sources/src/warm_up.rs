@@ -205,7 +205,7 @@ impl WarmUps {
 
     /// Gives as many of `wanted` mails as may leave at once, from the addresses that may be used.
     fn allow(&self, sources: &Sources, choice: &Choice, site: &Arc<str>, wanted: u32) -> Allowance {
-        let now = net::now();
+        let now = sources.node.now();
         let mut today = self.turn(now);
         let mut allowed = Allowance {
             count: wanted,
@@ -329,7 +329,7 @@ pub async fn shares(
     site: impl FnOnce() -> Arc<str>,
     mut numbers: Vec<u32>,
 ) -> Vec<Share> {
-    let now = net::now();
+    let now = sources.node.now();
     let warming = choice.filter(|c| c.order().iter().any(|s| s.warm_day(now).is_some()));
     let Some(choice) = warming else {
         return vec![Share::Go(choice.cloned(), Given::default(), numbers)];
@@ -375,7 +375,7 @@ async fn write_ahead(sources: &Arc<Sources>, day: String, line: Line) {
 
 /// Reads what has left today before this start; blocks.
 pub fn begin(sources: &Sources) {
-    if let Err(error) = sources.warm_ups.load(net::now()) {
+    if let Err(error) = sources.warm_ups.load(sources.node.now()) {
         trouble(&sources.node, &error);
     }
 }
@@ -389,13 +389,13 @@ pub fn end(sources: &Sources) {
 
 /// The counts of warm-ups could not be read or written.
 fn trouble(node: &Node, error: &std::io::Error) {
-    let line = node.journal.line(net::now(), "error");
+    let line = node.journal.line(node.now(), "error");
     let line = line.field("what", "the counts of warm-ups");
     line.field("why", error).send();
 }
 
 fn later(sources: &Sources, source: &Source, day: WarmDay, site: &Arc<str>) -> Later {
-    let now = net::now();
+    let now = sources.node.now();
     let until = end_of_day(now);
     if day.number > 0 && sources.warm_ups.is_news(source, site) {
         let line = sources.node.journal.line(now, "source");

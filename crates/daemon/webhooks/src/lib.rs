@@ -216,7 +216,7 @@ impl Hook {
     }
 
     fn line<'a>(&self, node: &'a Node, event: &str) -> journal::Line<'a> {
-        let line = node.journal.line(net::now(), event);
+        let line = node.journal.line(node.now(), event);
         line.field("name", &self.name)
     }
 }
@@ -326,7 +326,7 @@ async fn run(webhooks: Arc<Webhooks>) {
             () = tidied => tidy(&webhooks).await.map_err(anyhow::Error::from),
         };
         if let Err(error) = done {
-            let line = webhooks.node.journal.line(net::now(), "error");
+            let line = webhooks.node.journal.line(webhooks.node.now(), "error");
             line.field("what", "webhooks").field("why", error).send();
         }
     }
@@ -403,7 +403,10 @@ async fn apply(webhooks: &Arc<Webhooks>) -> Result<()> {
         if let Some(hook) = lock(&webhooks.hooks).remove(&name) {
             hook.ended.cancel();
         }
-        let line = webhooks.node.journal.line(net::now(), "webhook-gone");
+        let line = webhooks
+            .node
+            .journal
+            .line(webhooks.node.now(), "webhook-gone");
         line.field("name", &name)
             .field("unsent", last.saturating_sub(kept.cursor))
             .send();
@@ -460,7 +463,7 @@ async fn tidy(webhooks: &Arc<Webhooks>) -> Result<(), WebhookError> {
     match config.keep {
         // What seems old may be new.
         Some(_) if !webhooks.node.clock.is_believed() => Ok(()),
-        Some(keep) => forget(&webhooks.node, everybody, net::now() - keep).await,
+        Some(keep) => forget(&webhooks.node, everybody, webhooks.node.now() - keep).await,
         None => forget(&webhooks.node, everybody, Timestamp::MAX).await,
     }
 }

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mail::Timestamp;
 use net::{HttpAnswer, HttpError, HttpRequest, KeptHttp, NoAddresses};
-use node::Settings;
 use node::targets::Target;
+use node::{Node, Settings};
 use ops::EventView;
 use serde::Serialize;
 
@@ -93,6 +93,7 @@ pub(super) enum NotPosted {
 
 /// Sends it. Any answer is one; an error says that there was none.
 pub(super) async fn post(
+    node: &Node,
     settings: &Settings,
     target: &std::sync::Arc<Target>,
     line: &mut Line,
@@ -108,7 +109,7 @@ pub(super) async fn post(
     let url = &target.settings.url;
     let asked = async {
         let addresses = net::addresses_of(&settings.dns, &url.host).await?;
-        let seconds = net::now().as_secs();
+        let seconds = node.now().as_secs();
         let signature = signatures(&target.keys, &prepared.id, seconds, &prepared.body);
         let request = HttpRequest {
             host: &url.host,

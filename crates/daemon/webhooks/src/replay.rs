@@ -89,7 +89,7 @@ pub(super) async fn tell(webhooks: Arc<Webhooks>, hook: Arc<Hook>) {
             continue;
         };
         if let Err(why) = part(webhooks, hook, replay, &mut way).await {
-            let line = webhooks.node.journal.line(net::now(), "error");
+            let line = webhooks.node.journal.line(webhooks.node.now(), "error");
             line.field("what", format_args!("the replay of {}", hook.name))
                 .field("why", why)
                 .send();
@@ -218,8 +218,8 @@ async fn batch(
             return Ok(false);
         };
         let came = match idle {
-            true => Came::At(net::now() + AGAIN),
-            false => send(&settings, hook, target, events, way).await,
+            true => Came::At(node.now() + AGAIN),
+            false => send(node, &settings, hook, target, events, way).await,
         };
         let at = match came {
             Came::Taken => return Ok(true),
@@ -235,7 +235,7 @@ async fn batch(
         lock(&hook.state).replay_trouble.next_try = Some(at);
         tokio::select! {
             () = hook.replay_wake.notified() => {}
-            () = tokio::time::sleep(at.since(net::now())) => {}
+            () = tokio::time::sleep(at.since(node.now())) => {}
         }
     }
 }
@@ -253,6 +253,7 @@ enum Came {
 
 /// One request.
 async fn send(
+    node: &Node,
     settings: &Arc<Settings>,
     hook: &Hook,
     target: &Arc<Target>,
@@ -262,9 +263,10 @@ async fn send(
     let size = way.portion.of(target.settings.batch).min(events.len());
     let first: Vec<EventView> = events.iter().take(size).cloned().collect();
     let prepared = Prepared::new(target, &first, true);
-    let answer = post(settings, target, &mut way.line, &prepared).await;
+    let answer = post(node, settings, target, &mut way.line, &prepared).await;
+    let now = node.now();
     let mut state = lock(&hook.state);
-    state.last = Some((net::now(), words(&answer)));
+    state.last = Some((now, words(&answer)));
     match answer {
         Ok(HttpAnswer {
             status: 200..=299, ..
@@ -279,7 +281,7 @@ async fn send(
         refused => {
             let failures = state.replay_trouble.failures.saturating_add(1);
             state.replay_trouble.failures = failures;
-            Came::At(next_try(target, failures, &refused))
+            Came::At(next_try(target, failures, &refused, now))
         }
     }
 }

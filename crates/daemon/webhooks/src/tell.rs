@@ -45,14 +45,14 @@ pub(super) async fn tell(webhooks: Arc<Webhooks>, hook: Arc<Hook>) {
         let next = match settings.webhook(&hook.name) {
             Some(target) => step(webhooks, &settings, hook, target, &mut line, &mut portion).await,
             // Its end is on its way.
-            None => Ok(Next::At(net::now() + LOOKED_AT)),
+            None => Ok(Next::At(webhooks.node.now() + LOOKED_AT)),
         };
         let next = next.unwrap_or_else(|why| {
-            let line = webhooks.node.journal.line(net::now(), "error");
+            let line = webhooks.node.journal.line(webhooks.node.now(), "error");
             line.field("what", format_args!("the webhook {}", hook.name))
                 .field("why", why)
                 .send();
-            Next::At(net::now() + Duration::from_secs(5))
+            Next::At(webhooks.node.now() + Duration::from_secs(5))
         });
         match next {
             Next::Again => {}
@@ -66,7 +66,7 @@ pub(super) async fn tell(webhooks: Arc<Webhooks>, hook: Arc<Hook>) {
             Next::At(at) => {
                 tokio::select! {
                     () = hook.wake.notified() => {}
-                    () = tokio::time::sleep(at.since(net::now())) => {}
+                    () = tokio::time::sleep(at.since(webhooks.node.now())) => {}
                 }
             }
         }
@@ -81,7 +81,7 @@ async fn step(
     line: &mut Line,
     portion: &mut Portion,
 ) -> Result<Next, WebhookError> {
-    let now = net::now();
+    let now = webhooks.node.now();
     let (idle, next_try, cursor) = {
         let state = lock(&hook.state);
         let idle = state.kept.paused || state.kept.stopped;
@@ -101,9 +101,9 @@ async fn step(
     }
     let prepared = Prepared::new(target, &batch.events, false);
     lock(&hook.state).sending = true;
-    let answer = post(settings, target, line, &prepared).await;
+    let answer = post(&webhooks.node, settings, target, line, &prepared).await;
     lock(&hook.state).sending = false;
-    note(hook, &answer);
+    note(hook, &answer, webhooks.node.now());
     match answer {
         Ok(HttpAnswer {
             status: 200..=299, ..
@@ -119,7 +119,7 @@ async fn step(
             Ok(Next::Again)
         }
         refused => {
-            let at = failed(hook, target, &refused);
+            let at = failed(hook, target, &refused, webhooks.node.now());
             if at.1 {
                 let line = hook.line(&webhooks.node, "webhook-fails");
                 line.field("why", words(&refused))
@@ -231,8 +231,8 @@ pub(super) async fn stop(node: &Node, hook: &Hook) -> Result<(), WebhookError> {
     Ok(())
 }
 
-fn note(hook: &Hook, answer: &Result<HttpAnswer, NotPosted>) {
-    lock(&hook.state).last = Some((net::now(), words(answer)));
+fn note(hook: &Hook, answer: &Result<HttpAnswer, NotPosted>, now: Timestamp) {
+    lock(&hook.state).last = Some((now, words(answer)));
 }
 
 pub(super) fn words(answer: &Result<HttpAnswer, NotPosted>) -> String {
@@ -247,8 +247,8 @@ pub(super) fn next_try(
     target: &Target,
     failures: u32,
     answer: &Result<HttpAnswer, NotPosted>,
+    now: Timestamp,
 ) -> Timestamp {
-    let now = net::now();
     let planned = now + target.settings.wait(failures);
     let asked = answer.as_ref().ok().and_then(|a| a.retry_after.as_deref());
     let asked = asked.and_then(|text| retry_after(text, now));
@@ -261,10 +261,11 @@ fn failed(
     hook: &Hook,
     target: &Target,
     answer: &Result<HttpAnswer, NotPosted>,
+    now: Timestamp,
 ) -> (Timestamp, bool) {
     let mut state = lock(&hook.state);
     let failures = state.trouble.failures.saturating_add(1);
-    let at = next_try(target, failures, answer);
+    let at = next_try(target, failures, answer, now);
     state.trouble = Trouble {
         failures,
         next_try: Some(at),
@@ -278,7 +279,7 @@ async fn put_aside_old(
     hook: &Arc<Hook>,
     target: &Arc<Target>,
 ) -> Result<(), WebhookError> {
-    let oldest = net::now() - target.settings.give_up;
+    let oldest = webhooks.node.now() - target.settings.give_up;
     let why = "they could not be sent within webhook.give_up";
     put_aside(webhooks, settings, hook, target, why, move |_, at| {
         at < oldest

@@ -1,7 +1,6 @@
 //! What administrators ask of webhooks.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use mail::Timestamp;
 use node::targets::Target;
@@ -128,7 +127,9 @@ pub async fn act(
         WebhookVerb::Retry => ("webhook-retry", None, retry(&hook)?),
         WebhookVerb::Replay(asked) => {
             // It can be meant, but begins in the future.
-            let span = asked.span(net::now()).map_err(VerbError::conflict)?;
+            let span = asked
+                .span(webhooks.node.now())
+                .map_err(VerbError::conflict)?;
             let done = replay(&webhooks.node, &hook, asked, span).await?;
             ("webhook-replay", Some(span), done)
         }
@@ -142,7 +143,7 @@ pub async fn act(
     let line = webhooks
         .node
         .journal
-        .line(net::now(), "action")
+        .line(webhooks.node.now(), "action")
         .field("who", who);
     line.field("verb", word)
         .field("name", name)
@@ -159,11 +160,11 @@ pub async fn act(
 pub async fn test(webhooks: &Webhooks, name: &str, who: &str) -> Result<WebhookTested, VerbError> {
     let settings = webhooks.node.settings();
     let (_, target) = find(webhooks, &settings, name)?;
-    let tested = tested(&settings, target).await;
+    let tested = tested(&webhooks.node, &settings, target).await;
     let line = webhooks
         .node
         .journal
-        .line(net::now(), "action")
+        .line(webhooks.node.now(), "action")
         .field("who", who);
     line.field("verb", "webhook-test")
         .field("name", name)
@@ -171,13 +172,13 @@ pub async fn test(webhooks: &Webhooks, name: &str, who: &str) -> Result<WebhookT
     Ok(tested)
 }
 
-async fn tested(settings: &Settings, target: &Arc<Target>) -> WebhookTested {
+async fn tested(node: &Node, settings: &Settings, target: &Arc<Target>) -> WebhookTested {
     let kinds = &target.settings.events;
     let kind = kinds.first().copied().unwrap_or(EventType::Delivered);
-    let prepared = Prepared::new(target, &[example(kind, net::now())], false);
-    let start = Instant::now();
-    let answer = post(settings, target, &mut Line::default(), &prepared).await;
-    let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let prepared = Prepared::new(target, &[example(kind, node.now())], false);
+    let start = node.instant();
+    let answer = post(node, settings, target, &mut Line::default(), &prepared).await;
+    let milliseconds = u64::try_from(node.instant().since(start).as_millis()).unwrap_or(u64::MAX);
     let (status, text) = match answer {
         Ok(answer) => {
             let text = String::from_utf8_lossy(&answer.content);

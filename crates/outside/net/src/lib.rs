@@ -26,7 +26,7 @@ mod tls;
 mod tls_verifier;
 
 pub use certificate_file::CertificateFile;
-pub use clock::now;
+pub use clock::{now, system_clock};
 pub use connect::{ConnectError, Connected, connect, connect_by};
 pub use dns::{
     Alias, Answer, Dns, DnsFinding, DnsServer, DnsSetUpError, DnsSettings, Dnssec, LookupError,

@@ -85,7 +85,7 @@ pub(super) async fn ask_about(
     address: &Address,
 ) -> Result<Reply, String> {
     let mut talk = Talk::begin(local, place, None, false).await?;
-    talk.session.ask(net::now(), address.clone());
+    talk.session.ask(local.node.now(), address.clone());
     let came = talk.came().await;
     talk.end().await;
     match came {
@@ -209,7 +209,7 @@ impl<'a> Talk<'a> {
             local,
             message,
             host: place.host(),
-            session: Session::new(session, TlsUsed::None, net::now()),
+            session: Session::new(session, TlsUsed::None, local.node.now()),
             link: Link::new(stream),
         };
         match talk.greet().await {
@@ -264,7 +264,7 @@ impl<'a> Talk<'a> {
         while !left.is_empty() && self.session.is_idle() {
             let mut next = whole.clone();
             next.recipients.retain(|r| left.contains(&r.number));
-            self.session.start(net::now(), next);
+            self.session.start(self.local.node.now(), next);
             let Came::Ended(ended) = self.came().await else {
                 return;
             };
@@ -285,7 +285,8 @@ impl<'a> Talk<'a> {
             return transaction;
         };
         let (settings, content) = (self.local.node.settings(), transaction.content.clone());
-        let work = move || signing::converted(&settings.config, &content, conversion);
+        let now = self.local.node.now();
+        let work = move || signing::converted(&settings.config, &content, conversion, now);
         match tokio::task::spawn_blocking(work).await {
             Ok(outcome) => transaction.converted(&outcome),
             // As if it had happened here: the batch is deferred, and it is logged.
@@ -295,7 +296,7 @@ impl<'a> Talk<'a> {
 
     /// Says goodbye, without waiting for the answer.
     async fn end(mut self) {
-        self.session.quit(net::now());
+        self.session.quit(self.local.node.now());
         self.link.flush(&mut self.session).await;
     }
 }

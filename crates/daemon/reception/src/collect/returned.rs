@@ -37,7 +37,7 @@ pub(super) fn give_back(
         Err(error) => return Told::Later(error.to_string()),
     }
     let (reporter, wanted) = reporter(node);
-    let now = net::now();
+    let now = node.now();
     let original = Message {
         id: node.next_id(now),
         accepted: written,

@@ -89,7 +89,10 @@ pub(super) async fn check_login(
     let right = match login.evidence {
         Evidence::Proof(right) => right,
         Evidence::Password(password) => {
-            match settings.logins.is_remembered(&user, &password, net::now()) {
+            match settings
+                .logins
+                .is_remembered(&user, &password, reception.node.now())
+            {
                 true => true,
                 false => match check_password(reception, user.clone(), password, peer).await {
                     Some(right) => right,
@@ -132,8 +135,8 @@ async fn check_password(
 ) -> Option<bool> {
     let settings = reception.node.settings();
     let _permit = reception.hashing.acquire().await.ok()?;
-    let checked =
-        tokio::task::spawn_blocking(move || settings.logins.check(&user, &password, net::now()));
+    let now = reception.node.now();
+    let checked = tokio::task::spawn_blocking(move || settings.logins.check(&user, &password, now));
     match checked.await {
         Ok(Ok(right)) => Some(right),
         Ok(Err(error)) => {

@@ -42,7 +42,7 @@ impl Worker {
                     .await
             {
                 if let Some(gone) = self.sessions.take(place) {
-                    quit(gone).await;
+                    quit(gone, self.sending.node.now()).await;
                 }
                 return true;
             }
@@ -58,7 +58,7 @@ impl Worker {
             false => self.sessions.put_aside(),
         };
         if let Some(gone) = gone {
-            quit(gone).await;
+            quit(gone, self.sending.node.now()).await;
         }
     }
 
@@ -120,7 +120,9 @@ impl Worker {
             }
             Err(NoAddress::Because(reply, why)) => {
                 tried.note(&peer, &reply);
-                tried.attempt.skipped(&reply, peer, why, net::now());
+                tried
+                    .attempt
+                    .skipped(&reply, peer, why, self.sending.node.now());
                 return None;
             }
         };
@@ -138,7 +140,9 @@ impl Worker {
             Err(ruled) => {
                 self.seen(message, tried, &peer, None).ruled_out(&ruled);
                 tried.note(&peer, &ruled.reply);
-                tried.attempt.withheld(&ruled.reply, peer, net::now());
+                tried
+                    .attempt
+                    .withheld(&ruled.reply, peer, self.sending.node.now());
                 return None;
             }
         };
@@ -260,7 +264,7 @@ impl Worker {
                 .sending
                 .node
                 .journal
-                .line(net::now(), "connect")
+                .line(self.sending.node.now(), "connect")
                 .field("id", message.id);
             line.field("host", peer).field("what", what).send();
         }

@@ -17,7 +17,7 @@ use crate::Sources;
 pub fn explained(sources: &Sources, config: &Config, domain: &Domain) -> String {
     let configured = &config.sources;
     let by_rule = by_domain(config, domain);
-    let now = net::now();
+    let now = sources.node.now();
     let usable = |pool: &Arc<Pool>| {
         let usable = pool.sources.iter();
         let usable = usable.filter(|s| sources.states.trouble(s, now).is_none());
@@ -46,7 +46,7 @@ pub fn explained(sources: &Sources, config: &Config, domain: &Domain) -> String 
 
 /// Sources that cannot be used, in words.
 pub fn faults(sources: &Sources, config: &Config) -> Vec<String> {
-    let now = net::now();
+    let now = sources.node.now();
     let pools = config.sources.pools.values();
     let all: BTreeMap<&str, &Source> = pools
         .flat_map(|pool| pool.sources.iter().map(|s| (&*s.name, &**s)))
@@ -74,7 +74,8 @@ pub async fn connect_for(
     port: u16,
 ) -> Result<Reached, String> {
     let pool = by_domain(config, domain).or(config.sources.default.as_ref());
-    let choice = pool.map(|pool| Choice::in_order(Arc::clone(pool), net::now().as_millis()));
+    let choice =
+        pool.map(|pool| Choice::in_order(Arc::clone(pool), sources.node.now().as_millis()));
     let limit = config.outgoing.timeouts.connect;
     let reached = connect(sources, choice.as_ref(), 0, to, port, limit).await;
     reached.map_err(|unreached| match unreached {
@@ -97,7 +98,7 @@ fn by_domain<'a>(config: &'a Config, domain: &Domain) -> Option<&'a Arc<Pool>> {
 pub fn counts(sources: &Sources) -> (u64, u64) {
     let settings = sources.node.settings();
     let all = &settings.config.sources.all;
-    let now = net::now();
+    let now = sources.node.now();
     let out = all
         .iter()
         .filter(|s| sources.states.trouble(s, now).is_some());
@@ -108,7 +109,7 @@ pub fn counts(sources: &Sources) -> (u64, u64) {
 pub fn views(sources: &Sources) -> Vec<SourceView> {
     let settings = sources.node.settings();
     let configured = &settings.config.sources;
-    let now = net::now();
+    let now = sources.node.now();
     let view = |source: &Arc<Source>| {
         let state = sources.states.of(source);
         let trouble = state.trouble.filter(|t| t.until > now);

@@ -413,3 +413,92 @@ pub fn undo(dispatch: &Dispatch, name: &str, site: Option<&str>) -> Vec<Arc<str>
 pub fn control(site: &str) -> String {
     format!("{PREFIX}{site}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mail::ReplyKind;
+    use world::Scripted;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn begun() -> (Scripted, Reactions) {
+        let script = Scripted::at(Timestamp::parse_rfc3339("2026-12-01T08:00:00Z").unwrap());
+        let reactions = Reactions::new(&script.clock());
+        (script, reactions)
+    }
+
+    /// As the log remembers a pause of two hours.
+    fn pause(reactions: &Reactions, script: &Scripted, site: &str) {
+        let now = script.clock().now();
+        let standing = Standing {
+            action: "slow-down".to_owned(),
+            domain: "a.example".to_owned(),
+            paused: true,
+            rate: None,
+            connections: None,
+            since: now.as_millis(),
+            until: (now + 2 * HOUR).as_millis(),
+            cause: "421 slow down".to_owned(),
+        };
+        let value = serde_json::to_string(&standing).unwrap();
+        reactions.restore(&control(site), &value);
+    }
+
+    #[test]
+    fn an_order_that_the_log_remembers_ends_at_its_time_after_a_restart_too() {
+        let (script, reactions) = begun();
+        pause(&reactions, &script, "mx.a.example");
+        script.advance(HOUR);
+        let order = reactions.order("mx.a.example").unwrap();
+        let end = Timestamp::parse_rfc3339("2026-12-01T10:00:00Z").unwrap();
+        assert!(order.paused && order.until == end);
+        assert!(reactions.order("mx.b.example").is_none());
+        script.advance(HOUR);
+        assert!(reactions.order("mx.a.example").is_none());
+    }
+
+    #[test]
+    fn a_site_is_shown_as_paused_until_its_order_is_over() {
+        let (script, reactions) = begun();
+        pause(&reactions, &script, "mx.a.example");
+        let shown = || reactions.views(Vec::new()).pop();
+        let view = shown().unwrap();
+        assert!(view.is_shut);
+        assert_eq!(
+            view.standing,
+            "paused until 2026-12-01T10:00:00.000Z by rule:slow-down"
+        );
+        script.advance(2 * HOUR - Duration::from_millis(1));
+        assert!(shown().is_some());
+        script.advance(Duration::from_millis(1));
+        assert!(shown().is_none());
+    }
+
+    #[test]
+    fn answers_that_are_far_apart_order_nothing() {
+        let (script, reactions) = begun();
+        let action = ReplyAction {
+            id: "slow-down".to_owned(),
+            on: ReplyKind::RateLimited,
+            hosts: Vec::new(),
+            domains: Vec::new(),
+            after: 3,
+            within: HOUR,
+            what: Reaction::Pause { time: HOUR },
+            built_in: false,
+        };
+        let site: Arc<str> = "mx.a.example".into();
+        let counts = || reactions.counts(&action, &site, script.clock().now());
+        for _ in 0..6 {
+            assert!(!counts());
+            script.advance(HOUR * 2 / 3);
+        }
+        script.advance(2 * HOUR);
+        assert_eq!([counts(), counts(), counts()], [false, false, true]);
+        assert!(!counts(), "they are counted anew");
+    }
+}

@@ -390,4 +390,28 @@ mod tests {
         policies.sweep(end);
         assert!(!ours.exists() && other.exists());
     }
+
+    #[test]
+    fn a_policy_is_fetched_for_a_new_id_or_once_a_day_and_not_while_fetching_it_has_just_failed() {
+        let text = b"version: STSv1\nmode: enforce\nmx: a.example\nmax_age: 604800\n";
+        let now = Timestamp::from_secs(1_800_000_000);
+        let mut known = Known::default();
+        assert!(known.is_due("1", now));
+        known.failed = Some(("1".to_owned(), now, "no answer".to_owned()));
+        assert!(!known.is_due("1", now + FAILED_WAIT - Duration::from_secs(1)));
+        assert!(known.is_due("1", now + FAILED_WAIT));
+        assert!(known.is_due("2", now), "it may be mended");
+        let sts = Arc::new(Sts {
+            policy: StsPolicy::parse(text).unwrap(),
+            id: "1".to_owned(),
+        });
+        known = Known {
+            read: true,
+            kept: Some(Kept { sts, fetched: now }),
+            failed: None,
+        };
+        assert!(!known.is_due("1", now + REFRESH_AFTER));
+        assert!(known.is_due("1", now + REFRESH_AFTER + Duration::from_secs(1)));
+        assert!(known.is_due("2", now));
+    }
 }

@@ -567,3 +567,43 @@ async fn dane(
     }
     Ok((String::new(), Dane::None))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_host_is_found_out_anew_after_its_time_or_a_reload() {
+        let policies = TlsPolicies::default();
+        let now = Timestamp::from_secs(1_000_000);
+        let [one, other] = ["a.example", "b.example"].map(|d| Domain::parse(d).unwrap());
+        let reply = Reply::own(EnhancedCode::new(4, 7, 5), "no certificate of it");
+        let until = now + FAILED_FOR;
+        policies.failed(&one, "mx.example", &reply, until);
+        let known = |domain, at| policies.just_failed(domain, "mx.example", at);
+        assert_eq!(known(&one, now).as_ref(), Some(&reply));
+        assert_eq!(
+            known(&other, now),
+            None,
+            "one domain's policy is not another's"
+        );
+        assert_eq!(known(&one, until), None);
+        policies.failed(&one, "mx.example", &reply, until);
+        policies.forget_failures();
+        assert_eq!(known(&one, now), None);
+    }
+
+    #[test]
+    fn a_host_that_needs_a_small_hello_is_tried_with_the_usual_one_a_day_later() {
+        let policies = TlsPolicies::default();
+        let now = Timestamp::from_secs(1_000_000);
+        policies.needs_small_hello("mx.example", now);
+        let almost = now + SMALL_FOR - Duration::from_secs(1);
+        assert!(matches!(policies.hello("mx.example", almost), Hello::Small));
+        assert!(matches!(policies.hello("other.example", now), Hello::Full));
+        assert!(matches!(
+            policies.hello("mx.example", now + SMALL_FOR),
+            Hello::Full
+        ));
+    }
+}

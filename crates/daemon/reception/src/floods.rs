@@ -206,4 +206,33 @@ mod tests {
         }
         assert!(floods.networks.lock().unwrap().len() <= NETWORKS_MAX + 1);
     }
+
+    #[test]
+    fn a_network_that_was_silent_for_a_while_is_told_line_by_line_again() {
+        let floods = Floods::default();
+        let now = Timestamp::from_secs(1_000_000);
+        let client = "192.0.2.1".parse::<IpAddr>().unwrap();
+        while floods.allow(client, now, "client", 100) {}
+        let a_second = now + Duration::from_secs(1);
+        let lines = (0..1000).filter(|_| floods.allow(client, a_second, "client", 100));
+        assert_eq!(
+            lines.count() as u64,
+            RATE / 180,
+            "as many as the long run allows"
+        );
+        let later = now + Duration::from_secs(BURST / RATE + 1);
+        let lines = (0..10_000).filter(|_| floods.allow(client, later, "client", 100));
+        assert_eq!(lines.count() as u64, BURST / 180, "a whole burst");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_gives_no_network_more_lines() {
+        let floods = Floods::default();
+        let now = Timestamp::from_secs(1_000_000);
+        let client = "192.0.2.1".parse::<IpAddr>().unwrap();
+        while floods.allow(client, now, "client", 100) {}
+        let before = now - Duration::from_secs(3600);
+        assert!(!floods.allow(client, before, "client", 100));
+        assert!(!floods.allow(client, now, "client", 100));
+    }
 }

@@ -166,4 +166,19 @@ mod tests {
             harvest.taken(app, true, now);
         }
     }
+
+    #[test]
+    fn each_pause_forgives_as_much_as_it_lasts() {
+        let harvest = Harvest::default();
+        let now = Timestamp::from_secs(1_000_000);
+        let client = "192.0.2.1".parse().unwrap();
+        for _ in 0..10 {
+            harvest.refused(client, now);
+        }
+        // It owes 20 s, which are free; with this one 22 s.
+        assert_eq!(harvest.refused(client, now), COST);
+        let later = now + Duration::from_secs(4);
+        assert_eq!(harvest.refused(client, later), Duration::ZERO);
+        assert_eq!(harvest.refused(client, later), COST);
+    }
 }

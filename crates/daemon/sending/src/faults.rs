@@ -60,6 +60,24 @@ impl Faults {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// A next hop could not be used once more: when it is tried again.
+    fn again(&self, site: &Arc<str>, why: String, now: Timestamp) -> Fault {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.with(|known| {
+            let old = known.get(site).map_or(0, |fault| fault.rounds);
+            let rounds = old + 1;
+            let until = now + wait(rounds);
+            let fault = Fault { why, until, rounds };
+            known.insert(Arc::clone(site), fault.clone());
+            fault
+        })
+    }
+
+    /// A next hop could be used. Whether that is news.
+    fn end(&self, site: &Arc<str>) -> bool {
+        self.with(|known| known.remove(site)).is_some()
+    }
+
     /// What stands, in words.
     pub fn words(&self) -> Vec<String> {
         let words = |(site, fault): (&Arc<str>, &Fault)| {
@@ -82,20 +100,12 @@ pub(crate) fn stands(
     now: Timestamp,
 ) -> Timestamp {
     let faults = &sending.faults;
-    faults.count.fetch_add(1, Ordering::Relaxed);
     let site = hop.next.site_key();
     let why = match reply.code {
         0 => reply.text.clone(),
         _ => format!("it answered {reply}"),
     };
-    let fault = faults.with(|known| {
-        let old = known.get(&site).map_or(0, |fault| fault.rounds);
-        let rounds = old + 1;
-        let until = now + wait(rounds);
-        let fault = Fault { why, until, rounds };
-        known.insert(Arc::clone(&site), fault.clone());
-        fault
-    });
+    let fault = faults.again(&site, why, now);
     let line = sending.node.journal.line(now, "our-fault");
     line.field("host", &site)
         .field("why", &fault.why)
@@ -119,7 +129,7 @@ pub(crate) fn mended(sending: &Sending, hop: &Hop) {
         return;
     }
     let site = hop.next.site_key();
-    if faults.with(|known| known.remove(&site)).is_some() {
+    if faults.end(&site) {
         let line = sending.node.journal.line(sending.node.now(), "our-fault");
         line.field("host", &site).field("what", "mended").send();
     }
@@ -152,4 +162,47 @@ fn watch_secret(sending: &Arc<Sending>, site: &Arc<str>) {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_of_ours_is_tried_after_5_minutes_then_15_then_each_hour_until_it_is_mended() {
+        let faults = Faults::default();
+        let site: Arc<str> = "relay.example".into();
+        let mut now = Timestamp::from_secs(1_000_000);
+        let mut minutes = Vec::new();
+        for _ in 0..5 {
+            let until = faults.again(&site, "535 no".to_owned(), now).until;
+            minutes.push(until.since(now).as_secs() / 60);
+            now = until;
+        }
+        assert_eq!(minutes, [5, 15, 60, 60, 60]);
+        assert!(faults.end(&site), "it is news");
+        assert!(!faults.end(&site));
+        let until = faults.again(&site, "535 no".to_owned(), now).until;
+        assert_eq!(until, now + Duration::from_secs(300));
+        assert_eq!(faults.count(), 6);
+    }
+
+    #[test]
+    fn a_fault_is_shown_with_its_next_try_until_the_configuration_is_read_again() {
+        let faults = Faults::default();
+        let now = Timestamp::parse_rfc3339("2026-12-01T08:00:00Z").unwrap();
+        faults.again(
+            &"relay.example".into(),
+            "it answered 535 no".to_owned(),
+            now,
+        );
+        faults.again(&"other.example".into(), "no such name".to_owned(), now);
+        let expected = [
+            "other.example: no such name; next try at 2026-12-01T08:05:00.000Z",
+            "relay.example: it answered 535 no; next try at 2026-12-01T08:05:00.000Z",
+        ];
+        assert_eq!(faults.words(), expected);
+        faults.forget();
+        assert!(faults.words().is_empty());
+    }
 }

@@ -144,6 +144,47 @@ mod tests {
         hosts.iter().map(|h| h.name.as_str()).collect()
     }
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_host_that_did_not_serve_is_tried_as_before_after_a_minute() {
+        let script = Scripted::at(Timestamp::from_secs(1_000_000));
+        let down = Marks::down(&script.clock());
+        down.mark(vec!["a.example".to_owned()]);
+        script.advance(MINUTE - Duration::from_secs(1));
+        assert!(down.has("a.example") && !down.has("b.example"));
+        script.advance(Duration::from_secs(1));
+        assert!(!down.has("a.example"));
+        // What does not serve again is left alone for as long as at first.
+        down.mark(vec!["a.example".to_owned()]);
+        script.advance(MINUTE / 2);
+        assert!(down.has("a.example"));
+    }
+
+    #[test]
+    fn a_host_that_does_not_know_bdat_is_asked_again_a_day_later_however_the_clock_is_set() {
+        let script = Scripted::at(Timestamp::from_secs(1_000_000));
+        let marks = Marks::without_chunking(&script.clock());
+        marks.mark(vec!["a.example".to_owned()]);
+        script.set(Timestamp::from_secs(1_000_000) + 30 * WITHOUT_CHUNKING_FOR);
+        assert!(marks.has("a.example"));
+        script.set(Timestamp::from_secs(5));
+        script.advance(WITHOUT_CHUNKING_FOR - MINUTE);
+        assert!(marks.has("a.example"));
+        script.advance(MINUTE);
+        assert!(!marks.has("a.example"));
+    }
+
+    #[test]
+    fn marks_that_are_over_make_room_for_others() {
+        let script = Scripted::at(Timestamp::ZERO);
+        let down = Marks::down(&script.clock());
+        down.mark((0..MARKED_MAX).map(|n| format!("{n}.example")).collect());
+        script.advance(MINUTE);
+        down.mark(vec!["new.example".to_owned()]);
+        assert_eq!(down.with(|hosts| hosts.len()), 1);
+    }
+
     #[test]
     fn a_session_is_preferred_among_equals_and_to_better_hosts_that_are_down() {
         let hop = hop(

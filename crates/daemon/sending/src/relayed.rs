@@ -83,6 +83,12 @@ impl Relayed {
         }
     }
 
+    /// Counts a transaction for so many; what is to be said of it, where that has not been said today.
+    fn count(&self, recipients: u32, preset: &Preset) -> Option<String> {
+        let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
+        today.at(self.clock.now()).count(recipients, preset)
+    }
+
     /// The provider's limits, and what the relay has taken of them.
     pub fn explained(&self, preset: &Preset) -> Option<String> {
         let limits = preset.limits();
@@ -117,26 +123,18 @@ pub(crate) fn count(sending: &Sending, is_relay: bool, ended: &[Ended]) {
     else {
         return;
     };
-    let now = sending.node.now();
-    let mut today = sending
-        .relayed
-        .today
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    let told = today.at(now).count(taken, preset);
-    drop(today);
-    if let Some(what) = told {
-        sending
-            .node
-            .journal
-            .line(now, "warning")
-            .field("what", what)
-            .send();
+    if let Some(what) = sending.relayed.count(taken, preset) {
+        let line = sending.node.journal.line(sending.node.now(), "warning");
+        line.field("what", what).send();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use world::Scripted;
+
     use super::*;
 
     #[test]
@@ -161,5 +159,28 @@ mod tests {
                 "{told:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_the_relay_has_taken_is_counted_anew_after_midnight_in_utc() {
+        let (_, preset) = config::presets::all()
+            .find(|(name, _)| *name == "brevo")
+            .unwrap();
+        let evening = Timestamp::parse_rfc3339("2026-12-31T23:59:00Z").unwrap();
+        let script = Scripted::at(evening);
+        let relayed = Relayed::new(&script.clock());
+        let said = |what: &str| {
+            let explained = relayed.explained(preset).unwrap();
+            assert!(explained.contains(what), "{explained}");
+        };
+        relayed.count(7, preset);
+        relayed.count(1, preset);
+        said("it has accepted 2 messages, 8 recipients today");
+        script.advance(Duration::from_secs(59));
+        said("it has accepted 2 messages, 8 recipients today");
+        script.advance(Duration::from_secs(1));
+        said("it has accepted 0 messages, 0 recipients today");
+        relayed.count(3, preset);
+        said("it has accepted 1 messages, 3 recipients today");
     }
 }

@@ -18,7 +18,7 @@ use ops::{WarmSiteView, WarmUpView};
 use serde::{Deserialize, Serialize};
 
 use crate::Sources;
-use crate::leaving::{Choice, Later};
+use crate::leaving::{Choice, Later, SourceStates};
 
 /// A day's count is written ahead by this part of what the day allows.
 const AHEAD: u32 = 20;
@@ -204,8 +204,14 @@ impl WarmUps {
     }
 
     /// Gives as many of `wanted` mails as may leave at once, from the addresses that may be used.
-    fn allow(&self, sources: &Sources, choice: &Choice, site: &Arc<str>, wanted: u32) -> Allowance {
-        let now = sources.node.now();
+    fn allow(
+        &self,
+        states: &SourceStates,
+        choice: &Choice,
+        site: &Arc<str>,
+        wanted: u32,
+        now: Timestamp,
+    ) -> Allowance {
         let mut today = self.turn(now);
         let mut allowed = Allowance {
             count: wanted,
@@ -224,7 +230,7 @@ impl WarmUps {
                 if allowed.order.len() > first {
                     continue;
                 }
-                if sources.states.trouble(source, now).is_some() {
+                if states.trouble(source, now).is_some() {
                     // It is the reason where none is left; back in service, it is a try of another day.
                     troubled.push(Arc::clone(source));
                     continue;
@@ -338,7 +344,8 @@ pub async fn shares(
     let mut shares = Vec::new();
     while !numbers.is_empty() {
         let wanted = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-        let allowed = sources.warm_ups.allow(sources, choice, &site, wanted);
+        let (states, now) = (&sources.states, sources.node.now());
+        let allowed = sources.warm_ups.allow(states, choice, &site, wanted, now);
         let used_up = allowed.used_up.as_ref();
         let later = used_up.map(|(source, day)| later(sources, source, *day, &site));
         if let Some(later) = &later
@@ -418,5 +425,117 @@ fn later(sources: &Sources, source: &Source, day: WarmDay, site: &Arc<str>) -> L
             day.words()
         ),
         until,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use config::Config;
+
+    use super::*;
+
+    const CONFIG: &str = r#"
+hostname = "mail.example.com"
+[[source]]
+name = "new"
+address = "192.0.2.1"
+warm_up = "2026-12-01"
+warm_up_plan = [10, 20]
+[[source]]
+name = "old"
+address = "192.0.2.2"
+[outgoing]
+source_addresses = ["new", "old"]
+"#;
+
+    /// The new address, then the old one.
+    fn choice() -> (Choice, Arc<Source>) {
+        let config = Config::parse(CONFIG, Path::new("sendoff.toml"), Path::new("/")).unwrap();
+        let pool = config.sources.default.unwrap();
+        let [new, old] = ["new", "old"].map(|name| {
+            let mut all = pool.sources.iter();
+            all.find(|source| &*source.name == name).cloned().unwrap()
+        });
+        let choice = Choice::in_order(pool, 1);
+        (choice.only(vec![Arc::clone(&new), old], None), new)
+    }
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text).unwrap()
+    }
+
+    /// What of `wanted` mails leaves at `now`: from which address first, and how many.
+    fn left(warm_ups: &WarmUps, wanted: u32, now: Timestamp) -> (String, u32) {
+        let (states, site) = (SourceStates::default(), Arc::from("mx.example"));
+        let (choice, new) = choice();
+        let allowed = warm_ups.allow(&states, &choice, &site, wanted, now);
+        for line in allowed.lines {
+            warm_ups.note(&allowed.day, line).unwrap();
+        }
+        let first = allowed.order.first().unwrap();
+        let given = Given {
+            sources: allowed.warm.into_iter().map(|(source, _)| source).collect(),
+            site: Some(site),
+            day: allowed.day,
+            count: allowed.count,
+        };
+        warm_ups.settle(&given, &[(Arc::clone(&new.name), allowed.count)]);
+        (first.name.to_string(), allowed.count)
+    }
+
+    #[test]
+    fn a_new_address_sends_what_its_plan_allows_and_the_next_day_s_after_midnight() {
+        let scratch = lab::Scratch::new();
+        let warm_ups = WarmUps::new(scratch.path().join("warm-up"));
+        let leaves = |wanted, now: &str| left(&warm_ups, wanted, at(now));
+        assert_eq!(leaves(5, "2026-11-30T23:59:59Z"), ("old".to_owned(), 5));
+        assert_eq!(leaves(8, "2026-12-01T00:00:00Z"), ("new".to_owned(), 8));
+        assert_eq!(leaves(8, "2026-12-01T12:00:00Z"), ("new".to_owned(), 2));
+        assert_eq!(leaves(8, "2026-12-01T23:59:59Z"), ("old".to_owned(), 8));
+        assert_eq!(leaves(30, "2026-12-02T00:00:00Z"), ("new".to_owned(), 20));
+        assert_eq!(leaves(8, "2026-12-02T00:00:01Z"), ("old".to_owned(), 8));
+        // The plan is over: the address is one of all.
+        assert_eq!(leaves(500, "2026-12-03T00:00:00Z"), ("new".to_owned(), 500));
+    }
+
+    #[test]
+    fn a_crash_lets_no_more_leave_that_day_and_all_of_the_next_day_s() {
+        let scratch = lab::Scratch::new();
+        let directory = scratch.path().join("warm-up");
+        let day = at("2026-12-01T12:00:00Z");
+        assert_eq!(left(&WarmUps::new(directory.clone()), 7, day).1, 7);
+        let again = WarmUps::new(directory.clone());
+        again.load(day).unwrap();
+        let more = left(&again, 10, day + Duration::from_secs(60));
+        assert_eq!(more, ("new".to_owned(), 3));
+        let next = WarmUps::new(directory);
+        let day = at("2026-12-02T00:00:00Z");
+        next.load(day).unwrap();
+        assert_eq!(left(&next, 30, day), ("new".to_owned(), 20));
+    }
+
+    #[test]
+    fn what_no_host_took_may_leave_later_the_same_day() {
+        let scratch = lab::Scratch::new();
+        let warm_ups = WarmUps::new(scratch.path().join("warm-up"));
+        let (states, site) = (SourceStates::default(), Arc::from("mx.example"));
+        let (choice, new) = choice();
+        let now = at("2026-12-01T12:00:00Z");
+        let allowed = warm_ups.allow(&states, &choice, &site, 10, now);
+        assert_eq!(allowed.count, 10);
+        let given = Given {
+            sources: vec![Arc::clone(&new)],
+            site: Some(site),
+            day: allowed.day,
+            count: allowed.count,
+        };
+        warm_ups.settle(&given, &[(Arc::clone(&new.name), 4)]);
+        assert_eq!(left(&warm_ups, 10, now), ("new".to_owned(), 6));
+        let view = warm_ups.view(&new, now).unwrap();
+        assert_eq!((view.day, view.limit), (1, 10));
+        assert_eq!(view.sites.first().map(|site| site.sent), Some(10));
     }
 }

@@ -82,6 +82,8 @@ impl Release {
         let mut cargo = Command::new("cargo");
         cargo
             .args(["build", "--locked", "--package", "sendoff"])
+            // What is for whoever has the source: the demonstration.
+            .arg("--no-default-features")
             .args(["--profile", "dist", "--target", &triple])
             .current_dir(&self.root)
             .env("CARGO_TARGET_DIR", &target)

@@ -27,7 +27,11 @@ pub(crate) fn write(release: &Release, to: &Path) -> Result<()> {
     command
         .args(["cyclonedx", "--format", "json", "--spec-version", "1.5"])
         .args(["--target", &triple, "--no-build-deps"])
-        .args(["--override-filename", "sendoff.cdx"])
+        .args([
+            "--override-filename",
+            "sendoff.cdx",
+            "--no-default-features",
+        ])
         .arg("--manifest-path")
         .arg(release.root.join("crates/faces/sendoff/Cargo.toml"))
         .current_dir(&release.root)
@@ -36,10 +40,12 @@ pub(crate) fn write(release: &Release, to: &Path) -> Result<()> {
     // One is written beside each crate of the workspace; the server's has all that it consists of.
     let written = release.root.join("crates/faces/sendoff/sendoff.cdx.json");
     let list = fs::read_to_string(&written).context("the list of contents")?;
-    for entry in fs::read_dir(release.root.join("crates")).context("crates")? {
-        let other = entry?.path().join("sendoff.cdx.json");
-        if other.exists() {
-            fs::remove_file(&other).with_context(|| other.display().to_string())?;
+    for layer in fs::read_dir(release.root.join("crates")).context("crates")? {
+        for entry in fs::read_dir(layer?.path()).context("a layer of crates")? {
+            let other = entry?.path().join("sendoff.cdx.json");
+            if other.exists() {
+                fs::remove_file(&other).with_context(|| other.display().to_string())?;
+            }
         }
     }
     let other = release.root.join("xtask/sendoff.cdx.json");

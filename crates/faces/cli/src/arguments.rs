@@ -31,7 +31,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run the server until it is stopped.
     Serve,
-    /// Run the real server in a simulated world on this computer, and watch what happens.
+    /// Run the real server in a simulated world on this computer, and watch what happens. Not in releases.
+    #[cfg(feature = "demo")]
     Demo(DemoArgs),
     /// Check the configuration, and report everything that is wrong, with file and line.
     ///
@@ -156,6 +157,8 @@ impl Command {
             | Self::Events(_)
             | Self::Stats
             | Self::Health => Needs::Server,
+            #[cfg(feature = "demo")]
+            Self::Demo(_) => Needs::Places,
             Self::User(_)
             | Self::Key(_)
             | Self::Log(_)
@@ -164,7 +167,6 @@ impl Command {
             | Self::Webhook(_)
             | Self::Backup { .. }
             | Self::Check(_)
-            | Self::Demo(_)
             | Self::Reload
             | Self::Openapi
             | Self::Man { .. }
@@ -513,6 +515,7 @@ fn later(text: &str) -> Result<u64, String> {
 }
 
 /// The demonstration's options.
+#[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Keep running until Ctrl-C, so that you can send your own mail and try the other commands.

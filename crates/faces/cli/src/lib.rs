@@ -31,6 +31,7 @@ use journal::logbook::{self, Wanted};
 use ops::{Act, Count, HistorySelection, List, Order, Selection, Verb};
 use terminal::{complain, print};
 
+#[cfg(feature = "demo")]
 pub use arguments::DemoArgs;
 use arguments::{
     Cli, Command, DnsCommand, History, HoldCommand, LogCommand, QueueCommand, Restore, Selected,
@@ -45,6 +46,7 @@ pub struct Programs {
     /// Serves until it is told to stop. Begun before there is a second thread.
     pub serve: fn(Config) -> Result<()>,
     /// Shows the server in a world of its own.
+    #[cfg(feature = "demo")]
     pub demo: fn(DemoArgs) -> Result<()>,
 }
 
@@ -157,6 +159,7 @@ fn without_configuration(command: &Command, json: bool) -> Result<bool> {
 
 fn carry_out(cli: Cli, programs: &Programs) -> Result<()> {
     let json = cli.json;
+    #[cfg(feature = "demo")]
     if let Command::Demo(args) = cli.command {
         return (programs.demo)(args);
     }
@@ -203,9 +206,10 @@ fn carry_out(cli: Cli, programs: &Programs) -> Result<()> {
         Command::Health => ask::show(&config, ops::Health, json),
         Command::Backup { directory } => back_up(&config, &directory, json),
         Command::Restore(asked) => restore(&config, &asked, json),
+        #[cfg(feature = "demo")]
+        Command::Demo(_) => Ok(()),
         // Carried out above, before a configuration is needed.
-        Command::Demo(_)
-        | Command::Check(_)
+        Command::Check(_)
         | Command::Reload
         | Command::Openapi
         | Command::Man { .. }

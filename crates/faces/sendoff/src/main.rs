@@ -1,5 +1,6 @@
 //! `sendoff`: the server and its command line in one binary.
 
+#[cfg(feature = "demo")]
 mod demo;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     cli::main(&Programs {
         serve,
+        #[cfg(feature = "demo")]
         demo: |args| runtime()?.block_on(demo::run(args)),
     })
 }

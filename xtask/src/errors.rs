@@ -109,7 +109,7 @@ fn fails_by_text(from_name: &[TokenTree]) -> bool {
     })
 }
 
-/// The second of two types in angle brackets, from behind the opening one on.
+/// The second of two types in angle brackets, after the opening one.
 fn error_of(inside: &str) -> Option<&str> {
     let (mut depth, mut comma) = (0_i32, None);
     let mut before = ' ';

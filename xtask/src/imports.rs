@@ -110,7 +110,7 @@ fn is_test_only(tokens: &[TokenTree], at: usize) -> bool {
     is_punct(tokens.get(at), '#') && attribute.stream().to_string().replace(' ', "") == "cfg(test)"
 }
 
-/// Behind the item that begins here: its semicolon, or its body.
+/// The place after the item that begins here: its semicolon, or its body.
 fn item_end(tokens: &[TokenTree], from: usize) -> usize {
     let is_end = |token: &TokenTree| match token {
         TokenTree::Punct(punct) => punct.as_char() == ';',

@@ -22,6 +22,9 @@ const LONG: Duration = Duration::from_millis(20);
 /// The pause after a step, as a multiple of its time: mail comes first.
 const PAUSE: u32 = 4;
 
+/// But no longer than this: a step seems long in which the computer slept.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
 /// Removes what is older than `before`, until nothing of it is left.
 pub(crate) async fn forget(node: &Arc<Node>, before: Timestamp) -> Result<(), StoreError> {
     // Whoever hands mail in under a token may repeat that for so long, whatever is set.
@@ -40,7 +43,7 @@ pub(crate) async fn forget(node: &Arc<Node>, before: Timestamp) -> Result<(), St
         }
         let took = node.instant().since(began);
         rows = next(rows, took);
-        sleep(took * PAUSE).await;
+        sleep((took * PAUSE).min(PAUSE_MAX)).await;
     }
 }
 

@@ -15,6 +15,8 @@ use crate::Operating;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Looking costs at most one part in so many of the time.
 const SHARE: u32 = 20;
+/// But it waits no longer than this: a look seems long in which the computer slept.
+const AGAIN_MAX: Duration = Duration::from_secs(600);
 
 /// The commit of release builds, and the version before it.
 pub(crate) fn version() -> (&'static str, &'static str) {
@@ -96,7 +98,8 @@ impl OldestDue {
             last.due = due;
         }
         let ended = node.instant();
-        last.again = Some(ended + ended.since(begun) * SHARE);
+        let wait = (ended.since(begun) * SHARE).min(AGAIN_MAX);
+        last.again = Some(ended + wait);
     }
 }
 

@@ -10,9 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mail::{QueueId, RecipientKey, RecipientState, Status, Timestamp, Verdict};
+use store::series::{Naming, Point, SeriesWish};
 use store::{
-    AttemptRow, EventBounds, EventWish, Filter, HistoryFilter, HistoryRow, LaterRow, Page,
-    PastEvents, Row, StoredEvent, Waiting,
+    AttemptRow, Book, EventBounds, EventWish, Filter, HistoryFilter, HistoryRow, LaterRow, Page,
+    PastEvents, Row, StoredEvent, StoredRecord, Waiting,
 };
 
 use crate::change::{Applied, Change, MessageMeta, Place};
@@ -283,6 +284,40 @@ pub trait Index: Send + Sync {
         after: QueueId,
         limit: u64,
     ) -> Result<PastEvents, IndexError>;
+
+    /// Records of a book in front of a place, the latest first.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    fn records(&self, book: Book, before: u64, limit: u64)
+    -> Result<Vec<StoredRecord>, IndexError>;
+
+    /// Removes records of a book that are older than `before`, and so many at most; returns how many.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn forget_records(&self, book: Book, before: Timestamp, limit: u64) -> Result<u64, IndexError>;
+
+    /// Counts what is applied from now on under these names.
+    fn name_series(&self, naming: Arc<dyn Naming>);
+
+    /// Hands over cells in the order of time and then of keys.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    fn series(&self, wish: &SeriesWish, f: &mut dyn FnMut(Point)) -> Result<(), IndexError>;
+
+    /// Keeps how many wait, by age.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn sample_waiting(&self, at: Timestamp, by_age: &[u64]) -> Result<(), IndexError>;
+
+    /// Removes old cells and brings hours that ended down to their largest keys.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn fold_series(&self, now: Timestamp) -> Result<(), IndexError>;
 }
 
 /// The row of a waiting recipient, from the envelope and its state.

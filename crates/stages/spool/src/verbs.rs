@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mail::{Message, QueueId, RecipientKey, RecipientState, Timestamp};
+use store::series::{Naming, Point, SeriesWish};
 use store::{
-    AttemptRow, BackedUp, BackupError, Callback, CommitError, Damaged, EventBounds, EventWish,
-    Figures, Filter, Health, HistoryFilter, HistoryRow, LaterRow, Lot, Op, Page, PastEvents,
-    ReadError, Row, Store, StoreError, StoredEvent, Waiting, Withdrawal,
+    AttemptRow, BackedUp, BackupError, Book, Callback, CommitError, Damaged, EventBounds,
+    EventWish, Figures, Filter, Health, HistoryFilter, HistoryRow, LaterRow, Lot, Op, Page,
+    PastEvents, ReadError, Row, Store, StoreError, StoredEvent, StoredRecord, Waiting, Withdrawal,
 };
 
 use crate::shared::lock;
@@ -163,6 +164,35 @@ impl Store for Spool {
         limit: u64,
     ) -> Result<PastEvents, StoreError> {
         Ok(Self::past_events(self, span, after, limit)?)
+    }
+
+    fn records(
+        &self,
+        book: Book,
+        before: u64,
+        limit: u64,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        Ok(self.shared.index.records(book, before, limit)?)
+    }
+
+    fn forget_records(&self, book: Book, before: Timestamp, limit: u64) -> Result<u64, StoreError> {
+        Ok(self.shared.index.forget_records(book, before, limit)?)
+    }
+
+    fn name_series(&self, naming: Arc<dyn Naming>) {
+        self.shared.index.name_series(naming);
+    }
+
+    fn series(&self, wish: &SeriesWish, f: &mut dyn FnMut(Point)) -> Result<(), StoreError> {
+        Ok(self.shared.index.series(wish, f)?)
+    }
+
+    fn sample_waiting(&self, at: Timestamp, by_age: &[u64]) -> Result<(), StoreError> {
+        Ok(self.shared.index.sample_waiting(at, by_age)?)
+    }
+
+    fn fold_series(&self, now: Timestamp) -> Result<(), StoreError> {
+        Ok(self.shared.index.fold_series(now)?)
     }
 
     fn control(&self, name: &str) -> Option<String> {

@@ -15,7 +15,10 @@ use proptest::prelude::*;
 use sim::{Fault, Rng, SimDisk};
 use spool::{MemoryIndex, Options, Spool};
 use store::conformance::{message, verdict, words};
-use store::{CommitError, EventKinds, EventWish, HistoryFilter, LogFigures, Note, Op};
+use store::series::{Cell, Dimension, SeriesWish, Step};
+use store::{
+    Book, CommitError, EventKinds, EventWish, HistoryFilter, LogFigures, Note, Op, Record, Store,
+};
 
 fn log_of(spool: &Spool) -> LogFigures {
     spool.figures().log.expect("the spool is a log")
@@ -30,9 +33,19 @@ struct Model {
     entries: BTreeMap<String, String>,
     /// What others are told, in order.
     events: Vec<String>,
+    /// What people did, in order.
+    records: Vec<String>,
 }
 
 impl Model {
+    /// Accepted, deferred and delivered, as series must have counted them.
+    fn counts(&self) -> [u64; 3] {
+        ["accepted", "deferred", "delivered"].map(|word| {
+            let of_word = |event: &&String| event.contains(&format!(" {word}"));
+            self.events.iter().filter(of_word).count() as u64
+        })
+    }
+
     fn tell(&mut self, key: &RecipientKey, what: &str) {
         let event = format!("{}/{} {what}", key.id.as_u64(), key.recipient);
         self.events.push(event);
@@ -76,6 +89,7 @@ impl Model {
                         None => self.entries.remove(name),
                     };
                 }
+                Op::Note(Note::Record(record)) => self.records.push(record.text.clone()),
                 Op::Note(Note::Later(_)) => unreachable!("not in this workload"),
             }
         }
@@ -192,6 +206,14 @@ impl World {
         Op::Note(Note::Entry { name, value })
     }
 
+    fn record(&self, act: &str) -> Op {
+        Op::Note(Note::Record(Record {
+            book: Book::Audit,
+            at: Timestamp::from_secs(7),
+            text: format!("{act} {}", self.next_id),
+        }))
+    }
+
     fn ops(&mut self) -> Vec<Op> {
         let choice = self.rng.below(11);
         match (choice, self.pick()) {
@@ -214,6 +236,7 @@ impl World {
                 }]
             }
             (6, Some(key)) => vec![Self::done(key), self.accept(), self.entry()],
+            (7, _) if self.rng.one_in(2) => vec![self.record("a"), self.record("b")],
             (7, _) => {
                 let name = format!("pause-{}", self.rng.below(3));
                 let value = self.rng.one_in(2).then(|| self.next_id.to_string());
@@ -283,12 +306,40 @@ impl World {
         let mut each = |name, value| drop(entries.insert(name, value));
         spool.entries("book-", &mut each).unwrap();
         let events = spool.events(0, u64::MAX).unwrap();
+        let store: &dyn Store = spool;
+        let records = store.records(Book::Audit, u64::MAX, u64::MAX).unwrap();
+        let records = records.into_iter().rev();
         Model {
             waiting,
             controls,
             entries,
             done: BTreeMap::new(),
             events: events.iter().map(|stored| words(&stored.event)).collect(),
+            records: records.map(|stored| stored.record.text).collect(),
+        }
+    }
+
+    /// Whether each thing was counted once, by minute and by domain.
+    fn check_series(&self, spool: &Spool) {
+        let store: &dyn Store = spool;
+        for (step, dimension) in [
+            (Step::Minute, Dimension::Total),
+            (Step::Hour, Dimension::Total),
+            (Step::Hour, Dimension::Domain),
+        ] {
+            let mut all = Cell::default();
+            let wish = SeriesWish {
+                step,
+                dimension,
+                key: None,
+                since: Timestamp::ZERO,
+                until: Timestamp::MAX,
+            };
+            store
+                .series(&wish, &mut |point| all.add(&point.cell))
+                .unwrap();
+            let counted = [all.accepted, all.deferred, all.delivered];
+            assert_eq!(counted, self.model.counts(), "{step:?} {dimension:?}");
         }
     }
 
@@ -309,7 +360,8 @@ impl World {
         let found = self.found(&spool);
         let same = |m: &Model| {
             let rest = m.controls == found.controls && m.entries == found.entries;
-            rest && m.waiting == found.waiting && m.events == found.events
+            let told = m.events == found.events && m.records == found.records;
+            rest && m.waiting == found.waiting && told
         };
         if let Some(after) = self.unknown.take().filter(same) {
             self.model = after;
@@ -319,6 +371,7 @@ impl World {
             "found {found:?}\nexpected {:?}",
             self.model
         );
+        self.check_series(&spool);
         for key in self.model.waiting.keys() {
             let read = spool.read(key.id).unwrap().unwrap();
             assert_eq!(read.content, content(key.id.as_u64()));

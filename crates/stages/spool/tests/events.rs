@@ -11,7 +11,8 @@ use mail::{Outcome, QueueId, RecipientKey, RecipientState, Status, Timestamp};
 use rusqlite::Connection;
 use spool::{Options, Recovered, Spool};
 use store::conformance::{message, verdict, words};
-use store::{EventKinds, EventWish, HistoryFilter, Note, Op};
+use store::series::{Cell, Dimension, SeriesWish, Step};
+use store::{EventKinds, EventWish, HistoryFilter, Note, Op, Store};
 
 struct Dir(PathBuf);
 
@@ -208,6 +209,7 @@ fn files_of_the_release_before_are_brought_up_in_place() {
              ALTER TABLE history DROP COLUMN given; ALTER TABLE history DROP COLUMN origin; ALTER TABLE history DROP COLUMN destination;
              ALTER TABLE attempt DROP COLUMN due; DROP TABLE event; DROP TABLE event_state;
              DROP INDEX history_at; DROP INDEX attempt_at; DROP INDEX token_at; DROP INDEX later_at;
+             DROP TABLE series; DROP TABLE series_state; DROP TABLE record;
              PRAGMA user_version = 2;",
         )
         .unwrap();
@@ -241,6 +243,18 @@ fn files_of_the_release_before_are_brought_up_in_place() {
     spool.keep_events(&all()).unwrap();
     spool.commit_wait(vec![done(2)]).unwrap();
     spool.flush_index().unwrap();
+    let mut counted = Cell::default();
+    let wish = SeriesWish {
+        step: Step::Hour,
+        dimension: Dimension::Total,
+        key: None,
+        since: Timestamp::ZERO,
+        until: Timestamp::MAX,
+    };
+    let store: &dyn Store = &spool;
+    (store.series(&wish, &mut |point| counted.add(&point.cell))).unwrap();
+    let counted = [counted.accepted, counted.deferred, counted.delivered];
+    assert_eq!(counted, [0, 0, 1], "counting begins with this release");
     let events = spool.events(0, 10).unwrap();
     let about = events.first().unwrap().event.about.clone().unwrap();
     assert_eq!(about.origin.via, "", "the release before did not keep it");

@@ -130,6 +130,7 @@ fn the_history_of_the_release_before_is_brought_up() {
             "DROP INDEX history_given; DROP INDEX history_key; DROP INDEX event_key;
              ALTER TABLE event DROP COLUMN submitter; ALTER TABLE history DROP COLUMN message_id; ALTER TABLE history DROP COLUMN subject;
              ALTER TABLE history DROP COLUMN given; DROP INDEX history_at; DROP INDEX attempt_at; DROP INDEX token_at; DROP INDEX later_at;
+             DROP TABLE series; DROP TABLE series_state; DROP TABLE record;
              PRAGMA user_version = 3;",
         )
         .unwrap();

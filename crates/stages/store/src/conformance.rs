@@ -1,5 +1,7 @@
 //! What every store of the queue must do, whatever keeps it.
 
+mod series;
+
 use bytes::Bytes;
 use mail::{
     Address, Class, Envelope, Labels, Message, Outcome, QueueId, Recipient, RecipientKey,
@@ -90,6 +92,7 @@ pub fn check(store: &dyn Store) {
         kinds: EventKinds::ALL,
         entries: "book/".to_owned(),
     };
+    series::name(store);
     assert_eq!(
         events(store),
         [""; 0],
@@ -103,7 +106,9 @@ pub fn check(store: &dyn Store) {
     check_past(store);
     check_outcomes(store);
     check_notes(store, true);
+    series::check_counts(store);
     check_events(store);
+    series::check(store);
     check_ids(store);
     check_taking_back(store);
 }

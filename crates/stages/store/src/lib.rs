@@ -1,7 +1,7 @@
 //! What the rest of the server asks of the durable queue, whatever engine keeps it.
 //!
 //! [`Store`] has the verbs, [`Op`] what is committed, [`Row`], [`HistoryRow`] and [`Event`] what is read, [`Filter`] which
-//! of it. An engine is held to all of it by [`conformance::check`]. The engine of this project is the crate `spool`, a log
+//! of it; [`series`] what was counted. An engine is held to all of it by [`conformance::check`]. The engine of this project is the crate `spool`, a log
 //! with an index on the server's own disk.
 //!
 //! # What an engine promises
@@ -28,6 +28,7 @@ mod health;
 mod note;
 mod op;
 mod row;
+pub mod series;
 mod store;
 mod withdrawal;
 
@@ -39,7 +40,7 @@ pub use event::{
 };
 pub use filter::{Filter, Kinds};
 pub use health::{BackedUp, Behind, Figures, Health, LogFigures, Standing};
-pub use note::{LaterRow, Note};
+pub use note::{Book, LaterRow, Note, Record, StoredRecord};
 pub use op::{Callback, Op};
 pub use row::{AttemptRow, HistoryFilter, HistoryRow, Page, Row, Sort, Waiting};
 pub use store::{Lot, Store};

@@ -1,5 +1,5 @@
-//! What the history keeps beside outcomes: what came to be known of a recipient after its end, and
-//! entries that no retention removes.
+//! What the history keeps beside outcomes: what came to be known of a recipient after its end, entries that no retention
+//! removes, and records of what people did.
 
 use mail::{RecipientKey, Timestamp};
 
@@ -17,6 +17,63 @@ pub enum Note {
     },
     /// What came to be known of a recipient. It is kept as long as what is finished is.
     Later(LaterRow),
+    /// A record of what people did. It is kept until [`crate::Store::forget_records`] removes it.
+    Record(Record),
+}
+
+/// What a record is about. Each kind is read, and forgotten, by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Book {
+    /// What administrators did, one record for each act.
+    Audit,
+    /// Versions of the settings: the files as they were from a time on.
+    Settings,
+}
+
+impl Book {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Audit, Self::Settings];
+
+    /// The number for it, as it is kept.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Audit => 0,
+            Self::Settings => 1,
+        }
+    }
+
+    /// The book with this number.
+    #[must_use]
+    pub fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|book| book.code() == code)
+    }
+}
+
+/// A record of what people did. The store does not read its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where it belongs.
+    pub book: Book,
+    /// When it was done.
+    pub at: Timestamp,
+    /// What was done, in the form of whoever writes it; at most [`Record::TEXT_MAX`] octets, which is the writer's to see
+    /// to.
+    pub text: String,
+}
+
+impl Record {
+    /// Octets of a record's text.
+    pub const TEXT_MAX: usize = 256 << 10;
+}
+
+/// A record that is kept, with its place: places rise in the order in which records were kept, and are never given twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// Its place, from 1.
+    pub place: u64,
+    /// The record.
+    pub record: Record,
 }
 
 /// What came to be known of a recipient after its outcome.

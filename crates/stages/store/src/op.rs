@@ -116,7 +116,9 @@ impl Op {
                 }
             }
             Self::Note(Note::Later(row)) => cut(&mut row.text, Self::REPLY_MAX),
-            Self::Change { .. } | Self::Control { .. } | Self::Note(Note::Entry { .. }) => {}
+            Self::Change { .. }
+            | Self::Control { .. }
+            | Self::Note(Note::Entry { .. } | Note::Record(_)) => {}
         }
     }
 }

@@ -10,9 +10,10 @@ use crate::error::{BackupError, CommitError, ReadError, StoreError};
 use crate::event::{EventBounds, EventWish, PastEvents, StoredEvent};
 use crate::filter::Filter;
 use crate::health::{BackedUp, Figures, Health};
-use crate::note::LaterRow;
+use crate::note::{Book, LaterRow, StoredRecord};
 use crate::op::{Callback, Op};
 use crate::row::{AttemptRow, HistoryFilter, HistoryRow, Page, Row, Waiting};
+use crate::series::{Naming, Point, SeriesWish};
 use crate::withdrawal::Withdrawal;
 
 /// A part of the queue's mail that one node owns at a time. A store for one node has one, [`Lot::ONLY`].
@@ -231,6 +232,43 @@ pub trait Store: Send + Sync {
         after: QueueId,
         limit: u64,
     ) -> Result<PastEvents, StoreError>;
+
+    /// Records of a book in front of a place, the latest first; `u64::MAX` begins with the last one. A record may be missing
+    /// until [`Store::catch_up`]. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::query`].
+    fn records(&self, book: Book, before: u64, limit: u64)
+    -> Result<Vec<StoredRecord>, StoreError>;
+
+    /// Removes records of a book that are older than `before`, `limit` at most; how many. Blocks.
+    ///
+    /// # Errors
+    /// When the history cannot be written.
+    fn forget_records(&self, book: Book, before: Timestamp, limit: u64) -> Result<u64, StoreError>;
+
+    /// Counts what becomes durable under these names from now on. Totals, domains and submitters are counted without.
+    fn name_series(&self, naming: Arc<dyn Naming>);
+
+    /// Hands over the cells that are asked for, in the order of time and then of keys. What became durable within the last
+    /// second may be missing yet. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::query`].
+    fn series(&self, wish: &SeriesWish, f: &mut dyn FnMut(Point)) -> Result<(), StoreError>;
+
+    /// Keeps how many recipients wait at `at`, by the classes of [`crate::series::AGES`]. Blocks.
+    ///
+    /// # Errors
+    /// When the history cannot be written.
+    fn sample_waiting(&self, at: Timestamp, by_age: &[u64]) -> Result<(), StoreError>;
+
+    /// Removes cells that are older than [`crate::series::Step::kept`], and brings hours that ended down to the largest
+    /// keys. To be called every hour. Blocks.
+    ///
+    /// # Errors
+    /// When the history cannot be written.
+    fn fold_series(&self, now: Timestamp) -> Result<(), StoreError>;
 
     /// The administrator's setting of this name.
     fn control(&self, name: &str) -> Option<String>;

@@ -81,6 +81,7 @@ pub(super) fn gather(
                     }
                     continue;
                 }
+                Note::Record(_) => continue,
             },
         };
         let about = match meta {

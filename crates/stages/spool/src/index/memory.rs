@@ -3,10 +3,15 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use store::series::{Naming, Point, SeriesWish};
 use store::{
-    AttemptRow, Event, EventAbout, Happened, HistoryFilter, HistoryRow, Page, Row, Sort, Waiting,
+    AttemptRow, Book, Event, EventAbout, Happened, HistoryFilter, HistoryRow, Page, Row, Sort,
+    StoredRecord, Waiting,
 };
 
+mod series;
+
+use self::series::{Records, Series};
 use super::events::{Lookup, gather};
 use super::{
     Applied, Arc, BTreeMap, Batch, Filter, Index, IndexError, Known, LaterRow, MessageMeta,
@@ -33,6 +38,8 @@ struct Inner {
     entries: BTreeMap<String, String>,
     later: BTreeMap<(RecipientKey, u64, String), LaterRow>,
     events: Events,
+    series: Series,
+    records: Records,
 }
 
 /// Events, and what they are made from.
@@ -87,14 +94,9 @@ impl Inner {
 
     /// Takes the events of a batch in; comes before its attempts.
     fn apply_events(&mut self, batch: &Batch) -> Result<(), IndexError> {
-        for meta in batch.messages.values().filter_map(|m| m.meta.as_ref()) {
-            let all = (0..meta.envelope.recipients.len() as u32).filter_map(|n| {
-                let about = record::about(meta, n)?;
-                Some((about.key, about))
-            });
-            self.events.about.extend(all);
-        }
-        for meta in batch.finished.iter().filter_map(|f| f.meta.as_ref()) {
+        let new = batch.messages.values().filter_map(|m| m.meta.as_ref());
+        let finished = batch.finished.iter().filter_map(|f| f.meta.as_ref());
+        for meta in new.chain(finished) {
             let all = (0..meta.envelope.recipients.len() as u32).filter_map(|n| {
                 let about = record::about(meta, n)?;
                 Some((about.key, about))
@@ -121,6 +123,7 @@ impl Inner {
     }
 
     fn apply_history(&mut self, batch: &Batch) {
+        let mut counting = self.series.begin(batch, &self.events.about);
         for f in &batch.finished {
             let meta = f.meta.clone();
             let Some(meta) =
@@ -131,6 +134,10 @@ impl Inner {
             let Some(row) = row(&meta, f.key.recipient, &RecipientState::default()) else {
                 continue;
             };
+            if !self.history.contains_key(&f.key) {
+                let about = self.events.about.get(&f.key);
+                counting.ended(f.sequence, about, (f.attempts, &f.verdict));
+            }
             self.history.entry(f.key).or_insert_with(|| HistoryRow {
                 key: f.key,
                 sender: row.sender,
@@ -158,6 +165,8 @@ impl Inner {
                 verdict: (*a.verdict).clone(),
                 transcript: a.transcript.clone(),
             };
+            let about = self.events.about.get(&a.key);
+            counting.deferred(a.sequence, about, &a.verdict);
             self.attempts.insert((a.key, a.sequence), attempt);
             self.events.due.insert((a.key, a.sequence), a.due);
         }
@@ -179,8 +188,13 @@ impl Inner {
         }
         for (sequence, row) in &batch.later {
             let name = (row.key, *sequence, row.word.clone());
-            self.later.insert(name, row.clone());
+            if self.later.insert(name, row.clone()).is_none() {
+                let about = self.events.about.get(&row.key);
+                counting.later(*sequence, about, row.at, &row.word);
+            }
         }
+        self.series.finish(counting, batch);
+        self.records.apply(batch);
     }
 
     fn apply_message(&mut self, id: QueueId, net: &NetMessage) {
@@ -547,5 +561,37 @@ impl Index for MemoryIndex {
         let order = |e: &Event| (e.at(), !matches!(e.what, Happened::Accepted));
         events.sort_by_cached_key(|e| (order(e), e.about.as_ref().map(|about| about.key)));
         Ok(PastEvents { events, next })
+    }
+
+    fn records(
+        &self,
+        book: Book,
+        before: u64,
+        limit: u64,
+    ) -> Result<Vec<StoredRecord>, IndexError> {
+        Ok(self.lock().records.list(book, before, limit))
+    }
+
+    fn forget_records(&self, book: Book, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
+        Ok(self.lock().records.forget(book, before, limit))
+    }
+
+    fn name_series(&self, naming: Arc<dyn Naming>) {
+        self.lock().series.name(naming);
+    }
+
+    fn series(&self, wish: &SeriesWish, f: &mut dyn FnMut(Point)) -> Result<(), IndexError> {
+        self.lock().series.each(wish, f);
+        Ok(())
+    }
+
+    fn sample_waiting(&self, at: Timestamp, by_age: &[u64]) -> Result<(), IndexError> {
+        self.lock().series.sample_waiting(at, by_age);
+        Ok(())
+    }
+
+    fn fold_series(&self, now: Timestamp) -> Result<(), IndexError> {
+        self.lock().series.fold(now);
+        Ok(())
     }
 }

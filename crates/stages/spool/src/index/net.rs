@@ -1,6 +1,6 @@
 //! The net effect of many changes.
 
-use store::{EventKinds, LaterRow, Note};
+use store::{EventKinds, LaterRow, Note, Record};
 
 use super::{
     Applied, Arc, BTreeMap, Change, MessageMeta, Place, QueueId, RecipientKey, RecipientState,
@@ -36,6 +36,8 @@ pub struct NetRecipient {
 /// A recipient that got its outcome.
 #[derive(Debug, Clone)]
 pub struct Finished {
+    /// The frame that told of it, 0 for a copy of what was told before.
+    pub sequence: u64,
     /// Which.
     pub key: RecipientKey,
     /// Its message, when the batch brought it; else the index has it.
@@ -55,6 +57,8 @@ pub struct Attempt {
     pub sequence: u64,
     /// Which recipient.
     pub key: RecipientKey,
+    /// Its message, when the batch brought it; else the index has it.
+    pub meta: Option<Arc<MessageMeta>>,
     /// Attempts that counted.
     pub attempts: u32,
     /// The earliest time of the next.
@@ -108,6 +112,10 @@ pub struct Batch {
     pub entries: BTreeMap<String, Option<String>>,
     /// For the history: what came to be known, each with the sequence of its frame.
     pub later: Vec<(u64, LaterRow)>,
+    /// For the history: what people did, each with the sequence of its frame.
+    pub records: Vec<(u64, Record)>,
+    /// What was accepted, each with the sequence of its frame: it is counted once.
+    pub accepted: Vec<(u64, Arc<MessageMeta>)>,
     /// The kinds of events that are kept.
     pub kinds: EventKinds,
     /// What makes them, in order; nothing where none are kept.
@@ -140,6 +148,16 @@ impl Batch {
         frames.max().unwrap_or(0).max(self.applied.hot)
     }
 
+    /// The last frame that anything of it is counted from; see [`Batch::seen`].
+    pub(super) fn counted(&self) -> u64 {
+        let accepted = self.accepted.iter().map(|(sequence, _)| *sequence);
+        let attempts = self.attempts.iter().map(|a| a.sequence);
+        let finished = self.finished.iter().map(|f| f.sequence);
+        let later = self.later.iter().map(|(sequence, _)| *sequence);
+        let last = accepted.chain(attempts).chain(finished).chain(later).max();
+        last.unwrap_or(0).max(self.applied.hot)
+    }
+
     fn add(&mut self, sequence: u64, change: Change) {
         match change {
             Change::Message {
@@ -149,6 +167,9 @@ impl Batch {
                 from,
             } => {
                 self.add_accepted(sequence, &meta, &states);
+                if sequence > 0 {
+                    self.accepted.push((sequence, Arc::clone(&meta)));
+                }
                 self.add_message(meta, states, place, from);
             }
             Change::Moved {
@@ -183,6 +204,7 @@ impl Batch {
                 recipient.done = true;
                 recipient.place = Some(place);
                 self.finished.push(Finished {
+                    sequence,
                     key,
                     meta,
                     attempts,
@@ -215,9 +237,11 @@ impl Batch {
         {
             let kind = Kind::Deferred(self.attempts.len());
             self.happened(sequence, EventKinds::DEFERRED, key, kind);
+            let meta = self.messages.get(&key.id).and_then(|m| m.meta.clone());
             self.attempts.push(Attempt {
                 sequence,
                 key,
+                meta,
                 attempts: state.attempts,
                 due: state.due,
                 verdict: Box::new(verdict.clone()),
@@ -274,7 +298,7 @@ impl Batch {
         if self.kinds.has(of) {
             let key = match &note {
                 Note::Later(row) => row.key,
-                Note::Entry { .. } => RecipientKey {
+                Note::Entry { .. } | Note::Record(_) => RecipientKey {
                     id: QueueId::from_u64(0),
                     recipient: 0,
                 },
@@ -284,6 +308,7 @@ impl Batch {
         match note {
             Note::Entry { name, value } => drop(self.entries.insert(name, value)),
             Note::Later(row) => self.later.push((sequence, row)),
+            Note::Record(record) => self.records.push((sequence, record)),
         }
     }
 
@@ -323,5 +348,6 @@ pub(super) const fn kind_of_note(note: &Note) -> EventKinds {
     match note {
         Note::Entry { .. } => EventKinds::ENTRY,
         Note::Later(_) => EventKinds::LATER,
+        Note::Record(_) => EventKinds::NONE,
     }
 }

@@ -6,13 +6,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
+use store::series::{Naming, Point, SeriesWish};
 use store::{
-    AttemptRow, EventBounds, EventWish, HistoryFilter, HistoryRow, Page, PastEvents, Row,
-    StoredEvent, Waiting,
+    AttemptRow, Book, EventBounds, EventWish, HistoryFilter, HistoryRow, Page, PastEvents, Row,
+    StoredEvent, StoredRecord, Waiting,
 };
 
 use super::{
@@ -21,12 +22,14 @@ use super::{
 };
 use crate::record::{given_from, terms_from, verdict_from};
 
+mod about;
 mod condition;
 mod events;
 mod expire;
 mod files;
 mod functions;
 mod notes;
+mod series;
 mod waiting;
 mod whole;
 mod write;
@@ -57,6 +60,8 @@ pub struct SqliteIndex {
     /// For events, so that no list of the queue keeps them waiting; opened when first asked for.
     event_files: Mutex<Option<Files>>,
     event_wish: Mutex<EventWish>,
+    /// The names that series are counted under.
+    naming: Mutex<Option<Arc<dyn Naming>>>,
     /// For removing what is old; opened when first needed.
     expiring: Mutex<Option<Connection>>,
     history_found: HistoryFound,
@@ -141,6 +146,7 @@ impl SqliteIndex {
             unchecked: AtomicBool::new(unchecked),
             event_files: Mutex::new(None),
             event_wish: Mutex::new(wish),
+            naming: Mutex::new(None),
             expiring: Mutex::new(None),
             history_found: found,
         })
@@ -395,7 +401,9 @@ impl Index for SqliteIndex {
     fn apply(&self, batch: &Batch) -> Result<(), IndexError> {
         let mut files = self.writer();
         let Files { index, history } = &mut *files;
-        let applied = write::history(index, history, batch, &self.event_wish())
+        let naming = self.naming.lock();
+        let naming = naming.unwrap_or_else(PoisonError::into_inner).clone();
+        let applied = write::history(index, history, batch, &self.event_wish(), naming)
             .map_err(|e| in_history(&self.dir, e))
             .and_then(|()| write::index(index, batch));
         if applied.is_err() {
@@ -552,5 +560,35 @@ impl Index for SqliteIndex {
         self.with_event_files(|files| {
             events::past(&files.index, &files.history, span, after, limit)
         })
+    }
+
+    fn records(
+        &self,
+        book: Book,
+        before: u64,
+        limit: u64,
+    ) -> Result<Vec<StoredRecord>, IndexError> {
+        notes::records(&self.reader().history, book, before, limit)
+    }
+
+    fn forget_records(&self, book: Book, before: Timestamp, limit: u64) -> Result<u64, IndexError> {
+        notes::forget_records(&self.writer().history, book, before, limit)
+    }
+
+    fn name_series(&self, naming: Arc<dyn Naming>) {
+        let mut kept = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(naming);
+    }
+
+    fn series(&self, wish: &SeriesWish, f: &mut dyn FnMut(Point)) -> Result<(), IndexError> {
+        series::each(&self.reader().history, wish, f)
+    }
+
+    fn sample_waiting(&self, at: Timestamp, by_age: &[u64]) -> Result<(), IndexError> {
+        series::sample_waiting(&mut self.writer().history, at, by_age)
+    }
+
+    fn fold_series(&self, now: Timestamp) -> Result<(), IndexError> {
+        series::fold(&mut self.writer().history, now)
     }
 }

@@ -1,7 +1,7 @@
 //! How the log keeps notes.
 
 use mail::{QueueId, RecipientKey, Timestamp};
-use store::{LaterRow, Note};
+use store::{Book, LaterRow, Note, Record};
 
 use crate::codec::{DecodeError, Reader, put_opt_str, put_str, put_varint};
 
@@ -21,6 +21,12 @@ pub(super) fn put_fields(out: &mut Vec<u8>, note: &Note) {
             put_str(out, &row.word);
             put_str(out, &row.text);
         }
+        Note::Record(record) => {
+            out.push(2);
+            out.push(record.book.code());
+            put_varint(out, record.at.as_millis());
+            put_str(out, &record.text);
+        }
     }
 }
 
@@ -38,6 +44,11 @@ pub(super) fn get_fields(r: &mut Reader<'_>) -> Result<Note, DecodeError> {
             },
             at: Timestamp::from_millis(r.varint()?),
             word: r.str()?.to_owned(),
+            text: r.str()?.to_owned(),
+        }),
+        2 => Note::Record(Record {
+            book: Book::of_code(r.u8()?).ok_or(DecodeError::Unknown("book of records"))?,
+            at: Timestamp::from_millis(r.varint()?),
             text: r.str()?.to_owned(),
         }),
         _ => return Err(DecodeError::Unknown("kind of note")),

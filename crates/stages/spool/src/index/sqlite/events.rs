@@ -10,7 +10,7 @@ use store::{
 
 use super::super::events::{Lookup, gather};
 use super::super::{Applied, Batch, IndexError, QueueId, RecipientKey, Timestamp};
-use super::write::number;
+use super::about::number;
 use super::{
     DONE, KEY, destination, key, labels, read_verdict, small, time_from, time_to_sql, to_sql,
 };

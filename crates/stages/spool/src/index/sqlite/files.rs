@@ -106,14 +106,27 @@ ALTER TABLE event ADD COLUMN submitter TEXT;
 CREATE INDEX event_key ON event (submitter) WHERE substr(submitter, 1, 4) = 'key=';
 ";
 
+/// What version 7 of the history has besides: series, up to which frame of the log they have counted, and records of what
+/// people did.
+const HISTORY_TABLES_7: &str = "
+CREATE TABLE series (step INTEGER NOT NULL, dimension INTEGER NOT NULL, at INTEGER NOT NULL, key TEXT NOT NULL,
+  numbers BLOB NOT NULL, example TEXT, PRIMARY KEY (step, dimension, at, key)) WITHOUT ROWID;
+CREATE TABLE series_state (spool INTEGER NOT NULL, hot INTEGER NOT NULL);
+INSERT INTO series_state VALUES (0, 0);
+CREATE TABLE record (place INTEGER PRIMARY KEY AUTOINCREMENT, book INTEGER NOT NULL, at INTEGER NOT NULL,
+  sequence INTEGER NOT NULL, n INTEGER NOT NULL, text TEXT NOT NULL, UNIQUE (book, at, sequence, n));
+CREATE INDEX record_book ON record (book, place);
+";
+
 /// What leads from each version of the history to the next, from an empty file on.
-const HISTORY_STEPS: [&str; 6] = [
+const HISTORY_STEPS: [&str; 7] = [
     HISTORY_TABLES,
     HISTORY_TABLES_2,
     HISTORY_TABLES_3,
     HISTORY_TABLES_4,
     HISTORY_TABLES_5,
     HISTORY_TABLES_6,
+    HISTORY_TABLES_7,
 ];
 
 /// What leads to each version of the index from version 2 on, and from each to the next.

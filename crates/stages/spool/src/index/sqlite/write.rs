@@ -1,9 +1,14 @@
 //! Applying a batch.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
 use store::EventWish;
+use store::series::Naming;
 
 use super::super::{Batch, Finished, IndexError, NetMessage, NetRecipient, QueueId, row};
+use super::about::{About, about, number};
+use super::series::Counting;
 use super::{DONE, Place, time_to_sql, to_sql};
 use crate::change::MessageMeta;
 use crate::record::{given_bytes, origin_bytes, outcome_code, terms_bytes, verdict_bytes};
@@ -14,26 +19,47 @@ pub(super) fn history(
     history: &mut Connection,
     batch: &Batch,
     wish: &EventWish,
+    naming: Option<Arc<dyn Naming>>,
 ) -> Result<(), IndexError> {
     let brings = |m: &NetMessage| m.meta.as_ref().is_some_and(|m| m.token.is_some());
     let tokens = batch.messages.values().any(brings);
-    let notes = !batch.entries.is_empty() || !batch.later.is_empty();
+    let later = !batch.later.is_empty() || !batch.records.is_empty();
+    let notes = !batch.entries.is_empty() || later;
     let tells = !batch.events.is_empty() && !wish.is_none();
     let outcomes = !batch.finished.is_empty() || !batch.attempts.is_empty();
-    if !outcomes && !tokens && !notes && !tells {
+    if !outcomes && !tokens && !notes && !tells && batch.accepted.is_empty() {
         return Ok(());
     }
     let transaction = history.transaction()?;
-    insert_finished(index, &transaction, batch)?;
+    let mut counting = Counting::begin(&transaction, batch, naming)?;
+    counting.accepted(batch);
+    insert_finished(index, &transaction, batch, &mut counting)?;
     if tells {
         super::events::insert(index, &transaction, batch, wish)?;
     }
+    insert_attempts(index, &transaction, batch, &mut counting)?;
+    insert_tokens(&transaction, batch)?;
+    if notes {
+        super::notes::insert(&transaction, batch, &mut |sequence, row| {
+            counting.later((index, &transaction), batch, (sequence, row))
+        })?;
+    }
+    counting.finish(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+fn insert_attempts(
+    index: &Connection,
+    transaction: &Transaction<'_>,
+    batch: &Batch,
+    counting: &mut Counting,
+) -> Result<(), IndexError> {
     // A state that was changed for another reason has the verdict of the attempt before.
     let sql = "INSERT OR IGNORE INTO attempt SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
         WHERE NOT EXISTS (SELECT 1 FROM attempt WHERE id = ?1 AND n = ?2 AND at = ?5)";
     let mut attempt = transaction.prepare_cached(sql)?;
     for a in &batch.attempts {
-        attempt.execute(params![
+        let added = attempt.execute(params![
             number(a.key.id),
             a.key.recipient,
             to_sql(a.sequence),
@@ -43,8 +69,14 @@ pub(super) fn history(
             a.transcript,
             time_to_sql(a.due),
         ])?;
+        if added > 0 {
+            counting.deferred(index, a)?;
+        }
     }
-    drop(attempt);
+    Ok(())
+}
+
+fn insert_tokens(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), IndexError> {
     let mut token = transaction.prepare_cached("INSERT OR IGNORE INTO token VALUES (?, ?, ?)")?;
     let messages = batch.messages.values().filter_map(|m| m.meta.as_ref());
     let finished = batch.finished.iter().filter_map(|f| f.meta.as_ref());
@@ -53,11 +85,7 @@ pub(super) fn history(
             token.execute(params![name, number(meta.id), time_to_sql(meta.accepted)])?;
         }
     }
-    drop(token);
-    if notes {
-        super::notes::insert(&transaction, batch)?;
-    }
-    Ok(transaction.commit()?)
+    Ok(())
 }
 
 /// In the order of the key, so that the tree is appended to.
@@ -65,6 +93,7 @@ fn insert_finished(
     index: &Connection,
     transaction: &Transaction<'_>,
     batch: &Batch,
+    counting: &mut Counting,
 ) -> Result<(), IndexError> {
     let mut finished: Vec<&Finished> = batch.finished.iter().collect();
     finished.sort_by_key(|f| f.key);
@@ -98,7 +127,7 @@ fn insert_finished(
         let Some(about) = about else {
             continue;
         };
-        insert.execute(params![
+        let added = insert.execute(params![
             number(f.key.id),
             f.key.recipient,
             about.sender,
@@ -117,42 +146,11 @@ fn insert_finished(
             about.subject,
             about.given,
         ])?;
+        if added > 0 {
+            counting.ended(f, &about);
+        }
     }
     Ok(())
-}
-
-/// What the history keeps of a recipient's message.
-struct About {
-    sender: String,
-    recipient: String,
-    accepted: i64,
-    size: i64,
-    submitter: String,
-    origin: Option<Vec<u8>>,
-    destination: u8,
-    message_id: Option<String>,
-    subject: Option<String>,
-    given: Option<Vec<u8>>,
-}
-
-fn about(meta: &MessageMeta, n: u32) -> Option<About> {
-    let recipient = meta.envelope.recipients.get(n as usize)?;
-    Some(About {
-        sender: meta.envelope.sender(),
-        recipient: recipient.address.to_string(),
-        accepted: time_to_sql(meta.accepted),
-        size: to_sql(meta.size),
-        submitter: meta.envelope.submitter.name(),
-        origin: Some(origin_bytes(&meta.envelope)),
-        destination: recipient.destination.code(),
-        message_id: meta.labels.message_id.clone(),
-        subject: meta.labels.subject.clone(),
-        given: given_bytes(&meta.labels),
-    })
-}
-
-pub(super) const fn number(id: QueueId) -> i64 {
-    id.as_u64() as i64
 }
 
 /// Brings the waiting up to date.

@@ -1,6 +1,7 @@
 //! The scheduler under virtual time, with a world of sites that behave as the test says.
 
 mod at_random;
+mod reload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ struct World {
     /// The group of all sites.
     group: Option<Arc<str>>,
     calls: usize,
+    /// Look-ups of domains.
+    lookups: usize,
 }
 
 fn minutes(n: u64) -> Duration {
@@ -57,6 +60,14 @@ fn policy(plan: Plan) -> Policy {
         connections_max: 20,
         recipients_max: 100,
         rate: None,
+    }
+}
+
+/// Settings with `outgoing.enabled` so.
+fn switched(enabled: bool) -> Settings {
+    Settings {
+        enabled,
+        ..Settings::default()
     }
 }
 
@@ -84,6 +95,7 @@ impl World {
             next_id: 0,
             group: None,
             calls: 0,
+            lookups: 0,
         }
     }
 
@@ -121,6 +133,7 @@ impl World {
         while let Some(action) = self.scheduler.poll(self.now) {
             match action {
                 Action::Resolve { domain, name, .. } => {
+                    self.lookups += 1;
                     let expires = self.now + minutes(60);
                     let resolution = Resolution::Site {
                         key: name.as_str().into(),
@@ -611,7 +624,7 @@ fn holds_pauses_and_the_main_switch_keep_mail_uncharged_and_say_so() {
     let mut world = World::default_plan();
     world.site("x.example", good);
     let domain = Domain::parse("x.example").unwrap();
-    world.scheduler.set_enabled(world.now, false);
+    world.scheduler.policies_changed(world.now, switched(false));
     let id = world.mail("u", "x.example", 1);
     let key = RecipientKey { id, recipient: 0 };
     world.run_for(minutes(60));
@@ -620,7 +633,7 @@ fn holds_pauses_and_the_main_switch_keep_mail_uncharged_and_say_so() {
         Reason::OutgoingOff
     );
     world.scheduler.set_paused(world.now, &domain, true);
-    world.scheduler.set_enabled(world.now, true);
+    world.scheduler.policies_changed(world.now, switched(true));
     world.run_for(minutes(60));
     assert_eq!(
         world.scheduler.wait(key, world.now).unwrap().reason,

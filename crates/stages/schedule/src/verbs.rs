@@ -173,15 +173,6 @@ impl Scheduler {
         Cancelled::Now { attempts }
     }
 
-    /// Stops or lets go all outgoing mail (`outgoing.enabled`).
-    pub fn set_enabled(&mut self, now: Timestamp, enabled: bool) {
-        if self.settings.enabled == enabled {
-            return;
-        }
-        self.settings.enabled = enabled;
-        self.reroute_all(now);
-    }
-
     /// Stops or lets go the mail for one domain.
     pub fn set_paused(&mut self, now: Timestamp, domain: &Domain, paused: bool) {
         self.domain_id(domain, Destination::Outgoing, None);
@@ -214,7 +205,23 @@ impl Scheduler {
             .collect()
     }
 
-    /// The configuration changed: policies are asked again, and every domain is looked up again.
+    /// The configuration changed. What that does to what is known here:
+    ///
+    /// | what | after the reload |
+    /// |---|---|
+    /// | attempts that were charged | stay: they are the mail's |
+    /// | a wait that runs | goes on to its end; the next one is by the new plan |
+    /// | a lifetime, the age of a delay notice | the new one, for mail that waits already too |
+    /// | holds and pauses | stay: an administrator ordered them |
+    /// | orders for a site ([`Scheduler::order_site`]) | stay for their time; who gave them may end them |
+    /// | `outgoing.enabled`, connections in all | as set, at once; what is being sent is not cut off |
+    /// | a site's window, cool-off and last failure | stay: they are about the host |
+    /// | limits of a site | the new ones with the next look-up, which comes at once |
+    /// | routes | every domain is looked up again; an answer on its way is not used |
+    /// | faults of ours | tried again at once: the change may have mended them |
+    /// | what is being sent, open sessions | go on; the outcome counts by the new plan |
+    ///
+    /// A test for each row is in `tests/reload.rs`.
     pub fn policies_changed(&mut self, now: Timestamp, settings: crate::Settings) {
         self.settings = settings;
         for (_, domain) in &mut self.domains {

@@ -90,7 +90,7 @@ impl Run {
                 }
             }
             5 => scheduler.set_paused(now, &Domain::parse(domain).unwrap(), on),
-            6 => scheduler.set_enabled(now, on),
+            6 => scheduler.policies_changed(now, switched(on)),
             7 => scheduler.policies_changed(now, few_connections()),
             _ => {
                 let by = minutes(self.dice.below(30));
@@ -103,7 +103,7 @@ impl Run {
 
     fn end(&mut self) {
         let (now, scheduler) = (self.world.now, &mut self.world.scheduler);
-        scheduler.set_enabled(now, true);
+        scheduler.policies_changed(now, switched(true));
         for domain in DOMAINS {
             scheduler.set_paused(now, &Domain::parse(domain).unwrap(), false);
         }

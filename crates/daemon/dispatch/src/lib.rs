@@ -28,6 +28,8 @@ pub struct Dispatch {
     pub(crate) sending: Arc<Sending>,
     /// What was ordered by itself for sites.
     pub reactions: Reactions,
+    /// Writes lines of the log about messages that are not at hand.
+    reader: told::Reader,
 }
 
 impl Dispatch {
@@ -44,6 +46,7 @@ impl Dispatch {
             returns: Arc::clone(returns),
             sending: Arc::clone(sending),
             reactions: Reactions::new(node.clock.handle()),
+            reader: told::Reader::default(),
         }
     }
 }

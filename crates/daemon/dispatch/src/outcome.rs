@@ -238,7 +238,7 @@ fn commit_and_tell(
         Box::new(move |result: Result<(), CommitError>| {
             let said = match result {
                 Ok(()) => {
-                    tell(&handles.node, told, &known);
+                    tell(&handles, told, &known);
                     Ok(())
                 }
                 Err(error) => {

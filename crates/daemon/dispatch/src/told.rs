@@ -1,13 +1,15 @@
 //! One recipient's line in the log, written when what it says is durable.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
 
 use mail::{Message, Outcome, QueueId, RecipientKey, Timestamp, Verdict};
 use node::figures::Figures;
 use node::{Node, known};
 use store::{HistoryFilter, HistoryRow};
 
+use crate::Dispatch;
 use crate::ended::Spoken;
 
 /// Messages by id, with what was said about them.
@@ -23,41 +25,72 @@ pub(crate) struct Told {
     pub(crate) next: Option<Timestamp>,
 }
 
-/// Writes lines. Where the message is not at hand, another thread reads it.
-pub(crate) fn tell(node: &Arc<Node>, told: Vec<Told>, known: &Known) {
-    let mut unknown = Vec::new();
-    for line in told {
-        match known.get(&line.key.id) {
-            Some((message, spoken)) => {
-                write(node, &line, Some(message), None, Some(spoken));
-            }
-            None => unknown.push(line),
+/// Lines whose messages are not at hand: a thread reads these, one commit after the other, so that nobody who commits
+/// waits for the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Reader(OnceLock<Option<Sender<Vec<Told>>>>);
+
+impl Reader {
+    /// Writes the lines soon.
+    fn give(&self, node: &Arc<Node>, lines: Vec<Told>) {
+        let to = self.0.get_or_init(|| begin(node));
+        // The thread lives as long as this; one that could not begin was told.
+        if let Some(to) = to {
+            to.send(lines).unwrap_or_default();
         }
     }
-    if unknown.is_empty() {
-        return;
-    }
+}
+
+/// Starts the thread, which ends when nobody can give it lines any more.
+fn begin(node: &Arc<Node>) -> Option<Sender<Vec<Told>>> {
+    let (to, lines) = channel::<Vec<Told>>();
     let handles = Arc::clone(node);
     let spawned = std::thread::Builder::new()
         .name("log-reader".to_owned())
         .spawn(move || {
-            // The lines of one message stand together, so it is read once.
-            let mut read: Option<Message> = None;
-            let mut ended = Ended::default();
-            for line in unknown {
-                if read.as_ref().is_none_or(|m| m.id != line.key.id) {
-                    read = handles.store.read(line.key.id).ok().flatten();
-                }
-                let ended = match read {
-                    Some(_) => None,
-                    None => ended.of(&handles, line.key),
-                };
-                write(&handles, &line, read.as_ref(), ended.as_ref(), None);
+            for lines in lines {
+                read_and_write(&handles, lines);
             }
         });
-    if let Err(error) = spawned {
-        let line = node.journal.line(node.now(), "error").field("what", "log");
-        line.field("why", error).send();
+    match spawned {
+        Ok(_) => Some(to),
+        Err(error) => {
+            let line = node.journal.line(node.now(), "error").field("what", "log");
+            line.field("why", error).send();
+            None
+        }
+    }
+}
+
+fn read_and_write(node: &Node, lines: Vec<Told>) {
+    // The lines of one message stand together, so it is read once.
+    let mut read: Option<Message> = None;
+    let mut ended = Ended::default();
+    for line in lines {
+        if read.as_ref().is_none_or(|m| m.id != line.key.id) {
+            read = node.store.read(line.key.id).ok().flatten();
+        }
+        let ended = match read {
+            Some(_) => None,
+            None => ended.of(node, line.key),
+        };
+        write(node, &line, read.as_ref(), ended.as_ref(), None);
+    }
+}
+
+/// Writes lines. Where the message is not at hand, the reader does.
+pub(crate) fn tell(dispatch: &Dispatch, told: Vec<Told>, known: &Known) {
+    let mut unknown = Vec::new();
+    for line in told {
+        match known.get(&line.key.id) {
+            Some((message, spoken)) => {
+                write(&dispatch.node, &line, Some(message), None, Some(spoken));
+            }
+            None => unknown.push(line),
+        }
+    }
+    if !unknown.is_empty() {
+        dispatch.reader.give(&dispatch.node, unknown);
     }
 }
 

@@ -11,7 +11,7 @@ use mail::{Domain, Timestamp};
 use node::clock::{self, JudgedClock};
 use node::event::Event;
 use node::reloads::Reloads;
-use node::{Node, loading, quotas};
+use node::{Node, counting, loading, quotas};
 use operating::{Operating, http, own_mail, socket, unwritten};
 use protection::tls_reports;
 use reception::{collect, floods, listening, user_sessions};
@@ -79,6 +79,7 @@ pub async fn serve(started: Started, stop: CancellationToken) -> Result<()> {
     );
     let operating = Arc::new(Operating::new(Arc::new(node)));
     let shared = Arc::new(Shared { operating, manager });
+    counting::begin(&shared.operating.node);
     warm_up::begin(&shared.operating.sources);
     let tasks = TaskTracker::new();
     let owner = restore(&shared, &recovered, &tasks).await?;
@@ -115,6 +116,7 @@ fn watch(shared: &Arc<Shared>, tasks: &TaskTracker) {
     tokio::spawn(tell_of_certificates(Arc::clone(shared)));
     tokio::spawn(user_sessions::keep(Arc::clone(&operating.reception)));
     tokio::spawn(quotas::keep(Arc::clone(&operating.node)));
+    tokio::spawn(counting::keep(Arc::clone(&operating.node)));
     tasks.spawn(tls_reports::keep(Arc::clone(&operating.protection)));
     tokio::spawn(tls_reports::send(Arc::clone(&operating.protection)));
 }

@@ -6,6 +6,7 @@ pub mod binary;
 pub mod clock;
 pub mod contents;
 pub mod controls;
+pub mod counting;
 pub mod detail;
 pub mod event;
 pub mod figures;

@@ -17,6 +17,7 @@ mod target;
 pub use dane::{Dane, usable};
 pub use decide::{DnsAnswer, Mode, MxRecord, RouteSettings, Router, Step};
 pub use hop::{Host, HostAddresses, NextHop, Unusable, order_hosts};
+pub use provider::provider_of;
 pub use refused::{LOOPBACK, NOWHERE, PRIVATE, is_public, refused_by};
 pub use rules::{DomainRule, Effective, Matcher, ParseMatchError, Rules};
 pub use sts::{ParseStsError, STS_POLICY_MAX, StsMode, StsPolicy, sts_id};

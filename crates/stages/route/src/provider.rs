@@ -27,8 +27,9 @@ static ENDS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
     file.into_iter().flat_map(ends).collect()
 });
 
-/// The provider of a host, by the longest known end of its name.
-fn of_host(name: &str) -> Option<&'static str> {
+/// The provider of a host, by the longest known end of its name; `None` where none is known.
+#[must_use]
+pub fn provider_of(name: &str) -> Option<&'static str> {
     let mut rest = name;
     loop {
         if let Some(provider) = ENDS.get(rest) {
@@ -44,8 +45,8 @@ impl NextHop {
     #[must_use]
     pub fn provider(&self) -> Option<&'static str> {
         let mut hosts = self.hosts.iter().filter(|_| !self.configured);
-        let first = of_host(hosts.next()?.name.as_str())?;
-        let same = hosts.all(|host| of_host(host.name.as_str()) == Some(first));
+        let first = provider_of(hosts.next()?.name.as_str())?;
+        let same = hosts.all(|host| provider_of(host.name.as_str()) == Some(first));
         same.then_some(first)
     }
 }
@@ -68,7 +69,7 @@ mod tests {
             ("google.com.example", None),
         ];
         for (name, provider) in known {
-            assert_eq!(of_host(name), provider, "{name}");
+            assert_eq!(provider_of(name), provider, "{name}");
         }
     }
 }

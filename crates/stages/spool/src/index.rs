@@ -307,11 +307,11 @@ pub trait Index: Send + Sync {
     /// When the history cannot be read.
     fn series(&self, wish: &SeriesWish, f: &mut dyn FnMut(Point)) -> Result<(), IndexError>;
 
-    /// Keeps how many wait, by age.
+    /// Counts and keeps how many wait, by age.
     ///
     /// # Errors
     /// When it cannot be written.
-    fn sample_waiting(&self, at: Timestamp, by_age: &[u64]) -> Result<(), IndexError>;
+    fn sample_waiting(&self, at: Timestamp) -> Result<(), IndexError>;
 
     /// Removes old cells and brings hours that ended down to their largest keys.
     ///

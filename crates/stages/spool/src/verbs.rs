@@ -187,8 +187,8 @@ impl Store for Spool {
         Ok(self.shared.index.series(wish, f)?)
     }
 
-    fn sample_waiting(&self, at: Timestamp, by_age: &[u64]) -> Result<(), StoreError> {
-        Ok(self.shared.index.sample_waiting(at, by_age)?)
+    fn sample_waiting(&self, at: Timestamp) -> Result<(), StoreError> {
+        Ok(self.shared.index.sample_waiting(at)?)
     }
 
     fn fold_series(&self, now: Timestamp) -> Result<(), StoreError> {

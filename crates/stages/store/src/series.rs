@@ -113,12 +113,20 @@ pub const REST: &str = "*";
 /// The ages that waiting mail is counted by: a word for each class, and the seconds up to which it reaches.
 pub const AGES: [(&str, u64); 6] = [
     ("5m", 300),
-    ("30m", 1800),
-    ("2h", 7200),
-    ("8h", 28_800),
+    ("1h", 3600),
+    ("4h", 14_400),
     ("1d", 86_400),
+    ("5d", 432_000),
     ("older", u64::MAX),
 ];
+
+/// The class of [`AGES`] of what was accepted at `accepted`.
+#[must_use]
+pub fn age_class(now: Timestamp, accepted: Timestamp) -> usize {
+    let age = now.since(accepted).as_secs();
+    AGES.partition_point(|(_, most)| age >= *most)
+        .min(AGES.len() - 1)
+}
 
 /// The upper ends of the classes that times to delivery are counted in, in seconds; the last class has none.
 pub const DELAYS: [u64; 11] = [1, 2, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400];

@@ -257,11 +257,12 @@ pub trait Store: Send + Sync {
     /// As [`Store::query`].
     fn series(&self, wish: &SeriesWish, f: &mut dyn FnMut(Point)) -> Result<(), StoreError>;
 
-    /// Keeps how many recipients wait at `at`, by the classes of [`crate::series::AGES`]. Blocks.
+    /// Counts what waits, by the classes of [`crate::series::AGES`], and keeps the numbers under the time `at`. To be called
+    /// about every minute; it looks at every recipient. Blocks.
     ///
     /// # Errors
-    /// When the history cannot be written.
-    fn sample_waiting(&self, at: Timestamp, by_age: &[u64]) -> Result<(), StoreError>;
+    /// When it cannot be read, or the history not be written.
+    fn sample_waiting(&self, at: Timestamp) -> Result<(), StoreError>;
 
     /// Removes cells that are older than [`crate::series::Step::kept`], and brings hours that ended down to the largest
     /// keys. To be called every hour. Blocks.

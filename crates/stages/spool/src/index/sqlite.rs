@@ -584,8 +584,9 @@ impl Index for SqliteIndex {
         series::each(&self.reader().history, wish, f)
     }
 
-    fn sample_waiting(&self, at: Timestamp, by_age: &[u64]) -> Result<(), IndexError> {
-        series::sample_waiting(&mut self.writer().history, at, by_age)
+    fn sample_waiting(&self, at: Timestamp) -> Result<(), IndexError> {
+        let by_age = waiting::by_age(self, at)?;
+        series::sample_waiting(&mut self.writer().history, at, &by_age)
     }
 
     fn fold_series(&self, now: Timestamp) -> Result<(), IndexError> {

@@ -1,11 +1,12 @@
 //! Lists and numbers of waiting recipients.
 
 use rusqlite::OptionalExtension;
+use store::series::AGES;
 use store::{HistoryFilter, Page, Row};
 
 use super::condition::{history_condition, order_by, waiting_condition};
 use super::{
-    Filter, HISTORY_FILE, INDEX_FILE, IndexError, SqliteIndex, Timestamp, WAITING_COLUMNS,
+    DONE, Filter, HISTORY_FILE, INDEX_FILE, IndexError, SqliteIndex, Timestamp, WAITING_COLUMNS,
     WAITING_TABLES, connect, time_from, time_to_sql, to_sql, waiting_row,
 };
 
@@ -55,6 +56,31 @@ pub(super) fn oldest_due(
     let parameters = (time_to_sql(now), WAITING);
     let found = connection.query_row(sql, parameters, |row| row.get(0));
     Ok(found.optional()?.map(time_from))
+}
+
+/// How many recipients wait, by the classes of [`AGES`], on a connection of its own: it looks at all of them.
+pub(super) fn by_age(index: &SqliteIndex, now: Timestamp) -> Result<[u64; AGES.len()], IndexError> {
+    let mut classes = String::new();
+    for (class, (_, most)) in AGES.iter().enumerate().take(AGES.len() - 1) {
+        let after = now.as_millis().saturating_sub(most.saturating_mul(1000));
+        classes.push_str(&format!("WHEN m.accepted > {after} THEN {class} "));
+    }
+    let last = AGES.len() - 1;
+    let sql = format!(
+        "SELECT CASE {classes} ELSE {last} END AS class, count(*) FROM {WAITING_TABLES}
+         WHERE r.status <> {DONE} GROUP BY class"
+    );
+    let connection = connect(&index.dir.join(INDEX_FILE))?;
+    let mut by_age = [0; AGES.len()];
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (class, count): (u8, i64) = (row.get(0)?, row.get(1)?);
+        if let Some(of_class) = by_age.get_mut(usize::from(class)) {
+            *of_class = count.unsigned_abs();
+        }
+    }
+    Ok(by_age)
 }
 
 /// Counts the history up to a bound, on a connection of its own.

@@ -221,6 +221,20 @@ impl Journal {
         self.note_detail(&detail);
     }
 
+    /// What is logged in detail at present, in words: for what, and until when.
+    #[must_use]
+    pub fn details(&self) -> Vec<String> {
+        let detail = self.shared.detail.read();
+        let detail = detail.unwrap_or_else(PoisonError::into_inner);
+        let all = detail.all.map(|until| ("everything".to_owned(), until));
+        let all = all.into_iter().chain(detail.only.iter().cloned());
+        let words = |(what, until): (String, Timestamp)| match until {
+            Timestamp::MAX => what,
+            until => format!("{what} until {until}"),
+        };
+        all.map(words).collect()
+    }
+
     fn note_detail(&self, detail: &Detail) {
         let some = detail.all.is_some() || !detail.only.is_empty();
         self.shared.some_detail.store(some, Ordering::Relaxed);

@@ -12,6 +12,7 @@ pub mod socket;
 mod summary;
 pub mod unwritten;
 mod verbs;
+mod watching;
 
 use std::sync::Arc;
 

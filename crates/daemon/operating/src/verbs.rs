@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use ops::{
-    Act, ActedView, BackedUpView, Backup, Carry, Content, Count, Detailed, DomainView, Done,
-    Events, EventsView, Explain, Explanation, Export, FinishedView, Health, Healthy, History,
-    HistoryCount, HoldRule, HoldRuleView, HoldRules, List, Listening, MessageView, Pause,
-    QueuedView, Reload, Show, Site, Sites, SitesView, Slow, SourceView, Sources, Stats, Summary,
-    SummaryView, Suppress, Suppressions, SuppressionsView, TestWebhook, Trace, TraceView,
-    Unsuppress, VerbError, Webhook, WebhookTested, WebhookView, Webhooks,
+    Act, ActedView, Acting, Acts, ActsView, Audit, BackedUpView, Backup, Carry, Content, Count,
+    Detailed, DomainView, Done, Events, EventsView, Explain, Explanation, Export, FinishedView,
+    Health, Healthy, History, HistoryCount, HoldRule, HoldRuleView, HoldRules, List, Listening,
+    MessageView, Overview, OverviewView, Pause, QueuedView, Reload, Series, SeriesView, Show, Site,
+    Sites, SitesView, Slow, SourceView, Sources, Stats, Summary, SummaryView, Suppress,
+    Suppressions, SuppressionsView, TestWebhook, Trace, TraceView, Unsuppress, VerbError, Webhook,
+    WebhookTested, WebhookView, Webhooks,
 };
 use returns::suppression;
 use sources::leaving;
 use store::Page;
 
 use crate::admin::{self, Progress};
-use crate::{Operating, acts, explain, health, orders, summary};
+use crate::{Operating, acts, explain, health, orders, summary, watching};
 
 type Result<T> = std::result::Result<T, VerbError>;
 
@@ -26,6 +27,34 @@ pub(crate) struct Carrier<'a> {
     pub(crate) who: &'a str,
     /// Hears how far a long order is.
     pub(crate) progress: Option<&'a Progress>,
+}
+
+impl Audit for Carrier<'_> {
+    async fn record(
+        &self,
+        acting: Acting,
+        answer: std::result::Result<serde_json::Value, &VerbError>,
+    ) {
+        watching::record(&self.operating.node, self.who, acting, answer).await;
+    }
+}
+
+impl Carry<Overview> for Carrier<'_> {
+    async fn carry(&self, Overview: Overview) -> Result<OverviewView> {
+        watching::overview(self.operating).await
+    }
+}
+
+impl Carry<Series> for Carrier<'_> {
+    async fn carry(&self, Series(selection): Series) -> Result<SeriesView> {
+        watching::series(&self.operating.node, selection).await
+    }
+}
+
+impl Carry<Acts> for Carrier<'_> {
+    async fn carry(&self, ask: Acts) -> Result<ActsView> {
+        watching::acts(&self.operating.node, ask.before, ask.limit).await
+    }
 }
 
 impl Carry<List> for Carrier<'_> {

@@ -25,6 +25,11 @@ mod openapi;
     reason = "written by the macro that makes the document"
 )]
 mod orders;
+#[expect(
+    unused_qualifications,
+    reason = "written by the macro that makes the document"
+)]
+mod over_time;
 mod problem;
 mod proxies;
 #[expect(

@@ -20,7 +20,9 @@ use crate::openapi::Document;
 use crate::problem::Problem;
 use crate::state::{Console, Inner};
 use crate::turns::Turns;
-use crate::{batch, health, messages, orders, queue, server, status, suppressions, webhooks};
+use crate::{
+    batch, health, messages, orders, over_time, queue, server, status, suppressions, webhooks,
+};
 
 fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
     let api = OpenApiRouter::new()
@@ -52,6 +54,9 @@ fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
         .routes(routes!(webhooks::resume))
         .routes(routes!(webhooks::retry))
         .routes(routes!(webhooks::replay, webhooks::end_replay))
+        .routes(routes!(over_time::overview))
+        .routes(routes!(over_time::series))
+        .routes(routes!(over_time::audit))
         .routes(routes!(server::stats))
         .routes(routes!(server::reload))
         .routes(routes!(document));

@@ -433,6 +433,18 @@ pub enum WebhookVerb {
 }
 
 impl WebhookVerb {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Pause => "pause-webhook",
+            Self::Resume => "resume-webhook",
+            Self::Retry => "retry-webhook",
+            Self::Replay(_) => "replay-events",
+            Self::EndReplay => "end-replay",
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), MalformedReplay> {
         match self {
             Self::Replay(replay) => replay.check(),

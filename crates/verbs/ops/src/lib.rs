@@ -15,7 +15,11 @@ mod explain;
 mod figures;
 pub mod line;
 mod malformed;
+mod overview;
+mod records;
 mod request;
+mod right;
+mod series;
 mod sockets;
 mod summary;
 mod table;
@@ -35,7 +39,11 @@ pub use event::{
 pub use explain::{Explanation, Step};
 pub use figures::DELAY_BOUNDS;
 pub use malformed::{Malformed, SelectError};
+pub use overview::{FlowView, OverviewView, TroubleView};
+pub use records::{ActRecord, ActView, Acting, ActsView};
 pub use request::{HistorySelection, NewSuppression, Order, Selection, SuppressionSelection, Verb};
+pub use right::{Right, Role};
+pub use series::{POINTS_MAX, SeriesPoint, SeriesSelection, SeriesView};
 pub use sockets::{admin_socket, own_mail_socket};
 pub use summary::{
     Ages, AnswerCount, DomainCount, SubmitterCount, Summarise, SummaryView, grouped, summary_text,
@@ -45,8 +53,8 @@ pub use table::{
     sources_table, suppressions_table, webhooks_table,
 };
 pub use verbs::{
-    Act, Answer, Ask, Backup, Carry, CarryAll, Count, Crosses, Detailed, Events, Explain, Export,
-    Health, History, HistoryCount, HoldRule, HoldRules, List, Listening, Pause, Reload, Request,
-    Show, Site, Sites, Slow, Sources, Stats, Summary, Suppress, Suppressions, TestWebhook, Trace,
-    Unsuppress, Webhook, Webhooks, carry_out,
+    Act, Acts, Answer, Ask, Audit, Backup, Carry, CarryAll, Count, Crosses, Detailed, Events,
+    Explain, Export, Health, History, HistoryCount, HoldRule, HoldRules, List, Listening, Overview,
+    Pause, Reload, Request, Series, Show, Site, Sites, Slow, Sources, Stats, Summary, Suppress,
+    Suppressions, TestWebhook, Trace, Unsuppress, Webhook, Webhooks, carry_out,
 };

@@ -100,6 +100,15 @@ pub enum Malformed {
     /// A directory is not named from the root on.
     #[error("{0}: write the full path, beginning with /")]
     Directory(String),
+    /// It is no step of a series.
+    #[error("`{0}` is not a step: use minute or hour")]
+    Step(String),
+    /// It is nothing that series are counted by.
+    #[error("`{0}` is nothing to count by: use total, domain, submitter, site, refusal or waiting")]
+    Dimension(String),
+    /// It is not counted by minute.
+    #[error("by minute there are totals and what waits only, and not `{0}`: use step=hour")]
+    NotByMinute(String),
     /// The events to send again cannot be meant.
     #[error(transparent)]
     Replay(#[from] MalformedReplay),

@@ -1,5 +1,7 @@
 //! What the verbs of administrators are about: which recipients, which entries, in which order.
 
+use std::fmt;
+
 use mail::{Address, Domain, Outcome, QueueId, RecipientKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::filter::parse_metadata;
@@ -18,6 +20,16 @@ pub enum Selection {
     Filter(String),
     /// Everything that waits.
     All,
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ids(ids) => f.write_str(&ids.join(" ")),
+            Self::Filter(text) => f.write_str(text),
+            Self::All => f.write_str("all"),
+        }
+    }
 }
 
 /// A change of waiting recipients.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use store::series::{AGES, Naming, Point, SeriesWish, age_class};
+use store::series::{Naming, Point, SeriesWish};
 use store::{
     AttemptRow, Book, Event, EventAbout, Happened, HistoryFilter, HistoryRow, Page, Row, Sort,
     StoredRecord, Waiting,
@@ -587,13 +587,8 @@ impl Index for MemoryIndex {
 
     fn sample_waiting(&self, at: Timestamp) -> Result<(), IndexError> {
         let mut inner = self.lock();
-        let mut by_age = [0; AGES.len()];
-        for (.., row) in inner.rows() {
-            if let Some(count) = by_age.get_mut(age_class(at, row.accepted)) {
-                *count += 1;
-            }
-        }
-        inner.series.sample_waiting(at, &by_age);
+        let accepted: Vec<_> = inner.rows().map(|(.., row)| row.accepted).collect();
+        inner.series.sample_waiting(at, &accepted);
         Ok(())
     }
 

@@ -5,8 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use mail::{RecipientKey, Timestamp};
-use store::series::largest;
-use store::series::{AGES, Cell, Counted, Dimension, Naming, Point, SeriesWish, Slot, Step, Tally};
+use store::series::{
+    AGES, Cell, Counted, Dimension, Naming, Point, SeriesWish, Slot, Step, Tally, age_class,
+    largest,
+};
 use store::{Book, EventAbout, Record, StoredRecord};
 
 use super::super::Batch;
@@ -93,9 +95,15 @@ impl Series {
         }
     }
 
-    pub(super) fn sample_waiting(&mut self, at: Timestamp, by_age: &[u64]) {
+    pub(super) fn sample_waiting(&mut self, at: Timestamp, accepted: &[Timestamp]) {
+        let mut by_age = [0; AGES.len()];
+        for accepted in accepted {
+            if let Some(count) = by_age.get_mut(age_class(at, *accepted)) {
+                *count += 1;
+            }
+        }
         for step in Step::ALL {
-            for ((word, _), waiting) in AGES.iter().zip(by_age) {
+            for ((word, _), waiting) in AGES.iter().zip(&by_age) {
                 let slot = Slot {
                     step,
                     dimension: Dimension::Waiting,

@@ -3,14 +3,19 @@
 //!
 //! Passwords, hashes and secrets never leave: what others get of them is a verdict.
 
+mod console;
 mod guard;
 mod keys;
 mod secrets;
+pub mod totp;
 mod users;
 
 use std::io;
 use std::path::Path;
 
+pub use console::{
+    BY_LINK, ConsoleAccounts, ConsoleError, PASSWORD_MIN, Session, Shown as ShownAccount,
+};
 pub use guard::{LoginGuard, Origins, Try};
 pub use keys::{Key, Keys, KeysError, KeysFile, Scope, hash_secret};
 pub use secrets::kept;

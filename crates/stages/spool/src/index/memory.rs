@@ -170,14 +170,11 @@ impl Inner {
             self.attempts.insert((a.key, a.sequence), attempt);
             self.events.due.insert((a.key, a.sequence), a.due);
         }
-        for m in batch.messages.values().filter_map(|m| m.meta.as_ref()) {
-            if let Some(token) = &m.token {
-                self.tokens.insert(token.clone(), m.id);
-            }
-        }
-        for f in batch.finished.iter().filter_map(|f| f.meta.as_ref()) {
-            if let Some(token) = &f.token {
-                self.tokens.insert(token.clone(), f.id);
+        let new = batch.messages.values().filter_map(|m| m.meta.as_ref());
+        let finished = batch.finished.iter().filter_map(|f| f.meta.as_ref());
+        for meta in new.chain(finished) {
+            if let Some(token) = &meta.token {
+                self.tokens.insert(token.clone(), meta.id);
             }
         }
         for (name, value) in &batch.entries {

@@ -49,6 +49,8 @@ pub struct HttpListener {
     pub api: bool,
     /// Whether `/metrics` is answered.
     pub metrics: bool,
+    /// Whether the console's pages are answered.
+    pub pages: bool,
     /// Whether it speaks TLS.
     pub tls: bool,
 }
@@ -105,6 +107,21 @@ impl HttpListener {
             (HttpAddress::Tcp(address), true) => format!("https://{address}/"),
             (HttpAddress::Tcp(address), false) => format!("http://{address}/"),
         }
+    }
+
+    /// Where a browser finds the console; `None` where it does not.
+    #[must_use]
+    pub fn console_url(&self, hostname: &str) -> Option<String> {
+        let HttpAddress::Tcp(address) = &self.address else {
+            return None;
+        };
+        // A certificate is for a name.
+        let by_name = self.tls || address.ip().is_unspecified();
+        let scheme = if self.tls { "https" } else { "http" };
+        self.pages.then(|| match by_name {
+            true => format!("{scheme}://{hostname}:{}", address.port()),
+            false => format!("{scheme}://{address}"),
+        })
     }
 }
 
@@ -193,6 +210,7 @@ const fn everything(address: SocketAddr) -> HttpListener {
         address: HttpAddress::Tcp(address),
         api: true,
         metrics: true,
+        pages: true,
         tls: !address.ip().is_loopback(),
     }
 }
@@ -219,7 +237,7 @@ fn listener(
             HttpAddress::Tcp(tcp(text, place, "http.address", example)?)
         }
     };
-    let (api, metrics) = serves(raw, entry, place)?;
+    let serves = serves(raw, entry, place)?;
     let wrong = |why: &str| {
         let span = raw.tls.as_ref().map_or_else(|| text.span(), Spanned::span);
         Err(place.key(span, "http.tls", why))
@@ -246,38 +264,47 @@ fn listener(
     Ok(HttpListener {
         key: "http.address",
         address,
-        api,
-        metrics,
+        api: serves.api,
+        metrics: serves.metrics,
+        pages: serves.pages,
         tls,
     })
 }
 
-/// Whether the API, and whether metrics are answered.
+/// What an address answers.
+struct Serves {
+    api: bool,
+    metrics: bool,
+    pages: bool,
+}
+
 fn serves(
     raw: &raw::Http,
     entry: &Spanned<raw::Http>,
     place: &Place<'_>,
-) -> Result<(bool, bool), ConfigError> {
-    let Some(list) = &raw.serves else {
-        return Ok((true, true));
+) -> Result<Serves, ConfigError> {
+    let all = raw.serves.is_none();
+    let mut serves = Serves {
+        api: all,
+        metrics: all,
+        pages: all,
     };
-    let (mut api, mut metrics) = (false, false);
-    for word in list {
+    for word in raw.serves.iter().flatten() {
         match word.get_ref().as_str() {
-            "api" => api = true,
-            "metrics" => metrics = true,
+            "api" => serves.api = true,
+            "metrics" => serves.metrics = true,
+            "console" => serves.pages = true,
             given => {
-                let why = format!("`{given}` is not one of \"api\", \"metrics\"");
+                let why = format!("`{given}` is not one of \"api\", \"console\", \"metrics\"");
                 return Err(place.key(word.span(), "http.serves", why));
             }
         }
     }
-    if !api && !metrics {
-        let why =
-            "it serves nothing: write [\"api\"], [\"metrics\"] or both, or remove the section";
+    if !serves.api && !serves.metrics && !serves.pages {
+        let why = "it serves nothing: write some of [\"api\", \"console\", \"metrics\"], or remove the section";
         return Err(place.key(entry.span(), "http.serves", why));
     }
-    Ok((api, metrics))
+    Ok(serves)
 }
 
 fn tcp(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use accounts::ConsoleAccounts;
 use anyhow::{Context, Result, anyhow};
 use backup::opening;
 use config::Config;
@@ -63,6 +64,7 @@ pub async fn serve(started: Started, stop: CancellationToken) -> Result<()> {
     let warnings = reload::warn(&journal, &config, start);
     let mut config = config;
     config.intake.usage = quotas::restore(&config.data_dir, &journal, start);
+    let accounts = ConsoleAccounts::open(&config.data_dir).context("the console's accounts")?;
     let settings = loading::settings(config).await?;
     let (events, received) = mpsc::unbounded_channel();
     let clock = JudgedClock::new(clock, &recovered.controls);
@@ -77,7 +79,7 @@ pub async fn serve(started: Started, stop: CancellationToken) -> Result<()> {
         console::COPIES,
         reloads,
     );
-    let operating = Arc::new(Operating::new(Arc::new(node)));
+    let operating = Arc::new(Operating::new(Arc::new(node), accounts));
     let shared = Arc::new(Shared { operating, manager });
     counting::begin(&shared.operating.node);
     warm_up::begin(&shared.operating.sources);
@@ -92,7 +94,9 @@ pub async fn serve(started: Started, stop: CancellationToken) -> Result<()> {
     collect::prepare(&shared.operating.node);
     tasks.spawn(collect::collect(Arc::clone(&shared.operating.reception)));
     listening::begin(&shared.operating.reception, started.listeners, &tasks)?;
-    http::open(&shared.operating, started.http, &tasks)?;
+    let (accounts, clock) = (&shared.operating.accounts, &shared.operating.node.clock);
+    let pages = |backend: &_| web::pages(backend, accounts, clock.handle());
+    http::open(&shared.operating, started.http, pages, &tasks)?;
     watch(&shared, &tasks);
     tokio::spawn(reload::serve(Arc::clone(&shared), wanted));
     tokio::spawn(obey(signals, Arc::clone(&shared), stop));

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use axum::Router;
 use console::{Backend, Figures, HandedIn, Later, Serves, Socket};
 use intake::{Refusal, Submission};
 use mail::QueueId;
@@ -18,10 +19,11 @@ use tokio_util::task::TaskTracker;
 use crate::verbs::Carrier;
 use crate::{Operating, process};
 
-/// Begins to answer at these sockets, which are in the order of the configuration.
+/// Begins to answer at these sockets, which are in the order of the configuration; `pages` makes the console's.
 pub fn open(
     operating: &Arc<Operating>,
     sockets: Vec<HttpSocket>,
+    pages: impl FnOnce(&Arc<dyn Backend>) -> Router,
     tasks: &TaskTracker,
 ) -> Result<()> {
     let settings = operating.node.settings();
@@ -46,12 +48,14 @@ pub fn open(
             serves: Serves {
                 api: listener.api,
                 metrics: listener.metrics,
+                pages: listener.pages,
             },
             is_tls: listener.tls,
         });
     }
-    let backend = Arc::new(Http(Arc::clone(operating)));
-    console::serve(backend, listeners, &operating.node.stopping, tasks);
+    let backend: Arc<dyn Backend> = Arc::new(Http(Arc::clone(operating)));
+    let pages = pages(&backend);
+    console::serve(backend, pages, listeners, &operating.node.stopping, tasks);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod health;
 pub mod http;
 mod orders;
 pub mod own_mail;
+mod people;
 mod process;
 pub mod socket;
 mod summary;
@@ -16,6 +17,7 @@ mod watching;
 
 use std::sync::Arc;
 
+use accounts::ConsoleAccounts;
 use dispatch::Dispatch;
 use local::Local;
 use node::{self, Node};
@@ -46,12 +48,14 @@ pub struct Operating {
     pub reception: Arc<Reception>,
     /// Who is told what happened.
     pub webhooks: Arc<Webhooks>,
+    /// Who may use the console.
+    pub accounts: Arc<ConsoleAccounts>,
     pub(crate) oldest_due: OldestDue,
 }
 
 impl Operating {
     /// All rooms of a server, with what the node has.
-    pub fn new(node: Arc<Node>) -> Self {
+    pub fn new(node: Arc<Node>, accounts: ConsoleAccounts) -> Self {
         let protection = Arc::new(Protection::new(&node));
         let sources = Arc::new(Sources::new(&node));
         let returns = Arc::new(Returns::new(&node));
@@ -65,6 +69,7 @@ impl Operating {
             sources,
             returns,
             webhooks: Arc::new(Webhooks::new(&node)),
+            accounts: Arc::new(accounts),
             oldest_due: OldestDue::default(),
             node,
         }

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use ops::{
-    Act, ActedView, Acting, Acts, ActsView, Audit, BackedUpView, Backup, Carry, Content, Count,
-    Detailed, DomainView, Done, Events, EventsView, Explain, Explanation, Export, FinishedView,
-    Health, Healthy, History, HistoryCount, HoldRule, HoldRuleView, HoldRules, List, Listening,
-    MessageView, Overview, OverviewView, Pause, QueuedView, Reload, Series, SeriesView, Show, Site,
-    Sites, SitesView, Slow, SourceView, Sources, Stats, Summary, SummaryView, Suppress,
-    Suppressions, SuppressionsView, TestWebhook, Trace, TraceView, Unsuppress, VerbError, Webhook,
-    WebhookTested, WebhookView, Webhooks,
+    AccountView, Accounts, Act, ActedView, Acting, Acts, ActsView, Audit, BackedUpView, Backup,
+    Carry, ConsoleLink, ConsoleLinkView, Content, Count, Detailed, DomainView, Done, EndSession,
+    Events, EventsView, Explain, Explanation, Export, FinishedView, Health, Healthy, History,
+    HistoryCount, HoldRule, HoldRuleView, HoldRules, List, Listening, MessageView, Overview,
+    OverviewView, Pause, QueuedView, Reload, RemoveAccount, Series, SeriesView, SessionView,
+    Sessions, SetAccount, Show, Site, Sites, SitesView, Slow, SourceView, Sources, Stats, Summary,
+    SummaryView, Suppress, Suppressions, SuppressionsView, TestWebhook, Trace, TraceView,
+    Unsuppress, VerbError, Webhook, WebhookTested, WebhookView, Webhooks,
 };
 use returns::suppression;
 use sources::leaving;
 use store::Page;
 
 use crate::admin::{self, Progress};
-use crate::{Operating, acts, explain, health, orders, summary, watching};
+use crate::{Operating, acts, explain, health, orders, people, summary, watching};
 
 type Result<T> = std::result::Result<T, VerbError>;
 
@@ -36,6 +37,42 @@ impl Audit for Carrier<'_> {
         answer: std::result::Result<serde_json::Value, &VerbError>,
     ) {
         watching::record(&self.operating.node, self.who, acting, answer).await;
+    }
+}
+
+impl Carry<Accounts> for Carrier<'_> {
+    async fn carry(&self, Accounts: Accounts) -> Result<Vec<AccountView>> {
+        Ok(people::accounts(self.operating))
+    }
+}
+
+impl Carry<SetAccount> for Carrier<'_> {
+    async fn carry(&self, ask: SetAccount) -> Result<Done> {
+        people::set(self.operating, ask).await
+    }
+}
+
+impl Carry<RemoveAccount> for Carrier<'_> {
+    async fn carry(&self, RemoveAccount(name): RemoveAccount) -> Result<Done> {
+        people::remove(self.operating, name).await
+    }
+}
+
+impl Carry<Sessions> for Carrier<'_> {
+    async fn carry(&self, Sessions: Sessions) -> Result<Vec<SessionView>> {
+        Ok(people::sessions(self.operating))
+    }
+}
+
+impl Carry<EndSession> for Carrier<'_> {
+    async fn carry(&self, EndSession(id): EndSession) -> Result<Done> {
+        people::end(self.operating, &id)
+    }
+}
+
+impl Carry<ConsoleLink> for Carrier<'_> {
+    async fn carry(&self, ConsoleLink: ConsoleLink) -> Result<ConsoleLinkView> {
+        people::link(self.operating)
     }
 }
 

@@ -86,6 +86,9 @@ pub(super) enum Command {
     /// Keys for programs that use the server by HTTP.
     #[command(subcommand)]
     Key(keys::KeyCommand),
+    /// The console: a link into it, its accounts, and who changed what.
+    #[command(subcommand)]
+    Console(super::console::ConsoleCommand),
     /// Print the OpenAPI document of the HTTP interface.
     Openapi,
     /// The log of the running server.
@@ -154,6 +157,7 @@ impl Command {
             | Self::Site(_)
             | Self::Hold(_)
             | Self::Explain { .. }
+            | Self::Console(_)
             | Self::Events(_)
             | Self::Stats
             | Self::Health => Needs::Server,

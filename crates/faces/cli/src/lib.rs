@@ -6,6 +6,7 @@
 mod arguments;
 mod ask;
 mod check;
+mod console;
 mod dkim;
 mod keys;
 pub(crate) mod lists;
@@ -139,7 +140,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 /// Carries out what needs no configuration; whether it was of that kind.
 fn without_configuration(command: &Command, json: bool) -> Result<bool> {
     if let Command::Openapi = command {
-        print(&console::openapi());
+        print(&::console::openapi());
     } else if let Command::User(UserCommand::Hash) = command {
         user::print_hash(json)?;
     } else if let Command::Key(keys::KeyCommand::Hash) = command {
@@ -197,6 +198,7 @@ fn carry_out(cli: Cli, programs: &Programs) -> Result<()> {
         Command::Relay(command) => runtime()?.block_on(relay::carry_out(&config, command, json)),
         Command::User(command) => user::user(&config, command, json),
         Command::Key(command) => keys::carry_out(&config, command, json),
+        Command::Console(command) => console::carry_out(&config, command, json),
         Command::Log(command) => log(&config, command, json),
         Command::Replies(command) => replies::carry_out(&config, &command, json),
         Command::Suppression(command) => suppression::carry_out(&config, command, json),

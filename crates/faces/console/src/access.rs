@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::backend::Settings;
 use crate::code::Code;
-use crate::connection::Connection;
+use crate::connection::{Connection, Visitor};
 use crate::problem::Problem;
 use crate::proxies::{Client, client};
 use crate::state::Console;
@@ -190,7 +190,10 @@ pub(crate) async fn admit(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What never changes says so itself.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -198,6 +201,8 @@ pub(crate) async fn admit(
 enum What {
     Health,
     Metrics,
+    /// A page of the console.
+    Page,
     /// The API, and what there is nothing at.
     Rest,
 }
@@ -209,6 +214,7 @@ impl What {
         match path.map(MatchedPath::as_str) {
             Some("/healthz" | "/readyz") => Self::Health,
             Some("/metrics") => Self::Metrics,
+            Some(path) if !path.starts_with("/api/") => Self::Page,
             Some(_) | None => Self::Rest,
         }
     }
@@ -223,10 +229,16 @@ fn may_pass(console: &Console, request: &mut Request) -> Result<(), Problem> {
     let client = client(request.headers(), &connection, &settings)
         .inspect_err(|why| backend.log_refused(connection.peer, None, why.detail()))?;
     request.extensions_mut().insert(Peer(client.ip));
+    let from_proxy = client.ip != connection.peer;
+    request.extensions_mut().insert(Visitor {
+        ip: client.ip,
+        is_tls: connection.is_tls || from_proxy && !client.in_clear,
+    });
     let (is_served, is_open) = match What::of(request) {
         What::Health => (true, true),
         What::Metrics => (connection.serves.metrics, true),
-        What::Rest => (connection.serves.api, false),
+        What::Page => (connection.serves.pages, false),
+        What::Rest => (connection.serves.api || connection.serves.pages, false),
     };
     if !is_served {
         let why = format!("{} is not served at this address", request.uri().path());

@@ -56,7 +56,7 @@ mod words;
 
 pub use backend::{Backend, HandedIn, Later, Settings};
 pub use body::COPIES;
-pub use connection::Serves;
+pub use connection::{Serves, Visitor};
 pub use metrics::Figures;
 pub use router::openapi;
 pub use serve::{Listener, Socket, serve};

@@ -145,11 +145,13 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let connection = Connection {
+            is_tls: false,
             peer: peer.parse().unwrap_or_else(|_| [127, 0, 0, 1].into()),
             is_unix: peer == "unix",
             serves: crate::Serves {
                 api: true,
                 metrics: true,
+                pages: true,
             },
         };
         let client = client(&headers, &connection, &settings())?;

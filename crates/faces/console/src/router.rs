@@ -78,7 +78,7 @@ pub fn openapi() -> String {
 }
 
 /// Everything that is answered.
-pub(crate) fn router(backend: Arc<dyn Backend>) -> Router {
+pub(crate) fn router(backend: Arc<dyn Backend>, pages: Router) -> Router {
     let (routes, document) = routes_and_document();
     let settings = backend.settings();
     let bodies = (settings.max_connections as u64 * 3 / 4).max(1);
@@ -92,6 +92,7 @@ pub(crate) fn router(backend: Arc<dyn Backend>) -> Router {
         }),
     };
     routes
+        .merge(pages.with_state(()))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(console.clone(), admit))

@@ -79,15 +79,16 @@ impl Socket {
     }
 }
 
-/// Answers at these addresses until the server stops. Limits are for all of them together.
+/// Answers at these addresses until the server stops, the console's pages among it. Limits are for all of them together.
 pub fn serve(
     backend: Arc<dyn Backend>,
+    pages: Router,
     listeners: Vec<Listener>,
     stopping: &CancellationToken,
     tasks: &TaskTracker,
 ) {
     let server = Server {
-        router: router(Arc::clone(&backend)),
+        router: router(Arc::clone(&backend), pages),
         backend,
         places: Arc::default(),
         turned_away: TurnedAway::default(),
@@ -146,6 +147,7 @@ fn take(server: &Arc<Server>, listener: &Listener, accepted: Accepted) {
     let conversation = Conversation {
         server: Arc::clone(server),
         connection: Connection {
+            is_tls: listener.is_tls,
             peer,
             is_unix,
             serves: listener.serves,

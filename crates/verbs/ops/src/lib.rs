@@ -16,6 +16,7 @@ mod figures;
 pub mod line;
 mod malformed;
 mod overview;
+mod people;
 mod records;
 mod request;
 mod right;
@@ -40,6 +41,7 @@ pub use explain::{Explanation, Step};
 pub use figures::DELAY_BOUNDS;
 pub use malformed::{Malformed, SelectError};
 pub use overview::{FlowView, OverviewView, TroubleView};
+pub use people::{AccountView, ConsoleLinkView, SessionView};
 pub use records::{ActRecord, ActView, Acting, ActsView};
 pub use request::{HistorySelection, NewSuppression, Order, Selection, SuppressionSelection, Verb};
 pub use right::{Right, Role};
@@ -53,8 +55,9 @@ pub use table::{
     sources_table, suppressions_table, webhooks_table,
 };
 pub use verbs::{
-    Act, Acts, Answer, Ask, Audit, Backup, Carry, CarryAll, Count, Crosses, Detailed, Events,
-    Explain, Export, Health, History, HistoryCount, HoldRule, HoldRules, List, Listening, Overview,
-    Pause, Reload, Request, Series, Show, Site, Sites, Slow, Sources, Stats, Summary, Suppress,
-    Suppressions, TestWebhook, Trace, Unsuppress, Webhook, Webhooks, carry_out,
+    Accounts, Act, Acts, Answer, Ask, Audit, Backup, Carry, CarryAll, ConsoleLink, Count, Crosses,
+    Detailed, EndSession, Events, Explain, Export, Health, History, HistoryCount, HoldRule,
+    HoldRules, List, Listening, Overview, Pause, Reload, RemoveAccount, Request, Series, Sessions,
+    SetAccount, Show, Site, Sites, Slow, Sources, Stats, Summary, Suppress, Suppressions,
+    TestWebhook, Trace, Unsuppress, Webhook, Webhooks, carry_out,
 };

@@ -1,6 +1,7 @@
 //! The verbs: each a type of its own with its answer's type, so that nobody can mistake one's answer for
 //! another's. Whoever asks has an [`Ask`]; whoever carries verbs out is a [`Carry`] for each of them.
 
+mod people;
 mod queue;
 mod server;
 mod steering;
@@ -16,6 +17,7 @@ use crate::malformed::Malformed;
 use crate::records::Acting;
 use crate::right::Right;
 
+pub use people::{Accounts, ConsoleLink, EndSession, RemoveAccount, Sessions, SetAccount};
 pub use queue::{Act, Count, Export, List, Show, Summary, Trace};
 pub use server::{
     Backup, Events, Health, Listening, Reload, Stats, Suppress, Suppressions, TestWebhook,
@@ -171,4 +173,5 @@ verbs! {
     List Count Summary Show Trace Act Export Sites Sources Site Pause Slow HoldRules HoldRule Explain
     History HistoryCount Detailed Suppressions Suppress Unsuppress Webhooks Webhook TestWebhook Events
     Backup Listening Reload Stats Health Overview Series Acts
+    Accounts SetAccount RemoveAccount Sessions EndSession ConsoleLink
 }

@@ -31,7 +31,7 @@ pub(crate) struct Console {
 pub(crate) struct Http {
     /// Address and port, or `unix:` and the path of a socket, which the server's user and group may use (mode 0660).
     pub(crate) address: Text,
-    /// What it serves: `"api"`, `"metrics"`; health always. Default: both.
+    /// What it serves: `"api"`, `"console"` (the pages for administrators), `"metrics"`; health always. Default: all.
     pub(crate) serves: Option<Vec<Spanned<String>>>,
     /// HTTPS; false only for loopback addresses and unix sockets. Default: true for all other addresses.
     pub(crate) tls: Option<Spanned<bool>>,

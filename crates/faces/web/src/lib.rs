@@ -1,0 +1,32 @@
+//! The pages of the console: HTML over the same verbs as the API.
+//!
+//! A page asks verbs ([`ops::Ask`]) and shows their answers; it decides nothing, and nothing is on a page that the API cannot
+//! tell. Who asks is known by a session ([`accounts::ConsoleAccounts`]); what its role may do is checked for each verb.
+//! Every page works without script: forms are sent and answered with a redirect. What others wrote is escaped by the
+//! templates, and nothing is loaded from elsewhere (Content-Security-Policy).
+
+mod asked;
+mod assets;
+mod audit;
+mod chart;
+mod error;
+mod fields;
+mod filters;
+mod form;
+mod frame;
+mod kept;
+mod live;
+mod login;
+mod message;
+mod overview;
+mod people;
+mod queue;
+mod router;
+mod sent;
+mod session;
+mod sites;
+mod state;
+mod summaries;
+mod when;
+
+pub use router::pages;

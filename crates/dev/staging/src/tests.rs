@@ -50,3 +50,16 @@ async fn another_configuration_is_in_force_after_a_reload() {
     let resends = staging.node.settings().config.outgoing.plan.resends();
     assert_eq!(resends, 9);
 }
+
+#[tokio::test]
+async fn the_owner_knows_of_a_mail_before_its_submitter_is_answered() {
+    let (staging, mut events) = Staging::new(ALONE).await;
+    for _ in 0..50 {
+        let id = staging.mail("ann@a.example", &["bob@b.example"]).await;
+        // Without waiting: an order about the mail comes after this.
+        let Ok(Event::Accepted(message, _)) = events.try_recv() else {
+            panic!("{id} is not known");
+        };
+        assert_eq!(message.id, id);
+    }
+}

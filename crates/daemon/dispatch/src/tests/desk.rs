@@ -16,7 +16,7 @@ use sending::Sending;
 use sources::Sources;
 use staging::{Events, Staging, submission, until};
 use store::{Filter, HistoryFilter, HistoryRow, Page, Row};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -41,6 +41,26 @@ impl Desk {
     pub(crate) async fn new(text: &str) -> Self {
         let (staging, events) = Staging::new(text).await;
         Self::open(staging, events)
+    }
+
+    /// The same, where the ends of batches come to the owner together, once there are so many.
+    pub(crate) async fn gathering(text: &str, batches: usize) -> Self {
+        let (staging, mut events) = Staging::new(text).await;
+        let (tell, gathered) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut ended = Vec::new();
+            while let Some(event) = events.recv().await {
+                if matches!(event, Event::Finished(..)) {
+                    ended.push(event);
+                } else {
+                    tell.send(event).unwrap();
+                }
+                if ended.len() == batches {
+                    ended.drain(..).for_each(|event| tell.send(event).unwrap());
+                }
+            }
+        });
+        Self::open(staging, gathered)
     }
 
     /// The server starts again, as its own start does it.

@@ -153,6 +153,65 @@ async fn a_mail_that_fails_at_its_only_attempt_is_reported_once_and_the_report_t
 }
 
 #[tokio::test]
+async fn a_success_is_told_where_it_was_asked_for_by_a_host_that_does_not_report_itself() {
+    let boxes = Boxes::new();
+    let hosts = [
+        boxes.world.domain("b.example"),
+        boxes.world.domain("c.example"),
+    ];
+    hosts[1].set(|b| {
+        b.extension("DSN");
+    });
+    // Both batches of the mail end in one round of the owner.
+    let desk = Desk::gathering(&boxes.config().text(), 2).await;
+    let mut asking = submission("ann@here.example", &["bob@b.example", "eve@c.example"]);
+    for recipient in &mut asking.recipients {
+        recipient.notify = Notify::SUCCESS;
+    }
+    let id = desk.staging.hand_in(asking).await;
+    for end in desk.ended(id, 2).await {
+        assert_eq!(end.verdict.outcome, Outcome::Delivered);
+    }
+    let line = desk
+        .staging
+        .logged("report", &["to=<ann@here.example>"])
+        .await;
+    let id = line
+        .split(' ')
+        .find_map(|word| word.strip_prefix("id="))
+        .unwrap();
+    let report = desk
+        .staging
+        .node
+        .store
+        .read(id.parse().unwrap())
+        .unwrap()
+        .unwrap();
+    let report = String::from_utf8_lossy(&report.content).into_owned();
+    assert!(report.contains("Action: relayed"), "{report}");
+    assert!(report.contains("bob@b.example"), "{report}");
+    assert!(!report.contains("eve@c.example"), "{report}");
+    let params = |host: &MxHost| host.received()[0].recipients[0].params.clone();
+    assert!(params(&hosts[1]).contains("NOTIFY=SUCCESS"));
+    assert_eq!(params(&hosts[0]), "");
+}
+
+#[tokio::test]
+async fn what_was_said_to_one_host_is_not_kept_with_the_recipients_of_another() {
+    let boxes = Boxes::new();
+    let hosts = ["b.example", "c.example"].map(|domain| boxes.refusing(domain));
+    let desk = Desk::gathering(&boxes.config().text(), 2).await;
+    let id = desk
+        .staging
+        .mail("ann@here.example", &["bob@b.example", "eve@c.example"])
+        .await;
+    for (end, host) in desk.ended(id, 2).await.into_iter().zip(&hosts) {
+        let said = end.transcript.unwrap_or_default();
+        assert!(said.contains(host.name()), "{}: {said}", end.recipient);
+    }
+}
+
+#[tokio::test]
 async fn a_late_mail_is_told_of_once_and_is_sent_on() {
     let boxes = Boxes::new();
     let config = boxes

@@ -14,6 +14,9 @@ pub mod unwritten;
 mod verbs;
 mod watching;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use dispatch::Dispatch;

@@ -333,3 +333,27 @@ async fn counts_are_written_at_the_end_of_the_server_too() {
         .logged("error", &["TLS reports", "some counts are lost"])
         .await;
 }
+
+#[tokio::test]
+async fn what_follows_a_line_that_a_crash_cut_off_is_not_lost_with_it() {
+    let country = Country::new();
+    let web = collector(&country, "b.example", 200);
+    country.world.dns.servfail("_smtp._tls.c.example");
+    let room = room(&country, country.config()).await;
+    std::fs::create_dir(room.staging.data_dir().join("tls-reports")).unwrap();
+    std::fs::write(file(&room, "2026-12-01.jsonl"), "{\"domain\":\"b.exa").unwrap();
+    std::fs::write(file(&room, "2026-12-01.sent"), "b.example htt").unwrap();
+    let now = room.staging.now();
+    room.protection
+        .reports
+        .count(session("b.example", None), now);
+    room.protection.reports.write().unwrap();
+    count(&room, "c.example", 1);
+    room.staging.advance(DAY);
+    look(&room).await;
+    assert_eq!(web.requests().len(), 1, "its count was read");
+    // And what was sent is known at the next start.
+    let room = room.restart().await;
+    look(&room).await;
+    assert_eq!(web.requests().len(), 1);
+}

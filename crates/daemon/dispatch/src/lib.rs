@@ -11,6 +11,9 @@ mod recent;
 mod reports;
 mod told;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use node::Node;

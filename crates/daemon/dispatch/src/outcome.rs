@@ -42,6 +42,11 @@ impl Outcomes {
         self.known.insert(message.id, (message, Arc::new(spoken)));
     }
 
+    /// Whether a batch of this message has just ended.
+    pub(crate) fn knows(&self, id: QueueId) -> bool {
+        self.known.contains_key(&id)
+    }
+
     fn transcript(&self, id: QueueId) -> Option<String> {
         self.known
             .get(&id)

@@ -368,6 +368,10 @@ impl Owner {
             }
         }
         if let Some(message) = finished.message {
+            if outcomes.knows(message.id) {
+                // What was said belongs to the recipients of one batch: the other's are committed before.
+                self.collect(now, std::mem::take(outcomes));
+            }
             let spoken = Spoken {
                 transcript: finished.transcript,
                 reports_taken: finished.reports_taken,

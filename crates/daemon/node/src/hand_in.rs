@@ -174,14 +174,15 @@ pub async fn accept(
             // Only now the next mail under the token can see what became of this one, whether or not
             // the client has waited for it.
             drop(turn);
+            // Whoever has been answered may hold or remove the mail at once: its owner must know it by then.
+            if result.is_ok() {
+                handles.tell(Event::Accepted(Arc::clone(&message), held));
+            }
             // The client may have gone meanwhile; its mail is in the queue all the same.
             let unheard = told.send(result.clone()).is_err();
             let late = unheard && was_refused.load(Ordering::Acquire);
             if late {
                 became_of(&handles, &message, &result);
-            }
-            if result.is_ok() {
-                handles.tell(Event::Accepted(message, held));
             }
         }),
     );

@@ -15,6 +15,9 @@ pub mod unwritten;
 mod verbs;
 mod watching;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use accounts::ConsoleAccounts;

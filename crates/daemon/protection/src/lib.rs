@@ -7,6 +7,9 @@ mod sts;
 pub mod tls_policy;
 pub mod tls_reports;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use node::Node;

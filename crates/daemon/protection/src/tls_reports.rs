@@ -7,7 +7,7 @@
 //! day is done with.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -140,11 +140,24 @@ impl TlsReports {
     }
 }
 
-/// One write, on the disk.
+/// One write, on the disk. Where a crash has cut off the last line, it begins on a line of its own.
 fn append(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let begin: &[u8] = if is_torn(path) { b"\n" } else { b"" };
     let mut file = net::open_appending(path, 0o600)?;
-    file.write_all(text)?;
+    file.write_all(&[begin, text].concat())?;
     file.sync_data()
+}
+
+/// Whether a file ends within a line; one that cannot be read, or is empty, does not.
+fn is_torn(path: &Path) -> bool {
+    let last = || {
+        let mut file = std::fs::File::open(path)?;
+        file.seek(SeekFrom::End(-1))?;
+        let mut last = [0];
+        file.read_exact(&mut last)?;
+        Ok::<_, std::io::Error>(last)
+    };
+    last().is_ok_and(|last| last != *b"\n")
 }
 
 /// Writes counts down until the server stops, and then once more.

@@ -1,0 +1,7 @@
+//! The queue's owner at work, seen by what it commits, logs and hands out.
+
+mod desk;
+mod orders;
+mod reports;
+mod restarts;
+mod retries;

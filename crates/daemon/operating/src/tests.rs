@@ -1,0 +1,8 @@
+//! Verbs, as administrators ask them: the right answers, and each kind of refusal.
+
+mod doors;
+mod explained;
+mod office;
+mod queue;
+mod steering;
+mod watched;

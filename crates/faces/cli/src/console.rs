@@ -75,6 +75,14 @@ pub(super) fn carry_out(config: &Config, command: ConsoleCommand, json: bool) ->
     }
 }
 
+/// The path and query of a link into the console of the server with this data directory.
+///
+/// # Errors
+/// When no server answers, or it serves no console.
+pub fn console_link(data_dir: &std::path::Path) -> Result<String> {
+    Ok(ask::ask_at(data_dir, ops::ConsoleLink)?.path)
+}
+
 impl Shown for ConsoleLinkView {
     fn text(&self) -> String {
         let mut text = String::new();

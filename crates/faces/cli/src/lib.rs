@@ -38,6 +38,7 @@ use arguments::{
     Cli, Command, DnsCommand, History, HoldCommand, LogCommand, QueueCommand, Restore, Selected,
     SiteCommand, Sort, SourceCommand, UserCommand,
 };
+pub use console::console_link;
 
 /// Where the configuration is looked for when none is named.
 pub(crate) const CONFIG: &str = "/etc/sendoff/sendoff.toml";

@@ -4,6 +4,9 @@
 //! queues on disk, asks the world's DNS and delivers to its hosts. What is printed is read from
 //! its own log.
 
+mod past;
+mod traffic;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Seek, SeekFrom};
@@ -34,8 +37,11 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     let made = std::fs::DirBuilder::new().mode(0o700).create(&dir);
     made.with_context(|| format!("making {}", dir.display()))?;
     let path = dir.join("sendoff.toml");
-    std::fs::write(&path, configuration(&world, &dir))?;
+    std::fs::write(&path, configuration(&world, &dir, args.keep))?;
     let config = Config::load(&path)?;
+    if args.keep {
+        past::write(&config).context("making up a past")?;
+    }
     let address = *config
         .listeners
         .first()
@@ -47,6 +53,11 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
         ended = &mut server => return ended?,
         submitted = submit(address, world.mails.clone()) => submitted?,
     }
+    if args.keep {
+        let link = console_link(&dir, world.world.console()).await;
+        invite(&path, address, world.world.console(), &link);
+        tokio::spawn(traffic::go_on(address, stop.clone()));
+    }
     let mut view = View::new(dir.join("log/outgoing.log"), &world.mails);
     let began = Instant::now();
     while !server.is_finished() {
@@ -57,7 +68,6 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
         }
         if over && !view.said_goodbye {
             view.sum_up(&world);
-            invite(&path, address, world.world.console());
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -69,7 +79,20 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     std::fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))
 }
 
-fn configuration(world: &DemoWorld, dir: &Path) -> String {
+/// Where the console is opened; without the link that lets in, where none can be made.
+async fn console_link(dir: &Path, console: SocketAddr) -> String {
+    let dir = dir.to_owned();
+    let asked = tokio::task::spawn_blocking(move || cli::console_link(&dir)).await;
+    let path = match asked {
+        Ok(Ok(path)) => path,
+        Ok(Err(_)) | Err(_) => "/".to_owned(),
+    };
+    format!("http://{console}{path}")
+}
+
+fn configuration(world: &DemoWorld, dir: &Path, keep: bool) -> String {
+    // Who looks at waiting mail needs some that waits.
+    let (attempts, wait) = if keep { (20, "30s") } else { (5, "3s") };
     format!(
         "# The configuration of the demonstration.\n\
          hostname = \"mail.sender.example\"\n\
@@ -81,8 +104,8 @@ fn configuration(world: &DemoWorld, dir: &Path) -> String {
          [queue]\n\
          segment_size = \"8MiB\"   # small, for the demonstration\n\n\
          [outgoing]\n\
-         resend_attempts = 5\n\
-         resend_wait = \"3s\"        # the default is five minutes\n\
+         resend_attempts = {attempts}\n\
+         resend_wait = \"{wait}\"        # the default is five minutes\n\
          smtp_port = {}\n\
          refuse_networks = []      # all hosts of the demonstration are on loopback\n\n\
          [outgoing.timeouts]\n\
@@ -117,14 +140,18 @@ fn introduce(path: &Path, address: SocketAddr, world: &DemoWorld) {
     print(&text);
 }
 
-fn invite(path: &Path, address: SocketAddr, console: SocketAddr) {
+fn invite(path: &Path, address: SocketAddr, console: SocketAddr, link: &str) {
     print(&format!(
-        "\nThe server keeps running; Ctrl-C stops it. Try, in another terminal:\n\n\
+        "\nThe server keeps running, with new mail all the time; Ctrl-C stops it. Look at it in a browser (the link\n\
+         works once; the three days before now are simulated, as is said by their submitter, {submitter}):\n\n\
+         \x20 {link}\n\n\
+         Or try, in another terminal:\n\n\
          \x20 swaks --server {address} --from you@sender.example --to bob@good.example\n\
          \x20 sendoff --config {0} queue list\n\
          \x20 sendoff --config {0} site list\n\
          \x20 curl http://{console}/metrics\n\n",
-        path.display()
+        path.display(),
+        submitter = past::SUBMITTER,
     ));
 }
 

@@ -21,6 +21,7 @@ mod message;
 mod overview;
 mod people;
 mod queue;
+mod reports;
 mod router;
 mod sent;
 mod session;

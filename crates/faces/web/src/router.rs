@@ -9,7 +9,7 @@ use console::Backend;
 use world::Clock;
 
 use crate::state::{Inner, Web};
-use crate::{assets, audit, live, login, message, overview, people, queue, sites};
+use crate::{assets, audit, live, login, message, overview, people, queue, reports, sites};
 
 /// The pages of the console, over what is behind the API too.
 pub fn pages(backend: &Arc<dyn Backend>, accounts: &Arc<ConsoleAccounts>, clock: &Clock) -> Router {
@@ -30,6 +30,8 @@ pub fn pages(backend: &Arc<dyn Backend>, accounts: &Arc<ConsoleAccounts>, clock:
         .route("/messages/{id}/content", get(message::content))
         .route("/sites", get(sites::show))
         .route("/sites/act", post(sites::act))
+        .route("/reports", get(reports::show))
+        .route("/reports.csv", get(reports::csv))
         .route("/people", get(people::show))
         .route("/people/act", post(people::act))
         .route("/people/own", post(people::own))

@@ -37,6 +37,16 @@ pub(crate) fn with_policy(body: Body, policy: &'static str) -> Response {
     response
 }
 
+/// A file for the visitor's disk.
+pub(crate) fn file(kind: &'static str, name: &str, text: String) -> Response {
+    let disposition = format!("attachment; filename=\"{name}\"");
+    let headers = [
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (header::CONTENT_DISPOSITION, disposition),
+    ];
+    (headers, text).into_response()
+}
+
 /// Back to a page of ours with a sentence about what was done.
 pub(crate) fn back(to: &str, done: &str) -> Response {
     let to = local(to);

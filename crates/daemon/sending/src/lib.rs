@@ -17,6 +17,9 @@ mod transaction;
 mod tried;
 pub mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use local::Local;

@@ -38,6 +38,8 @@ pub(crate) struct Tried {
     pub(crate) down: Vec<String>,
     pub(crate) numbers: Vec<u32>,
     pub(crate) connecting: Duration,
+    /// A session was opened.
+    pub(crate) opened: bool,
     pub(crate) transcript: String,
     /// Recipients delivered at a host that took their reports over.
     pub(crate) reports_taken: Vec<u32>,
@@ -116,6 +118,8 @@ pub(crate) struct Came {
     /// Recipients who are kept here.
     kept: Vec<(Vec<u32>, Kept)>,
     pub(crate) connecting: Duration,
+    /// A session was opened.
+    pub(crate) opened: bool,
     pub(crate) transcript: String,
     pub(crate) reports_taken: Vec<u32>,
     /// Recipients of which it is to be told that their mail was passed on (RFC 2852).
@@ -143,6 +147,7 @@ impl Came {
         self.unreached
             .extend(site_failure.map(|failure| (tried.numbers, failure)));
         self.connecting += tried.connecting;
+        self.opened |= tried.opened;
         self.transcript.push_str(&tried.transcript);
         self.reports_taken.extend(tried.reports_taken);
         self.passed_on.extend(tried.passed_on);
@@ -199,6 +204,7 @@ impl Tried {
             down: Vec::new(),
             numbers,
             connecting: Duration::ZERO,
+            opened: false,
             transcript: String::new(),
             reports_taken: Vec::new(),
             passed_on: Vec::new(),

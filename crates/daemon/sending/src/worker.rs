@@ -272,7 +272,7 @@ impl Worker {
             let until = ours.then(|| faults::stands(&self.sending, hop, &verdict.reply, now));
             known::no_host(timed(None, verdict), until)
         });
-        if site_failure.is_none() && came.connecting > Duration::ZERO {
+        if site_failure.is_none() && came.opened {
             faults::mended(&self.sending, hop);
         }
         Finished {

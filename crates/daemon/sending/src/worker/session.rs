@@ -228,7 +228,10 @@ impl Worker {
             Ok(()) | Err(_) => {}
         }
         match greeted {
-            Ok(()) => Some(open),
+            Ok(()) => {
+                tried.opened = true;
+                Some(open)
+            }
             Err(failure) => {
                 if failure.retry == Some(Way::Clear) {
                     Figures::count(&self.sending.node.figures.clear_after_tls);

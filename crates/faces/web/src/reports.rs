@@ -93,7 +93,8 @@ struct ReportsPage {
     most: String,
     waiting: String,
     waited: Vec<(String, u64)>,
-    groups: Vec<(&'static str, Vec<Named>)>,
+    /// The name of each, its rows, and whether what was accepted is counted by it: nobody knows the site then.
+    groups: Vec<(&'static str, Vec<Named>, bool)>,
     refusals: Vec<Refusal>,
     complained: String,
     bounced: String,
@@ -360,7 +361,7 @@ pub(crate) async fn show(
     if asked.by == "total" {
         for (by, name) in NARROWED {
             let of = web.ask(&user, series(by, None, true)).await?;
-            groups.push((name, named(of, by, &asked)));
+            groups.push((name, named(of, by, &asked), by != "site"));
         }
         refused = refusals(web.ask(&user, series("refusal", None, true)).await?);
     }

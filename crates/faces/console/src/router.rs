@@ -21,7 +21,8 @@ use crate::problem::Problem;
 use crate::state::{Console, Inner};
 use crate::turns::Turns;
 use crate::{
-    batch, health, messages, orders, over_time, queue, server, status, suppressions, webhooks,
+    batch, health, messages, orders, over_time, people, queue, server, status, suppressions,
+    webhooks,
 };
 
 fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
@@ -57,6 +58,10 @@ fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
         .routes(routes!(over_time::overview))
         .routes(routes!(over_time::series))
         .routes(routes!(over_time::audit))
+        .routes(routes!(people::accounts))
+        .routes(routes!(people::set, people::remove))
+        .routes(routes!(people::sessions))
+        .routes(routes!(people::end))
         .routes(routes!(server::stats))
         .routes(routes!(server::reload))
         .routes(routes!(document));

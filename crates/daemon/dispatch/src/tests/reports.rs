@@ -143,12 +143,12 @@ async fn a_mail_that_fails_at_its_only_attempt_is_reported_once_and_the_report_t
     .await;
     let id = desk.staging.mail("ann@a.example", &["bob@b.example"]).await;
     desk.ended(id, 1).await;
-    assert_eq!(desk.turn().await, 1);
+    desk.holds(1).await;
     // Its server is left alone for a moment after that.
     desk.pass(HOUR).await;
     desk.ended_of("", 1).await;
     desk.staging.logged("unreportable", &[]).await;
-    assert_eq!(desk.turn().await, 0);
+    desk.holds(0).await;
     assert_eq!(desk.history().len(), 2);
 }
 

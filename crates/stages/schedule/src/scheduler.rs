@@ -369,22 +369,6 @@ impl Scheduler {
         }
     }
 
-    /// Gives everything pending of a domain another chance to find its site.
-    pub(crate) fn settle_pending_into(&mut self, now: Timestamp, domain: u32) {
-        let Some(entry) = self.domains.get_mut(domain as usize) else {
-            return;
-        };
-        for slot in std::mem::take(&mut entry.pending) {
-            if self
-                .entries
-                .get(slot)
-                .is_some_and(|e| e.phase == Phase::Pending)
-            {
-                self.make_due(now, slot);
-            }
-        }
-    }
-
     fn next_lookup(&mut self) -> Option<Action> {
         if self.lookups_active >= self.settings.lookups_max {
             return None;

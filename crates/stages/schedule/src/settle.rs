@@ -283,6 +283,22 @@ impl Scheduler {
         })
     }
 
+    /// Gives everything pending of a domain another chance to find its site.
+    pub(crate) fn settle_pending_into(&mut self, now: Timestamp, domain: u32) {
+        let Some(entry) = self.domains.get_mut(domain as usize) else {
+            return;
+        };
+        for slot in std::mem::take(&mut entry.pending) {
+            if self
+                .entries
+                .get(slot)
+                .is_some_and(|e| e.phase == Phase::Pending)
+            {
+                self.make_due(now, slot);
+            }
+        }
+    }
+
     pub(crate) fn expire_if_old(&mut self, now: Timestamp, slot: Slot) -> bool {
         let Some(entry) = self.entries.get(slot) else {
             return false;

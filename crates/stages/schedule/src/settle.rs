@@ -1,5 +1,6 @@
 //! What an attempt's end means for a recipient, and for its site.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -296,6 +297,17 @@ impl Scheduler {
             {
                 self.make_due(now, slot);
             }
+        }
+    }
+
+    /// Who is due and kept back, by a pause or by the main switch, is late and expires like everybody: a timer for that.
+    pub(crate) fn watch_kept_back(&mut self, now: Timestamp, slot: Slot) {
+        let Some(entry) = self.entries.get(slot) else {
+            return;
+        };
+        let ends = [self.expiry(entry), self.notice_at(entry)];
+        if let Some(at) = ends.into_iter().flatten().min() {
+            self.timers.push(Reverse((at.max(now), slot)));
         }
     }
 

@@ -245,6 +245,28 @@ async fn a_late_mail_is_told_of_once_and_is_sent_on() {
 }
 
 #[tokio::test]
+async fn a_mail_that_is_kept_back_is_late_and_comes_back_at_its_time_like_others() {
+    let boxes = Boxes::new();
+    let config = boxes.config().set("outgoing.enabled", false);
+    let desk = Desk::new(&config.text()).await;
+    let mut urgent = submission("ann@here.example", &["bob@b.example"]);
+    urgent.terms.deliver_by = Some(DeliverBy {
+        by: desk.staging.now() + 5 * HOUR,
+        mode: ByMode::Return,
+        trace: false,
+    });
+    let id = desk.staging.hand_in(urgent).await;
+    desk.turn().await;
+    desk.pass(4 * HOUR).await;
+    let notice = boxes.stored("ann", 1).await.remove(0);
+    assert!(notice.contains("it has not been tried yet"), "{notice}");
+    desk.pass(HOUR).await;
+    let end = desk.ended(id, 1).await.remove(0);
+    assert_eq!((end.verdict.outcome, end.attempts), (Outcome::Expired, 0));
+    boxes.stored("ann", 2).await;
+}
+
+#[tokio::test]
 async fn a_mail_that_is_to_come_back_by_a_time_comes_back_then() {
     let boxes = Boxes::new();
     let config = boxes.config().set("outgoing.resend_wait", "3h").rule(

@@ -308,16 +308,17 @@ impl Scheduler {
         let Some(entry) = self.entries.get(slot) else {
             return;
         };
-        if entry.phase != Phase::Waiting || entry.has(HELD) {
-            return;
-        }
-        if self.expire_if_old(now, slot) {
+        let is_waiting = matches!(entry.phase, Phase::Waiting | Phase::Pending);
+        if !is_waiting || entry.has(HELD) || self.expire_if_old(now, slot) {
             return;
         }
         self.notice_if_late(now, slot);
         let Some(entry) = self.entries.get(slot) else {
             return;
         };
+        if entry.phase == Phase::Pending {
+            return self.watch_kept_back(now, slot);
+        }
         if entry.due > now {
             // The notice went out; the attempt itself is for later.
             let at = entry.due.min(self.expiry(entry).unwrap_or(Timestamp::MAX));
@@ -365,22 +366,9 @@ impl Scheduler {
             | Lookup::AskedBefore => {
                 entry.phase = Phase::Pending;
                 domain.pending.push(slot);
-            }
-        }
-    }
-
-    /// Gives everything pending of a domain another chance to find its site.
-    pub(crate) fn settle_pending_into(&mut self, now: Timestamp, domain: u32) {
-        let Some(entry) = self.domains.get_mut(domain as usize) else {
-            return;
-        };
-        for slot in std::mem::take(&mut entry.pending) {
-            if self
-                .entries
-                .get(slot)
-                .is_some_and(|e| e.phase == Phase::Pending)
-            {
-                self.make_due(now, slot);
+                if !may_send {
+                    self.watch_kept_back(now, slot);
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What an attempt's end means for a recipient, and for its site.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -281,6 +282,33 @@ impl Scheduler {
             route: domain.route.as_deref().map(str::to_owned),
             last: None,
         })
+    }
+
+    /// Gives everything pending of a domain another chance to find its site.
+    pub(crate) fn settle_pending_into(&mut self, now: Timestamp, domain: u32) {
+        let Some(entry) = self.domains.get_mut(domain as usize) else {
+            return;
+        };
+        for slot in std::mem::take(&mut entry.pending) {
+            if self
+                .entries
+                .get(slot)
+                .is_some_and(|e| e.phase == Phase::Pending)
+            {
+                self.make_due(now, slot);
+            }
+        }
+    }
+
+    /// Who is due and kept back, by a pause or by the main switch, is late and expires like everybody: a timer for that.
+    pub(crate) fn watch_kept_back(&mut self, now: Timestamp, slot: Slot) {
+        let Some(entry) = self.entries.get(slot) else {
+            return;
+        };
+        let ends = [self.expiry(entry), self.notice_at(entry)];
+        if let Some(at) = ends.into_iter().flatten().min() {
+            self.timers.push(Reverse((at.max(now), slot)));
+        }
     }
 
     pub(crate) fn expire_if_old(&mut self, now: Timestamp, slot: Slot) -> bool {

@@ -653,6 +653,55 @@ fn holds_pauses_and_the_main_switch_keep_mail_uncharged_and_say_so() {
 }
 
 #[test]
+fn what_is_paused_or_switched_off_is_late_and_expires_like_everybody() {
+    let domain = Domain::parse("x.example").unwrap();
+    for paused in [false, true] {
+        let settings = Settings {
+            enabled: paused,
+            delay_notice_after: Some(minutes(30)),
+            ..Settings::default()
+        };
+        let lifetime = Policy {
+            lifetime: Some(minutes(90)),
+            ..policy(Plan::fixed(50, minutes(5)))
+        };
+        let mut world = World::new(settings.clone(), lifetime);
+        world.site("x.example", |_, _| Answer::Outcome(Outcome::Deferred));
+        if paused {
+            world.scheduler.set_paused(world.now, &domain, true);
+        }
+        let id = world.mail("u", "x.example", 1);
+        world.run_for(minutes(29));
+        assert!(world.notices.is_empty());
+        world.run_for(minutes(2));
+        assert_eq!(world.notices.len(), 1, "paused: {paused}");
+        // The first attempt is always made: a lifetime ends retries.
+        world.run_for(minutes(90));
+        assert!(world.finals().is_empty() && world.log.is_empty());
+        let key = RecipientKey { id, recipient: 0 };
+        assert!(world.scheduler.wait(key, world.now).is_some());
+    }
+    // One that was tried, and whose domain is paused then.
+    let lifetime = Policy {
+        lifetime: Some(minutes(90)),
+        ..policy(Plan::fixed(50, minutes(5)))
+    };
+    let mut world = World::new(Settings::default(), lifetime);
+    world.site("x.example", |_, _| Answer::Outcome(Outcome::Deferred));
+    world.mail("u", "x.example", 1);
+    world.run_for(minutes(12));
+    world.scheduler.set_paused(world.now, &domain, true);
+    world.run_for(minutes(77));
+    assert!(world.finals().is_empty());
+    world.run_for(minutes(2));
+    assert_eq!(world.finals().len(), 1);
+    assert_eq!(world.finals()[0].0, Outcome::Expired);
+    world.scheduler.set_paused(world.now, &domain, false);
+    world.run_for(minutes(60));
+    assert_eq!(world.finals().len(), 1, "it is not sent after its end");
+}
+
+#[test]
 fn holding_and_releasing_what_is_ready_sends_it_once() {
     let mut world = World::new(
         Settings::default(),

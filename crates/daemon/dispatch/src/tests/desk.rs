@@ -110,6 +110,18 @@ impl Desk {
         waiting
     }
 
+    /// Waits until so many recipients are in the queue: reports follow what they are about.
+    pub(crate) async fn holds(&self, count: usize) {
+        for _ in 0..10_000 {
+            if self.turn().await == count {
+                return;
+            }
+            let pause = || std::thread::sleep(Duration::from_millis(2));
+            tokio::task::spawn_blocking(pause).await.unwrap();
+        }
+        panic!("it holds {} and not {count}", self.turn().await);
+    }
+
     /// Time passes, and the owner notices.
     pub(crate) async fn pass(&self, by: Duration) {
         self.staging.advance(by);

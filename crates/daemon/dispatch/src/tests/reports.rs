@@ -143,12 +143,12 @@ async fn a_mail_that_fails_at_its_only_attempt_is_reported_once_and_the_report_t
     .await;
     let id = desk.staging.mail("ann@a.example", &["bob@b.example"]).await;
     desk.ended(id, 1).await;
-    assert_eq!(desk.turn().await, 1);
+    desk.holds(1).await;
     // Its server is left alone for a moment after that.
     desk.pass(HOUR).await;
     desk.ended_of("", 1).await;
     desk.staging.logged("unreportable", &[]).await;
-    assert_eq!(desk.turn().await, 0);
+    desk.holds(0).await;
     assert_eq!(desk.history().len(), 2);
 }
 
@@ -242,6 +242,28 @@ async fn a_late_mail_is_told_of_once_and_is_sent_on() {
     desk.pass(HOUR).await;
     desk.tried(id, 5).await;
     assert_eq!(desk.staging.lines("report").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_mail_that_is_kept_back_is_late_and_comes_back_at_its_time_like_others() {
+    let boxes = Boxes::new();
+    let config = boxes.config().set("outgoing.enabled", false);
+    let desk = Desk::new(&config.text()).await;
+    let mut urgent = submission("ann@here.example", &["bob@b.example"]);
+    urgent.terms.deliver_by = Some(DeliverBy {
+        by: desk.staging.now() + 5 * HOUR,
+        mode: ByMode::Return,
+        trace: false,
+    });
+    let id = desk.staging.hand_in(urgent).await;
+    desk.turn().await;
+    desk.pass(4 * HOUR).await;
+    let notice = boxes.stored("ann", 1).await.remove(0);
+    assert!(notice.contains("it has not been tried yet"), "{notice}");
+    desk.pass(HOUR).await;
+    let end = desk.ended(id, 1).await.remove(0);
+    assert_eq!((end.verdict.outcome, end.attempts), (Outcome::Expired, 0));
+    boxes.stored("ann", 2).await;
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use node::clock::{self, JudgedClock};
 use node::event::Event;
 use node::reloads::Reloads;
 use node::{Node, counting, loading, quotas};
-use operating::{Operating, http, own_mail, socket, unwritten};
+use operating::{Operating, http, later, own_mail, socket, unwritten};
 use protection::tls_reports;
 use reception::{collect, floods, listening, user_sessions};
 use returns::suppression;
@@ -120,6 +120,7 @@ fn watch(shared: &Arc<Shared>, tasks: &TaskTracker) {
     tokio::spawn(tell_of_certificates(Arc::clone(shared)));
     tokio::spawn(user_sessions::keep(Arc::clone(&operating.reception)));
     tokio::spawn(quotas::keep(Arc::clone(&operating.node)));
+    tokio::spawn(later::keep(Arc::clone(operating)));
     tokio::spawn(counting::keep(Arc::clone(&operating.node)));
     tasks.spawn(tls_reports::keep(Arc::clone(&operating.protection)));
     tokio::spawn(tls_reports::send(Arc::clone(&operating.protection)));
@@ -218,6 +219,7 @@ async fn restore(
     for (name, value) in &recovered.controls {
         shared.operating.node.controls.restore(name, value);
         shared.operating.dispatch.reactions.restore(name, value);
+        later::restore(&shared.operating, name, Some(value));
     }
     let handles = Arc::clone(shared);
     tokio::task::spawn_blocking(move || suppression::restore(&handles.operating.node))

@@ -33,22 +33,46 @@ pub(crate) async fn act(
         operating.protection.policies.forget_failures();
     }
     let keys = keys(&operating.node, selection).await?;
-    let (mut changed, mut unchanged, mut in_flight) = (0, 0, 0);
-    for part in parts(&keys) {
+    let done = act_on(operating, &verb, &keys, progress).await?;
+    tell(operating, who, &verb, &what, done);
+    Ok(done)
+}
+
+/// Changes these recipients.
+///
+/// # Errors
+/// When the queue cannot be written, or the server stops.
+pub(crate) async fn act_on(
+    operating: &Arc<Operating>,
+    verb: &Verb,
+    keys: &[RecipientKey],
+    progress: Option<&Progress>,
+) -> Result<ActedView, VerbError> {
+    let mut acted = ActedView {
+        changed: 0,
+        unchanged: 0,
+        in_flight: 0,
+    };
+    for part in parts(keys) {
         let (ask, told) = oneshot::channel();
         operating
             .node
             .tell(Event::Act(verb.clone(), part.to_vec(), ask));
         let counts = told.await.map_err(|_| VerbError::stopping())??;
-        changed += counts[0];
-        unchanged += counts[1];
-        in_flight += counts[2];
+        acted.changed += counts[0];
+        acted.unchanged += counts[1];
+        acted.in_flight += counts[2];
         if let Some(progress) = progress {
-            let done = changed + unchanged + in_flight;
+            let done = acted.changed + acted.unchanged + acted.in_flight;
             // Whoever asked may have hung up.
             progress.send((done, keys.len() as u64)).unwrap_or_default();
         }
     }
+    Ok(acted)
+}
+
+/// Logs what was changed.
+pub(crate) fn tell(operating: &Operating, who: &str, verb: &Verb, what: &str, done: ActedView) {
     let line = operating
         .node
         .journal
@@ -56,14 +80,9 @@ pub(crate) async fn act(
         .field("who", who)
         .field("verb", verb.word());
     line.field("selection", what)
-        .field("changed", changed)
-        .field("unchanged", unchanged)
+        .field("changed", done.changed)
+        .field("unchanged", done.unchanged)
         .send();
-    Ok(ActedView {
-        changed,
-        unchanged,
-        in_flight,
-    })
 }
 
 /// The recipients in portions, each with all of its messages: recipients that fail together are

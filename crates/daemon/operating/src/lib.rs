@@ -5,6 +5,7 @@ mod admin;
 mod explain;
 mod health;
 pub mod http;
+pub mod later;
 mod orders;
 pub mod own_mail;
 mod people;
@@ -54,6 +55,7 @@ pub struct Operating {
     /// Who may use the console.
     pub accounts: Arc<ConsoleAccounts>,
     pub(crate) oldest_due: OldestDue,
+    pub(crate) later: later::Orders,
 }
 
 impl Operating {
@@ -74,6 +76,7 @@ impl Operating {
             webhooks: Arc::new(Webhooks::new(&node)),
             accounts: Arc::new(accounts),
             oldest_due: OldestDue::default(),
+            later: later::Orders::default(),
             node,
         }
     }

@@ -30,7 +30,11 @@ fn parsed(domain: &str) -> Result<Domain, Malformed> {
 }
 
 /// Makes a setting durable.
-async fn keep(node: &Arc<Node>, name: String, value: Option<String>) -> Result<(), VerbError> {
+pub(crate) async fn keep(
+    node: &Arc<Node>,
+    name: String,
+    value: Option<String>,
+) -> Result<(), VerbError> {
     let handles = Arc::clone(node);
     let op = Op::Control { name, value };
     let committed = tokio::task::spawn_blocking(move || handles.store.commit_wait(vec![op])).await;

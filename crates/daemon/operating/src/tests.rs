@@ -2,6 +2,7 @@
 
 mod doors;
 mod explained;
+mod later;
 mod office;
 mod queue;
 mod steering;

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use ops::{
-    AccountView, Accounts, Act, ActedView, Acting, Acts, ActsView, Audit, BackedUpView, Backup,
-    Carry, ConsoleLink, ConsoleLinkView, Content, Count, Detailed, DomainView, Done, EndSession,
-    Events, EventsView, Explain, Explanation, Export, FinishedView, Health, Healthy, History,
-    HistoryCount, HoldRule, HoldRuleView, HoldRules, List, Listening, MessageView, Overview,
-    OverviewView, Pause, QueuedView, Reload, RemoveAccount, Series, SeriesView, SessionView,
-    Sessions, SetAccount, Show, Site, Sites, SitesView, Slow, SourceView, Sources, Stats, Summary,
-    SummaryView, Suppress, Suppressions, SuppressionsView, TestWebhook, Trace, TraceView,
-    Unsuppress, VerbError, Webhook, WebhookTested, WebhookView, Webhooks,
+    AccountView, Accounts, Act, ActLater, ActedView, Acting, Acts, ActsView, Audit, BackedUpView,
+    Backup, Carry, ConsoleLink, ConsoleLinkView, Content, Count, Detailed, DomainView, Done,
+    EndSession, Events, EventsView, Explain, Explanation, Export, FinishedView, Health, Healthy,
+    History, HistoryCount, HoldRule, HoldRuleView, HoldRules, List, Listening, MessageView,
+    Overview, OverviewView, Pause, Pending, PendingView, QueuedView, Reload, RemoveAccount, Series,
+    SeriesView, SessionView, Sessions, SetAccount, Show, Site, Sites, SitesView, Slow, SourceView,
+    Sources, Stats, Summary, SummaryView, Suppress, Suppressions, SuppressionsView, TestWebhook,
+    Trace, TraceView, Undo, Unsuppress, VerbError, Webhook, WebhookTested, WebhookView, Webhooks,
 };
 use returns::suppression;
 use sources::leaving;
 use store::Page;
 
 use crate::admin::{self, Progress};
-use crate::{Operating, acts, explain, health, orders, people, summary, watching};
+use crate::{Operating, acts, explain, health, later, orders, people, summary, watching};
 
 type Result<T> = std::result::Result<T, VerbError>;
 
@@ -73,6 +73,24 @@ impl Carry<EndSession> for Carrier<'_> {
 impl Carry<ConsoleLink> for Carrier<'_> {
     async fn carry(&self, ConsoleLink: ConsoleLink) -> Result<ConsoleLinkView> {
         people::link(self.operating)
+    }
+}
+
+impl Carry<ActLater> for Carrier<'_> {
+    async fn carry(&self, ask: ActLater) -> Result<PendingView> {
+        later::give(self.operating, ask, self.who).await
+    }
+}
+
+impl Carry<Pending> for Carrier<'_> {
+    async fn carry(&self, Pending: Pending) -> Result<Vec<PendingView>> {
+        Ok(later::pending(self.operating))
+    }
+}
+
+impl Carry<Undo> for Carrier<'_> {
+    async fn carry(&self, Undo(id): Undo) -> Result<Done> {
+        later::undo(self.operating, &id).await
     }
 }
 

@@ -30,10 +30,6 @@ mod orders;
     reason = "written by the macro that makes the document"
 )]
 mod over_time;
-#[expect(
-    unused_qualifications,
-    reason = "written by the macro that makes the document"
-)]
 mod people;
 mod problem;
 mod proxies;

@@ -6,15 +6,15 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use ops::{
-    DomainView, Explain, Explanation, FinishedView, History, HistorySelection, HoldRuleView, Site,
-    Slow,
+    ActLater, DomainView, Explain, Explanation, FinishedView, History, HistorySelection,
+    HoldRuleView, PendingView, Selection, Site, Slow,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::{Admin, OwnReader, Reader};
 use crate::body::{self, Params, Part};
-use crate::openapi::{BodyRefusals, NotFound, Refusals};
+use crate::openapi::{BodyRefusals, Conflict, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::server::{Done, done};
 use crate::state::Console;
@@ -154,6 +154,101 @@ pub(crate) async fn remove_hold_rule(
 ) -> Result<Json<Done>, Problem> {
     let rule = ops::HoldRule { name, filter: None };
     done(&console, &caller, "name", rule).await
+}
+
+/// What is to be ended later, and when.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "verb": "remove", "filter": "domain:example.com", "expect": 12, "after": 60 }))]
+pub(crate) struct NewOrder {
+    /// `fail`, with a failure message to each sender, or `remove`, silently.
+    verb: String,
+    /// What a filter matches.
+    filter: Option<String>,
+    /// Messages, `ID`, or single recipients, `ID/N`; instead of a filter.
+    ids: Option<Vec<String>>,
+    /// How many recipients that should be; if it is more than one in a hundred more, nothing is done.
+    expect: Option<u64>,
+    /// Seconds until it is done, 1 to 86400.
+    #[schema(minimum = 1, maximum = 86_400)]
+    after: u64,
+}
+
+/// End waiting recipients a little later
+///
+/// They are held at once. Until their time has come the order can be undone; it survives a restart.
+#[utoipa::path(
+    post, path = "/queue/orders", tag = "queue", operation_id = "order_on_queue",
+    security(("key" = ["admin"])),
+    request_body(content = NewOrder, description = "Which recipients, how, and when"),
+    responses(
+        (status = 200, description = "The order", body = PendingView),
+        BodyRefusals,
+        Conflict,
+        Refusals
+    )
+)]
+pub(crate) async fn order(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<PendingView>, Problem> {
+    let new: NewOrder = body::small_json(&headers, body).await?;
+    let verb = ops::Verb::of_word(&new.verb);
+    let verb = verb.ok_or_else(|| Problem::field("verb", "write `fail` or `remove`"))?;
+    let selection = match (new.ids, new.filter) {
+        (Some(ids), None) => Selection::Ids(ids),
+        (None, Some(filter)) => Selection::Filter(filter),
+        _ => return Err(Problem::field("ids", "give either ids or filter")),
+    };
+    let order = ActLater {
+        verb,
+        selection,
+        expect: new.expect,
+        after: new.after,
+    };
+    console.ask(&caller, "filter", order).await.map(Json)
+}
+
+/// Orders that wait.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Orders {
+    /// The next one first.
+    orders: Vec<PendingView>,
+}
+
+/// List the orders that can still be undone
+#[utoipa::path(
+    get, path = "/queue/orders", tag = "queue", operation_id = "list_orders",
+    security(("key" = ["read"])),
+    responses((status = 200, description = "The orders", body = Orders), Refusals)
+)]
+pub(crate) async fn orders(
+    Reader(caller): Reader,
+    State(console): State<Console>,
+) -> Result<Json<Orders>, Problem> {
+    let orders = console.ask(&caller, "", ops::Pending).await?;
+    Ok(Json(Orders { orders }))
+}
+
+/// Undo an order, and release what it has held
+#[utoipa::path(
+    delete, path = "/queue/orders/{id}", tag = "queue", operation_id = "undo_order",
+    security(("key" = ["admin"])),
+    params(("id" = String, Path, description = "The order's id")),
+    responses(
+        (status = 200, description = "The order is undone", body = Done),
+        NotFound,
+        Refusals
+    )
+)]
+pub(crate) async fn undo(
+    Admin(caller): Admin,
+    State(console): State<Console>,
+    Part(id): Part,
+) -> Result<Json<Done>, Problem> {
+    done(&console, &caller, "id", ops::Undo(id)).await
 }
 
 /// Which address is explained.

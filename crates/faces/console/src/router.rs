@@ -44,6 +44,8 @@ fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
         .routes(routes!(orders::slow))
         .routes(routes!(orders::hold_rules))
         .routes(routes!(orders::set_hold_rule, orders::remove_hold_rule))
+        .routes(routes!(orders::order, orders::orders))
+        .routes(routes!(orders::undo))
         .routes(routes!(orders::explain))
         .routes(routes!(orders::history))
         .routes(routes!(suppressions::list, suppressions::add))

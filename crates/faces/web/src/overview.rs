@@ -14,6 +14,7 @@ use crate::error::PageError;
 use crate::fields::encode;
 use crate::filters::wire;
 use crate::frame::Frame;
+use crate::queue::{Waits, pending};
 use crate::sent::html;
 use crate::session::User;
 use crate::state::Web;
@@ -153,6 +154,7 @@ struct OverviewPage {
     heat: Vec<HeatRow>,
     summary: Option<SummaryView>,
     acts: Vec<Act>,
+    pending: Vec<Waits>,
     /// Nothing was ever handed in.
     is_new: bool,
 }
@@ -209,6 +211,7 @@ pub(crate) async fn show(user: User, State(web): State<Web>) -> Result<Response,
         state: state_words(&view.state),
         troubles: view.troubles.iter().cloned().map(trouble).collect(),
         chart,
+        pending: pending(&web, &user).await?,
         is_new: hours.is_empty() && view.waiting == 0,
         hours,
         ages: AGES,

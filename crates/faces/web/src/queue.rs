@@ -4,7 +4,10 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use mail::Timestamp;
-use ops::{Act, Count, List, Order, QueuedView, Selection, SummaryView, Verb};
+use ops::{
+    Act, ActLater, Count, List, Order, Pending, PendingView, QueuedView, Selection, SummaryView,
+    Undo, Verb,
+};
 
 use crate::error::PageError;
 use crate::fields::{Fields, Query, encode};
@@ -18,6 +21,8 @@ use crate::when::{When, when};
 
 /// Rows of a page.
 const ROWS: u64 = 50;
+/// How long what ends several recipients can be undone.
+const UNDO_SECONDS: u64 = 60;
 /// Recipients that are named before something is done to all that a filter matches.
 const NAMED: u64 = 5;
 
@@ -175,6 +180,42 @@ struct QueuePage {
     command: String,
     curl: String,
     why: Option<String>,
+    pending: Vec<Waits>,
+}
+
+/// An order that waits, as a page shows it.
+pub(crate) struct Waits {
+    pub(crate) id: String,
+    pub(crate) verb: String,
+    pub(crate) about: String,
+    pub(crate) recipients: u64,
+    pub(crate) who: String,
+    pub(crate) due: When,
+}
+
+/// The orders that can still be undone.
+pub(crate) async fn pending(web: &Web, user: &User) -> Result<Vec<Waits>, PageError> {
+    let now = web.now();
+    let waits = |view: PendingView| Waits {
+        id: view.id,
+        verb: view.verb,
+        about: wire(&view.about),
+        recipients: view.recipients,
+        who: wire(&view.who),
+        due: when(&view.due, now),
+    };
+    let found = web.ask(user, Pending).await?;
+    Ok(found.into_iter().map(waits).collect())
+}
+
+/// Undoes an order that waits.
+pub(crate) async fn undo(
+    State(web): State<Web>,
+    Form(user, fields): Form,
+) -> Result<Response, PageError> {
+    let done = web.ask(&user, Undo(fields.text("order"))).await?;
+    let next = fields.get("next").unwrap_or("/queue");
+    Ok(back(next, &done.0).into_response())
 }
 
 /// A text within single quotation marks of a shell.
@@ -238,6 +279,7 @@ pub(crate) async fn show(
             .then(|| asked.link(asked.order, asked.descending, asked.page + 1)),
         summary,
         verbs: VERBS,
+        pending: pending(&web, &user).await?,
         command,
         curl,
         why,
@@ -300,8 +342,22 @@ pub(crate) async fn act(
         page.before = expected;
         return Ok(html(&page));
     }
-    let done = web.ask(&user, Act { verb, selection }).await?;
     let next = if next.is_empty() { "/queue" } else { &next };
+    if ends && count > 1 {
+        let later = ActLater {
+            verb,
+            selection,
+            expect: is_all.then_some(expected).flatten(),
+            after: UNDO_SECONDS,
+        };
+        let order = web.ask(&user, later).await?;
+        let n = order.recipients;
+        let done = format!(
+            "{n} recipients are held. In {UNDO_SECONDS} seconds: {word}. Until then it can be undone."
+        );
+        return Ok(back(next, &done).into_response());
+    }
+    let done = web.ask(&user, Act { verb, selection }).await?;
     Ok(back(next, &told(&word, done)).into_response())
 }
 

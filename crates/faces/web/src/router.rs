@@ -25,6 +25,7 @@ pub fn pages(backend: &Arc<dyn Backend>, accounts: &Arc<ConsoleAccounts>, clock:
         .route("/", get(overview::show))
         .route("/queue", get(queue::show))
         .route("/queue/act", post(queue::act))
+        .route("/queue/undo", post(queue::undo))
         .route("/messages/{id}", get(message::show))
         .route("/messages/{id}/act", post(message::act))
         .route("/messages/{id}/content", get(message::content))

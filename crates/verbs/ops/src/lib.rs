@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod explain;
 mod figures;
+mod later;
 pub mod line;
 mod malformed;
 mod overview;
@@ -39,6 +40,7 @@ pub use event::{
 };
 pub use explain::{Explanation, Step};
 pub use figures::DELAY_BOUNDS;
+pub use later::PendingView;
 pub use malformed::{Malformed, SelectError};
 pub use overview::{FlowView, OverviewView, TroubleView};
 pub use people::{AccountView, ConsoleLinkView, SessionView};
@@ -55,9 +57,9 @@ pub use table::{
     sources_table, suppressions_table, webhooks_table,
 };
 pub use verbs::{
-    Accounts, Act, Acts, Answer, Ask, Audit, Backup, Carry, CarryAll, ConsoleLink, Count, Crosses,
-    Detailed, EndSession, Events, Explain, Export, Health, History, HistoryCount, HoldRule,
-    HoldRules, List, Listening, Overview, Pause, Reload, RemoveAccount, Request, Series, Sessions,
-    SetAccount, Show, Site, Sites, Slow, Sources, Stats, Summary, Suppress, Suppressions,
-    TestWebhook, Trace, Unsuppress, Webhook, Webhooks, carry_out,
+    Accounts, Act, ActLater, Acts, Answer, Ask, Audit, Backup, Carry, CarryAll, ConsoleLink, Count,
+    Crosses, Detailed, EndSession, Events, Explain, Export, Health, History, HistoryCount,
+    HoldRule, HoldRules, List, Listening, Overview, Pause, Pending, Reload, RemoveAccount, Request,
+    Series, Sessions, SetAccount, Show, Site, Sites, Slow, Sources, Stats, Summary, Suppress,
+    Suppressions, TestWebhook, Trace, Undo, Unsuppress, Webhook, Webhooks, carry_out,
 };

@@ -100,6 +100,12 @@ pub enum Malformed {
     /// A directory is not named from the root on.
     #[error("{0}: write the full path, beginning with /")]
     Directory(String),
+    /// It is nothing that is done later.
+    #[error("only fail and remove are done later: what holds or releases can be undone by itself")]
+    NotLater,
+    /// It is no time to wait.
+    #[error("after: {0} is not between 1 and 86400 seconds")]
+    After(u64),
     /// It is no step of a series.
     #[error("`{0}` is not a step: use minute or hour")]
     Step(String),

@@ -1,6 +1,7 @@
 //! The verbs: each a type of its own with its answer's type, so that nobody can mistake one's answer for
 //! another's. Whoever asks has an [`Ask`]; whoever carries verbs out is a [`Carry`] for each of them.
 
+mod later;
 mod people;
 mod queue;
 mod server;
@@ -17,6 +18,7 @@ use crate::malformed::Malformed;
 use crate::records::Acting;
 use crate::right::Right;
 
+pub use later::{ActLater, Pending, Undo};
 pub use people::{Accounts, ConsoleLink, EndSession, RemoveAccount, Sessions, SetAccount};
 pub use queue::{Act, Count, Export, List, Show, Summary, Trace};
 pub use server::{
@@ -174,4 +176,5 @@ verbs! {
     History HistoryCount Detailed Suppressions Suppress Unsuppress Webhooks Webhook TestWebhook Events
     Backup Listening Reload Stats Health Overview Series Acts
     Accounts SetAccount RemoveAccount Sessions EndSession ConsoleLink
+    ActLater Pending Undo
 }

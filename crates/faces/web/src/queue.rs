@@ -13,6 +13,7 @@ use crate::form::Form;
 use crate::frame::Frame;
 use crate::sent::{back, html};
 use crate::session::User;
+use crate::shell::{self, quoted};
 use crate::state::Web;
 use crate::when::{When, when};
 
@@ -177,11 +178,6 @@ struct QueuePage {
     why: Option<String>,
 }
 
-/// A text within single quotation marks of a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 /// The page.
 pub(crate) async fn show(
     user: User,
@@ -215,13 +211,7 @@ pub(crate) async fn show(
         q => format!("sendoff queue list --filter {}", quoted(q)),
     };
     let api = format!("/api/v1/queue?{}", encode(&[("filter", &asked.q)]));
-    let curl = format!(
-        "curl -H \"Authorization: Bearer $KEY\" {}",
-        quoted(&format!(
-            "https://{}{api}",
-            web.0.backend.settings().hostname
-        ))
-    );
+    let curl = shell::curl(&web, &api);
     let summary = match asked.q.is_empty() {
         true => web.summary(&user).await,
         false => None,

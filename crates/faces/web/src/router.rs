@@ -9,7 +9,9 @@ use console::Backend;
 use world::Clock;
 
 use crate::state::{Inner, Web};
-use crate::{assets, audit, live, login, message, overview, people, queue, reports, sites};
+use crate::{
+    assets, audit, finished, live, login, message, overview, people, queue, reports, sites,
+};
 
 /// The pages of the console, over what is behind the API too.
 pub fn pages(backend: &Arc<dyn Backend>, accounts: &Arc<ConsoleAccounts>, clock: &Clock) -> Router {
@@ -25,6 +27,7 @@ pub fn pages(backend: &Arc<dyn Backend>, accounts: &Arc<ConsoleAccounts>, clock:
         .route("/", get(overview::show))
         .route("/queue", get(queue::show))
         .route("/queue/act", post(queue::act))
+        .route("/finished", get(finished::show))
         .route("/messages/{id}", get(message::show))
         .route("/messages/{id}/act", post(message::act))
         .route("/messages/{id}/content", get(message::content))

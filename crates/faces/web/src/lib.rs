@@ -31,6 +31,7 @@ mod shell;
 mod sites;
 mod state;
 mod summaries;
+mod suppressions;
 mod when;
 
 pub use router::pages;

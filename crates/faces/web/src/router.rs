@@ -11,6 +11,7 @@ use world::Clock;
 use crate::state::{Inner, Web};
 use crate::{
     assets, audit, finished, live, login, message, overview, people, queue, reports, sites,
+    suppressions,
 };
 
 /// The pages of the console, over what is behind the API too.
@@ -35,6 +36,8 @@ pub fn pages(backend: &Arc<dyn Backend>, accounts: &Arc<ConsoleAccounts>, clock:
         .route("/sites/act", post(sites::act))
         .route("/reports", get(reports::show))
         .route("/reports.csv", get(reports::csv))
+        .route("/suppressions", get(suppressions::show))
+        .route("/suppressions/act", post(suppressions::act))
         .route("/people", get(people::show))
         .route("/people/act", post(people::act))
         .route("/people/own", post(people::own))

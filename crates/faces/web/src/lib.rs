@@ -32,6 +32,7 @@ mod sites;
 mod state;
 mod summaries;
 mod suppressions;
+mod webhooks;
 mod when;
 
 pub use router::pages;

@@ -29,6 +29,7 @@ mod sent;
 mod session;
 mod shell;
 mod sites;
+mod sources;
 mod state;
 mod summaries;
 mod suppressions;

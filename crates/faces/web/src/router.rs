@@ -11,7 +11,7 @@ use world::Clock;
 use crate::state::{Inner, Web};
 use crate::{
     assets, audit, finished, live, login, message, overview, people, queue, reports, sites,
-    suppressions, webhooks,
+    sources, suppressions, webhooks,
 };
 
 /// The pages of the console, over what is behind the API too.
@@ -40,6 +40,7 @@ pub fn pages(backend: &Arc<dyn Backend>, accounts: &Arc<ConsoleAccounts>, clock:
         .route("/suppressions/act", post(suppressions::act))
         .route("/webhooks", get(webhooks::show))
         .route("/webhooks/act", post(webhooks::act))
+        .route("/sources", get(sources::show))
         .route("/people", get(people::show))
         .route("/people/act", post(people::act))
         .route("/people/own", post(people::own))

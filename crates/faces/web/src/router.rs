@@ -10,7 +10,7 @@ use world::Clock;
 
 use crate::state::{Inner, Web};
 use crate::{
-    assets, audit, finished, live, login, message, overview, people, queue, reports, sites,
+    assets, audit, finished, help, live, login, message, overview, people, queue, reports, sites,
     sources, suppressions, webhooks,
 };
 
@@ -45,6 +45,9 @@ pub fn pages(backend: &Arc<dyn Backend>, accounts: &Arc<ConsoleAccounts>, clock:
         .route("/people/act", post(people::act))
         .route("/people/own", post(people::own))
         .route("/audit", get(audit::show))
+        .route("/help", get(help::show))
+        .route("/help/{page}", get(help::doc))
+        .route("/find", get(help::find))
         .route("/live", get(live::stream))
         .route("/login", get(login::show).post(login::log_in))
         .route("/enter", get(login::enter).post(login::enter_by))

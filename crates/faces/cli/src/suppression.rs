@@ -62,6 +62,9 @@ pub(crate) enum SuppressionCommand {
         /// Only from this scope.
         #[arg(long)]
         scope: Option<String>,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Print the complete list, one entry per line, in JSON.
     Export,
@@ -123,8 +126,17 @@ pub(super) fn carry_out(config: &Config, command: SuppressionCommand, json: bool
             let entries = recipients.into_iter().map(entry).collect();
             ask::show(config, Suppress(entries), json)
         }
-        SuppressionCommand::Remove { recipient, scope } => {
-            ask::show(config, Unsuppress { recipient, scope }, json)
+        SuppressionCommand::Remove {
+            recipient,
+            scope,
+            reason,
+        } => {
+            let unsuppress = Unsuppress {
+                recipient,
+                scope,
+                reason,
+            };
+            ask::show(config, unsuppress, json)
         }
         SuppressionCommand::Export => export(config),
         SuppressionCommand::Import { file, scope } => import(config, &file, &scope, json),

@@ -111,6 +111,8 @@ pub(crate) async fn add(
 pub(crate) struct OfScope {
     /// The scope; none: all of them.
     scope: Option<String>,
+    /// Why, for the audit.
+    reason: Option<String>,
 }
 
 /// Remove a recipient from the list: mail to it is accepted again at once
@@ -134,6 +136,7 @@ pub(crate) async fn remove(
     let unsuppress = Unsuppress {
         recipient,
         scope: from.scope,
+        reason: from.reason,
     };
     done(&console, &caller, "recipient", unsuppress).await
 }

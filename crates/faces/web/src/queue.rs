@@ -16,6 +16,7 @@ use crate::form::Form;
 use crate::frame::Frame;
 use crate::sent::{back, html};
 use crate::session::User;
+use crate::shell::{self, quoted};
 use crate::state::Web;
 use crate::when::{When, when};
 
@@ -218,11 +219,6 @@ pub(crate) async fn undo(
     Ok(back(next, &done.0).into_response())
 }
 
-/// A text within single quotation marks of a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 /// The page.
 pub(crate) async fn show(
     user: User,
@@ -256,13 +252,7 @@ pub(crate) async fn show(
         q => format!("sendoff queue list --filter {}", quoted(q)),
     };
     let api = format!("/api/v1/queue?{}", encode(&[("filter", &asked.q)]));
-    let curl = format!(
-        "curl -H \"Authorization: Bearer $KEY\" {}",
-        quoted(&format!(
-            "https://{}{api}",
-            web.0.backend.settings().hostname
-        ))
-    );
+    let curl = shell::curl(&web, &api);
     let summary = match asked.q.is_empty() {
         true => web.summary(&user).await,
         false => None,

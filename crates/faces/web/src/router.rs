@@ -9,7 +9,10 @@ use console::Backend;
 use world::Clock;
 
 use crate::state::{Inner, Web};
-use crate::{assets, audit, live, login, message, overview, people, queue, reports, sites};
+use crate::{
+    assets, audit, finished, help, live, login, message, overview, people, queue, reports, sites,
+    sources, suppressions, webhooks,
+};
 
 /// The pages of the console, over what is behind the API too.
 pub fn pages(backend: &Arc<dyn Backend>, accounts: &Arc<ConsoleAccounts>, clock: &Clock) -> Router {
@@ -26,6 +29,7 @@ pub fn pages(backend: &Arc<dyn Backend>, accounts: &Arc<ConsoleAccounts>, clock:
         .route("/queue", get(queue::show))
         .route("/queue/act", post(queue::act))
         .route("/queue/undo", post(queue::undo))
+        .route("/finished", get(finished::show))
         .route("/messages/{id}", get(message::show))
         .route("/messages/{id}/act", post(message::act))
         .route("/messages/{id}/content", get(message::content))
@@ -33,10 +37,18 @@ pub fn pages(backend: &Arc<dyn Backend>, accounts: &Arc<ConsoleAccounts>, clock:
         .route("/sites/act", post(sites::act))
         .route("/reports", get(reports::show))
         .route("/reports.csv", get(reports::csv))
+        .route("/suppressions", get(suppressions::show))
+        .route("/suppressions/act", post(suppressions::act))
+        .route("/webhooks", get(webhooks::show))
+        .route("/webhooks/act", post(webhooks::act))
+        .route("/sources", get(sources::show))
         .route("/people", get(people::show))
         .route("/people/act", post(people::act))
         .route("/people/own", post(people::own))
         .route("/audit", get(audit::show))
+        .route("/help", get(help::show))
+        .route("/help/{page}", get(help::doc))
+        .route("/find", get(help::find))
         .route("/live", get(live::stream))
         .route("/login", get(login::show).post(login::log_in))
         .route("/enter", get(login::enter).post(login::enter_by))

@@ -250,7 +250,10 @@ fn contains(text: &str, part: &str) -> bool {
 }
 
 /// Splits at spaces outside quotation marks, which are dropped.
-fn words(text: &str) -> Result<Vec<String>, ParseFilterError> {
+///
+/// # Errors
+/// When a quotation mark is not closed.
+pub fn words(text: &str) -> Result<Vec<String>, ParseFilterError> {
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
     for c in text.chars() {
         match c {

@@ -72,6 +72,15 @@ pub enum Malformed {
         "an empty filter would hold all mail: pause domains instead, or set outgoing.enabled = false"
     )]
     EmptyFilter,
+    /// It is no term of a filter of the history.
+    #[error(
+        "`{0}` cannot be searched for in the history: write an address, a domain, or one of from: to: domain: outcome: \
+         user: tag: meta: message-id: since:"
+    )]
+    HistoryTerm(String),
+    /// A time is neither one nor how long ago it was.
+    #[error("`{0}` is neither a time nor how long ago: write 2026-01-31T08:00:00Z, or 2h")]
+    Ago(String),
     /// It is no outcome.
     #[error("`{0}` is not an outcome: use delivered, failed or expired")]
     Outcome(String),

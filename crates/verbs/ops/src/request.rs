@@ -4,7 +4,7 @@ use std::fmt;
 
 use mail::{Address, Domain, Outcome, QueueId, RecipientKey, Timestamp};
 use serde::{Deserialize, Serialize};
-use store::filter::parse_metadata;
+use store::filter::{parse_metadata, words};
 use store::{Filter, HistoryFilter, Kinds, Store};
 use utoipa::ToSchema;
 
@@ -243,6 +243,43 @@ pub struct HistorySelection {
 }
 
 impl HistorySelection {
+    /// Reads it from the words of the queue's filter, as far as the history can answer them: `from:`, `to:`, `domain:`,
+    /// `outcome:`, `user:`, `tag:`, `meta:`, `message-id:`, and `since:` a time (RFC 3339) or how long ago. An address
+    /// alone is a recipient's, and what else has a dot is a domain.
+    ///
+    /// # Errors
+    /// When a word is nothing that the history can be asked for.
+    pub fn parse(text: &str, now: Timestamp) -> Result<Self, Malformed> {
+        let mut selection = Self::default();
+        for word in words(text)? {
+            let unknown = || Malformed::HistoryTerm(word.clone());
+            let Some((name, value)) = word.split_once(':') else {
+                match (word.contains('@'), word.contains('.')) {
+                    (true, _) => selection.recipient = Some(word),
+                    (false, true) => selection.domain = Some(word),
+                    (false, false) => return Err(unknown()),
+                }
+                continue;
+            };
+            let value = value.to_owned();
+            match name {
+                _ if value.is_empty() => return Err(unknown()),
+                "from" | "sender" if value == "<>" => selection.sender = Some(String::new()),
+                "from" | "sender" => selection.sender = Some(value),
+                "to" | "recipient" => selection.recipient = Some(value),
+                "domain" => selection.domain = Some(value),
+                "outcome" => selection.outcome = Some(value),
+                "user" => selection.user = Some(value),
+                "tag" => selection.tags.push(value),
+                "meta" => selection.metadata.push(value),
+                "message-id" => selection.message_id = Some(value),
+                "since" => selection.since = Some(ago(&value, now)?.as_millis()),
+                _ => return Err(unknown()),
+            }
+        }
+        selection.filter().map(|_| selection)
+    }
+
     /// The history's own form of it.
     ///
     /// # Errors
@@ -277,6 +314,15 @@ impl HistorySelection {
                 }),
             since: self.since.map(Timestamp::from_millis),
         })
+    }
+}
+
+/// A time (RFC 3339), or how long ago it was.
+pub(crate) fn ago(text: &str, now: Timestamp) -> Result<Timestamp, Malformed> {
+    match (Timestamp::parse_rfc3339(text), mail::parse_duration(text)) {
+        (Some(at), _) => Ok(at),
+        (None, Ok(ago)) => Ok(now - ago),
+        (None, Err(_)) => Err(Malformed::Ago(text.to_owned())),
     }
 }
 
@@ -348,6 +394,53 @@ impl Selection {
                 [one] => parse_id(one).map(Filter::id),
                 _ => Err(Malformed::SeveralIds),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_history_is_read_as_the_queue_writes_it() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let read = |text: &str| HistorySelection::parse(text, now);
+        let line = "from:<> to:bob@a.example outcome:failed user:ann tag:news tag:late meta:order=7 message-id:x@y since:1h";
+        let found = read(line).unwrap();
+        assert_eq!(found.sender.as_deref(), Some(""));
+        assert_eq!(found.recipient.as_deref(), Some("bob@a.example"));
+        assert_eq!(found.tags, ["news", "late"]);
+        assert_eq!(found.since, Some(1_799_996_400_000));
+        let filter = found.filter().unwrap();
+        assert_eq!(filter.message_id.as_deref(), Some("<x@y>"));
+        assert_eq!(filter.metadata, [("order".to_owned(), "7".to_owned())]);
+        assert_eq!(
+            read("a.example").unwrap().domain.as_deref(),
+            Some("a.example")
+        );
+        assert_eq!(
+            read("b@a.example").unwrap().recipient.as_deref(),
+            Some("b@a.example")
+        );
+        assert_eq!(read(" ").unwrap(), HistorySelection::default());
+    }
+
+    #[test]
+    fn what_the_history_cannot_answer_is_said() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        for (text, part) in [
+            ("age>1h", "cannot be searched for"),
+            ("hello", "cannot be searched for"),
+            ("size:3", "cannot be searched for"),
+            ("to:", "cannot be searched for"),
+            ("outcome:lost", "is not an outcome"),
+            ("since:soon", "neither a time nor how long ago"),
+            ("meta:order", "is not metadata"),
+            ("to:\"open", "quotation mark"),
+        ] {
+            let refused = HistorySelection::parse(text, now).unwrap_err().to_string();
+            assert!(refused.contains(part), "{text}: {refused}");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Orders beyond single mails: pauses, limits, rules that hold, the detailed log, reloads, the suppression list.
 
 use ops::{
-    Count, Detailed, HoldRule, HoldRules, List, NewSuppression, Order, Pause, Reload, Selection,
-    Site, Sites, Slow, Suppress, SuppressionSelection, Suppressions, Unsuppress, VerbErrorKind,
+    Acts, Count, Detailed, HoldRule, HoldRules, List, NewSuppression, Order, Pause, Reload,
+    Selection, Site, Sites, Slow, Suppress, SuppressionSelection, Suppressions, Unsuppress,
+    VerbErrorKind,
 };
 use sim::Fault;
 use staging::submission;
@@ -286,9 +287,16 @@ async fn a_suppressed_recipient_gets_no_mail_of_its_scope() {
     let remove = |recipient: &str, scope: Option<&str>| Unsuppress {
         recipient: recipient.to_owned(),
         scope: scope.map(str::to_owned),
+        reason: Some("it is back".to_owned()),
     };
     office.asked(remove("bob@b.example", None)).await;
     assert!(taken("ann@a.example", "bob@b.example").await);
+    let acts = Acts {
+        before: None,
+        limit: 1,
+    };
+    let acts = office.asked(acts).await.acts;
+    assert_eq!(acts[0].about, "bob@b.example: it is back");
     let (kind, _) = office.refused(remove("bob@b.example", None)).await;
     assert_eq!(kind, VerbErrorKind::NotFound);
     let (kind, _) = office

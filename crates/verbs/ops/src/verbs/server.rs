@@ -57,6 +57,9 @@ pub struct Unsuppress {
     pub recipient: String,
     /// From this scope; none: from all.
     pub scope: Option<String>,
+    /// Why, for the audit.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 impl Ask for Unsuppress {
@@ -66,7 +69,10 @@ impl Ask for Unsuppress {
     fn acting(&self) -> Option<Acting> {
         Some(Acting {
             verb: "unsuppress",
-            about: self.recipient.clone(),
+            about: match &self.reason {
+                Some(reason) => format!("{}: {reason}", self.recipient),
+                None => self.recipient.clone(),
+            },
         })
     }
 

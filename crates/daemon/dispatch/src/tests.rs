@@ -7,3 +7,4 @@ mod reports;
 mod restarts;
 mod retries;
 mod sites;
+mod stopping;

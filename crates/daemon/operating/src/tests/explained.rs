@@ -339,3 +339,112 @@ async fn a_login_at_the_relay_is_never_shown() {
     );
     assert!(!relay.logins().is_empty());
 }
+
+#[tokio::test]
+async fn a_site_that_does_not_answer_is_explained_with_its_last_failure() {
+    let world = World::new();
+    let host = world.domain("b.example");
+    host.set(|b| b.greeting = "421 4.3.2 overloaded".to_owned());
+    let office = Office::new(&world.config().text()).await;
+    office.staging.mail("", &["bob@b.example"]).await;
+    office.staging.logged("deferred", &["bob@b.example"]).await;
+    office.turn().await;
+    let explained = explain(&office, "bob@b.example").await;
+    let site = of(&explained, "site").remove(0);
+    assert!(
+        site.contains("last failure: 421 4.3.2 overloaded"),
+        "{site}"
+    );
+    let sites = office.asked(ops::Sites).await.sites;
+    assert_eq!(sites.len(), 1);
+    assert!(
+        sites[0]
+            .last_failure
+            .as_ref()
+            .is_some_and(|why| why.contains("overloaded"))
+    );
+}
+
+#[tokio::test]
+async fn what_is_after_five_hosts_or_after_this_server_is_not_tried() {
+    let world = World::new();
+    for n in 0..7u16 {
+        let name = format!("mx{n}.b.example");
+        world.dns.mx("b.example", 10 * n, &name);
+        world.dns.a(&name, world.address());
+    }
+    let office = Office::new(&world.config().text()).await;
+    let explained = explain(&office, "bob@b.example").await;
+    let hosts = of(&explained, "host");
+    assert_eq!(hosts.len(), 7);
+    for (place, host) in hosts.iter().enumerate() {
+        assert_eq!(host.contains("not tried: 5 others"), place >= 5, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_domain_publishes_is_among_the_steps() {
+    let world = World::new();
+    let _host = world.domain("b.example");
+    let web = world.web(&["mta-sts.b.example"]);
+    let policy = "version: STSv1\nmode: enforce\nmx: mx.b.example\nmax_age: 86400\n";
+    let path = "/.well-known/mta-sts.txt";
+    web.answer("mta-sts.b.example", path, lab::WebAnswer::text(policy));
+    world.dns.txt("_mta-sts.b.example", "v=STSv1; id=1;");
+    let roots = lab::Scratch::new();
+    let roots = world.ca.write(roots.path()).unwrap();
+    let config = world
+        .config()
+        .set("tls.extra_roots", [roots.display().to_string()])
+        .set("outgoing.mta_sts_port", world.port());
+    let office = Office::new(&config.text()).await;
+    let explained = explain(&office, "bob@b.example").await;
+    assert_eq!(
+        of(&explained, "mta-sts"),
+        ["mode enforce, mx mx.b.example, for 1d"]
+    );
+    assert!(of(&explained, "tls")[0].contains("MTA-STS: TLS with a verified host name"));
+    // A host that the policy does not name is none that mail would be sent to.
+    world.dns.mx("b.example", 20, "mx2.b.example");
+    world.dns.a("mx2.b.example", world.address());
+    let office = Office::new(&config.text()).await;
+    let explained = explain(&office, "bob@b.example").await;
+    let tls = of(&explained, "tls");
+    assert!(tls[1].starts_with("mx2.b.example: not used, "), "{tls:?}");
+    let said = probe(&office, "bob@b.example").await;
+    assert_eq!(
+        said.last().unwrap(),
+        "the probe ended: TLS is required, but the host does not offer it"
+    );
+}
+
+#[tokio::test]
+async fn a_relay_is_explained_with_what_its_provider_takes() {
+    let world = World::new();
+    let relay = world.host("relay.example");
+    let config = world
+        .config()
+        .set("outgoing.mode", "relay")
+        .set("outgoing.relay.preset", "brevo")
+        .set("outgoing.relay.host", relay.ip().to_string())
+        .set("outgoing.relay.port", world.port())
+        .set("outgoing.relay.username", "ann")
+        .set("outgoing.relay.password", "secret-word")
+        .rule("b.example", "max_connections", 1);
+    let office = Office::new(&config.text()).await;
+    let explained = explain(&office, "bob@b.example").await;
+    assert_eq!(of(&explained, "mode"), ["Relay Mode: no MX lookup is made"]);
+    let provider = of(&explained, "provider").remove(0);
+    assert!(
+        provider.contains("300 recipients") && provider.contains("0 messages"),
+        "{provider}"
+    );
+    assert!(of(&explained, "rule")[0].contains("only its retries have an effect"));
+    assert!(
+        explained.verdict.contains(&relay.ip().to_string()),
+        "{}",
+        explained.verdict
+    );
+    let everything: Vec<String> = explained.steps.into_iter().map(|step| step.what).collect();
+    assert!(!everything.join("\n").contains("secret-word"));
+}

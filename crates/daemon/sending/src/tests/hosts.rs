@@ -330,3 +330,40 @@ async fn a_mail_that_is_not_to_be_had_is_said_to_be_so_and_no_host_is_asked() {
         .logged("error", &["reading a message", &message.id.to_string()])
         .await;
 }
+
+#[tokio::test]
+async fn an_address_in_brackets_is_where_its_mail_goes_without_a_question() {
+    let land = Land::new();
+    let host = land.world.host("mx.b.example");
+    let mut yard = land.yard().await;
+    let to = format!("bob@[{}]", host.ip());
+    let finished = yard.mail(&to).await;
+    let delivered = verdict(&finished);
+    assert_eq!(delivered.outcome, Outcome::Delivered);
+    let peer = delivered.host.as_ref().unwrap();
+    assert_eq!(peer.address, Some(host.address()));
+    assert_eq!(host.received()[0].addresses(), [to.as_str()]);
+    assert!(land.world.dns.questions().is_empty());
+}
+
+#[tokio::test]
+async fn a_host_that_hangs_up_on_ehlo_is_greeted_the_old_way_or_left() {
+    let land = Land::new();
+    let best = land.world.mx("b.example", 10, "mx1.b.example");
+    let other = land.world.mx("b.example", 20, "mx2.b.example");
+    best.set(|b| {
+        b.reply(Verb::Ehlo, "", "502 5.5.1 EHLO is not known");
+    });
+    let mut yard = land.yard().await;
+    let finished = yard.mail(BOB).await;
+    assert_eq!(verdict(&finished).outcome, Outcome::Delivered);
+    assert_eq!((best.count(), other.count()), (1, 0));
+    assert!(best.lines().contains(&"HELO sendoff.lab".to_owned()));
+    best.reset().set(|b| {
+        b.drop_at(Stage::Ehlo, 10);
+    });
+    let mut yard = land.yard().await;
+    let finished = yard.mail(BOB).await;
+    assert_eq!(verdict(&finished).outcome, Outcome::Delivered);
+    assert_eq!((best.count(), other.count()), (1, 1));
+}

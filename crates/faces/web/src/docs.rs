@@ -16,7 +16,7 @@ macro_rules! sources {
 }
 
 sources! {
-    "tutorial" "problems" "deliverability" "running" "operations" "providers" "oauth" "root-mail" "from-postfix"
+    "console" "tutorial" "problems" "deliverability" "running" "operations" "providers" "oauth" "root-mail" "from-postfix"
     "frameworks" "containers" "tls" "replies" "webhooks" "monitoring" "metrics" "durability" "log" "configuration"
     "cli" "api"
 }

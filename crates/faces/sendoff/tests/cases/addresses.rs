@@ -58,7 +58,13 @@ fn each_address_answers_what_it_serves() {
         assert!(other == 404 || other == shows, "{other}");
         web.get("/healthz").expect(200);
         web.get("/readyz").expect(200);
-        web.get("/").problem(404, "unknown-path");
+        if address == all {
+            web.get("/login").expect(200);
+            web.get("/").expect(303);
+        } else {
+            web.get("/").problem(404, "unknown-path");
+            web.get("/login").problem(404, "unknown-path");
+        }
     }
     let wrong = Web::at(metrics).get("/api/v1/openapi.json");
     let remedy = wrong.problem(404, "unknown-path")["remedy"].to_string();

@@ -116,6 +116,8 @@ fn without_an_older_address_mail_waits_uncharged_and_a_crash_allows_no_more() {
     assert!(line.contains(&midnight), "{line}");
     assert!(line.contains(" attempt=0 "), "{line}");
     assert!(line.contains("has sent what is allowed today"), "{line}");
+    // The others are told to wait while these are still on their way.
+    assert_eq!(host.wait_for(2, SOON).len(), 2);
     assert_eq!(taken_from(&host, new), 2);
     server.kill9();
     server.restart();

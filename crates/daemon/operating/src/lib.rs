@@ -10,6 +10,7 @@ mod orders;
 pub mod own_mail;
 mod people;
 mod process;
+mod replies;
 pub mod socket;
 mod summary;
 pub mod unwritten;

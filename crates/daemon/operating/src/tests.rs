@@ -5,5 +5,6 @@ mod explained;
 mod later;
 mod office;
 mod queue;
+mod replies;
 mod steering;
 mod watched;

@@ -7,17 +7,18 @@ use ops::{
     Backup, Carry, ConsoleLink, ConsoleLinkView, Content, Count, Detailed, DomainView, Done,
     EndSession, Events, EventsView, Explain, Explanation, Export, FinishedView, Health, Healthy,
     History, HistoryCount, HoldRule, HoldRuleView, HoldRules, List, Listening, MessageView,
-    Overview, OverviewView, Pause, Pending, PendingView, QueuedView, Reload, RemoveAccount, Series,
-    SeriesView, SessionView, Sessions, SetAccount, Show, Site, Sites, SitesView, Slow, SourceView,
-    Sources, Stats, Summary, SummaryView, Suppress, Suppressions, SuppressionsView, TestWebhook,
-    Trace, TraceView, Undo, Unsuppress, VerbError, Webhook, WebhookTested, WebhookView, Webhooks,
+    Overview, OverviewView, Pause, Pending, PendingView, QueuedView, Reload, RemoveAccount,
+    Replies, RepliesView, ReplyTestedView, Series, SeriesView, SessionView, Sessions, SetAccount,
+    Show, Site, Sites, SitesView, Slow, SourceView, Sources, Stats, Summary, SummaryView, Suppress,
+    Suppressions, SuppressionsView, TestReply, TestWebhook, Trace, TraceView, Undo, Unsuppress,
+    VerbError, Webhook, WebhookTested, WebhookView, Webhooks,
 };
 use returns::suppression;
 use sources::leaving;
 use store::Page;
 
 use crate::admin::{self, Progress};
-use crate::{Operating, acts, explain, health, later, orders, people, summary, watching};
+use crate::{Operating, acts, explain, health, later, orders, people, replies, summary, watching};
 
 type Result<T> = std::result::Result<T, VerbError>;
 
@@ -109,6 +110,21 @@ impl Carry<Series> for Carrier<'_> {
 impl Carry<Acts> for Carrier<'_> {
     async fn carry(&self, ask: Acts) -> Result<ActsView> {
         watching::acts(&self.operating.node, ask.before, ask.limit).await
+    }
+}
+
+impl Carry<Replies> for Carrier<'_> {
+    async fn carry(&self, Replies: Replies) -> Result<RepliesView> {
+        Ok(replies::book(
+            &self.operating.node.settings().config.replies,
+        ))
+    }
+}
+
+impl Carry<TestReply> for Carrier<'_> {
+    async fn carry(&self, ask: TestReply) -> Result<ReplyTestedView> {
+        let settings = self.operating.node.settings();
+        Ok(replies::test(&settings.config.replies, &ask))
     }
 }
 

@@ -40,6 +40,7 @@ mod proxies;
 mod queue;
 mod raw;
 mod recipient;
+mod replies;
 mod router;
 mod serve;
 mod server;

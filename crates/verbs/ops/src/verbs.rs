@@ -29,7 +29,7 @@ pub use steering::{
     Detailed, Explain, History, HistoryCount, HoldRule, HoldRules, Pause, Site, Sites, Slow,
     Sources,
 };
-pub use watch::{Acts, Overview, Series};
+pub use watch::{Acts, Overview, Replies, Series, TestReply};
 
 /// A question or an order of an administrator.
 pub trait Ask: Crosses {
@@ -174,7 +174,7 @@ pub trait Crosses: Into<Request> + Sized {
 verbs! {
     List Count Summary Show Trace Act Export Sites Sources Site Pause Slow HoldRules HoldRule Explain
     History HistoryCount Detailed Suppressions Suppress Unsuppress Webhooks Webhook TestWebhook Events
-    Backup Listening Reload Stats Health Overview Series Acts
+    Backup Listening Reload Stats Health Overview Series Acts Replies TestReply
     Accounts SetAccount RemoveAccount Sessions EndSession ConsoleLink
     ActLater Pending Undo
 }

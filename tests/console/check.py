@@ -37,6 +37,8 @@ PAGES = [
     "/finished?q=nonsense(",
     "/sites",
     "/suppressions",
+    "/answers",
+    "/answers?text=421+4.7.28+unusual+rate&host=mx.google.com",
     "/webhooks",
     "/sources",
     "/help",

@@ -3,6 +3,7 @@
 mod doors;
 mod explained;
 mod later;
+mod log;
 mod office;
 mod queue;
 mod replies;

@@ -21,7 +21,7 @@ use crate::problem::Problem;
 use crate::state::{Console, Inner};
 use crate::turns::Turns;
 use crate::{
-    batch, health, messages, orders, over_time, people, queue, replies, server, status,
+    batch, health, log, messages, orders, over_time, people, queue, replies, server, status,
     suppressions, webhooks,
 };
 
@@ -66,6 +66,8 @@ fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
         .routes(routes!(people::end))
         .routes(routes!(replies::list))
         .routes(routes!(replies::test))
+        .routes(routes!(log::search))
+        .routes(routes!(log::tail))
         .routes(routes!(server::stats))
         .routes(routes!(server::reload))
         .routes(routes!(document));

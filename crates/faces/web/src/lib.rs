@@ -20,6 +20,7 @@ mod frame;
 mod help;
 mod kept;
 mod live;
+mod log;
 mod login;
 mod message;
 mod overview;

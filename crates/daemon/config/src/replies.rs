@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deliver::{ActionText, ReplyBook, RuleError, RuleFile};
-use mail::{ReplyKind, parse_duration};
+use mail::{ReplyKind, format_duration, parse_duration};
 use schedule::{Plan, Rate};
 use toml::Spanned;
 
@@ -84,6 +84,50 @@ impl ReplyAction {
         self.on == kind
             && (self.hosts.is_empty() || host.is_some_and(|host| fits(&self.hosts, host)))
             && fits(&self.domains, domain)
+    }
+
+    /// When it is done, in words.
+    pub fn when(&self) -> String {
+        let of = |what: &str, names: &[String]| match names.is_empty() {
+            true => String::new(),
+            false => format!(" {what} {}", names.join(" ")),
+        };
+        let times = match self.what {
+            Reaction::Plan(_) => String::new(),
+            Reaction::Slow { .. } | Reaction::Pause { .. } => {
+                format!("{} × in {} ", self.after, format_duration(self.within))
+            }
+        };
+        format!(
+            "{times}{}{}{}",
+            self.on,
+            of("of", &self.hosts),
+            of("for", &self.domains)
+        )
+    }
+
+    /// What it does, in words.
+    pub fn effect(&self) -> String {
+        match &self.what {
+            Reaction::Slow {
+                rate,
+                connections,
+                time,
+            } => {
+                let rate =
+                    rate.map(|r| format!("{} messages in {}", r.count, format_duration(r.per)));
+                let connections = connections.map(|n| format!("{n} connections"));
+                let both: Vec<String> = connections.into_iter().chain(rate).collect();
+                let time = format_duration(*time);
+                format!("slow the site to {} for {time}", both.join(" and "))
+            }
+            Reaction::Pause { time } => format!("pause the site for {}", format_duration(*time)),
+            Reaction::Plan(plan) => format!(
+                "retried by its own plan: {} retries over {}",
+                plan.resends(),
+                format_duration(plan.span())
+            ),
+        }
     }
 }
 
@@ -173,7 +217,7 @@ fn time(
         true => Ok(time),
         false => Err(wrong(&format!(
             "write a time from 1s to {}",
-            mail::format_duration(most)
+            format_duration(most)
         ))),
     }
 }

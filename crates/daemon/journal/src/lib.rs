@@ -7,8 +7,10 @@
 //! that nobody reads, a disk that hangs), `WAITING_MAX` octets of them wait, and what comes on
 //! top is left out, counted, and said in the log as soon as it can be written again.
 //!
-//! [`logbook`] reads what was written: no other crate knows the form of a line.
+//! [`logbook`] reads what was written for commands, and [`bounded`] for the server itself: no other crate knows the form
+//! of a line.
 
+pub mod bounded;
 pub mod logbook;
 
 use std::fmt::{self, Write as _};

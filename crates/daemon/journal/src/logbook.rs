@@ -42,13 +42,24 @@ impl Wanted {
                 },
             ),
         };
-        Ok(Self {
-            words: words.iter().map(|w| w.to_lowercase()).collect(),
-            since,
-        })
+        Ok(Self::these(words, since))
     }
 
-    fn matches(&self, line: &str) -> bool {
+    /// Lines with all of these words, whatever the case, since this time.
+    #[must_use]
+    pub fn these(words: &[String], since: Option<Timestamp>) -> Self {
+        Self {
+            words: words.iter().map(|w| w.to_lowercase()).collect(),
+            since,
+        }
+    }
+
+    /// Since when lines are wanted.
+    pub(crate) const fn since(&self) -> Option<Timestamp> {
+        self.since
+    }
+
+    pub(crate) fn matches(&self, line: &str) -> bool {
         // A line without a time of its own belongs to the one before it, and is not ours.
         if let Some(since) = self.since
             && time_of(line).is_none_or(|at| at < since)
@@ -64,7 +75,7 @@ impl Wanted {
 }
 
 /// When a line was written, in either form of the log.
-fn time_of(line: &str) -> Option<Timestamp> {
+pub(crate) fn time_of(line: &str) -> Option<Timestamp> {
     let text = line.strip_prefix("{\"time\":\"").unwrap_or(line);
     let end = text.find(['"', ' '])?;
     Timestamp::parse_rfc3339(text.get(..end)?)
@@ -81,7 +92,7 @@ fn log_file(config: &Config) -> Result<&LogSettings> {
 }
 
 /// The log's files, the oldest first.
-fn files(settings: &LogSettings) -> Vec<PathBuf> {
+pub(crate) fn files(settings: &LogSettings) -> Vec<PathBuf> {
     let Some(newest) = &settings.file else {
         return Vec::new();
     };

@@ -6,10 +6,12 @@ mod explain;
 mod health;
 pub mod http;
 pub mod later;
+mod log;
 mod orders;
 pub mod own_mail;
 mod people;
 mod process;
+mod replies;
 pub mod socket;
 mod summary;
 pub mod unwritten;
@@ -30,6 +32,7 @@ use reception::Reception;
 use returns::Returns;
 use sending::Sending;
 use sources::Sources;
+use tokio::sync::Semaphore;
 use webhooks::Webhooks;
 
 use crate::process::OldestDue;
@@ -55,6 +58,8 @@ pub struct Operating {
     /// Who may use the console.
     pub accounts: Arc<ConsoleAccounts>,
     pub(crate) oldest_due: OldestDue,
+    /// Turns to search the log.
+    pub(crate) log_searches: Semaphore,
     pub(crate) later: later::Orders,
 }
 
@@ -76,6 +81,7 @@ impl Operating {
             webhooks: Arc::new(Webhooks::new(&node)),
             accounts: Arc::new(accounts),
             oldest_due: OldestDue::default(),
+            log_searches: Semaphore::new(log::SEARCHES_MAX),
             later: later::Orders::default(),
             node,
         }

@@ -3,7 +3,9 @@
 mod doors;
 mod explained;
 mod later;
+mod log;
 mod office;
 mod queue;
+mod replies;
 mod steering;
 mod watched;

@@ -5,19 +5,23 @@ use std::sync::Arc;
 use ops::{
     AccountView, Accounts, Act, ActLater, ActedView, Acting, Acts, ActsView, Audit, BackedUpView,
     Backup, Carry, ConsoleLink, ConsoleLinkView, Content, Count, Detailed, DomainView, Done,
-    EndSession, Events, EventsView, Explain, Explanation, Export, FinishedView, Health, Healthy,
-    History, HistoryCount, HoldRule, HoldRuleView, HoldRules, List, Listening, MessageView,
-    Overview, OverviewView, Pause, Pending, PendingView, QueuedView, Reload, RemoveAccount, Series,
+    EndSession, Events, EventsView, Explain, Explanation, Export, FinishedView, FollowLog, Health,
+    Healthy, History, HistoryCount, HoldRule, HoldRuleView, HoldRules, List, Listening,
+    LogTailView, LogView, MessageView, Overview, OverviewView, Pause, Pending, PendingView,
+    QueuedView, Reload, RemoveAccount, Replies, RepliesView, ReplyTestedView, SearchLog, Series,
     SeriesView, SessionView, Sessions, SetAccount, Show, Site, Sites, SitesView, Slow, SourceView,
-    Sources, Stats, Summary, SummaryView, Suppress, Suppressions, SuppressionsView, TestWebhook,
-    Trace, TraceView, Undo, Unsuppress, VerbError, Webhook, WebhookTested, WebhookView, Webhooks,
+    Sources, Stats, Summary, SummaryView, Suppress, Suppressions, SuppressionsView, TestReply,
+    TestWebhook, Trace, TraceView, Undo, Unsuppress, VerbError, Webhook, WebhookTested,
+    WebhookView, Webhooks,
 };
 use returns::suppression;
 use sources::leaving;
 use store::Page;
 
 use crate::admin::{self, Progress};
-use crate::{Operating, acts, explain, health, later, orders, people, summary, watching};
+use crate::{
+    Operating, acts, explain, health, later, log, orders, people, replies, summary, watching,
+};
 
 type Result<T> = std::result::Result<T, VerbError>;
 
@@ -109,6 +113,33 @@ impl Carry<Series> for Carrier<'_> {
 impl Carry<Acts> for Carrier<'_> {
     async fn carry(&self, ask: Acts) -> Result<ActsView> {
         watching::acts(&self.operating.node, ask.before, ask.limit).await
+    }
+}
+
+impl Carry<Replies> for Carrier<'_> {
+    async fn carry(&self, Replies: Replies) -> Result<RepliesView> {
+        Ok(replies::book(
+            &self.operating.node.settings().config.replies,
+        ))
+    }
+}
+
+impl Carry<TestReply> for Carrier<'_> {
+    async fn carry(&self, ask: TestReply) -> Result<ReplyTestedView> {
+        let settings = self.operating.node.settings();
+        Ok(replies::test(&settings.config.replies, &ask))
+    }
+}
+
+impl Carry<SearchLog> for Carrier<'_> {
+    async fn carry(&self, ask: SearchLog) -> Result<LogView> {
+        log::search(self.operating, ask).await
+    }
+}
+
+impl Carry<FollowLog> for Carrier<'_> {
+    async fn carry(&self, ask: FollowLog) -> Result<LogTailView> {
+        log::follow(self.operating, ask).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Subcommand;
-use config::replies::{Reaction, ReplyAction};
+use config::replies::ReplyAction;
 use config::{Config, Replies};
 use mail::format_duration;
 use serde_json::{Value, json};
@@ -43,48 +43,6 @@ pub(super) fn carry_out(config: &Config, command: &RepliesCommand, json: bool) -
     Ok(())
 }
 
-/// What an action does, in words.
-fn effect(action: &ReplyAction) -> String {
-    match &action.what {
-        Reaction::Slow {
-            rate,
-            connections,
-            time,
-        } => {
-            let rate = rate.map(|r| format!("{} messages in {}", r.count, format_duration(r.per)));
-            let connections = connections.map(|n| format!("{n} connections"));
-            let both: Vec<String> = connections.into_iter().chain(rate).collect();
-            let time = format_duration(*time);
-            format!("slow the site to {} for {time}", both.join(" and "))
-        }
-        Reaction::Pause { time } => format!("pause the site for {}", format_duration(*time)),
-        Reaction::Plan(plan) => format!(
-            "retried by its own plan: {} retries over {}",
-            plan.resends(),
-            format_duration(plan.span())
-        ),
-    }
-}
-
-fn when(action: &ReplyAction) -> String {
-    let of = |what: &str, names: &[String]| match names.is_empty() {
-        true => String::new(),
-        false => format!(" {what} {}", names.join(" ")),
-    };
-    let times = match action.what {
-        Reaction::Plan(_) => String::new(),
-        Reaction::Slow { .. } | Reaction::Pause { .. } => {
-            format!("{} × in {} ", action.after, format_duration(action.within))
-        }
-    };
-    format!(
-        "{times}{}{}{}",
-        action.on,
-        of("of", &action.hosts),
-        of("for", &action.domains)
-    )
-}
-
 fn list(replies: &Replies, kind: Option<&str>) -> (Value, String) {
     let wanted = |k: mail::ReplyKind| kind.is_none_or(|kind| k.word() == kind);
     let mut text = String::new();
@@ -116,7 +74,7 @@ fn list(replies: &Replies, kind: Option<&str>) -> (Value, String) {
     }
     let mut actions = Vec::new();
     for action in replies.actions.iter().filter(|a| wanted(a.on)) {
-        let (when, effect) = (when(action), effect(action));
+        let (when, effect) = (action.when(), action.effect());
         text.push_str(&format!("action {}: {when}: {effect}\n", action.id));
         actions.push(json!({
             "id": action.id, "on": action.on.word(), "host": action.hosts,
@@ -158,7 +116,7 @@ fn test(replies: &Replies, text: &str, host: Option<&str>, domain: &str) -> (Val
     let about = |action: &&ReplyAction| action.is_about(known.kind, host, domain);
     let actions: Vec<&ReplyAction> = replies.actions.iter().filter(about).collect();
     for action in &actions {
-        let (when, effect) = (when(action), effect(action));
+        let (when, effect) = (action.when(), action.effect());
         said.push_str(&format!("    action {}: {when}: {effect}\n", action.id));
     }
     let ids: Vec<&str> = actions.iter().map(|a| a.id.as_str()).collect();

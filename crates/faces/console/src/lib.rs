@@ -17,6 +17,11 @@ mod compose;
 mod connection;
 mod given;
 mod health;
+#[expect(
+    unused_qualifications,
+    reason = "written by the macro that makes the document"
+)]
+mod log;
 mod messages;
 mod metrics;
 mod openapi;
@@ -40,6 +45,7 @@ mod proxies;
 mod queue;
 mod raw;
 mod recipient;
+mod replies;
 mod router;
 mod serve;
 mod server;

@@ -21,8 +21,8 @@ use crate::problem::Problem;
 use crate::state::{Console, Inner};
 use crate::turns::Turns;
 use crate::{
-    batch, health, messages, orders, over_time, people, queue, server, status, suppressions,
-    webhooks,
+    batch, health, log, messages, orders, over_time, people, queue, replies, server, status,
+    suppressions, webhooks,
 };
 
 fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
@@ -64,6 +64,10 @@ fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
         .routes(routes!(people::set, people::remove))
         .routes(routes!(people::sessions))
         .routes(routes!(people::end))
+        .routes(routes!(replies::list))
+        .routes(routes!(replies::test))
+        .routes(routes!(log::search))
+        .routes(routes!(log::tail))
         .routes(routes!(server::stats))
         .routes(routes!(server::reload))
         .routes(routes!(document));

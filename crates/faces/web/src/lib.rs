@@ -5,6 +5,7 @@
 //! Every page works without script: forms are sent and answered with a redirect. What others wrote is escaped by the
 //! templates, and nothing is loaded from elsewhere (Content-Security-Policy).
 
+mod answers;
 mod asked;
 mod assets;
 mod audit;
@@ -19,6 +20,7 @@ mod frame;
 mod help;
 mod kept;
 mod live;
+mod log;
 mod login;
 mod message;
 mod overview;

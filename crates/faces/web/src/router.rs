@@ -10,8 +10,8 @@ use world::Clock;
 
 use crate::state::{Inner, Web};
 use crate::{
-    assets, audit, finished, help, live, login, message, overview, people, queue, reports, sites,
-    sources, suppressions, webhooks,
+    answers, assets, audit, finished, help, live, log, login, message, overview, people, queue,
+    reports, sites, sources, suppressions, webhooks,
 };
 
 /// The pages of the console, over what is behind the API too.
@@ -39,9 +39,13 @@ pub fn pages(backend: &Arc<dyn Backend>, accounts: &Arc<ConsoleAccounts>, clock:
         .route("/reports.csv", get(reports::csv))
         .route("/suppressions", get(suppressions::show))
         .route("/suppressions/act", post(suppressions::act))
+        .route("/answers", get(answers::show))
         .route("/webhooks", get(webhooks::show))
         .route("/webhooks/act", post(webhooks::act))
         .route("/sources", get(sources::show))
+        .route("/log", get(log::show))
+        .route("/log/detailed", post(log::detailed))
+        .route("/log/tail", get(log::tail))
         .route("/people", get(people::show))
         .route("/people/act", post(people::act))
         .route("/people/own", post(people::own))

@@ -15,10 +15,12 @@ mod explain;
 mod figures;
 mod later;
 pub mod line;
+mod log;
 mod malformed;
 mod overview;
 mod people;
 mod records;
+mod replies;
 mod request;
 mod right;
 mod series;
@@ -41,10 +43,12 @@ pub use event::{
 pub use explain::{Explanation, Step};
 pub use figures::DELAY_BOUNDS;
 pub use later::PendingView;
+pub use log::{LogTailView, LogView};
 pub use malformed::{Malformed, SelectError};
 pub use overview::{FlowView, OverviewView, TroubleView};
 pub use people::{AccountView, ConsoleLinkView, SessionView};
 pub use records::{ActRecord, ActView, Acting, ActsView};
+pub use replies::{RepliesView, ReplyActionView, ReplyRuleView, ReplyTestedView};
 pub use request::{HistorySelection, NewSuppression, Order, Selection, SuppressionSelection, Verb};
 pub use right::{Right, Role};
 pub use series::{POINTS_MAX, SeriesPoint, SeriesSelection, SeriesView};
@@ -58,8 +62,9 @@ pub use table::{
 };
 pub use verbs::{
     Accounts, Act, ActLater, Acts, Answer, Ask, Audit, Backup, Carry, CarryAll, ConsoleLink, Count,
-    Crosses, Detailed, EndSession, Events, Explain, Export, Health, History, HistoryCount,
-    HoldRule, HoldRules, List, Listening, Overview, Pause, Pending, Reload, RemoveAccount, Request,
-    Series, Sessions, SetAccount, Show, Site, Sites, Slow, Sources, Stats, Summary, Suppress,
-    Suppressions, TestWebhook, Trace, Undo, Unsuppress, Webhook, Webhooks, carry_out,
+    Crosses, Detailed, EndSession, Events, Explain, Export, FollowLog, Health, History,
+    HistoryCount, HoldRule, HoldRules, List, Listening, Overview, Pause, Pending, Reload,
+    RemoveAccount, Replies, Request, SearchLog, Series, Sessions, SetAccount, Show, Site, Sites,
+    Slow, Sources, Stats, Summary, Suppress, Suppressions, TestReply, TestWebhook, Trace, Undo,
+    Unsuppress, Webhook, Webhooks, carry_out,
 };

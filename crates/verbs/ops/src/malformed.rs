@@ -124,6 +124,12 @@ pub enum Malformed {
     /// It is not counted by minute.
     #[error("by minute there are totals and what waits only, and not `{0}`: use step=hour")]
     NotByMinute(String),
+    /// So many lines are not told.
+    #[error("{0} lines cannot be told: ask for 1 to 1000")]
+    Lines(u64),
+    /// It is no answer that can be tested.
+    #[error("write the answer to test, such as `550 5.1.1 no such user`: at most 8 KiB")]
+    NoReply,
     /// The events to send again cannot be meant.
     #[error(transparent)]
     Replay(#[from] MalformedReplay),

@@ -2,6 +2,7 @@
 //! another's. Whoever asks has an [`Ask`]; whoever carries verbs out is a [`Carry`] for each of them.
 
 mod later;
+mod log;
 mod people;
 mod queue;
 mod server;
@@ -19,6 +20,7 @@ use crate::records::Acting;
 use crate::right::Right;
 
 pub use later::{ActLater, Pending, Undo};
+pub use log::{FollowLog, SearchLog};
 pub use people::{Accounts, ConsoleLink, EndSession, RemoveAccount, Sessions, SetAccount};
 pub use queue::{Act, Count, Export, List, Show, Summary, Trace};
 pub use server::{
@@ -29,7 +31,7 @@ pub use steering::{
     Detailed, Explain, History, HistoryCount, HoldRule, HoldRules, Pause, Site, Sites, Slow,
     Sources,
 };
-pub use watch::{Acts, Overview, Series};
+pub use watch::{Acts, Overview, Replies, Series, TestReply};
 
 /// A question or an order of an administrator.
 pub trait Ask: Crosses {
@@ -174,7 +176,7 @@ pub trait Crosses: Into<Request> + Sized {
 verbs! {
     List Count Summary Show Trace Act Export Sites Sources Site Pause Slow HoldRules HoldRule Explain
     History HistoryCount Detailed Suppressions Suppress Unsuppress Webhooks Webhook TestWebhook Events
-    Backup Listening Reload Stats Health Overview Series Acts
+    Backup Listening Reload Stats Health Overview Series Acts Replies TestReply SearchLog FollowLog
     Accounts SetAccount RemoveAccount Sessions EndSession ConsoleLink
     ActLater Pending Undo
 }

@@ -20,6 +20,7 @@ mod imports;
 mod judges;
 mod layers;
 mod licences;
+mod locks;
 mod log_events;
 mod named_paths;
 mod needs;
@@ -165,6 +166,7 @@ fn findings() -> Result<Vec<String>> {
     found.extend(sizes::check(&files, &root)?);
     found.extend(circles::check(&files, &root)?);
     found.extend(clocks::check(&files, &root)?);
+    found.extend(locks::check(&files));
     found.extend(errors::check(&files, &root)?);
     found.extend(architecture::check(&root)?);
     found.extend(layers::check(&root)?);

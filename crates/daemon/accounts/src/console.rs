@@ -4,10 +4,10 @@
 //! the server does. A link that is made at the command line lets somebody in once, so that there is no first password
 //! to guess.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use argon2::Argon2;
@@ -202,7 +202,7 @@ impl ConsoleAccounts {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Writes other accounts down, and then goes by them. Blocks on the disk.

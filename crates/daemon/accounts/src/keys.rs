@@ -3,10 +3,11 @@
 //! A secret has 256 bits of chance, so its SHA-256 digest is all that is kept and nothing slow is
 //! needed to check it. It is shown once, when the key is made.
 
+use parking_lot::Mutex;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -482,7 +483,7 @@ struct Known {
 impl Keys {
     /// The key that has this secret. Takes the same time whichever it is.
     pub fn find(&self, path: &Path, secret: &str) -> Result<Option<Arc<Key>>, KeysError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         known.refresh(path)?;
         let given = digest(&SHA256, secret.as_bytes());
         let mut found = None;

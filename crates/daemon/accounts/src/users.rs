@@ -4,11 +4,11 @@
 //! set. Argon2 is slow on purpose, so a login that has succeeded is remembered for a while by a
 //! keyed digest; the memory ends when the file changes.
 
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use argon2::Argon2;
@@ -372,7 +372,7 @@ impl Logins {
 
     /// What a session of this user rests on; another, or none, after the user was changed or taken out.
     pub fn standing(&self, name: &str) -> Result<Option<Vec<u8>>, UsersError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         self.refresh(&mut known)?;
         let user = known.users.get(name);
         Ok(user.map(|user| {
@@ -383,7 +383,7 @@ impl Logins {
 
     /// Which version of the file is in force.
     pub fn version(&self) -> Option<(SystemTime, u64)> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         // A file that cannot be read ends nobody's session.
         self.refresh(&mut known).ok()?;
         known.read_at
@@ -391,7 +391,7 @@ impl Logins {
 
     /// Whether a login is remembered; otherwise [`Logins::check`] must do the slow work.
     pub fn is_remembered(&self, user: &str, password: &str, now: Timestamp) -> bool {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if self.refresh(&mut known).is_err() {
             return false;
         }
@@ -407,7 +407,7 @@ impl Logins {
         const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2VuZG9mZi1ub2JvZHk$\
                               AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         let hash = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.known.lock();
             self.refresh(&mut known)?;
             known.users.get(user).map(|u| u.password_hash.clone())
         };
@@ -422,7 +422,7 @@ impl Logins {
             .is_ok();
         if right && is_user {
             let tag = hmac::sign(&self.key, password.as_bytes()).as_ref().to_vec();
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.known.lock();
             if known.remembered.len() >= REMEMBERED_MAX {
                 known.remembered.clear();
             }
@@ -435,7 +435,7 @@ impl Logins {
 
     /// A user, and from where it may send.
     pub fn user(&self, name: &str) -> Result<Option<intake::User>, UsersError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         self.refresh(&mut known)?;
         let Some(user) = known.users.get(name) else {
             return Ok(None);
@@ -473,7 +473,7 @@ impl Logins {
             .map_err(|_| UsersError::Password("the system has no random numbers".to_owned()))?;
         let nonce = STANDARD.encode(random);
         let stored = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.known.lock();
             self.refresh(&mut known)?;
             known.users.get(name).and_then(|u| u.scram_sha_256.clone())
         };

@@ -4,9 +4,10 @@
 //! ended by itself, and taken back like theirs. It stands for a site, not for a domain: who limits us
 //! is the host. The counts that lead to it are in memory only.
 
+use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use config::replies::{Reaction, ReplyAction};
 use mail::{Message, Outcome, Timestamp, Verdict, format_duration};
@@ -116,15 +117,12 @@ impl Reactions {
 
     fn put(&self, site: Arc<str>, new: Standing) {
         self.ends.fetch_min(new.until, Ordering::Relaxed);
-        let mut all = self
-            .standing
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.standing.write();
         all.insert(site, new);
     }
 
     fn get(&self, site: &str) -> Option<Standing> {
-        let all = self.standing.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.standing.read();
         let found = all.get(site)?;
         (found.until > self.clock.now().as_millis()).then(|| found.clone())
     }
@@ -146,7 +144,7 @@ impl Reactions {
     /// Every site that is shown: those that the schedule knows, and the others with an order.
     pub fn views(&self, sites: Vec<schedule::SiteView>) -> Vec<SiteView> {
         let mut views: Vec<SiteView> = sites.into_iter().map(|site| self.view(site)).collect();
-        let all = self.standing.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.standing.read();
         let now = self.clock.now().as_millis();
         for (site, standing) in all.iter().filter(|(_, s)| s.until > now) {
             if views.iter().any(|view| *view.site == **site) {
@@ -173,7 +171,7 @@ impl Reactions {
     /// Counts an answer; whether there have been as many as the action wants, and then they begin
     /// anew.
     fn counts(&self, action: &ReplyAction, site: &Arc<str>, now: Timestamp) -> bool {
-        let mut all = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.counts.lock();
         if all.len() >= COUNTED_MAX {
             let from = now - action.within;
             all.retain(|_, times| times.back().is_some_and(|at| *at > from));
@@ -193,10 +191,7 @@ impl Reactions {
 
     /// Takes orders away for which `over` holds.
     fn take(&self, over: impl Fn(&str, &Standing) -> bool) -> Vec<(Arc<str>, Standing)> {
-        let mut all = self
-            .standing
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.standing.write();
         let (gone, kept): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut *all)
             .into_iter()
             .partition(|(site, standing)| over(site, standing));

@@ -3,12 +3,13 @@
 //! Only what appears is looked at: listing the directory at each mail would let anybody make each mail as dear as there
 //! are files in it.
 
+use parking_lot::Mutex;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::inotify::{self, ReadFlags};
 use tokio::sync::Notify;
@@ -33,7 +34,7 @@ impl Seen {
 
     /// The names that have appeared; `None`: the directory has to be listed.
     pub fn take(&self) -> Option<Vec<String>> {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.names.lock();
         let names = std::mem::take(&mut *names);
         match self.is_partial.swap(false, Ordering::AcqRel) {
             true => None,
@@ -42,7 +43,7 @@ impl Seen {
     }
 
     fn add(&self, name: Option<String>) {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.names.lock();
         match name {
             Some(name) if names.len() < NAMES_MAX => names.push(name),
             Some(_) | None => self.is_partial.store(true, Ordering::Release),

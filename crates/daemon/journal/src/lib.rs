@@ -13,13 +13,14 @@
 pub mod bounded;
 pub mod logbook;
 
+use parking_lot::{Mutex, RwLock};
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use config::LogSettings;
@@ -96,7 +97,7 @@ impl Backlog {
 
     fn leave_out(&self, now: Timestamp) {
         self.lost.fetch_add(1, Ordering::Relaxed);
-        let mut unsaid = self.unsaid.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unsaid = self.unsaid.lock();
         let gap = unsaid.get_or_insert(Gap {
             lines: 0,
             first: now,
@@ -107,7 +108,7 @@ impl Backlog {
     }
 
     fn take_gap(&self) -> Option<Gap> {
-        let mut unsaid = self.unsaid.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unsaid = self.unsaid.lock();
         unsaid.take()
     }
 }
@@ -186,11 +187,7 @@ impl Journal {
         if !self.has_detail() {
             return false;
         }
-        let detail = self
-            .shared
-            .detail
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let detail = self.shared.detail.read();
         detail.all.is_some()
             || detail
                 .only
@@ -201,11 +198,7 @@ impl Journal {
     /// Switches the detailed log for everything, or for one domain, address or message: on until a
     /// time, when [`Journal::expire_detail`] ends it, or off.
     pub fn set_detailed(&self, only: Option<&str>, until: Option<Timestamp>) {
-        let mut detail = self
-            .shared
-            .detail
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut detail = self.shared.detail.write();
         match only {
             None => {
                 detail.all = until;
@@ -227,7 +220,6 @@ impl Journal {
     #[must_use]
     pub fn details(&self) -> Vec<String> {
         let detail = self.shared.detail.read();
-        let detail = detail.unwrap_or_else(PoisonError::into_inner);
         let all = detail.all.map(|until| ("everything".to_owned(), until));
         let all = all.into_iter().chain(detail.only.iter().cloned());
         let words = |(what, until): (String, Timestamp)| match until {
@@ -244,11 +236,7 @@ impl Journal {
 
     /// Ends what was to be logged in detail until now.
     pub fn expire_detail(&self, now: Timestamp) {
-        let mut detail = self
-            .shared
-            .detail
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut detail = self.shared.detail.write();
         detail.all = detail.all.filter(|until| *until > now);
         detail.only.retain(|(_, until)| *until > now);
         self.note_detail(&detail);
@@ -256,12 +244,7 @@ impl Journal {
 
     /// Writes what is left and closes the file; a log that nobody reads is given up after a while.
     pub fn close(&self) {
-        let written = self
-            .shared
-            .written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let written = self.shared.written.lock().take();
         if let Some(written) = written
             && self.lines.send(Message::Stop).is_ok()
             && !self.wait(&written)
@@ -559,11 +542,11 @@ mod tests {
 
     impl Output for Gated {
         fn line(&mut self, line: &str) -> io::Result<()> {
-            let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+            let _gate = self.gate.lock();
             if self.broken.load(Ordering::Relaxed) {
                 return Err(io::Error::from(io::ErrorKind::StorageFull));
             }
-            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut written = self.written.lock();
             written.push_str(line);
             Ok(())
         }
@@ -596,7 +579,7 @@ mod tests {
         let filler = "x".repeat(1 << 20);
         let mut sent = 0;
         {
-            let _closed = output.gate.lock().expect("the gate");
+            let _closed = output.gate.lock();
             while journal.lost() < 3 {
                 send(&journal, &filler);
                 sent += 1;
@@ -604,7 +587,7 @@ mod tests {
             }
         }
         journal.close();
-        let text = output.written.lock().expect("the lines");
+        let text = output.written.lock();
         let (gap, lines): (Vec<&str>, Vec<&str>) =
             text.lines().partition(|l| l.contains("\"log-gap\""));
         assert_eq!(lines.len() as u64, sent - 3);
@@ -630,7 +613,7 @@ mod tests {
         output.broken.store(false, Ordering::Relaxed);
         send(&journal, "kept");
         journal.close();
-        let text = output.written.lock().expect("the lines");
+        let text = output.written.lock();
         let lines: Vec<&str> = text.lines().collect();
         let [kept, gap] = lines.as_slice() else {
             panic!("a line and the gap: {lines:?}")

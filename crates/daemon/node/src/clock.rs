@@ -3,8 +3,9 @@
 //! **Invariant:** nothing is deleted on the word of a clock that is far ahead of all that is known, until it has
 //! stood for a day; nothing waits for a time that was reckoned by a clock that was ahead.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mail::{QueueId, Timestamp};
@@ -76,7 +77,7 @@ impl JudgedClock {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Looks at the clock; whether it was set since the last look.

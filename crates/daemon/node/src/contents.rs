@@ -5,8 +5,9 @@
 //! the reason why a mail waits. **Invariant:** who waits for memory holds none, so that everybody gets it in
 //! the end; a mail that is larger than all of it goes alone.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use mail::{EnhancedCode, Message, QueueId, Reply};
 use store::ReadError;
@@ -72,7 +73,7 @@ pub struct Contents {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 impl Contents {

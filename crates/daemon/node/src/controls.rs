@@ -1,9 +1,9 @@
 //! What an administrator has ordered beyond single mails, kept in the queue's log: rules that hold
 //! new mail, and domains that are slowed.
 
+use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
 
 use mail::{Domain, Message, RecipientKey, Timestamp};
 use schedule::Rate;
@@ -84,7 +84,7 @@ impl Controls {
 
     /// Sets a rule, or takes it away; whether that changed anything.
     pub fn set_hold(&self, name: &str, rule: Option<(String, Filter)>) -> bool {
-        let mut rules = self.hold.write().unwrap_or_else(PoisonError::into_inner);
+        let mut rules = self.hold.write();
         match rule {
             Some(rule) => {
                 rules.insert(name.to_owned(), rule);
@@ -96,14 +96,14 @@ impl Controls {
 
     /// Every rule: its name and its filter.
     pub fn hold_rules(&self) -> Vec<(String, String)> {
-        let rules = self.hold.read().unwrap_or_else(PoisonError::into_inner);
+        let rules = self.hold.read();
         let rule = |(name, (text, _)): (&String, &(String, Filter))| (name.clone(), text.clone());
         rules.iter().map(rule).collect()
     }
 
     /// Slows a domain, or lets it go.
     pub fn set_slow(&self, domain: Domain, slow: Option<Slow>) {
-        let mut all = self.slow.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.slow.write();
         match slow {
             Some(slow) => drop(all.insert(domain, slow)),
             None => drop(all.remove(&domain)),
@@ -112,19 +112,19 @@ impl Controls {
 
     /// A domain's limits, when it is slowed.
     pub fn slow(&self, domain: &Domain) -> Option<Slow> {
-        let all = self.slow.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.slow.read();
         all.get(domain).copied()
     }
 
     /// Every domain that is slowed.
     pub fn slowed(&self) -> BTreeMap<Domain, Slow> {
-        let all = self.slow.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.slow.read();
         all.clone()
     }
 
     /// The recipients, by number, that a rule holds, and the first rule that does.
     pub(crate) fn held(&self, message: &Message, now: Timestamp) -> (Vec<u32>, Option<String>) {
-        let rules = self.hold.read().unwrap_or_else(PoisonError::into_inner);
+        let rules = self.hold.read();
         if rules.is_empty() {
             return (Vec::new(), None);
         }

@@ -22,7 +22,8 @@ pub mod signing;
 pub mod targets;
 mod tokens;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use parking_lot::RwLock;
+use std::sync::Arc;
 
 use accounts::Logins;
 use config::Config;
@@ -148,15 +149,12 @@ impl Node {
 
     /// The settings as they are now.
     pub fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.settings.read())
     }
 
     /// Puts other settings in force.
     pub fn replace_settings(&self, settings: Settings) {
-        *self
-            .settings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        *self.settings.write() = Arc::new(settings);
         self.users_changed.send_replace(());
     }
 

@@ -5,8 +5,9 @@
 //! than half a portion was taken since a write was due, which takes milliseconds. It is written to the letter
 //! when the server stops in order.
 
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use intake::{KeptCount, Usage};
@@ -58,7 +59,7 @@ impl QuotaFile {
 
     /// Blocks. Writes what was used as of `now`.
     fn write(&self, is_end: bool, now: Timestamp) -> std::io::Result<()> {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ended = self.ended.lock();
         if *ended {
             return Ok(());
         }

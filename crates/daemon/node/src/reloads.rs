@@ -1,6 +1,6 @@
 //! Reading the configuration again: who wants it, and what came of it. Who composed the server does it.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use mail::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -61,7 +61,7 @@ impl Reloads {
 
     /// This came of a reading.
     pub fn came(&self, result: Result<(), String>, now: Timestamp) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         match result {
             Ok(()) => {
                 *last = Last {
@@ -74,7 +74,7 @@ impl Reloads {
     }
 
     fn last(&self) -> Last {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.last.lock();
         last.clone()
     }
 

@@ -1,7 +1,8 @@
 //! One mail a token at a time.
 
+use parking_lot::Mutex;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Tokens of mails that are being handed in.
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ impl Tokens {
 
     /// Whether the token was free. On its own, so that no lock is held over a wait.
     fn take(&self, token: &str) -> bool {
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = self.busy.lock();
         busy.insert(token.to_owned())
     }
 }
@@ -45,7 +46,7 @@ impl Tokens {
 impl Drop for TokenTurn {
     fn drop(&mut self) {
         let busy = &self.tokens.busy;
-        let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = busy.lock();
         busy.remove(&self.token);
         drop(busy);
         self.tokens.left.notify_waiters();

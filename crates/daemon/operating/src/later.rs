@@ -3,8 +3,9 @@
 //! An order is a durable setting, written before anything is held: a restart finds it and keeps to its time. It names its
 //! recipients, so that what comes to match its filter meanwhile is not meant.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mail::{QueueId, RecipientKey, Timestamp};
@@ -71,7 +72,7 @@ impl Orders {
     }
 
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<String, Order>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 

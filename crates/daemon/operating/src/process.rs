@@ -1,6 +1,7 @@
 //! Figures of the process, and how long mail has been due: for `/metrics`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mail::Timestamp;
@@ -83,11 +84,11 @@ struct Looked {
 
 impl OldestDue {
     fn look(&self, node: &Node) {
-        let Ok(_turn) = self.turn.try_lock() else {
+        let Some(_turn) = self.turn.try_lock() else {
             return;
         };
         let begun = node.instant();
-        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = || self.last.lock();
         if last().again.is_some_and(|at| at > begun) {
             return;
         }
@@ -110,6 +111,6 @@ pub(crate) async fn oldest_due(operating: &Arc<Operating>) -> u64 {
     // What was known before is told where it takes long.
     drop(tokio::time::timeout(PATIENCE, look).await);
     let last = operating.oldest_due.last.lock();
-    let due = last.unwrap_or_else(PoisonError::into_inner).due;
+    let due = last.due;
     due.map_or(0, |due| operating.node.now().since(due).as_secs())
 }

@@ -3,10 +3,11 @@
 //! A policy that was fetched once holds for its time, whatever happens to its host or to DNS in the
 //! meantime: that is what protects it from whoever controls these for an hour.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mail::{Domain, Timestamp};
@@ -87,7 +88,7 @@ impl StsPolicies {
     }
 
     fn entry(&self, domain: &Domain) -> Arc<tokio::sync::Mutex<Known>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if known.len() >= KEPT_MAX {
             // Those in use stay; the files have the others.
             known.retain(|_, entry| Arc::strong_count(entry) > 1);

@@ -4,9 +4,10 @@
 //! It is decided for each domain and message, also where domains share a site: one domain's policy
 //! is never another's.
 
+use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deliver::TlsMode;
@@ -281,14 +282,14 @@ pub struct TlsPolicies {
 impl TlsPolicies {
     /// What is known of a domain.
     pub(crate) fn get(&self, domain: &Domain) -> Option<Arc<DomainTls>> {
-        let known = self.domains.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.domains.read();
         known.get(domain).map(|(tls, _)| Arc::clone(tls))
     }
 
     /// Remembers what a look-up has found. What is unchanged stays the same value, by which a
     /// session knows whom it serves.
     pub(crate) fn set(&self, found: DomainTls, now: Timestamp) {
-        let mut known = self.domains.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.domains.write();
         if known.len() >= DOMAINS_MAX {
             let hour = Duration::from_secs(3600);
             known.retain(|_, (_, at)| now.since(*at) < hour);
@@ -312,7 +313,7 @@ impl TlsPolicies {
     /// A host does not do what a domain's policy asks for: the domain's other mail need not find that out
     /// by itself for a while, connection by connection.
     pub fn failed(&self, domain: &Domain, host: &str, reply: &Reply, until: Timestamp) {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = self.failed.lock();
         if failed.len() >= FAILED_MAX {
             failed.clear();
         }
@@ -322,7 +323,7 @@ impl TlsPolicies {
 
     /// What was just found wrong with a host for a domain's policy.
     pub fn just_failed(&self, domain: &Domain, host: &str, now: Timestamp) -> Option<Reply> {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = self.failed.lock();
         if failed.is_empty() {
             return None;
         }
@@ -332,13 +333,13 @@ impl TlsPolicies {
 
     /// What was found wrong may be mended: it is found out anew.
     pub fn forget_failures(&self) {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = self.failed.lock();
         failed.clear();
     }
 
     /// With which first message a host is greeted.
     pub fn hello(&self, host: &str, now: Timestamp) -> Hello {
-        let small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
+        let small = self.small.lock();
         match small.get(host) {
             Some(until) if *until > now => Hello::Small,
             Some(_) | None => Hello::Full,
@@ -347,7 +348,7 @@ impl TlsPolicies {
 
     /// A host has answered a small first message, and swallowed the usual one.
     pub fn needs_small_hello(&self, host: &str, now: Timestamp) {
-        let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut small = self.small.lock();
         if small.len() >= SMALL_MAX {
             small.clear();
         }

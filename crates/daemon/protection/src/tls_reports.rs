@@ -6,10 +6,11 @@
 //! been sent is noted in `DAY.sent`, so that a restart sends no report twice; both files go when the
 //! day is done with.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,7 +67,7 @@ impl TlsReports {
 
     /// Counts a session.
     pub fn count(&self, session: TlsSession, now: Timestamp) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         *held.entry((now.day(), session)).or_default() += 1;
         if held.len() >= HELD_MAX {
             self.full.notify_one();
@@ -75,7 +76,7 @@ impl TlsReports {
 
     /// Writes what was counted; blocks.
     pub(crate) fn write(&self) -> std::io::Result<()> {
-        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        let held = std::mem::take(&mut *self.held.lock());
         let mut days: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         for ((day, session), count) in held {
             let text = days.entry(day).or_default();

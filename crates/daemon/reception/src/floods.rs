@@ -1,9 +1,10 @@
 //! How much strangers may write into the log: what clients cause is told line by line up to a bound for each
 //! network, and beyond it by a count.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mail::Timestamp;
@@ -59,7 +60,7 @@ impl Floods {
         octets: usize,
     ) -> bool {
         let network = Origin::of(client).network;
-        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut networks = self.networks.lock();
         if networks.len() >= NETWORKS_MAX && !networks.contains_key(&network) {
             networks.retain(|_, flow| !flow.out.is_empty() || flow.refilled(now) < BURST);
         }
@@ -89,7 +90,7 @@ impl Floods {
 
     /// What was left out since this was asked last.
     pub(crate) fn left_out(&self) -> Vec<LeftOut> {
-        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut networks = self.networks.lock();
         let told = networks.iter_mut().filter(|(_, flow)| !flow.out.is_empty());
         told.map(|(network, flow)| {
             let out = std::mem::take(&mut flow.out);
@@ -204,7 +205,7 @@ mod tests {
         for n in 0..3 * u32::try_from(NETWORKS_MAX).unwrap() {
             floods.allow(client(n), now, "client", 100);
         }
-        assert!(floods.networks.lock().unwrap().len() <= NETWORKS_MAX + 1);
+        assert!(floods.networks.lock().len() <= NETWORKS_MAX + 1);
     }
 
     #[test]

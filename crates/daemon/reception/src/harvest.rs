@@ -1,9 +1,9 @@
 //! Refused recipients, by the client that named them: who guesses addresses is answered more and more slowly,
 //! over as many connections as it likes, and when it comes back as well.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mail::Timestamp;
@@ -68,7 +68,7 @@ impl Debts {
 
 impl Harvest {
     fn owed(&self) -> MutexGuard<'_, Owed> {
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.owed.lock()
     }
 
     /// A recipient of this client was refused for good: how much later that is to be answered.

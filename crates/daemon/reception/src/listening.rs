@@ -3,9 +3,10 @@
 //! A listener is known by its address as the configuration has it, so its place in the file may change. What else is
 //! set for it is read anew for each connection.
 
+use parking_lot::Mutex;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 use config::console::HttpAddress;
@@ -38,7 +39,7 @@ pub struct Prepared(Vec<(Spot, std::net::TcpListener)>);
 
 impl Listening {
     fn with<T>(&self, work: impl FnOnce(&mut Vec<Open>) -> T) -> T {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         work(&mut open)
     }
 

@@ -5,7 +5,8 @@
 //! was read, is one commit with it, so neither is there without the other. One change is made at a
 //! time: memory says in the end what the disk does.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 use config::paths::ScopeKind;
 use intake::{Cause, ParseScopeError, Scope, Suppressed, Suppression, SuppressionFilter};
@@ -35,7 +36,7 @@ pub struct Turn(Mutex<()>);
 impl Turn {
     /// The turn, until what is returned is dropped.
     pub fn take(&self) -> MutexGuard<'_, ()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

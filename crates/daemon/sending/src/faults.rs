@@ -1,9 +1,10 @@
 //! Faults on our side that keep mail from leaving: a login that a relay refuses, a configured server whose name
 //! does not exist or whose certificate is refused. Such mail waits, and no attempt is charged.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mail::{Reply, Timestamp};
@@ -49,7 +50,7 @@ fn wait(rounds: usize) -> Duration {
 
 impl Faults {
     fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<Arc<str>, Fault>) -> T) -> T {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         let result = work(&mut known);
         self.any.store(!known.is_empty(), Ordering::Relaxed);
         result

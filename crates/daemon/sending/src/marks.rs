@@ -1,8 +1,8 @@
 //! Hosts that are known for a while not to serve, or not to do what they offer, and in which order hosts are tried.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use route::{Host, order_hosts};
@@ -46,7 +46,7 @@ impl Marks {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Instant>) -> T) -> T {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = self.hosts.lock();
         let result = work(&mut hosts);
         self.any.store(!hosts.is_empty(), Ordering::Relaxed);
         result

@@ -3,7 +3,7 @@
 //! Counted in memory, by days in UTC, from the server's start on; nothing is held back by it. The log has a
 //! warning at four fifths of a limit and at the whole of it, once a day each.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use config::Preset;
 use deliver::Ended;
@@ -85,7 +85,7 @@ impl Relayed {
 
     /// Counts a transaction for so many; what is to be said of it, where that has not been said today.
     fn count(&self, recipients: u32, preset: &Preset) -> Option<String> {
-        let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut today = self.today.lock();
         today.at(self.clock.now()).count(recipients, preset)
     }
 
@@ -95,7 +95,7 @@ impl Relayed {
         if limits.is_empty() {
             return None;
         }
-        let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut today = self.today.lock();
         let taken = today.at(self.clock.now()).words();
         Some(format!(
             "the provider accepts {limits} a day; it has accepted {taken} today, counted since this server was \

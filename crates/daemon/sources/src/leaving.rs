@@ -3,10 +3,11 @@
 
 mod shown;
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deliver::{Candidate, Elsewhere, Ended};
@@ -51,7 +52,7 @@ pub(crate) struct Trouble {
 
 impl SourceStates {
     fn with<T>(&self, work: impl FnOnce(&mut HashMap<Arc<str>, State>) -> T) -> T {
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.states.lock();
         let result = work(&mut states);
         let troubled = states.values().filter(|s| s.trouble.is_some()).count();
         self.troubled.store(troubled, Ordering::Relaxed);

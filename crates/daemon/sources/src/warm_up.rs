@@ -5,10 +5,11 @@
 //! the counts may have come: it is written ahead in steps, so that neither a mail costs a write nor a
 //! crash lets more leave than the plan allows. An end in order writes what it really was.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use config::sources::Source;
 use config::warm_up::{WarmDay, end_of_day};
@@ -121,7 +122,7 @@ impl WarmUps {
     }
 
     fn today(&self) -> MutexGuard<'_, Today> {
-        self.today.lock().unwrap_or_else(PoisonError::into_inner)
+        self.today.lock()
     }
 
     fn file(&self, day: &str) -> PathBuf {

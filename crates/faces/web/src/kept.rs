@@ -1,6 +1,7 @@
 //! What is looked up once for all who look.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 use ops::SummaryView;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -44,6 +45,6 @@ pub(crate) struct State {
 
 impl Summaries {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

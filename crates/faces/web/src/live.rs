@@ -2,7 +2,7 @@
 //! somebody does.
 
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -39,8 +39,7 @@ pub(crate) async fn stream(user: User, State(web): State<Web>) -> Result<Respons
 /// Looks figures up until nobody looks any more. `user` is whoever came first: all roles may look.
 fn begin(web: &Web, user: User) {
     {
-        let running = web.0.live.is_running.lock();
-        let mut running = running.unwrap_or_else(PoisonError::into_inner);
+        let mut running = web.0.live.is_running.lock();
         if std::mem::replace(&mut *running, true) {
             return;
         }
@@ -52,8 +51,7 @@ fn begin(web: &Web, user: User) {
             web.0.live.frames.send_replace(frame);
             tokio::time::sleep(EVERY).await;
         }
-        let running = web.0.live.is_running.lock();
-        *running.unwrap_or_else(PoisonError::into_inner) = false;
+        *web.0.live.is_running.lock() = false;
     });
 }
 

@@ -4,9 +4,10 @@
 //! whole: each address (each /64 of IPv6, whose owner chooses the rest), each network (an IPv4 /24,
 //! an IPv6 /48: what one customer of a provider commonly has), each user who has logged in.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -133,7 +134,7 @@ impl Shares {
 
     /// Takes so much more, if everybody concerned has room for it.
     fn take(&self, holders: &[Holder], more: u64) -> bool {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         let fits = held.all.saturating_add(more) <= self.largest.all
             && holders.iter().all(|holder| {
                 let has = held.by.get(holder).copied().unwrap_or_default();
@@ -152,7 +153,7 @@ impl Shares {
         if less == 0 {
             return;
         }
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         held.all = held.all.saturating_sub(less);
         for holder in holders {
             if let Some(has) = held.by.get_mut(holder) {
@@ -289,8 +290,8 @@ mod tests {
         drop(own);
         assert!(again.resize(6, AT_ONCE).await);
         drop((first, second, near, third, elsewhere, again));
-        assert!(shares.held.lock().unwrap().by.is_empty());
-        assert_eq!(shares.held.lock().unwrap().all, 0);
+        assert!(shares.held.lock().by.is_empty());
+        assert_eq!(shares.held.lock().all, 0);
     }
 
     #[tokio::test]

@@ -1,9 +1,10 @@
 //! TLS on both sides.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mail::Tlsa;
@@ -362,13 +363,13 @@ impl ClientTls {
 
     fn connector(&self, trust: &Trust, hello: Hello) -> Result<TlsConnector, rustls::Error> {
         let key = (trust.clone(), hello);
-        let known = self.set_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.set_up.lock();
         if let Some(connector) = known.get(&key) {
             return Ok(connector.clone());
         }
         drop(known);
         let connector = self.set_up(trust, hello)?;
-        let mut known = self.set_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.set_up.lock();
         if known.len() >= SET_UP_MAX {
             known.clear();
         }

@@ -3,12 +3,12 @@
 //! It is held in memory, for each recipient of each mail asks it: some 250 octets an entry, and
 //! nothing is looked up while it is empty. Keeping it on disk is the shell's.
 
+use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock};
 
 use mail::{Address, Domain, EnhancedCode, QueueId, Reply, Timestamp};
 
@@ -237,7 +237,7 @@ impl Suppressed {
             return Ok(());
         }
         let recipient = normal(recipient);
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.read();
         let from = Bound::Included((recipient.clone(), Scope::All));
         let of_recipient = entries.range((from, Bound::Unbounded));
         let mut of_recipient = of_recipient.take_while(|((address, _), _)| *address == recipient);
@@ -257,7 +257,7 @@ impl Suppressed {
             return Vec::new();
         }
         let recipient = normal(recipient);
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.read();
         let from = Bound::Included((recipient.clone(), Scope::All));
         let behind = entries.range((from, Bound::Unbounded));
         let same = behind.take_while(|((address, _), _)| *address == recipient);
@@ -267,14 +267,14 @@ impl Suppressed {
     /// An entry, in force or not.
     #[must_use]
     pub fn get(&self, recipient: &Address, scope: &Scope) -> Option<Suppression> {
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.read();
         entries.get(&(normal(recipient), scope.clone())).cloned()
     }
 
     /// Puts an entry on the list, in place of one with the same recipient and scope; `false` when
     /// the list is full.
     pub fn put(&self, entry: Suppression) -> bool {
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.write();
         let key = (entry.recipient.clone(), entry.scope.clone());
         if entries.len() >= ENTRIES_MAX && !entries.contains_key(&key) {
             return false;
@@ -286,7 +286,7 @@ impl Suppressed {
 
     /// Takes an entry away; whether it was there.
     pub fn remove(&self, recipient: &Address, scope: &Scope) -> bool {
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.write();
         let removed = entries
             .remove(&(normal(recipient), scope.clone()))
             .is_some();
@@ -302,7 +302,7 @@ impl Suppressed {
         offset: usize,
         limit: usize,
     ) -> (Vec<Suppression>, usize) {
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.read();
         let matching = || entries.values().filter(|entry| filter.matches(entry));
         let page = matching().skip(offset).take(limit).cloned().collect();
         (page, matching().count())
@@ -311,7 +311,7 @@ impl Suppressed {
     /// The entries whose time is over.
     #[must_use]
     pub fn over(&self, now: Timestamp) -> Vec<(Address, Scope)> {
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.read();
         let over = entries.iter().filter(|(_, entry)| entry.is_over(now));
         over.map(|(key, _)| key.clone()).collect()
     }

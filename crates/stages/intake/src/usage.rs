@@ -5,9 +5,9 @@
 
 mod kept;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mail::{EnhancedCode, Reply, Timestamp, format_duration};
@@ -96,7 +96,7 @@ pub struct Usage {
 
 impl Usage {
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock()
     }
 
     /// Whether so many more recipients fit into every quota.

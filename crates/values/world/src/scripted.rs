@@ -1,6 +1,7 @@
 //! A clock whose time passes only when it is told to.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mail::Timestamp;
@@ -26,7 +27,7 @@ impl Scripted {
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// The handle to give away.

@@ -5,10 +5,11 @@
 //! kept for as long as it holds, and nobody asks twice at once. It is not believed by that: each use is
 //! validated.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, Stream, StreamExt};
@@ -44,7 +45,7 @@ pub(super) struct Chain {
 
 impl Chain {
     fn entry(&self, key: Key) -> Arc<tokio::sync::Mutex<Said>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if known.len() >= ENTRIES_MAX && !known.contains_key(&key) {
             let now = Instant::now();
             let holds = |said: &Said| said.as_ref().is_some_and(|(_, until)| *until > now);
@@ -60,10 +61,10 @@ impl Chain {
     /// A validation failed: what was said of a name and the zones above it is forgotten; and all of it, if
     /// that was not just done, for the name may be an alias of another in other zones.
     pub(super) fn doubt(&self, name: &str) {
-        let mut cleared = self.cleared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cleared = self.cleared.lock();
         if cleared.is_none_or(|at| at.elapsed() > CLEARED_EVERY) {
             *cleared = Some(Instant::now());
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.known.lock();
             known.clear();
             return;
         }
@@ -75,7 +76,7 @@ impl Chain {
         let Ok(name) = Name::from_ascii(name) else {
             return;
         };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         known.retain(|(_, zone, _), _| !zone.zone_of(&name));
     }
 }

@@ -1,10 +1,11 @@
 //! The servers of one origin (given, or found on this computer), asked with DNSSEC validation where
 //! they pass signatures on, and without where they do not.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -174,7 +175,7 @@ impl Upstream {
     /// Asks without validation; and without EDNS where the servers refuse it, or are silent and were never
     /// heard with it (RFC 6891 §7).
     async fn plainly(&self, name: &str, kind: RecordType) -> Result<Lookup, NetError> {
-        let edns = *self.edns.lock().unwrap_or_else(PoisonError::into_inner);
+        let edns = *self.edns.lock();
         if matches!(edns, Edns::Refused(until) if Instant::now() < until) {
             return self.bare.lookup(name, kind).await;
         }
@@ -195,7 +196,7 @@ impl Upstream {
     }
 
     fn set_edns(&self, edns: Edns) {
-        *self.edns.lock().unwrap_or_else(PoisonError::into_inner) = edns;
+        *self.edns.lock() = edns;
     }
 
     /// The answer of servers that have said nothing of use about the root's keys; none: they have now.
@@ -230,7 +231,7 @@ impl Upstream {
 
     /// Since when silent servers have answered other questions: since now, where that is the first one.
     fn answering_since(&self) -> Option<Instant> {
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut standing = self.standing.lock();
         match &mut *standing {
             Standing::Silent(_, since) => Some(*since.get_or_insert_with(Instant::now)),
             Standing::Passes(_) | Standing::Strips(_) | Standing::Unknown => None,
@@ -238,7 +239,7 @@ impl Upstream {
     }
 
     fn stand(&self, new: Standing) {
-        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        *self.standing.lock() = new;
     }
 
     /// How the servers stand to DNSSEC.
@@ -267,7 +268,7 @@ impl Upstream {
     }
 
     fn standing(&self) -> Standing {
-        *self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.standing.lock()
     }
 
     fn known_standing(&self) -> Option<bool> {
@@ -331,13 +332,13 @@ impl Upstream {
     }
 
     fn known_denial(&self, key: &(String, RecordType)) -> Option<Said> {
-        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        let denied = self.denied.lock();
         let known = denied.get(key)?;
         (Instant::now() < known.valid_until).then(|| known.clone())
     }
 
     fn keep_denial(&self, key: (String, RecordType), said: Said) {
-        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut denied = self.denied.lock();
         if denied.len() >= usize::try_from(CACHE_ENTRIES).unwrap_or(usize::MAX) {
             let now = Instant::now();
             denied.retain(|_, said| said.valid_until > now);

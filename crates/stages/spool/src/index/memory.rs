@@ -1,8 +1,8 @@
 //! The index in memory, for simulations and as the plain statement of what an index does.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use store::series::{Naming, Point, SeriesWish};
 use store::{
     AttemptRow, Book, Event, EventAbout, Happened, HistoryFilter, HistoryRow, Page, Row, Sort,
@@ -78,7 +78,7 @@ impl MemoryIndex {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -5,10 +5,11 @@
 //! Both sync at the end of every batch.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 use store::series::{Naming, Point, SeriesWish};
 use store::{
@@ -156,10 +157,7 @@ impl SqliteIndex {
         &self,
         read: impl FnOnce(&Files) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
-        let mut files = self
-            .event_files
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.event_files.lock();
         let opened = match files.take() {
             Some(opened) => opened,
             None => Files::open(&self.dir)?,
@@ -168,11 +166,11 @@ impl SqliteIndex {
     }
 
     fn writer(&self) -> MutexGuard<'_, Files> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock()
     }
 
     fn reader(&self) -> MutexGuard<'_, Files> {
-        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reader.lock()
     }
 }
 
@@ -401,8 +399,7 @@ impl Index for SqliteIndex {
     fn apply(&self, batch: &Batch) -> Result<(), IndexError> {
         let mut files = self.writer();
         let Files { index, history } = &mut *files;
-        let naming = self.naming.lock();
-        let naming = naming.unwrap_or_else(PoisonError::into_inner).clone();
+        let naming = self.naming.lock().clone();
         let applied = write::history(index, history, batch, &self.event_wish(), naming)
             .map_err(|e| in_history(&self.dir, e))
             .and_then(|()| write::index(index, batch));
@@ -516,16 +513,12 @@ impl Index for SqliteIndex {
     }
 
     fn event_wish(&self) -> EventWish {
-        let wish = self.event_wish.lock();
-        wish.unwrap_or_else(PoisonError::into_inner).clone()
+        self.event_wish.lock().clone()
     }
 
     fn keep_events(&self, wish: &EventWish, from: Applied) -> Result<(), IndexError> {
         events::keep(&self.writer().history, wish, from)?;
-        let mut kept = self
-            .event_wish
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.event_wish.lock();
         *kept = wish.clone();
         Ok(())
     }
@@ -576,7 +569,7 @@ impl Index for SqliteIndex {
     }
 
     fn name_series(&self, naming: Arc<dyn Naming>) {
-        let mut kept = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.naming.lock();
         *kept = Some(naming);
     }
 

@@ -1,7 +1,5 @@
 //! Removing what is old from the history, a little at a time.
 
-use std::sync::PoisonError;
-
 use rusqlite::{Connection, params};
 
 use super::super::IndexError;
@@ -23,10 +21,7 @@ pub(super) fn step(
     tokens: Timestamp,
     limit: u64,
 ) -> Result<u64, IndexError> {
-    let mut expiring = index
-        .expiring
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut expiring = index.expiring.lock();
     let mut connection = match expiring.take() {
         Some(opened) => opened,
         None => {

@@ -1,7 +1,7 @@
 //! Where the mail for an address would go now, and why: every decision on its way, from rewriting
 //! to the site's standing. Nothing is sent; a probe talks to the mail host up to RCPT.
 
-mod probe;
+pub(crate) mod probe;
 
 use std::net::IpAddr;
 use std::sync::Arc;

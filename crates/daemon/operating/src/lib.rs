@@ -14,6 +14,7 @@ mod process;
 mod replies;
 pub mod socket;
 mod summary;
+mod tools;
 pub mod unwritten;
 mod verbs;
 mod watching;
@@ -36,6 +37,7 @@ use tokio::sync::Semaphore;
 use webhooks::Webhooks;
 
 use crate::process::OldestDue;
+use crate::tools::Asked;
 
 /// The rooms, for verbs that an administrator may ask of any of them.
 pub struct Operating {
@@ -58,6 +60,7 @@ pub struct Operating {
     /// Who may use the console.
     pub accounts: Arc<ConsoleAccounts>,
     pub(crate) oldest_due: OldestDue,
+    pub(crate) asked: Asked,
     /// Turns to search the log.
     pub(crate) log_searches: Semaphore,
     pub(crate) later: later::Orders,
@@ -81,6 +84,7 @@ impl Operating {
             webhooks: Arc::new(Webhooks::new(&node)),
             accounts: Arc::new(accounts),
             oldest_due: OldestDue::default(),
+            asked: Asked::default(),
             log_searches: Semaphore::new(log::SEARCHES_MAX),
             later: later::Orders::default(),
             node,

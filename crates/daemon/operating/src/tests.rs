@@ -8,4 +8,5 @@ mod office;
 mod queue;
 mod replies;
 mod steering;
+mod tools;
 mod watched;

@@ -7,12 +7,12 @@ use ops::{
     Backup, Carry, ConsoleLink, ConsoleLinkView, Content, Count, Detailed, DomainView, Done,
     EndSession, Events, EventsView, Explain, Explanation, Export, FinishedView, FollowLog, Health,
     Healthy, History, HistoryCount, HoldRule, HoldRuleView, HoldRules, List, Listening,
-    LogTailView, LogView, MessageView, Overview, OverviewView, Pause, Pending, PendingView,
-    QueuedView, Reload, RemoveAccount, Replies, RepliesView, ReplyTestedView, SearchLog, Series,
-    SeriesView, SessionView, Sessions, SetAccount, Show, Site, Sites, SitesView, Slow, SourceView,
-    Sources, Stats, Summary, SummaryView, Suppress, Suppressions, SuppressionsView, TestReply,
-    TestWebhook, Trace, TraceView, Undo, Unsuppress, VerbError, Webhook, WebhookTested,
-    WebhookView, Webhooks,
+    LogTailView, LogView, LookUpMx, MessageView, MxView, Overview, OverviewView, Pause, Pending,
+    PendingView, QueuedView, Reload, RemoveAccount, Replies, RepliesView, ReplyTestedView,
+    SearchLog, Series, SeriesView, SessionView, Sessions, SetAccount, Show, Site, Sites, SitesView,
+    Slow, SourceView, Sources, Stats, Summary, SummaryView, Suppress, Suppressions,
+    SuppressionsView, TestReply, TestWebhook, Trace, TraceView, Undo, Unsuppress, VerbError,
+    Webhook, WebhookTested, WebhookView, Webhooks, WhatSmtp, WhatSmtpView,
 };
 use returns::suppression;
 use sources::leaving;
@@ -20,7 +20,7 @@ use store::Page;
 
 use crate::admin::{self, Progress};
 use crate::{
-    Operating, acts, explain, health, later, log, orders, people, replies, summary, watching,
+    Operating, acts, explain, health, later, log, orders, people, replies, summary, tools, watching,
 };
 
 type Result<T> = std::result::Result<T, VerbError>;
@@ -128,6 +128,18 @@ impl Carry<TestReply> for Carrier<'_> {
     async fn carry(&self, ask: TestReply) -> Result<ReplyTestedView> {
         let settings = self.operating.node.settings();
         Ok(replies::test(&settings.config.replies, &ask))
+    }
+}
+
+impl Carry<LookUpMx> for Carrier<'_> {
+    async fn carry(&self, ask: LookUpMx) -> Result<MxView> {
+        tools::mx(self.operating, ask, self.who).await
+    }
+}
+
+impl Carry<WhatSmtp> for Carrier<'_> {
+    async fn carry(&self, ask: WhatSmtp) -> Result<WhatSmtpView> {
+        tools::what_smtp(self.operating, ask, self.who).await
     }
 }
 

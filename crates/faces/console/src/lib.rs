@@ -56,6 +56,11 @@ mod status;
     reason = "written by the macro that makes the document"
 )]
 mod suppressions;
+#[expect(
+    unused_qualifications,
+    reason = "written by the macro that makes the document"
+)]
+mod tools;
 mod turned_away;
 mod turns;
 mod webhooks;

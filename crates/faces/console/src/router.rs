@@ -22,7 +22,7 @@ use crate::state::{Console, Inner};
 use crate::turns::Turns;
 use crate::{
     batch, health, log, messages, orders, over_time, people, queue, replies, server, status,
-    suppressions, webhooks,
+    suppressions, tools, webhooks,
 };
 
 fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
@@ -66,6 +66,8 @@ fn routes_and_document() -> (Router<Console>, utoipa::openapi::OpenApi) {
         .routes(routes!(people::end))
         .routes(routes!(replies::list))
         .routes(routes!(replies::test))
+        .routes(routes!(tools::mx))
+        .routes(routes!(tools::what_smtp))
         .routes(routes!(log::search))
         .routes(routes!(log::tail))
         .routes(routes!(server::stats))

@@ -27,6 +27,7 @@ mod series;
 mod sockets;
 mod summary;
 mod table;
+mod tools;
 mod verbs;
 
 pub use act::{Acted, act, ended_by_admin, verdict_of_admin};
@@ -60,11 +61,12 @@ pub use table::{
     attempts_table, events_table, labels_lines, later_table, queue_table, sites_table,
     sources_table, suppressions_table, webhooks_table,
 };
+pub use tools::{MxHostView, MxView, WhatSmtpView};
 pub use verbs::{
     Accounts, Act, ActLater, Acts, Answer, Ask, Audit, Backup, Carry, CarryAll, ConsoleLink, Count,
     Crosses, Detailed, EndSession, Events, Explain, Export, FollowLog, Health, History,
-    HistoryCount, HoldRule, HoldRules, List, Listening, Overview, Pause, Pending, Reload,
+    HistoryCount, HoldRule, HoldRules, List, Listening, LookUpMx, Overview, Pause, Pending, Reload,
     RemoveAccount, Replies, Request, SearchLog, Series, Sessions, SetAccount, Show, Site, Sites,
     Slow, Sources, Stats, Summary, Suppress, Suppressions, TestReply, TestWebhook, Trace, Undo,
-    Unsuppress, Webhook, Webhooks, carry_out,
+    Unsuppress, Webhook, Webhooks, WhatSmtp, carry_out,
 };

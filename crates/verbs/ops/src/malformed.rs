@@ -124,6 +124,9 @@ pub enum Malformed {
     /// It is not counted by minute.
     #[error("by minute there are totals and what waits only, and not `{0}`: use step=hour")]
     NotByMinute(String),
+    /// No server to ask is named.
+    #[error("name the server to ask, such as mx.example.com or mx.example.com:587")]
+    NoServerToAsk,
     /// So many lines are not told.
     #[error("{0} lines cannot be told: ask for 1 to 1000")]
     Lines(u64),

@@ -7,6 +7,7 @@ mod people;
 mod queue;
 mod server;
 mod steering;
+mod tools;
 mod watch;
 
 use std::future::Future;
@@ -31,6 +32,7 @@ pub use steering::{
     Detailed, Explain, History, HistoryCount, HoldRule, HoldRules, Pause, Site, Sites, Slow,
     Sources,
 };
+pub use tools::{LookUpMx, WhatSmtp};
 pub use watch::{Acts, Overview, Replies, Series, TestReply};
 
 /// A question or an order of an administrator.
@@ -177,6 +179,7 @@ verbs! {
     List Count Summary Show Trace Act Export Sites Sources Site Pause Slow HoldRules HoldRule Explain
     History HistoryCount Detailed Suppressions Suppress Unsuppress Webhooks Webhook TestWebhook Events
     Backup Listening Reload Stats Health Overview Series Acts Replies TestReply SearchLog FollowLog
+    LookUpMx WhatSmtp
     Accounts SetAccount RemoveAccount Sessions EndSession ConsoleLink
     ActLater Pending Undo
 }

@@ -136,14 +136,14 @@ async fn probe(
     Ok(reply)
 }
 
-struct Talk {
-    stream: Stream,
+pub(crate) struct Talk {
+    pub(crate) stream: Stream,
     input: BytesMut,
     masked: Masked,
 }
 
 impl Talk {
-    fn new(stream: Stream, masked: Masked) -> Self {
+    pub(crate) fn new(stream: Stream, masked: Masked) -> Self {
         Self {
             masked,
             stream,
@@ -187,7 +187,11 @@ impl Talk {
         }
     }
 
-    async fn ask(&mut self, command: &str, said: &mut Vec<String>) -> Result<Reply, String> {
+    pub(crate) async fn ask(
+        &mut self,
+        command: &str,
+        said: &mut Vec<String>,
+    ) -> Result<Reply, String> {
         said.push(format!("> {command}"));
         self.write(format!("{command}\r\n").as_bytes()).await?;
         self.read(said).await
@@ -199,7 +203,7 @@ impl Talk {
         self.stream.flush().await.map_err(|e| e.to_string())
     }
 
-    async fn read(&mut self, said: &mut Vec<String>) -> Result<Reply, String> {
+    pub(crate) async fn read(&mut self, said: &mut Vec<String>) -> Result<Reply, String> {
         let mut parser = ReplyParser::new();
         loop {
             let fed = parser.feed(&mut self.input);

@@ -37,6 +37,7 @@ mod sources;
 mod state;
 mod summaries;
 mod suppressions;
+mod tools;
 mod webhooks;
 mod when;
 

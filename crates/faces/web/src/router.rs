@@ -11,7 +11,7 @@ use world::Clock;
 use crate::state::{Inner, Web};
 use crate::{
     answers, assets, audit, finished, help, live, log, login, message, overview, people, queue,
-    reports, sites, sources, suppressions, webhooks,
+    reports, sites, sources, suppressions, tools, webhooks,
 };
 
 /// The pages of the console, over what is behind the API too.
@@ -46,6 +46,7 @@ pub fn pages(backend: &Arc<dyn Backend>, accounts: &Arc<ConsoleAccounts>, clock:
         .route("/log", get(log::show))
         .route("/log/detailed", post(log::detailed))
         .route("/log/tail", get(log::tail))
+        .route("/tools", get(tools::show))
         .route("/people", get(people::show))
         .route("/people/act", post(people::act))
         .route("/people/own", post(people::own))

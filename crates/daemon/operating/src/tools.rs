@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Config, RuleKeys};
@@ -17,6 +17,7 @@ use node::answers::answer;
 use ops::{
     LookUpMx, Malformed, MxHostView, MxView, VerbError, VerbErrorKind, WhatSmtp, WhatSmtpView,
 };
+use parking_lot::Mutex;
 use route::{HostAddresses, Mode, MxRecord, NextHop, Router, Step, Target};
 use smtp::extension::{Extension, Extensions};
 use sources::leaving;
@@ -44,7 +45,7 @@ impl Asked {
     /// # Errors
     /// When they have asked too often.
     fn count(&self, who: &str, now: Instant) -> Result<(), VerbError> {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self.0.lock();
         asked.retain(|_, times| {
             times.retain(|at| now.since(*at) < ASKED_IN);
             !times.is_empty()

@@ -39,10 +39,15 @@ pub(crate) async fn handshake(
     }
 }
 
-pub(crate) async fn start_tls(node: &Node, link: Link, place: &Place) -> Result<Link, NotSecured> {
+pub(crate) async fn start_tls(
+    node: &Node,
+    mut link: Link,
+    place: &Place,
+) -> Result<Link, NotSecured> {
     let settings = node.settings();
-    match (link.into_stream(), &settings.server_tls) {
-        (Some(Stream::Plain(tcp)), Some(tls)) => handshake(tls, tcp, place).await.map(Link::new),
-        _ => Err(NotSecured::Unavailable),
-    }
+    let (Some(Stream::Plain(tcp)), Some(tls)) = (link.take_stream(), &settings.server_tls) else {
+        return Err(NotSecured::Unavailable);
+    };
+    let stream = handshake(tls, tcp, place).await?;
+    Ok(Link::new(stream, node.clock.handle().clone()))
 }

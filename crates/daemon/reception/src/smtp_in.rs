@@ -234,7 +234,8 @@ async fn serve(reception: &Arc<Reception>, tcp: TcpStream, guest: &Guest, spot: 
     session.set_detailed(reception.node.journal.is_detailed(&[]));
     session.bind(stream.bindings().into_iter().next());
     session.pause_at_refusals();
-    converse(reception, &mut session, Link::new(stream), guest).await;
+    let link = Link::new(stream, reception.node.clock.handle().clone());
+    converse(reception, &mut session, link, guest).await;
 }
 
 fn log_trouble(reception: &Reception, peer: SocketAddr, why: &str) {

@@ -206,7 +206,7 @@ pub(crate) async fn begin(
     }
     Ok(Open {
         session,
-        link: Link::new(stream),
+        link: Link::new(stream, sending.node.clock.handle().clone()),
         host: opening.peer,
         name: opening.name,
         since: sending.node.instant(),
@@ -352,8 +352,7 @@ pub(crate) fn lost() -> Failure {
 
 async fn start_tls(sending: &Sending, settings: &Settings, open: &mut Open) {
     // The connection is given away for the handshake; a failure ends it.
-    let link = std::mem::replace(&mut open.link, Link::gone());
-    let Some(Stream::Plain(tcp)) = link.into_stream() else {
+    let Some(Stream::Plain(tcp)) = open.link.take_stream() else {
         return open.session.tls_failed("no connection");
     };
     let nonce = match nonce() {
@@ -367,7 +366,7 @@ async fn start_tls(sending: &Sending, settings: &Settings, open: &mut Open) {
                 open.proof = Some(tls.would_prove(&shaken.stream, &open.wanted.name));
             }
             open.session.bind(shaken.stream.bindings(), nonce);
-            open.link = Link::new(shaken.stream);
+            open.link = Link::new(shaken.stream, sending.node.clock.handle().clone());
             let tls = match open.wanted.trust {
                 Trust::Anyone => TlsUsed::Encrypted,
                 Trust::Roots => TlsUsed::Verified,

@@ -14,8 +14,8 @@ use smtp::sasl::Binding;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
+use world::Clock;
 
-use crate::clock::now;
 use crate::stream::Stream;
 
 /// Room made for each read.
@@ -49,24 +49,17 @@ pub struct Link {
     /// `None` while, or because, the connection was given away.
     stream: Option<Stream>,
     input: BytesMut,
+    clock: Clock,
 }
 
 impl Link {
-    /// A link over a connection.
+    /// A link over a connection, whose machine is told the time of `clock`.
     #[must_use]
-    pub fn new(stream: Stream) -> Self {
+    pub fn new(stream: Stream, clock: Clock) -> Self {
         Self {
             stream: Some(stream),
             input: BytesMut::new(),
-        }
-    }
-
-    /// A link without a connection: whoever drives it is told that it is gone.
-    #[must_use]
-    pub fn gone() -> Self {
-        Self {
-            stream: None,
-            input: BytesMut::new(),
+            clock,
         }
     }
 
@@ -96,10 +89,12 @@ impl Link {
             .unwrap_or_default()
     }
 
-    /// The connection alone, to shake hands on it.
+    /// Gives the connection away, to shake hands on it. Whoever drives the link after that is told that the connection
+    /// is gone.
     #[must_use]
-    pub fn into_stream(self) -> Option<Stream> {
-        self.stream
+    pub fn take_stream(&mut self) -> Option<Stream> {
+        self.input.clear();
+        self.stream.take()
     }
 
     /// Writes all that the machine has to say.
@@ -116,15 +111,16 @@ impl Link {
             let one = machine.write_wait();
             let mut is_stall = false;
             let wait = || {
-                let whole = deadline.map_or(NO_DEADLINE, |d| d.at.since(now()));
+                let whole = deadline.map_or(NO_DEADLINE, |d| d.at.since(self.clock.now()));
                 let wait = one.map_or(whole, |one| one.min(whole));
                 is_stall = wait < whole;
                 wait
             };
-            match within(wait, self.step(&mut out, one.is_some())).await {
+            let step = Self::step(&mut self.stream, &mut self.input, &mut out, one.is_some());
+            match within(wait, step).await {
                 Ok(Ok(Step::Written)) => {}
                 Ok(Ok(Step::Read)) => {
-                    machine.receive(now(), &mut self.input);
+                    machine.receive(self.clock.now(), &mut self.input);
                     if machine.deadline().is_none() {
                         // It has heard enough: nobody wants the rest.
                         return Turn::Gone;
@@ -132,16 +128,16 @@ impl Link {
                 }
                 Ok(Err(_)) => return self.broken(machine).await,
                 Err(_) if is_stall => {
-                    machine.stalled(now());
+                    machine.stalled(self.clock.now());
                     return Turn::Gone;
                 }
                 Err(_) => {
-                    machine.timeout(now());
+                    machine.timeout(self.clock.now());
                     return Turn::Gone;
                 }
             }
         }
-        machine.flushed(now());
+        machine.flushed(self.clock.now());
         Turn::Went
     }
 
@@ -151,21 +147,25 @@ impl Link {
             && let Some(stream) = self.stream.as_mut()
         {
             while let Ok(Ok(1..)) = timeout(LAST_WORDS, stream.read_buf(&mut self.input)).await {
-                machine.receive(now(), &mut self.input);
+                machine.receive(self.clock.now(), &mut self.input);
                 if machine.deadline().is_none() {
                     return Turn::Gone;
                 }
             }
         }
-        machine.closed(now());
+        machine.closed(self.clock.now());
         Turn::Gone
     }
 
     /// Writes some of it, and flushes when it was the last; or, where that is wanted, reads what comes
     /// meanwhile.
-    async fn step(&mut self, out: &mut VecDeque<Bytes>, reads: bool) -> io::Result<Step> {
-        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        let input = &mut self.input;
+    async fn step(
+        stream: &mut Option<Stream>,
+        input: &mut BytesMut,
+        out: &mut VecDeque<Bytes>,
+        reads: bool,
+    ) -> io::Result<Step> {
+        let stream = stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let step = poll_fn(|cx| {
             let mut stream = Pin::new(&mut *stream);
             let written = if stream.is_plain() {
@@ -218,21 +218,21 @@ impl Link {
             self.input.reserve(READ_AT_ONCE);
         }
         let Some(stream) = self.stream.as_mut() else {
-            machine.closed(now());
+            machine.closed(self.clock.now());
             return Turn::Gone;
         };
-        let wait = deadline.at.since(now());
+        let wait = deadline.at.since(self.clock.now());
         match timeout(wait, stream.read_buf(&mut self.input)).await {
             Ok(Ok(0) | Err(_)) => {
-                machine.closed(now());
+                machine.closed(self.clock.now());
                 Turn::Gone
             }
             Ok(Ok(_)) => {
-                machine.receive(now(), &mut self.input);
+                machine.receive(self.clock.now(), &mut self.input);
                 Turn::Went
             }
             Err(_) => {
-                machine.timeout(now());
+                machine.timeout(self.clock.now());
                 Turn::Went
             }
         }
@@ -241,7 +241,7 @@ impl Link {
     /// Hands the machine once more what it left, when something else than input changed its mind.
     pub fn again(&mut self, machine: &mut impl Machine) {
         if !self.input.is_empty() {
-            machine.receive(now(), &mut self.input);
+            machine.receive(self.clock.now(), &mut self.input);
         }
     }
 

@@ -210,7 +210,7 @@ impl<'a> Talk<'a> {
             message,
             host: place.host(),
             session: Session::new(session, TlsUsed::None, local.node.now()),
-            link: Link::new(stream),
+            link: Link::new(stream, local.node.clock.handle().clone()),
         };
         match talk.greet().await {
             Ok(()) => Ok(talk),

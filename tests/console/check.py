@@ -418,7 +418,12 @@ def doors(browser, server):
         headers={"Sec-Fetch-Site": "cross-site"},
     )
     holds("a form of another site is not obeyed", answer.status == 403, str(answer.status))
+    other = context.new_page()
+    other.goto(server.base + "/")
+    other.wait_for_function("document.querySelector('header [data-figure=state]').textContent !== ''")
     page.locator("header form[method=post] button").click()
+    other.wait_for_selector("#notlive:not([hidden])", timeout=20000)
+    holds("an open page gets no more numbers after the session has ended", True)
     page.goto(server.base + "/queue")
     holds("who has logged out is out", "/login" in page.url, page.url)
     context.close()

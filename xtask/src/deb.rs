@@ -108,6 +108,10 @@ pub(crate) fn name() -> Result<String> {
 fn pages(root: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(root.join("docs")).context("docs")? {
         let path = entry?.path();
+        // README's pictures are for those who look before they install.
+        if path.is_dir() {
+            continue;
+        }
         let name = path.file_name().context("a page without a name")?;
         install(&path, &to.join(name), 0o644)?;
     }

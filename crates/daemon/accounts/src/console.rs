@@ -418,6 +418,14 @@ impl ConsoleAccounts {
         Some(session.clone())
     }
 
+    /// Whether the session of this id still stands. To ask does not count as using it.
+    #[must_use]
+    pub fn stands(&self, id: &str, now: Timestamp) -> bool {
+        let state = self.state();
+        let mut sessions = state.sessions.values();
+        sessions.any(|session| session.id == id && lives(session, now))
+    }
+
     /// The sessions, the one used last first.
     #[must_use]
     pub fn sessions(&self, now: Timestamp) -> Vec<Session> {
@@ -557,7 +565,9 @@ mod tests {
         assert_eq!(accounts.session(&token, NOW), None);
         let token = log_in(NOW);
         let id = accounts.session(&token, NOW).unwrap().id;
+        assert!(accounts.stands(&id, NOW) && !accounts.stands(&id, NOW + SESSION_IDLE));
         assert!(accounts.end(&id) && !accounts.end(&id));
+        assert!(!accounts.stands(&id, NOW));
         assert_eq!(accounts.session(&token, NOW), None);
     }
 

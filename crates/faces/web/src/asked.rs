@@ -9,8 +9,8 @@ use crate::state::Web;
 impl Web {
     /// Asks a verb for somebody whose role allows it.
     pub(crate) async fn ask<A: Ask>(&self, user: &User, ask: A) -> Result<A::Answer, PageError> {
-        if !user.role().has(A::NEEDS) {
-            return Err(PageError::forbidden(user.role(), A::NEEDS));
+        if !user.role().has(ask.needs()) {
+            return Err(PageError::forbidden(user.role(), ask.needs()));
         }
         ask.check()
             .map_err(|why| PageError::malformed(why.to_string()))?;

@@ -25,9 +25,11 @@ pub(crate) async fn stream(user: User, State(web): State<Web>) -> Result<Respons
     let place = Arc::clone(&web.0.live.places).try_acquire_owned();
     let place = place.map_err(|_| PageError::unavailable("too many pages are live"))?;
     let frames = WatchStream::new(web.0.live.frames.subscribe());
+    let (accounts, id) = (web.clone(), user.session.id.clone());
     begin(&web, user);
     let held: Arc<OwnedSemaphorePermit> = Arc::new(place);
-    let events = frames.filter_map(move |frame| {
+    let stands = move |_: &_| accounts.0.accounts.stands(&id, accounts.now());
+    let events = frames.take_while(stands).filter_map(move |frame| {
         // The place is free again when the stream goes.
         let _held = &held;
         frame.map(|frame| Ok::<_, Infallible>(Event::default().data(frame)))
@@ -46,13 +48,19 @@ fn begin(web: &Web, user: User) {
     }
     let web = web.clone();
     tokio::spawn(async move {
-        while web.0.live.frames.receiver_count() > 0 {
+        while somebody_looks(&web) {
             let frame = frame(&web, &user).await;
             web.0.live.frames.send_replace(frame);
             tokio::time::sleep(EVERY).await;
         }
-        *web.0.live.is_running.lock() = false;
     });
+}
+
+/// Whether anybody looks. Whoever comes at this moment either is seen here, or sees that nobody looks figures up.
+fn somebody_looks(web: &Web) -> bool {
+    let mut running = web.0.live.is_running.lock();
+    *running = web.0.live.frames.receiver_count() > 0;
+    *running
 }
 
 /// One frame: a value for each place on the page that shows it.

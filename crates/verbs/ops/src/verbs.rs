@@ -43,6 +43,11 @@ pub trait Ask: Crosses {
     /// The right that whoever asks needs.
     const NEEDS: Right;
 
+    /// The right that this one needs, where it asks for more than others of its kind.
+    fn needs(&self) -> Right {
+        Self::NEEDS
+    }
+
     /// What it changes, for the audit; `None` for a question.
     fn acting(&self) -> Option<Acting> {
         None
@@ -118,7 +123,7 @@ macro_rules! verbs {
             #[must_use]
             pub fn needs(&self) -> Right {
                 match &self.0 {
-                    $(AnyAsk::$verb(_) => $verb::NEEDS,)*
+                    $(AnyAsk::$verb(ask) => ask.needs(),)*
                 }
             }
 

@@ -174,6 +174,14 @@ impl Ask for Explain {
     type Answer = Explanation;
     const NEEDS: Right = Right::Read;
 
+    /// Another server is asked for somebody who may do that only.
+    fn needs(&self) -> Right {
+        match self.probe {
+            true => Right::Operate,
+            false => Self::NEEDS,
+        }
+    }
+
     fn check(&self) -> Result<(), Malformed> {
         Ok(Address::parse(&self.address).map(drop)?)
     }

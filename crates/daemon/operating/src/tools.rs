@@ -52,7 +52,7 @@ impl Asked {
         });
         let times = asked.entry(who.to_owned()).or_default();
         if times.len() >= ASKED_MAX {
-            return Err(VerbError::unavailable(format!(
+            return Err(VerbError::conflict(format!(
                 "other servers are asked at most {ASKED_MAX} times a minute for one person: wait a moment"
             )));
         }
@@ -148,7 +148,7 @@ async fn usable(
             usable.map_err(|why| VerbError::conflict(why.to_string()))
         }
         Answer::NoData | Answer::NxDomain => Err(VerbError::not_found("it has no address")),
-        Answer::Failed(why) => Err(VerbError::unavailable(why.to_string())),
+        Answer::Failed(why) => Err(VerbError::conflict(why.to_string())),
     }
 }
 
@@ -180,7 +180,7 @@ async fn addresses(settings: &Settings, target: &Target) -> Result<Vec<IpAddr>, 
                 let why = format!("{} has no address", target.host);
                 return Err(VerbError::not_found(why));
             }
-            Answer::Failed(why) => return Err(VerbError::unavailable(why.to_string())),
+            Answer::Failed(why) => return Err(VerbError::conflict(why.to_string())),
         },
     };
     let refused = &config.routing.refuse_networks;
@@ -216,7 +216,7 @@ async fn talk(
     addresses: &[IpAddr],
 ) -> Result<WhatSmtpView, VerbError> {
     let config = &settings.config;
-    let ended = |why: String| VerbError::unavailable(format!("{target}: {why}"));
+    let ended = |why: String| VerbError::conflict(format!("{target}: {why}"));
     let begun = operating.node.instant();
     let since = |now: Instant| u64::try_from(now.since(begun).as_millis()).unwrap_or(u64::MAX);
     let sources = &operating.sources;

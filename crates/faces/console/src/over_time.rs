@@ -108,10 +108,11 @@ pub(crate) async fn series(
 #[serde(deny_unknown_fields)]
 pub(crate) struct Before {
     /// Only those in front of this place: `next` of the page before.
+    #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_u64)]
     before: Option<u64>,
     /// Maximum number of entries.
     #[serde(default = "hundred")]
-    #[param(minimum = 1, maximum = 1000, default = 100)]
+    #[param(minimum = 0, maximum = 1000, default = 100)]
     limit: u64,
 }
 
@@ -133,9 +134,12 @@ pub(crate) async fn audit(
     Params(asked): Params<Before>,
 ) -> Result<Json<ActsView>, Problem> {
     body::page(asked.limit, LIMIT_MAX, 0)?;
+    if asked.before.is_some_and(|place| i64::try_from(place).is_err()) {
+        return Err(Problem::field("before", "there is no such place"));
+    }
     let acts = ops::Acts {
         before: asked.before,
-        limit: asked.limit.max(1),
+        limit: asked.limit,
     };
     console.ask(&caller, "before", acts).await.map(Json)
 }

@@ -38,8 +38,7 @@ pub(crate) struct Answer {
     /// The host that gave it.
     host: Option<String>,
     /// The recipient's domain.
-    #[serde(default)]
-    domain: String,
+    domain: Option<String>,
 }
 
 /// Test what the server makes of an answer
@@ -63,7 +62,7 @@ pub(crate) async fn test(
     let ask = TestReply {
         text: answer.text,
         host: answer.host,
-        domain: answer.domain,
+        domain: answer.domain.unwrap_or_default(),
     };
     console.ask(&caller, "text", ask).await.map(Json)
 }

@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 
 use crate::access::Admin;
 use crate::body::Params;
-use crate::openapi::Refusals;
+use crate::openapi::{NotFound, Refusals};
 use crate::problem::Problem;
 use crate::state::Console;
 
@@ -28,7 +28,12 @@ pub(crate) struct OfDomain {
 #[utoipa::path(
     get, path = "/mx", tag = "sites", operation_id = "look_up_mx",
     security(("key" = ["admin"])), params(OfDomain),
-    responses((status = 200, description = "The hosts, or why there are none", body = MxView), Refusals)
+    responses(
+        (status = 200, description = "The hosts, or why there are none", body = MxView),
+        (status = 409, description = "Asked too often, or DNS does not answer", body = Problem, content_type = "application/problem+json"),
+        NotFound,
+        Refusals
+    )
 )]
 pub(crate) async fn mx(
     Admin(caller): Admin,
@@ -58,7 +63,8 @@ pub(crate) struct OfServer {
     security(("key" = ["admin"])), params(OfServer),
     responses(
         (status = 200, description = "What it says of itself", body = WhatSmtpView),
-        (status = 409, description = "The server may not be asked", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The server may not be asked, not so often, or does not answer", body = Problem, content_type = "application/problem+json"),
+        NotFound,
         Refusals
     )
 )]

@@ -64,7 +64,7 @@ async fn nobody_asks_other_servers_all_the_time() {
         assert_eq!(kind, VerbErrorKind::Conflict);
     }
     let (kind, why) = office.refused(ask()).await;
-    assert_eq!(kind, VerbErrorKind::Unavailable, "{why}");
+    assert_eq!(kind, VerbErrorKind::Conflict, "{why}");
     office.staging.advance(Duration::from_secs(60));
     let (kind, _) = office.refused(ask()).await;
     assert_eq!(kind, VerbErrorKind::Conflict);

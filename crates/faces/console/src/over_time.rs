@@ -134,7 +134,10 @@ pub(crate) async fn audit(
     Params(asked): Params<Before>,
 ) -> Result<Json<ActsView>, Problem> {
     body::page(asked.limit, LIMIT_MAX, 0)?;
-    if asked.before.is_some_and(|place| i64::try_from(place).is_err()) {
+    if asked
+        .before
+        .is_some_and(|place| i64::try_from(place).is_err())
+    {
         return Err(Problem::field("before", "there is no such place"));
     }
     let acts = ops::Acts {
